@@ -1,0 +1,1 @@
+"""The bridge: nginx lines, app spans and Tailscale identities become stored rows."""

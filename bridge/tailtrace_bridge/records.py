@@ -1,0 +1,112 @@
+"""What flows through the bridge: one frozen record for each stage of a request's way.
+
+Units stand last in the names. Times are integers: microseconds since the Unix epoch.
+
+`Access` and `Row` are named tuples, not dataclasses: an import makes one of each for every line of the log, and a
+frozen dataclass of this width costs four times as much to make (`bench/records.py` prints the ratio).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Traffic(IntEnum):
+    """What a request was for. Only `APP` counts as usage; nothing is thrown away."""
+
+    APP = 0
+    STATIC = 1
+    HEALTH = 2
+    BOT = 3
+    CARD = 4
+
+
+class Access(NamedTuple):
+    """One line of an nginx access log: a request as the proxy saw it.
+
+    `key` and `time_us` together name the request; both are a pure function of the line and, where the line has no
+    `$request_id`, of its place in the log, so that reading a line twice makes the same record.
+    """
+
+    time_us: int
+    """When the request began: `$msec` less `$request_time`; the time of the line where the format lacks these."""
+    key: int
+    """63 bits."""
+    address: str
+    method: str
+    """An HTTP method, or `_OTHER` (OpenTelemetry's word) for a request line that is not HTTP."""
+    path: str
+    """Without the query string, at most `PATH_LENGTH_MAX` characters, never a lone surrogate."""
+    status: int
+    """0 where the line gives none."""
+    request_time_us: int | None
+    upstream_time_us: int | None
+    proxied: bool
+    """nginx passed the request on, or tried to: an app's span may follow."""
+    bytes_sent: int
+    service: str
+    """`$server_name`, or empty."""
+    trace_id: str
+    """32 hex digits, or empty."""
+    span_id: str
+    """16 hex digits: nginx's own span, the parent of the app's."""
+    user_agent: str
+    card: str
+    """The card that a `/_tailtrace/view` request names, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that is no record: why, where, and its beginning. Kept and counted, never raised."""
+
+    reason: str
+    """One of `access_log.REASONS`."""
+    file: str
+    offset: int
+    """Bytes from the (uncompressed) start of the file to the start of the line."""
+    text: str
+    """At most the first `REFUSAL_TEXT_MAX` characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSpan:
+    """What an app's SERVER span adds to its request."""
+
+    trace_id: str
+    parent_span_id: str
+    route: str
+    """`http.route`, or empty where no route matched."""
+    duration_us: int
+    error_type: str
+    """`error.type`, or empty."""
+    service: str
+    """`service.name` of the resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again."""
+
+    address: str
+    kind: str = "unknown"
+    """user, tagged, shared, self, funnel, external or unknown."""
+    user: str = ""
+    """The login name, or empty: a tagged node has none."""
+    device: str = ""
+    node_id: str = ""
+    """Tailscale's stable node id, or empty."""
+    tags: str = ""
+    """Comma-separated, `tag:ci,tag:server`."""
+    provider: str = ""
+    """Who said so: `localapi`, `static` … or empty."""
+
+
+class Row(NamedTuple):
+    """A request as it is stored: line, identity and what the span added."""
+
+    access: Access
+    identity: Identity
+    route: str
+    traffic: Traffic
+    app_time_us: int | None
+    error_type: str
