@@ -10,26 +10,38 @@ What becomes of a line:
 | fits no format | a `Refusal`: no-format |
 | fits, but its time, address or a number cannot be read | a `Refusal`: bad-time, bad-address, bad-number |
 | empty | a `Refusal`: empty |
+
+`auto` knows two families: our own JSON, and the lines that grew from Apache's common log, `PLAIN_FORMAT`. No line fits
+two, so one parser serves a mixed file and what it makes of a line does not depend on the lines before.
+
+This is the hot path of an import. What repeats from line to line (address, second, request, agent, durations) is
+worked out once and remembered; each memory is bounded in entries and in the length of an entry. Remembering has a
+second use: equal texts are one object, whose hash the look-ups further on need not compute again.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import parse_qs, quote
 
-import xxhash
+from xxhash import xxh3_64_intdigest
 
-from tailtrace_bridge.log_format import COMBINED_FORMAT, COMMON_FORMAT, TAILTRACE_FORMAT, LogFormat, compile_format
+from tailtrace_bridge.errors import FormatError
+from tailtrace_bridge.log_format import TAILTRACE_FORMAT, LogFormat, compile_format, unescape_default
 from tailtrace_bridge.records import Access, Refusal
 
 LINE_LENGTH_MAX = 64 * 1024
+REQUEST_LENGTH_MAX = 1024
+"""Characters of a request's target that are looked at: room for the longest path and for a card behind it."""
 PATH_LENGTH_MAX = 512
 AGENT_LENGTH_MAX = 256
 CARD_LENGTH_MAX = 64
+SERVICE_LENGTH_MAX = 128
 REFUSAL_TEXT_MAX = 200
-YEAR_US_MAX = 4_102_444_800_000_000
+TIME_LENGTH_MAX = 40
+TIME_US_MAX = 4_102_444_800_000_000
 """2100-01-01: a later time is a broken line."""
 REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number")
 VIEW_PATH = "/_tailtrace/view"
@@ -37,26 +49,74 @@ VIEW_PATH = "/_tailtrace/view"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
 
-_MONTHS = {name: i + 1 for i, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
-_TIME_LOCAL = re.compile(r"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d)(?: ([+-])(\d\d)(\d\d))?")
+_PLAIN = r"""
+    ([^ "{]+)\ -\ [^"]*\[([^"\]]{1,40})\]\                  # address - user [time]
+    "([^"]*)"\ ([^ "]+)                                    # "request" status
+    (?:\ ([^ "]+))?(?:\ "[^"]*"(?:\ "([^"]*)")?)?          # bytes "referer" "agent"
+    ((?>(?:\ [^ "]*(?:"[^"]*")?)*))\s*()                   # whatever words or quoted texts were appended
+"""
+_PLAIN_NAMES = ("remote_addr", "time_local", "request", "status", "bytes_sent", "http_user_agent", "extra")
+PLAIN_FORMAT = LogFormat("plain", _PLAIN_NAMES, re.compile(_PLAIN, re.VERBOSE), unescape_default)
+"""common and combined: cut short or with more appended, the time with or without a zone."""
+HOST_PLAIN_FORMAT = LogFormat(
+    "plain behind a host",
+    ("server_name", *_PLAIN_NAMES),
+    re.compile(r'([^ ":{]+)(?::[0-9]+)?\ (?!-\ )' + _PLAIN, re.VERBOSE),
+    unescape_default,
+)
+"""The same with the virtual host as first word. No line fits both: there, `-` is not the second word."""
+
+_FIELDS: tuple[tuple[str, ...], ...] = (
+    ("msec", "time_local", "time_iso8601"),
+    ("remote_addr", "realip_remote_addr"),
+    ("request",),
+    ("request_method",),
+    ("request_uri", "uri", "document_uri"),
+    ("status",),
+    ("bytes_sent", "body_bytes_sent"),
+    ("request_time",),
+    ("upstream_response_time",),
+    ("upstream_addr", "upstream_status"),
+    ("server_name", "host", "http_host"),
+    ("http_user_agent",),
+    ("request_id",),
+    ("tailtrace_trace_id", "request_id"),
+    ("tailtrace_span_id",),
+    ("extra",),
+)
+"""What `_Extractor` reads, in its order: of each row, the first variable that the format has."""
+
+_MONTH_NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
+_MINUTE_LOCAL = re.compile(
+    r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
+)
+_SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(60)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?")
+_EXTRA_SECONDS = re.compile(r'(?<![^ "=])[0-9]{1,6}\.[0-9]{3}(?![^ ",])')
+_REQUEST = re.compile(r"([^ ]+) (.+?)( HTTP/[0-9.]+)?", re.DOTALL)
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _KEY_MASK = (1 << 63) - 1
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """A value that cannot be read; its argument is one of `REASONS`."""
 
 
 class LineParser:
-    """Parses the lines of one log.
+    """Parses the lines of a log.
 
-    `formats` are tried in order, the one that fitted last first; `zone` is the zone of times that name none.
-    One parser for each log keeps the order right for it; mixed logs cost a second match for each change.
+    `formats` are tried in order, the one that fitted last first: no line may fit two of them with different results.
+    `zone` is the zone of times that name none; where the clock went back, such a time is the earlier of the two.
     """
 
     def __init__(self, formats: Sequence[LogFormat], zone: tzinfo = UTC) -> None:
-        self._extractors = [(fmt.pattern.fullmatch, _Extractor(fmt, zone)) for fmt in formats]
+        self._extractors = [_Extractor(fmt, zone) for fmt in formats]
 
     def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | Refusal:
         """Give the record of `line` (without its newline), or why there is none.
@@ -66,24 +126,27 @@ class LineParser:
         if len(line) > LINE_LENGTH_MAX:
             return _refuse("too-long", line, file, offset)
         text = line.decode("utf-8", "surrogateescape")
-        extractors = self._extractors
-        for index, (fullmatch, extract) in enumerate(extractors):
-            match = fullmatch(text)
+        for index, extractor in enumerate(self._extractors):
+            match = extractor.fullmatch(text)
             if match is None:
                 continue
             if index:
-                extractors.insert(0, extractors.pop(index))
+                self._extractors.insert(0, self._extractors.pop(index))
             try:
-                return extract(match.groups(), line, seed + offset)
-            except _Unreadable as unreadable:
+                return extractor.extract(match, line, (seed + offset) & _KEY_MASK)
+            except _UnreadableError as unreadable:
                 return _refuse(str(unreadable), line, file, offset)
         return _refuse("no-format" if text.strip() else "empty", line, file, offset)
 
 
 def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
-    """Make a parser for `auto` (each line is ours, combined or common), a format's name, or a `log_format` string."""
-    sources = (TAILTRACE_FORMAT, COMBINED_FORMAT, COMMON_FORMAT) if log_format == "auto" else (log_format,)
-    return LineParser([compile_format(source) for source in sources], zone)
+    """Make a parser for `auto` (see the head of this file), a format's name, or a `log_format` string.
+
+    Raises `FormatError` for a format that cannot be compiled, or that prints no address or no time.
+    """
+    if log_format == "auto":
+        return LineParser([compile_format(TAILTRACE_FORMAT), PLAIN_FORMAT, HOST_PLAIN_FORMAT], zone)
+    return LineParser([compile_format(log_format)], zone)
 
 
 def _refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
@@ -92,176 +155,220 @@ def _refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
 
 
 class _Extractor:
-    """Turns the values of one format into an `Access`."""
+    """Turns a match of one format into an `Access`."""
+
+    __slots__ = ("_groups", "_read_time", "_unescape", "fullmatch")
 
     def __init__(self, fmt: LogFormat, zone: tzinfo) -> None:
+        self.fullmatch = fmt.pattern.fullmatch
         self._unescape = fmt.unescape
-        # An absent variable reads the empty string that is put behind the values.
-        place = {name: index for index, name in enumerate(fmt.names)}
-        absent = len(fmt.names)
-
-        def at(*names: str) -> int:
-            return next((place[name] for name in names if name in place), absent)
-
-        self._address = at("remote_addr", "realip_remote_addr")
-        self._request, self._method = at("request"), at("request_method")
-        self._uri = at("request_uri", "uri", "document_uri")
-        self._status, self._bytes = at("status"), at("bytes_sent", "body_bytes_sent")
-        self._request_time = at("request_time")
-        self._upstream_time, self._upstream_addr = at("upstream_response_time"), at("upstream_addr", "upstream_status")
-        self._service, self._agent = at("server_name", "host"), at("http_user_agent")
-        self._request_id = at("request_id")
-        self._trace_id, self._span_id = at("tailtrace_trace_id", "request_id"), at("tailtrace_span_id")
-        self._time = at("msec", "time_local", "time_iso8601")
-        read_time = next(
-            (
-                reader
-                for name, reader in (
-                    ("msec", _epoch_us),
-                    ("time_local", _local_reader(zone)),
-                    ("time_iso8601", _iso_us),
-                )
-                if name in place
-            ),
-            None,
+        has = {name: index + 1 for index, name in enumerate(fmt.names)}
+        absent = fmt.pattern.groups
+        self._groups = [next((has[name] for name in names if name in has), absent) for names in _FIELDS]
+        missing = "$msec, $time_local or $time_iso8601" if self._groups[0] == absent else "$remote_addr"
+        if absent in self._groups[:2]:
+            raise FormatError(f"log format: without {missing} a line says too little; add it: {fmt.source!r}")
+        self._read_time = (
+            _epoch_us if "msec" in has else _local_reader(zone) if "time_local" in has else _iso_reader(zone)
         )
-        if read_time is None or self._address == absent:
-            missing = "$remote_addr" if read_time else "$time_local, $time_iso8601 or $msec"
-            from tailtrace_bridge.errors import FormatError  # noqa: PLC0415
 
-            raise FormatError(f"log format: without {missing} a line says too little: {fmt.source!r}")
-        self._read_time = read_time
-
-    def __call__(self, matched: tuple[str, ...], line: bytes, place: int) -> Access:
-        values = (*matched, "")
+    def extract(self, match: re.Match[str], line: bytes, place: int) -> Access:
+        """Give the record, or raise `_UnreadableError`. A value that the line lacks is empty or None."""
+        values = match.group(*self._groups)
         if b"\\" in line:
-            values = tuple(self._unescape(value) if "\\" in value else value for value in values)
-        end_us = self._read_time(values[self._time])
-        request_time_us = _duration_us(values[self._request_time])
-        method, target = values[self._method], values[self._uri]
-        if not method:
-            method, target = _split_request(values[self._request])
-        path, _, query = target.partition("?")
-        request_id = values[self._request_id]
-        trace_id, span_id = values[self._trace_id], values[self._span_id]
-        agent, upstream = values[self._agent], values[self._upstream_addr]
-        upstream_time = values[self._upstream_time]
-        return Access(
-            end_us - (request_time_us or 0),
-            # With a request id the line alone is the name; without one, its place tells equal lines apart.
-            xxhash.xxh3_64_intdigest(line, 0 if len(request_id) == 32 else place & _KEY_MASK) & _KEY_MASK,
-            _address(values[self._address]),
-            method if method in METHODS else "_OTHER",
-            _clean_path(path),
-            _number(values[self._status]),
-            request_time_us,
-            _upstream_us(upstream_time) if upstream_time else None,
-            upstream not in {"", "-"},
-            _number(values[self._bytes]),
-            _clean(values[self._service], 128),
-            trace_id if _TRACE_ID.fullmatch(trace_id) else "",
-            span_id if _SPAN_ID.fullmatch(span_id) else "",
-            "" if agent == "-" else _clean(agent, AGENT_LENGTH_MAX),
-            _card(query) if path == VIEW_PATH else "",
+            unescape = self._unescape
+            values = tuple(unescape(value) if value and "\\" in value else value for value in values)
+        (
+            time,
+            address,
+            request,
+            method,
+            target,
+            status,
+            size,
+            duration,
+            upstream_duration,
+            upstream,
+            service,
+            agent,
+            request_id,
+            trace_id,
+            span_id,
+            extra,
+        ) = values
+        if extra:
+            duration, upstream_duration = _extra_durations(extra)
+            upstream = upstream_duration
+        request_time_us = _duration_us(duration) if duration else None
+        if method:
+            method, path, card = _target(method[:REQUEST_LENGTH_MAX], target[:REQUEST_LENGTH_MAX])
+        else:
+            method, path, card = _request((request or target)[:REQUEST_LENGTH_MAX])
+        return tuple.__new__(
+            # The fields of `Access` in order: its own constructor takes twice as long.
+            Access,
+            (
+                self._read_time(time) - (request_time_us or 0),
+                # With a request id the line alone is the name; without one, its place tells equal lines apart.
+                xxh3_64_intdigest(line, 0 if request_id and len(request_id) == 32 else place) & _KEY_MASK,
+                _address(address),
+                method,
+                path,
+                _status(status) if status else 0,
+                request_time_us,
+                _upstream_us(upstream_duration) if upstream_duration else None,
+                bool(upstream) and upstream != "-",
+                int(size) if size and size.isdecimal() and len(size) < 19 else _no_size(size),
+                _service(service[:SERVICE_LENGTH_MAX]) if service else "",
+                trace_id if trace_id and _TRACE_ID.fullmatch(trace_id) else "",
+                span_id if span_id and _SPAN_ID.fullmatch(span_id) else "",
+                _agent(agent[:AGENT_LENGTH_MAX]) if agent else "",
+                card,
+            ),
         )
 
 
-def _split_request(request: str) -> tuple[str, str]:
-    """Give method and target of `$request`; a line that is no HTTP request is all target."""
-    method, _, rest = request.partition(" ")
-    if method in METHODS and rest:
-        target, space, protocol = rest.rpartition(" ")
-        return method, target if space and protocol.startswith("HTTP/") else rest
-    return "_OTHER", request
+@lru_cache(maxsize=8192)
+def _request(request: str) -> tuple[str, str, str]:
+    """Give method, path and card of `$request`; a line that is no HTTP request is all path."""
+    match = _REQUEST.fullmatch(request)
+    if match and (match[3] or match[1] in METHODS):
+        return _target(match[1], match[2])
+    return _target("", request)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
+def _target(method: str, target: str) -> tuple[str, str, str]:
+    """Give method, path and card. An absolute-form target (RFC 9112 section 3.2.2) becomes its path."""
+    if origin := _ORIGIN.match(target):
+        target = target[origin.end() :] or "/"
+    address, _, query = target.partition("?")
+    path = "" if target == "-" else _clean_path(address.partition("#")[0])
+    return method if method in METHODS else "_OTHER", path, _card(query) if path == VIEW_PATH else ""
+
+
+@lru_cache(maxsize=16384)
 def _address(value: str) -> str:
     if value == "unix:":
         return value
     try:
-        address = ipaddress.ip_address(value)
+        address = ip_address(value)
     except ValueError:
-        raise _Unreadable("bad-address") from None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+        raise _UnreadableError("bad-address") from None
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise _UnreadableError("bad-address")
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+    return str(address)
 
 
-def _number(value: str) -> int:
-    if value in {"", "-"}:
+@lru_cache(maxsize=1024)
+def _status(value: str) -> int:
+    if value == "-":
         return 0
-    if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise _Unreadable("bad-number")
+    if not (value.isascii() and value.isdecimal() and len(value) == 3):
+        raise _UnreadableError("bad-number")
     return int(value)
 
 
+def _no_size(value: str | None) -> int:
+    if value and value != "-":
+        raise _UnreadableError("bad-number")
+    return 0
+
+
+@lru_cache(maxsize=4096)
 def _duration_us(value: str) -> int | None:
-    if value in {"", "-"}:
+    if value == "-":
         return None
-    seconds, _, fraction = value.partition(".")
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and (not fraction or fraction.isdigit())):
-        raise _Unreadable("bad-number")
-    return int(seconds) * 1_000_000 + int((fraction + "000000")[:6])
+    match = _SECONDS.fullmatch(value)
+    if match is None:
+        raise _UnreadableError("bad-number")
+    return int(match[1]) * 1_000_000 + int(((match[2] or "") + "000000")[:6])
 
 
 def _upstream_us(value: str) -> int | None:
     """Sum a list such as `-, 0.001` or `0.004 : 0.200`: every server tried cost its time."""
-    times = [_duration_us(part.strip()) for part in re.split("[,:]", value)]
+    if "," not in value and ":" not in value:
+        return _duration_us(value)
+    times = [_duration_us(item) for part in re.split("[,:]", value) if (item := part.strip())]
     known = [time for time in times if time is not None]
     return sum(known) if known else None
 
 
+def _extra_durations(extra: str) -> tuple[str, str]:
+    """Guess request time and upstream time from what was appended to a combined line.
+
+    nginx prints a duration, and little else, with three decimals. A request takes longer than its upstream, and the
+    upstream's response longer than its connect and header, so the two longest are the two that we look for, in
+    whatever order and under whatever label they stand.
+    """
+    longest = sorted(_EXTRA_SECONDS.findall(extra), key=float, reverse=True)
+    return (longest[0] if longest else "", longest[1] if len(longest) > 1 else "")
+
+
 def _epoch_us(value: str) -> int:
-    try:
-        time_us = _duration_us(value)
-    except _Unreadable:
-        time_us = None
-    if not time_us or time_us > YEAR_US_MAX:
-        raise _Unreadable("bad-time")
+    match = _SECONDS.fullmatch(value)
+    if match is None:
+        raise _UnreadableError("bad-time")
+    time_us = int(match[1]) * 1_000_000 + int(((match[2] or "") + "000000")[:6])
+    if not 0 < time_us < TIME_US_MAX:
+        raise _UnreadableError("bad-time")
     return time_us
 
 
-@lru_cache(maxsize=1024)
-def _iso_us(value: str) -> int:
-    try:
-        time = datetime.fromisoformat(value)
-        return _checked_us(time if time.tzinfo else time.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        raise _Unreadable("bad-time") from None
-
-
-def _local_reader(zone: tzinfo) -> Callable[[str], int]:
+def _iso_reader(zone: tzinfo) -> Callable[[str], int]:
     @lru_cache(maxsize=1024)
     def read(value: str) -> int:
-        match = _TIME_LOCAL.fullmatch(value)
-        if match is None:
-            raise _Unreadable("bad-time")
-        day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = match.groups()
         try:
-            time = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-            if sign is None:
-                return _checked_us(time.replace(tzinfo=zone))
-            shift_us = (int(zone_hours) * 60 + int(zone_minutes)) * 60_000_000
-            return _checked_us(time) - (shift_us if sign == "+" else -shift_us)
-        except (ValueError, KeyError, OverflowError):
-            raise _Unreadable("bad-time") from None
+            time = datetime.fromisoformat(value)
+            return _since_epoch_us(time if time.tzinfo else time.replace(tzinfo=zone))
+        except (ValueError, OverflowError):
+            raise _UnreadableError("bad-time") from None
 
     return read
 
 
-def _checked_us(time: datetime) -> int:
-    time_us = int(time.timestamp()) * 1_000_000 + time.microsecond
-    if not 0 < time_us < YEAR_US_MAX:
+def _local_reader(zone: tzinfo) -> Callable[[str], int]:
+    @lru_cache(maxsize=1024)
+    def read_minute(value: str) -> int:
+        match = _MINUTE_LOCAL.fullmatch(value)
+        if match is None:
+            raise _UnreadableError("bad-time")
+        day, month, year, hour, minute, sign, zone_hours, zone_minutes = match.groups()
+        try:
+            own = zone
+            if sign:
+                east = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+                own = timezone(east if sign == "+" else -east)
+            return _since_epoch_us(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=own))
+        except (ValueError, KeyError, OverflowError):
+            raise _UnreadableError("bad-time") from None
+
+    def read(value: str) -> int:
+        second_us = _SECOND_US.get(value[18:20])
+        if second_us is None or len(value) > TIME_LENGTH_MAX:
+            raise _UnreadableError("bad-time")
+        # A busy log has many lines in a minute, and few in a second.
+        return read_minute(value[:18] + value[20:]) + second_us
+
+    return read
+
+
+def _since_epoch_us(time: datetime) -> int:
+    time_us = (time - _EPOCH) // _MICROSECOND
+    if not 0 < time_us < TIME_US_MAX:
         raise ValueError
     return time_us
 
 
 def _clean_path(path: str) -> str:
-    """Cut, and write bytes that are no text the way a URL does: `%FF`."""
+    """Cut, and write what is not printable ASCII the way a URL does: `%FF`."""
     cut = path[:PATH_LENGTH_MAX]
     if cut.isascii() and cut.isprintable():
         return cut
-    return quote(cut, safe="/:@!$&'()*+,;=~%[]|^{}<>\"` ", encoding="utf-8", errors="surrogateescape")[:PATH_LENGTH_MAX]
+    return quote(cut, safe=_PRINTABLE_ASCII, encoding="utf-8", errors="surrogateescape")[:PATH_LENGTH_MAX]
 
 
 def _clean(text: str, length_max: int) -> str:
@@ -273,9 +380,19 @@ def _clean(text: str, length_max: int) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:length_max]
 
 
+@lru_cache(maxsize=4096)
+def _agent(agent: str) -> str:
+    return "" if agent == "-" else _clean(agent, AGENT_LENGTH_MAX)
+
+
+@lru_cache(maxsize=1024)
+def _service(service: str) -> str:
+    return "" if service == "-" else _clean(service, SERVICE_LENGTH_MAX)
+
+
 def _card(query: str) -> str:
     try:
-        names = parse_qs(query[:1024], max_num_fields=16, encoding="utf-8", errors="replace").get("card", [""])
+        names = parse_qs(query, max_num_fields=16, encoding="utf-8", errors="replace").get("card", [""])
     except ValueError:
         return ""
     return _clean(names[0].strip(), CARD_LENGTH_MAX)

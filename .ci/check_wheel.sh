@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Build the wheel and try it where a user would: in bare environments, outside the clone.
+#
+#   .ci/check_wheel.sh [PYTHON]
+#
+# | environment | must hold |
+# |---|---|
+# | without extras | `tailtrace.instrument` imports; no server part came along; `tailtrace` names the extra to install |
+# | with `[server]` | `tailtrace import --json` counts every line once: lines = stored + duplicate + refused |
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+samples=$PWD/tests/samples
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "wheel: $*" >&2
+    exit 1
+}
+
+rm -rf dist build
+"$python" -m venv "$work/bare"
+"$work/bare/bin/pip" wheel --quiet --no-deps --wheel-dir dist .
+wheel=$(echo "$PWD"/dist/tailtrace-*.whl)
+[[ -f $wheel ]] || fail "no wheel in dist/, or more than one"
+
+cd "$work"
+echo "wheel: $(basename "$wheel") without extras"
+bare/bin/pip install --quiet "$wheel"
+bare/bin/python - <<'PYTHON'
+from importlib.util import find_spec
+
+import tailtrace
+
+if not callable(tailtrace.instrument):
+    raise SystemExit("wheel: tailtrace.instrument is not callable")
+if found := [name for name in ("uvicorn", "typer", "rich", "pydantic_settings", "xxhash") if find_spec(name)]:
+    raise SystemExit(f"wheel: an app that only wants tracing gets {', '.join(found)} too")
+PYTHON
+status=0
+said=$(bare/bin/tailtrace --help 2>&1) || status=$?
+[[ $status != 0 && $said == *"tailtrace[server]"* && $said != *Traceback* ]] ||
+    fail "without extras, \`tailtrace\` must fail and name tailtrace[server]; exit status $status, it said: $said"
+
+echo "wheel: $(basename "$wheel") with [server]"
+"$python" -m venv "$work/server"
+server/bin/pip install --quiet "$wheel[server]"
+export TAILTRACE_STORE="sqlite:$work/check.db"
+for run in first second; do
+    server/bin/tailtrace import --json "$samples"/*.log >"$run.json" </dev/null
+done
+server/bin/python - first.json second.json <<'PYTHON'
+import json
+import sys
+from pathlib import Path
+
+first, second = (json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:])
+for counts in (first, second):
+    if counts["lines"] != counts["stored"] + counts["duplicate"] + counts["refused"]:
+        raise SystemExit(f"wheel: lines are lost: {counts}")
+    if counts["refused"] != sum(counts["refused_by_reason"].values()):
+        raise SystemExit(f"wheel: refusals without a reason: {counts}")
+if not first["stored"]:
+    raise SystemExit(f"wheel: the samples stored nothing: {first}")
+if second["stored"] or second["lines"] != first["lines"]:
+    raise SystemExit(f"wheel: a second import must change nothing: {second}")
+print("wheel: import", json.dumps(first))
+PYTHON
+server/bin/tailtrace report --json </dev/null >report.json
+server/bin/python -m json.tool report.json >/dev/null
+echo "wheel: good"

@@ -1,0 +1,61 @@
+# Each target does its own set-up; the stamp makes that quick once done.
+#
+#   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
+#   make test                       the tests; make test-long adds the slow ones (ARGS='-k tail' is passed on to pytest)
+#   make lint                       ruff and mypy; make format lets ruff mend what it can
+#   make bench                      the measurements; ARGS is passed to each
+#   make docs                       rewrites what is generated in docs/
+#   make wheel                      builds the wheel into dist/, tries it in bare environments
+#
+# PYTHON is the interpreter that .venv is made from: make test PYTHON=python3.13
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+PACKAGES := tailtrace tailtrace_bridge tailtrace_api
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test test-long lint format bench docs wheel clean
+
+setup: $(READY)
+
+# `venv` mends a .venv that was left half made. pip learned --group in 25.1.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailtrace needs Python 3.11 or later; " \
+		+ sys.executable + " is older: make ... PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[server,demo]' --group dev
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/tailtrace demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-long: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(foreach package,$(PACKAGES),-p $(package))
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+wheel: $(READY)
+	.ci/check_wheel.sh $(PYTHON)
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

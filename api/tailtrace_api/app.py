@@ -1,0 +1,129 @@
+"""The HTTP API: three answers, health, readiness and counters. Parameters are checked here, the rest is `queries`."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from tailtrace_api import metrics, models
+from tailtrace_api.queries import Queries
+from tailtrace_bridge.build import Bridge
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.store.protocol import Filters
+
+TEXT_MAX = 512
+_CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
+_STALLED_US = 60_000_000
+"""A bridge that took no step for so long is not ready."""
+
+Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
+
+
+def create_app(queries: Queries, *, clock: Callable[[], int], bridge: Bridge | None = None) -> FastAPI:
+    """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show."""
+    app = FastAPI(
+        title="tailtrace",
+        summary="Who used what, when, how fast, and what broke.",
+        version=_version(),
+        openapi_tags=[{"name": "analytics"}, {"name": "operation"}],
+    )
+    app.add_exception_handler(StoreError, _store_failed)
+    _add_analytics(app, queries, clock)
+    _add_operation(app, queries, clock, bridge)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("tailtrace")
+
+
+def _store_failed(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+
+
+def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> None:
+    @app.get("/analytics/access-logs", tags=["analytics"], response_model=models.AccessLogs)
+    def access_logs(
+        *,
+        hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
+        user: Text = None,
+        device: Text = None,
+        endpoint: Text = None,
+        method: Annotated[str | None, Query(max_length=16)] = None,
+        status: Annotated[
+            str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or a class such as `5xx`.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
+    ) -> dict[str, Any]:
+        """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
+        filters = Filters(user, device, endpoint, method.upper() if method else None, status)
+        return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=_place(cursor))
+
+    @app.get("/analytics/dashboard-usage", tags=["analytics"], response_model=models.DashboardUsage)
+    def dashboard_usage(*, days: Days = 7) -> dict[str, Any]:
+        """Give cards, peak hours, sessions by person and calls by endpoint; health checks and bots stay out."""
+        return queries.dashboard_usage(clock(), hours=24 * days)
+
+    @app.get("/analytics/system-health-history", tags=["analytics"], response_model=models.SystemHealth)
+    def system_health_history(*, days: Days = 7) -> dict[str, Any]:
+        """Give uptime, response times and error rates, by endpoint and over time."""
+        return queries.system_health_history(clock(), hours=24 * days)
+
+
+def _place(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or int(match[2]) >= 1 << 63:
+        detail = [
+            {
+                "type": "cursor",
+                "loc": ["query", "cursor"],
+                "msg": "No cursor of ours: pass the `next_cursor` of the page before, or leave it out.",
+                "input": cursor,
+            }
+        ]
+        raise HTTPException(422, detail)
+    return int(match[1]), int(match[2])
+
+
+def _add_operation(app: FastAPI, queries: Queries, clock: Callable[[], int], bridge: Bridge | None) -> None:
+    @app.get("/health", tags=["operation"])
+    def health() -> dict[str, str]:
+        """Say that the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
+    def ready() -> Response:
+        """Say whether the store answers, the bridge works and its logs can be read."""
+        problems = _problems(queries, bridge, clock())
+        status = 503 if problems else 200
+        return JSONResponse({"status": "not ready" if problems else "ready", "problems": problems}, status)
+
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    def bridge_metrics() -> Response:
+        """Give the bridge's own counters in Prometheus text."""
+        if bridge is None:
+            raise HTTPException(404, "this process runs no bridge; ask the one that does")
+        return Response(metrics.render(bridge), media_type=metrics.CONTENT_TYPE)
+
+
+def _problems(queries: Queries, bridge: Bridge | None, now_us: int) -> list[str]:
+    problems = []
+    try:
+        queries.check_store()
+    except StoreError as error:
+        problems.append(str(error))
+    if bridge is not None:
+        problems.extend(bridge.pipeline.tail.problems().values())
+        if not bridge.running:
+            problems.append("the bridge has ended; see the log of tailtrace serve, and start it again")
+        elif now_us - bridge.pipeline.counters.last_step_us > _STALLED_US:
+            problems.append("the bridge took no step for a minute; see the log of tailtrace serve")
+    return problems

@@ -1,0 +1,118 @@
+"""The chocolate factory: a small FastAPI app as a team might have it, traced with one line.
+
+Nothing in it knows who asks. What it does is a function of how often each route was asked, so that a demo shows the
+same picture each time:
+
+| route | time | fails |
+|---|---|---|
+| /dashboard/complete, /analysis/siar-summary, /batches/{batch_id} | 2-60 ms | a batch that does not exist: 404 |
+| /insights/optimal-windows | 20-120 ms | |
+| /optimize/production/daily | 50-300 ms | each 9th answers 500 |
+| /predict/prices/weekly | 450-900 ms | each 13th raises |
+"""
+
+import argparse
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+
+import tailtrace
+
+BATCHES = range(1, 500)
+"""The batches that exist."""
+CARDS = ("prices", "production", "weather", "energy", "quality")
+SLOW_LOW_S, SLOW_HIGH_S = 0.45, 0.9
+OPTIMIZE_FAILS_EACH = 9
+FORECAST_RAISES_EACH = 13
+_PACE_STEPS = 13
+KEEP_ALIVE_S = 75
+"""Longer than nginx keeps an idle connection to its upstream (60 s), so that it never writes to one just closed."""
+
+
+def _pace_s(count: int, low_s: float, high_s: float) -> float:
+    """Give a time between the two that looks uneven and is not random."""
+    return low_s + (high_s - low_s) * (count * 7 % _PACE_STEPS) / (_PACE_STEPS - 1)
+
+
+def make_app() -> FastAPI:
+    """Make the app, traced."""
+    app = FastAPI(title="Chocolate factory", version="1.0")
+    tailtrace.instrument(app)
+    _add_pages(app)
+    _add_models(app)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    """Add what answers at once."""
+    counts = {name: itertools.count(1) for name in ("dashboard", "windows", "siar", "batch")}
+
+    @app.get("/health", summary="Health check")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/dashboard/complete", summary="Dashboard")
+    async def dashboard() -> dict[str, Any]:
+        await asyncio.sleep(_pace_s(next(counts["dashboard"]), 0.005, 0.04))
+        return {"cards": list(CARDS), "line_running": True}
+
+    @app.get("/insights/optimal-windows", summary="Best hours to produce")
+    async def windows() -> dict[str, Any]:
+        await asyncio.sleep(_pace_s(next(counts["windows"]), 0.02, 0.12))
+        return {"windows": [{"from": "02:00", "to": "06:00", "eur_per_mwh": 41.3}]}
+
+    @app.get("/analysis/siar-summary", summary="Climate summary")
+    async def siar() -> dict[str, Any]:
+        await asyncio.sleep(_pace_s(next(counts["siar"]), 0.01, 0.06))
+        return {"station": "SIAR 24", "temperature_c": 19.5, "humidity_percent": 61}
+
+    @app.get("/batches/{batch_id}", summary="Batch")
+    async def batch(batch_id: int) -> dict[str, Any]:
+        await asyncio.sleep(_pace_s(next(counts["batch"]), 0.002, 0.02))
+        if batch_id not in BATCHES:
+            raise HTTPException(404, f"no batch {batch_id}: there are {BATCHES[0]} to {BATCHES[-1]}")
+        return {"batch": batch_id, "cocoa_percent": 55 + batch_id % 40}
+
+
+def _add_models(app: FastAPI) -> None:
+    """Add what takes its time, and what breaks."""
+    counts = {name: itertools.count(1) for name in ("forecast", "optimize")}
+
+    @app.get("/predict/prices/weekly", summary="Prophet forecast")
+    async def forecast() -> dict[str, Any]:
+        count = next(counts["forecast"])
+        await asyncio.sleep(_pace_s(count, SLOW_LOW_S, SLOW_HIGH_S))
+        if count % FORECAST_RAISES_EACH == 0:
+            raise FloatingPointError("the forecast did not converge")
+        return {"eur_per_mwh": [round(40 + 12 * _pace_s(count + day, 0, 1), 2) for day in range(7)]}
+
+    @app.post("/optimize/production/daily", summary="Daily production plan")
+    async def optimize() -> dict[str, Any]:
+        count = next(counts["optimize"])
+        await asyncio.sleep(_pace_s(count, 0.05, 0.3))
+        if count % OPTIMIZE_FAILS_EACH == 0:
+            raise HTTPException(500, "no plan meets the demand: the conche is down")
+        return {"plan": [{"hour": hour, "kg": 120} for hour in (2, 3, 4, 5)]}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve the app on loopback until a signal ends it."""
+    parser = argparse.ArgumentParser(description="The demo's FastAPI app")
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args(argv).port
+    uvicorn.run(
+        make_app(),
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    main()

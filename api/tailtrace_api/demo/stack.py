@@ -1,0 +1,138 @@
+"""The demo's stack: the app, `tailtrace serve` and a real nginx, each a process of its own, ready when it is given.
+
+    clients ──► nginx ──► app ──OTLP──► tailtrace serve ◄── access.log
+
+They start in the order in which one needs the other and end in the reverse order. A port that is taken is said and
+another one is used.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tailtrace_api.demo.children import ChildDied, Children
+from tailtrace_api.demo.people import Person, identities_toml, unusable_address
+from tailtrace_api.nginx_process import NginxServer
+from tailtrace_bridge.errors import SettingsError
+
+HOST = "127.0.0.1"
+WATCH_NGINX_S = 1.0
+CLI = (sys.executable, "-u", "-m", "tailtrace_api.cli")
+APP = (sys.executable, "-u", "-m", "tailtrace_api.demo.app")
+EXPORT_DELAY_MS = "200"
+"""`OTEL_BSP_SCHEDULE_DELAY` of the app: a demo shows a request at once, not after the default of 5 s."""
+
+_LOCATIONS = """
+        location / {
+            include tailtrace-proxy.conf;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_pass http://factory;
+        }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What runs, and where it is reached."""
+
+    url: str
+    """nginx, in front of the app."""
+    api_url: str
+    log: Path
+    """nginx's access log."""
+    environment: dict[str, str]
+    """The settings that `tailtrace serve` runs with."""
+    children: Children
+    nginx: NginxServer
+
+    async def watch(self) -> None:
+        """Wait until one of the processes is gone, and raise `ChildDied`. Never returns; cancel it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.children.watch())
+            group.create_task(self._watch_nginx())
+
+    async def _watch_nginx(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_NGINX_S)
+            try:
+                # A connection without a request leaves no line in the log.
+                _, writer = await asyncio.open_connection(HOST, self.nginx.port)
+            except OSError as error:
+                text = self.nginx.error_log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise ChildDied(f"nginx is gone ({error}); the end of {self.nginx.error_log}:\n{text}") from error
+            writer.close()
+
+
+@asynccontextmanager
+async def run_stack(
+    folder: Path, *, people: Iterable[Person], port: int, api_port: int, say: Callable[[str], None]
+) -> AsyncIterator[Stack]:
+    """Start everything with its files in `folder`; `say` gets what a person should know.
+
+    Raises `ChildDied`, `NginxError`, and `SettingsError` where the machine lacks the people's addresses.
+    """
+    people = tuple(people)
+    if address := unusable_address(people):
+        raise SettingsError(
+            f"demo: {address} is no address of this machine; on macOS and BSD add each client's first: "
+            + "; ".join(f"sudo ifconfig lo0 alias {person.address}" for person in people)
+        )
+    app_port, otlp_port = free_port(0, say), free_port(0, say)
+    port, api_port = free_port(port, say), free_port(api_port, say)
+    identities = folder / "identities.toml"
+    identities.write_text(identities_toml(people), encoding="utf-8")
+    api_url = f"http://{HOST}:{api_port}"
+    log, openapi = folder / "access.log", folder / "openapi.json"
+    environment = {
+        "TAILTRACE_STORE": f"sqlite:{folder / 'tailtrace.db'}",
+        "TAILTRACE_LOG": str(log),
+        "TAILTRACE_CHECKPOINT": str(folder / "checkpoint.json"),
+        "TAILTRACE_IDENTITIES": str(identities),
+        "TAILTRACE_LISTEN": f"{HOST}:{api_port}",
+        "TAILTRACE_OTLP_LISTEN": f"{HOST}:{otlp_port}",
+        "TAILTRACE_OPENAPI": str(openapi),
+    }
+    traced = {
+        "OTEL_SERVICE_NAME": "chocolate-factory",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{otlp_port}",
+        "OTEL_BSP_SCHEDULE_DELAY": EXPORT_DELAY_MS,
+    }
+    async with Children(folder) as children, httpx.AsyncClient() as client:
+
+        async def answers(url: str) -> bool:
+            try:
+                return (await client.get(url)).is_success
+            except httpx.TransportError:
+                return False
+
+        await children.start(
+            "app", (*APP, "--port", str(app_port)), traced, lambda: answers(f"http://{HOST}:{app_port}/health")
+        )
+        openapi.write_bytes((await client.get(f"http://{HOST}:{app_port}/openapi.json")).content)
+        await children.start("serve", (*CLI, "serve"), environment, lambda: answers(f"{api_url}/ready"))
+        upstream = f"upstream factory {{ server {HOST}:{app_port}; keepalive 16; }}"
+        with NginxServer(_LOCATIONS, http=upstream, host=HOST, port=port, log=log, folder=folder) as nginx:
+            yield Stack(nginx.url, api_url, log, environment, children, nginx)
+
+
+def free_port(wished: int, say: Callable[[str], None]) -> int:
+    """Give the wished port, or, where it is taken or 0, another one that is free, and say so."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wished))
+            probe.listen(1)
+        except OSError as error:
+            with socket.socket() as other:
+                other.bind((HOST, 0))
+                port = int(other.getsockname()[1])
+            say(f"port {wished} is taken ({error.strerror}); using {port}")
+            return port
+        return int(probe.getsockname()[1])

@@ -1,0 +1,22 @@
+"""The entry point: where the server's packages are missing, say which extra brings them."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from tailtrace_api.cli import app
+    except ModuleNotFoundError as missing:
+        if missing.name and missing.name.startswith("tailtrace"):
+            raise
+        sys.stderr.write(
+            f"tailtrace: {missing.name} is not installed. The commands need the server's packages:\n"
+            "    pip install 'tailtrace[server]'\n"
+        )
+        sys.exit(1)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The three answers: read the sums of a window from the store, give them to the pure functions.
+
+HTTP, `tailtrace report` and whatever comes later call these and nothing else. The time of now is a parameter.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from typing import Any, TypeVar
+
+from tailtrace_api import answers
+from tailtrace_bridge.store.protocol import HOUR_US, Filters, Store, Window
+
+T = TypeVar("T")
+QUERY_TIMES_MAX = 10_000
+"""Store queries whose time is remembered for `influxdb_query_times`."""
+
+
+class Queries:
+    """Asks one store. `features` gives routes their human names."""
+
+    def __init__(self, store: Store, *, zone: tzinfo, features: Mapping[str, str], store_name: str) -> None:
+        self._store = store
+        self._zone = zone
+        self._features = features
+        self._store_name = store_name
+        self._times: deque[tuple[int, int]] = deque(maxlen=QUERY_TIMES_MAX)
+
+    def access_logs(
+        self, now_us: int, *, hours: int, filters: Filters, limit: int, before: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        entries = self._timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
+        usages = self._timed(lambda: self._store.usage(window, filters), now_us)
+        page = entries[:limit]
+        more = len(entries) > limit
+        return {
+            "window": _window(window),
+            "summary": answers.summary(usages),
+            "logs": [answers.log_line(entry) for entry in page],
+            "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
+        }
+
+    def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
+        """Answer `GET /analytics/dashboard-usage`."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        usages = answers.usage_only(self._timed(lambda: self._store.usage(window, Filters()), now_us))
+        activity = self._timed(lambda: self._store.activity(window), now_us)
+        all_sessions = answers.sessions(activity)
+        return {
+            "window": _window(window),
+            "timezone": str(self._zone),
+            "summary": {
+                **answers.summary(usages),
+                "total_sessions": len(all_sessions),
+            },
+            "most_viewed_cards": answers.most_viewed_cards(usages),
+            "peak_hours": answers.peak_hours(activity, self._zone),
+            "user_sessions": answers.user_sessions(activity, usages, self._features),
+            "api_calls_by_endpoint": answers.api_calls_by_endpoint(usages),
+        }
+
+    def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
+        """Answer `GET /analytics/system-health-history`."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        usages = self._timed(lambda: self._store.usage(window, Filters()), now_us)
+        latency = self._timed(lambda: self._store.latency(window), now_us)
+        by_hour = self._timed(lambda: self._store.hours(window), now_us)
+        minutes = self._timed(lambda: self._store.minutes(window), now_us)
+        newest_us = self._timed(self._store.newest_us, now_us)
+        step_us = HOUR_US if hours <= 48 else answers.DAY_US
+        return {
+            "window": _window(window),
+            "uptime_percentage": answers.uptime_percentage(minutes),
+            "uptime_method": "traffic: minutes with an answer other than 5xx over minutes with traffic",
+            "minutes_with_traffic": len(minutes),
+            "uptime_over_time": answers.uptime_by_day(minutes),
+            "api_response_times": answers.response_times(usages, latency),
+            "error_rate": answers.error_rates(usages),
+            "over_time": answers.over_time(by_hour, latency, step_us),
+            "influxdb_query_times": self.query_times(),
+            "data_freshness_seconds": None if newest_us is None else round(max(0, now_us - newest_us) / 1e6, 1),
+        }
+
+    def report(self, now_us: int, *, hours: int, limit: int) -> dict[str, Any]:
+        """Give all three over one window, each as HTTP gives it."""
+        return {
+            "access_logs": self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
+            "dashboard_usage": self.dashboard_usage(now_us, hours=hours),
+            "system_health_history": self.system_health_history(now_us, hours=hours),
+        }
+
+    def check_store(self) -> None:
+        """Raise `StoreError` if the store does not answer."""
+        self._store.newest_us()
+
+    def query_times(self) -> dict[str, Any]:
+        """How long the store took for the queries of this process, whichever store it is; by hour too."""
+        by_hour: dict[int, list[int]] = {}
+        for asked_us, took_us in self._times:
+            by_hour.setdefault(asked_us // HOUR_US, []).append(took_us)
+        return {
+            "store": self._store_name,
+            **_spread([took_us for _, took_us in self._times]),
+            "over_time": [
+                {"time": answers.iso(hour * HOUR_US), **_spread(times)} for hour, times in sorted(by_hour.items())
+            ],
+        }
+
+    def _timed(self, query: Callable[[], T], now_us: int) -> T:
+        start_ns = time.perf_counter_ns()
+        try:
+            return query()
+        finally:
+            self._times.append((now_us, (time.perf_counter_ns() - start_ns) // 1000))
+
+
+def _spread(times_us: list[int]) -> dict[str, Any]:
+    times = sorted(times_us)
+    count = len(times)
+    return {
+        "count": count,
+        "avg_ms": answers.millis(sum(times) / count) if count else None,
+        "p50_ms": answers.millis(times[(count - 1) // 2]) if count else None,
+        "p95_ms": answers.millis(times[(count - 1) * 95 // 100]) if count else None,
+        "max_ms": answers.millis(times[-1]) if count else None,
+    }
+
+
+def _window(window: Window) -> dict[str, str]:
+    return {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)}

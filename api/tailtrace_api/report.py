@@ -1,0 +1,135 @@
+"""The three answers as tables for a terminal. Texts come in `en` and `es`; values are the HTTP bodies'."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+ROWS_MAX = 12
+_BARS = " ▁▂▃▄▅▆▇█"
+
+_TEXTS = {
+    "en": {
+        "title": "{requests} requests by {users} users on {devices} devices, {errors} errors (5xx), {avg} on average",
+        "window": "{start} to {end}",
+        "people": "Who",
+        "user": "user", "sessions": "sessions", "hours": "hours", "requests": "requests", "favorites": "uses most", "seen": "last seen",
+        "endpoints": "How fast", "endpoint": "endpoint", "calls": "calls", "app": "app", "errors": "5xx",
+        "cards": "Cards", "card": "card", "views": "views",
+        "peak": "Peak hours ({zone})",
+        "uptime": "Uptime {uptime} over {minutes} minutes with traffic, error rate {rate}",
+        "nothing": "No requests in this window. Is TAILTRACE_LOG the log that nginx writes? `tailtrace import FILE` reads older ones.",
+    },
+    "es": {
+        "title": "{requests} accesos de {users} usuarios en {devices} dispositivos, {errors} errores (5xx), {avg} de media",
+        "window": "{start} a {end}",
+        "people": "Quién",
+        "user": "usuario", "sessions": "sesiones", "hours": "horas", "requests": "accesos", "favorites": "usa más", "seen": "visto",
+        "endpoints": "Qué rápido", "endpoint": "endpoint", "calls": "llamadas", "app": "app", "errors": "5xx",
+        "cards": "Tarjetas", "card": "tarjeta", "views": "vistas",
+        "peak": "Horas punta ({zone})",
+        "uptime": "Disponible {uptime} en {minutes} minutos con tráfico, tasa de errores {rate}",
+        "nothing": "Sin accesos en este periodo. ¿Es TAILTRACE_LOG el log que escribe nginx? `tailtrace import FILE` lee los antiguos.",
+    },
+}  # fmt: skip
+
+
+def print_report(console: Console, report: Mapping[str, Any], lang: str) -> None:
+    """Print what `--json` gives: `access_logs`, `dashboard_usage`, `system_health_history`."""
+    console.print(Group(*_parts(report, _TEXTS[lang])))
+
+
+def _parts(report: Mapping[str, Any], texts: Mapping[str, str]) -> Iterable[RenderableType]:
+    usage, health = report["dashboard_usage"], report["system_health_history"]
+    overall = health["error_rate"]["overall"]
+    yield Text(texts["window"].format(start=usage["window"]["from"], end=usage["window"]["to"]), style="dim")
+    if not overall["requests"]:
+        yield Text(texts["nothing"], style="yellow")
+        return
+    summary = usage["summary"]
+    yield Text(
+        texts["title"].format(
+            requests=summary["total_requests"],
+            users=summary["unique_users"],
+            devices=summary["unique_devices"],
+            errors=overall["errors_5xx"],
+            avg=_ms(summary["avg_response_time_ms"]),
+        ),
+        style="bold",
+    )
+    yield _people(usage["user_sessions"], texts)
+    yield _endpoints(health, texts)
+    if usage["most_viewed_cards"]:
+        yield _cards(usage["most_viewed_cards"], texts)
+    yield Text(texts["peak"].format(zone=usage["timezone"]), style="bold")
+    yield _bars([row["requests"] for row in usage["peak_hours"]])
+    yield Text(
+        texts["uptime"].format(
+            uptime=_percent(health["uptime_percentage"]),
+            minutes=health["minutes_with_traffic"],
+            rate=_percent(100 * overall["error_rate"]),
+        )
+    )
+
+
+def _people(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
+    table = Table("user", title=texts["people"], title_justify="left", title_style="bold")
+    table.columns[0].header = texts["user"]
+    for name in ("sessions", "hours", "requests"):
+        table.add_column(texts[name], justify="right")
+    table.add_column(texts["favorites"])
+    table.add_column(texts["seen"])
+    for row in rows[:ROWS_MAX]:
+        table.add_row(
+            escape(row["user"]),
+            str(row["sessions"]),
+            f"{row['total_time_hours']:.2f}",
+            str(row["requests"]),
+            escape(", ".join(row["favorite_features"])),
+            row["last_seen"][:19].replace("T", " "),
+        )
+    return table
+
+
+def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str]) -> Table:
+    errors = {row["endpoint"]: row["errors_5xx"] for row in health["error_rate"]["by_endpoint"]}
+    table = Table("endpoint", title=texts["endpoints"], title_justify="left", title_style="bold")
+    table.columns[0].header = texts["endpoint"]
+    for name in (texts["calls"], "p50", "p95", "p99", f"{texts['app']} p95", texts["errors"]):
+        table.add_column(name, justify="right")
+    for row in health["api_response_times"][:ROWS_MAX]:
+        failed = errors.get(row["endpoint"], 0)
+        table.add_row(
+            escape(row["endpoint"]),
+            str(row["count"]),
+            *(_ms(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
+            _ms(row["app"]["p95_ms"]),
+            f"[red]{failed}[/]" if failed else "0",
+        )
+    return table
+
+
+def _cards(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
+    table = Table(texts["card"], title=texts["cards"], title_justify="left", title_style="bold")
+    table.add_column(texts["views"], justify="right")
+    for row in rows[:ROWS_MAX]:
+        table.add_row(escape(row["card"]), str(row["views"]))
+    return table
+
+
+def _bars(counts: list[int]) -> Text:
+    highest = max(counts) or 1
+    return Text("00 " + "".join(_BARS[-(-count * 8 // highest)] for count in counts) + " 23")
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}%"

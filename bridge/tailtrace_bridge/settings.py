@@ -1,0 +1,164 @@
+"""The one table of settings: environment, `tailtrace.toml`, flags, docs and checks all come from here.
+
+A flag of the command line beats the environment, the environment beats `tailtrace.toml` in the working folder, and
+that beats the default. `markdown()` writes `docs/settings.md`; a test compares the two.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from tailtrace_bridge.errors import SettingsError
+
+SETTINGS_FILE = "tailtrace.toml"
+
+
+def _standard(name: str, field: str) -> AliasChoices:
+    """A setting that the field's tools share has no prefix; in `tailtrace.toml` it goes by its plain name."""
+    return AliasChoices(name, field)
+
+
+class Settings(BaseSettings):
+    """Everything that a user can set. Each description is one row of `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TAILTRACE_", toml_file=SETTINGS_FILE, extra="forbid", populate_by_name=True
+    )
+
+    store: Annotated[str, Field(description="Where rows are kept: `sqlite:PATH`.")] = "sqlite:tailtrace.db"
+    log: Annotated[str, Field(description="The access log to follow: a path or a glob; several with commas.")] = (
+        "/var/log/nginx/tailtrace.log"
+    )
+    log_format: Annotated[
+        str, Field(description="`auto`, `tailtrace`, `combined`, `common`, or an nginx `log_format` string.")
+    ] = "auto"
+    checkpoint: Annotated[Path, Field(description="The file that holds how far the log was read.")] = Path(
+        "tailtrace.checkpoint.json"
+    )
+    identities: Annotated[
+        Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
+    ] = None
+    listen: Annotated[str, Field(description="Where the API listens. Loopback only, until it has access control.")] = (
+        "127.0.0.1:8470"
+    )
+    otlp_listen: Annotated[str, Field(description="Where apps send their spans (OTLP over HTTP).")] = "127.0.0.1:4318"
+    openapi: Annotated[
+        Path | None, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
+    ] = None
+    features: Annotated[
+        dict[str, str],
+        Field(description="Names of features: route → name. In `tailtrace.toml` a table; else JSON.", max_length=2000),
+    ] = {}
+    health_paths: Annotated[
+        list[str], Field(description="More paths of health checks, kept out of usage. JSON in the environment.")
+    ] = []
+    timezone: Annotated[
+        str, Field(description="Zone of peak hours, and of log times that name none (IANA name, `Europe/Madrid`).")
+    ] = "UTC"
+    retention_days: Annotated[
+        int, Field(description="Rows older than this are removed; hourly sums stay. 0 keeps all.", ge=0, le=36500)
+    ] = 365
+    span_wait_ms: Annotated[
+        int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
+    ] = 6000
+    poll_ms: Annotated[int, Field(description="How often the log is looked at.", ge=10, le=10_000)] = 200
+    lang: Annotated[str, Field(description="Language of the texts for people: `en` or `es`.", pattern="^(en|es)$")] = (
+        "en"
+    )
+    tailscale_socket: Annotated[
+        Path,
+        Field(
+            description="The socket of tailscaled's LocalAPI.",
+            validation_alias=_standard("TAILSCALE_SOCKET", "tailscale_socket"),
+        ),
+    ] = Path("/var/run/tailscale/tailscaled.sock")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no IANA time zone; write one like Europe/Madrid") from None
+        return value
+
+    @field_validator("listen", "otlp_listen")
+    @classmethod
+    def _loopback_only(cls, value: str) -> str:
+        host, port = split_listen(value)
+        if host not in {"localhost", "::1"} and not host.startswith("127."):
+            raise ValueError(
+                f"{value!r} is open to others, and there is no access control yet: "
+                f"listen on 127.0.0.1:{port} and put `tailscale serve` or ssh in front"
+            )
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`timezone` as an object."""
+        return ZoneInfo(self.timezone)
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """`127.0.0.1:8470` → its host and port. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is no HOST:PORT; write one like 127.0.0.1:8470")
+    return host.strip("[]"), int(port)
+
+
+def environment_name(field: str) -> str:
+    """Give the environment variable of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"TAILTRACE_{field.upper()}"
+
+
+def load(**flags: Any) -> Settings:
+    """Read the settings; flags that are None were not given. Raises `SettingsError`, a line for each wrong setting."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as wrong:
+        lines = [f"{_where(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in wrong.errors()]
+        raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
+    except (ValueError, OSError) as unreadable:  # a TOML file or JSON value that does not parse
+        raise SettingsError(f"settings: {unreadable}; see docs/settings.md for the form of each") from None
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "?"
+    return environment_name(name) if name in Settings.model_fields else f"{SETTINGS_FILE}: {name}"
+
+
+def markdown() -> str:
+    """Write the page `docs/settings.md`."""
+    head = (
+        "# Settings\n\nMade from `tailtrace_bridge/settings.py` by `make docs`.\n\n"
+        "A flag beats the environment, the environment beats `tailtrace.toml` in the working folder (same names in\n"
+        "lower case, without `TAILTRACE_`), and that beats the default.\n\n"
+        "The app's side reads the standard `OTEL_*` variables and nothing else.\n\n"
+        "| environment | default | what it sets |\n|---|---|---|\n"
+    )
+    rows = [
+        f"| `{environment_name(name)}` | {_shown(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return head + "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    return "" if default in (None, [], {}) else f"`{default}`"

@@ -1,0 +1,52 @@
+"""The tables of the SQLite store, as a list of migrations: each runs once, in order, in one transaction.
+
+`access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
+meets its own rows. `usage`, `latency`, `activity` and `minutes` are sums that the same transaction keeps true.
+"""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE identity (
+        id INTEGER PRIMARY KEY,
+        address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,
+        node_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL,
+        UNIQUE (address, kind, user, device, node_id, tags, provider)
+    );
+    CREATE TABLE endpoint (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, route TEXT NOT NULL, UNIQUE (service, route)
+    );
+    CREATE TABLE agent (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE access (
+        time_us INTEGER NOT NULL, key INTEGER NOT NULL,
+        identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, agent_id INTEGER NOT NULL,
+        method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        request_time_us INTEGER, upstream_time_us INTEGER, app_time_us INTEGER, bytes_sent INTEGER NOT NULL,
+        trace_id BLOB, span_id BLOB, error_type TEXT,
+        PRIMARY KEY (time_us, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE refusal (
+        file TEXT NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL,
+        PRIMARY KEY (file, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE usage (
+        hour INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
+        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
+        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
+        PRIMARY KEY (hour, identity_id, endpoint_id, method, status, traffic)
+    ) WITHOUT ROWID;
+    CREATE TABLE latency (
+        hour INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, side INTEGER NOT NULL, bucket INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        PRIMARY KEY (hour, endpoint_id, side, bucket)
+    ) WITHOUT ROWID;
+    CREATE TABLE activity (
+        minute INTEGER NOT NULL, identity_id INTEGER NOT NULL,
+        first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, requests INTEGER NOT NULL,
+        PRIMARY KEY (minute, identity_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE minutes (
+        minute INTEGER PRIMARY KEY, requests INTEGER NOT NULL, answered INTEGER NOT NULL
+    );
+    """,
+)

@@ -1,0 +1,396 @@
+"""The default store: one SQLite file in WAL mode, one writer, any number of readers.
+
+| a batch | what happens |
+|---|---|
+| all rows are new (the usual case) | one `executemany`, sums of all, one commit |
+| some rows were stored before (a replay) | undone to the savepoint, then row by row: only new rows are summed |
+| the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
+
+Reads of a window take whole hours (or minutes) from the sums and the ragged edges from the rows themselves, so that an
+answer is exact and its cost does not grow with the traffic.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.histogram import bucket_of
+from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store.protocol import (
+    HOUR_US,
+    MINUTE_US,
+    Activity,
+    Filters,
+    HourUsage,
+    Latency,
+    LogEntry,
+    Minute,
+    Usage,
+    Window,
+    Written,
+)
+from tailtrace_bridge.store.schema import MIGRATIONS
+from tailtrace_bridge.store.sums import APP, PROXY, USAGE_TRAFFIC, Placed, Sums
+
+BUSY_TIMEOUT_S = 10
+CACHED_IDS_MAX = 50_000
+REFUSALS_MAX = 100_000
+PRUNE_ROWS_MAX = 20_000
+"""Rows removed in one transaction: a reader never waits for more."""
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA cache_size=-8000",
+    "PRAGMA temp_store=MEMORY",
+)
+_SIDES = {PROXY: "proxy", APP: "app"}
+_IDENTITY = "i.address, i.kind, i.user, i.device, i.node_id, i.tags, i.provider"
+_USAGE = tuple(map(int, USAGE_TRAFFIC))
+
+_INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_USAGE = """
+    INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, timed = timed + excluded.timed,
+        request_time_us = request_time_us + excluded.request_time_us, app_timed = app_timed + excluded.app_timed,
+        app_time_us = app_time_us + excluded.app_time_us, bytes_sent = bytes_sent + excluded.bytes_sent
+"""
+_ADD_LATENCY = """
+    INSERT INTO latency VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests
+"""
+_ADD_ACTIVITY = """
+    INSERT INTO activity VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us),
+        requests = requests + excluded.requests
+"""
+_ADD_MINUTES = """
+    INSERT INTO minutes VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, answered = answered + excluded.answered
+"""
+
+
+class SqliteStore:
+    """`Store` in a SQLite file. Safe to share between threads: each thread reads through a connection of its own."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        self._local = threading.local()
+        self._open_connections: list[sqlite3.Connection] = []
+        self._write_lock = threading.Lock()
+        self._ids: dict[tuple[str, Identity | tuple[str, ...]], int] = {}
+        with self._translated():
+            self._writer = self._connect()
+            _migrate(self._writer, self._path)
+
+    def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
+        """Keep rows and refusals in one transaction."""
+        with self._write_lock, self._translated():
+            writer = self._writer
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                fresh = self._insert(self._placed(rows))
+                sums = Sums()
+                sums.add(fresh)
+                _add_sums(writer, sums)
+                _add_refusals(writer, refusals)
+                writer.execute("COMMIT")
+            except BaseException:
+                writer.execute("ROLLBACK")
+                self._ids.clear()  # ids given in this transaction are gone with it
+                raise
+        return Written(len(fresh), len(rows) - len(fresh))
+
+    def prune(self, before_us: int) -> int:
+        """Remove old rows, a bounded number in each transaction."""
+        removed = 0
+        statement = (
+            "DELETE FROM access WHERE (time_us, key) IN"
+            " (SELECT time_us, key FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
+        )
+        with self._write_lock, self._translated():
+            while batch := self._writer.execute(statement, (before_us, PRUNE_ROWS_MAX)).rowcount:
+                removed += batch
+            if removed:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+        """Give a page of the log, newest first."""
+        where, values = _where(filters)
+        end_us, key = before or (window.end_us, -1)
+        query = f"""
+            SELECT a.time_us, a.key, {_IDENTITY}, e.service, e.route, a.method, a.path, a.status, a.traffic,
+                   a.request_time_us, a.app_time_us, a.bytes_sent, a.trace_id, a.error_type
+            FROM access a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
+            WHERE a.time_us >= ? AND (a.time_us, a.key) < (?, ?) {where}
+            ORDER BY a.time_us DESC, a.key DESC LIMIT ?
+        """  # noqa: S608  # only our own texts are put together; values are bound
+        return [
+            LogEntry(
+                row[0], row[1], Identity(*row[2:9]), row[9], row[10], row[11], row[12], row[13], Traffic(row[14]),
+                row[15], row[16], row[17], row[18].hex() if row[18] else "", row[19] or "",
+            )
+            for row in self._read(query, (window.start_us, end_us, key, *values, limit))
+        ]  # fmt: skip
+
+    def usage(self, window: Window, filters: Filters) -> list[Usage]:
+        """Give sums by identity, endpoint, method, status and traffic."""
+        where, values = _where(filters)
+        facts, bounds = _facts(window)
+        query = f"""
+            SELECT {_IDENTITY}, e.service, e.route, a.method, a.status, a.traffic, sum(requests), sum(timed),
+                   sum(request_time_us), sum(app_timed), sum(app_time_us), sum(bytes_sent)
+            FROM ({facts}) a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
+            WHERE 1 {where} GROUP BY a.identity_id, a.endpoint_id, a.method, a.status, a.traffic
+        """  # noqa: S608
+        return [
+            Usage(Identity(*row[:7]), row[7], row[8], row[9], row[10], Traffic(row[11]), *row[12:18])
+            for row in self._read(query, (*bounds, *values))
+        ]
+
+    def hours(self, window: Window) -> list[HourUsage]:
+        """Give sums by hour."""
+        facts, bounds = _facts(window)
+        query = f"""
+            SELECT hour * {HOUR_US}, sum(requests), sum(requests * (status >= 500)), sum(timed), sum(request_time_us)
+            FROM ({facts}) GROUP BY hour ORDER BY hour
+        """  # noqa: S608
+        return [HourUsage(*row) for row in self._read(query, bounds)]
+
+    def latency(self, window: Window) -> list[Latency]:
+        """Give histograms by hour, endpoint and side."""
+        (whole_start, whole_end), edges = _split(window, HOUR_US)
+        parts = ["SELECT hour, endpoint_id, side, bucket, requests FROM latency WHERE hour >= ? AND hour < ?"]
+        bounds = [whole_start // HOUR_US, whole_end // HOUR_US]
+        for edge in edges:
+            for side, column in ((PROXY, "request_time_us"), (APP, "app_time_us")):
+                parts.append(
+                    f"SELECT time_us / {HOUR_US}, endpoint_id, {side}, bucket_of({column}), 1 FROM access"  # noqa: S608
+                    f" WHERE time_us >= ? AND time_us < ? AND {column} IS NOT NULL"
+                )
+                bounds.extend(edge)
+        query = f"""
+            SELECT hour * {HOUR_US}, e.route, side, bucket, sum(requests)
+            FROM ({" UNION ALL ".join(parts)}) JOIN endpoint e ON e.id = endpoint_id
+            GROUP BY hour, e.route, side, bucket ORDER BY hour
+        """  # noqa: S608
+        return [Latency(row[0], row[1], _SIDES[row[2]], *row[3:]) for row in self._read(query, bounds)]
+
+    def activity(self, window: Window) -> list[Activity]:
+        """Give usage by identity and minute."""
+        (whole_start, whole_end), edges = _split(window, MINUTE_US)
+        parts = [
+            "SELECT minute, identity_id, first_us, last_us, requests FROM activity WHERE minute >= ? AND minute < ?"
+        ]
+        bounds = [whole_start // MINUTE_US, whole_end // MINUTE_US]
+        for edge in edges:
+            parts.append(
+                f"SELECT time_us / {MINUTE_US}, identity_id, time_us, time_us, 1 FROM access"  # noqa: S608
+                f" WHERE time_us >= ? AND time_us < ? AND traffic IN {_USAGE}"
+            )
+            bounds.extend(edge)
+        query = f"""
+            SELECT {_IDENTITY}, min(first_us), max(last_us), sum(requests)
+            FROM ({" UNION ALL ".join(parts)}) JOIN identity i ON i.id = identity_id
+            GROUP BY identity_id, minute ORDER BY minute, identity_id
+        """  # noqa: S608
+        return [Activity(Identity(*row[:7]), *row[7:]) for row in self._read(query, bounds)]
+
+    def minutes(self, window: Window) -> list[Minute]:
+        """Give the minutes with traffic; a minute that the window cuts counts whole."""
+        query = f"""
+            SELECT minute * {MINUTE_US}, requests, answered FROM minutes WHERE minute >= ? AND minute < ? ORDER BY minute
+        """  # noqa: S608
+        bounds = (window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US))
+        return [Minute(*row) for row in self._read(query, bounds)]
+
+    def newest_us(self) -> int | None:
+        """Give the time of the newest row."""
+        return next(iter(self._read("SELECT max(time_us) FROM access")))[0]  # type: ignore[no-any-return]
+
+    def refusals(self) -> dict[str, int]:
+        """Count the kept refusals by reason."""
+        return dict(self._read("SELECT reason, count(*) FROM refusal GROUP BY reason"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self._open_connections:
+            connection.close()
+        self._open_connections.clear()
+
+    # How it is done.
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        connection.create_function("bucket_of", 1, bucket_of, deterministic=True)
+        self._open_connections.append(connection)
+        return connection
+
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._translated():
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect()
+            return connection.execute(query, values).fetchall()  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"store sqlite:{self._path}: {error}; is the folder there and writable, and the disk not full?"
+            ) from error
+
+    def _placed(self, rows: Sequence[Row]) -> list[Placed]:
+        if len(self._ids) > CACHED_IDS_MAX:
+            self._ids.clear()
+        return [
+            Placed(
+                row,
+                self._id("identity", row.identity),
+                self._id("endpoint", (row.access.service, row.route)),
+            )
+            for row in rows
+        ]
+
+    def _id(self, table: str, values: Identity | tuple[str, ...]) -> int:
+        if (known := self._ids.get((table, values))) is not None:
+            return known
+        texts = _identity_texts(values) if isinstance(values, Identity) else values
+        names = {"identity": "address, kind, user, device, node_id, tags, provider", "endpoint": "service, route"}.get(
+            table, "text"
+        )
+        marks = ", ".join("?" * len(texts))
+        self._writer.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", texts)  # noqa: S608
+        query = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608
+        found: int = self._writer.execute(query, texts).fetchone()[0]
+        self._ids[(table, values)] = found
+        return found
+
+    def _insert(self, placed: list[Placed]) -> list[Placed]:
+        """Insert what is new and give it."""
+        columns = [self._columns(one) for one in placed]
+        writer = self._writer
+        writer.execute("SAVEPOINT batch")
+        if writer.executemany(f"INSERT OR IGNORE {_INSERT}", columns).rowcount == len(columns):
+            return placed
+        writer.execute("ROLLBACK TO batch")
+        return [
+            one
+            for one, values in zip(placed, columns, strict=True)
+            if writer.execute(f"INSERT OR IGNORE {_INSERT}", values).rowcount
+        ]
+
+    def _columns(self, placed: Placed) -> tuple[object, ...]:
+        (access, _, _, traffic, app_time_us, error_type), identity_id, endpoint_id = placed
+        return (
+            access.time_us,
+            access.key,
+            identity_id,
+            endpoint_id,
+            self._id("agent", (access.user_agent,)),
+            access.method,
+            access.path,
+            access.status,
+            int(traffic),
+            access.request_time_us,
+            access.upstream_time_us,
+            app_time_us,
+            access.bytes_sent,
+            bytes.fromhex(access.trace_id) or None,
+            bytes.fromhex(access.span_id) or None,
+            error_type or None,
+        )
+
+
+def _identity_texts(identity: Identity) -> tuple[str, ...]:
+    return (
+        identity.address,
+        identity.kind,
+        identity.user,
+        identity.device,
+        identity.node_id,
+        identity.tags,
+        identity.provider,
+    )
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"store sqlite:{path}: made by a newer tailtrace (schema {version}, this one knows {len(MIGRATIONS)}); "
+            "upgrade tailtrace or name another file in TAILTRACE_STORE"
+        )
+    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version = {number};COMMIT;")
+
+
+def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
+    writer.executemany(_ADD_USAGE, [(*key, *values) for key, values in sums.usage.items()])
+    writer.executemany(_ADD_LATENCY, [(*key, value) for key, value in sums.latency.items()])
+    writer.executemany(_ADD_ACTIVITY, [(*key, *values) for key, values in sums.activity.items()])
+    writer.executemany(_ADD_MINUTES, [(key, *values) for key, values in sums.minutes.items()])
+
+
+def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[Refusal]) -> None:
+    if refusals and writer.execute("SELECT count(*) FROM refusal").fetchone()[0] < REFUSALS_MAX:
+        writer.executemany(
+            "INSERT OR IGNORE INTO refusal VALUES (?, ?, ?, ?)",
+            [(one.file, one.offset, one.reason, one.text) for one in refusals],
+        )
+
+
+def _split(window: Window, step_us: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Cut a window into the whole steps within it and the ragged edges before and after."""
+    whole_start = -(-window.start_us // step_us) * step_us
+    whole_end = window.end_us // step_us * step_us
+    if whole_start >= whole_end:
+        return (0, 0), [(window.start_us, window.end_us)]
+    edges = [(window.start_us, whole_start), (whole_end, window.end_us)]
+    return (whole_start, whole_end), [edge for edge in edges if edge[0] < edge[1]]
+
+
+def _facts(window: Window) -> tuple[str, list[int]]:
+    """Give SQL (and its values) that reads as `usage` rows exactly the requests of the window."""
+    (whole_start, whole_end), edges = _split(window, HOUR_US)
+    parts = [
+        "SELECT hour, identity_id, endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed,"
+        " app_time_us, bytes_sent FROM usage WHERE hour >= ? AND hour < ?"
+    ]
+    bounds = [whole_start // HOUR_US, whole_end // HOUR_US]
+    for edge in edges:
+        parts.append(
+            f"SELECT time_us / {HOUR_US}, identity_id, endpoint_id, method, status, traffic, 1,"  # noqa: S608
+            " request_time_us IS NOT NULL, ifnull(request_time_us, 0), app_time_us IS NOT NULL,"
+            " ifnull(app_time_us, 0), bytes_sent FROM access WHERE time_us >= ? AND time_us < ?"
+        )
+        bounds.extend(edge)
+    return " UNION ALL ".join(parts), bounds
+
+
+def _where(filters: Filters) -> tuple[str, list[object]]:
+    clauses: list[str] = []
+    values: list[object] = []
+    for column, value in (
+        ("i.user", filters.user),
+        ("i.device", filters.device),
+        ("e.route", filters.endpoint),
+        ("a.method", filters.method),
+    ):
+        if value is not None:
+            clauses.append(f"AND {column} = ?")
+            values.append(value)
+    if filters.status is not None:
+        low = int(filters.status[0]) * 100 if filters.status.endswith("xx") else int(filters.status)
+        high = low + 99 if filters.status.endswith("xx") else low
+        clauses.append("AND a.status BETWEEN ? AND ?")
+        values.extend((low, high))
+    return " ".join(clauses), values

@@ -1,0 +1,82 @@
+"""What a request was for. Pure: the first row that fits decides.
+
+| a request | is | why |
+|---|---|---|
+| `/_tailtrace/view`, answered 204, that names a card | CARD | the dashboard says that someone looks at a card |
+| for a health path, or by a monitor (kube-probe, ELB, UptimeRobot …) | HEALTH | a machine asks whether we live |
+| whose target is no path (TLS bytes, `CONNECT host:443`) | BOT | no client of the app writes that |
+| by a crawler or scanner, as its agent says | BOT | |
+| for a file (`.css`, `/static/…`), or a `/_tailtrace/` path without a card | STATIC | a part of a page |
+| any other | APP | |
+
+curl, wget, httpx and python-requests are APP: on a tailnet a person, or a job that a person wrote, runs them. So is an
+empty agent: the common log has none.
+"""
+
+import re
+from functools import lru_cache
+
+from tailtrace_bridge.records import Access, Traffic
+
+CACHE_ENTRIES_MAX = 8192
+"""Of paths, and of agents; the parser cuts both, so the caches stay under some megabytes."""
+
+HEALTH_PATHS = frozenset(
+    {"/health", "/healthz", "/healthcheck", "/_health", "/ready", "/readyz", "/live", "/livez", "/ping", "/metrics"}
+    | {"/nginx_status", "/stub_status"}
+)
+STATIC_PREFIXES = ("/static/", "/assets/", "/_next/static/", "/_tailtrace/")
+STATIC_EXTENSIONS = frozenset(
+    {"css", "js", "mjs", "map", "wasm", "webmanifest"}
+    | {"ico", "png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "bmp", "mp3", "mp4", "webm", "ogg"}
+    | {"woff", "woff2", "ttf", "otf", "eot"}
+)
+_STATIC_FILES = frozenset({"/robots.txt", "/sitemap.xml", "/manifest.json"})
+
+_MONITOR = re.compile(
+    r"kube-probe|elb-healthchecker|googlehc|consul health|uptime|pingdom|statuscake|blackbox|prometheus|nagios"
+    r"|check_http|healthcheck|site24x7|datadog|zabbix",
+    re.IGNORECASE,
+)
+# A crawler's name ends in `bot` before a version or a bracket. The phones `CUBOT …` and tablets `M bot Tab` are people's.
+_BOT = re.compile(
+    r"(?<!cu)bot(?=[/;),-]|$)|crawl|spider|slurp|facebookexternalhit|mediapartners|feedfetcher|headless"
+    r"|masscan|zgrab|nmap|nikto|sqlmap|nuclei|censys|expanse|l9explore|gobuster|dirbuster|wpscan",
+    re.IGNORECASE,
+)
+
+
+def classify(access: Access, health_paths: frozenset[str] = HEALTH_PATHS) -> Traffic:
+    """Say what the request was for. `health_paths` have no slash at their end."""
+    if access.card and access.status == 204:
+        return Traffic.CARD
+    by_path = _of_path(access.path, health_paths)
+    if by_path is Traffic.HEALTH:
+        return by_path
+    by_agent = _of_agent(access.user_agent)
+    return by_path if by_agent is Traffic.APP else by_agent
+
+
+def static_extension(path: str) -> str:
+    """Give the extension of a static file, or an empty string."""
+    extension = path[path.rfind(".") + 1 :].lower()
+    return extension if extension in STATIC_EXTENSIONS and "." in path else ""
+
+
+# Two caches: paths and agents are few, their pairs are many.
+@lru_cache(maxsize=CACHE_ENTRIES_MAX)
+def _of_path(path: str, health_paths: frozenset[str]) -> Traffic:
+    if (path.rstrip("/") or "/") in health_paths:
+        return Traffic.HEALTH
+    if not path.startswith("/"):
+        return Traffic.BOT
+    if path.startswith(STATIC_PREFIXES) or path in _STATIC_FILES or static_extension(path):
+        return Traffic.STATIC
+    return Traffic.APP
+
+
+@lru_cache(maxsize=CACHE_ENTRIES_MAX)
+def _of_agent(agent: str) -> Traffic:
+    if _MONITOR.search(agent):
+        return Traffic.HEALTH
+    return Traffic.BOT if _BOT.search(agent) else Traffic.APP

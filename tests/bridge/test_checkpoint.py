@@ -1,0 +1,149 @@
+"""Positions follow acknowledgements and survive crashes."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tailtrace_bridge.checkpoint import Checkpoint, Ledger, Position, TailLine
+from tailtrace_bridge.errors import LogFileError
+
+PLACE = Position(inode=7, fingerprint=11, offset=0, mtime_ns=5)
+
+
+def line(offset: int, seed: int = 11) -> TailLine:
+    return TailLine(b"x", "a.log", offset, offset + 2, seed)
+
+
+def offsets(ledger: Ledger) -> list[tuple[int, int]]:
+    return [(place.fingerprint, place.offset) for place in ledger.positions()["a.log"]]
+
+
+def test_the_position_is_the_first_line_that_is_not_acknowledged():
+    ledger = Ledger()
+    ledger.begin("a.log", PLACE)
+    for offset in (0, 2, 4):
+        ledger.opened(line(offset))
+    assert offsets(ledger) == [(11, 0)]
+    ledger.done(line(2))
+    assert offsets(ledger) == [(11, 0)]
+    ledger.done(line(0))
+    assert offsets(ledger) == [(11, 4)]
+    ledger.done(line(4))
+    assert offsets(ledger) == [(11, 6)]
+    assert ledger.held_lines == 0
+
+
+def test_acknowledging_twice_or_what_is_unknown_changes_nothing():
+    ledger = Ledger()
+    ledger.begin("a.log", PLACE)
+    ledger.opened(line(0))
+    for unknown in (line(8), line(0, seed=99), line(0)._replace(file="b.log")):
+        ledger.done(unknown)
+    assert (ledger.held_lines, offsets(ledger)) == (1, [(11, 0)])
+    ledger.done(line(0))
+    ledger.done(line(0))
+    assert (ledger.held_lines, offsets(ledger)) == (0, [(11, 2)])
+
+
+def test_a_finished_generation_stays_until_acknowledged_and_followed():
+    ledger = Ledger()
+    ledger.begin("a.log", PLACE)
+    ledger.opened(line(0))
+    ledger.finished("a.log", 11)
+    assert offsets(ledger) == [(11, 0)]
+    ledger.begin("a.log", Position(8, 22, 0, 6))
+    assert offsets(ledger) == [(11, 0), (22, 0)]
+    ledger.done(line(0))
+    assert offsets(ledger) == [(22, 0)]
+
+
+def test_the_newest_generation_stays_though_finished():
+    ledger = Ledger()
+    ledger.begin("a.log", PLACE)
+    ledger.finished("a.log", 11)
+    assert offsets(ledger) == [(11, 0)]
+
+
+def test_a_hundred_thousand_lines_are_quick():
+    ledger = Ledger()
+    ledger.begin("a.log", PLACE)
+    lines = [line(offset) for offset in range(0, 200_000, 2)]
+    begin = time.perf_counter()
+    for one in lines:
+        ledger.opened(one)
+    for one in reversed(lines):
+        ledger.done(one)
+    assert time.perf_counter() - begin < 1.0
+    assert offsets(ledger) == [(11, 200_000)]
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path = tmp_path / "state" / "positions.json"
+    Checkpoint(path).save({"a.log": [PLACE], "b\udcff.log": []})
+    assert Checkpoint(path).positions == {"a.log": (PLACE,), "b\udcff.log": ()}
+    assert [file.name for file in path.parent.iterdir()] == ["positions.json"]
+
+
+def test_saving_some_keeps_the_others(tmp_path):
+    path = tmp_path / "p.json"
+    Checkpoint(path).save({"a.log": [PLACE]})
+    Checkpoint(path).save({"b.log": [PLACE]})
+    assert set(Checkpoint(path).positions) == {"a.log", "b.log"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 2, "logs": {}}',
+        b'{"version": 1, "logs": {"a": [{"inode": 1}]}}',
+        b'{"version": 1, "logs": {"a": [{"inode": 1, "fingerprint": 1, "offset": -1, "mtime_ns": 1}]}}',
+        b'{"version": 1, "logs": 5}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_file_is_kept_aside(tmp_path, caplog, content):
+    path = tmp_path / "p.json"
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert Checkpoint(path).positions == {}
+    assert "p.json is damaged" in caplog.text
+    assert (tmp_path / "p.json.corrupt").read_bytes() == content
+    assert not path.exists()
+
+
+def test_a_failed_save_says_so_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "p.json"
+    checkpoint = Checkpoint(path)
+    checkpoint.save({"a.log": [PLACE]})
+    (tmp_path / "p.json.new").mkdir()
+    with pytest.raises(LogFileError, match=r"p\.json: positions cannot be saved"):
+        checkpoint.save({"a.log": [Position(7, 11, 10, 5)]})
+    assert json.loads(path.read_bytes())["logs"]["a.log"][0]["offset"] == 0
+
+
+def test_killed_at_any_moment_the_file_is_whole(tmp_path):
+    path = tmp_path / "p.json"
+    program = (
+        "import sys; from pathlib import Path; from tailtrace_bridge.checkpoint import Checkpoint, Position\n"
+        "c = Checkpoint(Path(sys.argv[1])); i = 0\n"
+        "while True:\n"
+        "    i += 1; c.save({f'{n}.log': [Position(1, 2, i, 3)] for n in range(50)})\n"
+        "    if i == 1: print('on', flush=True)\n"
+    )
+    for round_number in range(5):
+        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.02 + round_number * 0.007)
+            process.kill()
+        positions = Checkpoint(path).positions
+        assert len(positions) == 50
+        assert len({places[0].offset for places in positions.values()}) == 1
+    assert not (tmp_path / "p.json.corrupt").exists()

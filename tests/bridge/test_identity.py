@@ -1,0 +1,214 @@
+import logging
+
+import pytest
+
+from tailtrace_bridge.identity import Found, Identities, NotFound, Unavailable, describe, kind_of, printable
+from tailtrace_bridge.records import Identity
+from tailtrace_bridge.testing import FakeClock, FakeProvider
+
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi")
+ANA_STATIC = Identity("100.64.0.7", "user", "ana@example.com", "laptop-of-the-file", "", "", "static")
+DOWN = Unavailable("tailscaled is down; start it")
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.0.0.1", "self"),
+        ("127.8.9.10", "self"),
+        ("::1", "self"),
+        ("::ffff:127.0.0.1", "self"),
+        ("unix:", "self"),
+        ("100.64.0.1", "unknown"),
+        ("100.127.255.255", "unknown"),
+        ("fd7a:115c:a1e0::1", "unknown"),
+        ("192.168.1.5", "unknown"),
+        ("10.0.0.1", "unknown"),
+        ("172.16.0.1", "unknown"),
+        ("169.254.1.1", "unknown"),
+        ("fe80::1", "unknown"),
+        ("fc00::1", "unknown"),
+        ("224.0.0.1", "unknown"),
+        ("0.0.0.0", "unknown"),
+        ("8.8.8.8", "external"),
+        ("100.63.255.255", "external"),
+        ("100.128.0.0", "external"),
+        ("2606:4700::1111", "external"),
+        ("", "unknown"),
+        ("-", "unknown"),
+        ("not an address", "unknown"),
+        ("8.8.8.8:443", "unknown"),
+    ],
+)
+def test_kind_of_an_address_that_nobody_names(address: str, kind: str) -> None:
+    assert kind_of(address) == kind
+    assert Identities([FakeProvider()], clock=FakeClock()).identify(address) == Identity(address, kind)
+
+
+def test_the_first_that_knows_has_the_word() -> None:
+    first = FakeProvider("localapi", {"100.64.0.7": Found(ANA)})
+    second = FakeProvider("static", {"100.64.0.7": Found(ANA_STATIC), "127.0.0.11": Found(ANA_STATIC)})
+    identities = Identities([first, second], clock=FakeClock())
+    assert identities.identify("100.64.0.7") is ANA
+    assert identities.identify("127.0.0.11") is ANA_STATIC
+    assert first.asked == ["100.64.0.7", "127.0.0.11"]
+    assert second.asked == ["127.0.0.11"]
+
+
+def test_no_provider_is_asked_about_what_is_no_address() -> None:
+    provider = FakeProvider(default=Found(ANA))
+    assert Identities([provider], clock=FakeClock()).identify("<script>") == Identity("<script>", "unknown")
+    assert provider.asked == []
+
+
+def test_found_is_kept_for_its_time_then_asked_anew() -> None:
+    clock = FakeClock()
+    carol = Identity("100.64.0.7", "user", "carol@example.com", "ana-laptop", "n1", "", "localapi")
+    provider = FakeProvider("localapi", {"100.64.0.7": Found(ANA)})
+    identities = Identities([provider], clock=clock, ttl_us=30)
+    assert identities.identify("100.64.0.7") is ANA
+    provider.answers = {"100.64.0.7": Found(carol)}
+    clock.now_us = 29
+    assert identities.identify("100.64.0.7") is ANA
+    clock.now_us = 30
+    assert identities.identify("100.64.0.7") is carol
+    assert (identities.counts.hits, identities.counts.misses, identities.counts.found) == (1, 2, 2)
+
+
+def test_not_found_is_kept_for_a_shorter_time() -> None:
+    clock = FakeClock()
+    provider = FakeProvider()
+    identities = Identities([provider], clock=clock, ttl_us=30, not_found_ttl_us=10)
+    assert identities.identify("100.64.0.7").kind == "unknown"
+    provider.answers = {"100.64.0.7": Found(ANA)}
+    clock.now_us = 9
+    assert identities.identify("100.64.0.7").kind == "unknown"
+    clock.now_us = 10
+    assert identities.identify("100.64.0.7") is ANA
+    assert identities.counts.not_found == 1
+
+
+def test_a_provider_that_is_down_rests_longer_each_time_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    provider = FakeProvider("localapi", default=DOWN)
+    identities = Identities([provider], clock=clock)
+    asked_at_ms = []
+    for now_ms in range(0, 32_000, 100):
+        clock.now_us = now_ms * 1000
+        before = len(provider.asked)
+        assert identities.identify(f"100.64.1.{now_ms % 250}").kind == "unknown"
+        if len(provider.asked) > before:
+            asked_at_ms.append(now_ms)
+    assert asked_at_ms == [0, 1000, 3000, 7000, 15_000, 23_000, 31_000]
+    assert identities.counts.unavailable == 7
+    assert identities.counts.rested > 20
+    provider.default = Found(ANA)
+    clock.now_us = 39_000_000
+    assert identities.identify("100.64.0.7") is ANA
+    assert [record.message for record in caplog.records] == [
+        "identity: localapi is unavailable: tailscaled is down; start it",
+        "identity: localapi is back",
+    ]
+
+
+def test_what_was_said_while_a_provider_was_down_holds_only_until_it_is_asked_again() -> None:
+    clock = FakeClock()
+    localapi = FakeProvider("localapi", default=DOWN)
+    static = FakeProvider("static", {"100.64.0.7": Found(ANA_STATIC)})
+    identities = Identities([localapi, static], clock=clock)
+    assert identities.identify("100.64.0.7") is ANA_STATIC
+    localapi.default = Found(ANA)
+    clock.now_us = 999_999
+    assert identities.identify("100.64.0.7") is ANA_STATIC
+    clock.now_us = 1_000_000
+    assert identities.identify("100.64.0.7") is ANA
+
+
+def test_not_found_does_not_prove_that_a_provider_is_well() -> None:
+    clock = FakeClock()
+    provider = FakeProvider("localapi", {"100.64.0.7": DOWN})
+    identities = Identities([provider], clock=clock)
+    identities.identify("100.64.0.7")
+    clock.now_us = 1_000_000
+    identities.identify("8.8.8.8")
+    identities.identify("100.64.0.7")
+    clock.now_us = 2_000_000  # one second after the second failure: the rest is now two
+    identities.identify("100.64.0.7")
+    assert provider.asked == ["100.64.0.7", "8.8.8.8", "100.64.0.7"]
+
+
+def test_a_provider_that_took_long_to_fail_rests_all_the_same() -> None:
+    clock = FakeClock()
+
+    class Slow(FakeProvider):
+        def whois(self, address: str) -> Unavailable:
+            self.asked.append(address)
+            clock.now_us += 5_000_000
+            return DOWN
+
+    provider = Slow("slow")
+    identities = Identities([provider], clock=clock)
+    for last in range(50):
+        identities.identify(f"100.64.0.{last}")
+    assert provider.asked == ["100.64.0.0"]
+
+
+def test_a_full_cache_drops_the_entry_that_was_longest_not_renewed() -> None:
+    clock = FakeClock()
+    provider = FakeProvider(default=NotFound())
+    identities = Identities([provider], clock=clock, not_found_ttl_us=10, entries_max=2)
+    identities.identify("10.0.0.1")
+    clock.now_us = 5
+    identities.identify("10.0.0.2")
+    clock.now_us = 10
+    identities.identify("10.0.0.1")  # renewed: now 10.0.0.2 is the oldest
+    identities.identify("10.0.0.3")
+    assert identities.counts.evicted == 1
+    provider.asked.clear()
+    for address in ("10.0.0.1", "10.0.0.3", "10.0.0.2"):
+        identities.identify(address)
+    assert provider.asked == ["10.0.0.2"]
+
+
+def test_explain_asks_everyone_past_cache_and_rest() -> None:
+    localapi = FakeProvider("localapi", default=DOWN)
+    static = FakeProvider("static", {"100.64.0.7": Found(ANA_STATIC)})
+    identities = Identities([localapi, static], clock=FakeClock())
+    identities.identify("100.64.0.7")
+    assert identities.explain("100.64.0.7") == [
+        ("localapi", "unavailable: tailscaled is down; start it"),
+        ("static", "user ana@example.com, device laptop-of-the-file"),
+    ]
+    localapi.default = Found(ANA)
+    assert identities.explain("100.64.0.7") == [
+        ("localapi", "user ana@example.com, device ana-laptop, node n1"),
+        ("static", "user ana@example.com, device laptop-of-the-file (an earlier provider has the word)"),
+    ]
+    localapi.default = NotFound()
+    assert identities.explain("8.8.8.8") == [
+        ("localapi", "not found"),
+        ("static", "not found"),
+        ("tailtrace", "external: no provider names this address"),
+    ]
+    assert identities.explain("nonsense") == [("tailtrace", "unknown: no provider names this address")]
+
+
+def test_describe_a_service() -> None:
+    runner = Identity("100.64.0.9", "tagged", "", "runner", "n9", "tag:ci,tag:server", "localapi")
+    assert describe(runner) == "tagged, device runner, tags tag:ci,tag:server, node n9"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ana-laptop", "ana-laptop"),
+        ("zoé's phone", "zoé's phone"),
+        ("a\nb\x1b[31m", "a\\nb\\x1b[31m"),
+        ("\udcff", "\\udcff"),
+        ("x" * 300, "x" * 254),
+        ("\n" * 300, "\\n" * 127),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown

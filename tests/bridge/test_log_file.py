@@ -1,0 +1,129 @@
+"""Whole files in, lines with their places out."""
+
+import gzip
+import os
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailtrace_bridge.access_log import LINE_LENGTH_MAX
+from tailtrace_bridge.errors import LogFileError
+from tailtrace_bridge.log_file import LineSplitter, fingerprint, read_lines
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", []),
+        (b"one\ntwo\n", [(b"one", 0), (b"two", 4)]),
+        (b"one\ntwo", [(b"one", 0), (b"two", 4)]),
+        (b"only", [(b"only", 0)]),
+        (b"\n\nx\n", [(b"", 0), (b"", 1), (b"x", 2)]),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_lines_and_offsets_are_those_of_the_uncompressed_log(tmp_path, content, expected, packed):
+    path = tmp_path / "access.log"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    seed = fingerprint(content.split(b"\n")[0])
+    assert list(read_lines(path)) == [(line, offset, seed) for line, offset in expected]
+
+
+def test_fingerprint_is_xxh3_of_the_first_line_in_63_bits():
+    assert fingerprint(b"") == 0x2D06800538D394C2
+    assert 0 < fingerprint(b"x" * 200_000) < 1 << 63
+
+
+def test_concatenated_members_and_padding_are_one_log(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"one\ntw") + gzip.compress(b"o\n") + b"\0" * 512)
+    assert [line for line, _, _ in read_lines(path)] == [b"one", b"two"]
+
+
+def test_a_truncated_gzip_gives_its_lines_then_an_error(tmp_path):
+    content = b"".join(b"line %d %s\n" % (i, os.urandom(20).hex().encode()) for i in range(1000))
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(content)[:-3000])
+    lines = []
+    with pytest.raises(LogFileError, match=r"a\.gz: damaged gzip: it ends too early"):
+        lines.extend(line for line, _, _ in read_lines(path))
+    assert len(lines) > 500
+    assert lines == content.split(b"\n")[: len(lines)]
+
+
+def test_a_corrupt_gzip_gives_an_error(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"one\n") + b"no gzip")
+    lines = []
+    with pytest.raises(LogFileError, match="damaged gzip"):
+        lines.extend(read_lines(path))
+    assert lines == [(b"one", 0, fingerprint(b"one"))]
+
+
+def test_a_line_of_100_mb_takes_little_memory(tmp_path):
+    path = tmp_path / "a.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"first\n")
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\nlast\n")
+    tracemalloc.start()
+    lines = list(read_lines(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(len(line), offset) for line, offset, _ in lines] == [
+        (5, 0),
+        (LINE_LENGTH_MAX + 1, 6),
+        (4, 6 + 100_000_001),
+    ]
+    assert peak < 4_000_000
+
+
+def test_progress_counts_compressed_bytes(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"one\n" * 10_000))
+    steps: list[int] = []
+    assert len(list(read_lines(path, on_bytes=steps.append))) == 10_000
+    assert sum(steps) == path.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["missing.log", "."])
+def test_what_is_no_log_says_so(tmp_path, name):
+    with pytest.raises(LogFileError, match=r"no such file|is a folder"):
+        list(read_lines(tmp_path / name))
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
+def test_the_splitter_gives_the_same_however_the_bytes_arrive(content, cuts):
+    edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+    splitter = LineSplitter()
+    lines = []
+    for start, end in pairwise(edges):
+        lines += splitter.feed(content[start:end])
+    lines += splitter.rest()
+    expected = content.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert [line for line, _, _ in lines] == expected
+    assert all(content[offset : offset + len(line)] == line for line, offset, _ in lines)
+    assert [end for _, _, end in lines] == [offset for _, offset, _ in lines[1:]] + [len(content)] * bool(lines)
+
+
+def test_a_long_line_in_small_chunks_ends_where_it_ends():
+    splitter = LineSplitter(100)
+    lines = []
+    for chunk in [b"a" * 50_000, b"b" * 50_000, b"c" * 50_000 + b"\nnext\n"]:
+        lines += splitter.feed(chunk)
+    assert [(len(data), offset, end) for data, offset, end in lines] == [
+        (LINE_LENGTH_MAX + 1, 100, 150_101),
+        (4, 150_101, 150_106),
+    ]
+
+
+def test_paths_may_be_text(tmp_path):
+    Path(tmp_path / "a").write_bytes(b"x\n")
+    assert list(read_lines(str(tmp_path / "a"))) == [(b"x", 0, fingerprint(b"x"))]

@@ -1,0 +1,147 @@
+"""Collectors that are dead, deaf or late, settings that are wrong: the app answers, ends in time, and logs one line."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+
+def own(err):
+    """The log lines of ours and of OpenTelemetry."""
+    return [line for line in err.splitlines() if line.startswith(("tailtrace|", "opentelemetry", "urllib3"))]
+
+
+def test_no_collector_costs_one_line_and_recovery_one_more(start_app, new_collector):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with start_app(
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+        OTEL_BSP_SCHEDULE_DELAY="20",
+        OTEL_BSP_MAX_QUEUE_SIZE="10",
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE="5",
+    ) as app:
+        for _ in range(40):  # More than the queue holds.
+            assert app.get("/items/7")[0].status_code == 200
+        time.sleep(0.3)
+        collector = new_collector(port)
+        collector.wait(lambda: collector.spans)
+        time.sleep(0.2)
+        collector.close()
+        seconds, _, err = app.stop()
+    warning, recovered = own(err)
+    assert warning.startswith(f"tailtrace|WARNING|no traces get through to http://127.0.0.1:{port}/v1/traces (")
+    assert recovered.startswith(f"tailtrace|INFO|traces get through to http://127.0.0.1:{port}/v1/traces again; ")
+    lost = int(recovered.split("again; ")[1].split()[0])
+    assert 20 <= lost <= 40
+    assert seconds < 3.5
+
+
+def test_the_end_is_bounded_with_nobody_there(start_app):
+    with start_app(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") as app:
+        app.get("/items/7")
+        seconds, _, err = app.stop()
+    assert seconds < 3.5
+    (line,) = own(err)
+    assert line.startswith("tailtrace|WARNING|no traces get through to http://127.0.0.1:9/v1/traces (")
+
+
+def test_the_end_is_bounded_with_a_collector_that_never_answers(start_app):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        accepted = []
+
+        def accept():
+            while True:
+                try:
+                    accepted.append(deaf.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        with start_app(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{deaf.getsockname()[1]}") as app:
+            app.get("/items/7")
+            began = time.monotonic()
+            assert app.get("/items/7")[0].status_code == 200
+            assert time.monotonic() - began < 0.5
+            seconds, _, _ = app.stop()
+        assert accepted
+        assert seconds < 3.5
+        for connection in accepted:
+            connection.close()
+
+
+def test_the_end_sends_what_is_queued(start_app, new_collector):
+    collector = new_collector()
+    with start_app(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="60000") as app:
+        app.get("/items/7")
+        assert collector.spans == []
+        seconds, _, err = app.stop()
+    assert [span["name"] for span in collector.spans] == ["GET /items/{item_id}"]
+    assert [point[0] for point in collector.points][:1] == ["http.server.request.duration"]
+    assert seconds < 2
+    assert own(err) == []
+    collector.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "localhost:4318",
+            "OTEL_EXPORTER_OTLP_ENDPOINT is 'localhost:4318': it must be a URL such as http://127.0.0.1:4318",
+        ),
+        (
+            "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS",
+            "health(",
+            "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS is 'health(': it must be regular expressions, comma-separated: "
+            "missing ), unterminated subpattern at position 6",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "brotli",
+            "ValueError: 'brotli' is not a valid Compression",
+        ),
+    ],
+)
+def test_a_broken_variable_costs_one_line_and_the_tracing(start_app, name, value, line):
+    with start_app(**{name: value}) as app:
+        assert app.get("/items/7")[0].json() == {"item": 7}
+        _, _, err = app.stop()
+    lines = own(err)
+    assert lines[0].startswith("tailtrace|WARNING|the app runs untraced: ")
+    assert line.split(":")[0] in lines[0]
+    assert set(lines) == {lines[0]}  # The app is instrumented twice, so the line may come twice.
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}],
+)
+def test_switched_off_is_off(start_app, new_collector, environ):
+    collector = new_collector()
+    with start_app(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **environ) as app:
+        assert app.get("/items/7")[0].json() == {"item": 7}
+        _, _, err = app.stop()
+    assert (collector.posts, own(err)) == (0, [])
+    collector.close()
+
+
+def test_one_signal_alone(start_app, new_collector):
+    collector = new_collector()
+    with start_app(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_METRICS_EXPORTER="none") as app:
+        app.get("/items/7")
+        app.stop()
+    assert (len(collector.spans), collector.points) == (1, [])
+    collector.close()
+
+
+def test_the_users_own_provider_is_used_and_kept(start_app, new_collector):
+    collector = new_collector()
+    with start_app("user-provider", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as app:
+        app.get("/items/7")
+        _, out, _ = app.stop()
+    assert out.count("USER-SPAN GET /items/{item_id}") == 1
+    assert collector.spans == []
+    collector.close()

@@ -1,0 +1,134 @@
+"""The shape of the code: which way imports point, that no cycle exists, and which modules stay pure."""
+
+import ast
+import runpy
+from graphlib import CycleError
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+GENERATE = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "generate.py"))
+IMPORTS: dict[str, set[str]] = GENERATE["imports"]()
+
+PURE = (
+    "tailtrace_bridge.records",
+    "tailtrace_bridge.errors",
+    "tailtrace_bridge.log_format",
+    "tailtrace_bridge.access_log",
+    "tailtrace_bridge.otlp",
+    "tailtrace_bridge.join",
+    "tailtrace_bridge.routes",
+    "tailtrace_bridge.traffic",
+    "tailtrace_api.answers",
+)
+OUTSIDE_WORLD = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "glob",
+        "httpx",
+        "io",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "random",
+        "secrets",
+        "selectors",
+        "shutil",
+        "signal",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib.request",
+        "uuid",
+    }
+)
+OUTSIDE_CALLS = frozenset({"open", "input", "print", "now", "utcnow", "today"})
+
+
+def outside(source: str) -> list[str]:
+    """What a module's text takes from the outside world: modules imported, and calls of clock, file and terminal."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            found += [f"{called}()"] if called in OUTSIDE_CALLS else []
+            continue
+        else:
+            continue
+        found += [name for name in names if name in OUTSIDE_WORLD or name.partition(".")[0] in OUTSIDE_WORLD]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "never"),
+    [("tailtrace", ("tailtrace_bridge", "tailtrace_api")), ("tailtrace_bridge", ("tailtrace_api",))],
+)
+def test_arrows_point_one_way(package: str, never: tuple[str, ...]) -> None:
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imports in IMPORTS.items()
+        for imported in imports
+        if module.split(".")[0] == package and imported.split(".")[0] in never
+    ]
+    assert wrong == []
+
+
+def test_no_import_cycle() -> None:
+    try:
+        GENERATE["levels"](IMPORTS)
+    except CycleError as error:
+        pytest.fail(f"an import cycle: {' -> '.join(error.args[1])}", pytrace=False)
+
+
+def test_the_levels_of_a_known_graph() -> None:
+    assert GENERATE["levels"]({"cli": {"store", "tail"}, "store": {"records"}, "tail": set(), "records": set()}) == {
+        "records": 0,
+        "tail": 0,
+        "store": 1,
+        "cli": 2,
+    }
+    with pytest.raises(CycleError):
+        GENERATE["levels"]({"a": {"b"}, "b": {"a"}})
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_touch_nothing_outside(module: str) -> None:
+    spec = find_spec(module)
+    assert spec is not None, f"{module} is gone: take it off the list of pure modules"
+    assert spec.origin is not None
+    assert outside(Path(spec.origin).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import time", ["time"]),
+        ("def f():\n    import os.path", ["os.path"]),
+        ("from pathlib import Path", ["pathlib", "pathlib.Path"]),
+        ("from urllib import request", ["urllib.request"]),
+        ("from datetime import datetime\nx = datetime.now()", ["now()"]),
+        ("open('x')", ["open()"]),
+        ("import re, gzip\nfrom urllib.parse import quote\nfrom datetime import UTC", []),
+    ],
+)
+def test_what_counts_as_outside(source: str, found: list[str]) -> None:
+    assert outside(source) == found
+
+
+def test_design_shows_the_ladder_of_now() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+    begin, end = GENERATE["LADDER_BEGIN"], GENERATE["LADDER_END"]
+    assert text.count(begin) == text.count(end) == 1
+    drawn = text.partition(begin)[2].partition(end)[0]
+    now = GENERATE["ladder"](GENERATE["levels"](IMPORTS))
+    assert drawn == f"\n```text\n{now}\n```\n", "the imports changed: run `make docs` and look at what it drew"

@@ -1,0 +1,143 @@
+"""The docs say what is so: commands, options, links, make targets, settings and addresses in them exist."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+TO_COME = "Not there yet"
+"""The heading of the part of a page that tells of what is still to come."""
+
+# Read by the tests and by the finder of nginx, not by `settings`.
+OTHER_VARIABLES = {"TAILTRACE_REQUIRE", "TAILTRACE_NGINX", "TAILTRACE_SHARED_DATA"}
+
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^(#+) +(.+)$", re.MULTILINE)
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def text_of(page: Path) -> str:
+    """A page without its part on what is to come."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub(rf"^(#+) {TO_COME}\n.*?(?=^#|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def shell_lines(text: str) -> list[str]:
+    """What a reader would type: lines of `sh` blocks, and code spans."""
+    blocks = [code for language, code in FENCE.findall(text) if language in {"sh", "bash"}]
+    return [
+        *(line for block in blocks for line in block.replace("\\\n", " ").splitlines()),
+        *CODE_SPAN.findall(FENCE.sub("", text)),
+    ]
+
+
+def tailtrace_calls(text: str) -> list[list[str]]:
+    """The words after `tailtrace` of each call of it, without comment, settings before it, or pipe behind it."""
+    found = (re.match(r"(?:\w+=\S+ +|sudo +|\S*/)*tailtrace +([^|>&]+)", line) for line in shell_lines(text))
+    return [shlex.split(call[1], comments=True) for call in found if call]
+
+
+def make_targets(text: str) -> list[str]:
+    found = (re.match(r"make +([a-z][a-z-]*)", line) for line in shell_lines(text))
+    return [target[1] for target in found if target]
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, set[str]]:
+    """Each command and its options."""
+    import typer.main
+    from tailtrace_api.cli import app
+
+    group: Any = typer.main.get_command(app)
+    return {
+        name: {"--help"}.union(*((*param.opts, *param.secondary_opts) for param in command.params))
+        for name, command in group.commands.items()
+    }
+
+
+@pages
+def test_commands_and_options_exist(page: Path, commands: dict[str, set[str]]) -> None:
+    wrong = []
+    for words in tailtrace_calls(text_of(page)):
+        name, *rest = words
+        if name == "--help":
+            continue
+        options = {word.partition("=")[0] for word in rest if word.startswith("-")}
+        if name not in commands:
+            wrong.append(f"tailtrace {name}: no such command")
+        elif unknown := options - commands[name]:
+            wrong.append(f"tailtrace {name}: no option {', '.join(sorted(unknown))}")
+    assert wrong == []
+
+
+def test_readme_tells_of_every_command(commands: dict[str, set[str]]) -> None:
+    told = {words[0] for words in tailtrace_calls(text_of(ROOT / "README.md"))}
+    assert commands.keys() - told == set()
+
+
+@pages
+def test_make_targets_exist(page: Path) -> None:
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert phony is not None
+    assert set(make_targets(text_of(page))) - set(phony[1].split()) == set()
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (
+            anchor and anchor not in {slug(title) for _, title in HEADING.findall(file.read_text(encoding="utf-8"))}
+        ):
+            broken.append(target)
+    assert broken == []
+
+
+@pages
+def test_settings_exist(page: Path) -> None:
+    from tailtrace_bridge.settings import Settings, environment_name
+
+    known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
+    assert set(re.findall(r"\bTAILTRACE_[A-Z_]*[A-Z]\b", text_of(page))) - known == set()
+
+
+def test_generated_pages_are_of_now() -> None:
+    documents: dict[Path, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["documents"]()
+    old = [path.name for path, text in documents.items() if path.read_text(encoding="utf-8") != text]
+    assert old == [], "run `make docs` and look at what it wrote"
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("```sh\nTAILTRACE_LOG=a.log tailtrace serve  # comment\n```", [["serve"]]),
+        ("```sh\nsudo .venv/bin/tailtrace nginx \\\n  --log x | cat\n```", [["nginx", "--log", "x"]]),
+        ("run `tailtrace report --days 7`, or `tailtrace.toml`", [["report", "--days", "7"]]),
+        ("```python\ntailtrace serve\n```", []),
+        ("no code: tailtrace mcp", []),
+    ],
+)
+def test_what_counts_as_a_call(text: str, calls: list[list[str]]) -> None:
+    assert tailtrace_calls(text) == calls
+
+
+def test_what_is_to_come_is_not_checked(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\none\n## Not there yet\n`tailtrace mcp`\n## B\ntwo\n", encoding="utf-8")
+    assert text_of(page) == "# A\none\n## B\ntwo\n"
