@@ -48,7 +48,7 @@ def visitor(identity: Identity) -> tuple[str, str]:
 
 
 def person(identity: Identity) -> str:
-    """The user, or where there is none (a tagged device, an unknown address) the device or address."""
+    """Give the user, or where there is none (a tagged device, an unknown address) the device or address."""
     return identity.user or identity.device or identity.address
 
 
@@ -194,7 +194,7 @@ def uptime_percentage(minutes: Sequence[Minute]) -> float | None:
 
 
 def uptime_by_day(minutes: Iterable[Minute]) -> list[dict[str, Any]]:
-    """The same for each UTC day."""
+    """Give the same for each UTC day."""
     days: dict[int, list[Minute]] = defaultdict(list)
     for minute in minutes:
         days[minute.minute_us // DAY_US].append(minute)
@@ -274,7 +274,7 @@ def _rates(count: Mapping[str, int]) -> dict[str, Any]:
 
 
 def over_time(hours: Iterable[HourUsage], latency: Iterable[Latency], step_us: int) -> list[dict[str, Any]]:
-    """Requests, errors and response times in steps of `step_us` (an hour or a day, UTC)."""
+    """Give requests, errors and response times in steps of `step_us` (an hour or a day, UTC)."""
     histograms: dict[int, Counter[int]] = defaultdict(Counter)
     for cell in latency:
         if cell.side == "proxy":

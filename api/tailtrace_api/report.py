@@ -11,6 +11,7 @@ from rich.text import Text
 ROWS_MAX = 12
 _BARS = " ▁▂▃▄▅▆▇█"
 
+# ruff: noqa: E501  # a text stands on one line in each language
 _TEXTS = {
     "en": {
         "title": "{requests} requests by {users} users on {devices} devices, {errors} errors (5xx), {avg} on average",

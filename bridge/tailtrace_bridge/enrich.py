@@ -37,11 +37,11 @@ class Enricher:
         if traffic is Traffic.CARD:
             return Row(access, identity, f"{VIEW_PATH}?card={self._card(access.card)}", traffic, None, "")
         if span is None:
-            route = self._routes.template(access.method, access.path, access.status)
+            route = self._routes.template(access.method, access.path, access.service, access.status)
             return Row(access, identity, route, traffic, None, "")
         if span.route:
             self._routes.learn(access.method, span.route)
-        route = span.route or self._routes.template(access.method, access.path, access.status)
+        route = span.route or self._routes.template(access.method, access.path, access.service, access.status)
         return Row(access, identity, route, traffic, span.duration_us, span.error_type)
 
     def _card(self, name: str) -> str:

@@ -1,12 +1,12 @@
 """The tree of errors that the bridge raises. Each message says what is wrong, where, and what to do.
 
-    BridgeError
-    ├── FormatError      a `log_format` string that cannot be compiled (the setting's fault)
-    ├── LogFileError     a log that cannot be read (the machine's fault; the tail goes on when it is mended)
-    ├── SettingsError    a setting that is missing or wrong (the user's fault)
-    ├── IdentityError    a static identity file that does not parse
-    ├── StoreError       the store refused or is out of reach
-    └── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
+BridgeError
+├── FormatError      a `log_format` string that cannot be compiled (the setting's fault)
+├── LogFileError     a log that cannot be read (the machine's fault; the tail goes on when it is mended)
+├── SettingsError    a setting that is missing or wrong (the user's fault)
+├── IdentityError    a static identity file that does not parse
+├── StoreError       the store refused or is out of reach
+└── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
 """
 
 

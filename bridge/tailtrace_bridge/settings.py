@@ -17,7 +17,7 @@ SETTINGS_FILE = "tailtrace.toml"
 
 
 def _standard(name: str, field: str) -> AliasChoices:
-    """A setting that the field's tools share has no prefix; in `tailtrace.toml` it goes by its plain name."""
+    """Name a setting that the field's tools share: it has no prefix; in `tailtrace.toml` it goes by its plain name."""
     return AliasChoices(name, field)
 
 
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then the file."""
+        """Take flags first, then environment, then the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import sys
 
@@ -24,7 +23,7 @@ if "user-provider" in sys.argv:
     class Printed(SpanExporter):
         def export(self, spans):
             for span in spans:
-                print("USER-SPAN", span.name, flush=True)
+                sys.stdout.write(f"USER-SPAN {span.name}\n")
             return SpanExportResult.SUCCESS
 
     own = TracerProvider()
@@ -129,7 +128,7 @@ if "instrument-sub" in sys.argv:
 
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
-print("PORT", listener.getsockname()[1], flush=True)
-print("PID", os.getpid(), flush=True)
+sys.stdout.write(f"PORT {listener.getsockname()[1]}\n")
+sys.stdout.flush()
 server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on", ws="websockets-sansio"))
 server.run(sockets=[listener])

@@ -106,11 +106,10 @@ class App:
 
     def __init__(self, process):
         self.process = process
-        assert process.stdout.readline
         self.out = []
         for line in process.stdout:
             self.out.append(line.strip())
-            if line.startswith("PID"):
+            if line.startswith("PORT"):
                 break
         self.port = int(next(line for line in self.out if line.startswith("PORT")).split()[1])
         self.url = f"http://127.0.0.1:{self.port}"

@@ -61,7 +61,7 @@ def run_demo(
             return asyncio.run(_Demo(console, home, seconds, rate).run(port, api_port))
         except* (ChildDied, BridgeError) as group:
             for error in _leaves(group):
-                console.print(f"[red]demo:[/red] {escape(str(error))}", highlight=False)
+                console.print(f"[red]demo:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
     return 1
 
 

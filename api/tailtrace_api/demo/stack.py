@@ -90,6 +90,7 @@ async def run_stack(
     identities.write_text(identities_toml(people), encoding="utf-8")
     api_url = f"http://{HOST}:{api_port}"
     log, openapi = folder / "access.log", folder / "openapi.json"
+    log.touch()  # `/ready` wants the log to be there, and nginx starts last
     environment = {
         "TAILTRACE_STORE": f"sqlite:{folder / 'tailtrace.db'}",
         "TAILTRACE_LOG": str(log),

@@ -201,7 +201,8 @@ class SqliteStore:
     def minutes(self, window: Window) -> list[Minute]:
         """Give the minutes with traffic; a minute that the window cuts counts whole."""
         query = f"""
-            SELECT minute * {MINUTE_US}, requests, answered FROM minutes WHERE minute >= ? AND minute < ? ORDER BY minute
+            SELECT minute * {MINUTE_US}, requests, answered FROM minutes
+            WHERE minute >= ? AND minute < ? ORDER BY minute
         """  # noqa: S608
         bounds = (window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US))
         return [Minute(*row) for row in self._read(query, bounds)]
@@ -237,7 +238,7 @@ class SqliteStore:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = self._connect()
-            return connection.execute(query, values).fetchall()  # type: ignore[no-any-return]
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -362,8 +363,10 @@ def _facts(window: Window) -> tuple[str, list[int]]:
     """Give SQL (and its values) that reads as `usage` rows exactly the requests of the window."""
     (whole_start, whole_end), edges = _split(window, HOUR_US)
     parts = [
-        "SELECT hour, identity_id, endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed,"
-        " app_time_us, bytes_sent FROM usage WHERE hour >= ? AND hour < ?"
+        """
+        SELECT hour, identity_id, endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed,
+            app_time_us, bytes_sent FROM usage WHERE hour >= ? AND hour < ?
+        """
     ]
     bounds = [whole_start // HOUR_US, whole_end // HOUR_US]
     for edge in edges:
