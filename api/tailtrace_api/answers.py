@@ -97,10 +97,11 @@ def summary(usages: Sequence[Usage]) -> dict[str, Any]:
 
 
 def sessions(activity: Iterable[Activity]) -> list[Session]:
-    """Cut each visitor's usage, given in order of time, wherever it pauses for more than 30 minutes."""
+    """Cut each visitor's usage wherever it pauses for more than 30 minutes."""
     open_sessions: dict[tuple[str, str], Session] = {}
     done: list[Session] = []
-    for seen in activity:
+    # By time: within a minute, one visitor's two addresses may come in any order.
+    for seen in sorted(activity, key=lambda one: one.first_us):
         who = visitor(seen.identity)
         running = open_sessions.get(who)
         if running is not None and seen.first_us - running.end_us <= SESSION_GAP_US:

@@ -184,7 +184,9 @@ def _end_us(at: str | None) -> int:
     try:
         end = datetime.fromisoformat(at)
     except ValueError:
-        raise typer.BadParameter(f"--at {at!r}: write a time like 2025-10-08T14:00:00+02:00") from None
+        end = None
+    if end is None or not 1970 < end.year < 2100:
+        raise typer.BadParameter(f"--at {at!r}: write a time like 2025-10-08T14:00:00+02:00")
     return int((end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 

@@ -99,11 +99,12 @@ class Queries:
     def query_times(self) -> dict[str, Any]:
         """How long the store took for the queries of this process, whichever store it is; by hour too."""
         by_hour: dict[int, list[int]] = {}
-        for asked_us, took_us in self._times:
+        times = tuple(self._times)  # other threads add to it
+        for asked_us, took_us in times:
             by_hour.setdefault(asked_us // HOUR_US, []).append(took_us)
         return {
             "store": self._store_name,
-            **_spread([took_us for _, took_us in self._times]),
+            **_spread([took_us for _, took_us in times]),
             "over_time": [
                 {"time": answers.iso(hour * HOUR_US), **_spread(times)} for hour, times in sorted(by_hour.items())
             ],

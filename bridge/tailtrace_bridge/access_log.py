@@ -51,9 +51,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS
 
 _PLAIN = r"""
     ([^ "{]+)\ -\ [^"]*\[([^"\]]{1,40})\]\                  # address - user [time]
-    "([^"]*)"\ ([^ "]+)                                    # "request" status
-    (?:\ ([^ "]+))?(?:\ "[^"]*"(?:\ "([^"]*)")?)?          # bytes "referer" "agent"
-    ((?>(?:\ [^ "]*(?:"[^"]*")?)*))\s*()                   # whatever words or quoted texts were appended
+    "([^"]*)"\ ([^ "\r]+)                                  # "request" status
+    (?:\ ([^ "\r]+))?(?:\ "[^"]*"(?:\ "([^"]*)")?)?        # bytes "referer" "agent"
+    ((?>(?:\ [^ "\r]*(?:"[^"]*")?)*))\s*()                   # whatever words or quoted texts were appended
 """
 _PLAIN_NAMES = ("remote_addr", "time_local", "request", "status", "bytes_sent", "http_user_agent", "extra")
 PLAIN_FORMAT = LogFormat("plain", _PLAIN_NAMES, re.compile(_PLAIN, re.VERBOSE), unescape_default)

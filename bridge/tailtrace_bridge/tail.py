@@ -344,9 +344,12 @@ class _Log:
             self._folder_seen_ns, self._look_until_s = folder_ns, now_s + LOOK_SECONDS
         if not live_size and now_s > self._look_until_s:
             return False  # nothing was renamed or made since the last look, and nothing new is in the live file
-        position = self.sources[-1].position if self.sources else self._tail.ledger.newest(self.file)
-        assert position is not None  # a log begins with one
         generations = list_generations(self.file, self._tail.say)
+        position = self.sources[-1].position if self.sources else None
+        if position is None or (not position.fingerprint and index_of(position, generations) is None):
+            # A file without a line has only its inode, and gzip took that: the one before it leads on.
+            position = self._tail.ledger.newest(self.file)
+        assert position is not None  # a log begins with one
         newer = [one for one in after(position, generations) if one.size or not one.live]
         if newer:
             return self._open(newer[0], 0)

@@ -38,7 +38,7 @@ _MONITOR = re.compile(
     r"|check_http|healthcheck|site24x7|datadog|zabbix",
     re.IGNORECASE,
 )
-# A crawler's name ends in `bot` before a version or a bracket. The phones `CUBOT …` and tablets `M bot Tab` are people's.
+# A crawler's name ends in `bot` before a version or a bracket. `CUBOT …` and `M bot Tab` are people's devices.
 _BOT = re.compile(
     r"(?<!cu)bot(?=[/;),-]|$)|crawl|spider|slurp|facebookexternalhit|mediapartners|feedfetcher|headless"
     r"|masscan|zgrab|nmap|nikto|sqlmap|nuclei|censys|expanse|l9explore|gobuster|dirbuster|wpscan",

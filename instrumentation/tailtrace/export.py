@@ -4,6 +4,7 @@ The rules:
 
 * A request only puts its span into a bounded queue. A full queue loses the oldest and counts it (`Link.spans_lost`).
 * The first failed attempt logs one warning; the next success one line of information with the number of spans lost.
+  Spans lost to a full queue while the collector answers are told once.
   What OpenTelemetry's exporters would log for each attempt is dropped, on our own threads only.
 * Flushing at the end of the app's lifespan and at exit share one budget, `SHUTDOWN_SECONDS_MAX`, however dead the
   collector is. The work is done on daemon threads, which the interpreter leaves behind.
@@ -37,6 +38,7 @@ from tailtrace.settings import Settings, SettingsError, Signal
 SHUTDOWN_SECONDS_MAX = 2.5
 SHUTDOWN_SECONDS_MIN = 0.1
 """What is left to the exit after a flush has used up the budget."""
+REASON_LENGTH_MAX = 200
 
 _NOISY_LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
@@ -57,6 +59,7 @@ class Link:
         self.down = False
         self.spans_lost = 0
         self._told_lost = 0
+        self._told_overflow = False
         self._lock = threading.Lock()
         self._speaker = threading.local()
         for name in _NOISY_LOGGERS:
@@ -95,16 +98,27 @@ class Link:
         with self._lock:
             recovered, self.down = self.down, False
             lost, self._told_lost = self.spans_lost - self._told_lost, self.spans_lost
+            overflow = bool(lost) and not recovered and not self._told_overflow
+            self._told_overflow = self._told_overflow or overflow
         if recovered:
             logger.info("traces get through to %s again; %d spans were lost meanwhile", self.endpoint, lost)
+        elif overflow:
+            logger.warning(
+                "the queue of spans was full and %d were lost: raise OTEL_BSP_MAX_QUEUE_SIZE; not logged again", lost
+            )
 
     def _hear(self, record: logging.LogRecord) -> bool:
         if not getattr(self._speaker, "ours", False):
             return True
         if record.levelno >= logging.WARNING:
             message = record.getMessage()
-            full = message.startswith("Queue full")
-            self.failed("the queue of spans is full" if full else message.rstrip(".")[:200], spans=int(full))
+            if message.startswith("Queue full"):
+                with self._lock:
+                    self.spans_lost += 1
+            else:
+                # What `requests` says of a refused connection is long and names the endpoint three times.
+                refused = "Max retries exceeded" in message
+                self.failed("no connection" if refused else message.rstrip(".")[:REASON_LENGTH_MAX])
         return False
 
 

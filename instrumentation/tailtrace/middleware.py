@@ -82,6 +82,7 @@ class Tracing:
             excluded_urls=excluded_urls,
             default_span_details=lambda scope: (scope.get("method", "WS"), {}),
             server_request_hook=_keep_span,
+            exclude_spans=["send", "receive"],
             tracer=tracer,
             # Its histogram would count background tasks and know no route: ours replaces it.
             meter=NoOpMeterProvider().get_meter("tailtrace"),

@@ -6,19 +6,21 @@
 | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`; or `none` |
 | `OTEL_EXPORTER_OTLP_PROTOCOL` (and `_TRACES_`, `_METRICS_`) | `http/protobuf`; `grpc` needs `tailtrace[grpc]` |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`) | `http://127.0.0.1:4318`; for gRPC port 4317 |
+| `OTEL_EXPORTER_OTLP_COMPRESSION` (and `_TRACES_`, `_METRICS_`) | `none`; or `gzip`, for HTTP also `deflate` |
+| `OTEL_EXPORTER_OTLP_TIMEOUT` (and `_TRACES_`, `_METRICS_`) | 10 s for an attempt |
 | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the service is named as the app's title |
 | `OTEL_BSP_SCHEDULE_DELAY` | 500 ms, not OpenTelemetry's 5 s: a request shall be seen soon |
 | `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | 2048, 512 spans |
 | `OTEL_METRIC_EXPORT_INTERVAL` | 60000 ms |
 | `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`, `OTEL_PYTHON_EXCLUDED_URLS` | health checks, `EXCLUDED_URLS` below; empty: none |
 
-What else the OpenTelemetry SDK and its exporters read (headers, compression, certificates, samplers, limits), they
+What else the OpenTelemetry SDK and its exporters read (headers, certificates, samplers, limits), they
 read as always. A value that is checked here and wrong raises `SettingsError`: the app then runs untraced.
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -99,7 +101,28 @@ def _signal(environ: Mapping[str, str], signal: str) -> Signal | None:
     protocol = environ.get(name, "").strip().lower() or "http/protobuf"
     if protocol not in PROTOCOLS:
         raise SettingsError(f"{name} is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
+    # The exporters read these two themselves, and would go on with a default and a log line of their own.
+    _check(environ, signal, "COMPRESSION", _is_compression, "none, gzip or deflate")
+    _check(environ, signal, "TIMEOUT", _is_seconds, "a number of seconds above 0")
     return Signal(endpoint=_endpoint(environ, signal, protocol), protocol=protocol)
+
+
+def _check(environ: Mapping[str, str], signal: str, what: str, usable: Callable[[str], bool], needed: str) -> None:
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_{what}", f"OTEL_EXPORTER_OTLP_{what}"):
+        value = environ.get(name, "").strip()
+        if value and not usable(value):
+            raise SettingsError(f"{name} is {value!r}: it must be {needed}")
+
+
+def _is_compression(value: str) -> bool:
+    return value.lower() in {"none", "gzip", "deflate"}
+
+
+def _is_seconds(value: str) -> bool:
+    try:
+        return 0 < float(value) < float("inf")
+    except ValueError:
+        return False
 
 
 def _endpoint(environ: Mapping[str, str], signal: str, protocol: str) -> str:

@@ -37,14 +37,18 @@ END_S_MAX = 60
 
 
 def descendants(mark: Path) -> list[str]:
-    """The commands of all processes that work in the folder `mark`, or were started with it in their environment."""
+    """The commands of all processes with `mark` in their command or environment, or with a file open in it.
+
+    nginx's worker writes its title over its environment; it is known by the log that it has open.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            files = "\n".join(str(file.readlink()) for file in (process / "fd").iterdir())
         except OSError:
             continue
-        if os.fsencode(mark) in command + environment:
+        if os.fsencode(mark) in command + environment + os.fsencode(files):
             found.append(command.replace(b"\0", b" ").decode(errors="replace"))
     return found
 

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-APP = Path(__file__).with_name("app_under_test.py")
+APP = Path(__file__).with_name("traced_app.py")
 SERVER = 2
 WAIT_SECONDS = 8
 
@@ -34,6 +34,7 @@ class Collector:
 
     def __init__(self, port=0):
         self.spans, self.points, self.resources, self.posts = [], [], [], 0
+        self.delay_seconds = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,6 +42,7 @@ class Collector:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
+                time.sleep(outer.delay_seconds)
                 outer.take(self.path, body)
                 self.send_response(200)
                 self.send_header("content-length", "0")
@@ -114,10 +116,10 @@ class App:
         self.port = int(next(line for line in self.out if line.startswith("PORT")).split()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.count = 0
+        self.http = httpx.Client(base_url=self.url, timeout=10)
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             try:
-                self.http = httpx.Client(base_url=self.url, timeout=10)
                 self.http.get("/healthz")
             except httpx.TransportError:
                 time.sleep(0.02)
@@ -149,9 +151,11 @@ def started(*args, **environ):
         stderr=subprocess.PIPE,
         text=True,
     )
+    app = App(process)
     try:
-        yield App(process)
+        yield app
     finally:
+        app.http.close()
         if process.poll() is None:
             process.kill()
         process.communicate()

@@ -14,7 +14,9 @@ same picture each time:
 import argparse
 import asyncio
 import itertools
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -29,8 +31,6 @@ SLOW_LOW_S, SLOW_HIGH_S = 0.45, 0.9
 OPTIMIZE_FAILS_EACH = 9
 FORECAST_RAISES_EACH = 13
 _PACE_STEPS = 13
-KEEP_ALIVE_S = 75
-"""Longer than nginx keeps an idle connection to its upstream (60 s), so that it never writes to one just closed."""
 
 
 def _pace_s(count: int, low_s: float, high_s: float) -> float:
@@ -100,16 +100,18 @@ def _add_models(app: FastAPI) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve the app on loopback until a signal ends it."""
+    """Write the app's OpenAPI document, and serve the app on loopback until a signal ends it."""
     parser = argparse.ArgumentParser(description="The demo's FastAPI app")
     parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args(argv).port
+    parser.add_argument("--openapi", type=Path, required=True, help="where the OpenAPI document goes")
+    arguments = parser.parse_args(argv)
+    app = make_app()
+    arguments.openapi.write_text(json.dumps(app.openapi()), encoding="utf-8")
     uvicorn.run(
-        make_app(),
+        app,
         host="127.0.0.1",
-        port=port,
+        port=arguments.port,
         access_log=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
     )
 

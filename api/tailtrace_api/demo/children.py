@@ -4,7 +4,7 @@
 |---|---|
 | a child ends before it is told to | `ChildDied`, with the end of its log |
 | a child is not ready within `READY_S_MAX` | `ChildDied`, the same |
-| the demo ends, however it ends | SIGTERM to each group, the last started first; SIGKILL after `STOP_S_MAX` |
+| the demo ends, however it ends | SIGTERM to each group, in the order of start; SIGKILL after `STOP_S_MAX` |
 
 A child's output goes to a file, never to a pipe that could fill. A group of its own keeps the terminal's Ctrl-C from
 the children: they end when the demo has read the last of what they know.
@@ -100,11 +100,11 @@ class Children:
         raise child.problem(f"ended with status {child.process.returncode}")
 
     async def stop(self) -> None:
-        """End all children, the last started first. Safe to call twice."""
+        """End all children in the order of start. Safe to call twice."""
         try:
             while self._children:
-                await _end(self._children[-1])
-                self._children.pop()
+                await _end(self._children[0])
+                self._children.pop(0)
         finally:
             # Only when the stop itself is cut short.
             for child in self._children:

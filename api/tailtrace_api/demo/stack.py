@@ -2,7 +2,8 @@
 
     clients ──► nginx ──► app ──OTLP──► tailtrace serve ◄── access.log
 
-They start in the order in which one needs the other and end in the reverse order. A port that is taken is said and
+They start from the app on, as `serve` reads the app's OpenAPI document. nginx ends first, so that nothing new comes,
+then the app, whose last spans still find `serve`, then `serve`. A port that is taken is said and
 another one is used.
 """
 
@@ -32,8 +33,10 @@ _LOCATIONS = """
         location / {
             include tailtrace-proxy.conf;
             proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_pass http://factory;
+            # uvicorn closes a kept connection after an exception without saying so: a POST that nginx sends on it in
+            # that moment is answered 502 and never reaches the app.
+            proxy_set_header Connection close;
+            proxy_pass http://127.0.0.1:@APP_PORT@;
         }
 """
 
@@ -114,12 +117,14 @@ async def run_stack(
                 return False
 
         await children.start(
-            "app", (*APP, "--port", str(app_port)), traced, lambda: answers(f"http://{HOST}:{app_port}/health")
+            "app",
+            (*APP, "--port", str(app_port), "--openapi", str(openapi)),
+            traced,
+            lambda: answers(f"http://{HOST}:{app_port}/health"),
         )
-        openapi.write_bytes((await client.get(f"http://{HOST}:{app_port}/openapi.json")).content)
         await children.start("serve", (*CLI, "serve"), environment, lambda: answers(f"{api_url}/ready"))
-        upstream = f"upstream factory {{ server {HOST}:{app_port}; keepalive 16; }}"
-        with NginxServer(_LOCATIONS, http=upstream, host=HOST, port=port, log=log, folder=folder) as nginx:
+        locations = _LOCATIONS.replace("@APP_PORT@", str(app_port))
+        with NginxServer(locations, host=HOST, port=port, log=log, folder=folder) as nginx:
             yield Stack(nginx.url, api_url, log, environment, children, nginx)
 
 

@@ -1,0 +1,275 @@
+"""The answers, each from a handful of sums that can be added up by hand. Defined in docs/definitions.md."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tailtrace_api import answers
+from tailtrace_bridge.histogram import bucket_of
+from tailtrace_bridge.records import Identity, Traffic
+from tailtrace_bridge.store.protocol import Activity, HourUsage, Latency, LogEntry, Minute, Usage
+
+S = 1_000_000
+MINUTE, HOUR = 60 * S, 3600 * S
+T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi")
+ANA_V6 = Identity("fd7a:115c:a1e0::7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi")
+ANA_PHONE = Identity("100.64.0.17", "user", "ana@example.com", "ana-phone", "n4", "", "localapi")
+CI = Identity("100.64.0.9", "tagged", "", "runner", "n3", "tag:ci,tag:server", "localapi")
+NOBODY = Identity("203.0.113.5", "external")
+
+
+def usage(who=ANA, endpoint="/a", status=200, traffic=Traffic.APP, requests=1, timed=0, time_us=0, app=(0, 0)):
+    return Usage(who, "factory", endpoint, "GET", status, traffic, requests, timed, time_us, *app, 10 * requests)
+
+
+def at(time_us, who=ANA, last_us=None, requests=1):
+    return Activity(who, time_us, time_us if last_us is None else last_us, requests)
+
+
+@pytest.mark.parametrize(
+    ("time_us", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (T0 + 123_999, "2025-10-08T12:00:00.123Z"),
+        (T0 - 1, "2025-10-08T11:59:59.999Z"),
+    ],
+)
+def test_iso(time_us, text):
+    assert answers.iso(time_us) == text
+
+
+def test_a_log_line():
+    entry = LogEntry(
+        T0 + 250_000, 5, CI, "", "/items/{id}", "GET", "/items/7", 500, Traffic.APP, 31_250, 4_000, 99, "ab" * 16, "OSError"
+    )  # fmt: skip
+    assert answers.log_line(entry) == {
+        "timestamp": "2025-10-08T12:00:00.250Z", "user": None, "device": "runner", "ip": "100.64.0.9",
+        "endpoint": "/items/{id}", "method": "GET", "status": 500, "response_time_ms": 31.25, "app_time_ms": 4.0,
+        "trace_id": "ab" * 16, "kind": "tagged", "tags": ["tag:ci", "tag:server"], "identified_by": "localapi",
+        "path": "/items/7", "service": None, "traffic": "app", "bytes": 99, "error_type": "OSError",
+    }  # fmt: skip
+
+
+def test_summary():
+    assert answers.summary([
+        usage(requests=3, timed=2, time_us=30_000),
+        usage(ANA_PHONE, requests=1, timed=1, time_us=60_000),
+        usage(CI, status=502),
+        usage(NOBODY, status=404, traffic=Traffic.BOT),
+    ]) == {
+        "total_requests": 6, "unique_users": 1, "unique_devices": 3, "unique_addresses": 4,
+        "avg_response_time_ms": 30.0, "errors_5xx": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pause_us", "sessions"),
+    [
+        (30 * MINUTE, [(T0, T0 + 30 * MINUTE, 2)]),
+        (30 * MINUTE + 1, [(T0, T0, 1), (T0 + 30 * MINUTE + 1, T0 + 30 * MINUTE + 1, 1)]),
+    ],
+)
+def test_a_pause_of_more_than_thirty_minutes_begins_a_session(pause_us, sessions):
+    assert [tuple(one[1:]) for one in answers.sessions([at(T0), at(T0 + pause_us)])] == sessions
+
+
+def test_the_pause_is_counted_from_the_last_request_of_a_minute():
+    seen = [at(T0, last_us=T0 + 59 * S, requests=4), at(T0 + 59 * S + 30 * MINUTE)]
+    assert [tuple(one[1:]) for one in answers.sessions(seen)] == [(T0, T0 + 59 * S + 30 * MINUTE, 5)]
+
+
+def test_two_devices_of_one_person_are_two_visitors():
+    seen = [at(T0), at(T0 + MINUTE, ANA_PHONE), at(T0 + 2 * MINUTE), at(T0 + 3 * MINUTE, ANA_PHONE)]
+    assert answers.sessions(seen) == [
+        (ANA, T0, T0 + 2 * MINUTE, 2),
+        (ANA_PHONE, T0 + MINUTE, T0 + 3 * MINUTE, 2),
+    ]
+
+
+def test_two_addresses_of_one_device_are_one_visitor():
+    assert answers.sessions([at(T0), at(T0 + MINUTE, ANA_V6)]) == [(ANA, T0, T0 + MINUTE, 2)]
+
+
+def test_two_addresses_within_a_minute_are_taken_in_order_of_time():
+    late, early = T0 + 30 * MINUTE + 40 * S, T0 + 30 * MINUTE + 5 * S
+    seen = [at(T0 + 20 * S), at(late), at(early, ANA_V6)]  # as a store gives them: by minute, then by identity
+    assert answers.sessions(seen) == [(ANA, T0 + 20 * S, late, 3)]
+
+
+def test_addresses_that_nobody_names_are_visitors_of_their_own():
+    other = Identity("203.0.113.6", "external")
+    seen = [at(T0, NOBODY), at(T0 + 1, other)]
+    assert [(answers.person(one.identity), one.requests) for one in answers.sessions(seen)] == [
+        ("203.0.113.5", 1),
+        ("203.0.113.6", 1),
+    ]
+
+
+def test_user_sessions():
+    activity = [
+        at(T0, last_us=T0 + 30 * S, requests=5),
+        at(T0 + 10 * MINUTE, ANA_PHONE),
+        at(T0 + 28 * MINUTE + 30 * S),
+        at(T0 + 2 * HOUR, NOBODY, requests=9),
+    ]
+    usages = [
+        usage(endpoint="/a", requests=2),
+        usage(endpoint="/b", requests=3),
+        usage(ANA_PHONE, "/b"),
+        usage(endpoint="/c", requests=1),
+        usage(endpoint="/d", requests=1),
+        usage(endpoint="/health", traffic=Traffic.HEALTH, requests=99),
+        usage(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=99),
+    ]
+    assert answers.user_sessions(activity, usages, {"/b": "Batches"}) == [
+        {
+            "user": "ana@example.com", "kind": "user", "sessions": 2, "total_time_hours": 0.475,
+            "favorite_features": ["Batches", "/a", "/c"], "requests": 7, "devices": ["ana-laptop", "ana-phone"],
+            "last_seen": "2025-10-08T12:28:30.000Z",
+        },
+        {
+            "user": "203.0.113.5", "kind": "external", "sessions": 1, "total_time_hours": 0.0,
+            "favorite_features": [], "requests": 9, "devices": [], "last_seen": "2025-10-08T14:00:00.000Z",
+        },
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("time_us", "zone", "hour"),
+    [
+        (1_759_924_799 * S + 999_999, "UTC", 11),
+        (1_759_924_800 * S, "UTC", 12),
+        (1_759_924_800 * S, "Europe/Madrid", 14),  # summer time
+        (1_767_265_200 * S, "Europe/Madrid", 12),  # 2026-01-01T11:00Z, winter time
+        (1_761_437_400 * S, "Europe/Madrid", 2),  # 2025-10-26T00:10Z: 02:10 summer time
+        (1_761_441_000 * S, "Europe/Madrid", 2),  # an hour later it is 02:10 again
+        (1_759_924_800 * S, "Asia/Kolkata", 17),  # +05:30
+        (1_759_950_000 * S, "Europe/Madrid", 21),
+    ],
+)
+def test_peak_hours(time_us, zone, hour):
+    expected = [{"hour": number, "requests": 4 if number == hour else 0} for number in range(24)]
+    assert answers.peak_hours([at(time_us, requests=4)], ZoneInfo(zone)) == expected
+
+
+def test_cards_and_calls():
+    usages = [
+        usage(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=2),
+        usage(CI, "/_tailtrace/view?card=prices", traffic=Traffic.CARD),
+        usage(endpoint="/_tailtrace/view?card=a b?card=c", traffic=Traffic.CARD, requests=4),
+        usage(endpoint="/b", requests=2),
+        usage(CI, "/a", 500, requests=1),
+        usage(endpoint="/a", requests=1),
+        usage(endpoint="/health", traffic=Traffic.HEALTH),
+        usage(endpoint="/static/*.css", traffic=Traffic.STATIC),
+        usage(endpoint="__other__", traffic=Traffic.BOT),
+    ]
+    assert answers.most_viewed_cards(usages) == [{"card": "a b?card=c", "views": 4}, {"card": "prices", "views": 3}]
+    assert answers.api_calls_by_endpoint(usages) == [{"/a": 2}, {"/b": 2}]
+    assert answers.usage_only(usages) == usages[:6]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "percentage"),
+    [
+        ([], None),
+        ([Minute(T0, 5, 5)], 100.0),
+        ([Minute(T0, 5, 0)], 0.0),
+        ([Minute(T0, 5, 1), Minute(T0 + MINUTE, 5, 0), Minute(T0 + 9 * MINUTE, 1, 1)], 66.667),
+    ],
+)
+def test_uptime(minutes, percentage):
+    assert answers.uptime_percentage(minutes) == percentage
+
+
+def test_uptime_by_day():
+    minutes = [Minute(T0, 1, 0), Minute(T0 + 12 * HOUR - MINUTE, 1, 1), Minute(T0 + 12 * HOUR, 1, 1)]
+    assert answers.uptime_by_day(minutes) == [
+        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 50.0, "minutes_with_traffic": 2},
+        {"time": "2025-10-09T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 1},
+    ]
+
+
+def test_response_times():
+    usages = [
+        usage(requests=90, timed=90, time_us=900_000, app=(90, 720_000)),
+        usage(CI, requests=11, timed=10, time_us=10_000_000),
+        usage(endpoint="/untimed", requests=7),
+    ]
+    latency = [
+        Latency(T0, "/a", "proxy", bucket_of(10_000), 60),
+        Latency(T0 + HOUR, "/a", "proxy", bucket_of(10_000), 30),
+        Latency(T0 + HOUR, "/a", "proxy", bucket_of(1_000_000), 10),
+        Latency(T0, "/a", "app", bucket_of(8_000), 90),
+    ]
+    row, untimed = answers.response_times(usages, latency)
+    assert (row["endpoint"], row["count"], row["avg_ms"], row["proxy_avg_ms"]) == ("/a", 101, 109.0, 101.0)
+    assert [row["p50_ms"], row["p95_ms"], row["p99_ms"]] == [
+        pytest.approx(10, rel=0.02), pytest.approx(1000, rel=0.02), pytest.approx(1000, rel=0.02),
+    ]  # fmt: skip
+    assert row["app"] == {"avg_ms": 8.0} | {f"p{rank}_ms": pytest.approx(8, rel=0.02) for rank in (50, 95, 99)}
+    nothing = {"avg_ms": None, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+    assert untimed == {"endpoint": "/untimed", "count": 7, **nothing, "app": nothing, "proxy_avg_ms": None}
+
+
+def test_error_rates():
+    usages = [
+        usage(requests=95),
+        usage(status=500, requests=3),
+        usage(CI, status=502),
+        usage(status=499, requests=1),
+        usage(endpoint="/b", status=404, requests=2),
+        usage(endpoint="/b", status=499),
+        usage(endpoint="/b", status=503),
+        usage(endpoint="/c", status=0),
+    ]
+    a = {"error_rate": 0.04, "requests": 100, "errors_5xx": 4, "errors_4xx": 0, "client_closed_499": 1}
+    b = {"error_rate": 0.25, "requests": 4, "errors_5xx": 1, "errors_4xx": 2, "client_closed_499": 1}
+    c = {"error_rate": 0.0, "requests": 1, "errors_5xx": 0, "errors_4xx": 0, "client_closed_499": 0}
+    assert answers.error_rates(usages) == {
+        "overall": {
+            "error_rate": 0.047619, "requests": 105, "errors_5xx": 5, "errors_4xx": 2, "client_closed_499": 2,
+        },
+        "by_endpoint": [{"endpoint": "/b", **b}, {"endpoint": "/a", **a}, {"endpoint": "/c", **c}],
+    }  # fmt: skip
+
+
+def test_over_time():
+    hours = [HourUsage(T0, 4, 1, 2, 20_000), HourUsage(T0 + HOUR, 4, 3, 0, 0), HourUsage(T0 + 12 * HOUR, 1, 0, 0, 0)]
+    latency = [
+        Latency(T0, "/a", "proxy", bucket_of(10_000), 1),
+        Latency(T0, "/b", "proxy", bucket_of(10_000), 1),
+        Latency(T0, "/a", "app", bucket_of(9_000_000), 1),
+    ]
+    ten = pytest.approx(10, rel=0.02)
+    timed = {"avg_ms": 10.0, "p50_ms": ten, "p95_ms": ten, "p99_ms": ten}
+    untimed = dict.fromkeys(timed)
+    assert answers.over_time(hours, latency, HOUR) == [
+        {"time": "2025-10-08T12:00:00.000Z", "requests": 4, "errors_5xx": 1, "error_rate": 0.25, **timed},
+        {"time": "2025-10-08T13:00:00.000Z", "requests": 4, "errors_5xx": 3, "error_rate": 0.75, **untimed},
+        {"time": "2025-10-09T00:00:00.000Z", "requests": 1, "errors_5xx": 0, "error_rate": 0.0, **untimed},
+    ]
+    assert [(step["time"], step["requests"], step["error_rate"]) for step in answers.over_time(hours, latency, 24 * HOUR)] == [
+        ("2025-10-08T00:00:00.000Z", 8, 0.5),
+        ("2025-10-09T00:00:00.000Z", 1, 0.0),
+    ]  # fmt: skip
+
+
+def test_nothing_gives_empty_answers():
+    assert answers.summary([]) == {
+        "total_requests": 0, "unique_users": 0, "unique_devices": 0, "unique_addresses": 0,
+        "avg_response_time_ms": None, "errors_5xx": 0,
+    }  # fmt: skip
+    assert answers.error_rates([]) == {
+        "overall": {"error_rate": 0.0, "requests": 0, "errors_5xx": 0, "errors_4xx": 0, "client_closed_499": 0},
+        "by_endpoint": [],
+    }
+    assert [row["requests"] for row in answers.peak_hours([], ZoneInfo("UTC"))] == [0] * 24
+    for function in (answers.sessions, answers.most_viewed_cards, answers.api_calls_by_endpoint, answers.uptime_by_day):
+        assert function([]) == []
+    assert (answers.user_sessions([], [], {}), answers.response_times([], []), answers.over_time([], [], HOUR)) == (
+        [],
+        [],
+        [],
+    )

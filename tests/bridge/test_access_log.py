@@ -1,0 +1,341 @@
+import time
+from datetime import UTC
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tailtrace_bridge.access_log import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
+from tailtrace_bridge.errors import FormatError
+from tailtrace_bridge.records import Access, Refusal
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+T_14_32_15 = 1_759_933_935_000_000
+"""2025-10-08 14:32:15 UTC."""
+
+
+def access(line: bytes, log_format: str = "auto", zone=UTC) -> Access:
+    record = make_parser(log_format, zone).parse(line, "access.log", 0)
+    assert isinstance(record, Access), record
+    return record
+
+
+def fields(line: bytes, *names: str, log_format: str = "auto"):
+    record = access(line, log_format)
+    return tuple(getattr(record, name) for name in names)
+
+
+def test_our_own_line():
+    line = (
+        b'{"msec":"1759926735.250","request_id":"5af7183fb1d4cf5ff0b5a2d7d4b3c1aa",'
+        b'"tailtrace_trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","tailtrace_span_id":"f0b5a2d7d4b3c1aa",'
+        b'"remote_addr":"100.64.0.7","request_method":"GET","request_uri":"/dashboard/complete?token=secret",'
+        b'"server_protocol":"HTTP/1.1","status":"200","bytes_sent":"1534","request_time":"0.250",'
+        b'"upstream_addr":"127.0.0.1:8000, 127.0.0.1:8001","upstream_status":"502, 200",'
+        b'"upstream_response_time":"0.001, 0.240","server_name":"factory","http_referer":"",'
+        b'"http_user_agent":"a \\"b\\" \\u0016 \xc3\xa9"}'
+    )
+    assert access(line) == Access(
+        time_us=1_759_926_735_000_000,
+        key=access(line, "tailtrace").key,
+        address="100.64.0.7",
+        method="GET",
+        path="/dashboard/complete",
+        status=200,
+        request_time_us=250_000,
+        upstream_time_us=241_000,
+        proxied=True,
+        bytes_sent=1534,
+        service="factory",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        span_id="f0b5a2d7d4b3c1aa",
+        user_agent='a "b" \\x16 é',
+        card="",
+    )
+
+
+def test_a_combined_line():
+    line = b'100.64.0.8 - - [08/Oct/2025:16:32:15 +0200] "POST /metrics/sticker/438?x=1 HTTP/1.1" 200 31 "-" "Dalvik/2.1.0 (Linux)"'
+    assert access(line) == Access(
+        time_us=T_14_32_15,
+        key=access(line, "combined").key,
+        address="100.64.0.8",
+        method="POST",
+        path="/metrics/sticker/438",
+        status=200,
+        request_time_us=None,
+        upstream_time_us=None,
+        proxied=False,
+        bytes_sent=31,
+        service="",
+        trace_id="",
+        span_id="",
+        user_agent="Dalvik/2.1.0 (Linux)",
+        card="",
+    )
+
+
+BEGIN = b'100.64.0.7 - - [08/Oct/2025:14:32:15] "GET /dashboard HTTP/1.1" '
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (BEGIN + b"200 1234", (200, 1234, "", None, None)),
+        (BEGIN + b"304 -", (304, 0, "", None, None)),
+        (BEGIN + b"499", (499, 0, "", None, None)),
+        (BEGIN + b"- -", (0, 0, "", None, None)),
+        (BEGIN + b"200 1234 -", (200, 1234, "", None, None)),
+        (BEGIN + b"200 1234\r", (200, 1234, "", None, None)),
+        (BEGIN + b'200 1234 "-"', (200, 1234, "", None, None)),
+        (BEGIN + b'200 1234 "-" "-"', (200, 1234, "", None, None)),
+        (BEGIN + b'200 1234 "-" "curl" "10.0.0.1, 10.0.0.2"', (200, 1234, "curl", None, None)),
+        (BEGIN + b'200 1234 "-" "curl" 0.300', (200, 1234, "curl", 300_000, None)),
+        (BEGIN + b'200 1234 "-" "curl" 0.300 -', (200, 1234, "curl", 300_000, None)),
+        (BEGIN + b'200 1234 "-" "curl" 0.300 0.299 .', (200, 1234, "curl", 300_000, 299_000)),
+        (BEGIN + b'200 1234 "-" "curl" "-" "0.299" "0.300"', (200, 1234, "curl", 300_000, 299_000)),
+        (BEGIN + b'200 1234 "-" "curl" rt=0.300 uct="0.001" uht="0.200" urt="0.299"', (200, 1234, "curl", 300_000, 299_000)),
+        (BEGIN + b'200 1234 "-" "curl" 1759926735.123 3.45', (200, 1234, "curl", None, None)),
+    ],
+)  # fmt: skip
+def test_auto_reads_the_variants_of_the_common_log(line, expected):
+    names = ("status", "bytes_sent", "user_agent", "request_time_us", "upstream_time_us")
+    assert fields(line, *names) == expected
+    assert fields(line, "address", "path") == ("100.64.0.7", "/dashboard")
+
+
+def test_auto_reads_a_virtual_host():
+    line = b'factory.example:443 100.64.0.9 - a b [08/Oct/2025:14:32:15 +0000] "GET /c HTTP/1.1" 200 9 "-" "curl"'
+    assert fields(line, "service", "address", "time_us") == ("factory.example", "100.64.0.9", T_14_32_15)
+
+
+def test_a_user_name_cannot_forge_the_time():
+    line = b'100.64.0.9 - x [01/Jan/2018:00:00:00 +0000] [08/Oct/2025:14:32:15 +0000] "GET /c HTTP/1.1" 200 9'
+    assert fields(line, "time_us", "path") == (T_14_32_15, "/c")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "method", "path"),
+    [
+        (b"GET / HTTP/1.1", "GET", "/"),
+        (b"GET /", "GET", "/"),
+        (b"GET /a b HTTP/1.1", "GET", "/a b"),
+        (b"GET /a?secret#x HTTP/1.1", "GET", "/a"),
+        (b"GET /a#secret?x HTTP/1.1", "GET", "/a"),
+        (b"GET http://u:p@host/a/b?c HTTP/1.1", "GET", "/a/b"),
+        (b"GET https://host HTTP/1.1", "GET", "/"),
+        (b"CONNECT host:443 HTTP/1.1", "CONNECT", "host:443"),
+        (b"OPTIONS * HTTP/1.1", "OPTIONS", "*"),
+        (b"PROPFIND /dav HTTP/1.1", "_OTHER", "/dav"),
+        (b"-", "_OTHER", ""),
+        (b"", "_OTHER", ""),
+        (b"\\x16\\x03\\x01", "_OTHER", "%16%03%01"),
+        (b"GET /caf\\xC3\\xA9 HTTP/1.1", "GET", "/caf%C3%A9"),
+        (b"GET /caf\xc3\xa9 HTTP/1.1", "GET", "/caf%C3%A9"),
+        (b"GET /\xff%20\\x22 HTTP/1.1", "GET", '/%FF%20"'),
+        (b"GET /" + b"a" * 2000 + b"?x HTTP/1.1", "GET", "/" + "a" * (PATH_LENGTH_MAX - 1)),
+    ],
+)
+def test_a_request_line(request_line, method, path):
+    line = b'::1 - - [08/Oct/2025:14:32:15 +0000] "' + request_line + b'" 200 0 "-" "-"'
+    assert fields(line, "method", "path") == (method, path)
+
+
+@pytest.mark.parametrize(
+    ("printed", "address"),
+    [
+        ("100.64.0.7", "100.64.0.7"),
+        ("FD7A:115C:A1E0:0::1", "fd7a:115c:a1e0::1"),
+        ("::ffff:100.64.0.7", "100.64.0.7"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_address_is_written_in_one_way(printed, address):
+    assert fields(f'{printed} - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 0'.encode(), "address") == (address,)
+
+
+@pytest.mark.parametrize(
+    ("printed", "zone", "time_us"),
+    [
+        ("08/Oct/2025:14:32:15", UTC, T_14_32_15),
+        ("08/Oct/2025:16:32:15", ZoneInfo("Europe/Berlin"), T_14_32_15),
+        ("08/Oct/2025:09:02:15 -0530", ZoneInfo("Europe/Berlin"), T_14_32_15),
+        ("26/Oct/2025:02:30:00", ZoneInfo("Europe/Berlin"), 1_761_438_600_000_000),
+    ],
+)
+def test_a_time_without_zone_is_in_the_zone_given(printed, zone, time_us):
+    assert access(f'::1 - - [{printed}] "GET / HTTP/1.1" 200 0'.encode(), zone=zone).time_us == time_us
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line", "time_us"),
+    [
+        ("$remote_addr $msec", b"::1 1759933935.250", T_14_32_15 + 250_000),
+        ("$remote_addr $msec $request_time", b"::1 1759933935.250 0.250", T_14_32_15),
+        ("$remote_addr $time_iso8601", b"::1 2025-10-08T16:32:15+02:00", T_14_32_15),
+        ("$remote_addr $time_iso8601", b"::1 2025-10-08T14:32:15", T_14_32_15),
+    ],
+)
+def test_a_time_in_other_formats(log_format, line, time_us):
+    assert access(line, log_format).time_us == time_us
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"", "empty"),
+        (b" \t", "empty"),
+        (b"not a log line", "no-format"),
+        (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", "no-format"),
+        (b'100.64.0.7 - - [08/Oct/2025:14:32:15] "GET /cut HT', "no-format"),
+        (b'printer - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-address"),
+        (b'fe80::1%eth0 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-address"),
+        (b'::1 - - [08/Okt/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [31/Feb/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [08/Oct/2025:14:32:60] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [08/Oct/1925:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [08/Oct/2125:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" OK 0', "bad-number"),
+        (b'::1 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 1e9', "bad-number"),
+        (b'::1 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 ' + b"9" * 19, "bad-number"),
+        (b"x" * (LINE_LENGTH_MAX + 1), "too-long"),
+    ],
+)
+def test_a_line_that_is_no_record_says_why_and_where(line, reason):
+    assert reason in REASONS
+    text = line[:200].decode("utf-8", "backslashreplace")[:200]
+    assert make_parser().parse(line, "access.log", 4711) == Refusal(reason, "access.log", 4711, text)
+
+
+@pytest.mark.parametrize(
+    ("log_format", "lacks"), [("$remote_addr", "$msec, $time_local or $time_iso8601"), ("$msec", "$remote_addr")]
+)
+def test_a_format_without_address_or_time_is_refused(log_format, lacks):
+    with pytest.raises(FormatError) as caught:
+        make_parser(log_format)
+    assert str(caught.value) == f"log format: without {lacks} a line says too little; add it: {log_format!r}"
+
+
+def test_equal_lines_of_a_log_are_told_apart_by_their_place():
+    line = BEGIN + b"200 1"
+    parser = make_parser()
+    keys = [parser.parse(line, "a", offset, seed).key for offset, seed in [(0, 1), (80, 1), (0, 2), (0, 1)]]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    assert all(0 <= key < 2**63 for key in keys)
+
+
+def test_a_request_id_names_the_line_wherever_it_stands():
+    line = b"::1 1759933935.250 5af7183fb1d4cf5ff0b5a2d7d4b3c1aa"
+    parser = make_parser("$remote_addr $msec $request_id")
+    assert parser.parse(line, "a", 0, 1) == parser.parse(line, "b", 99, 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "card"),
+    [
+        (b"/_tailtrace/view?card=Prices%20today", "Prices today"),
+        (b"/_tailtrace/view?x=1&card=a+b", "a b"),
+        (b"/_tailtrace/view?card=%00%ff", "\\x00\ufffd"),
+        (b"/_tailtrace/view?card=" + b"a" * 100, "a" * 64),
+        (b"/_tailtrace/view", ""),
+        (b"/_tailtrace/view?" + b"a&" * 99, ""),
+        (b"/other?card=a", ""),
+    ],
+)
+def test_the_card_of_a_view(target, card):
+    assert fields(b'::1 - - [08/Oct/2025:14:32:15] "GET ' + target + b' HTTP/1.1" 204 0', "card") == (card,)
+
+
+def outcome(record: Access | Refusal) -> str:
+    return record.reason if isinstance(record, Refusal) else f"{record.method} {record.path} {record.status}"
+
+
+def test_one_parser_reads_a_mixed_file():
+    lines = (SAMPLES / "mixed.log").read_bytes().split(b"\n")[:-1]
+    parser = make_parser()
+    assert [outcome(parser.parse(line, "mixed.log", 0)) for line in lines] == [
+        "GET /dashboard/complete 200",
+        "POST /metrics/sticker/438 200",
+        "GET /dashboard 200",
+        "GET /dashboard 200",
+        "GET /dashboard 304",
+        "GET /dashboard 499",
+        "GET /a 200",
+        "GET /b 502",
+        "GET /c 200",
+        "_OTHER %16%03%01%02%00%01%00%FC 400",
+        "no-format",
+        "empty",
+        "no-format",
+        "bad-address",
+        "bad-time",
+        "bad-number",
+    ]
+
+
+LINES = (SAMPLES / "mixed.log").read_bytes().split(b"\n")
+MUTATED = st.builds(
+    lambda line, at, length, insert: line[: at % (len(line) + 1)] + insert + line[at % (len(line) + 1) + length :],
+    st.sampled_from(LINES),
+    st.integers(0, 1000),
+    st.integers(0, 9),
+    st.one_of(st.binary(max_size=9), st.sampled_from([b'"', b"\\", b" ", b"[", b"\\ud800", b"-", "²٣".encode()])),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.binary(), MUTATED), max_size=6), st.integers(0, 2**64))
+@example(['::1 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" ²²² ٣'.encode()], 0)
+def test_any_bytes_end_as_record_or_refusal_and_not_by_the_lines_before(lines, seed):
+    parser = make_parser()
+    for offset, line in enumerate(lines):
+        record = parser.parse(line, "f", offset, seed)
+        assert record == make_parser().parse(line, "f", offset, seed)
+        if isinstance(record, Refusal):
+            assert record.reason in REASONS
+        else:
+            assert len(record.path) <= PATH_LENGTH_MAX
+            assert record.path.isascii()
+            assert (record.path + record.user_agent + record.card + record.service).isprintable()
+
+
+@settings(deadline=None)
+@given(st.binary(), st.sampled_from(["$remote_addr $msec $request_time $upstream_response_time", '$msec "$remote_addr" $request_method $host$request_uri', "$time_iso8601|$remote_addr|$status"]))  # fmt: skip
+@example(b"::1 1.000 \xc2\xb2 \xc2\xb2", "$remote_addr $msec $request_time $upstream_response_time")
+@example(b"0001-01-01T00:00:00+23:59|::1|200", "$time_iso8601|$remote_addr|$status")
+def test_any_bytes_end_as_record_or_refusal_in_own_formats(line, log_format):
+    assert isinstance(make_parser(log_format).parse(line, "f", 0), (Access, Refusal))
+
+
+HEAD = b'::1 - - [08/Oct/2025:14:32:15] "'
+ROOM = LINE_LENGTH_MAX - len(HEAD)
+
+
+@pytest.mark.parametrize("log_format", ["auto", "combined", 'escape=none $remote_addr [$time_local] "$request" $http_referer'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'"' * LINE_LENGTH_MAX,
+        b"\\" * LINE_LENGTH_MAX,
+        b" " * LINE_LENGTH_MAX,
+        HEAD + b"\\" * ROOM,
+        HEAD + b"\\x22" * (ROOM // 4),
+        HEAD + b'" ' * (ROOM // 2),
+        HEAD + b'" 200 1 ' + b'"" ' * ((ROOM - 8) // 3),
+        HEAD + b'" 200 1 "-" "-"' + b' a"b' * ((ROOM - 15) // 4),
+        b"::1 - " + b" [" * 32_000 + b'" 200',
+        b"a " * 32_000,
+        b'{"msec":"' + b'\\"' * 32_000,
+    ],
+)
+def test_an_attackers_line_takes_no_longer_than_its_length(log_format, line):
+    parser = make_parser(log_format)
+    seconds: list[float] = []
+    for _ in range(3):  # the best of three: the first one also fills caches
+        start = time.process_time()
+        parser.parse(line, "f", 0)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.05

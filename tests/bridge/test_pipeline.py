@@ -1,0 +1,252 @@
+"""A real log, a real tail, a real store: nothing is lost where the store fails, nothing doubles after a crash."""
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from tailtrace_bridge.access_log import make_parser
+from tailtrace_bridge.checkpoint import Checkpoint
+from tailtrace_bridge.enrich import Enricher
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.join import Join
+from tailtrace_bridge.pipeline import DAY_US, Pipeline
+from tailtrace_bridge.receiver import SpanQueue
+from tailtrace_bridge.records import AppSpan, Identity
+from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.store.protocol import Filters, Window
+from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.tail import Tail
+from tailtrace_bridge.testing import FakeClock
+
+T0 = 1_759_926_735_000_000
+ALL = Window(0, 1 << 60)
+
+
+def line(number: int, *, status: int = 200, proxied: bool = True) -> str:
+    trace = f"{number:032x}"
+    return (
+        json.dumps({
+            "msec": f"{1_759_926_735 + number}.250",
+            "request_id": trace,
+            "tailtrace_trace_id": trace,
+            "tailtrace_span_id": trace[16:],
+            "remote_addr": "100.64.0.7",
+            "request_method": "GET",
+            "request_uri": f"/items/{number}",
+            "server_protocol": "HTTP/1.1",
+            "status": str(status),
+            "bytes_sent": "10",
+            "request_time": "0.250",
+            "upstream_addr": "127.0.0.1:8000" if proxied else "",
+            "upstream_status": str(status) if proxied else "",
+            "upstream_response_time": "0.240" if proxied else "",
+            "server_name": "factory",
+            "http_referer": "",
+            "http_user_agent": "curl/8.5.0",
+        }, separators=(",", ":"))
+        + "\n"
+    )  # fmt: skip
+
+
+def span(number: int) -> AppSpan:
+    return AppSpan(f"{number:032x}", f"{number:016x}", "/items/{item_id}", 200_000, "", "factory-app")
+
+
+class FailingStore:
+    """Fails the first `times` writes, then is the real one."""
+
+    def __init__(self, store: SqliteStore, times: int) -> None:
+        self.store, self.times, self.batches = store, times, []
+
+    def write(self, rows, refusals=()):
+        self.batches.append([row.access.path for row in rows])
+        if self.times:
+            self.times -= 1
+            raise StoreError("store sqlite:t.db: disk full")
+        return self.store.write(rows, refusals)
+
+    def prune(self, before_us):
+        return self.store.prune(before_us)
+
+
+class Bench:
+    """A pipeline over one log; `start` makes a new one on the same files, as a start of the program does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "access.log"
+        self.store = SqliteStore(folder / "t.db")
+        self.clock = FakeClock(T0)
+        self.spans = SpanQueue()
+        self.tails: list[Tail] = []
+
+    def start(self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000) -> Pipeline:
+        tail = Tail(str(self.log), Checkpoint(self.folder / "positions.json"))
+        self.tails.append(tail)
+        return Pipeline(
+            tail=tail,
+            make_parser=make_parser,
+            join=Join(wait_us=wait_us),
+            enricher=Enricher(lambda address: Identity(address, "user", "ana@example.com"), Routes()),
+            spans=self.spans,
+            store=store or self.store,
+            clock=self.clock,
+            retention_days=retention_days,
+        )
+
+    def append(self, *texts: str) -> None:
+        with self.log.open("a") as file:
+            file.write("".join(texts))
+
+    def stored(self) -> list[tuple[str, str, int | None]]:
+        entries = self.store.log(ALL, Filters(), 1_000, None)
+        return [(entry.path, entry.endpoint, entry.app_time_us) for entry in reversed(entries)]
+
+    def requests(self) -> int:
+        return sum(usage.requests for usage in self.store.usage(ALL, Filters()))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    for tail in made.tails:
+        tail.close()
+    made.store.close()
+
+
+def test_line_and_span_are_one_row(bench):
+    bench.append(line(1), line(2, proxied=False), "not a log line\n")
+    pipeline = bench.start()
+    pipeline.step()
+    assert bench.stored() == [("/items/2", "/items/{id}", None)]  # 1 waits for its span
+    bench.spans.put([span(1)])
+    pipeline.step()
+    assert bench.stored() == [("/items/1", "/items/{item_id}", 200_000), ("/items/2", "/items/{id}", None)]
+    assert bench.store.refusals() == {"no-format": 1}
+    counters = pipeline.counters
+    assert (counters.lines, counters.stored, counters.duplicate, counters.refused) == (3, 2, 0, 1)
+    assert pipeline.refused_by_reason == {"no-format": 1}
+    assert counters.newest_line_us == T0 + 2_000_000
+
+
+def test_a_span_that_came_first(bench):
+    bench.spans.put([span(1)])
+    pipeline = bench.start()
+    bench.append(line(1))
+    pipeline.step()
+    assert bench.stored() == [("/items/1", "/items/{item_id}", 200_000)]
+
+
+def test_a_line_whose_span_never_comes_is_stored_after_its_wait(bench):
+    bench.append(line(1))
+    pipeline = bench.start()
+    pipeline.step()
+    bench.clock.now_us += 5_999_999
+    pipeline.step()
+    assert bench.stored() == []
+    bench.clock.now_us += 1
+    pipeline.step()
+    assert bench.stored() == [("/items/1", "/items/{id}", None)]
+
+
+def test_a_store_that_fails_twice_loses_nothing(bench):
+    store = FailingStore(bench.store, 2)
+    pipeline = bench.start(store=store)
+    bench.append(line(1, proxied=False))
+    for number in (2, 3):
+        with pytest.raises(StoreError, match="disk full"):
+            pipeline.step()
+        bench.append(line(number, proxied=False))
+    assert bench.requests() == 0
+    assert not Checkpoint(bench.folder / "positions.json").positions[str(bench.log)][-1].offset
+    pipeline.step()
+    assert store.batches == [["/items/1"], ["/items/1"], ["/items/1"], ["/items/2", "/items/3"]]
+    assert pipeline.counters.stored == 3
+    assert bench.requests() == 3
+    place = Checkpoint(bench.folder / "positions.json").positions[str(bench.log)][-1]
+    assert place.offset == bench.log.stat().st_size
+
+
+def test_run_tries_again_and_stores_what_waits_when_it_stops(bench, caplog):
+    caplog.set_level(logging.ERROR)
+    bench.append(line(1, proxied=False), line(2))
+    store = FailingStore(bench.store, 2)
+    pipeline = bench.start(store=store)
+    stop = threading.Event()
+    thread = threading.Thread(target=pipeline.run, args=(stop, 0.01))
+    thread.start()
+    for _ in range(500):
+        if pipeline.counters.stored:
+            break
+        stop.wait(0.01)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2"]  # 2 waited for a span
+    assert pipeline.counters.store_failures == 2
+    assert "disk full; 1 rows wait, trying again in 0.0 s" in caplog.text
+
+
+def test_a_crash_before_the_positions_are_saved_doubles_nothing(bench):
+    bench.append(*(line(number, proxied=False) for number in range(10)))
+    crashed = bench.start()
+    crashed.tail.save = lambda: None  # the process dies between the commit and the save
+    crashed.step()
+    assert crashed.counters.stored == 10
+    crashed.tail.close()
+    again = bench.start()
+    bench.append(line(10, proxied=False))
+    again.step()
+    assert (again.counters.lines, again.counters.stored, again.counters.duplicate) == (11, 1, 10)
+    assert bench.requests() == 11
+
+
+def test_a_crash_while_a_line_waits_for_its_span_reads_it_again(bench):
+    bench.append(line(1), line(2, proxied=False))
+    crashed = bench.start()
+    crashed.step()
+    crashed.tail.close()
+    again = bench.start()
+    bench.spans.put([span(1)])
+    again.step()
+    assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2"]
+    assert bench.requests() == 2
+
+
+def test_a_stop_leaves_nothing_to_read_again(bench):
+    bench.append(line(1), line(2))
+    first = bench.start()
+    first.step()
+    first.finish()
+    first.tail.close()
+    second = bench.start()
+    second.step()
+    assert (bench.requests(), second.counters.lines) == (2, 0)
+
+
+def test_old_rows_are_removed_once_an_hour_and_counted(bench):
+    bench.append(line(1, proxied=False), line(3600, proxied=False))
+    pipeline = bench.start(retention_days=1)
+    bench.clock.now_us = T0 + DAY_US + 2_000_000
+    pipeline.step()
+    assert ([path for path, _, _ in bench.stored()], pipeline.counters.pruned) == (["/items/3600"], 1)
+    bench.clock.now_us += 3_599_999_999
+    pipeline.step()
+    assert pipeline.counters.pruned == 1
+    bench.clock.now_us += 1
+    pipeline.step()
+    assert (bench.stored(), pipeline.counters.pruned) == ([], 2)
+    assert bench.requests() == 2  # the sums stay
+
+
+def test_without_retention_nothing_is_removed(bench):
+    bench.append(line(1, proxied=False))
+    pipeline = bench.start(retention_days=0)
+    bench.clock.now_us = T0 + 10_000 * DAY_US
+    pipeline.step()
+    pipeline.step()
+    assert len(bench.stored()) == 1

@@ -1,0 +1,172 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tailtrace_bridge.routes import OTHER, Routes
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/", "/"),
+        ("/metrics/sticker/438", "/metrics/sticker/{id}"),
+        ("/packs/all", "/packs/all"),
+        ("/a//b/", "/a/b"),
+        ("/v1/users/-5", "/v1/users/{id}"),
+        ("/days/2025-10-08/2025-10-08T14:32:15Z", "/days/{id}/{id}"),
+        ("/range/1,2,3", "/range/{id}"),
+        ("/o/5af7183f-b1d4-4f5f-a0b5-a2d7d4b3c1aa", "/o/{id}"),
+        ("/commit/1a2b3c4d", "/commit/{id}"),
+        ("/word/deadbeef", "/word/deadbeef"),
+        ("/t/cus9s6XKzkNRiz8i3", "/t/{id}"),
+        ("/t/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/t/{id}"),
+        ("/blog/how-to-use-python-3-well", "/blog/how-to-use-python-3-well"),
+        ("/people/ann@example.com/edit", "/people/{id}/edit"),
+        ("/search/caf%C3%A9", "/search/{id}"),
+        ("/x/" + "a" * 65, "/x/{id}"),
+        ("/reports/438.pdf", "/reports/{id}.pdf"),
+        ("/reports/year.pdf", "/reports/year.pdf"),
+        ("/static/css/app.3f9a.js", "/static/*.js"),
+        ("/favicon.ico", "/*.ico"),
+        ("/438/logo.PNG", "/{id}/*.png"),
+        ("/a/b/c/d/e/f/g/h/i/j", "/a/b/c/d/e/f/g/h/*"),
+    ],
+)
+def test_a_path_without_a_template_is_folded(path, route):
+    assert Routes().template("GET", path) == route
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "route"),
+    [
+        ("_OTHER", "/dav", 200, OTHER),
+        ("GET", "%16%03", 400, OTHER),
+        ("CONNECT", "host:443", 200, OTHER),
+        ("GET", "/wp-login.php", 404, OTHER),
+        ("GET", "/wp-login.php", 400, OTHER),
+        ("GET", "/wp-login.php", 444, OTHER),
+        ("GET", "/broken", 500, "/broken"),
+    ],
+)
+def test_what_no_app_knows_is_other(method, path, status, route):
+    assert Routes().template(method, path, status=status) == route
+
+
+def test_a_404_counts_to_a_route_that_others_have_shown():
+    routes = Routes()
+    assert routes.template("GET", "/packs/9", status=404) == OTHER
+    assert routes.template("GET", "/packs/1") == "/packs/{id}"
+    assert routes.template("GET", "/packs/9", status=404) == "/packs/{id}"
+
+
+LEARNED = [
+    ("GET", "/items/{item_id}"),
+    ("DELETE", "/items/{id}"),
+    ("GET", "/items/new"),
+    ("GET", "/items/{item_id}/parts/{part}"),
+    ("GET", "/files/{rest:path}"),
+    ("GET", "/files/{name}.json"),
+    ("GET", "/{page}"),
+    ("PUT", "/items/new"),
+    ("POST", "/{any}/new"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("GET", "/items/chocolate", "/items/{item_id}"),
+        ("GET", "/items/chocolate/", "/items/{item_id}"),
+        ("DELETE", "/items/chocolate", "/items/{id}"),
+        ("HEAD", "/items/chocolate", "/items/{item_id}"),
+        ("GET", "/items/new", "/items/new"),
+        ("POST", "/items/new", "/{any}/new"),
+        ("GET", "/items/new/parts/7", "/items/{item_id}/parts/{part}"),
+        ("GET", "/files/a/b/c", "/files/{rest:path}"),
+        ("GET", "/files/a.json", "/files/{name}.json"),
+        ("GET", "/files/.json", "/files/{rest:path}"),
+        ("GET", "/about", "/{page}"),
+        ("GET", "/", "/"),
+        ("_OTHER", "/about", "/{page}"),
+    ],
+)
+@pytest.mark.parametrize("learned", [LEARNED, LEARNED[::-1]], ids=["forth", "back"])
+def test_the_most_specific_template_wins_in_whatever_order_they_were_learned(learned, method, path, route):
+    routes = Routes()
+    for template in learned:
+        routes.learn(*template)
+    if method == "HEAD":  # any template of the path will do: it has none of its own
+        assert routes.template(method, path) in {"/items/{item_id}", "/items/{id}"}
+    else:
+        assert routes.template(method, path) == route
+
+
+def test_a_learned_template_holds_for_a_404_and_for_paths_seen_before():
+    routes = Routes()
+    assert routes.template("GET", "/users/ann") == "/users/ann"
+    routes.learn("GET", "/users/{name}")
+    assert routes.template("GET", "/users/ann") == "/users/{name}"
+    assert routes.template("GET", "/users/bob", status=404) == "/users/{name}"
+
+
+def test_a_template_learned_for_a_service_holds_for_it_alone():
+    routes = Routes()
+    routes.learn("GET", "/{everything}")
+    routes.learn("GET", "/{shop}", "shop.example")
+    assert routes.template("GET", "/a", "shop.example") == "/{shop}"
+    assert routes.template("GET", "/a", "other.example") == "/{everything}"
+
+
+def test_folded_paths_are_bounded_and_what_is_over_is_counted():
+    routes = Routes(limit=2)
+    given = ["/a", "/b", "/c", "/c", "/a", "/d"]
+    assert [routes.template("GET", path) for path in given] == ["/a", "/b", OTHER, OTHER, "/a", OTHER]
+    assert routes.over_limit_count == 3
+
+
+def test_learned_templates_are_bounded_and_what_is_over_is_counted():
+    routes = Routes(limit=1)
+    for route in ["/a/{x}", "/a/{x}", "/b/{x}"]:
+        routes.learn("GET", route)
+    assert routes.unlearned_count == 1
+    assert routes.template("GET", "/a/word") == "/a/{x}"
+    assert routes.template("GET", "/b/word") == "/b/word"
+
+
+def test_features_have_the_names_of_the_openapi_file():
+    routes = Routes()
+    routes.learn_openapi(
+        {
+            "paths": {
+                "/predict/prices/{week}": {"post": {"summary": "Post it"}, "get": {"summary": " Weekly prices "}},
+                "/plain": {"get": {}, "parameters": []},
+            }
+        }
+    )
+    assert routes.template("GET", "/predict/prices/next") == "/predict/prices/{week}"
+    assert routes.feature("/predict/prices/{week}") == "Weekly prices"
+    assert routes.feature("/plain") == "/plain"
+    assert routes.feature("/unknown") == "/unknown"
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["paths", "get", "post", "summary", "/a"]), inner),
+)
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_a_malformed_openapi_file_is_passed_over(paths):
+    routes = Routes()
+    routes.learn_openapi({"paths": paths})
+    assert routes.template("GET", "/b") == "/b"
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("/{}:path.a1", max_size=12)), st.text("/a1.%{}", max_size=12))
+def test_any_templates_and_any_path_give_a_route(learned, path):
+    routes = Routes()
+    for route in learned:
+        routes.learn("GET", route)
+    assert routes.template("GET", path).startswith(("/", OTHER))

@@ -1,0 +1,108 @@
+"""Flags beat the environment, which beats the file, which beats the default; each wrong setting has its line."""
+
+import pytest
+
+from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.settings import load, markdown, split_listen
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
+        monkeypatch.delenv(name)
+
+
+def test_who_beats_whom(tmp_path, monkeypatch):
+    seen = [load().retention_days]
+    (tmp_path / "tailtrace.toml").write_text("retention_days = 10\n")
+    seen.append(load().retention_days)
+    monkeypatch.setenv("TAILTRACE_RETENTION_DAYS", "20")
+    seen.append(load().retention_days)
+    seen.append(load(retention_days=30).retention_days)
+    seen.append(load(retention_days=None).retention_days)
+    assert seen == [365, 10, 20, 30, 20]
+
+
+def test_features_and_health_paths(tmp_path, monkeypatch):
+    (tmp_path / "tailtrace.toml").write_text('[features]\n"/insights/{id}" = "Insights"\n')
+    monkeypatch.setenv("TAILTRACE_HEALTH_PATHS", '["/up"]')
+    settings = load()
+    assert (settings.features, settings.health_paths) == ({"/insights/{id}": "Insights"}, ["/up"])
+
+
+def test_the_socket_has_its_standard_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("TAILSCALE_SOCKET", "/run/a.sock")
+    assert str(load().tailscale_socket) == "/run/a.sock"
+    monkeypatch.delenv("TAILSCALE_SOCKET")
+    (tmp_path / "tailtrace.toml").write_text('tailscale_socket = "/run/b.sock"\n')
+    assert str(load().tailscale_socket) == "/run/b.sock"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("timezone", "Europe/Madird", "TAILTRACE_TIMEZONE: 'Europe/Madird' is no IANA time zone"),
+        ("timezone", "../etc/passwd", "TAILTRACE_TIMEZONE: '../etc/passwd' is no IANA time zone"),
+        ("listen", "0.0.0.0:8470", "TAILTRACE_LISTEN: '0.0.0.0:8470' is open to others"),
+        ("listen", "example.com:80", "is open to others"),
+        ("listen", "[::]:80", "is open to others"),
+        ("otlp_listen", "4318", "TAILTRACE_OTLP_LISTEN: '4318' is no HOST:PORT"),
+        ("listen", "127.0.0.1:65536", "is no HOST:PORT"),
+        ("lang", "fr", "TAILTRACE_LANG: "),
+        ("retention_days", -1, "TAILTRACE_RETENTION_DAYS: "),
+        ("poll_ms", 9, "TAILTRACE_POLL_MS: "),
+        ("span_wait_ms", 60_001, "TAILTRACE_SPAN_WAIT_MS: "),
+    ],
+)
+def test_what_is_wrong_is_named(flag, value, says):
+    with pytest.raises(SettingsError) as caught:
+        load(**{flag: value})
+    assert says in str(caught.value)
+
+
+def test_every_wrong_setting_has_a_line(monkeypatch):
+    monkeypatch.setenv("TAILTRACE_LANG", "fr")
+    monkeypatch.setenv("TAILTRACE_POLL_MS", "soon")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "TAILTRACE_POLL_MS",
+        "TAILTRACE_LANG",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre"), ("store = \n", "settings: ")]
+)
+def test_a_wrong_file_is_named(tmp_path, text, says):
+    (tmp_path / "tailtrace.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert says in str(caught.value)
+
+
+def test_json_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv("TAILTRACE_FEATURES", "{")
+    with pytest.raises(SettingsError, match="features"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:8470", ("::1", 8470)), ("localhost:1", ("localhost", 1))],
+)
+def test_listen(value, place):
+    assert split_listen(value) == place
+    assert load(listen=value).listen == value
+
+
+def test_the_page_has_a_row_for_each_setting():
+    from tailtrace_bridge.settings import Settings
+
+    rows = [line for line in markdown().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(Settings.model_fields)
+    assert "| `TAILTRACE_RETENTION_DAYS` | `365` |" in markdown()
+    assert "| `TAILSCALE_SOCKET` |" in markdown()

@@ -1,0 +1,372 @@
+"""Rows in, sums out: replays change nothing, windows are exact, a failed write leaves no trace."""
+
+import random
+import sqlite3
+import threading
+from collections import defaultdict
+
+import pytest
+
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.histogram import bucket_of
+from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store import sqlite as module
+from tailtrace_bridge.store.protocol import Activity, Filters, HourUsage, Latency, Minute, Usage, Window, Written
+from tailtrace_bridge.store.sqlite import SqliteStore
+
+S = 1_000_000
+MINUTE, HOUR = 60 * S, 3600 * S
+T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a whole hour
+DAY = Window(T0 - 24 * HOUR, T0 + 24 * HOUR)
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "static")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
+CI = Identity("fd7a:115c:a1e0::9", "tagged", "", "runner", "n3", "tag:ci,tag:server", "localapi")
+
+
+def row(
+    at_us, key, who=ANA, route="/a", status=200, *, method="GET", traffic=Traffic.APP, took_us=5_000, app_us=None,
+    sent=10, error="", trace="", service="factory",
+):  # fmt: skip
+    access = Access(
+        at_us, key, who.address, method, route, status, took_us, None, True, sent, service, trace, trace[:16], "curl", ""
+    )
+    return Row(access, who, route, traffic, app_us, error)
+
+
+ROWS = [
+    row(T0, 1, app_us=4_000, trace="ab" * 16),
+    row(T0 + 10 * S, 2, took_us=7_000),
+    row(T0 + 70 * S, 3, BEN, "/b", 503, method="POST", error="TimeoutError", sent=3),
+    row(T0 + HOUR, 4, CI, "/health", traffic=Traffic.HEALTH, took_us=None),
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "t.db")
+    yield made
+    made.close()
+
+
+def everything(store):
+    return (
+        store.log(DAY, Filters(), 1_000, None),
+        store.usage(DAY, Filters()),
+        store.hours(DAY),
+        store.latency(DAY),
+        store.activity(DAY),
+        store.minutes(DAY),
+        store.refusals(),
+    )
+
+
+def test_rows_in_sums_out(store):
+    assert store.write(ROWS, [Refusal("no-format", "a.log", 7, "x")]) == Written(4, 0)
+    assert store.usage(DAY, Filters()) == [
+        Usage(ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_000, 1, 4_000, 20),
+        Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
+        Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
+    ]
+    assert store.hours(DAY) == [HourUsage(T0, 3, 1, 3, 17_000), HourUsage(T0 + HOUR, 1, 0, 0, 0)]
+    assert store.latency(DAY) == [
+        Latency(T0, "/a", "proxy", bucket_of(5_000), 1),
+        Latency(T0, "/a", "proxy", bucket_of(7_000), 1),
+        Latency(T0, "/a", "app", bucket_of(4_000), 1),
+        Latency(T0, "/b", "proxy", bucket_of(5_000), 1),
+    ]
+    assert store.activity(DAY) == [
+        Activity(ANA, T0, T0 + 10 * S, 2),
+        Activity(BEN, T0 + 70 * S, T0 + 70 * S, 1),
+    ]
+    assert store.minutes(DAY) == [Minute(T0, 2, 2), Minute(T0 + MINUTE, 1, 0), Minute(T0 + HOUR, 1, 1)]
+    assert store.newest_us() == T0 + HOUR
+    assert store.refusals() == {"no-format": 1}
+    newest, _, _, oldest = store.log(DAY, Filters(), 10, None)
+    assert tuple(newest) == (
+        T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "",
+    )  # fmt: skip
+    assert tuple(oldest) == (
+        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "",
+    )  # fmt: skip
+
+
+def test_an_empty_store(store):
+    assert everything(store) == ([], [], [], [], [], [], {})
+    assert store.newest_us() is None
+    assert store.write([]) == Written(0, 0)
+
+
+def test_a_replay_changes_nothing(store):
+    refusals = [Refusal("empty", "a.log", 9, "")]
+    store.write(ROWS, refusals)
+    before = everything(store)
+    assert store.write(ROWS, refusals) == Written(0, 4)
+    assert everything(store) == before
+
+
+def test_only_what_is_new_of_a_replay_is_summed(store, tmp_path):
+    store.write(ROWS[:2])
+    assert store.write([*ROWS, ROWS[3]]) == Written(2, 3)
+    other = SqliteStore(tmp_path / "once.db")
+    other.write(ROWS)
+    assert everything(store) == everything(other)
+    other.close()
+
+
+def test_a_row_twice_in_one_batch_counts_once(store):
+    assert store.write([ROWS[0], ROWS[0], ROWS[0]]) == Written(1, 2)
+    assert [usage.requests for usage in store.usage(DAY, Filters())] == [1]
+    assert [cell.requests for cell in store.latency(DAY)] == [1, 1]
+    assert store.minutes(DAY) == [Minute(T0, 1, 1)]
+
+
+def test_equal_times_with_other_keys_are_other_requests(store):
+    assert store.write([row(T0, 1), row(T0, 2), row(T0 + 1, 1)]) == Written(3, 0)
+
+
+def test_what_was_written_is_there_after_opening_again(store, tmp_path):
+    store.write(ROWS)
+    before = everything(store)
+    again = SqliteStore(tmp_path / "t.db")
+    assert again.write(ROWS) == Written(0, 4)
+    assert everything(again) == before
+    again.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_cut_anywhere_equal_a_count_of_the_rows(store, seed):
+    dice = random.Random(seed)
+    rows = [
+        row(
+            T0 + dice.randrange(5 * HOUR), key, dice.choice([ANA, BEN, CI]), dice.choice(["/a", "/b"]),
+            dice.choice([200, 404, 499, 500, 0]), traffic=dice.choice(list(Traffic)),
+            took_us=dice.choice([None, dice.randrange(10**6)]), app_us=dice.choice([None, dice.randrange(10**6)]),
+        )
+        for key in range(400)
+    ]  # fmt: skip
+    for place in range(0, 400, 150):
+        store.write(rows[place : place + 150])
+    for _ in range(12):
+        start = T0 + dice.randrange(-HOUR, 5 * HOUR)
+        window = Window(start, start + dice.choice([1, MINUTE, 59 * MINUTE, HOUR, 2 * HOUR + 7, 9 * HOUR]))
+        assert_window(store, window, [one for one in rows if window.start_us <= one.access.time_us < window.end_us])
+
+
+def assert_window(store, window, rows):
+    assert [entry.key for entry in store.log(window, Filters(), 1_000, None)] == [
+        one.access.key for one in sorted(rows, key=lambda one: (-one.access.time_us, -one.access.key))
+    ]
+    usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
+    hours = defaultdict(lambda: [0, 0, 0, 0])
+    latency = defaultdict(int)
+    activity = defaultdict(list)
+    for one in rows:
+        access = one.access
+        hour = access.time_us // HOUR * HOUR
+        timed, took = access.request_time_us is not None, access.request_time_us or 0
+        app_timed, app = one.app_time_us is not None, one.app_time_us or 0
+        sums = usage[(one.identity.user, one.route, access.status, one.traffic)]
+        for place, value in enumerate((1, timed, took, app_timed, app, access.bytes_sent)):
+            sums[place] += value
+        for place, value in enumerate((1, access.status >= 500, timed, took)):
+            hours[hour][place] += value
+        if timed:
+            latency[(hour, one.route, "proxy", bucket_of(took))] += 1
+        if app_timed:
+            latency[(hour, one.route, "app", bucket_of(app))] += 1
+        if one.traffic in {Traffic.APP, Traffic.CARD}:
+            activity[(access.time_us // MINUTE, one.identity.user)].append(access.time_us)
+    got = store.usage(window, Filters())
+    assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
+    assert len(got) == len(usage)
+    assert {hour.hour_us: list(hour[1:]) for hour in store.hours(window)} == hours
+    assert {tuple(cell[:4]): cell.requests for cell in store.latency(window)} == latency
+    assert sorted((a.first_us, a.last_us, a.requests, a.identity.user) for a in store.activity(window)) == sorted(
+        (min(times), max(times), len(times), user) for (_, user), times in activity.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("start_us", "end_us", "minutes"),
+    [
+        (T0 + 59 * S, T0 + 60 * S, [T0]),
+        (T0 + 59 * S, T0 + 60 * S + 1, [T0, T0 + MINUTE]),
+        (T0 + 60 * S, T0 + 61 * S, [T0 + MINUTE]),
+        (T0 - 60 * S, T0, []),
+    ],
+)
+def test_a_minute_that_the_window_cuts_counts_whole(store, start_us, end_us, minutes):
+    store.write(ROWS)
+    assert [minute.minute_us for minute in store.minutes(Window(start_us, end_us))] == minutes
+
+
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        (Filters(), [4, 3, 2, 1]),
+        (Filters(user="ana@example.com"), [2, 1]),
+        (Filters(user=""), [4]),
+        (Filters(device="runner"), [4]),
+        (Filters(endpoint="/b"), [3]),
+        (Filters(method="GET"), [4, 2, 1]),
+        (Filters(status="503"), [3]),
+        (Filters(status="2xx"), [4, 2, 1]),
+        (Filters(status="5xx", user="ana@example.com"), []),
+        (Filters(user="' OR 1=1 --"), []),
+        (Filters("ana@example.com", "ana-laptop", "/a", "GET", "200"), [2, 1]),
+    ],
+)
+def test_filters(store, filters, keys):
+    store.write(ROWS)
+    assert [entry.key for entry in store.log(DAY, filters, 10, None)] == keys
+    assert sum(usage.requests for usage in store.usage(DAY, filters)) == len(keys)
+    ragged = Window(T0 - 1, T0 + HOUR + 1)
+    assert sum(usage.requests for usage in store.usage(ragged, filters)) == len(keys)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_pages_have_no_gap_and_no_double(store, limit):
+    store.write([row(T0 + number // 5, number) for number in range(23)])  # five share each time
+    keys, before = [], None
+    while page := store.log(DAY, Filters(), limit, before):
+        keys += [entry.key for entry in page]
+        before = (page[-1].time_us, page[-1].key)
+    assert keys == list(range(22, -1, -1))
+
+
+def test_a_cursor_beyond_the_window_shows_no_more_than_the_window(store):
+    store.write(ROWS)
+    window = Window(T0, T0 + 10 * S)
+    assert [entry.key for entry in store.log(window, Filters(), 10, (T0 + 2 * HOUR, 0))] == [1]
+
+
+def test_prune_removes_rows_and_keeps_sums(store, monkeypatch):
+    monkeypatch.setattr(module, "PRUNE_ROWS_MAX", 2)
+    store.write(ROWS)
+    _, *sums = everything(store)
+    assert store.prune(T0 + HOUR) == 3
+    assert [entry.key for entry in store.log(DAY, Filters(), 10, None)] == [4]
+    assert list(everything(store)[1:]) == sums
+    assert store.prune(T0 + HOUR) == 0
+
+
+def test_a_store_of_a_newer_tailtrace_is_refused(store, tmp_path):
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match=r"t\.db: made by a newer tailtrace \(schema 99, this one knows 1\); upgrade"):
+        SqliteStore(tmp_path / "t.db")
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    (tmp_path / "text.db").write_text("this is a text and no database\n" * 100)
+    for path in ("text.db", "missing/t.db"):
+        with pytest.raises(StoreError, match=f"store sqlite:{tmp_path / path}: "):
+            SqliteStore(tmp_path / path)
+
+
+@pytest.mark.parametrize("table", ["usage", "minutes", "refusal"])
+def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, table):
+    store.write(ROWS[:1])
+    before = everything(store)
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute(f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    refusals = [Refusal("empty", "a.log", 0, "")]
+    with pytest.raises(StoreError, match="disk full"):
+        store.write(ROWS, refusals)
+    assert everything(store) == before
+    with connection:
+        connection.execute("DROP TRIGGER full")
+    connection.close()
+    # Identities and endpoints that came first with the failed batch must not keep the ids of that batch.
+    assert store.write([row(T0 + 5, 50, CI, "/z")]) == Written(1, 0)
+    assert store.write(ROWS, refusals) == Written(3, 1)
+    assert {(u.identity.user or u.identity.device, u.endpoint): u.requests for u in store.usage(DAY, Filters())} == {
+        ("ana@example.com", "/a"): 2,
+        ("ben@example.com", "/b"): 1,
+        ("runner", "/health"): 1,
+        ("runner", "/z"): 1,
+    }
+
+
+def test_a_write_that_sqlite_itself_rolled_back(store, tmp_path):
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON usage BEGIN SELECT RAISE(ROLLBACK, 'rolled back'); END"
+        )
+    with pytest.raises(StoreError, match="rolled back"):
+        store.write(ROWS)
+    with connection:
+        connection.execute("DROP TRIGGER full")
+    connection.close()
+    assert store.write(ROWS) == Written(4, 0)
+    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 4
+
+
+def test_a_file_whose_name_is_no_text(store):
+    store.write([], [Refusal("empty", "caf\udce9.log", 0, "")])
+    assert store.refusals() == {"empty": 1}
+
+
+def test_a_closed_store_says_so(store):
+    store.write(ROWS)
+    store.newest_us()
+    store.close()
+    with pytest.raises(StoreError):
+        store.newest_us()
+    with pytest.raises(StoreError):
+        store.write(ROWS)
+
+
+def test_threads_read_while_one_writes(store):
+    seen, failures = [], []
+    done = threading.Event()
+
+    def read():
+        try:
+            while not done.is_set():
+                total = sum(usage.requests for usage in store.usage(DAY, Filters()))
+                assert total % 100 == 0  # never half a batch
+                seen.append(total)
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for batch in range(20):
+        store.write([row(T0 + batch * 100 + number, number) for number in range(100)])
+    done.set()
+    for reader in readers:
+        reader.join(10)
+    assert failures == []
+    assert seen
+    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 2_000
+
+
+def test_two_threads_write_the_same_rows_once(store):
+    rows = [row(T0 + number, number) for number in range(500)]
+    written = []
+
+    def write():
+        written.extend(store.write(rows[place : place + 50]) for place in range(0, 500, 50))
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(10)
+    assert sum(one.stored for one in written) == 500
+    assert sum(one.duplicate for one in written) == 500
+    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 500
+
+
+def test_threads_that_come_and_go_leave_no_connection_behind(store):
+    def read():
+        store.newest_us()
+
+    for _ in range(20):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join(10)
+    assert len(store._open_connections) == 2  # the writer and one reader

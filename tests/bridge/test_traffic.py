@@ -1,0 +1,57 @@
+import pytest
+
+from tailtrace_bridge.records import Access, Traffic
+from tailtrace_bridge.traffic import classify, static_extension
+
+
+def access(path: str, agent: str = "", status: int = 200, card: str = "") -> Access:
+    return Access(1, 1, "100.64.0.7", "GET", path, status, None, None, False, 0, "", "", "", agent, card)
+
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+
+
+@pytest.mark.parametrize(
+    ("request_", "traffic"),
+    [
+        (access("/_tailtrace/view", FIREFOX, 204, "Prices"), Traffic.CARD),
+        (access("/_tailtrace/view", FIREFOX, 204, ""), Traffic.STATIC),
+        (access("/_tailtrace/view", FIREFOX, 404, "Prices"), Traffic.STATIC),
+        (access("/health"), Traffic.HEALTH),
+        (access("/healthz/"), Traffic.HEALTH),
+        (access("/metrics"), Traffic.HEALTH),
+        (access("/metrics/sticker/438"), Traffic.APP),
+        (access("/", "kube-probe/1.30"), Traffic.HEALTH),
+        (access("/", "ELB-HealthChecker/2.0"), Traffic.HEALTH),
+        (access("/", "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)"), Traffic.HEALTH),
+        (access("%16%03%01"), Traffic.BOT),
+        (access("host:443"), Traffic.BOT),
+        (access("", FIREFOX, 400), Traffic.BOT),
+        (access("/", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), Traffic.BOT),
+        (access("/app.css", "Mozilla/5.0 (compatible; bingbot/2.0)"), Traffic.BOT),
+        (access("/", "Baiduspider/2.0"), Traffic.BOT),
+        (access("/", "masscan/1.0"), Traffic.BOT),
+        (access("/", "Dalvik/2.1.0 (Linux; U; Android 7.0; CUBOT_NOTE_S Build/NRD90M)"), Traffic.APP),
+        (access("/", "Dalvik/2.1.0 (Linux; U; Android 7.1.2; M bot Tab 103 Build/NHG47K)"), Traffic.APP),
+        (access("/static/anything"), Traffic.STATIC),
+        (access("/deep/Logo.PNG", FIREFOX), Traffic.STATIC),
+        (access("/robots.txt"), Traffic.STATIC),
+        (access("/report.pdf"), Traffic.APP),
+        (access("/png"), Traffic.APP),
+        (access("/", "curl/8.5.0"), Traffic.APP),
+        (access("/", "python-requests/2.32"), Traffic.APP),
+        (access("/dashboard", FIREFOX), Traffic.APP),
+    ],
+)
+def test_what_a_request_was_for(request_, traffic):
+    assert classify(request_) is traffic
+
+
+def test_health_paths_are_a_setting():
+    assert classify(access("/alive"), frozenset({"/alive"})) is Traffic.HEALTH
+    assert classify(access("/health"), frozenset({"/alive"})) is Traffic.APP
+
+
+@pytest.mark.parametrize(("path", "extension"), [("/a.b/c", ""), ("/a.CSS", "css"), ("css", ""), ("/x.js.map", "map")])
+def test_the_extension_of_a_static_file(path, extension):
+    assert static_extension(path) == extension
