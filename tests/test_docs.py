@@ -58,6 +58,7 @@ def slug(heading: str) -> str:
 def commands() -> dict[str, set[str]]:
     """Each command and its options."""
     import typer.main
+
     from tailtrace_api.cli import app
 
     group: Any = typer.main.get_command(app)

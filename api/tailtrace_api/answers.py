@@ -16,7 +16,7 @@ SESSION_GAP_US = 30 * 60 * 1_000_000
 DAY_US = 24 * HOUR_US
 FAVORITES_MAX = 3
 LISTED_MAX = 500
-"""Rows of one list in an answer; `truncated` says when there were more."""
+"""Rows of one list in an answer: the first in its order."""
 CARD_PREFIX = "/_tailtrace/view?card="
 """A card view is stored under the endpoint that this and its name make."""
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})

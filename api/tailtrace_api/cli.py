@@ -56,10 +56,20 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("tailtrace"))
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[  # noqa: ARG001 - eager: it has printed and ended before this runs
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     logging.basicConfig(
@@ -69,11 +79,6 @@ def _common(
     )
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(installed("tailtrace"))
-        raise typer.Exit
 
 
 @app.command()

@@ -1,10 +1,31 @@
 """The shapes of the three answers, for OpenAPI and for whoever reads it. Defined in words in `docs/definitions.md`."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
+_WINDOW = {"from": "2025-10-08T10:00:00.000Z", "to": "2025-10-09T10:00:00.000Z"}
+_SUMMARY = {
+    "total_requests": 1204,
+    "unique_users": 1,
+    "unique_devices": 1,
+    "unique_addresses": 1,
+    "avg_response_time_ms": 31.25,
+    "errors_5xx": 3,
+}
+_TIMES = {"avg_ms": 31.25, "p50_ms": 24.8, "p95_ms": 81.2, "p99_ms": 240.6}
+_APP_TIMES = {"avg_ms": 28.5, "p50_ms": 22.1, "p95_ms": 77.3, "p99_ms": 231.9}
+_RATES = {"error_rate": 0.002492, "requests": 1204, "errors_5xx": 3, "errors_4xx": 7, "client_closed_499": 1}
+_SPREAD = {"count": 40, "avg_ms": 1.2, "p50_ms": 0.9, "p95_ms": 3.1, "max_ms": 4.4}
 
 
 class LogLine(_Answer):
@@ -50,6 +71,34 @@ class UsageSummary(Summary):
 class AccessLogs(_Answer):
     """Who used what, and when."""
 
+    model_config = _example(
+        window=_WINDOW,
+        summary=_SUMMARY,
+        logs=[
+            {
+                "timestamp": "2025-10-09T09:59:58.250Z",
+                "user": "ana@example.com",
+                "device": "ana-laptop",
+                "ip": "100.64.0.7",
+                "endpoint": "/items/{item_id}",
+                "method": "GET",
+                "status": 500,
+                "response_time_ms": 31.0,
+                "app_time_ms": 28.4,
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "kind": "user",
+                "tags": [],
+                "identified_by": "localapi",
+                "path": "/items/7",
+                "service": "factory.example",
+                "traffic": "app",
+                "bytes": 5290,
+                "error_type": "ValueError",
+            }
+        ],
+        next_cursor="1760003998250000-4611686018427387904",
+    )
+
     window: dict[str, str]
     summary: Summary
     logs: list[LogLine]
@@ -85,6 +134,27 @@ class UserSessions(_Answer):
 
 class DashboardUsage(_Answer):
     """What is used, by whom, at which hours."""
+
+    model_config = _example(
+        window=_WINDOW,
+        timezone="Europe/Madrid",
+        summary={**_SUMMARY, "total_sessions": 3},
+        most_viewed_cards=[{"card": "prices", "views": 41}],
+        peak_hours=[{"hour": 9, "requests": 310}],
+        user_sessions=[
+            {
+                "user": "ana@example.com",
+                "kind": "user",
+                "sessions": 3,
+                "total_time_hours": 1.25,
+                "favorite_features": ["Dashboard", "/items/{item_id}"],
+                "requests": 1204,
+                "devices": ["ana-laptop"],
+                "last_seen": "2025-10-09T09:59:58.250Z",
+            }
+        ],
+        api_calls_by_endpoint=[{"/items/{item_id}": 1204}],
+    )
 
     window: dict[str, str]
     timezone: str
@@ -178,6 +248,33 @@ class QueryTimes(QuerySpread):
 
 class SystemHealth(_Answer):
     """How fast, and what broke."""
+
+    model_config = _example(
+        window=_WINDOW,
+        uptime_percentage=99.5,
+        uptime_method="traffic: minutes with an answer other than 5xx over minutes with traffic",
+        minutes_with_traffic=200,
+        uptime_over_time=[{"time": "2025-10-09T00:00:00.000Z", "uptime_percentage": 99.5, "minutes_with_traffic": 200}],
+        api_response_times=[
+            {**_TIMES, "endpoint": "/items/{item_id}", "count": 1204, "app": _APP_TIMES, "proxy_avg_ms": 2.75}
+        ],
+        error_rate={"overall": _RATES, "by_endpoint": [{**_RATES, "endpoint": "/items/{item_id}"}]},
+        over_time=[
+            {
+                **_TIMES,
+                "time": "2025-10-09T09:00:00.000Z",
+                "requests": 1204,
+                "errors_5xx": 3,
+                "error_rate": 0.002492,
+            }
+        ],
+        influxdb_query_times={
+            **_SPREAD,
+            "store": "sqlite",
+            "over_time": [{**_SPREAD, "time": "2025-10-09T09:00:00.000Z"}],
+        },
+        data_freshness_seconds=0.4,
+    )
 
     window: dict[str, str]
     uptime_percentage: float | None

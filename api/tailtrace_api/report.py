@@ -79,10 +79,11 @@ def _parts(report: Mapping[str, Any], texts: Mapping[str, str]) -> Iterable[Rend
 def _people(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
     table = Table("user", title=texts["people"], title_justify="left", title_style="bold")
     table.columns[0].header = texts["user"]
+    table.columns[0].no_wrap = True  # who it was is the point: where it is narrow, other columns give way
     for name in ("sessions", "hours", "requests"):
         table.add_column(texts[name], justify="right")
-    table.add_column(texts["favorites"])
-    table.add_column(texts["seen"])
+    table.add_column(texts["favorites"], overflow="fold")
+    table.add_column(texts["seen"], no_wrap=True)
     for row in rows[:ROWS_MAX]:
         table.add_row(
             escape(row["user"]),
@@ -90,7 +91,7 @@ def _people(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
             f"{row['total_time_hours']:.2f}",
             str(row["requests"]),
             escape(", ".join(row["favorite_features"])),
-            row["last_seen"][:19].replace("T", " "),
+            row["last_seen"][:16].replace("T", " "),
         )
     return table
 

@@ -55,9 +55,7 @@ def test_a_route_of_a_span_names_later_lines_without_one(enricher):
 
 
 def test_cards_beyond_the_limit_share_a_name(enricher):
-    routes = [
-        enricher.row(access("/_tailtrace/view", 204, f"card-{number}")).route for number in range(CARDS_MAX + 2)
-    ]
+    routes = [enricher.row(access("/_tailtrace/view", 204, f"card-{number}")).route for number in range(CARDS_MAX + 2)]
     assert routes[CARDS_MAX - 1 :] == [
         f"/_tailtrace/view?card=card-{CARDS_MAX - 1}",
         "/_tailtrace/view?card=__other__",

@@ -1,6 +1,5 @@
 """Percentiles: never more than 2% off, and honest about nothing."""
 
-
 import pytest
 
 from tailtrace_bridge.histogram import bucket_of, percentiles, value_of

@@ -28,7 +28,21 @@ def row(
     sent=10, error="", trace="", service="factory",
 ):  # fmt: skip
     access = Access(
-        at_us, key, who.address, method, route, status, took_us, None, True, sent, service, trace, trace[:16], "curl", ""
+        at_us,
+        key,
+        who.address,
+        method,
+        route,
+        status,
+        took_us,
+        None,
+        True,
+        sent,
+        service,
+        trace,
+        trace[:16],
+        "curl",
+        "",
     )
     return Row(access, who, route, traffic, app_us, error)
 

@@ -79,6 +79,7 @@ class SqliteStore:
 
     def __init__(self, path: Path | str) -> None:
         self._path = str(path)
+        self._is_closed = False
         self._idle_readers: deque[sqlite3.Connection] = deque()
         self._open_connections: list[sqlite3.Connection] = []
         self._write_lock = threading.Lock()
@@ -225,6 +226,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection."""
+        self._is_closed = True
         for connection in self._open_connections:
             connection.close()
         self._open_connections.clear()
@@ -232,6 +234,8 @@ class SqliteStore:
     # How it is done.
 
     def _connect(self) -> sqlite3.Connection:
+        if self._is_closed:
+            raise sqlite3.ProgrammingError("it was closed")
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )

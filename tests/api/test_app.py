@@ -1,0 +1,340 @@
+"""The HTTP API over a real store: shapes, numbers, and a message for each wrong parameter."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from tailtrace_api.app import create_app
+from tailtrace_api.queries import Queries
+from tailtrace_bridge import build, settings
+from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.testing import FakeClock
+
+S = 1_000_000
+HOUR = 3600 * S
+NOW = 1_759_924_800 * S  # 2025-10-08T12:00:00Z
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "static")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
+
+
+def row(ago_us, key, who=ANA, route="/a", status=200, *, traffic=Traffic.APP, app_us=None, method="GET"):
+    access = Access(
+        NOW - ago_us, key, who.address, method, "/path", status, 30_000, None, True, 10, "", "", "", "curl", ""
+    )  # fmt: skip
+    return Row(access, who, route, traffic, app_us, "")
+
+
+ROWS = [
+    row(1 * S, 1, app_us=10_000),
+    row(2 * S, 2, status=500),
+    row(3 * S, 3, BEN, "/b", method="POST"),
+    row(2 * HOUR, 4, BEN, "/_tailtrace/view?card=prices", 204, traffic=Traffic.CARD),
+    row(3 * HOUR, 5, BEN, "/health", traffic=Traffic.HEALTH),
+    row(30 * HOUR, 6),
+    row(24 * 40 * HOUR, 7),
+]
+
+
+class Client:
+    """Asks the app, in the same thread or another."""
+
+    def __init__(self, app) -> None:
+        self._app = app
+
+    def get(self, path: str, **params) -> httpx.Response:
+        async def ask():
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.get(path, params=params)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "t.db")
+    made.write(ROWS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(NOW)
+
+
+@pytest.fixture
+def app(store, clock):
+    from zoneinfo import ZoneInfo
+
+    queries = Queries(store, zone=ZoneInfo("Europe/Madrid"), features={"/a": "Dashboard"}, store_name="sqlite")
+    return create_app(queries, clock=clock)
+
+
+@pytest.fixture
+def client(app):
+    return Client(app)
+
+
+def test_access_logs(client):
+    answer = client.get("/analytics/access-logs").json()
+    assert answer["window"] == {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"}
+    assert answer["summary"] == {
+        "total_requests": 5, "unique_users": 2, "unique_devices": 2, "unique_addresses": 2,
+        "avg_response_time_ms": 30.0, "errors_5xx": 1,
+    }  # fmt: skip
+    assert [line["endpoint"] for line in answer["logs"]] == [
+        "/a",
+        "/a",
+        "/b",
+        "/_tailtrace/view?card=prices",
+        "/health",
+    ]
+    assert answer["logs"][0] == {
+        "timestamp": "2025-10-08T11:59:59.000Z", "user": "ana@example.com", "device": "ana-laptop", "ip": "100.64.0.7",
+        "endpoint": "/a", "method": "GET", "status": 200, "response_time_ms": 30.0, "app_time_ms": 10.0,
+        "trace_id": None, "kind": "user", "tags": [], "identified_by": "static", "path": "/path", "service": None,
+        "traffic": "app", "bytes": 10, "error_type": None,
+    }  # fmt: skip
+    assert answer["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("params", "requests"),
+    [
+        ({"hours": 1}, 3),
+        ({"hours": 168}, 6),
+        ({"user": "ben@example.com"}, 3),
+        ({"device": "ana-laptop"}, 2),
+        ({"endpoint": "/a"}, 2),
+        ({"method": "post"}, 1),
+        ({"status": "500"}, 1),
+        ({"status": "2xx"}, 4),
+        ({"user": "nobody"}, 0),
+    ],
+)
+def test_filters(client, params, requests):
+    answer = client.get("/analytics/access-logs", **params).json()
+    assert (answer["summary"]["total_requests"], len(answer["logs"])) == (requests, requests)
+
+
+def test_pages_and_a_summary_of_the_whole_window(client):
+    times, summaries, cursor = [], [], {}
+    for _ in range(9):
+        answer = client.get("/analytics/access-logs", limit=2, hours=168, **cursor).json()
+        times += [line["timestamp"] for line in answer["logs"]]
+        summaries.append(answer["summary"]["total_requests"])
+        if answer["next_cursor"] is None:
+            break
+        cursor = {"cursor": answer["next_cursor"]}
+    assert summaries == [6, 6, 6]
+    assert len(times) == len(set(times)) == 6
+    assert times == sorted(times, reverse=True)
+
+
+def test_dashboard_usage(client):
+    answer = client.get("/analytics/dashboard-usage", days=1).json()
+    peak_hours = answer.pop("peak_hours")
+    assert [row["hour"] for row in peak_hours] == list(range(24))
+    assert {row["hour"]: row["requests"] for row in peak_hours if row["requests"]} == {12: 1, 13: 3}
+    assert answer == {
+        "window": {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"},
+        "timezone": "Europe/Madrid",
+        "summary": {
+            "total_requests": 4, "unique_users": 2, "unique_devices": 2, "unique_addresses": 2,
+            "avg_response_time_ms": 30.0, "errors_5xx": 1, "total_sessions": 3,
+        },
+        "most_viewed_cards": [{"card": "prices", "views": 1}],
+        "user_sessions": [
+            {
+                "user": "ben@example.com", "kind": "user", "sessions": 2, "total_time_hours": 0.0,
+                "favorite_features": ["/b"], "requests": 2, "devices": ["ben-phone"],
+                "last_seen": "2025-10-08T11:59:57.000Z",
+            },
+            {
+                "user": "ana@example.com", "kind": "user", "sessions": 1, "total_time_hours": 0.0,
+                "favorite_features": ["Dashboard"], "requests": 2, "devices": ["ana-laptop"],
+                "last_seen": "2025-10-08T11:59:59.000Z",
+            },
+        ],
+        "api_calls_by_endpoint": [{"/a": 2}, {"/b": 1}],
+    }  # fmt: skip
+
+
+def test_system_health_history(client):
+    answer = client.get("/analytics/system-health-history", days=1).json()
+    assert (answer["uptime_percentage"], answer["minutes_with_traffic"]) == (100.0, 3)
+    assert answer["uptime_over_time"] == [
+        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 3}
+    ]
+    assert {row["endpoint"]: (row["count"], row["avg_ms"], row["app"]["avg_ms"]) for row in answer["api_response_times"]} == {
+        "/a": (2, 30.0, 10.0),
+        "/b": (1, 30.0, None),
+        "/health": (1, 30.0, None),
+        "/_tailtrace/view?card=prices": (1, 30.0, None),
+    }  # fmt: skip
+    assert answer["error_rate"]["overall"] == {
+        "error_rate": 0.2, "requests": 5, "errors_5xx": 1, "errors_4xx": 0, "client_closed_499": 0,
+    }  # fmt: skip
+    assert answer["error_rate"]["by_endpoint"][0]["endpoint"] == "/a"
+    assert [(step["time"], step["requests"]) for step in answer["over_time"]] == [
+        ("2025-10-08T09:00:00.000Z", 1),
+        ("2025-10-08T10:00:00.000Z", 1),
+        ("2025-10-08T11:00:00.000Z", 3),
+    ]
+    assert answer["data_freshness_seconds"] == 1.0
+    times = answer["influxdb_query_times"]
+    assert (times["store"], times["count"], len(times["over_time"])) == ("sqlite", 5, 1)
+    assert 0 <= times["p50_ms"] <= times["p95_ms"] <= times["max_ms"]
+
+
+def test_steps_are_days_beyond_two_days(client):
+    steps = client.get("/analytics/system-health-history", days=3).json()["over_time"]
+    assert [(step["time"], step["requests"]) for step in steps] == [
+        ("2025-10-07T00:00:00.000Z", 1),
+        ("2025-10-08T00:00:00.000Z", 5),
+    ]
+
+
+def test_an_empty_window(client, clock):
+    clock.now_us = NOW - 24 * 20 * HOUR
+    assert client.get("/analytics/access-logs").json()["summary"]["total_requests"] == 0
+    assert client.get("/analytics/dashboard-usage").json()["user_sessions"] == []
+    health = client.get("/analytics/system-health-history").json()
+    assert (health["uptime_percentage"], health["over_time"], health["data_freshness_seconds"]) == (None, [], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("access-logs", "hours", 0),
+        ("access-logs", "hours", 169),
+        ("access-logs", "hours", "many"),
+        ("access-logs", "limit", 0),
+        ("access-logs", "limit", 1001),
+        ("access-logs", "status", "6xx"),
+        ("access-logs", "status", "20"),
+        ("access-logs", "status", "200\n"),
+        ("access-logs", "cursor", "nonsense"),
+        ("access-logs", "cursor", "1-9223372036854775808"),
+        ("access-logs", "user", "x" * 513),
+        ("dashboard-usage", "days", 0),
+        ("dashboard-usage", "days", 31),
+        ("system-health-history", "days", 0),
+        ("system-health-history", "days", 31),
+    ],
+)
+def test_a_wrong_parameter_is_named(client, path, name, value):
+    response = client.get(f"/analytics/{path}", **{name: value})
+    assert response.status_code == 422
+    (detail,) = response.json()["detail"]
+    assert detail["loc"] == ["query", name]
+    assert detail["msg"]
+
+
+@pytest.mark.parametrize("cursor", ["999999999999999999-9223372036854775807", "0-0"])
+def test_a_cursor_from_outside_the_window_does_no_harm(client, cursor):
+    answer = client.get("/analytics/access-logs", cursor=cursor, hours=1).json()
+    assert len(answer["logs"]) == (3 if cursor.startswith("9") else 0)
+    assert answer["summary"]["total_requests"] == 3
+
+
+def test_health_and_ready(client):
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"status": "ready", "problems": []}
+    metrics = client.get("/metrics")
+    assert (metrics.status_code, metrics.json()["detail"]) == (
+        404,
+        "this process runs no bridge; ask the one that does",
+    )
+
+
+def test_a_store_that_does_not_answer(client, store):
+    store.close()
+    ready = client.get("/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+    assert "store sqlite:" in ready.json()["problems"][0]
+    answer = client.get("/analytics/access-logs")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "store sqlite:" in answer.json()["detail"]
+
+
+def test_many_ask_at_once(client):
+    failures = []
+
+    def ask():
+        try:
+            for _ in range(5):
+                assert client.get("/analytics/system-health-history").status_code == 200
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+
+
+def test_openapi_shows_an_example_of_each_answer(app, client):
+    from tailtrace_api import models
+
+    document = client.get("/openapi.json").json()
+    for path, model in (
+        ("access-logs", models.AccessLogs),
+        ("dashboard-usage", models.DashboardUsage),
+        ("system-health-history", models.SystemHealth),
+    ):
+        shown = document["paths"][f"/analytics/{path}"]["get"]["responses"]["200"]["content"]["application/json"][
+            "schema"
+        ]
+        schema = document["components"]["schemas"][shown["$ref"].rpartition("/")[2]]
+        (example,) = schema["examples"]
+        assert model.model_validate(example).model_dump() == example  # whole, and nothing that is not there
+
+
+@pytest.fixture
+def bridge(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "access.log").write_text("not a log line\n")
+    made = build.make_bridge(
+        settings.load(
+            store=f"sqlite:{tmp_path / 'live.db'}",
+            log=str(tmp_path / "access.log"),
+            checkpoint=tmp_path / "positions.json",
+            tailscale_socket=tmp_path / "none.sock",
+        )
+    )
+    yield made
+    made.stop()
+
+
+def test_ready_and_metrics_of_a_bridge(bridge):
+    from zoneinfo import ZoneInfo
+
+    queries = Queries(bridge.store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
+    clock = FakeClock(build.clock_us())
+    client = Client(create_app(queries, clock=clock, bridge=bridge))
+    assert "the bridge has ended" in client.get("/ready").json()["problems"][0]
+    bridge.start()
+    for _ in range(500):
+        if bridge.pipeline.counters.last_step_us:
+            break
+        threading.Event().wait(0.01)
+    assert client.get("/ready").json() == {"status": "ready", "problems": []}
+    clock.now_us += 70 * S
+    response = client.get("/ready")
+    assert (response.status_code, response.json()["problems"]) == (
+        503,
+        ["the bridge took no step for a minute; see the log of tailtrace serve"],
+    )
+    metrics = client.get("/metrics")
+    assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = metrics.text.splitlines()
+    assert "tailtrace_lines_total 1.0" in lines
+    assert 'tailtrace_lines_refused_total{reason="no-format"} 1.0' in lines
+    assert "tailtrace_rows_stored_total 0.0" in lines

@@ -1,0 +1,167 @@
+"""The program as a user runs it: what it prints, and its exit status."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tailtrace_api.cli import app
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+COMBINED = str(SAMPLES / "combined.log")
+AT = ["--at", "2025-10-08T15:00:00Z"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TAILSCALE_SOCKET", str(tmp_path / "none.sock"))
+
+
+@pytest.fixture
+def run():
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_import_twice(run):
+    counts = {"lines": 12, "refused": 2, "refused_by_reason": {"bad-time": 1, "no-format": 1}}
+    for expected in ({"stored": 10, "duplicate": 0}, {"stored": 0, "duplicate": 10}):
+        result = run("import", COMBINED, "--json")
+        assert result.exit_code == 0
+        answer = json.loads(result.stdout)
+        assert answer.pop("seconds") >= 0
+        assert answer == counts | expected
+        assert answer["lines"] == answer["stored"] + answer["duplicate"] + answer["refused"]
+
+
+def test_import_in_words(run):
+    result = run("import", COMBINED)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("12 lines: 10 stored, 0 known already, 2 refused (bad-time 1, no-format 1) in ")
+
+
+def test_import_of_a_missing_file_fails_after_the_others_are_in(run, tmp_path):
+    result = run("import", tmp_path / "missing.log", COMBINED, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["stored"] == 10
+    assert f"{tmp_path / 'missing.log'}" in result.stderr.replace("\n", "")
+
+
+def test_import_reads_gzip(run, tmp_path):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(Path(COMBINED).read_bytes()))
+    assert json.loads(run("import", "a.gz", "--json").stdout)["stored"] == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["import"], 2, "Missing argument"),
+        (["import", COMBINED, "--log-format", "$remote_addr"], 1, "add it"),
+        (["import", COMBINED, "--store", "postgres:x"], 1, "'postgres:x' is no store; write sqlite:PATH"),
+        (["import", COMBINED, "--store", "sqlite:no/such/t.db"], 1, "no/such/t.db"),
+        (["import", COMBINED, "--identities", "none.toml"], 1, "none.toml: cannot be read"),
+        (["import", COMBINED, "--openapi", "none.json"], 1, "TAILTRACE_OPENAPI: none.json cannot be used"),
+        (["report"], 1, "store sqlite:tailtrace.db: there is no such file"),
+        (["report", "--hours", "1", "--days", "1"], 2, "not both"),
+        (["report", "--hours", "0"], 2, "--hours"),
+        (["report", "--days", "31"], 2, "--days"),
+        (["whois", "ana-laptop"], 2, "is no IP address"),
+        (["whois", "100.64.0.7:443"], 2, "is no IP address"),
+        (["serve", "--listen", "0.0.0.0:1"], 1, "TAILTRACE_LISTEN"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_what_is_wrong_is_said(run, words, status, says):
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert " ".join(says.split()) in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("at", ["yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_is_none(run, at):
+    run("import", COMBINED)
+    result = run("report", "--at", at)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write a time like" in result.stderr
+
+
+def test_a_missing_store_is_not_made_by_a_report(run, tmp_path):
+    assert run("report").exit_code == 1
+    assert not (tmp_path / "tailtrace.db").exists()
+
+
+def test_version_and_help(run):
+    from importlib.metadata import version
+
+    assert run("--version").stdout == version("tailtrace") + "\n"
+    assert run("--help").exit_code == 0
+
+
+def test_report_json(run):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+    result = run("report", "--json", "--hours", "24", "--limit", "2", *AT)
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert list(answer) == ["access_logs", "dashboard_usage", "system_health_history"]
+    logs, usage, health = answer.values()
+    assert [line["endpoint"] for line in logs["logs"]] == ["/insights/optimal-windows", "__other__"]
+    assert logs["summary"] == {
+        "total_requests": 10, "unique_users": 2, "unique_devices": 3, "unique_addresses": 5,
+        "avg_response_time_ms": None, "errors_5xx": 2,
+    }  # fmt: skip
+    assert usage["summary"]["total_requests"] == 6
+    assert [(row["user"], row["requests"]) for row in usage["user_sessions"]] == [
+        ("ben@example.com", 3),
+        ("ana@example.com", 2),
+        ("100.64.0.9", 1),
+    ]
+    assert health["error_rate"]["overall"] == {
+        "error_rate": 0.2, "requests": 10, "errors_5xx": 2, "errors_4xx": 3, "client_closed_499": 1,
+    }  # fmt: skip
+
+
+def test_a_report_in_words(run, monkeypatch):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+    monkeypatch.setenv("TAILTRACE_LANG", "es")
+    result = run("report", *AT)
+    assert result.exit_code == 0
+    assert "6 accesos de 2 usuarios" in result.stdout
+    assert "ben@example.com" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "identity", "says"),
+    [
+        ("100.64.0.7", {"kind": "user", "user": "ana@example.com", "device": "ana-laptop"}, "user ana@example.com"),
+        ("10.20.30.9", {"kind": "shared", "user": "cleo@example.org", "device": "workshop"}, "shared cleo@example.org"),
+        ("fd7a:115c:a1e0::9", {"kind": "tagged", "device": "runner", "tags": "tag:ci,tag:server"}, "tagged"),
+        ("8.8.8.8", {"kind": "external"}, "external: no provider names this address"),
+    ],
+)
+def test_whois(run, address, identity, says):
+    empty = {"user": "", "device": "", "tags": "", "node_id": "", "provider": ""}
+    result = run("whois", address, "--identities", SAMPLES / "identities.toml", "--json")
+    answer = json.loads(result.stdout)
+    provider = {"provider": "static"} if address != "8.8.8.8" else {}
+    assert answer["identity"] == {"address": address} | empty | provider | identity
+    assert "static" in [name for name, _ in answer["providers"]]
+    words = run("whois", address, "--identities", SAMPLES / "identities.toml")
+    assert (words.exit_code, says in words.stdout) == (0, True)
+
+
+def test_nginx_writes_its_files(run, tmp_path):
+    result = run("nginx", tmp_path / "include", "--log", tmp_path / "access.log", "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["log"] == str(tmp_path / "access.log")
+    assert answer["files"]
+    assert all(Path(file).is_file() and Path(file).parent == tmp_path / "include" for file in answer["files"])
+    words = run("nginx", tmp_path / "include", "--log", tmp_path / "access.log")
+    assert words.exit_code == 0
+    assert f"wrote {answer['files'][0]}\n" in words.stdout

@@ -1,0 +1,75 @@
+"""The report for people: the numbers of the answers, in both languages, with a stranger's text left as text."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tailtrace_api import report
+
+TIMES = {"avg_ms": 12.5, "p50_ms": 10.0, "p95_ms": 1234.5, "p99_ms": None}
+
+
+def answers(requests=7, user="ana@example.com"):
+    return {
+        "access_logs": {},
+        "dashboard_usage": {
+            "window": {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"},
+            "timezone": "Europe/Madrid",
+            "summary": {
+                "total_requests": requests, "unique_users": 1, "unique_devices": 2, "avg_response_time_ms": 12.5,
+            },
+            "user_sessions": [
+                {
+                    "user": user, "sessions": 3, "total_time_hours": 1.25, "requests": 7,
+                    "favorite_features": ["Dashboard"], "last_seen": "2025-10-08T11:59:59.000Z",
+                }
+            ],
+            "most_viewed_cards": [{"card": "prices", "views": 41}],
+            "peak_hours": [{"hour": hour, "requests": 8 if hour == 9 else 0} for hour in range(24)],
+        },
+        "system_health_history": {
+            "error_rate": {
+                "overall": {"error_rate": 0.0625, "requests": requests, "errors_5xx": 1},
+                "by_endpoint": [{"endpoint": "/a/{id}", "errors_5xx": 1}],
+            },
+            "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES}],
+            "uptime_percentage": 99.5,
+            "minutes_with_traffic": 200,
+        },
+    }  # fmt: skip
+
+
+def printed(answer, lang="en") -> str:
+    console = Console(file=io.StringIO(), width=120)
+    report.print_report(console, answer, lang)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("lang", "says"),
+    [
+        ("en", "7 requests by 1 users on 2 devices, 1 errors (5xx)"),
+        ("es", "7 accesos de 1 usuarios en 2 dispositivos, 1 errores (5xx)"),
+    ],
+)
+def test_what_is_said(lang, says):
+    text = printed(answers(), lang)
+    for part in (says, "2025-10-07T12:00:00.000Z", "ana@example.com", "1.25", "Dashboard", "2025-10-08 11:59"):
+        assert part in text
+    for part in ("/a/{id}", "prices", "41", "Europe/Madrid", "00          █               23", "99.5", "200", "6.25"):
+        assert part in text
+
+
+def test_both_languages_say_the_same_things():
+    assert report._TEXTS["en"].keys() == report._TEXTS["es"].keys()
+
+
+def test_no_requests():
+    text = printed(answers(requests=0))
+    assert "No requests in this window." in text
+    assert "ana@example.com" not in text
+
+
+def test_markup_of_a_stranger_is_text():
+    assert "[red]x[/red][link=http://a]" in printed(answers(user="[red]x[/red][link=http://a]"))
