@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tailtrace_api.answers import CARD_PREFIX
+
 ROWS_MAX = 12
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -102,7 +104,8 @@ def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str]) -> Table:
     table.columns[0].header = texts["endpoint"]
     for name in (texts["calls"], "p50", "p95", "p99", f"{texts['app']} p95", texts["errors"]):
         table.add_column(name, justify="right")
-    for row in health["api_response_times"][:ROWS_MAX]:
+    rows = [row for row in health["api_response_times"] if not row["endpoint"].startswith(CARD_PREFIX)]
+    for row in rows[:ROWS_MAX]:
         failed = errors.get(row["endpoint"], 0)
         table.add_row(
             escape(row["endpoint"]),

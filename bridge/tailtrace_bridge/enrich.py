@@ -40,7 +40,7 @@ class Enricher:
             route = self._routes.template(access.method, access.path, access.service, access.status)
             return Row(access, identity, route, traffic, None, "")
         if span.route:
-            self._routes.learn(access.method, span.route)
+            self._routes.learn(access.method, span.route, access.service)
         route = span.route or self._routes.template(access.method, access.path, access.service, access.status)
         return Row(access, identity, route, traffic, span.duration_us, span.error_type)
 

@@ -21,9 +21,9 @@ Which of them comes first makes no difference. What comes in, and what then happ
 | a line too many | | the oldest waiting line leaves likewise (and evicted) |
 | a span too many | | the oldest waiting span is dropped (orphaned) |
 
-A span *agrees* with a line when both say 5xx or neither does. When nginx tries a second upstream, one line has two
-spans; the one whose outcome the client saw is the right one, so a span with the other outcome does not settle it.
-Of several spans with the same outcome the first to come is used. Only there does order show: to hold every line
+A span *agrees* with a line when both say 5xx or neither does; with a 499 line every span agrees, as its client saw no
+outcome. When nginx tries a second upstream, one line has two spans; the one whose outcome the client saw is the right
+one, so a span with the other outcome does not settle it. Of several spans with the same outcome the first to come is used. Only there does order show: to hold every line
 for its whole wait would delay all answers to make that one tidy.
 
 Each event costs O(1), amortised: every table is in order of arrival and emptied from its front. (Hence
@@ -44,6 +44,8 @@ ORPHAN_US = 30_000_000
 ORPHANS_MAX = 20_000
 RECENT_MAX = 20_000
 SPAN_SILENCE_US = 60_000_000
+
+CLIENT_CLOSED = 499
 
 T = TypeVar("T")
 _Key = tuple[str, str]
@@ -252,4 +254,6 @@ def _failed(span: AppSpan) -> bool:
 
 
 def _agrees(span: AppSpan, access: Access) -> bool:
+    if access.status == CLIENT_CLOSED:  # the client left before it saw an outcome
+        return True
     return _failed(span) == (access.status >= 500)

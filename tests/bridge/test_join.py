@@ -87,6 +87,7 @@ CASES = {
     ),
     "nginx gave up, the app did not": ([(0, line(1, 504), []), (1, SPAN, []), (10, None, [SPAN])], {"matched": 1}),
     "failed after the answer": ([(0, FAILED, []), (1, LINE, []), (2, FAILED, []), (11, None, [FAILED])], {"matched": 1, "duplicates": 1}),
+    "the client left, the app failed": ([(0, line(1, 499), []), (1, FAILED, [FAILED])], {"matched": 1}),
     "same outcome, first to come": ([(0, SPAN, []), (1, OTHER, []), (2, LINE, [SPAN])], {"matched": 1, "spare": 1}),
 }  # fmt: skip
 

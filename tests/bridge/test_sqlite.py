@@ -384,3 +384,26 @@ def test_threads_that_come_and_go_leave_no_connection_behind(store):
         thread.start()
         thread.join(10)
     assert len(store._open_connections) == 2  # the writer and one reader
+
+
+def test_a_new_store_may_be_opened_by_several_at_once(tmp_path):
+    """As `tailtrace serve` and `tailtrace import` do, each in its process."""
+    failures = []
+    together = threading.Barrier(4)
+
+    def open_and_read(path):
+        together.wait(10)
+        try:
+            opened = SqliteStore(path)
+            opened.newest_us()
+            opened.close()
+        except StoreError as error:
+            failures.append(str(error))
+
+    for attempt in range(10):
+        threads = [threading.Thread(target=open_and_read, args=(tmp_path / f"{attempt}.db",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert failures == []

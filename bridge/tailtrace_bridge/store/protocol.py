@@ -135,7 +135,7 @@ class Store(Protocol):
         """Give sums by hour, in order."""
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by hour, endpoint and side."""
+        """Give histograms by hour, endpoint and side; an endpoint of two services comes as two cells, which add up."""
 
     def activity(self, window: Window) -> list[Activity]:
         """Give usage (apps and cards, no health checks, bots, static files) by identity and minute, in order."""

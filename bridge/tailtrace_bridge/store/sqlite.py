@@ -13,6 +13,7 @@ answer is exact and its cost does not grow with the traffic.
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +45,6 @@ REFUSALS_MAX = 100_000
 PRUNE_ROWS_MAX = 20_000
 """Rows removed in one transaction: a reader never waits for more."""
 _PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA cache_size=-8000",
     "PRAGMA temp_store=MEMORY",
@@ -149,10 +149,14 @@ class SqliteStore:
         where, values = _where(filters)
         facts, bounds = _facts(window)
         query = f"""
-            SELECT {_IDENTITY}, e.service, e.route, a.method, a.status, a.traffic, sum(requests), sum(timed),
-                   sum(request_time_us), sum(app_timed), sum(app_time_us), sum(bytes_sent)
-            FROM ({facts}) a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
-            WHERE 1 {where} GROUP BY a.identity_id, a.endpoint_id, a.method, a.status, a.traffic
+            SELECT {_IDENTITY}, e.service, e.route, a.method, a.status, a.traffic, requests, timed,
+                   request_time_us, app_timed, app_time_us, bytes_sent
+            FROM (
+                SELECT identity_id, endpoint_id, method, status, traffic, sum(requests) AS requests,
+                       sum(timed) AS timed, sum(request_time_us) AS request_time_us, sum(app_timed) AS app_timed,
+                       sum(app_time_us) AS app_time_us, sum(bytes_sent) AS bytes_sent
+                FROM ({facts}) GROUP BY identity_id, endpoint_id, method, status, traffic
+            ) a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id WHERE 1 {where}
         """  # noqa: S608
         return [
             Usage(Identity(*row[:7]), row[7], row[8], row[9], row[10], Traffic(row[11]), *row[12:18])
@@ -176,14 +180,13 @@ class SqliteStore:
         for edge in edges:
             for side, column in ((PROXY, "request_time_us"), (APP, "app_time_us")):
                 parts.append(
-                    f"SELECT time_us / {HOUR_US}, endpoint_id, {side}, bucket_of({column}), 1 FROM access"  # noqa: S608
-                    f" WHERE time_us >= ? AND time_us < ? AND {column} IS NOT NULL"
+                    f"SELECT time_us / {HOUR_US}, endpoint_id, {side}, bucket_of({column}), count(*) FROM access"  # noqa: S608
+                    f" WHERE time_us >= ? AND time_us < ? AND {column} IS NOT NULL GROUP BY 1, 2, 4"
                 )
                 bounds.extend(edge)
         query = f"""
-            SELECT hour * {HOUR_US}, e.route, side, bucket, sum(requests)
+            SELECT hour * {HOUR_US}, e.route, side, bucket, requests
             FROM ({" UNION ALL ".join(parts)}) JOIN endpoint e ON e.id = endpoint_id
-            GROUP BY hour, e.route, side, bucket ORDER BY hour
         """  # noqa: S608
         return [Latency(row[0], row[1], _SIDES[row[2]], *row[3:]) for row in self._read(query, bounds)]
 
@@ -239,6 +242,7 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        _use_wal(connection)
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         connection.create_function("bucket_of", 1, bucket_of, deterministic=True)
@@ -357,6 +361,19 @@ def _identity_texts(identity: Identity) -> tuple[str, ...]:
     )
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait here for another process that does the same just now, so we do."""
+    for pause_s in (0.01, 0.05, 0.2, 1.0, None):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
+        else:
+            return
+
+
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
@@ -365,7 +382,14 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
             "upgrade tailtrace or name another file in TAILTRACE_STORE"
         )
     for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version = {number};COMMIT;")
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version = {number};COMMIT;")
+        except sqlite3.OperationalError:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            # Another process opened the same new store at the same moment, and was first.
+            if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+                raise
 
 
 def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
