@@ -23,8 +23,8 @@ Which of them comes first makes no difference. What comes in, and what then happ
 
 A span *agrees* with a line when both say 5xx or neither does; with a 499 line every span agrees, as its client saw no
 outcome. When nginx tries a second upstream, one line has two spans; the one whose outcome the client saw is the right
-one, so a span with the other outcome does not settle it. Of several spans with the same outcome the first to come is used. Only there does order show: to hold every line
-for its whole wait would delay all answers to make that one tidy.
+one, so a span with the other outcome does not settle it. Of several spans with the same outcome the first to come is
+used. Only there does order show: to hold every line for its whole wait would delay all answers to make that one tidy.
 
 Each event costs O(1), amortised: every table is in order of arrival and emptied from its front. (Hence
 `OrderedDict`: a plain dict walks over all that was deleted there to find its first key.)
