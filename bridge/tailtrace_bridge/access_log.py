@@ -39,6 +39,8 @@ PATH_LENGTH_MAX = 512
 AGENT_LENGTH_MAX = 256
 CARD_LENGTH_MAX = 64
 SERVICE_LENGTH_MAX = 128
+SIZE_DIGITS_MAX = 14
+"""Sizes have fewer: no answer has 100 TB, and sums of forged ones must not outgrow the store's 64 bits."""
 REFUSAL_TEXT_MAX = 200
 TIME_LENGTH_MAX = 40
 TIME_US_MAX = 4_102_444_800_000_000
@@ -218,7 +220,7 @@ class _Extractor:
                 request_time_us,
                 _upstream_us(upstream_duration) if upstream_duration else None,
                 bool(upstream) and upstream != "-",
-                int(size) if size and size.isdecimal() and len(size) < 19 else _no_size(size),
+                int(size) if size and size.isdecimal() and len(size) < SIZE_DIGITS_MAX else _no_size(size),
                 _service(service[:SERVICE_LENGTH_MAX]) if service else "",
                 trace_id if trace_id and _TRACE_ID.fullmatch(trace_id) else "",
                 span_id if span_id and _SPAN_ID.fullmatch(span_id) else "",

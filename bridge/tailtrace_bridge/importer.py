@@ -74,7 +74,7 @@ def _import_log(
 
 @contextmanager
 def _no_cycle_search() -> Iterator[None]:
-    """Spare the collector its walks over a batch, a fifth of an import's time: records hold no cycles."""
+    """Spare the collector its walks over each batch: records hold no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

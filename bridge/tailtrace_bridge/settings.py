@@ -59,8 +59,13 @@ class Settings(BaseSettings):
         str, Field(description="Zone of peak hours, and of log times that name none (IANA name, `Europe/Madrid`).")
     ] = "UTC"
     retention_days: Annotated[
-        int, Field(description="Rows older than this are removed; hourly sums stay. 0 keeps all.", ge=0, le=36500)
-    ] = 365
+        int,
+        Field(
+            description="Rows older than this are removed; hourly sums stay. 0 keeps all, also what `import` brings of years ago.",
+            ge=0,
+            le=36500,
+        ),
+    ] = 0
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
