@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[
         int,
         Field(
-            description="Rows older than this are removed; hourly sums stay. 0 keeps all, also what `import` brings of years ago.",
+            description="Rows older than this are removed, hourly sums stay; 0 keeps all.",
             ge=0,
             le=36500,
         ),

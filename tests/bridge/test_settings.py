@@ -23,7 +23,7 @@ def test_who_beats_whom(tmp_path, monkeypatch):
     seen.append(load().retention_days)
     seen.append(load(retention_days=30).retention_days)
     seen.append(load(retention_days=None).retention_days)
-    assert seen == [365, 10, 20, 30, 20]
+    assert seen == [0, 10, 20, 30, 20]
 
 
 def test_features_and_health_paths(tmp_path, monkeypatch):
@@ -104,5 +104,5 @@ def test_the_page_has_a_row_for_each_setting():
 
     rows = [line for line in markdown().splitlines() if line.startswith("| `")]
     assert len(rows) == len(Settings.model_fields)
-    assert "| `TAILTRACE_RETENTION_DAYS` | `365` |" in markdown()
+    assert "| `TAILTRACE_RETENTION_DAYS` | `0` |" in markdown()
     assert "| `TAILSCALE_SOCKET` |" in markdown()
