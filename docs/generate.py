@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Write the parts of the docs that are made from the code: `make docs`. `tests/test_docs.py` compares them.
+"""Write the parts of the docs that are made from the code: `make docs`. Tests compare each.
 
 | file | part | made from |
 |---|---|---|
