@@ -10,10 +10,19 @@ from typing import Any, NamedTuple
 
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Identity, Traffic
-from tailtrace_bridge.store.protocol import HOUR_US, Activity, HourUsage, Latency, LogEntry, Minute, Usage
+from tailtrace_bridge.store.protocol import (
+    DAY_US,
+    HOUR_US,
+    Activity,
+    Latency,
+    LogEntry,
+    Minute,
+    StepLatency,
+    StepUsage,
+    Usage,
+)
 
 SESSION_GAP_US = 30 * 60 * 1_000_000
-DAY_US = 24 * HOUR_US
 FAVORITES_MAX = 3
 LISTED_MAX = 500
 """Rows of one list in an answer: the first in its order."""
@@ -274,25 +283,20 @@ def _rates(count: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def over_time(hours: Iterable[HourUsage], latency: Iterable[Latency], step_us: int) -> list[dict[str, Any]]:
-    """Give requests, errors and response times in steps of `step_us` (an hour or a day, UTC)."""
+def over_time(steps: Iterable[StepUsage], latency: Iterable[StepLatency]) -> list[dict[str, Any]]:
+    """Give requests, errors and response times by step of time, an hour or a day, UTC."""
     histograms: dict[int, Counter[int]] = defaultdict(Counter)
     for cell in latency:
-        if cell.side == "proxy":
-            histograms[cell.hour_us // step_us][cell.bucket] += cell.requests
-    sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for hour in hours:
-        step = hour.hour_us // step_us
-        sums[step] = [a + b for a, b in zip(sums[step], hour[1:], strict=True)]
+        histograms[cell.time_us][cell.bucket] += cell.requests
     return [
         {
-            "time": iso(step * step_us),
-            "requests": requests,
-            "errors_5xx": errors,
-            "error_rate": round(errors / requests, 6) if requests else 0.0,
-            **_times(timed, time_us, histograms[step]),
+            "time": iso(step.time_us),
+            "requests": step.requests,
+            "errors_5xx": step.errors,
+            "error_rate": round(step.errors / step.requests, 6) if step.requests else 0.0,
+            **_times(step.timed, step.request_time_us, histograms[step.time_us]),
         }
-        for step, (requests, errors, timed, time_us) in sorted(sums.items())
+        for step in steps
     ]
 
 

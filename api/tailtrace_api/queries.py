@@ -10,7 +10,7 @@ from datetime import tzinfo
 from typing import Any, TypeVar
 
 from tailtrace_api import answers
-from tailtrace_bridge.store.protocol import HOUR_US, Filters, Store, Window
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Store, Window
 
 T = TypeVar("T")
 QUERY_TIMES_MAX = 10_000
@@ -67,10 +67,11 @@ class Queries:
         window = Window(now_us - hours * HOUR_US, now_us)
         usages = self._timed(lambda: self._store.usage(window, Filters()), now_us)
         latency = self._timed(lambda: self._store.latency(window), now_us)
-        by_hour = self._timed(lambda: self._store.hours(window), now_us)
+        step_us = HOUR_US if hours <= 48 else DAY_US
+        steps = self._timed(lambda: self._store.steps(window, step_us), now_us)
+        step_latency = self._timed(lambda: self._store.step_latency(window, step_us), now_us)
         minutes = self._timed(lambda: self._store.minutes(window), now_us)
         newest_us = self._timed(self._store.newest_us, now_us)
-        step_us = HOUR_US if hours <= 48 else answers.DAY_US
         return {
             "window": _window(window),
             "uptime_percentage": answers.uptime_percentage(minutes),
@@ -79,7 +80,7 @@ class Queries:
             "uptime_over_time": answers.uptime_by_day(minutes),
             "api_response_times": answers.response_times(usages, latency),
             "error_rate": answers.error_rates(usages),
-            "over_time": answers.over_time(by_hour, latency, step_us),
+            "over_time": answers.over_time(steps, step_latency),
             "influxdb_query_times": self.query_times(),
             "data_freshness_seconds": None if newest_us is None else round(max(0, now_us - newest_us) / 1e6, 1),
         }

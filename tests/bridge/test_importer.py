@@ -33,7 +33,13 @@ def run(store, *paths, **options) -> Imported:
 
 
 def sums(store):
-    return store.usage(ALL, Filters()), store.hours(ALL), store.activity(ALL), store.minutes(ALL), store.refusals()
+    return (
+        store.usage(ALL, Filters()),
+        store.steps(ALL, 3_600_000_000),
+        store.activity(ALL),
+        store.minutes(ALL),
+        store.refusals(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,18 @@ from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import sqlite as module
-from tailtrace_bridge.store.protocol import Activity, Filters, HourUsage, Latency, Minute, Usage, Window, Written
+from tailtrace_bridge.store.protocol import (
+    DAY_US,
+    Activity,
+    Filters,
+    Latency,
+    Minute,
+    StepLatency,
+    StepUsage,
+    Usage,
+    Window,
+    Written,
+)
 from tailtrace_bridge.store.sqlite import SqliteStore
 
 S = 1_000_000
@@ -66,8 +77,9 @@ def everything(store):
     return (
         store.log(DAY, Filters(), 1_000, None),
         store.usage(DAY, Filters()),
-        store.hours(DAY),
+        store.steps(DAY, HOUR),
         store.latency(DAY),
+        store.step_latency(DAY, HOUR),
         store.activity(DAY),
         store.minutes(DAY),
         store.refusals(),
@@ -81,12 +93,13 @@ def test_rows_in_sums_out(store):
         Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
         Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
     ]
-    assert store.hours(DAY) == [HourUsage(T0, 3, 1, 3, 17_000), HourUsage(T0 + HOUR, 1, 0, 0, 0)]
-    assert store.latency(DAY) == [
-        Latency(T0, "/a", "proxy", bucket_of(5_000), 1),
-        Latency(T0, "/a", "proxy", bucket_of(7_000), 1),
-        Latency(T0, "/a", "app", bucket_of(4_000), 1),
-        Latency(T0, "/b", "proxy", bucket_of(5_000), 1),
+    assert store.steps(DAY, HOUR) == [StepUsage(T0, 3, 1, 3, 17_000), StepUsage(T0 + HOUR, 1, 0, 0, 0)]
+    assert store.step_latency(DAY, HOUR) == [StepLatency(T0, bucket_of(5_000), 2), StepLatency(T0, bucket_of(7_000), 1)]
+    assert sorted(store.latency(DAY)) == [
+        Latency("/a", "app", bucket_of(4_000), 1),
+        Latency("/a", "proxy", bucket_of(5_000), 1),
+        Latency("/a", "proxy", bucket_of(7_000), 1),
+        Latency("/b", "proxy", bucket_of(5_000), 1),
     ]
     assert store.activity(DAY) == [
         Activity(ANA, T0, T0 + 10 * S, 2),
@@ -105,7 +118,7 @@ def test_rows_in_sums_out(store):
 
 
 def test_an_empty_store(store):
-    assert everything(store) == ([], [], [], [], [], [], {})
+    assert everything(store) == ([], [], [], [], [], [], [], {})
     assert store.newest_us() is None
     assert store.write([]) == Written(0, 0)
 
@@ -150,9 +163,10 @@ def test_what_was_written_is_there_after_opening_again(store, tmp_path):
 @pytest.mark.parametrize("seed", range(12))
 def test_windows_cut_anywhere_equal_a_count_of_the_rows(store, seed):
     dice = random.Random(seed)
+    hours = 5 if seed % 2 else 80
     rows = [
         row(
-            T0 + dice.randrange(5 * HOUR), key, dice.choice([ANA, BEN, CI]), dice.choice(["/a", "/b"]),
+            T0 + dice.randrange(hours * HOUR), key, dice.choice([ANA, BEN, CI]), dice.choice(["/a", "/b"]),
             dice.choice([200, 404, 499, 500, 0]), traffic=dice.choice(list(Traffic)),
             took_us=dice.choice([None, dice.randrange(10**6)]), app_us=dice.choice([None, dice.randrange(10**6)]),
         )
@@ -161,8 +175,10 @@ def test_windows_cut_anywhere_equal_a_count_of_the_rows(store, seed):
     for place in range(0, 400, 150):
         store.write(rows[place : place + 150])
     for _ in range(12):
-        start = T0 + dice.randrange(-HOUR, 5 * HOUR)
-        window = Window(start, start + dice.choice([1, MINUTE, 59 * MINUTE, HOUR, 2 * HOUR + 7, 9 * HOUR]))
+        start = T0 + dice.randrange(-HOUR, hours * HOUR)
+        window = Window(
+            start, start + dice.choice([1, MINUTE, 59 * MINUTE, HOUR, 2 * HOUR + 7, 9 * HOUR, 50 * HOUR + 1])
+        )
         assert_window(store, window, [one for one in rows if window.start_us <= one.access.time_us < window.end_us])
 
 
@@ -172,7 +188,7 @@ def assert_window(store, window, rows):
     ]
     usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
     hours = defaultdict(lambda: [0, 0, 0, 0])
-    latency = defaultdict(int)
+    latency, step_latency = defaultdict(int), defaultdict(int)
     activity = defaultdict(list)
     for one in rows:
         access = one.access
@@ -185,16 +201,21 @@ def assert_window(store, window, rows):
         for place, value in enumerate((1, access.status >= 500, timed, took)):
             hours[hour][place] += value
         if timed:
-            latency[(hour, one.route, "proxy", bucket_of(took))] += 1
+            latency[(one.route, "proxy", bucket_of(took))] += 1
+            step_latency[(hour, bucket_of(took))] += 1
         if app_timed:
-            latency[(hour, one.route, "app", bucket_of(app))] += 1
+            latency[(one.route, "app", bucket_of(app))] += 1
         if one.traffic in {Traffic.APP, Traffic.CARD}:
             activity[(access.time_us // MINUTE, one.identity.user)].append(access.time_us)
     got = store.usage(window, Filters())
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
-    assert {hour.hour_us: list(hour[1:]) for hour in store.hours(window)} == hours
-    assert {tuple(cell[:4]): cell.requests for cell in store.latency(window)} == latency
+    assert {step.time_us: list(step[1:]) for step in store.steps(window, HOUR)} == hours
+    assert {tuple(cell[:2]): cell.requests for cell in store.step_latency(window, HOUR)} == step_latency
+    assert [sum(column) for column in zip(*(step[1:] for step in store.steps(window, DAY_US)), strict=True)] == [
+        sum(column) for column in zip(*hours.values(), strict=True)
+    ]
+    assert {tuple(cell[:3]): cell.requests for cell in store.latency(window)} == latency
     assert sorted((a.first_us, a.last_us, a.requests, a.identity.user) for a in store.activity(window)) == sorted(
         (min(times), max(times), len(times), user) for (_, user), times in activity.items()
     )

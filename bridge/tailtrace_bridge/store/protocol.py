@@ -11,6 +11,7 @@ from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
+DAY_US = 24 * HOUR_US
 
 
 class Window(NamedTuple):
@@ -76,10 +77,10 @@ class Usage(NamedTuple):
     bytes_sent: int
 
 
-class HourUsage(NamedTuple):
-    """All requests of one hour."""
+class StepUsage(NamedTuple):
+    """All requests of one step of time, an hour or a day."""
 
-    hour_us: int
+    time_us: int
     requests: int
     errors: int
     """5xx."""
@@ -90,10 +91,17 @@ class HourUsage(NamedTuple):
 class Latency(NamedTuple):
     """How many requests of an endpoint fell into a histogram bucket."""
 
-    hour_us: int
     endpoint: str
     side: str
     """`proxy` (nginx's request time) or `app` (the span's)."""
+    bucket: int
+    requests: int
+
+
+class StepLatency(NamedTuple):
+    """How many requests of one step of time fell into a histogram bucket, by nginx's request time."""
+
+    time_us: int
     bucket: int
     requests: int
 
@@ -131,11 +139,14 @@ class Store(Protocol):
     def usage(self, window: Window, filters: Filters) -> list[Usage]:
         """Give sums by identity, endpoint, method, status and traffic."""
 
-    def hours(self, window: Window) -> list[HourUsage]:
-        """Give sums by hour, in order."""
+    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
+        """Give sums by step of time (`HOUR_US` or `DAY_US`), in order."""
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by hour, endpoint and side; an endpoint of two services comes as two cells, which add up."""
+        """Give histograms by endpoint and side."""
+
+    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
+        """Give histograms by step of time."""
 
     def activity(self, window: Window) -> list[Activity]:
         """Give usage (apps and cards, no health checks, bots, static files) by identity and minute, in order."""

@@ -1,7 +1,8 @@
 """The tables of the SQLite store, as a list of migrations: each runs once, in order, in one transaction.
 
 `access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
-meets its own rows. `usage`, `latency`, `activity` and `minutes` are sums that the same transaction keeps true.
+meets its own rows. `usage` and `latency` (by hour, and by day), `activity` and `minutes` are sums that the same
+transaction keeps true; a `step` is an hour or a day since the epoch.
 """
 
 MIGRATIONS = (
@@ -29,16 +30,28 @@ MIGRATIONS = (
         PRIMARY KEY (file, position)
     ) WITHOUT ROWID;
     CREATE TABLE usage (
-        hour INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
+        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
         method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
         requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
         app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
-        PRIMARY KEY (hour, identity_id, endpoint_id, method, status, traffic)
+        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
+    ) WITHOUT ROWID;
+    CREATE TABLE usage_day (
+        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
+        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
+        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
+        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
     ) WITHOUT ROWID;
     CREATE TABLE latency (
-        hour INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, side INTEGER NOT NULL, bucket INTEGER NOT NULL,
+        side INTEGER NOT NULL, step INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, bucket INTEGER NOT NULL,
         requests INTEGER NOT NULL,
-        PRIMARY KEY (hour, endpoint_id, side, bucket)
+        PRIMARY KEY (side, step, endpoint_id, bucket)
+    ) WITHOUT ROWID;
+    CREATE TABLE latency_day (
+        side INTEGER NOT NULL, step INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, bucket INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        PRIMARY KEY (side, step, endpoint_id, bucket)
     ) WITHOUT ROWID;
     CREATE TABLE activity (
         minute INTEGER NOT NULL, identity_id INTEGER NOT NULL,

@@ -7,8 +7,7 @@
 | some rows are new | undone to the savepoint, then row by row: only new rows are summed |
 | the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
 
-Reads of a window take whole hours (or minutes) from the sums and the ragged edges from the rows themselves, so that an
-answer is exact and its cost does not grow with the traffic.
+How the reads of a window are put together stands in `windows`.
 """
 
 import sqlite3
@@ -23,21 +22,22 @@ from typing import Any
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store import windows
 from tailtrace_bridge.store.protocol import (
-    HOUR_US,
     MINUTE_US,
     Activity,
     Filters,
-    HourUsage,
     Latency,
     LogEntry,
     Minute,
+    StepLatency,
+    StepUsage,
     Usage,
     Window,
     Written,
 )
 from tailtrace_bridge.store.schema import MIGRATIONS
-from tailtrace_bridge.store.sums import APP, PROXY, USAGE_TRAFFIC, Placed, Sums
+from tailtrace_bridge.store.sums import APP, PROXY, Placed, Sums, by_day
 
 BUSY_TIMEOUT_S = 10
 CACHED_IDS_MAX = 50_000
@@ -46,22 +46,21 @@ PRUNE_ROWS_MAX = 20_000
 """Rows removed in one transaction: a reader never waits for more."""
 _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
-    "PRAGMA cache_size=-8000",
+    "PRAGMA cache_size=-2000",
     "PRAGMA temp_store=MEMORY",
 )
 _SIDES = {PROXY: "proxy", APP: "app"}
 _IDENTITY = "i.address, i.kind, i.user, i.device, i.node_id, i.tags, i.provider"
-_USAGE = tuple(map(int, USAGE_TRAFFIC))
 
 _INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_USAGE = """
-    INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, timed = timed + excluded.timed,
         request_time_us = request_time_us + excluded.request_time_us, app_timed = app_timed + excluded.app_timed,
         app_time_us = app_time_us + excluded.app_time_us, bytes_sent = bytes_sent + excluded.bytes_sent
 """
 _ADD_LATENCY = """
-    INSERT INTO latency VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests
+    INSERT INTO {} VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests
 """
 _ADD_ACTIVITY = """
     INSERT INTO activity VALUES (?, ?, ?, ?, ?)
@@ -147,7 +146,7 @@ class SqliteStore:
     def usage(self, window: Window, filters: Filters) -> list[Usage]:
         """Give sums by identity, endpoint, method, status and traffic."""
         where, values = _where(filters)
-        facts, bounds = _facts(window)
+        facts, bounds = windows.usage(window)
         query = f"""
             SELECT {_IDENTITY}, e.service, e.route, a.method, a.status, a.traffic, requests, timed,
                    request_time_us, app_timed, app_time_us, bytes_sent
@@ -163,52 +162,47 @@ class SqliteStore:
             for row in self._read(query, (*bounds, *values))
         ]
 
-    def hours(self, window: Window) -> list[HourUsage]:
-        """Give sums by hour."""
-        facts, bounds = _facts(window)
+    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
+        """Give sums by step of time."""
+        facts, bounds = windows.usage(window, step_us)
         query = f"""
-            SELECT hour * {HOUR_US}, sum(requests), sum(requests * (status >= 500)), sum(timed), sum(request_time_us)
-            FROM ({facts}) GROUP BY hour ORDER BY hour
+            SELECT time_us / {step_us} * {step_us} AS step_us, sum(requests), sum(requests * (status >= 500)),
+                   sum(timed), sum(request_time_us)
+            FROM ({facts}) GROUP BY step_us ORDER BY step_us
         """  # noqa: S608
-        return [HourUsage(*row) for row in self._read(query, bounds)]
+        return [StepUsage(*row) for row in self._read(query, bounds)]
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by hour, endpoint and side."""
-        (whole_start, whole_end), edges = _split(window, HOUR_US)
-        parts = ["SELECT hour, endpoint_id, side, bucket, requests FROM latency WHERE hour >= ? AND hour < ?"]
-        bounds = [whole_start // HOUR_US, whole_end // HOUR_US]
-        for edge in edges:
-            for side, column in ((PROXY, "request_time_us"), (APP, "app_time_us")):
-                parts.append(
-                    f"SELECT time_us / {HOUR_US}, endpoint_id, {side}, bucket_of({column}), count(*) FROM access"  # noqa: S608
-                    f" WHERE time_us >= ? AND time_us < ? AND {column} IS NOT NULL GROUP BY 1, 2, 4"
-                )
-                bounds.extend(edge)
+        """Give histograms by endpoint and side."""
+        facts, bounds = windows.latency(window)
         query = f"""
-            SELECT hour * {HOUR_US}, e.route, side, bucket, requests
-            FROM ({" UNION ALL ".join(parts)}) JOIN endpoint e ON e.id = endpoint_id
+            SELECT e.route, side, bucket, requests FROM (
+                SELECT endpoint_id, side, bucket, sum(requests) AS requests
+                FROM ({facts}) GROUP BY endpoint_id, side, bucket
+            ) JOIN endpoint e ON e.id = endpoint_id
         """  # noqa: S608
-        return [Latency(row[0], row[1], _SIDES[row[2]], *row[3:]) for row in self._read(query, bounds)]
+        return [Latency(row[0], _SIDES[row[1]], row[2], row[3]) for row in self._read(query, bounds)]
+
+    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
+        """Give histograms by step of time."""
+        facts, bounds = windows.latency(window, (PROXY,), step_us)
+        query = f"""
+            SELECT time_us / {step_us} * {step_us} AS step_us, bucket, sum(requests)
+            FROM ({facts}) GROUP BY step_us, bucket
+        """  # noqa: S608
+        return [StepLatency(*row) for row in self._read(query, bounds)]
 
     def activity(self, window: Window) -> list[Activity]:
         """Give usage by identity and minute."""
-        (whole_start, whole_end), edges = _split(window, MINUTE_US)
-        parts = [
-            "SELECT minute, identity_id, first_us, last_us, requests FROM activity WHERE minute >= ? AND minute < ?"
-        ]
-        bounds = [whole_start // MINUTE_US, whole_end // MINUTE_US]
-        for edge in edges:
-            parts.append(
-                f"SELECT time_us / {MINUTE_US}, identity_id, time_us, time_us, 1 FROM access"  # noqa: S608
-                f" WHERE time_us >= ? AND time_us < ? AND traffic IN {_USAGE}"
-            )
-            bounds.extend(edge)
-        query = f"""
-            SELECT {_IDENTITY}, min(first_us), max(last_us), sum(requests)
-            FROM ({" UNION ALL ".join(parts)}) JOIN identity i ON i.id = identity_id
-            GROUP BY identity_id, minute ORDER BY minute, identity_id
-        """  # noqa: S608
-        return [Activity(Identity(*row[:7]), *row[7:]) for row in self._read(query, bounds)]
+        seen: list[Any] = []
+        for query, values in windows.activity(window):
+            seen += self._read(query, values)
+        # One object for each identity, not for each minute of it. Identities only grow: those of `seen` are all there.
+        query = f"SELECT id, {_IDENTITY} FROM identity i"  # noqa: S608
+        identities = {row[0]: Identity(*row[1:]) for row in self._read(query)} if seen else {}
+        for place, (identity_id, first_us, last_us, requests) in enumerate(seen):  # in place: a month is many minutes
+            seen[place] = Activity(identities[identity_id], first_us, last_us, requests)
+        return seen
 
     def minutes(self, window: Window) -> list[Minute]:
         """Give the minutes with traffic; a minute that the window cuts counts whole."""
@@ -393,8 +387,9 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
-    writer.executemany(_ADD_USAGE, [(*key, *values) for key, values in sums.usage.items()])
-    writer.executemany(_ADD_LATENCY, [(*key, value) for key, value in sums.latency.items()])
+    for suffix, usage, latency in (("", sums.usage, sums.latency), ("_day", *by_day(sums))):
+        writer.executemany(_ADD_USAGE.format("usage" + suffix), [(*key, *values) for key, values in usage.items()])
+        writer.executemany(_ADD_LATENCY.format("latency" + suffix), [(*key, value) for key, value in latency.items()])
     writer.executemany(_ADD_ACTIVITY, [(*key, *values) for key, values in sums.activity.items()])
     writer.executemany(_ADD_MINUTES, [(key, *values) for key, values in sums.minutes.items()])
 
@@ -410,36 +405,6 @@ def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[Refusal]) -> No
 def _storable(path: str) -> str:
     """Write a file's name, which may be any bytes, as SQLite's text, which may not."""
     return path.encode(errors="backslashreplace").decode()
-
-
-def _split(window: Window, step_us: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Cut a window into the whole steps within it and the ragged edges before and after."""
-    whole_start = -(-window.start_us // step_us) * step_us
-    whole_end = window.end_us // step_us * step_us
-    if whole_start >= whole_end:
-        return (0, 0), [(window.start_us, window.end_us)]
-    edges = [(window.start_us, whole_start), (whole_end, window.end_us)]
-    return (whole_start, whole_end), [edge for edge in edges if edge[0] < edge[1]]
-
-
-def _facts(window: Window) -> tuple[str, list[int]]:
-    """Give SQL (and its values) that reads as `usage` rows exactly the requests of the window."""
-    (whole_start, whole_end), edges = _split(window, HOUR_US)
-    parts = [
-        """
-        SELECT hour, identity_id, endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed,
-            app_time_us, bytes_sent FROM usage WHERE hour >= ? AND hour < ?
-        """
-    ]
-    bounds = [whole_start // HOUR_US, whole_end // HOUR_US]
-    for edge in edges:
-        parts.append(
-            f"SELECT time_us / {HOUR_US}, identity_id, endpoint_id, method, status, traffic, 1,"  # noqa: S608
-            " request_time_us IS NOT NULL, ifnull(request_time_us, 0), app_time_us IS NOT NULL,"
-            " ifnull(app_time_us, 0), bytes_sent FROM access WHERE time_us >= ? AND time_us < ?"
-        )
-        bounds.extend(edge)
-    return " UNION ALL ".join(parts), bounds
 
 
 def _where(filters: Filters) -> tuple[str, list[object]]:

@@ -11,6 +11,8 @@ USAGE_TRAFFIC = frozenset({Traffic.APP, Traffic.CARD})
 """Health checks, bots and static files are kept, and are no usage."""
 
 
+Usage = dict[tuple[int, int, int, str, int, int], list[int]]
+Latency = dict[tuple[int, int, int, int], int]
 Placed = tuple[Row, int, int]
 """A row with the ids that the store gave to its identity and its endpoint."""
 
@@ -19,8 +21,8 @@ class Sums:
     """Grows by rows. Keys are those of the tables; values are the columns behind the key."""
 
     def __init__(self) -> None:
-        self.usage: dict[tuple[int, int, int, str, int, int], list[int]] = {}
-        self.latency: dict[tuple[int, int, int, int], int] = {}
+        self.usage: Usage = {}
+        self.latency: Latency = {}
         self.activity: dict[tuple[int, int], list[int]] = {}
         self.minutes: dict[int, list[int]] = {}
 
@@ -40,12 +42,12 @@ class Sums:
             if request_time_us is not None:
                 sums[1] += 1
                 sums[2] += request_time_us
-                cell = (hour, endpoint_id, PROXY, bucket_of(request_time_us))
+                cell = (PROXY, hour, endpoint_id, bucket_of(request_time_us))
                 latency[cell] = latency.get(cell, 0) + 1
             if app_time_us is not None:
                 sums[3] += 1
                 sums[4] += app_time_us
-                cell = (hour, endpoint_id, APP, bucket_of(app_time_us))
+                cell = (APP, hour, endpoint_id, bucket_of(app_time_us))
                 latency[cell] = latency.get(cell, 0) + 1
             tally = minutes.get(minute)
             if tally is None:
@@ -62,3 +64,17 @@ class Sums:
                     elif time_us > seen[1]:
                         seen[1] = time_us
                     seen[2] += 1
+
+
+def by_day(sums: Sums) -> tuple[Usage, Latency]:
+    """Add up the hours of `usage` and `latency` to days."""
+    usage: Usage = {}
+    for (hour, identity_id, endpoint_id, method, status, traffic), values in sums.usage.items():
+        key = (hour // 24, identity_id, endpoint_id, method, status, traffic)
+        known = usage.get(key)
+        usage[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+    latency: Latency = {}
+    for (side, hour, endpoint_id, bucket), requests in sums.latency.items():
+        cell = (side, hour // 24, endpoint_id, bucket)
+        latency[cell] = latency.get(cell, 0) + requests
+    return usage, latency
