@@ -1,38 +1,54 @@
-"""`tailtrace import`: the importer with a progress bar over the bytes of the files."""
+"""`tailtrace import`: the importer with a progress bar over the bytes of the files.
+
+A large import parses in a process of its own, which loads its code while this one loads the rest.
+"""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tailtrace_bridge import build
-from tailtrace_bridge.importer import Imported, import_logs
+from tailtrace_bridge.import_worker import ImportJob, ImportWorker
+from tailtrace_bridge.importer import Imported, store_chunks
 from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.traffic import HEALTH_PATHS
+
+WORKER_BYTES_MIN = 8 * 1024 * 1024
+"""Smaller imports are over before a second process would be of use."""
 
 
 def run_import(files: Sequence[Path], settings: Settings, console: Console | None) -> Imported:
     """Import `files`, oldest names last as given; `console` shows the progress, if there is one."""
-    store = build.open_store(settings)
-    try:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=console or Console(quiet=True),
-            disable=console is None,
-            transient=True,
-        ) as progress:
-            task = progress.add_task("importing", total=sum(path.stat().st_size for path in files if path.is_file()))
-            return import_logs(
-                files,
-                make_parser=lambda: build.line_parser(settings),
-                enricher=build.make_enricher(
-                    settings, build.make_identities(settings, live=False), build.make_routes(settings)
-                ),
-                store=store,
-                on_bytes=lambda count: progress.advance(task, count),
-            )
-    finally:
-        store.close()
+    total_bytes = sum(path.stat().st_size for path in files if path.is_file())
+    with ImportWorker() if total_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
+        from tailtrace_bridge import build  # takes its time
+
+        job = ImportJob(
+            tuple(files),
+            settings.log_format,
+            settings.zone,
+            settings.identities,
+            build.make_routes(settings),
+            HEALTH_PATHS | frozenset(settings.health_paths),
+        )
+        store = build.open_store(settings)
+        try:
+            with Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TimeRemainingColumn(),
+                console=console or Console(quiet=True),
+                disable=console is None,
+                transient=True,
+            ) as progress:
+                task = progress.add_task("importing", total=total_bytes)
+                return store_chunks(
+                    job.chunks() if worker is None else worker.chunks(job),
+                    store,
+                    lambda count: progress.advance(task, count),
+                )
+        finally:
+            store.close()

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 
+import anyio.to_thread
 import uvicorn
 
 from tailtrace_api.app import create_app
@@ -19,6 +20,8 @@ from tailtrace_bridge.settings import Settings, environment_name, split_listen
 from tailtrace_bridge.store.protocol import Store
 
 SHUTDOWN_S = 5
+ANSWERS_AT_ONCE_MAX = 4
+"""Answers are made in threads; more of them at once would only take more memory."""
 _LOGGER = logging.getLogger("tailtrace")
 
 
@@ -108,6 +111,7 @@ def _server(app: object) -> _Server:
 
 async def _run(servers: list[tuple[_Server, socket.socket]], bridge: Bridge) -> None:
     loop = asyncio.get_running_loop()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = ANSWERS_AT_ONCE_MAX
 
     def stop() -> None:
         for server, _ in servers:
