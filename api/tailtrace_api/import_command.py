@@ -6,24 +6,28 @@ A large import parses in a process of its own, which loads its code while this o
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tailtrace_bridge.import_worker import ImportJob, ImportWorker
-from tailtrace_bridge.importer import Imported, store_chunks
+from tailtrace_bridge.import_worker import ImportWorker
 from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.traffic import HEALTH_PATHS
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.importer import Imported
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
 """Smaller imports are over before a second process would be of use."""
 
 
-def run_import(files: Sequence[Path], settings: Settings, console: Console | None) -> Imported:
+def run_import(files: Sequence[Path], settings: Settings, console: Console | None) -> "Imported":
     """Import `files`, oldest names last as given; `console` shows the progress, if there is one."""
     total_bytes = sum(path.stat().st_size for path in files if path.is_file())
     with ImportWorker() if total_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
-        from tailtrace_bridge import build  # takes its time
+        from tailtrace_bridge import build  # noqa: PLC0415  # the worker loads its code while we load ours
+        from tailtrace_bridge.importer import ImportJob, store_chunks  # noqa: PLC0415
+        from tailtrace_bridge.traffic import HEALTH_PATHS  # noqa: PLC0415
 
         job = ImportJob(
             tuple(files),

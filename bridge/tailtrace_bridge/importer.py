@@ -1,22 +1,35 @@
 """Whole logs into the store: the history that was there before tailtrace. Importing a log again changes nothing.
 
+Two halves, with chunks between them: `read_chunks` reads, parses and enriches, `store_chunks` stores. A small import
+runs both in turns; for a large one `import_worker` runs the first half in a process of its own.
+
 A file that cannot be read to its end is reported after what could be read is stored.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
+from typing import NamedTuple
 
-from tailtrace_bridge.access_log import LineParser
+from tailtrace_bridge.access_log import LineParser, make_parser
+from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import LogFileError
+from tailtrace_bridge.identity import Identities
+from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.log_file import read_lines
-from tailtrace_bridge.records import Access, Refusal, Row
+from tailtrace_bridge.records import Access, Refusal
+from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.store.protocol import Store
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 8_000
+"""Lines of a chunk: it bounds the memory, and is stored in one transaction."""
+FIRST_BATCH_ROWS = 1_000
+"""A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
 
 
 @dataclass(slots=True)
@@ -32,6 +45,35 @@ class Imported:
     """Files that could not be read, or not to their end."""
 
 
+class Chunk(NamedTuple):
+    """What comes of the next lines of a log."""
+
+    columns: Columns
+    refusals: list[Refusal]
+    read_bytes: int
+    """Bytes of the file that were read for it: compressed ones, where it is."""
+    problem: str
+    """Why the log ends here too early, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportJob:
+    """What is to be read, and how. Old logs are named by the file only: whois knows today's holder of an address."""
+
+    paths: tuple[Path, ...]
+    log_format: str
+    zone: tzinfo
+    identities: Path | None
+    routes: Routes
+    health_paths: frozenset[str]
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
+        providers = [] if self.identities is None else [IdentityFile(self.identities, clock=_monotonic_us)]
+        enricher = Enricher(Identities(providers, clock=_monotonic_us).identify, self.routes, self.health_paths)
+        return read_chunks(self.paths, lambda: make_parser(self.log_format, self.zone), enricher)
+
+
 def import_logs(
     paths: Sequence[Path],
     *,
@@ -41,39 +83,57 @@ def import_logs(
     on_bytes: Callable[[int], None] | None = None,
 ) -> Imported:
     """Import every line of `paths`. `on_bytes` is told how many bytes of the files were read."""
+    return store_chunks(read_chunks(paths, make_parser, enricher), store, on_bytes)
+
+
+def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int], None] | None = None) -> Imported:
+    """Store what `read_chunks` gives, and count it."""
     total = Imported()
-    with _no_cycle_search():
-        for path in paths:
-            _import_log(path, make_parser().parse, enricher.row, _Batch(store, total), on_bytes)
+    with no_cycle_search():
+        for columns, refusals, read_bytes, problem in chunks:
+            written = store.write_columns(columns, refusals)
+            total.lines += len(columns.key) + len(refusals)
+            total.stored += written.stored
+            total.duplicate += written.duplicate
+            total.refused += len(refusals)
+            for refusal in refusals:
+                total.refused_by_reason[refusal.reason] = total.refused_by_reason.get(refusal.reason, 0) + 1
+            if problem:
+                total.problems.append(problem)
+            if on_bytes is not None:
+                on_bytes(read_bytes)
     return total
 
 
-def _import_log(
-    path: Path,
-    parse: Callable[[bytes, str, int, int], Access | Refusal],
-    row: Callable[[Access], Row],
-    batch: "_Batch",
-    on_bytes: Callable[[int], None] | None,
-) -> None:
-    # Only the offset and the content name a line, so that a log's key is the same under its next name.
-    name = str(path)
-    rows, refusals = batch.rows, batch.refusals
-    try:
-        for line, offset, seed in read_lines(path, on_bytes=on_bytes):
-            record = parse(line, name, offset, seed)
-            if isinstance(record, Refusal):
-                refusals.append(record)
-            else:
-                rows.append(row(record))
-            if len(rows) >= BATCH_ROWS or len(refusals) >= BATCH_ROWS:
-                batch.write()
-    except LogFileError as error:
-        batch.total.problems.append(str(error))
-    batch.write()
+def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], enricher: Enricher) -> Iterator[Chunk]:
+    """Give every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended."""
+    for path in paths:
+        # Only the offset and the content name a line, so that a log's key is the same under its next name.
+        name, parse = str(path), make_parser().parse
+        accesses: list[Access] = []
+        refusals: list[Refusal] = []
+        read_bytes: list[int] = []
+        problem = ""
+        rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
+        try:
+            for line, offset, seed in read_lines(path, on_bytes=read_bytes.append):
+                record = parse(line, name, offset, seed)
+                if isinstance(record, Refusal):
+                    refusals.append(record)
+                else:
+                    accesses.append(record)
+                if len(accesses) >= rows_max or len(refusals) >= rows_max:
+                    yield Chunk(enricher.columns(accesses), refusals, sum(read_bytes), "")
+                    accesses, refusals = [], []
+                    read_bytes.clear()
+                    rows_max = min(2 * rows_max, BATCH_ROWS)
+        except LogFileError as error:
+            problem = str(error)
+        yield Chunk(enricher.columns(accesses), refusals, sum(read_bytes), problem)
 
 
 @contextmanager
-def _no_cycle_search() -> Iterator[None]:
+def no_cycle_search() -> Iterator[None]:
     """Spare the collector its walks over each batch: records hold no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -84,21 +144,5 @@ def _no_cycle_search() -> Iterator[None]:
             gc.enable()
 
 
-class _Batch:
-    def __init__(self, store: Store, total: Imported) -> None:
-        self.rows: list[Row] = []
-        self.refusals: list[Refusal] = []
-        self._store = store
-        self.total = total
-
-    def write(self) -> None:
-        written = self._store.write(self.rows, self.refusals)
-        total = self.total
-        total.lines += len(self.rows) + len(self.refusals)
-        total.stored += written.stored
-        total.duplicate += written.duplicate
-        total.refused += len(self.refusals)
-        for refusal in self.refusals:
-            total.refused_by_reason[refusal.reason] = total.refused_by_reason.get(refusal.reason, 0) + 1
-        self.rows.clear()
-        self.refusals.clear()
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 
 HOUR_US = 3_600_000_000
@@ -129,6 +130,9 @@ class Store(Protocol):
 
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
+
+    def write_columns(self, columns: Columns, refusals: Sequence[Refusal] = ()) -> Written:
+        """Keep rows that come as columns, like `write`."""
 
     def prune(self, before_us: int) -> int:
         """Remove rows older than `before_us`; sums stay. Gives how many rows went."""

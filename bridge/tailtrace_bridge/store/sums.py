@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tailtrace_bridge.histogram import bucket_of
-from tailtrace_bridge.records import Row, Traffic
+from tailtrace_bridge.records import Traffic
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
 
 PROXY, APP = 0, 1
@@ -13,8 +13,12 @@ USAGE_TRAFFIC = frozenset({Traffic.APP, Traffic.CARD})
 
 Usage = dict[tuple[int, int, int, str, int, int], list[int]]
 Latency = dict[tuple[int, int, int, int], int]
-Placed = tuple[Row, int, int]
-"""A row with the ids that the store gave to its identity and its endpoint."""
+Stored = tuple[
+    int, int, int, int, int, str, str, int, int,
+    int | None, int | None, int | None, int, bytes | None, bytes | None, str | None,
+]  # fmt: skip
+"""A row of the table `access`."""
+_USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
 
 
 class Sums:
@@ -26,14 +30,13 @@ class Sums:
         self.activity: dict[tuple[int, int], list[int]] = {}
         self.minutes: dict[int, list[int]] = {}
 
-    def add(self, placed: Iterable[Placed]) -> None:
+    def add(self, rows: Iterable[Stored]) -> None:
         """Count rows. The hot loop of a write: one pass, plain dictionaries."""
         usage, latency, activity, minutes = self.usage, self.latency, self.activity, self.minutes
-        for row, identity_id, endpoint_id in placed:
-            access, _, _, traffic, app_time_us, _ = row
-            time_us, _, _, method, _, status, request_time_us, _, _, bytes_sent, *_ = access
+        for (time_us, _, identity_id, endpoint_id, _, method, _, status, traffic, request_time_us, _, app_time_us,
+             bytes_sent, _, _, _) in rows:  # fmt: skip
             hour, minute = time_us // HOUR_US, time_us // MINUTE_US
-            key = (hour, identity_id, endpoint_id, method, status, int(traffic))
+            key = (hour, identity_id, endpoint_id, method, status, traffic)
             sums = usage.get(key)
             if sums is None:
                 sums = usage[key] = [0, 0, 0, 0, 0, 0]
@@ -54,7 +57,7 @@ class Sums:
                 tally = minutes[minute] = [0, 0]
             tally[0] += 1
             tally[1] += 0 < status < 500
-            if traffic in USAGE_TRAFFIC:
+            if traffic in _USAGE_TRAFFIC:
                 seen = activity.get((minute, identity_id))
                 if seen is None:
                     activity[(minute, identity_id)] = [time_us, time_us, 1]
