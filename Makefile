@@ -2,6 +2,7 @@
 #
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
 #   make test                       the tests; make test-long adds the slow ones (ARGS='-k tail' is passed on to pytest)
+#   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make bench                      the measurements; ARGS is passed to each
 #   make docs                       rewrites what is generated in docs/
@@ -13,11 +14,12 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+TAILNET := $(HOME)/.cache/tailtrace/tailnet
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long lint format bench docs wheel clean
+.PHONY: setup demo test test-long tailnet lint format bench docs wheel clean
 
 setup: $(READY)
 
@@ -38,6 +40,16 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/pytest $(ARGS)
+
+# Their version is the one that the control server is built from. `go install` takes them by their own go.sum.
+tailnet: $(TAILNET)/.ready
+$(TAILNET)/.ready: export GOBIN := $(TAILNET)
+$(TAILNET)/.ready: export GOFLAGS := -buildvcs=false
+$(TAILNET)/.ready: $(addprefix tests/tailnet/,main.go go.mod go.sum)
+	cd tests/tailnet && version=$$(go list -m -f '{{.Version}}' tailscale.com) \
+		&& go install tailscale.com/cmd/tailscaled@$$version tailscale.com/cmd/tailscale@$$version \
+		&& go build -o $(TAILNET)/control .
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check

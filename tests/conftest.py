@@ -6,10 +6,13 @@
 | missing | no | is skipped; the reason says what is missing and the command that would bring it |
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
-A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`.
+A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`.
 """
 
+import functools
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("TAILTRACE_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
 # Markers of the parts that are still to come: `TAILTRACE_REQUIRE` may name them already.
-TO_COME = frozenset({"collector", "influxdb", "tailnet", "browser"})
+TO_COME = frozenset({"collector", "influxdb", "browser"})
 
 
 def _lacks_nginx() -> str | None:
@@ -38,7 +41,24 @@ def _lacks_shared() -> str | None:
     return f"no real data in {SHARED_DATA}: set TAILTRACE_SHARED_DATA to the folder that holds it"
 
 
-LACKS: dict[str, Callable[[], str | None]] = {"nginx": _lacks_nginx, "shared": _lacks_shared}
+@functools.cache
+def _lacks_tailnet() -> str | None:
+    """Real daemons in network namespaces: what they need of the machine, and what `make tailnet` builds."""
+    if os.geteuid() != 0:
+        return "a tailnet of our own needs root, for network namespaces: sudo make test ARGS='-m tailnet'"
+    if not Path("/dev/net/tun").exists():
+        return "no /dev/net/tun: modprobe tun (in a container: --device /dev/net/tun --cap-add NET_ADMIN,SYS_ADMIN)"
+    if missing := [name for name in ("ip", "curl", "unshare") if not shutil.which(name)]:
+        return f"no {', '.join(missing)}: apt install iproute2 curl util-linux"
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        return "no network namespaces here: in a container, add --cap-add NET_ADMIN,SYS_ADMIN"
+    binaries = Path.home() / ".cache" / "tailtrace" / "tailnet"
+    if missing := [name for name in ("tailscaled", "tailscale", "control") if not (binaries / name).exists()]:
+        return f"no {', '.join(missing)} in {binaries}: make tailnet"
+    return None
+
+
+LACKS: dict[str, Callable[[], str | None]] = {"nginx": _lacks_nginx, "shared": _lacks_shared, "tailnet": _lacks_tailnet}
 
 
 def _required() -> set[str]:

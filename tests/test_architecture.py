@@ -21,6 +21,9 @@ PURE = (
     "tailtrace_bridge.routes",
     "tailtrace_bridge.traffic",
     "tailtrace_api.answers",
+    "tailtrace_api.doctor.checks",
+    "tailtrace_api.doctor.nginx",
+    "tailtrace_api.doctor.patch",
 )
 OUTSIDE_WORLD = frozenset(
     {

@@ -1,7 +1,10 @@
 """The docs say what is so: commands, options, links, make targets, settings and addresses in them exist."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,12 @@ def tailtrace_calls(text: str) -> list[list[str]]:
 def make_targets(text: str) -> list[str]:
     found = (re.match(r"make +([a-z][a-z-]*)", line) for line in shell_lines(text))
     return [target[1] for target in found if target]
+
+
+def script_calls(text: str) -> list[tuple[str, list[str]]]:
+    """The script and the words after it of each call of one in `scripts/`."""
+    found = (re.match(r"(?:\w+=\S+ +|sudo +|\S*python3? +)*(scripts/\w+)([^|>&]*)", line) for line in shell_lines(text))
+    return [(call[1], shlex.split(call[2], comments=True)) for call in found if call]
 
 
 def slug(heading: str) -> str:
@@ -95,6 +104,20 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 @pages
+def test_scripts_and_their_options_exist(page: Path) -> None:
+    wrong = []
+    for script, words in script_calls(text_of(page)):
+        if not os.access(ROOT / script, os.X_OK):
+            wrong.append(f"{script}: no such program")
+            continue
+        told = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True)
+        options = {word.partition("=")[0] for word in words if word.startswith("-")}
+        if unknown := options - set(re.findall(r"--[a-z-]+", told.stdout)):
+            wrong.append(f"{script}: no option {', '.join(sorted(unknown))}")
+    assert wrong == []
+
+
+@pages
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
@@ -114,7 +137,8 @@ def test_settings_exist(page: Path) -> None:
     from tailtrace_bridge.settings import Settings, environment_name
 
     known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
-    assert set(re.findall(r"\bTAILTRACE_[A-Z_]*[A-Z]\b", text_of(page))) - known == set()
+    told = set(re.findall(r"\b(?:TAILTRACE_|TAILSCALE_|TAILNET)[A-Z_]*\b(?!\.md)", text_of(page)))
+    assert {name for name in told if not name.endswith("_")} - known == set()
 
 
 def test_settings_page_is_of_now() -> None:
@@ -136,6 +160,18 @@ def test_settings_page_is_of_now() -> None:
 )
 def test_what_counts_as_a_call(text: str, calls: list[list[str]]) -> None:
     assert tailtrace_calls(text) == calls
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("```sh\n.venv/bin/python scripts/check a.log --json | jq\n```", [("scripts/check", ["a.log", "--json"])]),
+        ("run `scripts/check FILE`", [("scripts/check", ["FILE"])]),
+        ("see scripts/check", []),
+    ],
+)
+def test_what_counts_as_a_call_of_a_script(text: str, calls: list[tuple[str, list[str]]]) -> None:
+    assert script_calls(text) == calls
 
 
 def test_what_is_to_come_is_not_checked(tmp_path: Path) -> None:

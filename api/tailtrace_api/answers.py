@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Identity, Traffic
+from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
@@ -51,13 +52,18 @@ def millis(time_us: float | None) -> float | None:
 
 
 def visitor(identity: Identity) -> tuple[str, str]:
-    """Who counts as one: user and device where they are known, else the address."""
-    named = identity.user or identity.device
-    return (identity.user, identity.device) if named else ("", identity.address)
+    """Give who counts as one: user and device where they are known, by what outlives a rename; else the address."""
+    user, device = user_key(identity), device_key(identity)
+    return (user, device) if user or device else (f"{identity.kind} at", identity.address)
 
 
 def person(identity: Identity) -> str:
-    """Give the user, or where there is none (a tagged device, an unknown address) the device or address."""
+    """Give what tells people apart: the user, or where there is none (a tagged device, a bare address) the visitor."""
+    return user_key(identity) or "/".join(visitor(identity))
+
+
+def name(identity: Identity) -> str:
+    """Give what a person is called."""
     return identity.user or identity.device or identity.address
 
 
@@ -81,6 +87,10 @@ def log_line(entry: LogEntry) -> dict[str, Any]:
         "kind": who.kind,
         "tags": who.tags.split(",") if who.tags else [],
         "identified_by": who.provider or None,
+        "identified_at": iso(entry.identified_us) if entry.identified_us else None,
+        "via": who.via or None,
+        "key_expired": who.expired,
+        "reason": who.reason or None,
         "path": entry.path,
         "service": entry.service or None,
         "traffic": entry.traffic.name.lower(),
@@ -94,8 +104,8 @@ def summary(usages: Sequence[Usage]) -> dict[str, Any]:
     timed = sum(usage.timed for usage in usages)
     return {
         "total_requests": sum(usage.requests for usage in usages),
-        "unique_users": len({usage.identity.user for usage in usages} - {""}),
-        "unique_devices": len({usage.identity.device for usage in usages} - {""}),
+        "unique_users": len({user_key(usage.identity) for usage in usages} - {""}),
+        "unique_devices": len({device_key(usage.identity) for usage in usages} - {""}),
         "unique_addresses": len({usage.identity.address for usage in usages}),
         "avg_response_time_ms": millis(sum(usage.request_time_us for usage in usages) / timed) if timed else None,
         "errors_5xx": sum(usage.requests for usage in usages if usage.status >= 500),
@@ -153,16 +163,16 @@ def user_sessions(
         by_person[person(session.identity)].append(session)
     favorites = _favorites(usages, features)
     rows: list[dict[str, Any]] = []
-    for name, theirs in by_person.items():
+    for who, theirs in by_person.items():
         identity = theirs[-1].identity
         spent_us = sum(session.end_us - session.start_us for session in theirs)
         rows.append(
             {
-                "user": name,
+                "user": name(identity),
                 "kind": identity.kind,
                 "sessions": len(theirs),
                 "total_time_hours": round(spent_us / HOUR_US, 3),
-                "favorite_features": favorites.get(name, []),
+                "favorite_features": favorites.get(who, []),
                 "requests": sum(session.requests for session in theirs),
                 "devices": sorted({session.identity.device for session in theirs} - {""}),
                 "last_seen": iso(max(session.end_us for session in theirs)),
@@ -176,7 +186,7 @@ def _favorites(usages: Iterable[Usage], features: Mapping[str, str]) -> dict[str
     for usage in usages:
         if usage.traffic is Traffic.APP:
             counts[person(usage.identity)][features.get(usage.endpoint, usage.endpoint)] += usage.requests
-    return {name: [feature for feature, _ in _most_first(count)[:FAVORITES_MAX]] for name, count in counts.items()}
+    return {who: [feature for feature, _ in _most_first(count)[:FAVORITES_MAX]] for who, count in counts.items()}
 
 
 def api_calls_by_endpoint(usages: Iterable[Usage]) -> list[dict[str, int]]:

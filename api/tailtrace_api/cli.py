@@ -209,9 +209,16 @@ def whois(
 
     if parse_address(address) is None:
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
-    chain = build.make_identities(settings.load(identities=identities))
+    chosen = settings.load(identities=identities)
+    devices = build.make_devices(chosen)
+    if devices is not None:
+        devices.start()
+        devices.wait_loaded(build.LOAD_DEVICES_S)
+    chain = build.make_identities(chosen, devices)
     identity = chain.identify(address)
     answers = chain.explain(address)
+    if devices is not None:
+        devices.close()
     if as_json:
         typer.echo(
             json.dumps({"identity": dataclasses.asdict(identity), "providers": [list(answer) for answer in answers]})
@@ -241,6 +248,35 @@ def nginx(
     else:
         typer.echo("".join(f"wrote {path}\n" for path in written))
         typer.echo(instructions(folder, log=log))
+
+
+@app.command()
+@_reported
+def doctor(
+    *,
+    nginx_conf: Annotated[
+        Path | None, typer.Option(help="nginx.conf, or what `nginx -T` printed (default: ask `nginx -T`).")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Say too who this IP address is.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
+    from tailtrace_api.doctor.run import examine, print_report
+    from tailtrace_bridge import settings
+    from tailtrace_bridge.build import clock_us
+    from tailtrace_bridge.identity import parse_address
+
+    if address is not None and parse_address(address) is None:
+        raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
+    if nginx_conf is not None and not nginx_conf.is_file():
+        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file")
+    report = examine(settings.load(), clock_us(), nginx_conf=nginx_conf, address=address)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        print_report(Console(), report)
+    if report.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -36,6 +36,9 @@ def run_import(files: Sequence[Path], settings: Settings, console: Console | Non
             settings.identities,
             build.make_routes(settings),
             HEALTH_PATHS | frozenset(settings.health_paths),
+            settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
+            build.load_devices(settings),
+            settings.serve_headers,
         )
         store = build.open_store(settings)
         try:

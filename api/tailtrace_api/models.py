@@ -44,6 +44,10 @@ class LogLine(_Answer):
     kind: str
     tags: list[str]
     identified_by: str | None
+    identified_at: str | None
+    via: str | None = None
+    key_expired: bool
+    reason: str | None = None
     path: str
     service: str | None
     traffic: str
@@ -89,6 +93,8 @@ class AccessLogs(_Answer):
                 "kind": "user",
                 "tags": [],
                 "identified_by": "localapi",
+                "identified_at": "2025-10-09T09:59:58.310Z",
+                "key_expired": False,
                 "path": "/items/7",
                 "service": "factory.example",
                 "traffic": "app",

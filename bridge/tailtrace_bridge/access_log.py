@@ -29,7 +29,13 @@ from urllib.parse import parse_qs, quote
 from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.errors import FormatError
-from tailtrace_bridge.log_format import TAILTRACE_FORMAT, LogFormat, compile_format, unescape_default
+from tailtrace_bridge.log_format import (
+    TAILTRACE_FORMAT,
+    TAILTRACE_FORMAT_WITHOUT_SERVE,
+    LogFormat,
+    compile_format,
+    unescape_default,
+)
 from tailtrace_bridge.records import Access, Refusal
 
 LINE_LENGTH_MAX = 64 * 1024
@@ -39,6 +45,8 @@ PATH_LENGTH_MAX = 512
 AGENT_LENGTH_MAX = 256
 CARD_LENGTH_MAX = 64
 SERVICE_LENGTH_MAX = 128
+SERVE_LENGTH_MAX = 1024
+"""A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
 SIZE_DIGITS_MAX = 14
 """Sizes have fewer: no answer has 100 TB, and sums of forged ones must not outgrow the store's 64 bits."""
 REFUSAL_TEXT_MAX = 200
@@ -85,6 +93,8 @@ _FIELDS: tuple[tuple[str, ...], ...] = (
     ("tailtrace_trace_id", "request_id"),
     ("tailtrace_span_id",),
     ("extra",),
+    ("http_tailscale_user_login",),
+    ("http_tailscale_funnel_request",),
 )
 """What `_Extractor` reads, in its order: of each row, the first variable that the format has."""
 
@@ -146,9 +156,12 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
 
     Raises `FormatError` for a format that cannot be compiled, or that prints no address or no time.
     """
+    formats = [compile_format("tailtrace" if log_format == "auto" else log_format)]
+    if log_format in {"auto", "tailtrace", TAILTRACE_FORMAT}:
+        formats.append(compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE))
     if log_format == "auto":
-        return LineParser([compile_format(TAILTRACE_FORMAT), PLAIN_FORMAT, HOST_PLAIN_FORMAT], zone)
-    return LineParser([compile_format(log_format)], zone)
+        formats += [PLAIN_FORMAT, HOST_PLAIN_FORMAT]
+    return LineParser(formats, zone)
 
 
 def _refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
@@ -197,6 +210,8 @@ class _Extractor:
             trace_id,
             span_id,
             extra,
+            login,
+            funnel,
         ) = values
         if extra:
             duration, upstream_duration = _extra_durations(extra)
@@ -226,6 +241,7 @@ class _Extractor:
                 span_id if span_id and _SPAN_ID.fullmatch(span_id) else "",
                 _agent(agent[:AGENT_LENGTH_MAX]) if agent else "",
                 card,
+                _clean(login or funnel, SERVE_LENGTH_MAX) if login or funnel else "",
             ),
         )
 

@@ -5,7 +5,7 @@ places in these. So a store looks each of them up once, and what goes over a pip
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tailtrace_bridge.records import Access, Identity, Row
 
@@ -19,6 +19,8 @@ class Columns(NamedTuple):
     endpoints: Sequence[tuple[str, str]]
     """Service and route."""
     agents: Sequence[str]
+    identified_us: Sequence[int]
+    """When each of `identities` was found out."""
     time_us: Sequence[int]
     key: Sequence[int]
     identity: Sequence[int]
@@ -48,33 +50,38 @@ class Places(dict[_T, int]):
 def columns_of(rows: Sequence[Row]) -> Columns:
     """Turn rows by a quarter."""
     accesses = [row.access for row in rows]
-    identities: Places[Identity] = Places()
+    identities: Places[tuple[Identity, int]] = Places()
     endpoints: Places[tuple[str, str]] = Places()
-    identity = [identities[row.identity] for row in rows]
+    identity = [identities[(row.identity, row.identified_us)] for row in rows]
     endpoint = [endpoints[(row.access.service, row.route)] for row in rows]
     return join_columns(
-        accesses,
+        turned(accesses),
         (list(identities), list(endpoints)),
         (identity, endpoint, [int(row.traffic) for row in rows]),
         ([row.app_time_us for row in rows], [row.error_type or None for row in rows]),
     )
 
 
+def turned(accesses: Sequence[Access]) -> Sequence[Sequence[Any]]:
+    """Give the lines' columns, in the order of `Access`: `zip` turns all lines at once, in C."""
+    return tuple(zip(*accesses, strict=True)) or ((),) * len(Access._fields)
+
+
 def join_columns(
-    accesses: Sequence[Access],
-    tables: tuple[Sequence[Identity], Sequence[tuple[str, str]]],
+    lines: Sequence[Sequence[Any]],
+    tables: tuple[Sequence[tuple[Identity, int]], Sequence[tuple[str, str]]],
     found: tuple[Sequence[int], Sequence[int], Sequence[int]],
     spans: tuple[Sequence[int | None], Sequence[str | None]],
 ) -> Columns:
     """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part."""
-    # `zip` turns all lines at once, in C; the columns come in the order of `Access`.
     (time_us, key, _, method, path, status, request_time_us, upstream_time_us, _, bytes_sent, _, trace_id, span_id,
-     agent, _) = zip(*accesses, strict=True) if accesses else ((),) * len(Access._fields)  # fmt: skip
+     agent, _, _) = lines  # fmt: skip
     agents: Places[str] = Places()
     agent_places = [agents[text] for text in agent]
     identity, endpoint, traffic = found
+    identities, endpoints = tables
     return Columns(
-        *tables, list(agents),
+        [one for one, _ in identities], endpoints, list(agents), [identified_us for _, identified_us in identities],
         time_us, key, identity, endpoint, agent_places, method, path, status, traffic,
         request_time_us, upstream_time_us, spans[0], bytes_sent, _from_hex(trace_id), _from_hex(span_id), spans[1],
     )  # fmt: skip

@@ -10,9 +10,11 @@
 from collections.abc import Callable, Sequence
 
 from tailtrace_bridge.access_log import VIEW_PATH
-from tailtrace_bridge.columns import Columns, Places, join_columns
+from tailtrace_bridge.columns import Columns, Places, join_columns, turned
+from tailtrace_bridge.identity import Holder
 from tailtrace_bridge.records import Access, AppSpan, Identity, Row, Traffic
 from tailtrace_bridge.routes import OTHER, UNKNOWN_STATUSES, Routes
+from tailtrace_bridge.serve_headers import identity_of_serve
 from tailtrace_bridge.traffic import HEALTH_PATHS, classify
 
 CARDS_MAX = 500
@@ -20,42 +22,52 @@ CARDS_MAX = 500
 
 
 class Enricher:
-    """Makes rows. `identify` says who is behind an address, as of now: asked for each live row, or once in a batch."""
+    """Makes rows. `holder` says who is behind an address, as of now: asked for each live row, or once in a batch.
+
+    `serve_headers`: a request from loopback came through `tailscale serve`, which says who it is.
+    """
 
     def __init__(
-        self, identify: Callable[[str], Identity], routes: Routes, health_paths: frozenset[str] = HEALTH_PATHS
+        self,
+        holder: Callable[[str], Holder],
+        routes: Routes,
+        health_paths: frozenset[str] = HEALTH_PATHS,
+        *,
+        serve_headers: bool = False,
     ) -> None:
         self.cards_over_limit = 0
-        self._identify = identify
+        self._holder = holder
+        self._serve_headers = serve_headers
         self._routes = routes
         self._health_paths = health_paths
         self._cards: set[str] = set()
 
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
-        identity = self._identify(access.address)
+        identity, identified_us = self._identified(access, self._holder(access.address))
         if span is None:
-            return Row(access, identity, *self._placed(access), None, "")
+            return Row(access, identity, *self._placed(access), None, "", identified_us)
         traffic = classify(access, self._health_paths)
         if traffic is Traffic.CARD:
-            return Row(access, identity, self._view(access), traffic, None, "")
+            return Row(access, identity, self._view(access), traffic, None, "", identified_us)
         if span.route:
             self._routes.learn(access.method, span.route, access.service)
         route = span.route or self._routes.template(access.method, access.path, access.service, access.status)
-        return Row(access, identity, route, traffic, span.duration_us, span.error_type)
+        return Row(access, identity, route, traffic, span.duration_us, span.error_type, identified_us)
 
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
-        identities: Places[str] = Places()
+        lines = turned(accesses)
+        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
+        places: Places[str] = Places()
         endpoints: Places[tuple[str, str]] = Places()
         routes: dict[tuple[str, str, str, bool], int] = {}
         kinds: dict[tuple[str, str], int] = {}
-        identity_places: list[int] = []
         endpoint_places: list[int] = []
         traffics: list[int] = []
-        for access in accesses:
-            _, _, address, method, path, status, _, _, _, _, service, _, _, agent, card = access
-            identity_places.append(identities[address])
+        for access, method, path, status, service, agent, card in zip(
+            accesses, methods, paths, statuses, services, agents, cards, strict=True
+        ):
             request, sender = (method, path, service, status in UNKNOWN_STATUSES), (path, agent)
             endpoint, kind = routes.get(request), kinds.get(sender)
             if endpoint is None or kind is None or card:
@@ -67,13 +79,31 @@ class Enricher:
                         routes[request] = endpoint
             endpoint_places.append(endpoint)
             traffics.append(kind)
+        identity_places = [places[address] for address in addresses]
+        holders = [self._holder(address) for address in places]
+        identities = [(holder.identity, holder.identified_us) for holder in holders]
+        oldest_us = min(times_us, default=0)
+        if self._serve_headers or any(holder.from_us > oldest_us for holder in holders):
+            # Not all of an address's lines have the same name: line by line.
+            named: Places[tuple[Identity, int]] = Places()
+            identity_places = [
+                named[self._identified(access, holders[place])]
+                for access, place in zip(accesses, identity_places, strict=True)
+            ]
+            identities = list(named)
         none = (None,) * len(accesses)
         return join_columns(
-            accesses,
-            ([self._identify(address) for address in identities], list(endpoints)),
+            lines,
+            (identities, list(endpoints)),
             (identity_places, endpoint_places, traffics),
             (none, none),
         )
+
+    def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
+        """Give the identity of a line and when that was found out."""
+        if self._serve_headers and (said := identity_of_serve(access, holder.identity)) is not None:
+            return said, holder.identified_us
+        return holder.at(access.time_us), holder.identified_us
 
     def _placed(self, access: Access) -> tuple[str, Traffic]:
         traffic = classify(access, self._health_paths)

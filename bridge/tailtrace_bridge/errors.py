@@ -6,8 +6,18 @@ BridgeError
 ├── SettingsError    a setting that is missing or wrong (the user's fault)
 ├── IdentityError    a static identity file that does not parse
 ├── StoreError       the store refused or is out of reach
-└── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
+├── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
+└── ControlApiError  Tailscale's or Headscale's control API gave no answer
+    ├── BadKeyError              the key is wrong, revoked or expired (the setting's fault)
+    │   └── ExpiredKeyError      it worked, or the API says that it expired (time's fault: make a new one)
+    ├── MissingScopeError        the key may not read devices (the setting's fault)
+    ├── NoSuchTailnetError       there is no such tailnet, or it is not the key's (the setting's fault)
+    ├── RateLimitedError         too many calls, perhaps of others with the same key (ours: wait)
+    ├── ControlUnavailableError  out of reach, too slow or broken (the network's fault, or the service's)
+    └── ControlAnswerError       an answer that is none (the setting's fault: the URL is something else)
 """
+
+from typing import ClassVar
 
 
 class BridgeError(Exception):
@@ -43,3 +53,54 @@ class OtlpError(BridgeError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ControlApiError(BridgeError):
+    """The control API gave no answer. `retry_after_s`: how long it asked us to wait, or None."""
+
+    fault: ClassVar[str] = "service"
+    """Who can mend it: `setting`, `network`, `service` or `load`."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BadKeyError(ControlApiError):
+    """The key or the OAuth client is refused."""
+
+    fault = "setting"
+
+
+class ExpiredKeyError(BadKeyError):
+    """The key was good and is no longer."""
+
+
+class MissingScopeError(ControlApiError):
+    """The key is good, but may not read devices."""
+
+    fault = "setting"
+
+
+class NoSuchTailnetError(ControlApiError):
+    """No such tailnet, or not one of this key."""
+
+    fault = "setting"
+
+
+class RateLimitedError(ControlApiError):
+    """The API asked for fewer calls."""
+
+    fault = "load"
+
+
+class ControlUnavailableError(ControlApiError):
+    """The API is out of reach, too slow or broken; trying again may help."""
+
+    fault = "network"
+
+
+class ControlAnswerError(ControlApiError):
+    """What answers is not the control API, or its answer is too long; trying again does not help."""
+
+    fault = "setting"

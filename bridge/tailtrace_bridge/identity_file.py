@@ -12,6 +12,7 @@ The same under a table `[addresses]`, where the file has one. A name that ends i
 | several ranges hold the address | the longest prefix wins; the order in the file does not matter |
 | `kind` left out | user where there is a `user`, tagged where there are `tags`, else unknown |
 | `tags` or kind tagged with a `user` | refused: a service is not a person |
+| a line of any time | is named: the file says who has an address, not since when |
 | the file changed | read again, at most once a second; a broken one is logged once and the old map stays |
 """
 
@@ -30,7 +31,7 @@ from tailtrace_bridge.records import Identity
 FILE_BYTES_MAX = 8 * 1024 * 1024
 ENTRIES_MAX = 100_000
 CHECK_EVERY_US = 1_000_000
-KINDS = ("user", "tagged", "shared", "self", "funnel", "external", "unknown")
+KINDS = ("user", "tagged", "shared", "self", "subnet", "funnel", "external", "unknown")
 ENTRY_KEYS = ("user", "device", "kind", "tags")
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -85,7 +86,7 @@ class IdentityFile:
             self._checked_us = now_us
             self._reload_if_changed()
         identity = self._map.find(address)
-        return NotFound() if identity is None else Found(identity)
+        return NotFound() if identity is None else Found(identity, since_us=0)
 
     def _reload_if_changed(self) -> None:
         signature = self._stat()

@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from tailtrace_bridge.errors import BridgeError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwh
 PIPE_BYTES = 1024 * 1024
 """Room for some chunks, so that neither side waits where the other is slow for a moment. Linux allows no more."""
 _LENGTH_BYTES = 8
+_IDENTITY = attrgetter(*(field.name for field in fields(Identity)))
+_REFUSAL = attrgetter(*(field.name for field in fields(Refusal)))
 
 
 class ImportWorker:
@@ -45,6 +48,11 @@ class ImportWorker:
             stdout=subprocess.PIPE,
             pipesize=PIPE_BYTES,
         )
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -74,9 +82,9 @@ class ImportWorker:
 
 def main() -> None:
     """Take a job from stdin, write its chunks to stdout, then None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the importer ends us
     from tailtrace_bridge.importer import ImportJob, no_cycle_search  # noqa: PLC0415  # see above
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the importer ends us
     results = sys.stdout.buffer
     try:
         job = pickle.loads(_receive(sys.stdin.buffer))  # noqa: S301
@@ -95,7 +103,7 @@ def main() -> None:
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     """Give a chunk in plain tuples, which is what marshal takes."""
     (identities, *columns), refusals, read_bytes, problem = chunk
-    return [astuple(one) for one in identities], columns, [astuple(one) for one in refusals], read_bytes, problem
+    return list(map(_IDENTITY, identities)), columns, list(map(_REFUSAL, refusals)), read_bytes, problem
 
 
 def _unpacked(message: tuple[Any, ...]) -> "Chunk":

@@ -17,14 +17,17 @@ from typing import NamedTuple
 
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.columns import Columns
+from tailtrace_bridge.control.devices import DeviceIndex
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import LogFileError
-from tailtrace_bridge.identity import Identities
+from tailtrace_bridge.identity import Identities, IdentityProvider
 from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.log_file import read_lines
 from tailtrace_bridge.records import Access, Refusal
 from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.snapshot import Snapshot
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.tailscale import LocalApi
 
 BATCH_ROWS = 8_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
@@ -58,7 +61,11 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportJob:
-    """What is to be read, and how. Old logs are named by the file only: whois knows today's holder of an address."""
+    """What is to be read, and how.
+
+    An old line is named by the file, or by today's holder of its address if that node was created before the line: so
+    by the snapshot and the device index, which know when, as `identity` says.
+    """
 
     paths: tuple[Path, ...]
     log_format: str
@@ -66,11 +73,23 @@ class ImportJob:
     identities: Path | None
     routes: Routes
     health_paths: frozenset[str]
+    tailscale_socket: Path | None = None
+    """Where to ask for a snapshot; None: nowhere."""
+    devices: DeviceIndex | None = None
+    serve_headers: bool = False
 
     def chunks(self) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
-        providers = [] if self.identities is None else [IdentityFile(self.identities, clock=_monotonic_us)]
-        enricher = Enricher(Identities(providers, clock=_monotonic_us).identify, self.routes, self.health_paths)
+        providers: list[IdentityProvider] = []
+        if self.tailscale_socket is not None:
+            local_api = LocalApi(str(self.tailscale_socket), clock=_monotonic_us)
+            providers.append(Snapshot(local_api, clock=_monotonic_us, has_serve=self.serve_headers))
+        if self.devices is not None:
+            providers.append(self.devices)
+        if self.identities is not None:
+            providers.append(IdentityFile(self.identities, clock=_monotonic_us))
+        identities = Identities(providers, clock=_monotonic_us, wall=_wall_us)
+        enricher = Enricher(identities.holder, self.routes, self.health_paths, serve_headers=self.serve_headers)
         return read_chunks(self.paths, lambda: make_parser(self.log_format, self.zone), enricher)
 
 
@@ -146,3 +165,7 @@ def no_cycle_search() -> Iterator[None]:
 
 def _monotonic_us() -> int:
     return time.monotonic_ns() // 1000
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000

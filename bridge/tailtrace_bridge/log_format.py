@@ -52,10 +52,20 @@ TAILTRACE_FIELDS = (
     "server_name",
     "http_referer",
     "http_user_agent",
+    "http_tailscale_user_login",
+    "http_tailscale_funnel_request",
 )
 """The variables of our own format, in order. Each is a JSON string under its own name."""
+SERVE_FIELDS = 2
+"""The last fields, which `tailscale serve` fills. Lines of the format before it had them are still read."""
 
-TAILTRACE_FORMAT = "escape=json {" + ",".join(f'"{name}":"${name}"' for name in TAILTRACE_FIELDS) + "}"
+
+def _json_format(names: tuple[str, ...]) -> str:
+    return "escape=json {" + ",".join(f'"{name}":"${name}"' for name in names) + "}"
+
+
+TAILTRACE_FORMAT = _json_format(TAILTRACE_FIELDS)
+TAILTRACE_FORMAT_WITHOUT_SERVE = _json_format(TAILTRACE_FIELDS[:-SERVE_FIELDS])
 COMBINED_FORMAT = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
 )

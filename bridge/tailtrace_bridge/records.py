@@ -53,6 +53,8 @@ class Access(NamedTuple):
     user_agent: str
     card: str
     """The card that a `/_tailtrace/view` request names, or empty."""
+    serve: str = ""
+    """What `tailscale serve` said of the client, as it stands in the line: see `serve_headers`. Anyone may forge it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,22 @@ class AppSpan:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again."""
+    """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again.
+
+    | kind | who it is |
+    |---|---|
+    | user | a person's device |
+    | tagged | a service: a node with tags, no person |
+    | shared | a node shared from or with another tailnet, and its person |
+    | self | this machine: its own node, or loopback |
+    | subnet | somebody in the network behind the subnet router or exit node `via`: no person |
+    | funnel | somebody of the internet, through Tailscale Funnel |
+    | external | a public address |
+    | unknown | nobody can tell; `reason` says why |
+    """
 
     address: str
     kind: str = "unknown"
-    """user, tagged, shared, self, funnel, external or unknown."""
     user: str = ""
     """The login name, or empty: a tagged node has none."""
     device: str = ""
@@ -98,7 +111,15 @@ class Identity:
     tags: str = ""
     """Comma-separated, `tag:ci,tag:server`."""
     provider: str = ""
-    """Who said so: `localapi`, `static` … or empty."""
+    """Who said so: `localapi`, `snapshot`, `control`, `static`, `serve` or empty."""
+    user_id: str = ""
+    """Tailscale's id of the user, which stays when the login changes; or empty."""
+    via: str = ""
+    """The subnet router or exit node that the request came through, or empty."""
+    reason: str = ""
+    """Why it is unknown, one of `identity.REASONS`; or empty."""
+    expired: bool = False
+    """The node's key had expired."""
 
 
 class Row(NamedTuple):
@@ -110,3 +131,5 @@ class Row(NamedTuple):
     traffic: Traffic
     app_time_us: int | None
     error_type: str
+    identified_us: int = 0
+    """When the identity was found out, or 0."""

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tailtrace_bridge.errors import SettingsError
 
 SETTINGS_FILE = "tailtrace.toml"
+SECRET_BYTES_MAX = 4096
+"""Of a file that holds a secret; longer than any key."""
 
 
 def _standard(name: str, field: str) -> AliasChoices:
@@ -80,6 +82,88 @@ class Settings(BaseSettings):
             validation_alias=_standard("TAILSCALE_SOCKET", "tailscale_socket"),
         ),
     ] = Path("/var/run/tailscale/tailscaled.sock")
+    serve_headers: Annotated[
+        bool,
+        Field(
+            description="Believe `Tailscale-User-Login` of a request that comes from loopback: only where nginx can be "
+            "reached through `tailscale serve` and no other way."
+        ),
+    ] = False
+    control: Annotated[
+        str,
+        Field(
+            description="Whose control API to ask for devices: `tailscale` or `headscale`; empty finds out by key and "
+            "URL. Asked only where there is a key.",
+            pattern="^(tailscale|headscale|)$",
+        ),
+    ] = ""
+    control_stale_s: Annotated[
+        int,
+        Field(
+            description="How old, in seconds, a list of devices may be and still name people while the control API "
+            "is out of reach.",
+            ge=0,
+            le=7 * 86_400,
+        ),
+    ] = 3600
+    tailscale_api_key: Annotated[
+        SecretStr | None,
+        Field(
+            description="A key of the control API (`tskey-api-…`, or one of Headscale's).",
+            validation_alias=_standard("TAILSCALE_API_KEY", "tailscale_api_key"),
+        ),
+    ] = None
+    tailscale_api_key_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that key.",
+            validation_alias=_standard("TAILSCALE_API_KEY_FILE", "tailscale_api_key_file"),
+        ),
+    ] = None
+    tailscale_oauth_client_id: Annotated[
+        str,
+        Field(
+            description="An OAuth client of the tailnet, instead of a key; scope `devices:core:read`.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID", "tailscale_oauth_client_id"),
+        ),
+    ] = ""
+    tailscale_oauth_client_id_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds the client's id.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID_FILE", "tailscale_oauth_client_id_file"),
+        ),
+    ] = None
+    tailscale_oauth_client_secret: Annotated[
+        SecretStr | None,
+        Field(
+            description="The secret of that client (`tskey-client-…`).",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET", "tailscale_oauth_client_secret"),
+        ),
+    ] = None
+    tailscale_oauth_client_secret_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that secret.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET_FILE", "tailscale_oauth_client_secret_file"),
+        ),
+    ] = None
+    tailnet: Annotated[
+        str,
+        Field(
+            description="The tailnet to ask about; `-` is the key's own.",
+            validation_alias=_standard("TAILNET", "tailnet"),
+            min_length=1,
+        ),
+    ] = "-"
+    tailscale_api_url: Annotated[
+        str,
+        Field(
+            description="Where the control API is; for Headscale its own URL.",
+            validation_alias=_standard("TAILSCALE_API_URL", "tailscale_api_url"),
+            pattern="^https?://[^/@]+(/.*)?$",
+        ),
+    ] = "https://api.tailscale.com"
 
     @field_validator("timezone")
     @classmethod
@@ -112,6 +196,26 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take flags first, then environment, then the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def secret(self, field: str) -> SecretStr | None:
+        """Give a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
+
+        Raises `SettingsError` where both are set, or the file cannot be read or is empty.
+        """
+        given, path = getattr(self, field), getattr(self, f"{field}_file")
+        if path is None:
+            return (SecretStr(given) if isinstance(given, str) else given) or None
+        name = environment_name(f"{field}_file")
+        if given:
+            raise SettingsError(f"{environment_name(field)} and {name} are both set; keep one")
+        try:
+            with path.open("rb") as file:
+                text = file.read(SECRET_BYTES_MAX).decode("ascii", "replace").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}: cannot read {path}: {error.strerror}; mend the path or its mode") from None
+        if not text:
+            raise SettingsError(f"{name}: {path} is empty; write the secret into it")
+        return SecretStr(text)
 
     @property
     def zone(self) -> ZoneInfo:

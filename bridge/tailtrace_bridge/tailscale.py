@@ -5,10 +5,11 @@
 | nothing asked: the address is outside Tailscale's ranges | not found: no node can have it |
 | 200, `Node.StableID` is our own | found, kind self, no user: what runs on this machine is no person |
 | 200 with `Node.Tags`, or login `tagged-devices` | found, kind tagged, no user: a service is no person |
+| 200 with `Node.Expired` | the same, marked: an expired key is still that person's |
 | 200 with `Node.Sharer` or `Node.Hostinfo.ShareeNode` | found, kind shared: a node of another tailnet, and its user |
 | 200 with a login | found, kind user |
 | 200 without a login | found, kind unknown: a device without a name for its owner |
-| 404, and after it `/status` says `Running` | not found |
+| 404, and after it `/status` says `Running` | not found, and certain: no node that can reach us has the address |
 | 404, and after it any other state | unavailable: logged out or just starting, tailscaled answers 404 to everything |
 | anything else, or nothing within `TIMEOUT_S` | unavailable, with what to do |
 
@@ -21,10 +22,20 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import urlencode
 
-from tailtrace_bridge.identity import Answer, Found, NotFound, Unavailable, is_tailnet, parse_address, printable
+from tailtrace_bridge.identity import (
+    NO_OWNER,
+    Answer,
+    Found,
+    NotFound,
+    Unavailable,
+    is_tailnet,
+    parse_address,
+    printable,
+)
 from tailtrace_bridge.records import Identity
 
 SOCKET_PATH = "/var/run/tailscale/tailscaled.sock"
@@ -33,12 +44,15 @@ HOST = "local-tailscaled.sock"
 TIMEOUT_S = 0.25
 """For each of the at most two requests of an answer."""
 RESPONSE_BYTES_MAX = 1024 * 1024
+STATUS_BYTES_MAX = 32 * 1024 * 1024
+"""Of a status with all peers: a peer takes about a kilobyte."""
 STATUS_TTL_US = 3_000_000
 """How long our own node's id is believed."""
 TAGGED_LOGIN = "tagged-devices"
 """The login that Tailscale gives to every device without a person."""
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECK_SOCKET = "check that TAILSCALE_SOCKET is tailscaled's socket"
 
 
@@ -65,7 +79,7 @@ class LocalApi:
     ) -> None:
         self.requests = 0
         self.oversized = 0
-        """Answers that were longer than `RESPONSE_BYTES_MAX`."""
+        """Answers that were longer than `RESPONSE_BYTES_MAX`, or a status with peers than `STATUS_BYTES_MAX`."""
         self._socket = socket_path
         self._clock = clock
         self._timeout_us = int(timeout_s * 1_000_000)
@@ -81,10 +95,9 @@ class LocalApi:
             code, answer = self._get("/whois", {"addr": str(parsed)}, accept=(200, 404))
             if code == 404:
                 return self._not_found()
-            identity = read_whois(answer, address, self._own_node_id())
+            return read_whois(answer, address, self._own_node_id())
         except _CannotTellError as why:
             return Unavailable(str(why))
-        return Found(identity)
 
     def status(self) -> BackendStatus | Unavailable:
         """Ask for the state of tailscaled and who we are."""
@@ -93,9 +106,16 @@ class LocalApi:
         except _CannotTellError as why:
             return Unavailable(str(why))
 
+    def status_with_peers(self) -> Mapping[str, object] | Unavailable:
+        """Ask for the whole status: https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status."""
+        try:
+            return self._get("/status", {}, accept=(200,), bytes_max=STATUS_BYTES_MAX)[1]
+        except _CannotTellError as why:
+            return Unavailable(str(why))
+
     def _ask_status(self) -> BackendStatus:
         _, answer = self._get("/status", {"peers": "false"}, accept=(200,))
-        status = BackendStatus(_text(answer, "BackendState"), _text(_table(answer, "Self"), "ID"))
+        status = BackendStatus(text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"))
         if not status.state:
             raise _CannotTellError(f"/status gave no BackendState at {self._socket}; {_CHECK_SOCKET}")
         self._status, self._status_us = status, self._clock()
@@ -110,22 +130,22 @@ class LocalApi:
         # Asked anew and after the 404: a status from before it may be that of a tailscaled that has restarted since.
         state = self._ask_status().state
         if state == "Running":
-            return NotFound()
+            return NotFound(is_certain=True)
         return Unavailable(f"tailscaled is in state {state}, not Running; run `tailscale up`")
 
-    def _get(self, path: str, params: Mapping[str, str], accept: tuple[int, ...]) -> tuple[int, Mapping[str, object]]:
+    def _get(
+        self, path: str, params: Mapping[str, str], accept: tuple[int, ...], bytes_max: int = RESPONSE_BYTES_MAX
+    ) -> tuple[int, Mapping[str, object]]:
         """Give the status and, of a 200, the JSON object. Raises `_CannotTellError`."""
         try:
-            code, body = self._exchange(f"/localapi/v0{path}?{urlencode(params)}")
+            code, body = self._exchange(f"/localapi/v0{path}?{urlencode(params)}", bytes_max)
         except TimeoutError:
             raise _CannotTellError(self._slow()) from None
         except (OSError, HTTPException) as error:
             raise _CannotTellError(self._failure(error)) from error
-        if len(body) > RESPONSE_BYTES_MAX:
+        if len(body) > bytes_max:
             self.oversized += 1
-            raise _CannotTellError(
-                f"{path} gave more than {RESPONSE_BYTES_MAX} bytes at {self._socket}; {_CHECK_SOCKET}"
-            )
+            raise _CannotTellError(f"{path} gave more than {bytes_max} bytes at {self._socket}; {_CHECK_SOCKET}")
         if code not in accept:
             said = printable(body[:200].decode("utf-8", "replace").strip())
             todo = "run as a user that may ask tailscaled" if code == 403 else "see tailscaled's log"
@@ -140,7 +160,7 @@ class LocalApi:
             raise _CannotTellError(f"{path} gave no JSON object at {self._socket}; {_CHECK_SOCKET}")
         return code, answer
 
-    def _exchange(self, target: str) -> tuple[int, bytes]:
+    def _exchange(self, target: str, bytes_max: int) -> tuple[int, bytes]:
         """Give the status and the body, cut after one byte too many. Raises what sockets and `http.client` raise."""
         self.requests += 1
         deadline_us = self._clock() + self._timeout_us
@@ -149,11 +169,11 @@ class LocalApi:
         with closing(_UnixConnection(self._socket, self._timeout_us / 1_000_000)) as connection:
             connection.request("GET", target)
             with connection.getresponse() as response:
-                while len(body) <= RESPONSE_BYTES_MAX and (chunk := response.read1(RESPONSE_BYTES_MAX)):
+                while len(body) <= bytes_max and (chunk := response.read1(bytes_max)):
                     body += chunk
                     if self._clock() > deadline_us:  # the socket's limit is for each read, not for their sum
                         raise TimeoutError
-                if response.length and len(body) <= RESPONSE_BYTES_MAX:
+                if response.length and len(body) <= bytes_max:
                     raise IncompleteRead(bytes(body), response.length)
         return response.status, bytes(body)
 
@@ -188,32 +208,88 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
-def read_whois(answer: Mapping[str, object], address: str, own_node_id: str) -> Identity:
+def read_whois(answer: Mapping[str, object], address: str, own_node_id: str) -> Found:
     """Make an identity of whois's answer by the table above. Raises `_CannotTellError` where it names no node."""
-    node = _table(answer, "Node")
-    node_id = _text(node, "StableID")
+    node = table_of(answer, "Node")
+    node_id = text_of(node, "StableID")
     if not node_id:
         raise _CannotTellError(f"whois gave no Node.StableID; {_CHECK_SOCKET}")
-    device = _text(node, "ComputedName") or _text(node, "Name").partition(".")[0]
-    tags = node.get("Tags")
-    tags_text = printable(",".join(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ""
-    login = _text(_table(answer, "UserProfile"), "LoginName")
-    if node_id == own_node_id:
-        kind, user = "self", ""
-    elif tags_text or login == TAGGED_LOGIN:
-        kind, user = "tagged", ""
-    elif node.get("Sharer") or _table(node, "Hostinfo").get("ShareeNode") is True:
-        kind, user = "shared", login
+    identity = node_identity(
+        address,
+        node_id=node_id,
+        device=text_of(node, "ComputedName") or text_of(node, "Name").partition(".")[0],
+        tags=tags_of(node),
+        profile=table_of(answer, "UserProfile"),
+        is_own=node_id == own_node_id,
+        is_shared=bool(node.get("Sharer")) or table_of(node, "Hostinfo").get("ShareeNode") is True,
+        is_expired=node.get("Expired") is True,
+        provider=LocalApi.name,
+    )
+    return Found(identity, time_us_of(node, "Created"))
+
+
+def node_identity(
+    address: str,
+    *,
+    node_id: str,
+    device: str,
+    tags: str,
+    profile: Mapping[str, object],
+    is_own: bool,
+    is_shared: bool,
+    is_expired: bool,
+    provider: str,
+) -> Identity:
+    """Decide the kind of a node, and whether it stands for a person; `profile` is its user's `UserProfile`."""
+    login = text_of(profile, "LoginName")
+    if is_own:
+        kind = "self"
+    elif tags or login == TAGGED_LOGIN:
+        kind = "tagged"
+    elif is_shared:
+        kind = "shared"
     else:
-        kind, user = "user" if login else "unknown", login
-    return Identity(address, kind, user, device, node_id, tags_text, LocalApi.name)
+        kind = "user" if login else "unknown"
+    has_person = kind in {"user", "shared"}
+    number = profile.get("ID")
+    return Identity(
+        address,
+        kind,
+        login if has_person else "",
+        device,
+        node_id,
+        tags,
+        provider,
+        user_id=str(number) if has_person and isinstance(number, int) and number > 0 else "",
+        reason=NO_OWNER if kind == "unknown" else "",
+        expired=is_expired,
+    )
 
 
-def _table(parent: Mapping[str, object], key: str) -> Mapping[str, object]:
+def table_of(parent: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Give a member that is an object; an empty one where it is none."""
     value = parent.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _text(parent: Mapping[str, object], key: str) -> str:
+def text_of(parent: Mapping[str, object], key: str) -> str:
+    """Give a member that is text, made printable; an empty one where it is none."""
     value = parent.get(key)
     return printable(value) if isinstance(value, str) else ""
+
+
+def tags_of(node: Mapping[str, object]) -> str:
+    """Give the member `Tags` as `tag:a,tag:b`."""
+    tags = node.get("Tags")
+    return printable(",".join(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ""
+
+
+def time_us_of(parent: Mapping[str, object], key: str) -> int | None:
+    """Read an RFC 3339 time, µs since the epoch; None where there is none, or Go's zero time of the year 1."""
+    try:
+        time = datetime.fromisoformat(text_of(parent, key))
+    except ValueError:
+        return None
+    if time.tzinfo is None or time.year < _EPOCH.year:
+        return None
+    return (time - _EPOCH) // timedelta(microseconds=1)

@@ -48,7 +48,25 @@ def test_a_log_line():
         "endpoint": "/items/{id}", "method": "GET", "status": 500, "response_time_ms": 31.25, "app_time_ms": 4.0,
         "trace_id": "ab" * 16, "kind": "tagged", "tags": ["tag:ci", "tag:server"], "identified_by": "localapi",
         "path": "/items/7", "service": None, "traffic": "app", "bytes": 99, "error_type": "OSError",
+        "identified_at": None, "via": None, "key_expired": False, "reason": None,
     }  # fmt: skip
+
+
+def test_a_log_line_says_how_it_came_to_its_identity():
+    behind = Identity("10.8.0.20", "subnet", provider="snapshot", via="office-router")
+    expired = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", provider="localapi", expired=True)
+    unknown = Identity("100.64.0.9", reason="address-reused-or-unknown-then")
+    words = ("kind", "user", "via", "key_expired", "reason", "identified_at")
+
+    def said(who):
+        entry = LogEntry(T0, 5, who, "", "/a", "GET", "/a", 200, Traffic.APP, 1, None, 9, "", "", T0 + 60_000)
+        line = answers.log_line(entry)
+        return tuple(line[word] for word in words)
+
+    at = "2025-10-08T12:00:00.060Z"
+    assert said(behind) == ("subnet", None, "office-router", False, None, at)
+    assert said(expired) == ("user", "ana@example.com", None, True, None, at)
+    assert said(unknown) == ("unknown", None, None, False, "address-reused-or-unknown-then", at)
 
 
 def test_summary():
@@ -100,9 +118,31 @@ def test_two_addresses_within_a_minute_are_taken_in_order_of_time():
 def test_addresses_that_nobody_names_are_visitors_of_their_own():
     other = Identity("203.0.113.6", "external")
     seen = [at(T0, NOBODY), at(T0 + 1, other)]
-    assert [(answers.person(one.identity), one.requests) for one in answers.sessions(seen)] == [
+    assert [(answers.name(one.identity), one.requests) for one in answers.sessions(seen)] == [
         ("203.0.113.5", 1),
         ("203.0.113.6", 1),
+    ]
+
+
+def test_two_people_on_one_address_or_of_one_name_are_two():
+    """Names are those of now: a login or an address that another took over does not make them one."""
+    first = Identity("100.64.0.7", "user", "ana@example.com", "mac", "n1", user_id="71")
+    second = Identity("100.64.0.7", "user", "ana@example.com", "mac", "n2", user_id="72")
+    seen = [at(T0, first), at(T0 + MINUTE, second), at(T0 + 2 * MINUTE, first)]
+    assert [(one.identity.user_id, one.requests) for one in answers.sessions(seen)] == [("71", 2), ("72", 1)]
+    usages = [usage(first, "/a", requests=2), usage(second, "/b")]
+    assert [
+        (row["user"], row["requests"], row["favorite_features"]) for row in answers.user_sessions(seen, usages, {})
+    ] == [("ana@example.com", 2, ["/a"]), ("ana@example.com", 1, ["/b"])]
+    counts = answers.summary(usages)
+    assert (counts["unique_users"], counts["unique_devices"], counts["unique_addresses"]) == (2, 2, 1)
+
+
+def test_funnel_and_probes_from_loopback_are_two_visitors():
+    funnel, probe = Identity("127.0.0.1", "funnel"), Identity("127.0.0.1", "self")
+    assert [(one.identity.kind, one.requests) for one in answers.sessions([at(T0, funnel), at(T0 + 1, probe)])] == [
+        ("funnel", 1),
+        ("self", 1),
     ]
 
 

@@ -146,6 +146,7 @@ def test_a_report_in_words(run, monkeypatch):
 )
 def test_whois(run, address, identity, says):
     empty = {"user": "", "device": "", "tags": "", "node_id": "", "provider": ""}
+    empty |= {"user_id": "", "via": "", "reason": "", "expired": False}
     result = run("whois", address, "--identities", SAMPLES / "identities.toml", "--json")
     answer = json.loads(result.stdout)
     provider = {"provider": "static"} if address != "8.8.8.8" else {}

@@ -3,6 +3,7 @@
 import pytest
 
 from tailtrace_bridge.enrich import CARDS_MAX, Enricher
+from tailtrace_bridge.identity import Holder
 from tailtrace_bridge.records import Access, AppSpan, Identity, Row, Traffic
 from tailtrace_bridge.routes import Routes
 
@@ -26,7 +27,7 @@ def asked():
 
 @pytest.fixture
 def enricher(asked):
-    return Enricher(lambda address: asked.append(address) or ANA, Routes(), frozenset({"/up"}))
+    return Enricher(lambda address: asked.append(address) or Holder(ANA, 0, 77), Routes(), frozenset({"/up"}))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def enricher(asked):
     ],
 )
 def test_row(enricher, asked, line, its_span, route, traffic, app_time_us, error_type):
-    assert enricher.row(line, its_span) == Row(line, ANA, route, traffic, app_time_us, error_type)
+    assert enricher.row(line, its_span) == Row(line, ANA, route, traffic, app_time_us, error_type, 77)
     assert asked == ["100.64.0.7"]
 
 

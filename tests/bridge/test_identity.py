@@ -2,7 +2,17 @@ import logging
 
 import pytest
 
-from tailtrace_bridge.identity import Found, Identities, NotFound, Unavailable, describe, kind_of, printable
+from tailtrace_bridge.identity import (
+    Found,
+    Holder,
+    Identities,
+    NotFound,
+    Unavailable,
+    describe,
+    kind_of,
+    printable,
+    reason_of,
+)
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.testing import FakeClock, FakeProvider
 
@@ -42,7 +52,9 @@ DOWN = Unavailable("tailscaled is down; start it")
 )
 def test_kind_of_an_address_that_nobody_names(address: str, kind: str) -> None:
     assert kind_of(address) == kind
-    assert Identities([FakeProvider()], clock=FakeClock()).identify(address) == Identity(address, kind)
+    assert Identities([FakeProvider()], clock=FakeClock()).identify(address) == Identity(
+        address, kind, reason=reason_of(address)
+    )
 
 
 def test_the_first_that_knows_has_the_word() -> None:
@@ -57,7 +69,9 @@ def test_the_first_that_knows_has_the_word() -> None:
 
 def test_no_provider_is_asked_about_what_is_no_address() -> None:
     provider = FakeProvider(default=Found(ANA))
-    assert Identities([provider], clock=FakeClock()).identify("<script>") == Identity("<script>", "unknown")
+    assert Identities([provider], clock=FakeClock()).identify("<script>") == Identity(
+        "<script>", "unknown", reason="no-address"
+    )
     assert provider.asked == []
 
 
@@ -185,13 +199,22 @@ def test_explain_asks_everyone_past_cache_and_rest() -> None:
         ("localapi", "user ana@example.com, device ana-laptop, node n1"),
         ("static", "user ana@example.com, device laptop-of-the-file (an earlier provider has the word)"),
     ]
+    assert Identities([FakeProvider("localapi", default=DOWN)], clock=FakeClock()).explain("100.64.0.9") == [
+        ("localapi", "unavailable: tailscaled is down; start it"),
+        (
+            "tailtrace",
+            "unknown: no provider names this address (who could tell was out of reach; `tailtrace doctor` says why)",
+        ),
+    ]
     localapi.default = NotFound()
     assert identities.explain("8.8.8.8") == [
         ("localapi", "not found"),
         ("static", "not found"),
         ("tailtrace", "external: no provider names this address"),
     ]
-    assert identities.explain("nonsense") == [("tailtrace", "unknown: no provider names this address")]
+    assert identities.explain("nonsense") == [
+        ("tailtrace", "unknown: no provider names this address (the line has no IP address)")
+    ]
 
 
 def test_describe_a_service() -> None:
@@ -212,3 +235,96 @@ def test_describe_a_service() -> None:
 )
 def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+S = 1_000_000
+NOW = 1_759_924_800 * S  # 2025-10-08T12:00:00Z
+THEN = "address-reused-or-unknown-then"
+
+
+@pytest.mark.parametrize(
+    ("since_us", "ago_s", "named"),
+    [
+        # not known since when there is the node: only recent lines are its
+        (None, 0, True),
+        (None, 600, True),
+        (None, 601, False),
+        # created an hour ago: what came before was another's, what came after is its, however old
+        (NOW - 3600 * S, 0, True),
+        (NOW - 3600 * S, 3600, True),
+        (NOW - 3600 * S, 3660, True),  # clocks differ
+        (NOW - 3600 * S, 3661, False),
+        # created two minutes ago: a line of five minutes ago is recent, and another's all the same
+        (NOW - 120 * S, 300, False),
+        # a file says it of all times
+        (0, 30 * 365 * 86_400, True),
+    ],
+)
+def test_which_lines_todays_holder_of_an_address_made(since_us: int | None, ago_s: int, named: bool) -> None:
+    provider = FakeProvider(answers={"100.64.0.7": Found(ANA, since_us)})
+    holder = Identities([provider], clock=FakeClock(), wall=FakeClock(NOW)).holder("100.64.0.7")
+    line_us = NOW - ago_s * S
+    assert holder.at(line_us) == (ANA if named else Identity("100.64.0.7", "unknown", reason=THEN))
+    assert holder.identified_us == NOW
+
+
+def test_a_kind_that_the_address_itself_has_is_of_all_times() -> None:
+    identities = Identities([FakeProvider()], clock=FakeClock(), wall=FakeClock(NOW))
+    assert identities.holder("8.8.8.8") == Holder(Identity("8.8.8.8", "external"), 0, NOW)
+
+
+def test_an_address_that_changed_hands_leaves_the_cache_at_once() -> None:
+    clock, changed = FakeClock(), {"100.64.0.8"}
+    ben = Identity("100.64.0.7", "user", "ben@example.com", "ben-phone", "n2", "", "localapi")
+    provider = FakeProvider("localapi", {"100.64.0.7": Found(ANA)})
+    identities = Identities([provider], clock=clock, changes=lambda: changed)
+    assert identities.identify("100.64.0.7") is ANA
+    provider.answers = {"100.64.0.7": Found(ben)}
+    clock.now_us = 1 * S
+    assert identities.identify("100.64.0.7") is ANA, "another address changed hands"
+    changed.add("100.64.0.7")
+    clock.now_us = 2 * S
+    assert identities.identify("100.64.0.7") is ben
+    assert identities.counts.changed == 1
+
+
+def test_who_remembers_is_not_asked_about_an_address_that_certainly_nobody_has() -> None:
+    """tailscaled has just said that the peer is gone; snapshot and index may not have heard of it yet."""
+    localapi = FakeProvider("localapi", default=NotFound(is_certain=True))
+    snapshot, control = FakeProvider("snapshot", default=Found(ANA)), FakeProvider("control", default=Found(ANA))
+    static = FakeProvider("static", {"100.64.0.8": Found(ANA_STATIC)})
+    identities = Identities([localapi, snapshot, control, static], clock=FakeClock())
+    assert identities.identify("100.64.0.7") == Identity("100.64.0.7", "unknown", reason="no-such-node")
+    assert identities.identify("100.64.0.8") is ANA_STATIC
+    localapi.default = DOWN
+    assert identities.identify("100.64.0.9") is ANA
+
+
+def test_a_provider_that_does_not_rest_is_asked_each_time() -> None:
+    snapshot = FakeProvider("snapshot", {"100.64.0.7": Found(ANA)}, default=Unavailable("away", rests=False))
+    identities = Identities([snapshot], clock=FakeClock())
+    assert identities.identify("100.64.0.9") == Identity("100.64.0.9", "unknown", reason="provider-unavailable")
+    assert identities.identify("100.64.0.7") is ANA
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("100.64.0.7", "no-such-node"),
+        ("fd7a:115c:a1e0::9", "no-such-node"),
+        ("192.168.1.5", "private-address"),
+        ("-", "no-address"),
+        ("8.8.8.8", ""),
+        ("127.0.0.1", ""),
+        ("unix:", ""),
+    ],
+)
+def test_why_an_address_is_unknown(address: str, reason: str) -> None:
+    assert Identities([FakeProvider()], clock=FakeClock()).identify(address).reason == reason == reason_of(address)
+
+
+def test_describe_what_is_special() -> None:
+    behind = Identity("10.8.0.20", "subnet", provider="snapshot", via="office-router")
+    assert describe(behind) == "subnet, via office-router"
+    expired = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", expired=True)
+    assert describe(expired) == "user ana@example.com, device ana-laptop, node n1, key expired"

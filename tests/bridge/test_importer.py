@@ -1,19 +1,30 @@
 """Whole logs in: every line is stored, known already, or refused; the second time changes nothing."""
 
 import gzip
+import os
+import random
 import shutil
+import signal
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tailtrace_bridge import importer
 from tailtrace_bridge.access_log import make_parser
+from tailtrace_bridge.control.devices import Device, DeviceIndex
 from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.importer import Imported, import_logs
+from tailtrace_bridge.errors import BridgeError, FormatError, IdentityError
+from tailtrace_bridge.identity import Holder
+from tailtrace_bridge.import_worker import ImportWorker
+from tailtrace_bridge.importer import Imported, ImportJob, import_logs, store_chunks
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.store.protocol import Filters, Window
 from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.traffic import HEALTH_PATHS
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ALL = Window(0, 1 << 60)
@@ -28,7 +39,7 @@ def store(tmp_path):
 
 def run(store, *paths, **options) -> Imported:
     return import_logs(
-        paths, make_parser=make_parser, enricher=Enricher(Identity, Routes()), store=store, **options
+        paths, make_parser=make_parser, enricher=Enricher(lambda address: Holder(Identity(address)), Routes()), store=store, **options
     )  # fmt: skip
 
 
@@ -91,6 +102,127 @@ def test_progress_is_told_in_bytes_of_the_files(store):
     assert sum(counts) == sum((SAMPLES / name).stat().st_size for name in ("combined.log", "short.log"))
 
 
+def job(*paths, **changed) -> ImportJob:
+    parts = {"log_format": "auto", "zone": UTC, "identities": None, "routes": Routes(), "health_paths": HEALTH_PATHS}
+    return ImportJob(paths, **(parts | changed))
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory) -> Path:
+    """Lines of all kinds in five days: timed, cards, bots, health checks, unknown paths, refused and repeated ones."""
+    dice, start = random.Random(11), datetime(2026, 3, 1, tzinfo=UTC)
+    paths = ["/a", "/a/{}", "/b/{}/c", "/x.css", "/healthz", "/_tailtrace/view?card=c{}", "/gone/{}"]
+    agents = ["Mozilla/5.0", "curl/8.5", "Googlebot/2.1", "kube-probe/1.29"]
+    lines = []
+    for n in range(30_000):
+        when = (start + timedelta(seconds=15 * n)).strftime("%d/%b/%Y:%H:%M:%S +0000")
+        path = dice.choice(paths).format(dice.randrange(50))
+        status = 204 if "card=" in path else 404 if "gone" in path else dice.choice((200, 200, 304, 500))
+        lines.append(
+            f'100.64.0.{dice.randrange(200)} - - [{when}] "GET {path} HTTP/1.1" {status} {dice.randrange(9999)} "-" '
+            f'"{dice.choice(agents)}" 0.{dice.randrange(999):03} 0.001'
+            if n % 1000
+            else "no log line"
+        )
+    path = tmp_path_factory.mktemp("generated") / "access.log"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def tables(path: Path) -> dict[str, list]:
+    """Everything that a store holds, with its texts in the place of its ids."""
+    connection = sqlite3.connect(path)
+    try:
+        names = {
+            "identity_id": dict(connection.execute("SELECT id, address || '|' || user FROM identity")),
+            "endpoint_id": dict(connection.execute("SELECT id, service || '|' || route FROM endpoint")),
+            "agent_id": dict(connection.execute("SELECT id, text FROM agent")),
+        }
+        found = {}
+        for table in ("access", "usage", "usage_day", "latency", "latency_day", "activity", "minutes", "refusal"):
+            rows = connection.execute(f"SELECT * FROM {table}")
+            columns = [column[0] for column in rows.description]
+            if table == "access":  # the last column is the time of the import
+                assert columns.pop() == "identified_us"
+            found[table] = sorted(
+                repr(
+                    [
+                        names[column][value] if column in names else value
+                        for column, value in zip(columns, row, strict=False)
+                    ]
+                )
+                for row in rows
+            )
+        return found
+    finally:
+        connection.close()
+
+
+def test_a_worker_stores_what_one_process_stores_row_by_row(tmp_path, generated):
+    results, bytes_read = [], []
+    for name in ("worker", "here", "rows"):
+        store = SqliteStore(tmp_path / f"{name}.db")
+        if name == "worker":
+            with ImportWorker() as worker:
+                results.append(store_chunks(worker.chunks(job(generated)), store, bytes_read.append))
+            with ImportWorker() as worker:
+                again = store_chunks(worker.chunks(job(generated)), store)
+        elif name == "here":
+            results.append(store_chunks(job(generated).chunks(), store))
+        else:
+            parse, enricher = make_parser().parse, Enricher(lambda address: Holder(Identity(address)), Routes())
+            records = [parse(line, str(generated), *place) for line, *place in importer.read_lines(generated)]
+            rows = [enricher.row(record) for record in records if not hasattr(record, "reason")]
+            store.write(rows, [record for record in records if hasattr(record, "reason")])
+        store.close()
+    assert results[0] == results[1] == Imported(30_000, 29_970, 0, 30, {"no-format": 30})
+    assert (again.stored, again.duplicate, again.refused) == (0, 29_970, 30)
+    assert sum(bytes_read) == generated.stat().st_size
+    stored = tables(tmp_path / "worker.db")
+    assert {name: len(rows) for name, rows in stored.items() if not rows} == {}
+    assert stored == tables(tmp_path / "here.db") == tables(tmp_path / "rows.db")
+
+
+def test_a_worker_tells_of_files_that_cannot_be_read(store, tmp_path):
+    broken = tmp_path / "cut.gz"
+    broken.write_bytes(gzip.compress((SAMPLES / "short.log").read_bytes() * 2000)[:-10])
+    paths = tmp_path / "missing.log", broken, SAMPLES / "short.log"
+    with ImportWorker() as worker:
+        done = store_chunks(worker.chunks(job(*paths)), store)
+    assert [problem.split(":")[0] for problem in done.problems] == [str(tmp_path / "missing.log"), str(broken)]
+    assert done.lines == done.stored + done.duplicate + done.refused > 3
+
+
+def test_a_worker_raises_what_is_wrong_with_its_job(tmp_path):
+    with ImportWorker() as worker, pytest.raises(FormatError, match="no \\$variable"):
+        list(worker.chunks(job(SAMPLES / "short.log", log_format="words")))
+    (tmp_path / "who.json").write_text("{")
+    with ImportWorker() as worker, pytest.raises(IdentityError, match=r"who\.json"):
+        list(worker.chunks(job(SAMPLES / "short.log", identities=tmp_path / "who.json")))
+
+
+def test_a_worker_that_is_killed_is_told_and_what_it_gave_stays(store, generated):
+    with ImportWorker() as worker:
+        chunks = worker.chunks(job(*[generated] * 50))
+
+        def killed_after_the_first():
+            yield next(chunks)
+            os.kill(worker.pid, signal.SIGKILL)
+            yield from chunks
+
+        with pytest.raises(BridgeError, match=r"ended too early \(exit status -9\)"):
+            store_chunks(killed_after_the_first(), store)
+    assert sum(usage.requests for usage in store.usage(ALL, Filters())) >= 999
+
+
+def test_an_importer_that_ends_early_takes_its_worker_along(generated):
+    with ImportWorker() as worker:
+        next(worker.chunks(job(*[generated] * 50)))
+        os.kill(worker.pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
+
+
 @pytest.mark.shared
 def test_a_real_log_adds_up(store, shared_data):
     logs = sorted((shared_data / "nginx-access").glob("*.gz"))
@@ -114,3 +246,31 @@ def test_a_real_log_adds_up(store, shared_data):
     again = run(store, *logs)
     assert (again.lines, again.stored, again.duplicate) == (lines, 0, lines)
     assert sums(store) == before
+
+
+def test_an_old_line_is_named_only_if_the_device_was_there_then(store, tmp_path):
+    """The device index knows since when there is who has the address today."""
+    created_us = 1_759_924_800_000_000  # 2025-10-08T12:00:00Z
+    device = Device(
+        "n1", "", "ana-laptop", "ana-laptop", ("100.64.0.7",), "ana@example.com", (), False, None, None, created_us, None
+    )  # fmt: skip
+    unborn = replace(device, node_id="n2", addresses=("100.64.0.8",), created_us=None)
+    log = tmp_path / "access.log"
+    log.write_text(
+        '100.64.0.7 - - [08/Oct/2025:11:00:00 +0000] "GET /before HTTP/1.1" 200 1\n'
+        '100.64.0.7 - - [08/Oct/2025:13:00:00 +0000] "GET /after HTTP/1.1" 200 1\n'
+        '100.64.0.8 - - [08/Oct/2025:13:00:00 +0000] "GET /unborn HTTP/1.1" 200 1\n'
+        '8.8.8.8 - - [08/Oct/2025:11:00:00 +0000] "GET /public HTTP/1.1" 200 1\n'
+    )
+    index = DeviceIndex([device, unborn], as_of_us=created_us)
+    with ImportWorker() as worker:
+        store_chunks(worker.chunks(job(log, devices=index)), store)
+    assert {
+        entry.path: (entry.identity.user, entry.identity.reason) for entry in store.log(ALL, Filters(), 9, None)
+    } == {
+        "/before": ("", "address-reused-or-unknown-then"),
+        "/after": ("ana@example.com", ""),
+        "/unborn": ("", "address-reused-or-unknown-then"),
+        "/public": ("", ""),
+    }
+    assert all(entry.identified_us > created_us for entry in store.log(ALL, Filters(), 9, None))

@@ -11,6 +11,7 @@ from tailtrace_bridge.access_log import make_parser
 from tailtrace_bridge.checkpoint import Checkpoint
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.identity import Holder
 from tailtrace_bridge.join import Join
 from tailtrace_bridge.pipeline import DAY_US, Pipeline
 from tailtrace_bridge.receiver import SpanQueue
@@ -90,7 +91,7 @@ class Bench:
             tail=tail,
             make_parser=make_parser,
             join=Join(wait_us=wait_us),
-            enricher=Enricher(lambda address: Identity(address, "user", "ana@example.com"), Routes()),
+            enricher=Enricher(lambda address: Holder(Identity(address, "user", "ana@example.com")), Routes()),
             spans=self.spans,
             store=store or self.store,
             clock=self.clock,

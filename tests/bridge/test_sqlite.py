@@ -110,10 +110,10 @@ def test_rows_in_sums_out(store):
     assert store.refusals() == {"no-format": 1}
     newest, _, _, oldest = store.log(DAY, Filters(), 10, None)
     assert tuple(newest) == (
-        T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "",
+        T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "", 0,
     )  # fmt: skip
     assert tuple(oldest) == (
-        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "",
+        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0,
     )  # fmt: skip
 
 
@@ -428,3 +428,77 @@ def test_a_new_store_may_be_opened_by_several_at_once(tmp_path):
         for thread in threads:
             thread.join(20)
     assert failures == []
+
+
+def named(user, user_id, device, node_id, address="100.64.0.7", **more):
+    return Identity(address, "user", user, device, node_id, "", "localapi", user_id=user_id, **more)
+
+
+OLD = named("ana@old.example", "71", "mac", "n1")
+NEW = named("ana@new.example", "71", "ana-mac", "n1")
+NEXT = named("ben@example.com", "72", "pc", "n2")
+
+
+@pytest.fixture
+def renamed(store):
+    """Ana on an address; then under her new login and her device's new name; then Ben on that address."""
+    for n, who in enumerate((OLD, NEW, NEXT)):
+        store.write([row(T0 + n * MINUTE, n, who)._replace(identified_us=T0 + n * MINUTE + 5)])
+    return store
+
+
+def test_the_log_keeps_the_names_of_its_time_and_sums_go_by_the_names_of_now(renamed):
+    assert [(entry.identity, entry.identified_us) for entry in renamed.log(DAY, Filters(), 9, None)] == [
+        (NEXT, T0 + 2 * MINUTE + 5),
+        (
+            OLD.__class__("100.64.0.7", "user", "ana@new.example", "ana-mac", "n1", "", "localapi", "71"),
+            T0 + MINUTE + 5,
+        ),
+        (OLD, T0 + 5),
+    ]
+    assert [usage.identity.user for usage in renamed.usage(DAY, Filters())] == [
+        "ana@new.example", "ana@new.example", "ben@example.com",
+    ]  # fmt: skip
+    assert [(seen.identity.user, seen.identity.device) for seen in renamed.activity(DAY)] == [
+        ("ana@new.example", "ana-mac"), ("ana@new.example", "ana-mac"), ("ben@example.com", "pc"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        (Filters(user="ana@old.example"), [1, 0]),
+        (Filters(user="ana@new.example"), [1, 0]),
+        (Filters(user="ben@example.com"), [2]),
+        (Filters(device="mac"), [1, 0]),
+        (Filters(device="ana-mac"), [1, 0]),
+        (Filters(device="pc"), [2]),
+        (Filters(user="ana@old.example", device="pc"), []),
+        (Filters(user=""), []),
+    ],
+)
+def test_a_filter_takes_any_name_that_somebody_has_had(renamed, filters, keys):
+    assert [entry.key for entry in renamed.log(DAY, filters, 9, None)] == keys
+    assert sum(usage.requests for usage in renamed.usage(DAY, filters)) == len(keys)
+
+
+def test_a_filter_finds_what_the_file_named_before_there_were_ids(renamed):
+    renamed.write([row(T0 - HOUR, 9, Identity("100.64.0.7", "user", "ana@old.example", "mac", provider="static"))])
+    assert [entry.key for entry in renamed.log(DAY, Filters(user="ana@new.example"), 9, None)] == [1, 0, 9]
+
+
+def test_renamed_and_renamed_back(renamed):
+    renamed.write([row(T0 + 3 * MINUTE, 3, OLD)._replace(identified_us=T0 + 3 * MINUTE)])
+    assert {usage.identity.user for usage in renamed.usage(DAY, Filters(user="ana@new.example"))} == {"ana@old.example"}
+
+
+def test_all_of_an_identity_comes_back(store):
+    known = [
+        named("ana@example.com", "71", "mac", "n1", expired=True),
+        Identity("10.8.0.20", "subnet", provider="snapshot", via="office-router"),
+        Identity("100.64.0.9", "unknown", reason="address-reused-or-unknown-then"),
+        Identity("127.0.0.1", "funnel", provider="serve"),
+    ]
+    store.write([row(T0 + n, n, who) for n, who in enumerate(known)])
+    assert [entry.identity for entry in reversed(store.log(DAY, Filters(), 9, None))] == known
+    assert store.log(DAY, Filters(), 9, None)[-1].identity.expired is True

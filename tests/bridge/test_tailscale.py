@@ -129,14 +129,14 @@ def reason(answer: Answer | BackendStatus) -> str:
 @pytest.mark.parametrize(
     ("body", "identity"),
     [
-        (ANA, Identity("100.64.0.2", "user", "ana@example.com", "ana-laptop", "nANA", "", "localapi")),
+        (ANA, Identity("100.64.0.2", "user", "ana@example.com", "ana-laptop", "nANA", "", "localapi", user_id="1001")),
         (  # as the test control server sends it: no ComputedName
             '{"Node":{"StableID":"n3","Name":"phone.tail1234.ts.net."},"UserProfile":{"LoginName":"ben@example.com"}}',
             Identity("100.64.0.2", "user", "ben@example.com", "phone", "n3", "", "localapi"),
         ),
         (  # an expired key is still that person's
             '{"Node":{"StableID":"n3","Name":"phone.t.ts.net.","Expired":true},"UserProfile":{"LoginName":"ben@example.com"}}',
-            Identity("100.64.0.2", "user", "ben@example.com", "phone", "n3", "", "localapi"),
+            Identity("100.64.0.2", "user", "ben@example.com", "phone", "n3", "", "localapi", expired=True),
         ),
         (
             '{"Node":{"StableID":"n4","ComputedName":"runner","Tags":["tag:ci","tag:server"]},"UserProfile":{"LoginName":"tagged-devices"}}',
@@ -168,17 +168,38 @@ def reason(answer: Answer | BackendStatus) -> str:
         ),
         (
             '{"Node":{"StableID":"n7","ComputedName":"box"},"UserProfile":{}}',
-            Identity("100.64.0.2", "unknown", "", "box", "n7", "", "localapi"),
+            Identity("100.64.0.2", "unknown", "", "box", "n7", "", "localapi", reason="node-without-owner"),
         ),
         (  # names are what their owner typed; fields of a wrong type are no fields
             '{"Node":{"StableID":"n8","ComputedName":"<b>\\u001b[31m\\ud800","Tags":{"a":1},"Hostinfo":[]},"UserProfile":null}',
-            Identity("100.64.0.2", "unknown", "", "<b>\\x1b[31m\\ud800", "n8", "", "localapi"),
+            Identity(
+                "100.64.0.2", "unknown", "", "<b>\\x1b[31m\\ud800", "n8", "", "localapi", reason="node-without-owner"
+            ),
         ),
     ],
 )
 def test_what_whois_answers(tailscaled: TailscaledOnASocket, api: LocalApi, body: str, identity: Identity) -> None:
     tailscaled.whois = (200, body)
     assert api.whois("100.64.0.2") == Found(identity)
+
+
+@pytest.mark.parametrize(
+    ("created", "since_us"),
+    [
+        ('"2025-10-08T12:00:00.5Z"', 1_759_924_800_500_000),
+        ('"2025-10-08T14:00:00+02:00"', 1_759_924_800_000_000),
+        ('"0001-01-01T00:00:00Z"', None),  # Go's zero time: not known
+        ('"yesterday"', None),
+        ("7", None),
+    ],
+)
+def test_since_when_there_is_the_node(
+    tailscaled: TailscaledOnASocket, api: LocalApi, created: str, since_us: int | None
+) -> None:
+    tailscaled.whois = (200, ANA.replace('"User":1001', f'"Created":{created}'))
+    answer = api.whois("100.64.0.2")
+    assert isinstance(answer, Found)
+    assert answer.since_us == since_us
 
 
 @pytest.mark.parametrize(
@@ -213,7 +234,7 @@ def test_an_address_that_no_node_can_have_is_not_asked_about(api: LocalApi, addr
 
 def test_404_is_not_found_while_running(tailscaled: TailscaledOnASocket, api: LocalApi) -> None:
     tailscaled.whois = NO_MATCH
-    assert api.whois("100.64.0.99") == NotFound()
+    assert api.whois("100.64.0.99") == NotFound(is_certain=True)
 
 
 @pytest.mark.parametrize(("status", "state"), [(NEEDS_LOGIN, "NeedsLogin"), (STOPPED, "Stopped")])
@@ -329,3 +350,12 @@ def test_status(tailscaled: TailscaledOnASocket, api: LocalApi) -> None:
     assert api.status() == BackendStatus("NoState", "")
     tailscaled.status = (403, "no")
     assert reason(api.status()).endswith("run as a user that may ask tailscaled")
+
+
+def test_status_with_peers_may_be_long(tailscaled: TailscaledOnASocket, api: LocalApi) -> None:
+    document = {"BackendState": "Running", "Peer": {f"nodekey:{n}": {"HostName": "x" * 1000} for n in range(2000)}}
+    tailscaled.status = (200, json.dumps(document))  # 2 MB
+    assert api.status_with_peers() == document
+    assert tailscaled.asked == ["/localapi/v0/status?"]
+    tailscaled.status = (403, "no")
+    assert reason(api.status_with_peers()).endswith("run as a user that may ask tailscaled")  # type: ignore[arg-type]

@@ -24,7 +24,11 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which requests: None means all. `status` is one code, or a class such as `5xx`."""
+    """Which requests: None means all. `status` is one code, or a class such as `5xx`.
+
+    `user` and `device` are any name that the person or the device has had: all of their requests count, under whatever
+    name.
+    """
 
     user: str | None = None
     device: str | None = None
@@ -57,6 +61,8 @@ class LogEntry(NamedTuple):
     bytes_sent: int
     trace_id: str
     error_type: str
+    identified_us: int = 0
+    """When the identity was found out, or 0."""
 
 
 class Usage(NamedTuple):
@@ -126,7 +132,10 @@ class Minute(NamedTuple):
 
 
 class Store(Protocol):
-    """Where rows are kept. Every verb raises `StoreError` where the store cannot do it."""
+    """Where rows are kept. Every verb raises `StoreError` where the store cannot do it.
+
+    `log` gives identities as they were; `usage` and `activity` with the ids and names of now (`names`).
+    """
 
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""

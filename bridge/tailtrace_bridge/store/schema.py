@@ -1,5 +1,6 @@
 """The tables of the SQLite store, as a list of migrations: each runs once, in order, in one transaction.
 
+`identity` holds who was ever behind a row, as of then; `named_us` is when it was last found out, for the newest name.
 `access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
 meets its own rows. `usage` and `latency` (by hour, and by day), `activity` and `minutes` are sums that the same
 transaction keeps true; a `step` is an hour or a day since the epoch.
@@ -10,8 +11,9 @@ MIGRATIONS = (
     CREATE TABLE identity (
         id INTEGER PRIMARY KEY,
         address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,
-        node_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL,
-        UNIQUE (address, kind, user, device, node_id, tags, provider)
+        node_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL, user_id TEXT NOT NULL, via TEXT NOT NULL,
+        reason TEXT NOT NULL, expired INTEGER NOT NULL, named_us INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired)
     );
     CREATE TABLE endpoint (
         id INTEGER PRIMARY KEY, service TEXT NOT NULL, route TEXT NOT NULL, UNIQUE (service, route)
@@ -22,7 +24,7 @@ MIGRATIONS = (
         identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, agent_id INTEGER NOT NULL,
         method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
         request_time_us INTEGER, upstream_time_us INTEGER, app_time_us INTEGER, bytes_sent INTEGER NOT NULL,
-        trace_id BLOB, span_id BLOB, error_type TEXT,
+        trace_id BLOB, span_id BLOB, error_type TEXT, identified_us INTEGER NOT NULL,
         PRIMARY KEY (time_us, key)
     ) WITHOUT ROWID;
     CREATE TABLE refusal (

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import windows
+from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.protocol import (
     MINUTE_US,
     Activity,
@@ -51,9 +53,24 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
 )
 _SIDES = {PROXY: "proxy", APP: "app"}
-_IDENTITY = "i.address, i.kind, i.user, i.device, i.node_id, i.tags, i.provider"
+_IDENTITY_COLUMNS = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
+"""In the order of `Identity`."""
+_IDENTITY_VALUES = attrgetter(*_IDENTITY_COLUMNS.split(", "))
+_IDENTITY = ", ".join(f"i.{name}" for name in _IDENTITY_COLUMNS.split(", "))
 
-_INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NAMED = "UPDATE identity SET named_us = ?1 WHERE id = ?2 AND named_us < ?1"
+_BY_NAME = """
+    AND (
+        i.{name} = ?
+        OR i.{id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
+        OR i.{id} = '' AND i.{name} IN (
+            SELECT {name} FROM identity WHERE {name} <> ''
+            AND {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
+        )
+    )
+"""
+"""Any name that whoever has or had this one has had."""
 _ADD_USAGE = """
     INSERT INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, timed = timed + excluded.timed,
@@ -102,7 +119,10 @@ class SqliteStore:
             writer = self._writer
             writer.execute("BEGIN IMMEDIATE")
             try:
-                fresh = self._insert(self._values(columns))
+                identity_ids = [self._id("identity", identity) for identity in columns.identities]
+                named = zip(columns.identified_us, identity_ids, columns.identities, strict=True)
+                writer.executemany(_NAMED, [(when, number) for when, number, who in named if who.user or who.device])
+                fresh = self._insert(self._values(columns, identity_ids))
                 sums = Sums()
                 sums.add(fresh)
                 _add_sums(writer, sums)
@@ -134,16 +154,16 @@ class SqliteStore:
         where, values = _where(filters)
         end_us, key = min(before or (window.end_us, -1), (window.end_us, -1))
         query = f"""
-            SELECT a.time_us, a.key, {_IDENTITY}, e.service, e.route, a.method, a.path, a.status, a.traffic,
-                   a.request_time_us, a.app_time_us, a.bytes_sent, a.trace_id, a.error_type
+            SELECT a.time_us, a.key, e.service, e.route, a.method, a.path, a.status, a.traffic, a.request_time_us,
+                   a.app_time_us, a.bytes_sent, a.trace_id, a.error_type, a.identified_us, {_IDENTITY}
             FROM access a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
             WHERE a.time_us >= ? AND (a.time_us, a.key) < (?, ?) {where}
             ORDER BY a.time_us DESC, a.key DESC LIMIT ?
         """  # noqa: S608  # only our own texts are put together; values are bound
         return [
             LogEntry(
-                row[0], row[1], Identity(*row[2:9]), row[9], row[10], row[11], row[12], row[13], Traffic(row[14]),
-                row[15], row[16], row[17], row[18].hex() if row[18] else "", row[19] or "",
+                row[0], row[1], _identity(row[14:]), row[2], row[3], row[4], row[5], row[6], Traffic(row[7]),
+                row[8], row[9], row[10], row[11].hex() if row[11] else "", row[12] or "", row[13],
             )
             for row in self._read(query, (window.start_us, end_us, key, *values, limit))
         ]  # fmt: skip
@@ -153,7 +173,7 @@ class SqliteStore:
         where, values = _where(filters)
         facts, bounds = windows.usage(window)
         query = f"""
-            SELECT {_IDENTITY}, e.service, e.route, a.method, a.status, a.traffic, requests, timed,
+            SELECT a.identity_id, e.service, e.route, a.method, a.status, a.traffic, requests, timed,
                    request_time_us, app_timed, app_time_us, bytes_sent
             FROM (
                 SELECT identity_id, endpoint_id, method, status, traffic, sum(requests) AS requests,
@@ -162,10 +182,9 @@ class SqliteStore:
                 FROM ({facts}) GROUP BY identity_id, endpoint_id, method, status, traffic
             ) a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id WHERE 1 {where}
         """  # noqa: S608
-        return [
-            Usage(Identity(*row[:7]), row[7], row[8], row[9], row[10], Traffic(row[11]), *row[12:18])
-            for row in self._read(query, (*bounds, *values))
-        ]
+        rows = self._read(query, (*bounds, *values))
+        identities = self._identities() if rows else {}
+        return [Usage(identities[row[0]], row[1], row[2], row[3], row[4], Traffic(row[5]), *row[6:]) for row in rows]
 
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time."""
@@ -202,9 +221,8 @@ class SqliteStore:
         seen: list[Any] = []
         for query, values in windows.activity(window):
             seen += self._read(query, values)
-        # One object for each identity, not for each minute of it. Identities only grow: those of `seen` are all there.
-        query = f"SELECT id, {_IDENTITY} FROM identity i"  # noqa: S608
-        identities = {row[0]: Identity(*row[1:]) for row in self._read(query)} if seen else {}
+        # One object for each identity, not for each minute of it.
+        identities = self._identities() if seen else {}
         for place, (identity_id, first_us, last_us, requests) in enumerate(seen):  # in place: a month is many minutes
             seen[place] = Activity(identities[identity_id], first_us, last_us, requests)
         return seen
@@ -217,6 +235,11 @@ class SqliteStore:
         """  # noqa: S608
         bounds = (window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US))
         return [Minute(*row) for row in self._read(query, bounds)]
+
+    def _identities(self) -> dict[int, Identity]:
+        """Give all identities, with the names of now. They only grow: asked after rows, those of all are there."""
+        query = f"SELECT i.id, i.named_us, {_IDENTITY} FROM identity i"  # noqa: S608
+        return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in self._read(query)})
 
     def newest_us(self) -> int | None:
         """Give the time of the newest row."""
@@ -269,11 +292,10 @@ class SqliteStore:
                 f"store sqlite:{self._path}: {error}; is the folder there and writable, and the disk not full?"
             ) from error
 
-    def _values(self, columns: Columns) -> list[Stored]:
+    def _values(self, columns: Columns, identity_ids: Sequence[int]) -> list[Stored]:
         """Give the values of `_INSERT`: the columns, with the ids of this store for their places in the tables."""
         if len(self._ids) > CACHED_IDS_MAX:
             self._ids.clear()
-        identity_ids = [self._id("identity", identity) for identity in columns.identities]
         endpoint_ids = [self._id("endpoint", endpoint) for endpoint in columns.endpoints]
         agent_ids = [self._id("agent", (agent,)) for agent in columns.agents]
         return list(
@@ -295,6 +317,7 @@ class SqliteStore:
                 columns.trace_id,
                 columns.span_id,
                 columns.error_type,
+                map(columns.identified_us.__getitem__, columns.identity),
                 strict=True,
             )
         )
@@ -302,10 +325,8 @@ class SqliteStore:
     def _id(self, table: str, values: Identity | tuple[str, ...]) -> int:
         if (known := self._ids.get((table, values))) is not None:
             return known
-        texts = _identity_texts(values) if isinstance(values, Identity) else values
-        names = {"identity": "address, kind, user, device, node_id, tags, provider", "endpoint": "service, route"}.get(
-            table, "text"
-        )
+        texts = _IDENTITY_VALUES(values) if isinstance(values, Identity) else values
+        names = {"identity": _IDENTITY_COLUMNS, "endpoint": "service, route"}.get(table, "text")
         marks = ", ".join("?" * len(texts))
         inserted = self._writer.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", texts)  # noqa: S608
         found = inserted.lastrowid if inserted.rowcount else None
@@ -326,18 +347,6 @@ class SqliteStore:
             return []
         writer.execute("ROLLBACK TO batch")
         return [row for row in rows if writer.execute(f"INSERT OR IGNORE {_INSERT}", row).rowcount]
-
-
-def _identity_texts(identity: Identity) -> tuple[str, ...]:
-    return (
-        identity.address,
-        identity.kind,
-        identity.user,
-        identity.device,
-        identity.node_id,
-        identity.tags,
-        identity.provider,
-    )
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -392,15 +401,20 @@ def _storable(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
+def _identity(values: Sequence[Any]) -> Identity:
+    return Identity(*[*values[:-1], bool(values[-1])])
+
+
 def _where(filters: Filters) -> tuple[str, list[object]]:
     clauses: list[str] = []
     values: list[object] = []
-    for column, value in (
-        ("i.user", filters.user),
-        ("i.device", filters.device),
-        ("e.route", filters.endpoint),
-        ("a.method", filters.method),
-    ):
+    if filters.user is not None:
+        clauses.append(_BY_NAME.format(name="user", id="user_id"))
+        values.extend([filters.user] * 3)
+    if filters.device is not None:
+        clauses.append(_BY_NAME.format(name="device", id="node_id"))
+        values.extend([filters.device] * 3)
+    for column, value in (("e.route", filters.endpoint), ("a.method", filters.method)):
         if value is not None:
             clauses.append(f"AND {column} = ?")
             values.append(value)

@@ -15,7 +15,7 @@ Usage = dict[tuple[int, int, int, str, int, int], list[int]]
 Latency = dict[tuple[int, int, int, int], int]
 Stored = tuple[
     int, int, int, int, int, str, str, int, int,
-    int | None, int | None, int | None, int, bytes | None, bytes | None, str | None,
+    int | None, int | None, int | None, int, bytes | None, bytes | None, str | None, int,
 ]  # fmt: skip
 """A row of the table `access`."""
 _USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
@@ -34,7 +34,7 @@ class Sums:
         """Count rows. The hot loop of a write: one pass, plain dictionaries."""
         usage, latency, activity, minutes = self.usage, self.latency, self.activity, self.minutes
         for (time_us, _, identity_id, endpoint_id, _, method, _, status, traffic, request_time_us, _, app_time_us,
-             bytes_sent, _, _, _) in rows:  # fmt: skip
+             bytes_sent, _, _, _, _) in rows:  # fmt: skip
             hour, minute = time_us // HOUR_US, time_us // MINUTE_US
             key = (hour, identity_id, endpoint_id, method, status, traffic)
             sums = usage.get(key)

@@ -1,0 +1,1 @@
+"""`tailtrace doctor`: checks of the whole path, each with what to do."""

@@ -1,0 +1,130 @@
+"""Run every check in the order of a request's way, and show what came out.
+
+The doctor changes nothing: it reads, asks, and prints a patch that a person applies.
+"""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tailtrace_api.doctor.checks import Check, Status, make_check
+from tailtrace_api.doctor.control import TIMEOUT_S, check_control
+from tailtrace_api.doctor.log import check_logs
+from tailtrace_api.doctor.nginx import diagnose
+from tailtrace_api.doctor.nginx_config import Config, ConfigError, read_config
+from tailtrace_api.doctor.patch import make_patch
+from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
+from tailtrace_api.doctor.tailscale import check_address, check_local
+from tailtrace_api.nginx_files import DEFAULT_FOLDER
+from tailtrace_api.nginx_process import NginxError
+from tailtrace_bridge.build import clock_us, line_parser, make_identities, monotonic_us
+from tailtrace_bridge.control.provider import make_device_provider
+from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.tailscale import LocalApi
+
+_MARKS: dict[Status, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "warning": ("⚠", "yellow"),
+    "failure": ("✗", "red"),
+    "skipped": ("–", "dim"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks, and the patch of nginx's files that cures what can be cured so."""
+
+    checks: tuple[Check, ...]
+    patch: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether any check is a failure."""
+        return any(check.status == "failure" for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what `--json` prints."""
+        counts = {status: sum(check.status == status for check in self.checks) for status in _MARKS}
+        return {"checks": [asdict(check) for check in self.checks], "counts": counts, "patch": self.patch}
+
+
+def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, address: str | None = None) -> Report:
+    """Run all checks. Raises `FormatError` for a log format, `IdentityError` for a file, that cannot be used."""
+    nginx, patch = _nginx(settings.log, nginx_conf)
+    log = check_logs(settings.log, line_parser(settings), now_us)
+    local = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    has_file = settings.identities is not None
+    people = check_local(
+        settings.tailscale_socket, local, now_us, has_file=has_file, serve_headers=settings.serve_headers
+    )
+    if address is not None:
+        people.append(_who(address, settings))
+    people += check_control(settings, clock_us)
+    checks = [
+        *nginx,
+        *log.checks,
+        *people,
+        check_api(settings.listen),
+        check_receiver(settings.otlp_listen),
+        *check_store(settings.store),
+        check_clock(log.newest_us, log.changed_us, now_us),
+    ]
+    return Report(tuple(checks), patch)
+
+
+def _who(address: str, settings: Settings) -> Check:
+    """Ask the whole chain that the bridge asks, the control API's list included."""
+    try:
+        devices = make_device_provider(settings, clock_us)
+    except SettingsError:  # the check of the control API says it
+        devices = None
+    if devices is None:
+        return check_address(address, make_identities(settings))
+    devices.start()
+    try:
+        devices.wait_loaded(TIMEOUT_S)
+        return check_address(address, make_identities(settings, devices))
+    finally:
+        devices.close()
+
+
+def _nginx(log: str, conf: Path | None) -> tuple[list[Check], str]:
+    try:
+        config = read_config(conf)
+    except NginxError as error:
+        cure = "if nginx runs elsewhere: `nginx -T > FILE` there, then --nginx-conf FILE"
+        return [make_check("nginx", "warning", str(error), cure)], ""
+    except ConfigError as error:
+        return [make_check("nginx", "warning" if error.ours else "failure", str(error), error.cure)], ""
+    diagnosis = diagnose(config, log, include_folder(config))
+    # `patch` refuses a link, and sites-enabled/ is full of them.
+    texts = {os.path.realpath(path): text for path, text in config.texts.items()}
+    edits = [replace(edit, file=os.path.realpath(edit.file)) for edit in diagnosis.edits]
+    return list(diagnosis.checks), make_patch(texts, edits)
+
+
+def include_folder(config: Config) -> str:
+    """Give the folder that our include files are in, or should go to."""
+    ours = next((path for path in config.texts if Path(path).name.startswith("tailtrace-")), None)
+    return str(Path(ours).parent if ours else DEFAULT_FOLDER)
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Show the checks, then the patch. Lines are not wrapped, so that paths can be copied."""
+    for check in report.checks:
+        mark, style = _MARKS[check.status]
+        # As Text: what a stranger wrote is no markup.
+        line = Text.assemble((f"{mark} ", style), (check.name, "bold"), f"\n    {check.message}")
+        if check.cure:
+            line.append(f"\n    → {check.cure}", style="cyan")
+        console.print(line, soft_wrap=True)
+    counts = report.as_json()["counts"]
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items()), highlight=False)
+    if report.patch:
+        console.print("\nThis patch mends nginx's files: save it, `sudo patch -d / -p1 < FILE`, `nginx -t`, reload.\n")
+        console.print(Text(report.patch), soft_wrap=True)

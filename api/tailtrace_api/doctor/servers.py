@@ -1,0 +1,145 @@
+"""Look at what `tailtrace serve` runs, at its store, and at the clocks.
+
+| what | failure | warning |
+|---|---|---|
+| API | nobody answers, or it is not ready | |
+| OTLP receiver | it does not take an empty export | |
+| store | does not open, or its folder cannot be written | not made yet, or empty |
+| disk | less than `DISK_FAILURE_BYTES` free | less than `DISK_WARNING_BYTES` |
+| clock | the newest line is more than `SKEW_FAILURE_US` ahead of now or of its file | more than `SKEW_WARNING_US` |
+
+A line's time is nginx's clock, the time that its file was changed is the clock of the machine that holds the file. Only
+a time ahead tells of a wrong clock: one behind may be that of a quiet service. The store keeps no span's time of
+day, so an app's clock is not checked.
+"""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from tailtrace_api.doctor.checks import Check, make_check
+from tailtrace_bridge.store.schema import MIGRATIONS
+
+TIMEOUT_S = 2.0
+BODY_BYTES_MAX = 64 * 1024
+DISK_WARNING_BYTES = 1024**3
+DISK_FAILURE_BYTES = 100 * 1024**2
+SKEW_WARNING_US = 2_000_000
+SKEW_FAILURE_US = 60_000_000
+_START = "start it: `tailtrace serve`"
+
+
+def check_api(listen: str) -> Check:
+    """Ask `/ready`."""
+    name, url = "API", f"http://{listen}/ready"
+    try:
+        status, body = _exchange("GET", url)
+    except httpx.HTTPError as error:
+        return make_check(name, "failure", f"{url} does not answer: {error}", f"{_START}, or correct TAILTRACE_LISTEN")
+    said = body.decode("utf-8", "replace")
+    if status == 503:
+        return make_check(name, "failure", f"{url}: not ready: {said}", "mend the problems that it names")
+    if status != 200 or '"ready"' not in said:
+        other = "something else listens there: end it, or choose another port with TAILTRACE_LISTEN"
+        return make_check(name, "failure", f"{url} answers {status}, not as tailtrace does", other)
+    return make_check(name, "ok", f"{url}: ready")
+
+
+def check_receiver(listen: str) -> Check:
+    """Post an `ExportTraceServiceRequest` without spans, which in protobuf is no bytes at all."""
+    name, url = "OTLP receiver", f"http://{listen}/v1/traces"
+    try:
+        status, _ = _exchange("POST", url)
+    except httpx.HTTPError as error:
+        cure = f"{_START}, or correct TAILTRACE_OTLP_LISTEN; apps send to OTEL_EXPORTER_OTLP_ENDPOINT"
+        return make_check(name, "failure", f"{url} does not answer: {error}", cure)
+    if status != 200:
+        cure = "is it tailtrace that listens there? see its log, and TAILTRACE_OTLP_LISTEN"
+        return make_check(name, "failure", f"{url} answers {status} to an empty export", cure)
+    return make_check(name, "ok", f"{url} takes spans")
+
+
+def _exchange(method: str, url: str) -> tuple[int, bytes]:
+    """Give status and the first `BODY_BYTES_MAX` of the body."""
+    headers = {"content-type": "application/x-protobuf"} if method == "POST" else {}
+    with (
+        httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
+        client.stream(method, url, headers=headers, content=b"" if method == "POST" else None) as response,
+    ):
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) >= BODY_BYTES_MAX:
+                break
+    return response.status_code, bytes(body[:BODY_BYTES_MAX])
+
+
+def check_store(store: str) -> list[Check]:
+    """Open the store for reading, and look at its folder and disk."""
+    kind, _, text = store.partition(":")
+    if kind != "sqlite":
+        return [
+            make_check("store", "skipped", f"{kind}: the doctor looks at SQLite stores only; `/ready` tells of others")
+        ]
+    path = Path(text).absolute()
+    folder = path.parent
+    if not folder.is_dir():
+        cure = f"mkdir -p {folder}, or correct TAILTRACE_STORE"
+        return [make_check("store", "failure", f"{folder}: no such folder", cure)]
+    checks = [_check_file(path)]
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        cure = f"run tailtrace as the owner, or `sudo chown {os.geteuid()} {folder}`; SQLite writes beside its file too"
+        checks.append(make_check("store folder", "failure", f"this user may not write {path} and its folder", cure))
+    else:
+        checks.append(make_check("store folder", "ok", f"{folder} can be written"))
+    free = shutil.disk_usage(folder).free
+    words = f"{free // 1024**2} MiB free at {folder}"
+    cure = "make room, or set TAILTRACE_RETENTION_DAYS"
+    if free < DISK_FAILURE_BYTES:
+        checks.append(make_check("disk", "failure", words, cure))
+    elif free < DISK_WARNING_BYTES:
+        checks.append(make_check("disk", "warning", words, cure))
+    else:
+        checks.append(make_check("disk", "ok", words))
+    return checks
+
+
+def _check_file(path: Path) -> Check:
+    if not path.exists():
+        return make_check("store", "warning", f"{path}: not made yet", f"`tailtrace serve` makes it; {_START}")
+    # Read-only: a look must neither make nor upgrade a store.
+    uri = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT_S)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            rows = connection.execute("SELECT EXISTS (SELECT 1 FROM access)").fetchone()[0] if version else 0
+    except sqlite3.Error as error:
+        cure = "is it a store of tailtrace, and may this user read it? correct TAILTRACE_STORE"
+        return make_check("store", "failure", f"{path} does not open: {error}", cure)
+    if version > len(MIGRATIONS):
+        words = f"{path}: made by a newer tailtrace (schema {version}, this one knows {len(MIGRATIONS)})"
+        return make_check("store", "failure", words, "upgrade tailtrace")
+    if not rows:
+        return make_check("store", "warning", f"{path} opens, and holds no row yet", "send a request through nginx")
+    return make_check("store", "ok", f"{path} opens and holds rows")
+
+
+def check_clock(newest_us: int | None, changed_us: int | None, now_us: int) -> Check:
+    """Compare the newest line's time with now, and with the time that its file was changed."""
+    name = "clock"
+    if newest_us is None or changed_us is None:
+        return make_check(name, "skipped", "no line of the log to compare with")
+    ahead_us = newest_us - min(now_us, changed_us)
+    if ahead_us <= SKEW_WARNING_US:
+        return make_check(name, "ok", "nginx's clock is not ahead of this machine's")
+    return make_check(
+        name,
+        "failure" if ahead_us > SKEW_FAILURE_US else "warning",
+        f"the newest line is {ahead_us / 1_000_000:.1f} s ahead: nginx's clock and this machine's differ",
+        "run NTP on both (`timedatectl set-ntp true`); where the log's times name no zone, set TAILTRACE_TIMEZONE",
+    )
