@@ -18,8 +18,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from tailtrace_bridge.build import make_identities
 from tailtrace_bridge.identity import Identities
+from tailtrace_bridge.parts import make_identities
 from tailtrace_bridge.settings import Settings
 
 WARM_US_MAX = 2.0

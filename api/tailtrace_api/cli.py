@@ -125,11 +125,10 @@ def import_(
 ) -> None:
     """Import whole logs. Importing a log again changes nothing."""
     from tailtrace_api.import_command import run_import
-    from tailtrace_bridge import settings
 
-    chosen = settings.load(store=store, log_format=log_format, identities=identities, openapi=openapi)
     start = time.monotonic()
-    done = run_import(files, chosen, None if as_json else _errors)
+    flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
+    done = run_import(files, flags, None if as_json else _errors)
     result: dict[str, Any] = {
         "lines": done.lines,
         "stored": done.stored,
@@ -166,13 +165,13 @@ def report(
     """Print the three answers."""
     from tailtrace_api.report import print_report
     from tailtrace_api.serve import make_queries
-    from tailtrace_bridge import build, settings
+    from tailtrace_bridge import parts, settings
 
     if hours is not None and days is not None:
         raise typer.BadParameter("give --hours or --days, not both")
     chosen = settings.load(store=store)
-    build.require_store(chosen)
-    queries = make_queries(chosen, build.open_store(chosen), build.make_routes(chosen))
+    parts.require_store(chosen)
+    queries = make_queries(chosen, parts.open_store(chosen), parts.make_routes(chosen))
     window_hours = hours or 24 * (days or 7)
     answer = queries.report(_end_us(at), hours=window_hours, limit=limit)
     if as_json:
@@ -182,7 +181,7 @@ def report(
 
 
 def _end_us(at: str | None) -> int:
-    from tailtrace_bridge.build import clock_us
+    from tailtrace_bridge.parts import clock_us
 
     if at is None:
         return clock_us()
@@ -204,17 +203,17 @@ def whois(
     as_json: Json = False,
 ) -> None:
     """Say who the bridge would take an address for, and which provider said so."""
-    from tailtrace_bridge import build, settings
+    from tailtrace_bridge import parts, settings
     from tailtrace_bridge.identity import parse_address
 
     if parse_address(address) is None:
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
     chosen = settings.load(identities=identities)
-    devices = build.make_devices(chosen)
+    devices = parts.make_devices(chosen)
     if devices is not None:
         devices.start()
-        devices.wait_loaded(build.LOAD_DEVICES_S)
-    chain = build.make_identities(chosen, devices)
+        devices.wait_loaded(parts.LOAD_DEVICES_S)
+    chain = parts.make_identities(chosen, devices)
     identity = chain.identify(address)
     answers = chain.explain(address)
     if devices is not None:
@@ -263,8 +262,8 @@ def doctor(
     """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
     from tailtrace_api.doctor.run import examine, print_report
     from tailtrace_bridge import settings
-    from tailtrace_bridge.build import clock_us
     from tailtrace_bridge.identity import parse_address
+    from tailtrace_bridge.parts import clock_us
 
     if address is not None and parse_address(address) is None:
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")

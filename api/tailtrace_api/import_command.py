@@ -3,44 +3,49 @@
 A large import parses in a process of its own, which loads its code while this one loads the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tailtrace_bridge.import_worker import ImportWorker
-from tailtrace_bridge.settings import Settings
 
 if TYPE_CHECKING:
-    from tailtrace_bridge.importer import Imported
+    from tailtrace_bridge.importer import Imported, ImportJob
+    from tailtrace_bridge.settings import Settings
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
 """Smaller imports are over before a second process would be of use."""
 
 
-def run_import(files: Sequence[Path], settings: Settings, console: Console | None) -> "Imported":
-    """Import `files`, oldest names last as given; `console` shows the progress, if there is one."""
+def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console | None) -> "Imported":
+    """Import `files`, oldest names last as given; `console` shows the progress, if there is one.
+
+    `flags` are those of `settings.load`, whose errors this raises too.
+    """
     total_bytes = sum(path.stat().st_size for path in files if path.is_file())
     with ImportWorker() if total_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
-        from tailtrace_bridge import build  # noqa: PLC0415  # the worker loads its code while we load ours
-        from tailtrace_bridge.importer import ImportJob, store_chunks  # noqa: PLC0415
-        from tailtrace_bridge.traffic import HEALTH_PATHS  # noqa: PLC0415
+        from tailtrace_bridge.settings import load  # noqa: PLC0415
 
-        job = ImportJob(
-            tuple(files),
-            settings.log_format,
-            settings.zone,
-            settings.identities,
-            build.make_routes(settings),
-            HEALTH_PATHS | frozenset(settings.health_paths),
-            settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
-            build.load_devices(settings),
-            settings.serve_headers,
+        settings = load(**flags)
+        job = _job(files, settings)
+        chunks = job.chunks() if worker is None else worker.chunks(job)
+
+        # The worker is at it by now, and the rest loads meanwhile.
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
         )
-        store = build.open_store(settings)
+
+        from tailtrace_bridge.importer import store_chunks  # noqa: PLC0415
+        from tailtrace_bridge.parts import open_store  # noqa: PLC0415
+
+        store = open_store(settings)
         try:
             with Progress(
                 TextColumn("{task.description}"),
@@ -52,10 +57,24 @@ def run_import(files: Sequence[Path], settings: Settings, console: Console | Non
                 transient=True,
             ) as progress:
                 task = progress.add_task("importing", total=total_bytes)
-                return store_chunks(
-                    job.chunks() if worker is None else worker.chunks(job),
-                    store,
-                    lambda count: progress.advance(task, count),
-                )
+                return store_chunks(chunks, store, lambda count: progress.advance(task, count))
         finally:
             store.close()
+
+
+def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
+    from tailtrace_bridge.importer import ImportJob  # noqa: PLC0415
+    from tailtrace_bridge.parts import load_devices, make_routes  # noqa: PLC0415
+    from tailtrace_bridge.traffic import HEALTH_PATHS  # noqa: PLC0415
+
+    return ImportJob(
+        tuple(files),
+        settings.log_format,
+        settings.zone,
+        settings.identities,
+        make_routes(settings),
+        HEALTH_PATHS | frozenset(settings.health_paths),
+        settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
+        load_devices(settings),
+        settings.serve_headers,
+    )

@@ -12,8 +12,9 @@ import uvicorn
 
 from tailtrace_api.app import create_app
 from tailtrace_api.queries import Queries
-from tailtrace_bridge.build import Bridge, clock_us, make_bridge
+from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.parts import clock_us
 from tailtrace_bridge.receiver import make_receiver
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings, environment_name, split_listen

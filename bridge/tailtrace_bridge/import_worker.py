@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -64,16 +65,20 @@ class ImportWorker:
 
     def chunks(self, job: "ImportJob") -> "Iterator[Chunk]":
         """Do it there. Raises what the job raised, and `BridgeError` where the worker ends before its job."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the other pipe will say that it ended
+            _send(self._process.stdin, pickle.dumps(job))
+        return self._chunks()
+
+    def _chunks(self) -> "Iterator[Chunk]":
         process = self._process
-        assert process.stdin is not None
         assert process.stdout is not None
         try:
-            _send(process.stdin, pickle.dumps(job))
             while (message := marshal.loads(_receive(process.stdout))) is not None:  # noqa: S302
                 if isinstance(message, bytes):
                     raise pickle.loads(message)  # noqa: S301
                 yield _unpacked(message)
-        except (EOFError, BrokenPipeError):
+        except EOFError:
             raise BridgeError(
                 f"import: the process that reads the logs ended too early (exit status {process.wait()}); what was "
                 "stored before stays, so run the import again"

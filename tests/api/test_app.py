@@ -8,7 +8,7 @@ import pytest
 
 from tailtrace_api.app import create_app
 from tailtrace_api.queries import Queries
-from tailtrace_bridge import build, settings
+from tailtrace_bridge import build, parts, settings
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.sqlite import SqliteStore
 from tailtrace_bridge.testing import FakeClock
@@ -321,7 +321,7 @@ def test_ready_and_metrics_of_a_bridge(bridge):
     from zoneinfo import ZoneInfo
 
     queries = Queries(bridge.store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
-    clock = FakeClock(build.clock_us())
+    clock = FakeClock(parts.clock_us())
     client = Client(create_app(queries, clock=clock, bridge=bridge))
     assert "the bridge has ended" in client.get("/ready").json()["problems"][0]
     bridge.start()

@@ -21,9 +21,9 @@ from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver,
 from tailtrace_api.doctor.tailscale import check_address, check_local
 from tailtrace_api.nginx_files import DEFAULT_FOLDER
 from tailtrace_api.nginx_process import NginxError
-from tailtrace_bridge.build import clock_us, line_parser, make_identities, monotonic_us
 from tailtrace_bridge.control.provider import make_device_provider
 from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.parts import clock_us, line_parser, make_identities, monotonic_us
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.tailscale import LocalApi
 

@@ -10,9 +10,9 @@ import pytest
 
 from tailtrace_api.doctor.control import check_control
 from tailtrace_api.doctor.tailscale import check_address, check_local, judge
-from tailtrace_bridge.build import clock_us, monotonic_us
 from tailtrace_bridge.control.testing import API_KEY, FakeControlApi
 from tailtrace_bridge.identity import Found, Identities
+from tailtrace_bridge.parts import clock_us, monotonic_us
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.tailscale import LocalApi

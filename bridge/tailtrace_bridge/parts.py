@@ -1,0 +1,140 @@
+"""The parts of a bridge, each made from the settings alone: `build` connects them, a command takes what it needs.
+
+With `build` the only place that reads the clock.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailtrace_bridge.access_log import LineParser, make_parser
+from tailtrace_bridge.enrich import Enricher
+from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity_file import IdentityFile
+from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.snapshot import Snapshot
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_bridge.traffic import HEALTH_PATHS
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.control.devices import DeviceIndex
+    from tailtrace_bridge.control.provider import DeviceIndexProvider
+
+OPENAPI_BYTES_MAX = 8 * 1024 * 1024
+LOAD_DEVICES_S = 30.0
+
+
+def clock_us() -> int:
+    """Give microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def monotonic_us() -> int:
+    """Give microseconds that never go back."""
+    return time.monotonic_ns() // 1000
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store that the settings name. Raises `SettingsError` for a store there is not."""
+    kind, _, path = settings.store.partition(":")
+    if kind != "sqlite" or not path:
+        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH")
+    return SqliteStore(path)
+
+
+def require_store(settings: Settings) -> None:
+    """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path."""
+    path = settings.store.partition(":")[2]
+    if not Path(path).is_file():
+        raise StoreError(
+            f"store {settings.store}: there is no such file; set TAILTRACE_STORE (or --store) to the store that "
+            "`tailtrace serve` or `tailtrace import` writes"
+        )
+
+
+def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
+    """Make the control API's provider, not started; None: there is no key. Raises `SettingsError`."""
+    from tailtrace_bridge.control.provider import make_device_provider  # noqa: PLC0415  # an HTTP client loads slowly
+
+    return make_device_provider(settings, clock_us)
+
+
+def load_devices(settings: Settings) -> "DeviceIndex | None":
+    """Ask the control API once, for an import; None: there is no key, or no answer, which is in the log."""
+    named = (settings.tailscale_api_key, settings.tailscale_api_key_file)
+    oauth = (settings.tailscale_oauth_client_secret, settings.tailscale_oauth_client_secret_file)
+    if not any((*named, *oauth)):
+        return None
+    devices = make_devices(settings)
+    if devices is None:
+        return None
+    devices.start()
+    try:
+        devices.wait_loaded(LOAD_DEVICES_S)
+        index = devices.usable_index()
+    finally:
+        devices.close()
+    return None if isinstance(index, Unavailable) else index
+
+
+def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = None) -> Identities:
+    """Make the chain of providers for live lines; `devices` is the control API's, started by the caller."""
+    local_api, snapshot = make_local(settings)
+    providers: list[IdentityProvider] = [local_api, snapshot]
+    if devices is not None:
+        providers.append(devices)
+    if settings.identities is not None:
+        providers.append(IdentityFile(settings.identities, clock=monotonic_us))
+    return Identities(providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed)
+
+
+def make_local(settings: Settings) -> tuple[LocalApi, Snapshot]:
+    """Make the two providers that ask this machine's tailscaled."""
+    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
+
+
+def userspace_problem(settings: Settings) -> str | None:
+    """Say what is wrong, and the cure, where tailscaled runs in userspace-networking mode and `serve` is not set up."""
+    return make_local(settings)[1].userspace_problem()
+
+
+def make_routes(settings: Settings) -> Routes:
+    """Make the table of routes, with what the app's OpenAPI file says."""
+    routes = Routes()
+    if settings.openapi is not None:
+        routes.learn_openapi(_read_openapi(settings.openapi))
+    return routes
+
+
+def _read_openapi(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(OPENAPI_BYTES_MAX))  # a longer file is cut, and so no JSON
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(
+            f"TAILTRACE_OPENAPI: {path} cannot be used ({error}); save the app's /openapi.json there"
+        ) from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"TAILTRACE_OPENAPI: {path} is no OpenAPI document; save the app's /openapi.json there")
+    return document
+
+
+def line_parser(settings: Settings) -> LineParser:
+    """Make the parser of one log."""
+    return make_parser(settings.log_format, settings.zone)
+
+
+def make_enricher(settings: Settings, identities: Identities, routes: Routes) -> Enricher:
+    """Make the last step before the store."""
+    return Enricher(
+        identities.holder,
+        routes,
+        HEALTH_PATHS | frozenset(settings.health_paths),
+        serve_headers=settings.serve_headers,
+    )
