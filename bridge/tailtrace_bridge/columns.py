@@ -4,7 +4,7 @@ A batch names few identities, endpoints and agents many times: they stand in tab
 places in these. So a store looks each of them up once, and what goes over a pipe is numbers for the most part.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from tailtrace_bridge.records import Access, Identity, Row
@@ -87,5 +87,7 @@ def join_columns(
     )  # fmt: skip
 
 
-def _from_hex(texts: Iterable[str]) -> list[bytes | None]:
+def _from_hex(texts: Sequence[str]) -> Sequence[bytes | None]:
+    if not any(texts):  # a log without ids
+        return (None,) * len(texts)
     return [bytes.fromhex(text) if text else None for text in texts]

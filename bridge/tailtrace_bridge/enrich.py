@@ -13,12 +13,13 @@ from tailtrace_bridge.access_log import VIEW_PATH
 from tailtrace_bridge.columns import Columns, Places, join_columns, turned
 from tailtrace_bridge.identity import Holder
 from tailtrace_bridge.records import Access, AppSpan, Identity, Row, Traffic
-from tailtrace_bridge.routes import OTHER, UNKNOWN_STATUSES, Routes
+from tailtrace_bridge.routes import OTHER, Routes
 from tailtrace_bridge.serve_headers import identity_of_serve
-from tailtrace_bridge.traffic import HEALTH_PATHS, classify
+from tailtrace_bridge.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
 CARDS_MAX = 500
 """Distinct card names: they come from the URL, which anyone can write."""
+_TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
 
 class Enricher:
@@ -46,7 +47,9 @@ class Enricher:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
         if span is None:
-            return Row(access, identity, *self._placed(access), None, "", identified_us)
+            route, by_request = self._placed(access)
+            traffic = TOGETHER[by_request, of_agent(access.user_agent)]
+            return Row(access, identity, route, traffic, None, "", identified_us)
         traffic = classify(access, self._health_paths)
         if traffic is Traffic.CARD:
             return Row(access, identity, self._view(access), traffic, None, "", identified_us)
@@ -61,24 +64,23 @@ class Enricher:
         times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
         places: Places[str] = Places()
         endpoints: Places[tuple[str, str]] = Places()
-        routes: dict[tuple[str, str, str, bool], int] = {}
-        kinds: dict[tuple[str, str], int] = {}
+        # Requests and senders are few, their pairs are many: each is looked at by itself.
+        senders = {agent: int(of_agent(agent)) for agent in set(agents)}
+        requests: dict[tuple[str, str, str, int, str], tuple[int, int]] = {}
         endpoint_places: list[int] = []
         traffics: list[int] = []
-        for access, method, path, status, service, agent, card in zip(
-            accesses, methods, paths, statuses, services, agents, cards, strict=True
+        for access, request, agent in zip(
+            accesses, zip(methods, paths, services, statuses, cards, strict=True), agents, strict=True
         ):
-            request, sender = (method, path, service, status in UNKNOWN_STATUSES), (path, agent)
-            endpoint, kind = routes.get(request), kinds.get(sender)
-            if endpoint is None or kind is None or card:
+            known = requests.get(request)
+            if known is None:
                 route, traffic = self._placed(access)
-                endpoint, kind = endpoints[(service, route)], int(traffic)
-                if not card:  # that of a card depends on its name
-                    kinds[sender] = kind
-                    if route != OTHER:  # each request that becomes `__other__` is counted
-                        routes[request] = endpoint
+                known = endpoints[(access.service, route)], int(traffic)
+                if route != OTHER and not access.card:  # each that becomes `__other__` is counted
+                    requests[request] = known
+            endpoint, by_request = known
             endpoint_places.append(endpoint)
-            traffics.append(kind)
+            traffics.append(_TOGETHER[by_request][senders[agent]])
         identity_places = [places[address] for address in addresses]
         holders = [self._holder(address) for address in places]
         identities = [(holder.identity, holder.identified_us) for holder in holders]
@@ -106,7 +108,8 @@ class Enricher:
         return holder.at(access.time_us), holder.identified_us
 
     def _placed(self, access: Access) -> tuple[str, Traffic]:
-        traffic = classify(access, self._health_paths)
+        """Give the route of a line without a span, and what the request was for, whoever sent it."""
+        traffic = of_request(access, self._health_paths)
         if traffic is Traffic.CARD:
             return self._view(access), traffic
         return self._routes.template(access.method, access.path, access.service, access.status), traffic

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.columns import Columns
-from tailtrace_bridge.control.devices import DeviceIndex
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import LogFileError
 from tailtrace_bridge.identity import Identities, IdentityProvider
@@ -25,11 +24,12 @@ from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.log_file import read_lines
 from tailtrace_bridge.records import Access, Refusal
 from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.snapshot import Snapshot
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.tailscale import LocalApi
 
-BATCH_ROWS = 8_000
+if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
+    from tailtrace_bridge.control.devices import DeviceIndex
+
+BATCH_ROWS = 5_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
@@ -75,13 +75,16 @@ class ImportJob:
     health_paths: frozenset[str]
     tailscale_socket: Path | None = None
     """Where to ask for a snapshot; None: nowhere."""
-    devices: DeviceIndex | None = None
+    devices: "DeviceIndex | None" = None
     serve_headers: bool = False
 
     def chunks(self) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
         providers: list[IdentityProvider] = []
         if self.tailscale_socket is not None:
+            from tailtrace_bridge.snapshot import Snapshot  # noqa: PLC0415
+            from tailtrace_bridge.tailscale import LocalApi  # noqa: PLC0415
+
             local_api = LocalApi(str(self.tailscale_socket), clock=_monotonic_us)
             providers.append(Snapshot(local_api, clock=_monotonic_us, has_serve=self.serve_headers))
         if self.devices is not None:

@@ -15,15 +15,15 @@ from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.snapshot import Snapshot
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.sqlite import SqliteStore
-from tailtrace_bridge.tailscale import LocalApi
 from tailtrace_bridge.traffic import HEALTH_PATHS
 
 if TYPE_CHECKING:
     from tailtrace_bridge.control.devices import DeviceIndex
     from tailtrace_bridge.control.provider import DeviceIndexProvider
+    from tailtrace_bridge.snapshot import Snapshot
+    from tailtrace_bridge.tailscale import LocalApi
 
 OPENAPI_BYTES_MAX = 8 * 1024 * 1024
 LOAD_DEVICES_S = 30.0
@@ -93,8 +93,11 @@ def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = 
     return Identities(providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed)
 
 
-def make_local(settings: Settings) -> tuple[LocalApi, Snapshot]:
+def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
     """Make the two providers that ask this machine's tailscaled."""
+    from tailtrace_bridge.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
+    from tailtrace_bridge.tailscale import LocalApi  # noqa: PLC0415
+
     local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
 

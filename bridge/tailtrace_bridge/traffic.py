@@ -48,13 +48,12 @@ _BOT = re.compile(
 
 def classify(access: Access, health_paths: frozenset[str] = HEALTH_PATHS) -> Traffic:
     """Say what the request was for. `health_paths` have no slash at their end."""
-    if access.card and access.status == 204:
-        return Traffic.CARD
-    by_path = _of_path(access.path, health_paths)
-    if by_path is Traffic.HEALTH:
-        return by_path
-    by_agent = _of_agent(access.user_agent)
-    return by_path if by_agent is Traffic.APP else by_agent
+    return TOGETHER[of_request(access, health_paths), of_agent(access.user_agent)]
+
+
+def of_request(access: Access, health_paths: frozenset[str] = HEALTH_PATHS) -> Traffic:
+    """Say what it was for as far as the request tells, whoever sent it."""
+    return Traffic.CARD if access.card and access.status == 204 else _of_path(access.path, health_paths)
 
 
 def static_extension(path: str) -> str:
@@ -76,7 +75,18 @@ def _of_path(path: str, health_paths: frozenset[str]) -> Traffic:
 
 
 @lru_cache(maxsize=CACHE_ENTRIES_MAX)
-def _of_agent(agent: str) -> Traffic:
+def of_agent(agent: str) -> Traffic:
+    """Say what it was for as far as its sender tells; APP where nothing speaks against it."""
     if _MONITOR.search(agent):
         return Traffic.HEALTH
     return Traffic.BOT if _BOT.search(agent) else Traffic.APP
+
+
+TOGETHER = {
+    (by_request, by_agent): by_request
+    if by_request in {Traffic.CARD, Traffic.HEALTH} or by_agent is Traffic.APP
+    else by_agent
+    for by_request in Traffic
+    for by_agent in Traffic
+}
+"""What a request was for, of what it tells and what its sender tells."""
