@@ -155,11 +155,11 @@ def peak_hours(activity: Iterable[Activity], zone: tzinfo) -> list[dict[str, Any
 
 
 def user_sessions(
-    activity: Iterable[Activity], usages: Iterable[Usage], features: Mapping[str, str]
+    all_sessions: Iterable[Session], usages: Iterable[Usage], features: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Sum sessions by person, most sessions first; favourites are the features they asked for most."""
     by_person: dict[str, list[Session]] = defaultdict(list)
-    for session in sessions(activity):
+    for session in all_sessions:
         by_person[person(session.identity)].append(session)
     favorites = _favorites(usages, features)
     rows: list[dict[str, Any]] = []

@@ -49,6 +49,8 @@ class Queries:
         usages = answers.usage_only(self._timed(lambda: self._store.usage(window, Filters()), now_us))
         activity = self._timed(lambda: self._store.activity(window), now_us)
         all_sessions = answers.sessions(activity)
+        peak_hours = answers.peak_hours(activity, self._zone)
+        del activity  # a month of it is many minutes
         return {
             "window": _window(window),
             "timezone": str(self._zone),
@@ -57,8 +59,8 @@ class Queries:
                 "total_sessions": len(all_sessions),
             },
             "most_viewed_cards": answers.most_viewed_cards(usages),
-            "peak_hours": answers.peak_hours(activity, self._zone),
-            "user_sessions": answers.user_sessions(activity, usages, self._features),
+            "peak_hours": peak_hours,
+            "user_sessions": answers.user_sessions(all_sessions, usages, self._features),
             "api_calls_by_endpoint": answers.api_calls_by_endpoint(usages),
         }
 

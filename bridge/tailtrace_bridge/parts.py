@@ -59,17 +59,16 @@ def require_store(settings: Settings) -> None:
 
 def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
     """Make the control API's provider, not started; None: there is no key. Raises `SettingsError`."""
-    from tailtrace_bridge.control.provider import make_device_provider  # noqa: PLC0415  # an HTTP client loads slowly
+    if not settings.has_control_key:
+        return None
+    # Its HTTP client takes some MiB, which most do without.
+    from tailtrace_bridge.control.provider import make_device_provider  # noqa: PLC0415
 
     return make_device_provider(settings, clock_us)
 
 
 def load_devices(settings: Settings) -> "DeviceIndex | None":
     """Ask the control API once, for an import; None: there is no key, or no answer, which is in the log."""
-    named = (settings.tailscale_api_key, settings.tailscale_api_key_file)
-    oauth = (settings.tailscale_oauth_client_secret, settings.tailscale_oauth_client_secret_file)
-    if not any((*named, *oauth)):
-        return None
     devices = make_devices(settings)
     if devices is None:
         return None

@@ -218,6 +218,12 @@ class Settings(BaseSettings):
         return SecretStr(text)
 
     @property
+    def has_control_key(self) -> bool:
+        """Whether any credential of the control API is set."""
+        names = ("tailscale_api_key", "tailscale_oauth_client_id", "tailscale_oauth_client_secret")
+        return any(getattr(self, name + suffix) for name in names for suffix in ("", "_file"))
+
+    @property
     def zone(self) -> ZoneInfo:
         """`timezone` as an object."""
         return ZoneInfo(self.timezone)

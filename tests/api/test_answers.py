@@ -132,7 +132,8 @@ def test_two_people_on_one_address_or_of_one_name_are_two():
     assert [(one.identity.user_id, one.requests) for one in answers.sessions(seen)] == [("71", 2), ("72", 1)]
     usages = [usage(first, "/a", requests=2), usage(second, "/b")]
     assert [
-        (row["user"], row["requests"], row["favorite_features"]) for row in answers.user_sessions(seen, usages, {})
+        (row["user"], row["requests"], row["favorite_features"])
+        for row in answers.user_sessions(answers.sessions(seen), usages, {})
     ] == [("ana@example.com", 2, ["/a"]), ("ana@example.com", 1, ["/b"])]
     counts = answers.summary(usages)
     assert (counts["unique_users"], counts["unique_devices"], counts["unique_addresses"]) == (2, 2, 1)
@@ -162,7 +163,7 @@ def test_user_sessions():
         usage(endpoint="/health", traffic=Traffic.HEALTH, requests=99),
         usage(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=99),
     ]
-    assert answers.user_sessions(activity, usages, {"/b": "Batches"}) == [
+    assert answers.user_sessions(answers.sessions(activity), usages, {"/b": "Batches"}) == [
         {
             "user": "ana@example.com", "kind": "user", "sessions": 2, "total_time_hours": 0.475,
             "favorite_features": ["Batches", "/a", "/c"], "requests": 7, "devices": ["ana-laptop", "ana-phone"],
