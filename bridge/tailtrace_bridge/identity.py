@@ -4,7 +4,7 @@ A wrong name is worse than "unknown": a name comes from a provider or not at all
 
 | the providers, in order | the answer | kept for |
 |---|---|---|
-| one says found | that identity; later ones are not asked | `FOUND_TTL_US` |
+| one says found | that identity; later ones are not asked | `FOUND_TTL_US`; `WATCHED_TTL_US`, see below |
 | all say not found | the address's kind, from the table below | `NOT_FOUND_TTL_US` |
 | one is certain that nobody has it | those in `FROM_MEMORY`, which may know less, are not asked | the same |
 | one is unavailable | what the others make of it | until that one is asked again |
@@ -17,9 +17,10 @@ A wrong name is worse than "unknown": a name comes from a provider or not at all
 | is older, and the node's creation date is not known | unknown, `address-reused-or-unknown-then` |
 
 So lines of an outage, or of an old log, never get the name of who has their address today and had not then.
-An address that changes hands loses its entry in the cache as soon as `changes` tells it, and within `FOUND_TTL_US`
-where nobody tells: that is the longest that a wrong name could last, and short beside the time that an address is
-left unused. A provider's answer costs 0.2 ms, so it need not be longer.
+An address that changes hands loses its entry in the cache as soon as `changes` tells it. While there is somebody who
+tells (`is_watched`), what the providers in `WATCHED` found holds for `WATCHED_TTL_US`, so that an address costs one
+call in five minutes; that is also for how long a snapshot is believed when tailscaled goes away. Where nobody tells,
+`FOUND_TTL_US` is the longest that a wrong name could last.
 
 | an address that nobody names | kind |
 |---|---|
@@ -62,12 +63,15 @@ REASONS = {
 
 FROM_MEMORY = frozenset({"snapshot", "control"})
 """Providers that tell what they heard some time ago."""
+WATCHED = frozenset({"localapi", "snapshot"})
+"""Providers whose changes `changes` tells of."""
 RECENT_US = 600_000_000
 SKEW_US = 60_000_000
 """Clocks of two machines differ by less."""
 WATCH_US = 1_000_000
 """How often `changes` is asked."""
 FOUND_TTL_US = 30_000_000
+WATCHED_TTL_US = 300_000_000
 NOT_FOUND_TTL_US = 10_000_000
 BACKOFF_US_MIN = 1_000_000
 BACKOFF_US_MAX = 8_000_000
@@ -174,7 +178,8 @@ class Identities:
     """The chain and its cache; for use by one thread.
 
     `clock` gives microseconds and never goes back; `wall` gives microseconds since the epoch, by the clock that lines
-    are written by. `changes` gives the addresses that have changed hands since it was last asked.
+    are written by. `changes` gives the addresses that have changed hands since it was last asked; `is_watched` says
+    whether it can tell now.
 
     `entries_max` bounds the cache: the entry that was longest not renewed leaves first. An entry is renewed once in its
     time to live, not at each hit, so that a hit moves nothing.
@@ -187,7 +192,9 @@ class Identities:
         clock: Callable[[], int],
         wall: Callable[[], int] | None = None,
         changes: Callable[[], Iterable[str]] = tuple,
+        is_watched: Callable[[], bool] = bool,
         ttl_us: int = FOUND_TTL_US,
+        watched_ttl_us: int = WATCHED_TTL_US,
         not_found_ttl_us: int = NOT_FOUND_TTL_US,
         entries_max: int = ENTRIES_MAX,
     ) -> None:
@@ -196,8 +203,10 @@ class Identities:
         self._clock = clock
         self._wall = wall or clock
         self._changes = changes
-        self._watch_at_us = clock() + WATCH_US
+        self._is_watched = is_watched
+        self._watch_at_us = clock()
         self._ttl_us = ttl_us
+        self._watched_ttl_us = watched_ttl_us
         self._not_found_ttl_us = not_found_ttl_us
         self._entries_max = entries_max
         self._entries: dict[str, tuple[Holder, int]] = {}
@@ -254,7 +263,7 @@ class Identities:
 
     def _ask(self, address: str, now_us: int) -> tuple[Holder, int]:
         """Walk the chain; give who it is and for how long that holds."""
-        holds_us = self._ttl_us
+        holds_us = self._watched_ttl_us
         is_certain = is_out_of_reach = False
         for source in self._sources if parse_address(address) or address == "unix:" else ():
             if is_certain and source.provider.name in FROM_MEMORY:
@@ -262,7 +271,8 @@ class Identities:
             answer = self._ask_source(source, address, now_us)
             if isinstance(answer, Found):
                 self.counts.found += 1
-                return self._held(answer), holds_us
+                is_watched = source.provider.name in WATCHED and self._is_watched()
+                return self._held(answer), min(holds_us, self._watched_ttl_us if is_watched else self._ttl_us)
             if isinstance(answer, Unavailable):
                 is_out_of_reach = True
                 holds_us = min(holds_us, max(0, source.retry_at_us - now_us) if answer.rests else BACKOFF_US_MIN)

@@ -89,7 +89,9 @@ def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = 
         providers.append(devices)
     if settings.identities is not None:
         providers.append(IdentityFile(settings.identities, clock=monotonic_us))
-    return Identities(providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed)
+    return Identities(
+        providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed, is_watched=snapshot.is_current
+    )
 
 
 def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
@@ -99,11 +101,6 @@ def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
 
     local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
-
-
-def userspace_problem(settings: Settings) -> str | None:
-    """Say what is wrong, and the cure, where tailscaled runs in userspace-networking mode and `serve` is not set up."""
-    return make_local(settings)[1].userspace_problem()
 
 
 def make_routes(settings: Settings) -> Routes:

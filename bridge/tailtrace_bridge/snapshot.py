@@ -126,11 +126,9 @@ class Snapshot:
         changed, self._changed = self._changed, set()
         return changed
 
-    def userspace_problem(self) -> str | None:
-        """Say what is wrong, and the cure, where tailscaled has no TUN device; None: it has, or cannot be asked."""
-        self._refresh_if_due()
-        is_userspace = self._peers is not None and self._peers.is_userspace
-        return USERSPACE_PROBLEM if is_userspace and not self._has_serve else None
+    def is_current(self) -> bool:
+        """Say whether `changed` can tell now: the last status was had, and is of a tailscaled that runs."""
+        return self._peers is not None and not self._problem
 
     def _refresh_if_due(self) -> None:
         start_us = self._clock()

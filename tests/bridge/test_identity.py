@@ -288,6 +288,28 @@ def test_an_address_that_changed_hands_leaves_the_cache_at_once() -> None:
     assert identities.counts.changed == 1
 
 
+def test_a_name_is_kept_for_minutes_while_somebody_tells_of_changes() -> None:
+    clock, told = FakeClock(), [True]
+    localapi = FakeProvider("localapi", {"100.64.0.7": Found(ANA)})
+    static = FakeProvider("static", {"100.64.0.8": Found(ANA_STATIC)})
+    identities = Identities([localapi, static], clock=clock, is_watched=lambda: told[0])
+    for seconds in range(300):
+        clock.now_us = seconds * S
+        assert identities.identify("100.64.0.7") is ANA
+    assert localapi.asked == ["100.64.0.7"], "one call in five minutes"
+    told[0] = False
+    clock.now_us = 300 * S
+    assert identities.identify("100.64.0.7") is ANA
+    clock.now_us = 330 * S
+    assert identities.identify("100.64.0.7") is ANA
+    assert localapi.asked == ["100.64.0.7"] * 3, "where nobody tells, after 30 s"
+    told[0] = True
+    for seconds in (330, 359, 360):
+        clock.now_us = seconds * S
+        assert identities.identify("100.64.0.8") is ANA_STATIC
+    assert static.asked == ["100.64.0.8"] * 2, "the file may have been edited, of which nobody tells"
+
+
 def test_who_remembers_is_not_asked_about_an_address_that_certainly_nobody_has() -> None:
     """tailscaled has just said that the peer is gone; snapshot and index may not have heard of it yet."""
     localapi = FakeProvider("localapi", default=NotFound(is_certain=True))

@@ -250,17 +250,16 @@ def test_userspace_networking_is_said_once_and_names_nobody(caplog: pytest.LogCa
             assert snapshot.whois(loopback) == Found(
                 Identity(loopback, "unknown", reason="userspace-networking", provider="snapshot"), 0
             )
-    assert snapshot.userspace_problem() == USERSPACE_PROBLEM
     assert [record.message for record in caplog.records] == [f"identity: {USERSPACE_PROBLEM}"]
 
 
 def test_userspace_networking_is_no_problem_behind_serve(caplog: pytest.LogCaptureFixture) -> None:
     snapshot = Snapshot(FakeLocalApi(status(tun=False)), clock=FakeClock(), has_serve=True)  # type: ignore[arg-type]
     assert isinstance(snapshot.whois("127.0.0.1"), Found)
-    assert snapshot.userspace_problem() is None
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("answer", [ALL, DOWN, {"BackendState": "Running"}])
-def test_no_userspace_problem(answer: Mapping[str, object] | Unavailable) -> None:
-    assert make(answer)[0].userspace_problem() is None
+def test_no_userspace_networking(answer: Mapping[str, object] | Unavailable, caplog: pytest.LogCaptureFixture) -> None:
+    assert make(answer)[0].whois("127.0.0.1") == NotFound()
+    assert USERSPACE_PROBLEM not in caplog.text

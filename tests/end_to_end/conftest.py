@@ -274,21 +274,20 @@ class Tailnet:
 class Watch:
     """`tailtrace serve` on the server node, with an empty store; what peers ask, and what it says of that."""
 
-    def __init__(self, tailnet: Tailnet, folder: Path) -> None:
+    def __init__(self, tailnet: Tailnet, folder: Path, *program: str | Path) -> None:
         self.tailnet, self.folder = tailnet, folder
+        ttl_us = str(int(IDENTITY_TTL_S * 1e6))
+        self._program = program or (HERE / "serve.py", ttl_us, ttl_us)
         self._item = 0
 
     @contextmanager
     def open(self) -> Iterator[None]:
         log = self.tailnet.nginx.log
         os.truncate(log, 0)
-        ttl_us = str(int(IDENTITY_TTL_S * 1e6))
         self.process = self.tailnet.server.start(
             "serve",
             sys.executable,
-            HERE / "serve.py",
-            ttl_us,
-            ttl_us,
+            *self._program,
             TAILTRACE_STORE=f"sqlite:{self.folder / 'rows.db'}",
             TAILTRACE_CHECKPOINT=str(self.folder / "checkpoint.json"),
             TAILTRACE_LOG=str(log),
@@ -407,3 +406,11 @@ def watch(tailnet: Tailnet, tmp_path: Path) -> Iterator[Watch]:
     made = Watch(tailnet, tmp_path)
     with made.open():
         yield made
+
+
+@pytest.fixture
+def patient_watch(tailnet: Tailnet, tmp_path: Path) -> Iterator[Watch]:
+    """The same, believing an identity for as long as users' do."""
+    watch = Watch(tailnet, tmp_path, "-m", "tailtrace_api.main", "serve")
+    with watch.open():
+        yield watch

@@ -62,6 +62,21 @@ def test_new_owner(tailnet, watch):
     assert named(watch.row(before)) == ALICE
 
 
+def test_new_owner_is_seen_at_once_though_names_are_kept_for_minutes(tailnet, patient_watch):
+    """tailscaled's status is looked at every few seconds: an address that changed hands is asked for anew."""
+    watch = patient_watch
+    assert watch.who(tailnet.laptop) == ALICE
+    time.sleep(6)  # the status before the change has been seen
+    tailnet.say(laptop={"As": "carol@example.com"})
+    tailnet.wait_whois(tailnet.laptop.v4, lambda who: who["UserProfile"]["LoginName"] == "carol@example.com")
+    assert watch.who(tailnet.phone) == BOB
+    wait_s = time.monotonic() + 8  # a status every 5 s, looked for every second
+    while (who := watch.who(tailnet.laptop)) != CAROL:
+        assert who == ALICE
+        assert time.monotonic() < wait_s
+        time.sleep(0.2)
+
+
 def test_person_becomes_a_service(tailnet, watch):
     assert watch.who(tailnet.laptop) == ALICE
     tailnet.say(laptop={"As": "tag:ci,tag:build"})

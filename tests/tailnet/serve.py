@@ -9,6 +9,6 @@ from tailtrace_api.cli import app
 from tailtrace_bridge.identity import Identities
 
 ttls = Identities.__init__.__kwdefaults__
-assert {"ttl_us", "not_found_ttl_us"} <= ttls.keys(), ttls
-ttls.update(ttl_us=int(sys.argv[1]), not_found_ttl_us=int(sys.argv[2]))
+assert {"ttl_us", "watched_ttl_us", "not_found_ttl_us"} <= ttls.keys(), ttls
+ttls.update(ttl_us=int(sys.argv[1]), watched_ttl_us=int(sys.argv[1]), not_found_ttl_us=int(sys.argv[2]))
 app(["serve"])
