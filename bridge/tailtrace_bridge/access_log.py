@@ -30,6 +30,7 @@ from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.errors import FormatError
 from tailtrace_bridge.log_format import (
+    QUOTED_VALUE,
     TAILTRACE_FORMAT,
     TAILTRACE_FORMAT_WITHOUT_SERVE,
     LogFormat,
@@ -59,11 +60,12 @@ VIEW_PATH = "/_tailtrace/view"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
 
-_PLAIN = r"""
-    ([^ "{]+)\ -\ [^"]*\[([^"\]]{1,40})\]\                  # address - user [time]
-    "([^"]*)"\ ([^ "\r]+)                                  # "request" status
-    (?:\ ([^ "\r]+))?(?:\ "[^"]*"(?:\ "([^"]*)")?)?        # bytes "referer" "agent"
-    ((?>(?:\ [^ "\r]*(?:"[^"]*")?)*))\s*()                   # whatever words or quoted texts were appended
+_PLAIN = rf"""
+    ([^ "{{]+)\ -\ [^"]*\[([^"\]]{{1,40}})\]\                  # address - user [time]
+    "({QUOTED_VALUE})"\ ([^ "\r]+)                           # "request" status
+    (?:\ ([^ "\r]+))?                                       # bytes
+    (?:\ "{QUOTED_VALUE}"(?:\ "({QUOTED_VALUE})")?)?          # "referer" "agent"
+    ((?>(?:\ [^ "\r]*(?:"{QUOTED_VALUE}")?)*))\s*()           # whatever words or quoted texts were appended
 """
 _PLAIN_NAMES = ("remote_addr", "time_local", "request", "status", "bytes_sent", "http_user_agent", "extra")
 PLAIN_FORMAT = LogFormat("plain", _PLAIN_NAMES, re.compile(_PLAIN, re.VERBOSE), unescape_default)
@@ -113,6 +115,17 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_SECRET = re.compile(
+    r"""
+      (\?)(?:\\\S|[^\s"])*                                           # a query string
+    | (//)[^\s"/@]*@                                                # user:password@host
+    | (\b(?:basic|bearer|digest|negotiate)\ )[^"]*                  # the value of an Authorization header
+    | ((?:authorization|cookie|session|passw|secret|token|api[-_]?key)\w{0,16}
+      \\?"?\ *[:=]\ *\\?"?)(?:\\.|[^"])*                           # a value under such a name
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+"""What a refused line does not take into the store. An escaped quote ends none of these."""
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _KEY_MASK = (1 << 63) - 1
 
@@ -175,7 +188,8 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
 
 def _refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
     text = line[: REFUSAL_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
-    return Refusal(reason, file, offset, text[:REFUSAL_TEXT_MAX])
+    shown = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text)
+    return Refusal(reason, file, offset, shown[:REFUSAL_TEXT_MAX])
 
 
 class _Extractor:

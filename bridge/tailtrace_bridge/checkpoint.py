@@ -56,7 +56,8 @@ class Position:
     """0: no generation, the time before the first one."""
     offset: int
     mtime_ns: int
-    """When the generation was last written as of its first reading: older files of the log have an earlier one."""
+    """When the generation was last written as of its first reading: older files of the log have an earlier one.
+    Of the newest: when any file of the log was, as of the last reading. Files made since have a later one."""
 
 
 class _Generation:
@@ -88,7 +89,11 @@ class Ledger:
         self._drop_done(generations)
 
     def opened(self, line: TailLine) -> None:
-        """`line` was given out. Lines of one generation come in the order of the file."""
+        """`line` was given out. Lines of one generation come in the order of the file.
+
+        A generation that is read is one that began and did not finish: who reads it calls `finished` when no reader
+        of it is left, and only such a one is ever dropped.
+        """
         generation = self._logs[line.file][line.seed]
         if line.offset not in generation.held:
             generation.held[line.offset] = None
@@ -113,13 +118,13 @@ class Ledger:
             generations[fingerprint].finished = True
             self._drop_done(generations)
 
-    def newest(self, file: str) -> Position | None:
-        """Give the end of what was given out of the newest generation."""
+    def written(self, file: str, mtime_ns: int) -> None:
+        """Note when a file of the log was last written, as of now."""
         generations = self._logs.get(file)
-        if not generations:
-            return None
-        last = next(reversed(generations.values()))
-        return replace(last.position, offset=last.end)
+        if generations:
+            last = next(reversed(generations.values()))
+            if mtime_ns > last.position.mtime_ns:
+                last.position = replace(last.position, mtime_ns=mtime_ns)
 
     def positions(self) -> dict[str, tuple[Position, ...]]:
         """Give for each log the places to go on from."""

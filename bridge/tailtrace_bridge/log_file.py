@@ -5,7 +5,8 @@ the log's start. It stays the same when the log is renamed or gzipped, and so do
 
 | the bytes | become |
 |---|---|
-| up to a newline | a line, without the newline |
+| up to a newline | a line, without the newline and the carriage returns before it |
+| a byte order mark at the start of the log | nothing: the first line begins behind it, its offset is 0 |
 | more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser refuses it |
 | at the end, without a newline | a line |
 | gzip that ends too early or is damaged | the whole lines before it, then `LogFileError` |
@@ -30,6 +31,7 @@ CHUNK_BYTES = 256 * 1024
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's word for "gzip header and trailer, any window"
 _MASK_63 = (1 << 63) - 1
@@ -37,7 +39,15 @@ _MASK_63 = (1 << 63) - 1
 
 def fingerprint(first_line: bytes) -> int:
     """Name a log by its first line (without the newline): 63 bits, never 0, whatever its file is called."""
-    return (xxhash.xxh3_64_intdigest(first_line[:LINE_KEPT_MAX]) & _MASK_63) or 1
+    return (xxhash.xxh3_64_intdigest(_bare(first_line[:LINE_KEPT_MAX], 0)) & _MASK_63) or 1
+
+
+def _bare(line: bytes, offset: int) -> bytes:
+    """Take off what another system's editor added. Doing it twice does no more, so any reader's line has one name."""
+    if len(line) > LINE_LENGTH_MAX:  # cut: it must not become short enough for the parser
+        return line
+    line = line.rstrip(b"\r")
+    return line.lstrip(_BYTE_ORDER_MARK) if offset == 0 and line.startswith(_BYTE_ORDER_MARK) else line
 
 
 class LineSplitter:
@@ -56,6 +66,8 @@ class LineSplitter:
         parts = chunk.split(b"\n")
         last = parts.pop()
         offset, end = self.offset, self.scanned
+        # Asked once for all: few logs have any.
+        is_bare = offset > 0 and b"\r" not in chunk and b"\r" not in self.pending[-1:]
         if parts:
             parts[0] = self.pending + parts[0]
             # Of a long line `pending` holds less than was scanned: its end is counted from what was scanned.
@@ -66,6 +78,8 @@ class LineSplitter:
                 lines.append((line if len(line) <= LINE_LENGTH_MAX else line[:LINE_KEPT_MAX], offset, end))
                 offset = end
             self.offset, self.pending = offset, b""
+            if not is_bare:
+                lines = [(_bare(line, offset), offset, end) for line, offset, end in lines]
         if len(self.pending) < LINE_KEPT_MAX:
             self.pending = (self.pending + last)[:LINE_KEPT_MAX]
         self.scanned += len(chunk)
@@ -75,7 +89,7 @@ class LineSplitter:
         """Give what is left at the end of the log: a line without its newline, or nothing."""
         if not self.pending:
             return []
-        lines = [(self.pending, self.offset, self.scanned)]
+        lines = [(_bare(self.pending, self.offset), self.offset, self.scanned)]
         self.offset, self.pending = self.scanned, b""
         return lines
 

@@ -3,7 +3,8 @@ r"""Compile an nginx `log_format` string into a pattern.
 The rules, from https://nginx.org/en/docs/http/ngx_http_log_module.html#log_format:
 
 * `$name` or `${name}` is a variable, everything else is literal text.
-* `escape=default` (the default) writes `"`, `\`, control characters and bytes ≥ 0x7F of a value as `\xHH`;
+* `escape=default` (the default) writes `"`, `\`, control characters and bytes ≥ 0x7F of a value as `\xHH`. Apache
+  writes `\"`, `\\` and `\n` for some of them; as nginx leaves no bare backslash, both are read;
   `escape=json` writes JSON's escapes and leaves bytes ≥ 0x80 raw; `escape=none` changes nothing.
 * A variable without a value prints `-` under `default` and nothing under the other two.
 
@@ -19,7 +20,7 @@ Where a value ends:
 
 | variable | ends |
 |---|---|
-| between double quotes | at the closing quote: the escaping leaves none in the value |
+| between double quotes | at the first quote without a backslash before it: the escaping leaves none in the value |
 | one that prints one word (`$status`) | at the first space, or at the text that follows |
 | a list (`$upstream_addr` prints `a, b : c`) | after its last item |
 | any other | where the text that follows first occurs |
@@ -83,7 +84,14 @@ _STATEMENT_END = re.compile(r"\s*(?:#[^\n]*\n\s*)*;?\s*")
 _CONF_ESCAPE = re.compile(r"\\([\"'\\trn])")
 _CONF_CHARS = {"t": "\t", "r": "\r", "n": "\n"}
 
-_HEX_ESCAPE = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+QUOTED_VALUE = r'(?:[^"]*(?<!\\)|[^"\\]*(?:\\.[^"\\]*)*)'
+"""What stands between two quotes where a value's own have a backslash before them. It can end in one place only.
+
+The first half is the same for a value that has none, and takes half the time.
+"""
+
+_DEFAULT_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\bnrtv]))')
+_DEFAULT_CHARS = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _JSON_ESCAPE = re.compile(
     r"\\(?:u([0-9A-Fa-f]{4})(?:(?<=d[89ab]..)\\u(d[c-f][0-9a-f]{2}))?|(.))", re.DOTALL | re.IGNORECASE
 )
@@ -127,9 +135,17 @@ class LogFormat:
 
 
 def unescape_default(value: str) -> str:
-    r"""Undo `escape=default`. nginx escapes byte by byte, so a character comes back from its bytes: `\xC3\xA9` is é."""
+    r"""Undo `escape=default`, and Apache's escapes (https://httpd.apache.org/docs/2.4/mod/mod_log_config.html#formats).
+
+    Both escape byte by byte, so a character comes back from its bytes: `\xC3\xA9` is é.
+    """
     raw = value.encode("utf-8", "surrogateescape")
-    return _HEX_ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), raw).decode("utf-8", "surrogateescape")
+    return _DEFAULT_ESCAPE.sub(_default_byte, raw).decode("utf-8", "surrogateescape")
+
+
+def _default_byte(match: re.Match[bytes]) -> bytes:
+    code, char = match.groups()
+    return _DEFAULT_CHARS.get(char, char) if code is None else bytes.fromhex(code.decode())
 
 
 def unescape_json(value: str) -> str:
@@ -220,7 +236,7 @@ def _value_pattern(name: str, leader: str, follower: str, after: str | None, esc
         return _BESIDE.get((name, after)) if after else ".*"
     end = re.escape(follower[0])
     if follower[0] == '"' and leader.endswith('"') and escape != "none":
-        return r'[^"\\]*(?:\\.[^"\\]*)*' if escape == "json" else '[^"]*'
+        return QUOTED_VALUE
     if _ONE_WORD.fullmatch(name):
         return f"[^ {end}]*"
     if _LIST.fullmatch(name) and follower[0] not in ",:":

@@ -8,6 +8,8 @@
 | another inode under the name (rename) | the new file is read; the old one too, until quiet for `DRAIN_SECONDS`: |
 |  | workers of nginx write on to it until they have reopened their log |
 | the file shrank or begins otherwise (copytruncate) | the rest is read from the copy, then the live file |
+| a rotated file that was neither history nor read yet | read, whatever its name or time says about its order |
+| a file that is open, or was read, also as a copy or gzipped | not opened again |
 | a line without its newline | waits for it; it is given when its file is done with |
 | a file that is missing or cannot be read | one log line, an entry in `problems()`, tried on each read |
 
@@ -20,13 +22,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from tailtrace_bridge.checkpoint import Checkpoint, Ledger, Position, TailLine
-from tailtrace_bridge.errors import LogFileError
+from tailtrace_bridge.errors import LogFileError, SettingsError
 from tailtrace_bridge.generations import (
+    GENERATIONS_MAX,
     TO_THE_END,
     Generation,
     after,
@@ -51,6 +54,9 @@ LOOK_SECONDS = 1.0
 """After a change of its folder, a log is looked for this long: two changes in one tick have the same time."""
 DRAINING_MAX = 8
 """Rotated files of one log that are open at once."""
+DONE_MAX = 2 * GENERATIONS_MAX
+"""Files of one log that are known to be done with; beyond it, those are forgotten that have not been seen for longest.
+A look sees half as many, so that it forgets none of its own: there is nothing to count."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -89,6 +95,7 @@ class _Source:
         self._file: BinaryIO = Path(generation.path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
         status = os.fstat(self._file.fileno())
         self.inode, self.mtime_ns = status.st_ino, status.st_mtime_ns
+        self.written_ns = self.mtime_ns  # as of the last look
         self.splitter = LineSplitter(offset)
         self._seen: tuple[int, int] | None = None  # size and mtime when all was read
         self._unpacked: Iterator[bytes] | None = None
@@ -123,6 +130,7 @@ class _Source:
         descriptor = self._file.fileno()
         status = os.fstat(descriptor)
         now = (status.st_size, status.st_mtime_ns)
+        self.written_ns = status.st_mtime_ns
         if now == self._seen and now[0] == self.splitter.scanned:
             return b""
         if status.st_size < self.splitter.scanned:
@@ -166,6 +174,9 @@ class _Log:
         self._tail = tail
         self._saved = saved
         self._from_start = from_start
+        self._done: dict[tuple[int, int], None] = {}  # inode and fingerprint: history, or read to the end
+        self._waiting: list[Position] = []  # places whose file could not be found or opened yet
+        self._since_ns = 0  # what was last written before is history, also if it was not looked at
         self._is_started = False
         self._folder_seen_ns = 0
         self._look_until_s = 0.0
@@ -183,6 +194,7 @@ class _Log:
         self._tail.save()  # from here on a crash knows what was history
 
     def _resume(self, saved: tuple[Position, ...], generations: list[Generation]) -> None:
+        self._since_ns = min(position.mtime_ns for position in saved)
         places: list[tuple[int, Position]] = []
         for position in saved:
             index = index_of(position, generations)
@@ -192,20 +204,59 @@ class _Log:
             self._tail.ledger.begin(self.file, position)
             self._tail.ledger.finished(self.file, position.fingerprint)
             if position.fingerprint:
+                self._waiting.append(position)
                 self._tail.counters.positions_lost += 1
                 _LOGGER.warning(
                     "%s: the file read last is gone (moved out of its folder?); going on with the files after it",
                     self.file,
                 )
-        for index, position in sorted(places, key=lambda place: place[0]):
+        places.sort(key=lambda place: place[0])
+        newer = after(places[-1][1] if places else saved[-1], generations)
+        self._done_with(one for one in generations if one not in newer)
+        for index, position in places:
+            generation = generations[index]
             self._tail.ledger.begin(self.file, position)
             if position.offset == TO_THE_END:
+                self._done_with([generation])
                 self._tail.ledger.finished(self.file, position.fingerprint)
-            else:
-                self._open(generations[index], position.offset)
+                continue
+            self._done.pop((generation.inode, generation.fingerprint), None)
+            if not self._open(generation, position.offset):
+                self._waiting.append(position)
+        self._tail.ledger.written(self.file, max(position.mtime_ns for position in saved))
+        self._look_until_s = self._tail.clock() + LOOK_SECONDS
+
+    def _done_with(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            self._done[generation.inode, generation.fingerprint] = None
+
+    def _is_new(self, generation: Generation) -> bool:
+        """Say whether a file has neither been read, nor is being read, nor is history.
+
+        Under the log's name another inode is another file, even if it begins with the same line; beside it, the same
+        first line means a copy, or the gzipped file.
+        """
+        if any(source.inode == generation.inode for source in self.sources):
+            return False  # if it was emptied since, its reader sees that first
+        if (generation.inode, generation.fingerprint) in self._done:
+            return False
+        if generation.live:
+            return generation.size > 0
+        known = {seed for _, seed in self._done} | {source.fingerprint for source in self.sources}
+        is_history = generation.mtime_ns < self._since_ns and not self._offset(generation)
+        return not is_history and generation.fingerprint not in known - {0}
+
+    def _offset(self, generation: Generation) -> int:
+        """Give where to begin with a new file: where a place waits for it, from there on."""
+        for position in self._waiting:
+            is_same = position.inode == generation.inode or not generation.live
+            if is_same and index_of(position, [generation]) is not None:
+                return position.offset
+        return 0
 
     def _begin(self, generations: list[Generation], from_start: bool) -> None:
         live = generations[-1] if generations and generations[-1].live else None
+        self._done_with(one for one in generations if not one.live)
         seed = live.fingerprint if live else 0
         known = [one for one in generations if not one.live and one.fingerprint and one.fingerprint != seed]
         anchor = Position(0, 0, 0, 0)
@@ -213,7 +264,9 @@ class _Log:
             anchor = Position(known[-1].inode, known[-1].fingerprint, TO_THE_END, known[-1].mtime_ns)
         if live and seed and not from_start:
             anchor = Position(live.inode, seed, _end_of_last_line(live.path), live.mtime_ns)
-            self._open(live, anchor.offset)
+            if not self._open(live, anchor.offset):
+                self._waiting.append(anchor)
+        self._since_ns = anchor.mtime_ns
         self._tail.ledger.begin(self.file, anchor)
         if not self.sources:
             self._tail.ledger.finished(self.file, anchor.fingerprint)
@@ -230,7 +283,9 @@ class _Log:
         except OSError as error:
             self._tail.say(generation.path, str(unreadable(generation.path, error)))
             return False
+        self._waiting = [one for one in self._waiting if index_of(one, [generation]) is None]
         self.sources.append(source)
+        self.sources.sort(key=lambda one: one.live)  # stable: an older file found late comes before the live one
         if source.fingerprint:
             self._tail.ledger.begin(self.file, source.position)
         return True
@@ -251,7 +306,7 @@ class _Log:
             lines, taken = self._read_source(source, inode)
             if taken or lines:
                 return lines, taken, True
-        if status is None or bytes_max <= 0 or (self.sources and self.sources[-1].live):
+        if status is None or bytes_max <= 0:
             return [], 0, False
         return [], 0, self._go_on(status.st_size)
 
@@ -279,6 +334,7 @@ class _Log:
         lines = source.splitter.feed(chunk)
         if source.fingerprint and not known:
             self._tail.ledger.begin(self.file, Position(source.inode, source.fingerprint, 0, source.mtime_ns))
+        self._tail.ledger.written(self.file, source.written_ns)
         return self._give(source, lines), len(chunk)
 
     def _quiet(self, source: _Source, inode: int | None) -> tuple[list[TailLine], int]:
@@ -308,9 +364,15 @@ class _Log:
         return lines
 
     def _close(self, source: _Source) -> None:
+        self._drop(source)
+        self._done[source.inode, source.fingerprint] = None
+
+    def _drop(self, source: _Source) -> None:
+        """Read no more from `source`. Its entry in the ledger stays while another one that begins alike is read."""
         self.sources.remove(source)
         source.close()
-        self._tail.ledger.finished(self.file, source.fingerprint)
+        if all(other.fingerprint != source.fingerprint for other in self.sources):
+            self._tail.ledger.finished(self.file, source.fingerprint)
 
     def _broken(self, source: _Source, error: OSError | LogFileError) -> tuple[list[TailLine], int]:
         text = str(error if isinstance(error, LogFileError) else unreadable(source.path, error))
@@ -323,41 +385,46 @@ class _Log:
     def _truncated(self, source: _Source) -> None:
         """Go on in the copy that was made before the file was emptied, if there is one."""
         self._tail.counters.truncations += 1
-        place = self.sources.index(source)
-        self.sources.remove(source)
-        source.close()
         if not source.fingerprint:
+            self._drop(source)
             return  # nothing of it was given: the search for the next file finds the copy
         copies = [one for one in list_generations(self.file, self._tail.say) if not one.live]
         index = index_of(source.position, copies)
+        place = self.sources.index(source)
         if index is not None and self._open(copies[index], source.splitter.offset):
-            self.sources.insert(place, self.sources.pop())
+            self.sources.remove(source)
+            source.close()
+            copy = next(one for one in self.sources if one.inode == copies[index].inode)
+            self.sources.remove(copy)
+            self.sources.insert(place, copy)
             return
+        self._drop(source)
+        # No inode: what now stands under the log's name is not it, a copy that turns up later is.
+        self._waiting.append(replace(source.position, inode=0))
         self._tail.counters.truncations_without_copy += 1
-        self._tail.ledger.finished(self.file, source.fingerprint)
 
     def _go_on(self, live_size: int) -> bool:
-        """All sources are quiet: open the next newer generation, and say whether there was one."""
-        folder_ns = os.stat(Path(self.file).parent).st_mtime_ns  # noqa: PTH116 - as above
+        """All sources are quiet: open the oldest new file, and say whether there was one.
+
+        While the live file is open, only for a while after a rotation: a file may have been renamed during the look.
+        """
         now_s = self._tail.clock()
+        has_live = bool(self.sources) and self.sources[-1].live
+        if has_live and now_s > self._look_until_s:
+            return False
+        folder_ns = os.stat(Path(self.file).parent).st_mtime_ns  # noqa: PTH116 - as above
         if folder_ns != self._folder_seen_ns:
             self._folder_seen_ns, self._look_until_s = folder_ns, now_s + LOOK_SECONDS
-        if not live_size and now_s > self._look_until_s:
+        if (has_live or not live_size) and now_s > self._look_until_s:
             return False  # nothing was renamed or made since the last look, and nothing new is in the live file
         generations = list_generations(self.file, self._tail.say)
-        position = self.sources[-1].position if self.sources else None
-        if position is None or (not position.fingerprint and index_of(position, generations) is None):
-            # A file without a line has only its inode, and gzip took that: the one before it leads on.
-            position = self._tail.ledger.newest(self.file)
-        assert position is not None  # a log begins with one
-        newer = [one for one in after(position, generations) if one.size or not one.live]
-        if newer:
-            return self._open(newer[0], 0)
-        live = generations[-1] if generations and generations[-1].live else None
-        if live is None or not live.size or self.sources:
-            return False
-        # The newest place known lies in the live file, and nothing has it open: it could not be opened until now.
-        return self._open(live, 0 if position.offset == TO_THE_END else position.offset)
+        new = [one for one in generations if self._is_new(one)]
+        for key in [(one.inode, one.fingerprint) for one in generations]:
+            if key in self._done:
+                self._done[key] = self._done.pop(key)  # seen last
+        for key in list(self._done)[: max(0, len(self._done) - DONE_MAX)]:
+            del self._done[key]
+        return any(self._open(one, self._offset(one)) for one in new)
 
     def _give(self, source: _Source, lines: list[tuple[bytes, int, int]]) -> list[TailLine]:
         file, seed, opened = self.file, source.fingerprint, self._tail.ledger.opened
@@ -378,6 +445,7 @@ class Tail:
     """Follows the logs that `pattern` names: paths and globs, comma separated.
 
     `read()` gives lines, `acknowledge()` takes them back when they are stored, `save()` writes the positions.
+    Raises `SettingsError` for a pattern that names nothing.
     `clock` gives seconds and only measures how long a rotated file has been quiet.
     """
 
@@ -395,6 +463,8 @@ class Tail:
         self.ledger = Ledger()
         self.clock = clock
         self._patterns = [part.strip() for part in pattern.split(",") if part.strip()]
+        if not self._patterns:
+            raise SettingsError("TAILTRACE_LOG names no log: set it to nginx's access log, a path or a glob")
         self._checkpoint = checkpoint
         self._from_start = from_start
         self._read_bytes_max = read_bytes_max

@@ -210,6 +210,47 @@ def test_a_line_that_is_no_record_says_why_and_where(line, reason):
 
 
 @pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b'{"request_uri":"/login?password=hunter2","status":"2', '{"request_uri":"/login?…","status":"2'),
+        (b'{"request_uri":"/login?a=\\"hunter2\\\\","status":"2', '{"request_uri":"/login?…","status":"2'),
+        (b'{"request_uri":"/login?password=hunt', '{"request_uri":"/login?…'),
+        (b'::1 "GET /a?hunter2 HTTP/1.1" "https://b/?hunter2"', '::1 "GET /a?… HTTP/1.1" "https://b/?…"'),
+        (b'::1 "GET http://me:hunter2@b/c HTTP/1.1"', '::1 "GET http://…b/c HTTP/1.1"'),
+        (b'{"auth":"Basic aHVudGVyMg==","a":"b"', '{"auth":"Basic …","a":"b"'),
+        (b"Authorization: Bearer hunter2", "Authorization: …"),
+        (b'{"http_authorization":"hunter2 \\"x","a":"b"', '{"http_authorization":"…","a":"b"'),
+        (b"Set-Cookie: a=hunter2; b=hunter2", "Set-Cookie: …"),
+        (b'::1 x-api-key="hunter2" 7', '::1 x-api-key="…" 7'),
+        (b'{"args":"access_token=hunter2&b=c"}', '{"args":"access_token=…"}'),
+        (b"a" * 190 + b"?" + b"x" * 700, "a" * 190 + "?…"),
+        (b"Fields: date time cs-uri-stem", "Fields: date time cs-uri-stem"),
+    ],
+)
+def test_a_refused_line_leaves_its_secrets_behind(line, text):
+    assert make_parser().parse(line, "f", 0) == Refusal("no-format", "f", 0, text)
+
+
+@pytest.mark.parametrize("log_format", ["auto", "combined"])
+@pytest.mark.parametrize(
+    ("request_line", "agent", "expected"),
+    [
+        (rb"GET /a HTTP/1.1", rb"a\"b\"", ("GET", "/a", 'a"b"')),
+        (rb"GET /a HTTP/1.1", rb"\"", ("GET", "/a", '"')),
+        (rb"GET /a HTTP/1.1", rb"a\" \"b", ("GET", "/a", 'a" "b')),
+        (rb"GET /a HTTP/1.1", rb"C:\\dir\\", ("GET", "/a", "C:\\dir\\")),
+        (rb"GET /a HTTP/1.1", rb"a\\\"b", ("GET", "/a", 'a\\"b')),
+        (rb"GET /a HTTP/1.1", rb"a\tb", ("GET", "/a", "a\\tb")),
+        (rb"GET /x?q=\"y HTTP/1.1", rb"curl", ("GET", "/x", "curl")),
+        (rb"GET /\"y\" HTTP/1.1", rb"a\x22b\x5C", ("GET", '/"y"', 'a"b\\')),
+    ],
+)
+def test_apaches_escaped_quotes_do_not_end_a_value(log_format, request_line, agent, expected):
+    line = b'::1 - - [08/Oct/2025:14:32:15 +0000] "' + request_line + b'" 200 7 "-" "' + agent + b'"'
+    assert fields(line, "method", "path", "user_agent", log_format=log_format) == expected
+
+
+@pytest.mark.parametrize(
     ("log_format", "lacks"), [("$remote_addr", "$msec, $time_local or $time_iso8601"), ("$msec", "$remote_addr")]
 )
 def test_a_format_without_address_or_time_is_refused(log_format, lacks):
@@ -327,7 +368,14 @@ ROOM = LINE_LENGTH_MAX - len(HEAD)
         HEAD + b'" 200 1 ' + b'"" ' * ((ROOM - 8) // 3),
         HEAD + b'" 200 1 "-" "-"' + b' a"b' * ((ROOM - 15) // 4),
         b"::1 - " + b" [" * 32_000 + b'" 200',
+        HEAD + b'\\"' * (ROOM // 2),
+        HEAD + b"\\\\" * (ROOM // 2 - 1) + b'" ',
+        HEAD + b'" 200 1 "-" "' + b'\\"' * ((ROOM - 14) // 2),
+        HEAD + b'" 200 1 "-" "-"' + b' a"\\"' * ((ROOM - 15) // 5),
         b"a " * 32_000,
+        b"?" * LINE_LENGTH_MAX,
+        b"token" * 13_000,
+        b"//" * 32_000,
         b'{"msec":"' + b'\\"' * 32_000,
     ],
 )

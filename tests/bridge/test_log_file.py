@@ -2,8 +2,9 @@
 
 import gzip
 import os
+import re
 import tracemalloc
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tailtrace_bridge.access_log import LINE_LENGTH_MAX
 from tailtrace_bridge.errors import LogFileError
 from tailtrace_bridge.log_file import LineSplitter, fingerprint, read_lines
 
+BOM = b"\xef\xbb\xbf"
+
 
 @pytest.mark.parametrize(
     ("content", "expected"),
@@ -23,6 +26,8 @@ from tailtrace_bridge.log_file import LineSplitter, fingerprint, read_lines
         (b"one\ntwo", [(b"one", 0), (b"two", 4)]),
         (b"only", [(b"only", 0)]),
         (b"\n\nx\n", [(b"", 0), (b"", 1), (b"x", 2)]),
+        (b"one\r\ntwo\r\n\r\nx\ry", [(b"one", 0), (b"two", 5), (b"", 10), (b"x\ry", 12)]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\r", [(b"one", 0), (b"\xef\xbb\xbftwo", 7)]),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -36,6 +41,16 @@ def test_lines_and_offsets_are_those_of_the_uncompressed_log(tmp_path, content, 
 def test_fingerprint_is_xxh3_of_the_first_line_in_63_bits():
     assert fingerprint(b"") == 0x2D06800538D394C2
     assert 0 < fingerprint(b"x" * 200_000) < 1 << 63
+
+
+def test_a_log_has_one_name_whatever_an_editor_added():
+    assert len({fingerprint(line) for line in (b"one", b"one\r", b"\xef\xbb\xbfone", b"\xef\xbb\xbfone\r\r")}) == 1
+
+
+@pytest.mark.parametrize("line", [b"\xef\xbb\xbf" + b"x" * LINE_LENGTH_MAX, b"x" * LINE_LENGTH_MAX + b"\r" + b"y" * 9])
+def test_a_line_that_was_too_long_stays_so(tmp_path, line):
+    (tmp_path / "a").write_bytes(line + b"\n")
+    assert list(read_lines(tmp_path / "a")) == [(line[: LINE_LENGTH_MAX + 1], 0, fingerprint(line))]
 
 
 def test_concatenated_members_and_padding_are_one_log(tmp_path):
@@ -97,7 +112,10 @@ def test_what_is_no_log_says_so(tmp_path, name):
         list(read_lines(tmp_path / name))
 
 
-@given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
+@given(
+    st.one_of(st.binary(max_size=200), st.lists(st.sampled_from([b"a", b"\r", b"\n", BOM])).map(b"".join)),
+    st.lists(st.integers(0, 200)),
+)
 def test_the_splitter_gives_the_same_however_the_bytes_arrive(content, cuts):
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     splitter = LineSplitter()
@@ -108,8 +126,12 @@ def test_the_splitter_gives_the_same_however_the_bytes_arrive(content, cuts):
     expected = content.split(b"\n")
     if not expected[-1]:
         expected.pop()
-    assert [line for line, _, _ in lines] == expected
-    assert all(content[offset : offset + len(line)] == line for line, offset, _ in lines)
+    starts = list(accumulate((len(line) + 1 for line in expected), initial=0))[: len(expected)]
+    if expected:
+        expected[0] = re.sub(rb"\A(?:\xef\xbb\xbf)[\xef\xbb\xbf]*", b"", expected[0].rstrip(b"\r"))
+    assert [(line, offset) for line, offset, _ in lines] == [
+        (line.rstrip(b"\r"), offset) for line, offset in zip(expected, starts, strict=True)
+    ]
     assert [end for _, _, end in lines] == [offset for _, offset, _ in lines[1:]] + [len(content)] * bool(lines)
 
 

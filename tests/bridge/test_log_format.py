@@ -37,6 +37,7 @@ def values(source: str, line: str) -> dict[str, str] | None:
         ("log_format main escape=json '{\"s\":\"$status\",'\n # why\n \"\\\"u\\\":\\\"$uri\\\"}\" ;", '{"s":"200","u":"/"}', {"status": "200", "uri": "/"}),
         ("'$status' '|' '$uri'", "200|/a b", {"status": "200", "uri": "/a b"}),
         (r"log_format tabs '$status\t$uri';", "200\t/a", {"status": "200", "uri": "/a"}),
+        ('"$http_referer" $status', r'"x\"y\\" 200', {"http_referer": r"x\"y\\", "status": "200"}),
         ("$status $uri", "200", None),
     ],
 )  # fmt: skip
@@ -82,6 +83,7 @@ def test_names_are_those_of_the_format():
         (r"é\xC3\xA9", "éé"),
         (r"\xFF", "\udcff"),
         (r"\xG1\x2", r"\xG1\x2"),
+        (r"a\"b\\c\\x41\t", 'a"b\\c\\x41\t'),
     ],
 )
 def test_default_escapes(printed, value):

@@ -14,6 +14,8 @@ import pytest
 
 from tailtrace_bridge.access_log import LINE_LENGTH_MAX
 from tailtrace_bridge.checkpoint import Checkpoint
+from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.generations import is_rotated_name
 from tailtrace_bridge.log_file import fingerprint, read_lines
 from tailtrace_bridge.tail import DRAIN_SECONDS, Tail
 
@@ -49,6 +51,12 @@ def start(tmp_path, log, clock):
 def append(path: Path, text: bytes) -> None:
     with path.open("ab") as file:
         file.write(text)
+
+
+def append_at(path: Path, second: int, text: bytes) -> None:
+    """Append as if at that second: two writes within one tick of the kernel's clock cannot be told apart."""
+    append(path, text)
+    os.utime(path, (second, second))
 
 
 def texts(tail: Tail) -> list[bytes]:
@@ -221,6 +229,113 @@ def test_dated_names_while_down(log, start):
     log.rename(log.with_name("access.log-20250201"))
     log.write_bytes(b"4\n")
     assert texts(start()) == [b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("restart_after", [None, 1, 2, 3, 4, 5])
+def test_numbers_that_rise_with_time(log, start, clock, restart_after):
+    """`mv log log.1`, `mv log log.2` and so on: the higher number is the newer, against what logrotate does."""
+    log.touch()
+    tail = start()
+    seen = texts(tail)
+    for number in range(1, 7):
+        append_at(log, number, b"%d a\n%d b\n" % (number, number))
+        clock.now_s += 0.7
+        seen += texts(tail)
+        log.rename(log.with_name(f"access.log.{number}"))
+        log.touch()
+        clock.now_s += 0.7
+        seen += texts(tail)
+        if number == restart_after:
+            tail.save()
+            tail.close()
+            tail = start()
+    for _ in range(3):
+        clock.now_s += DRAIN_SECONDS
+        seen += texts(tail)
+    assert seen == [b"%d %c" % (number, letter) for number in range(1, 7) for letter in b"ab"]
+
+
+def test_numbers_that_rise_while_down(log, start):
+    append_at(log, 0, b"history\n")
+    log.rename(log.with_name("access.log.1"))
+    append_at(log, 1, b"1\n")
+    tail = start()
+    assert texts(tail) == [b"1"]
+    tail.save()
+    tail.close()
+    for number in (2, 3, 4):
+        log.rename(log.with_name(f"access.log.{number}"))
+        append_at(log, number, b"%d\n" % number)
+    assert texts(start()) == [b"2", b"3", b"4"]
+
+
+def test_a_late_line_in_a_file_does_not_hide_the_next_one(log, start):
+    append_at(log, 1, b"1\n")
+    tail = start()
+    assert texts(tail) == [b"1"]
+    tail.save()
+    tail.close()
+    rotate(log)
+    append_at(log, 2, b"2\n")
+    rotate(log)
+    append_at(log.with_name("access.log.2"), 3, b"late\n")
+    append_at(log, 4, b"4\n")
+    assert sorted(texts(start())) == [b"2", b"4", b"late"]
+
+
+def test_two_files_that_begin_alike_are_read_both(log, start, clock):
+    log.write_bytes(b"start\n1\n")
+    tail = start()
+    assert texts(tail) == [b"start", b"1"]
+    with log.open("ab", buffering=0) as worker:
+        rotate(log)
+        log.write_bytes(b"start\n22\n")
+        assert texts(tail) == [b"start", b"22"]
+        clock.now_s += DRAIN_SECONDS
+        assert texts(tail) == []
+        worker.write(b"too late\n")
+    with log.open("ab", buffering=0) as worker:
+        rotate(log)
+        log.write_bytes(b"3\n")
+        assert texts(tail) == [b"3"]
+        worker.write(b"late\n")
+        assert texts(tail) == [b"late"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_rotated"),
+    [
+        ("access.log.1", True),
+        ("access.log-20251008.gz", True),
+        ("access-20251008.log", True),
+        ("access-20251008.log.gz", True),
+        ("access-2025-10-08.log", False),  # six digits at least: `access-2.log` may be another log
+        ("access-2.log", False),
+        ("access-api.log", False),
+        ("access-20251008.txt", False),
+        ("access.log", False),
+    ],
+)
+def test_names_of_rotated_files(name, is_rotated):
+    assert is_rotated_name(name, "access.log") is is_rotated
+
+
+def test_a_date_before_the_extension(log, start, clock):
+    log.write_bytes(b"1\n")
+    tail = start(f"{log.parent}/*.log")
+    assert texts(tail) == [b"1"]
+    append(log, b"2\n")
+    log.rename(log.with_name("access-20251008.log"))
+    log.write_bytes(b"3\n")
+    assert texts(tail) == [b"2", b"3"]
+    clock.now_s += DRAIN_SECONDS
+    assert texts(tail) == []
+
+
+@pytest.mark.parametrize("pattern", ["", " , "])
+def test_no_log_named(tmp_path, pattern):
+    with pytest.raises(SettingsError, match="TAILTRACE_LOG names no log: set it to nginx's access log"):
+        Tail(pattern, Checkpoint(tmp_path / "p.json"))
 
 
 def test_history_is_not_read(log, start):
@@ -444,3 +559,65 @@ def test_any_order_of_writes_rotations_and_restarts(log, start, clock, seed):  #
     assert all(len(place) == 1 for place in places.values())
     if not crashes:
         assert set(count.values()) == {1}
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("scheme", ["rising", "shifting", "dated", "inside", "mixed"])
+def test_any_naming_with_quick_rotations(log, start, clock, scheme, seed):  # noqa: C901 - a story
+    """Rotations follow each other while old files drain, workers write late, and there are restarts: each line once."""
+    chance = random.Random(seed)
+    written: list[bytes] = []
+    read: list[bytes] = []
+    worker_path: Path | None = None
+    rotations = 0
+    append_at(log, 0, b"")
+    tail = start()
+    read += texts(tail)
+
+    def write(path: Path) -> None:
+        for _ in range(chance.randint(1, 5)):
+            written.append(b"%d %s" % (len(written), b"x" * chance.randint(0, 40)))
+            append_at(path, len(written), written[-1] + b"\n")
+
+    def rotate_somehow() -> Path:
+        name = chance.choice(["rising", "shifting"]) if scheme == "mixed" else scheme
+        if name == "shifting":
+            rotate(log)
+            return log.with_name("access.log.1")
+        taken = [int(path.suffix[1:]) for path in log.parent.glob("access.log.[0-9]*")]
+        target = {
+            "rising": f"access.log.{max(taken, default=0) + 1}",
+            "dated": f"access.log-{20250101 + rotations}",
+            "inside": f"access-{20250101 + rotations}.log",
+        }[name]
+        log.rename(log.with_name(target))
+        return log.with_name(target)
+
+    for _ in range(60):
+        action = chance.choice(["write", "write", "read", "rotate", "late", "time", "restart"])
+        if action == "write":
+            write(log)
+        elif action == "read":
+            read += texts(tail)
+            worker_path = worker_path if chance.random() < 0.5 else None
+        elif action == "rotate" and rotations < 18:
+            worker_path = rotate_somehow()
+            rotations += 1
+            append_at(log, len(written), b"")
+        elif action == "late" and worker_path:
+            write(worker_path)
+        elif action == "time":
+            read += texts(tail)
+            clock.now_s += chance.choice([0.7, DRAIN_SECONDS])
+            worker_path = None
+        elif action == "restart":
+            read += texts(tail)
+            tail.save()
+            tail.close()
+            tail = start()
+            worker_path = None
+    for _ in range(20):
+        read += texts(tail)
+        clock.now_s += DRAIN_SECONDS
+    assert sorted(read) == sorted(written)
+    assert tail.counters.positions_lost == 0
