@@ -3,6 +3,8 @@
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
 #   make test                       the tests; make test-long adds the slow ones (ARGS='-k tail' is passed on to pytest)
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
+#   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
+#   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make bench                      the measurements; ARGS is passed to each
 #   make docs                       rewrites what is generated in docs/
@@ -14,12 +16,15 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
-TAILNET := $(HOME)/.cache/tailtrace/tailnet
+CACHE := $(HOME)/.cache/tailtrace
+TAILNET := $(CACHE)/tailnet
+OTELCOL := $(CACHE)/otelcol
+INFLUXDB := $(CACHE)/influxdb
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long tailnet lint format bench docs wheel clean
+.PHONY: setup demo test test-long tailnet collector influxdb lint format bench docs wheel clean
 
 setup: $(READY)
 
@@ -50,6 +55,22 @@ $(TAILNET)/.ready: $(addprefix tests/tailnet/,main.go go.mod go.sum)
 		&& go install tailscale.com/cmd/tailscaled@$$version tailscale.com/cmd/tailscale@$$version \
 		&& go build -o $(TAILNET)/control .
 	@touch $@
+
+# Minutes of both cores, hence `nice`. The stamp carries the recipe's checksum: a fresh clone finds what another one built.
+made_by = .made-by-$(firstword $(shell cksum $(1)))
+
+collector: $(OTELCOL)/$(call made_by,tests/stack/otelcol-builder.yaml)
+$(OTELCOL)/.made-by-%:
+	@mkdir -p $(OTELCOL)
+	recipe=$(CURDIR)/tests/stack/otelcol-builder.yaml; cd $(OTELCOL) \
+		&& nice go run go.opentelemetry.io/collector/cmd/builder@v0.160.0 --config $$recipe \
+		&& mv build/otelcol otelcol && rm -rf build .made-by-*
+	@touch $@
+
+influxdb: $(INFLUXDB)/$(call made_by,tests/stack/build_influxdb.sh)
+$(INFLUXDB)/.made-by-%:
+	nice tests/stack/build_influxdb.sh $(INFLUXDB)
+	@rm -f $(INFLUXDB)/.made-by-* && touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check

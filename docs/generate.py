@@ -5,6 +5,7 @@
 |---|---|---|
 | `docs/design.md` | the import ladder, between its two markers | the imports of the three packages |
 | `docs/settings.md` | all | `tailtrace_bridge.settings` |
+| `docs/export.md` | the table of fields, between its two markers | `tailtrace_bridge.export_format` |
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ DOCS = Path(__file__).resolve().parent
 PACKAGES = ("tailtrace", "tailtrace_bridge", "tailtrace_api")
 LADDER_BEGIN = "<!-- ladder: made by `make docs` -->"
 LADDER_END = "<!-- end of the ladder -->"
+FIELDS_BEGIN = "<!-- fields: made by `make docs` -->"
+FIELDS_END = "<!-- end of the fields -->"
 
 
 def imports() -> dict[str, set[str]]:
@@ -56,12 +59,24 @@ def with_ladder(text: str) -> str:
     return f"{before}{LADDER_BEGIN}\n```text\n{ladder(levels(imports()))}\n```\n{LADDER_END}{after}"
 
 
+def with_fields(text: str) -> str:
+    """Return the text of `docs/export.md` with the fields of now between the markers."""
+    from tailtrace_bridge.export_format import FIELDS  # noqa: PLC0415 - as below
+
+    before, _, rest = text.partition(FIELDS_BEGIN)
+    _, _, after = rest.partition(FIELDS_END)
+    words = {int: "integer", str: "text", bool: "boolean"}
+    rows = "".join(f"| `{field.name}` | {words[field.kind]} | {field.meaning} |\n" for field in FIELDS)
+    return f"{before}{FIELDS_BEGIN}\n| field | type | meaning |\n|---|---|---|\n{rows}{FIELDS_END}{after}"
+
+
 def documents() -> dict[Path, str]:
     """Give each generated file and what it should say."""
     from tailtrace_bridge import settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
 
-    design = DOCS / "design.md"
+    design, export = DOCS / "design.md", DOCS / "export.md"
     return {
+        export: with_fields(export.read_text(encoding="utf-8")),
         design: with_ladder(design.read_text(encoding="utf-8")),
         DOCS / "settings.md": settings.markdown(),
     }

@@ -6,10 +6,12 @@
 | missing | no | is skipped; the reason says what is missing and the command that would bring it |
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
-A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`.
+A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.collector`,
+`@pytest.mark.influxdb`. `tests/stack/servers.py` has the fixtures for the last two.
 """
 
 import functools
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,7 +24,11 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("TAILTRACE_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
 # Markers of the parts that are still to come: `TAILTRACE_REQUIRE` may name them already.
-TO_COME = frozenset({"collector", "influxdb", "browser"})
+TO_COME = frozenset({"browser"})
+
+CACHE = Path.home() / ".cache" / "tailtrace"
+OTELCOL = Path(os.environ.get("TAILTRACE_OTELCOL") or CACHE / "otelcol" / "otelcol")
+INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
 def _lacks_nginx() -> str | None:
@@ -58,14 +64,34 @@ def _lacks_tailnet() -> str | None:
     return None
 
 
-LACKS: dict[str, Callable[[], str | None]] = {"nginx": _lacks_nginx, "shared": _lacks_shared, "tailnet": _lacks_tailnet}
+def _lacks_program(path: Path, build: str, variable: str) -> str | None:
+    if os.access(path, os.X_OK):
+        return None
+    return f"no program {path}: {build} builds one in minutes, or {variable} names one"
+
+
+LACKS: dict[str, Callable[[], str | None]] = {
+    "nginx": _lacks_nginx,
+    "shared": _lacks_shared,
+    "tailnet": _lacks_tailnet,
+    "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
+    "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
+}
 
 
 def _required() -> set[str]:
     return set(os.environ.get("TAILTRACE_REQUIRE", "").replace(",", " ").split())
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # By its path, since the tests are no package.
+    if (servers := Path(__file__).with_name("stack") / "servers.py").exists():
+        spec = importlib.util.spec_from_file_location("tailtrace_test_servers", servers)
+        assert spec is not None
+        assert spec.loader is not None
+        plugin = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin)
+        config.pluginmanager.register(plugin, spec.name)
     if unknown := _required() - LACKS.keys() - TO_COME:
         raise pytest.UsageError(
             f"TAILTRACE_REQUIRE: no marker is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(LACKS))}"
@@ -85,3 +111,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """The folder of real data; only for tests with the marker `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def otelcol_program() -> Path:
+    """The collector; only for tests with the marker `collector`."""
+    return OTELCOL
+
+
+@pytest.fixture(scope="session")
+def influxd_program() -> Path:
+    """InfluxDB 2; only for tests with the marker `influxdb`."""
+    return INFLUXD

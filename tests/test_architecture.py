@@ -14,6 +14,7 @@ IMPORTS: dict[str, set[str]] = GENERATE["imports"]()
 PURE = (
     "tailtrace_bridge.records",
     "tailtrace_bridge.errors",
+    "tailtrace_bridge.export_format",
     "tailtrace_bridge.log_format",
     "tailtrace_bridge.access_log",
     "tailtrace_bridge.otlp",

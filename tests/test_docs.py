@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -16,7 +17,13 @@ TO_COME = "Not there yet"
 """The heading of the part of a page that tells of what is still to come."""
 
 # Read by the tests and by the finder of nginx, not by `settings`.
-OTHER_VARIABLES = {"TAILTRACE_REQUIRE", "TAILTRACE_NGINX", "TAILTRACE_SHARED_DATA"}
+OTHER_VARIABLES = {
+    "TAILTRACE_REQUIRE",
+    "TAILTRACE_NGINX",
+    "TAILTRACE_OTELCOL",
+    "TAILTRACE_INFLUXD",
+    "TAILTRACE_SHARED_DATA",
+}
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
@@ -146,6 +153,13 @@ def test_settings_page_is_of_now() -> None:
 
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert page == settings.markdown(), "the settings changed: run `make docs`"
+
+
+def test_export_page_has_the_fields_of_now() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    assert page.count(generate["FIELDS_BEGIN"]) == page.count(generate["FIELDS_END"]) == 1
+    assert page == generate["with_fields"](page), "the fields changed: run `make docs`"
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,21 @@ from typing import Any, NamedTuple
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Identity, Traffic
 from tailtrace_bridge.store.names import device_key, user_key
+from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.protocol import (
-    DAY_US,
     HOUR_US,
     Activity,
     Latency,
     LogEntry,
-    Minute,
+    Quarter,
+    Run,
     StepLatency,
     StepUsage,
+    Uptime,
     Usage,
+    Visits,
 )
 
-SESSION_GAP_US = 30 * 60 * 1_000_000
 FAVORITES_MAX = 3
 LISTED_MAX = 500
 """Rows of one list in an answer: the first in its order."""
@@ -32,13 +34,21 @@ CARD_PREFIX = "/_tailtrace/view?card="
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
 
 
-class Session(NamedTuple):
-    """Requests of one user on one device, none more than 30 minutes after the one before."""
+class Sessions(NamedTuple):
+    """Those of one visitor, in order of time: in each, no request comes more than 30 minutes after the one before."""
 
     identity: Identity
-    start_us: int
-    end_us: int
-    requests: int
+    runs: Sequence[Run]
+
+    @property
+    def requests(self) -> int:
+        """Count requests."""
+        return sum(requests for _, _, requests in self.runs)
+
+    @property
+    def spent_us(self) -> int:
+        """Add up how long they lasted."""
+        return sum(last_us - first_us for first_us, last_us, _ in self.runs)
 
 
 def iso(time_us: int) -> str:
@@ -115,86 +125,86 @@ def summary(usages: Sequence[Usage]) -> dict[str, Any]:
 # --- dashboard usage -----------------------------------------------------------------------------------------------
 
 
-def sessions(activity: Iterable[Activity]) -> list[Session]:
-    """Cut each visitor's usage wherever it pauses for more than 30 minutes."""
-    open_sessions: dict[tuple[str, str], Session] = {}
-    done: list[Session] = []
-    # By time: within a minute, one visitor's two addresses may come in any order.
-    for seen in sorted(activity, key=lambda one: one.first_us):
-        who = visitor(seen.identity)
-        running = open_sessions.get(who)
-        if running is not None and seen.first_us - running.end_us <= SESSION_GAP_US:
-            open_sessions[who] = Session(
-                running.identity,
-                running.start_us,
-                max(running.end_us, seen.last_us),
-                running.requests + seen.requests,
-            )
-            continue
-        if running is not None:
-            done.append(running)
-        open_sessions[who] = Session(*seen)
-    return sorted([*done, *open_sessions.values()], key=lambda one: (one.start_us, visitor(one.identity)))
+def sessions(activity: Iterable[Activity]) -> list[Sessions]:
+    """Cut each visitor's usage wherever it pauses for more than 30 minutes; by visitor, the first that came first."""
+    of_visitor: dict[tuple[str, str], list[Activity]] = defaultdict(list)
+    for seen in activity:
+        of_visitor[visitor(seen.identity)].append(seen)
+    found = [
+        Sessions(
+            max(theirs, key=lambda one: one.last_us).identity,
+            theirs[0].runs if len(theirs) == 1 else join_runs(run for one in theirs for run in one.runs),
+        )
+        for theirs in of_visitor.values()
+    ]
+    return sorted(found, key=lambda one: (one.runs[0], visitor(one.identity)))
 
 
-def most_viewed_cards(usages: Iterable[Usage]) -> list[dict[str, Any]]:
+def session_count(all_sessions: Iterable[Sessions]) -> int:
+    """Count the sessions of all visitors."""
+    return sum(len(one.runs) for one in all_sessions)
+
+
+def most_viewed_cards(visits: Iterable[Visits]) -> list[dict[str, Any]]:
     """Count card views, most first."""
     views: Counter[str] = Counter()
-    for usage in usages:
-        if usage.traffic is Traffic.CARD:
-            views[usage.endpoint.removeprefix(CARD_PREFIX)] += usage.requests
+    for visit in visits:
+        if visit.traffic is Traffic.CARD:
+            views[visit.endpoint.removeprefix(CARD_PREFIX)] += visit.requests
     return [{"card": card, "views": count} for card, count in _most_first(views)[:LISTED_MAX]]
 
 
-def peak_hours(activity: Iterable[Activity], zone: tzinfo) -> list[dict[str, Any]]:
-    """Sum usage by hour of the day in `zone`: always 24 of them, 0 to 23."""
+def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> list[dict[str, Any]]:
+    """Sum usage by hour of the day in `zone`: always 24 of them, 0 to 23.
+
+    A zone's hours begin with a quarter of UTC's: none has been off by other minutes since Liberia's in 1972.
+    """
     requests = [0] * 24
-    for seen in activity:
-        requests[datetime.fromtimestamp(seen.first_us / 1e6, zone).hour] += seen.requests
+    for quarter in quarters:
+        requests[datetime.fromtimestamp(quarter.time_us / 1e6, zone).hour] += quarter.requests
     return [{"hour": hour, "requests": count} for hour, count in enumerate(requests)]
 
 
 def user_sessions(
-    all_sessions: Iterable[Session], usages: Iterable[Usage], features: Mapping[str, str]
+    all_sessions: Iterable[Sessions], visits: Iterable[Visits], features: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Sum sessions by person, most sessions first; favourites are the features they asked for most."""
-    by_person: dict[str, list[Session]] = defaultdict(list)
-    for session in all_sessions:
-        by_person[person(session.identity)].append(session)
-    favorites = _favorites(usages, features)
+    by_person: dict[str, list[Sessions]] = defaultdict(list)
+    for one in all_sessions:
+        by_person[person(one.identity)].append(one)
+    favorites = _favorites(visits, features)
     rows: list[dict[str, Any]] = []
     for who, theirs in by_person.items():
-        identity = theirs[-1].identity
-        spent_us = sum(session.end_us - session.start_us for session in theirs)
+        latest = max(theirs, key=lambda one: one.runs[-1][1])
         rows.append(
             {
-                "user": name(identity),
-                "kind": identity.kind,
-                "sessions": len(theirs),
-                "total_time_hours": round(spent_us / HOUR_US, 3),
+                "user": name(latest.identity),
+                "kind": latest.identity.kind,
+                "sessions": session_count(theirs),
+                "total_time_hours": round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
                 "favorite_features": favorites.get(who, []),
-                "requests": sum(session.requests for session in theirs),
-                "devices": sorted({session.identity.device for session in theirs} - {""}),
-                "last_seen": iso(max(session.end_us for session in theirs)),
+                "requests": sum(one.requests for one in theirs),
+                "devices": sorted({one.identity.device for one in theirs} - {""}),
+                "last_seen": iso(latest.runs[-1][1]),
             }
         )
     return sorted(rows, key=lambda row: (-row["sessions"], -row["requests"], row["user"]))[:LISTED_MAX]
 
 
-def _favorites(usages: Iterable[Usage], features: Mapping[str, str]) -> dict[str, list[str]]:
+def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, list[str]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for usage in usages:
-        if usage.traffic is Traffic.APP:
-            counts[person(usage.identity)][features.get(usage.endpoint, usage.endpoint)] += usage.requests
+    for visit in visits:
+        if visit.traffic is Traffic.APP:
+            counts[person(visit.identity)][features.get(visit.endpoint, visit.endpoint)] += visit.requests
     return {who: [feature for feature, _ in _most_first(count)[:FAVORITES_MAX]] for who, count in counts.items()}
 
 
-def api_calls_by_endpoint(usages: Iterable[Usage]) -> list[dict[str, int]]:
+def api_calls_by_endpoint(visits: Iterable[Visits]) -> list[dict[str, int]]:
     """Count calls of the app by endpoint, most first; health checks, bots, static files and card views stay out."""
     calls: Counter[str] = Counter()
-    for usage in usages:
-        if usage.traffic is Traffic.APP:
-            calls[usage.endpoint] += usage.requests
+    for visit in visits:
+        if visit.traffic is Traffic.APP:
+            calls[visit.endpoint] += visit.requests
     return [{endpoint: count} for endpoint, count in _most_first(calls)[:LISTED_MAX]]
 
 
@@ -206,25 +216,21 @@ def usage_only(usages: Iterable[Usage]) -> list[Usage]:
 # --- system health -------------------------------------------------------------------------------------------------
 
 
-def uptime_percentage(minutes: Sequence[Minute]) -> float | None:
+def uptime_percentage(days: Sequence[Uptime]) -> float | None:
     """Minutes with an answer other than 5xx over minutes with traffic; None where there was none."""
-    if not minutes:
-        return None
-    return round(100 * sum(minute.answered > 0 for minute in minutes) / len(minutes), 3)
+    minutes = sum(day.minutes for day in days)
+    return round(100 * sum(day.answered for day in days) / minutes, 3) if minutes else None
 
 
-def uptime_by_day(minutes: Iterable[Minute]) -> list[dict[str, Any]]:
+def uptime_by_day(days: Iterable[Uptime]) -> list[dict[str, Any]]:
     """Give the same for each UTC day."""
-    days: dict[int, list[Minute]] = defaultdict(list)
-    for minute in minutes:
-        days[minute.minute_us // DAY_US].append(minute)
     return [
         {
-            "time": iso(day * DAY_US),
-            "uptime_percentage": uptime_percentage(of_day),
-            "minutes_with_traffic": len(of_day),
+            "time": iso(day.day_us),
+            "uptime_percentage": uptime_percentage([day]),
+            "minutes_with_traffic": day.minutes,
         }
-        for day, of_day in sorted(days.items())
+        for day in days
     ]
 
 

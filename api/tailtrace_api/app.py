@@ -1,10 +1,11 @@
 """The HTTP API: three answers, health, readiness and counters. Parameters are checked here, the rest is `queries`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
@@ -22,16 +23,34 @@ Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 
 
-def create_app(queries: Queries, *, clock: Callable[[], int], bridge: Bridge | None = None) -> FastAPI:
-    """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show."""
+def create_app(
+    queries: Queries,
+    *,
+    clock: Callable[[], int],
+    bridge: Bridge | None = None,
+    hosts: Sequence[str] = ("*",),
+) -> FastAPI:
+    """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
+
+    `hosts` are the names that a request may have in its Host header. A page elsewhere that lets its own name lead to
+    loopback (DNS rebinding) is told from a reader by nothing else, as there is no login.
+    """
     app = FastAPI(
         title="tailtrace",
         summary="Who used what, when, how fast, and what broke.",
         version=_version(),
         openapi_tags=[{"name": "analytics"}, {"name": "operation"}],
     )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     _add_analytics(app, queries, clock)
+    _add_operation(app, queries, clock, bridge)
+    return app
+
+
+def create_operation_app(queries: Queries, bridge: Bridge, *, clock: Callable[[], int]) -> FastAPI:
+    """Make the app of a bridge without an API: health, readiness and counters, no answers."""
+    app = FastAPI(title="tailtrace bridge", version=_version(), openapi_tags=[{"name": "operation"}])
     _add_operation(app, queries, clock, bridge)
     return app
 
@@ -122,8 +141,10 @@ def _problems(queries: Queries, bridge: Bridge | None, now_us: int) -> list[str]
         problems.append(str(error))
     if bridge is not None:
         problems.extend(bridge.pipeline.tail.problems().values())
+        if bridge.pipeline.problem:
+            problems.append(bridge.pipeline.problem)
         if not bridge.running:
-            problems.append("the bridge has ended; see the log of tailtrace serve, and start it again")
+            problems.append("the bridge has ended; see the log of tailtrace, and start it again")
         elif now_us - bridge.pipeline.counters.last_step_us > _STALLED_US:
-            problems.append("the bridge took no step for a minute; see the log of tailtrace serve")
+            problems.append("the bridge took no step for a minute; see the log of tailtrace")
     return problems

@@ -2,19 +2,24 @@
 
 import dataclasses
 import functools
+import gc
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
 
 from tailtrace_bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.importer import Imported
 
 P = ParamSpec("P")
 
@@ -26,6 +31,8 @@ app = typer.Typer(
     help="Who used what, when, how fast, and what broke: request analytics for FastAPI behind nginx on a tailnet.",
 )
 _errors = Console(stderr=True)
+REFUSED_LENGTH_MAX = 120
+"""Characters shown of a refused line, or of its file's name."""
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where rows are kept [TAILTRACE_STORE].")]
@@ -112,10 +119,58 @@ def serve(
     )
 
 
+@app.command()
+@_reported
+def bridge(
+    *,
+    log: Annotated[str | None, typer.Option(help="Access log: path or glob [TAILTRACE_LOG].")] = None,
+    store: StoreOption = None,
+    bridge_listen: Annotated[
+        str | None, typer.Option("--listen", help="Address of health and counters [TAILTRACE_BRIDGE_LISTEN].")
+    ] = None,
+    otlp_listen: Annotated[str | None, typer.Option(help="OTLP address [TAILTRACE_OTLP_LISTEN].")] = None,
+    log_format: FormatOption = None,
+    identities: IdentitiesOption = None,
+    openapi: OpenapiOption = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Position file [TAILTRACE_CHECKPOINT].")] = None,
+) -> None:
+    """Run the bridge alone: from the log and the spans to the store, no answers."""
+    from tailtrace_api.serve import serve_bridge
+    from tailtrace_bridge import settings
+
+    serve_bridge(
+        settings.load(
+            log=log,
+            store=store,
+            bridge_listen=bridge_listen,
+            otlp_listen=otlp_listen,
+            log_format=log_format,
+            identities=identities,
+            openapi=openapi,
+            checkpoint=checkpoint,
+        )
+    )
+
+
+@app.command()
+@_reported
+def api(
+    *,
+    store: StoreOption = None,
+    listen: Annotated[str | None, typer.Option(help="API address [TAILTRACE_LISTEN].")] = None,
+    openapi: OpenapiOption = None,
+) -> None:
+    """Run the API alone, on the store that a bridge fills."""
+    from tailtrace_api.serve import serve_api
+    from tailtrace_bridge import settings
+
+    serve_api(settings.load(store=store, listen=listen, openapi=openapi))
+
+
 @app.command(name="import")
 @_reported
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs, .gz too.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs and exports, .gz too.")],
     *,
     store: StoreOption = None,
     log_format: FormatOption = None,
@@ -123,7 +178,7 @@ def import_(
     openapi: OpenapiOption = None,
     as_json: Json = False,
 ) -> None:
-    """Import whole logs. Importing a log again changes nothing."""
+    """Import whole logs. Importing a log again changes nothing. Exit 1 if every line is refused."""
     from tailtrace_api.import_command import run_import
 
     start = time.monotonic()
@@ -147,8 +202,88 @@ def import_(
         )
     for problem in done.problems:
         _errors.print(f"tailtrace: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
-    if done.problems:
+    if 2 * done.refused > done.lines:
+        _print_refused(done)
+    if done.problems or done.lines == done.refused > 0:
         raise typer.Exit(1)
+
+
+def _print_refused(done: "Imported") -> None:
+    """Show the first refused line of each reason, and what to do."""
+    from tailtrace_bridge.identity import printable
+
+    _errors.print(
+        f"tailtrace: {done.refused} of {done.lines} lines were refused. Name the format that nginx writes (`nginx -T` "
+        "prints it) with --log-format '…'; scripts/validate_log_parser in a clone says more of each reason.",
+        style="yellow",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    for reason, refusal in sorted(done.first_refused.items()):
+        text = printable(refusal.text, REFUSED_LENGTH_MAX)
+        _errors.print(
+            f"  {reason}: {printable(refusal.file, REFUSED_LENGTH_MAX)}, byte {refusal.offset}: {text}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+@_reported
+def export(
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help="ndjson (what `tailtrace import` reads back), csv or parquet.")
+    ] = "ndjson",
+    since: Annotated[str | None, typer.Option(help="Requests from this time on, ISO 8601 (default: all).")] = None,
+    until: Annotated[str | None, typer.Option(help="Requests before this time, ISO 8601 (default: all).")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="File, gzipped if it ends in .gz; - prints.")] = "-",
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write what the store holds into a file that another store can import."""
+    from tailtrace_api.export_command import run_export
+    from tailtrace_bridge import parts, settings
+    from tailtrace_bridge.exporter import ALL_TIME, FORMATS
+    from tailtrace_bridge.store.protocol import Window
+
+    if format_ not in FORMATS:
+        raise typer.BadParameter(f"--format {format_!r}: write {', '.join(FORMATS)}")
+    if format_ == "parquet" and output == "-" and sys.stdout.isatty():
+        raise typer.BadParameter("--format parquet is no text for a terminal: add --output FILE")
+    window = Window(
+        ALL_TIME.start_us if since is None else _time_us("--since", since),
+        ALL_TIME.end_us if until is None else _time_us("--until", until),
+    )
+    chosen = settings.load(store=store)
+    parts.require_store(chosen)
+    opened = parts.open_store(chosen)
+    start = time.monotonic()
+    try:
+        done, counted = run_export(
+            opened, chosen.store, window, format_, output, sys.stdout.buffer, None if as_json else _errors
+        )
+    finally:
+        opened.close()
+    result = {**dataclasses.asdict(done), "pruned": max(0, counted - done.requests)}
+    result["seconds"] = round(time.monotonic() - start, 3)
+    typer.echo(
+        json.dumps(result)
+        if as_json
+        else f"{done.requests} requests, {done.refusals} refused lines, {done.identities} names"
+        f" in {result['seconds']} s",
+        err=output == "-",  # else it would stand in the export
+    )
+    if result["pruned"] and not as_json:
+        _errors.print(
+            f"tailtrace: {result['pruned']} more are only in the sums of this store, since it has removed old rows: "
+            "these stay behind",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -163,8 +298,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Print the three answers."""
+    from tailtrace_api.making import make_queries
     from tailtrace_api.report import print_report
-    from tailtrace_api.serve import make_queries
     from tailtrace_bridge import parts, settings
 
     if hours is not None and days is not None:
@@ -183,15 +318,17 @@ def report(
 def _end_us(at: str | None) -> int:
     from tailtrace_bridge.parts import clock_us
 
-    if at is None:
-        return clock_us()
+    return clock_us() if at is None else _time_us("--at", at)
+
+
+def _time_us(option: str, text: str) -> int:
     try:
-        end = datetime.fromisoformat(at)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        end = None
-    if end is None or not 1970 < end.year < 2100:
-        raise typer.BadParameter(f"--at {at!r}: write a time like 2025-10-08T14:00:00+02:00")
-    return int((end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        time = None
+    if time is None or not 1970 < time.year < 2100:
+        raise typer.BadParameter(f"{option} {text!r}: write a time like 2025-10-08T14:00:00+02:00")
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
 @app.command()
@@ -257,6 +394,7 @@ def doctor(
         Path | None, typer.Option(help="nginx.conf, or what `nginx -T` printed (default: ask `nginx -T`).")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Say too who this IP address is.")] = None,
+    identities: IdentitiesOption = None,
     as_json: Json = False,
 ) -> None:
     """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
@@ -269,13 +407,63 @@ def doctor(
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
     if nginx_conf is not None and not nginx_conf.is_file():
         raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file")
-    report = examine(settings.load(), clock_us(), nginx_conf=nginx_conf, address=address)
+    report = examine(settings.load(identities=identities), clock_us(), nginx_conf=nginx_conf, address=address)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:
         print_report(Console(), report)
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+@_reported
+def mcp(
+    *,
+    store: StoreOption = None,
+    url: Annotated[
+        str | None, typer.Option(help="Ask a running API instead of a store: http://127.0.0.1:8470.")
+    ] = None,
+    tools: Annotated[
+        str | None, typer.Option(help="Offer these only: analytics, tailscale, or names of tools, with commas.")
+    ] = None,
+    print_config: Annotated[
+        str | None,
+        typer.Option(metavar="CLIENT", help="Print what claude-desktop, claude-code or cursor needs, and exit."),
+    ] = None,
+) -> None:
+    """Answer an assistant by the Model Context Protocol, on stdin and stdout."""
+    from tailtrace_api.mcp_server.parameters import WrongArgumentError
+    from tailtrace_api.mcp_server.tools import select
+    from tailtrace_bridge import settings
+
+    if store is not None and url is not None:
+        raise typer.BadParameter("give --store or --url, not both")
+    try:
+        chosen = select(tools)
+    except WrongArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
+    if print_config is not None:
+        from tailtrace_api.mcp_server.client_config import CLIENTS, client_config
+
+        if print_config not in CLIENTS:
+            raise typer.BadParameter(f"--print-config {print_config!r}: write {', '.join(CLIENTS)}")
+        typer.echo(client_config(print_config, _program(), settings.load(store=store), url=url, tools=tools))
+        typer.echo(CLIENTS[print_config], err=True)
+        return
+    # Loading the SDK makes many objects and no garbage; to look for it took a fifth of the time of a start.
+    gc.disable()
+    from tailtrace_api.mcp_server.stdio import run_stdio
+
+    gc.freeze()
+    gc.enable()
+    run_stdio(settings.load(store=store), chosen, url)
+
+
+def _program() -> Path:
+    """Find the program `tailtrace` that runs: beside its Python, else by the name it was called by."""
+    beside = Path(sys.executable).with_name("tailtrace")
+    return beside if beside.is_file() else Path(shutil.which(sys.argv[0]) or sys.argv[0])
 
 
 @app.command()

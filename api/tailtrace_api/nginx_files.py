@@ -11,6 +11,7 @@ The texts ship as templates in `tailtrace/nginx`. Four places in them are filled
 """
 
 import ipaddress
+import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -66,23 +67,23 @@ def write_files(
 
 def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> str:
     """Say where each file that `write_files` wrote goes, as text for a terminal."""
-    here = folder.absolute()
-    rotation = f"cp {here}/tailtrace.logrotate /etc/logrotate.d/tailtrace"
+    http, server, proxy, logrotate = (folder.absolute() / name for name in TEMPLATES)
+    rotation = f"cp {shlex.quote(str(logrotate))} /etc/logrotate.d/tailtrace"
     if log.absolute().parent == _PACKAGED_LOG_FOLDER:
         rotation = f"ls /etc/logrotate.d/nginx || {rotation}    # a packaged nginx rotates {log.parent}/*.log already"
     return f"""\
 1. In http {{}} of nginx.conf, above the servers and their includes:
 
-       include {here}/tailtrace-http.conf;
+       include {_word(http)};
 
 2. In each server {{}} that is to be counted:
 
-       include {here}/tailtrace-server.conf;
+       include {_word(server)};
 
 3. In each location {{}} that has a proxy_pass, in place of its own lines
    for Host, X-Real-IP, X-Forwarded-*, X-Request-ID, traceparent and tracestate:
 
-       include {here}/tailtrace-proxy.conf;
+       include {_word(proxy)};
 
 4. Check, then reload:
 
@@ -101,6 +102,11 @@ def log_format_directive() -> str:
     escape, _, body = TAILTRACE_FORMAT.partition(" ")
     lines = body.replace(",", ",\n").splitlines()
     return f"log_format tailtrace {escape}\n" + "\n".join(f"    '{line}'" for line in lines) + ";"
+
+
+def _word(path: Path) -> str:
+    """Write a path as one word of nginx.conf, where a space would end it."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _networks(trusted: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from typing import Any, TypeVar
 
 from tailtrace_api import answers
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Store, Window
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
 
 T = TypeVar("T")
 QUERY_TIMES_MAX = 10_000
@@ -33,7 +33,7 @@ class Queries:
         """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended."""
         window = Window(now_us - hours * HOUR_US, now_us)
         entries = self._timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
-        usages = self._timed(lambda: self._store.usage(window, filters), now_us)
+        usages = self._timed(lambda: self._store.usage(window, filters, By.IDENTITY), now_us)
         page = entries[:limit]
         more = len(entries) > limit
         return {
@@ -46,45 +46,44 @@ class Queries:
     def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/dashboard-usage`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = answers.usage_only(self._timed(lambda: self._store.usage(window, Filters()), now_us))
-        activity = self._timed(lambda: self._store.activity(window), now_us)
-        all_sessions = answers.sessions(activity)
-        peak_hours = answers.peak_hours(activity, self._zone)
-        del activity  # a month of it is many minutes
+        usages = self._timed(lambda: self._store.usage(window, Filters(), By.IDENTITY), now_us)
+        visits = self._timed(lambda: self._store.visits(window), now_us)
+        all_sessions = answers.sessions(self._timed(lambda: self._store.activity(window), now_us))
+        quarters = self._timed(lambda: self._store.quarters(window), now_us)
         return {
             "window": _window(window),
             "timezone": str(self._zone),
             "summary": {
-                **answers.summary(usages),
-                "total_sessions": len(all_sessions),
+                **answers.summary(answers.usage_only(usages)),
+                "total_sessions": answers.session_count(all_sessions),
             },
-            "most_viewed_cards": answers.most_viewed_cards(usages),
-            "peak_hours": peak_hours,
-            "user_sessions": answers.user_sessions(all_sessions, usages, self._features),
-            "api_calls_by_endpoint": answers.api_calls_by_endpoint(usages),
+            "most_viewed_cards": answers.most_viewed_cards(visits),
+            "peak_hours": answers.peak_hours(quarters, self._zone),
+            "user_sessions": answers.user_sessions(all_sessions, visits, self._features),
+            "api_calls_by_endpoint": answers.api_calls_by_endpoint(visits),
         }
 
     def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/system-health-history`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self._timed(lambda: self._store.usage(window, Filters()), now_us)
+        usages = self._timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
         latency = self._timed(lambda: self._store.latency(window), now_us)
         step_us = HOUR_US if hours <= 48 else DAY_US
         steps = self._timed(lambda: self._store.steps(window, step_us), now_us)
         step_latency = self._timed(lambda: self._store.step_latency(window, step_us), now_us)
-        minutes = self._timed(lambda: self._store.minutes(window), now_us)
-        newest_us = self._timed(self._store.newest_us, now_us)
+        uptime = self._timed(lambda: self._store.uptime(window), now_us)
+        newest_us = self.newest_us(now_us)
         return {
             "window": _window(window),
-            "uptime_percentage": answers.uptime_percentage(minutes),
+            "uptime_percentage": answers.uptime_percentage(uptime),
             "uptime_method": "traffic: minutes with an answer other than 5xx over minutes with traffic",
-            "minutes_with_traffic": len(minutes),
-            "uptime_over_time": answers.uptime_by_day(minutes),
+            "minutes_with_traffic": sum(day.minutes for day in uptime),
+            "uptime_over_time": answers.uptime_by_day(uptime),
             "api_response_times": answers.response_times(usages, latency),
             "error_rate": answers.error_rates(usages),
             "over_time": answers.over_time(steps, step_latency),
             "influxdb_query_times": self.query_times(),
-            "data_freshness_seconds": None if newest_us is None else round(max(0, now_us - newest_us) / 1e6, 1),
+            "data_freshness_seconds": None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         }
 
     def report(self, now_us: int, *, hours: int, limit: int) -> dict[str, Any]:
@@ -112,6 +111,15 @@ class Queries:
                 {"time": answers.iso(hour * HOUR_US), **_spread(times)} for hour, times in sorted(by_hour.items())
             ],
         }
+
+    def newest_us(self, now_us: int) -> int | None:
+        """Give the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
+        newest_us = self._timed(self._store.newest_us, now_us)
+        if newest_us is None or newest_us <= now_us:
+            return newest_us
+        past = Window(0, now_us + 1)
+        entries = self._timed(lambda: self._store.log(past, Filters(), 1, None), now_us)
+        return entries[0].time_us if entries else None
 
     def _timed(self, query: Callable[[], T], now_us: int) -> T:
         start_ns = time.perf_counter_ns()

@@ -84,7 +84,7 @@ def _people(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
     table.columns[0].no_wrap = True  # who it was is the point: where it is narrow, other columns give way
     for name in ("sessions", "hours", "requests"):
         table.add_column(texts[name], justify="right")
-    table.add_column(texts["favorites"], overflow="fold")
+    table.add_column(texts["favorites"], min_width=14)  # the longest word of a usual name
     table.add_column(texts["seen"], no_wrap=True)
     for row in rows[:ROWS_MAX]:
         table.add_row(

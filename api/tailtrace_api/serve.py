@@ -1,20 +1,34 @@
-"""Embedded mode: the bridge in a thread, the API and the OTLP receiver on one event loop, all in one process."""
+"""What runs until a signal ends it: the bridge in a thread, HTTP servers on one event loop, all in one process.
+
+| command | bridge | OTLP receiver | on HTTP |
+|---|---|---|---|
+| `tailtrace serve` | yes | `otlp_listen` | the API, with the bridge's health and counters: `listen` |
+| `tailtrace bridge` | yes | `otlp_listen` | health and counters, no answers: `bridge_listen` |
+| `tailtrace api` | no | no | the API; `/metrics` is 404, and `/ready` speaks of the store alone: `listen` |
+
+The two halves meet in the store, which must be one that two processes can share: InfluxDB, or the same SQLite file.
+"""
 
 import asyncio
 import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import anyio.to_thread
 import uvicorn
+from fastapi import FastAPI
+from starlette.routing import Route
 
-from tailtrace_api.app import create_app
-from tailtrace_api.queries import Queries
+from tailtrace_api.app import create_app, create_operation_app
+from tailtrace_api.insight_routes import insight_router, tailnet_router
+from tailtrace_api.making import make_insights, make_queries, make_tailnet
+from tailtrace_api.mcp_server.mount import Mcp
+from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.parts import clock_us
+from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store
 from tailtrace_bridge.receiver import make_receiver
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings, environment_name, split_listen
@@ -26,46 +40,85 @@ ANSWERS_AT_ONCE_MAX = 4
 _LOGGER = logging.getLogger("tailtrace")
 
 
-def make_queries(settings: Settings, store: Store, routes: Routes) -> Queries:
-    """Connect the answers to a store."""
-    return Queries(
-        store,
-        zone=settings.zone,
-        features=_Features(routes, settings.features),
-        store_name=settings.store.partition(":")[0],
-    )
+class _Server(uvicorn.Server):
+    """Leaves signals to us: several servers share one loop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
-class _Features(Mapping[str, str]):
-    """A route's human name: from the settings, else from the app's OpenAPI summary, else the route itself."""
-
-    def __init__(self, routes: Routes, names: Mapping[str, str]) -> None:
-        self._routes = routes
-        self._names = names
-
-    def __getitem__(self, route: str) -> str:
-        return self._names.get(route) or self._routes.feature(route)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+Listening = tuple[_Server, socket.socket]
 
 
 def serve(settings: Settings) -> None:
-    """Run until a signal ends it. Raises `SettingsError` where a port is taken, and what `make_bridge` raises."""
+    """Run bridge and API. Raises `SettingsError` where a port is taken, and what `make_bridge` raises."""
     with contextlib.ExitStack() as stack:
-        api_socket = stack.enter_context(_listen(settings.listen, "listen"))
-        otlp_socket = stack.enter_context(_listen(settings.otlp_listen, "otlp_listen"))
-        bridge = make_bridge(settings)
-        stack.callback(bridge.stop)
-        app = create_app(make_queries(settings, bridge.store, bridge.routes), clock=clock_us, bridge=bridge)
-        receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
+        listener = stack.enter_context(_listen(settings.listen, "listen"))
+        bridge, receiver = _enter_bridge(stack, settings)
+        app = _make_app(settings, bridge.store, bridge.routes, bridge)
         bridge.start()
-        _LOGGER.info("log %s → store %s", settings.log, settings.store)
-        _LOGGER.info("API on http://%s, OTLP on http://%s", _name(api_socket), _name(otlp_socket))
-        asyncio.run(_run([(_server(app), api_socket), (_server(receiver), otlp_socket)], bridge))
+        _LOGGER.info("API on http://%s", _name(listener))
+        asyncio.run(_run([(_server(app), listener), receiver], bridge))
+
+
+def serve_bridge(settings: Settings) -> None:
+    """Run the bridge without the API. Raises like `serve`."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings.bridge_listen, "bridge_listen"))
+        bridge, receiver = _enter_bridge(stack, settings)
+        queries = make_queries(settings, bridge.store, bridge.routes)
+        app = create_operation_app(queries, bridge, clock=clock_us)
+        bridge.start()
+        _LOGGER.info("health and counters on http://%s", _name(listener))
+        asyncio.run(_run([(_server(app), listener), receiver], bridge))
+
+
+def serve_api(settings: Settings) -> None:
+    """Run the API on a store that a bridge elsewhere fills.
+
+    Raises `SettingsError` where the port is taken, and `StoreError` where there is no store.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings.listen, "listen"))
+        require_store(settings)
+        store = open_store(settings)
+        stack.callback(store.close)
+        app = _make_app(settings, store, make_routes(settings))
+        _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
+        asyncio.run(_run([(_server(app), listener)]))
+
+
+def _make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> FastAPI:
+    """Make the API, with what it knows of the tailnet and `/mcp`; neither asks or loads anything yet."""
+    queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
+    insights = make_insights(settings, store, routes, queries, tailnet)
+    app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings))
+    app.include_router(insight_router(insights, clock_us))
+    app.include_router(tailnet_router(tailnet))
+    mcp = Mcp(
+        LocalSource(insights, tailnet, clock_us),
+        lang=settings.lang,
+        hosts=settings.hosts,
+        is_own_only=settings.mcp_scope == "own",
+        has_serve_headers=settings.serve_headers,
+        whois=lambda address: tailnet.whois(address).get("user") or "",
+    )
+    app.router.routes.append(Route("/mcp", endpoint=mcp))
+    return app
+
+
+def _hosts(settings: Settings) -> list[str]:
+    return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
+
+
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver; `stack` stops it, after the servers and before their sockets."""
+    listener = stack.enter_context(_listen(settings.otlp_listen, "otlp_listen"))
+    bridge = make_bridge(settings)
+    stack.callback(bridge.stop)
+    _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
+    return bridge, (_server(make_receiver(bridge.spans.put, bridge.receiver_counters)), listener)
 
 
 def _listen(address: str, field: str) -> socket.socket:
@@ -89,14 +142,6 @@ def _name(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to us: two servers share one loop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def _server(app: object) -> _Server:
     return _Server(
         uvicorn.Config(
@@ -110,7 +155,7 @@ def _server(app: object) -> _Server:
     )
 
 
-async def _run(servers: list[tuple[_Server, socket.socket]], bridge: Bridge) -> None:
+async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:
     loop = asyncio.get_running_loop()
     anyio.to_thread.current_default_thread_limiter().total_tokens = ANSWERS_AT_ONCE_MAX
 
@@ -120,11 +165,12 @@ async def _run(servers: list[tuple[_Server, socket.socket]], bridge: Bridge) -> 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    watch = asyncio.create_task(_watch(bridge))
+    watch = None if bridge is None else asyncio.create_task(_watch(bridge))
     try:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in servers))
     finally:
-        watch.cancel()
+        if watch is not None:
+            watch.cancel()
 
 
 async def _watch(bridge: Bridge) -> None:

@@ -77,8 +77,13 @@ def make_bridge(settings: Settings) -> Bridge:
     routes = make_routes(settings)
     spans = SpanQueue()
     join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
+
+    def open_tail() -> Tail:
+        return Tail(settings.log, Checkpoint(settings.checkpoint))
+
     pipeline = Pipeline(
-        tail=Tail(settings.log, Checkpoint(settings.checkpoint)),
+        tail=open_tail(),
+        reopen_tail=open_tail,
         make_parser=lambda: line_parser(settings),
         join=join,
         enricher=make_enricher(settings, identities, routes),

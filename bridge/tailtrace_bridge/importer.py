@@ -3,6 +3,8 @@
 Two halves, with chunks between them: `read_chunks` reads, parses and enriches, `store_chunks` stores. A small import
 runs both in turns; for a large one `import_worker` runs the first half in a process of its own.
 
+A file that begins as an export of ours does is read by `export_format`, whatever the log format is said to be.
+
 A file that cannot be read to its end is reported after what could be read is stored.
 """
 
@@ -13,16 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import LogFileError
+from tailtrace_bridge.export_format import ExportReader, is_export
 from tailtrace_bridge.identity import Identities, IdentityProvider
 from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.log_file import read_lines
-from tailtrace_bridge.records import Access, Refusal
+from tailtrace_bridge.records import Refusal
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.store.protocol import Store
 
@@ -46,6 +49,8 @@ class Imported:
     refused_by_reason: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """Files that could not be read, or not to their end."""
+    first_refused: dict[str, Refusal] = field(default_factory=dict, compare=False)
+    """An example of each reason; the store's own refusals have none."""
 
 
 class Chunk(NamedTuple):
@@ -117,9 +122,12 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
             total.lines += len(columns.key) + len(refusals)
             total.stored += written.stored
             total.duplicate += written.duplicate
-            total.refused += len(refusals)
+            total.refused += len(refusals) + written.refused
+            if written.refused:
+                total.refused_by_reason["store"] = total.refused_by_reason.get("store", 0) + written.refused
             for refusal in refusals:
                 total.refused_by_reason[refusal.reason] = total.refused_by_reason.get(refusal.reason, 0) + 1
+                total.first_refused.setdefault(refusal.reason, refusal)
             if problem:
                 total.problems.append(problem)
             if on_bytes is not None:
@@ -131,27 +139,35 @@ def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], en
     """Give every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended."""
     for path in paths:
         # Only the offset and the content name a line, so that a log's key is the same under its next name.
-        name, parse = str(path), make_parser().parse
-        accesses: list[Access] = []
+        name = str(path)
+        parse: Callable[[bytes, str, int, int], Any] = make_parser().parse
+        columns: Callable[[list[Any]], Columns] = enricher.columns
+        export: ExportReader | None = None
+        records: list[Any] = []  # `Access`, or what an export holds
         refusals: list[Refusal] = []
         read_bytes: list[int] = []
         problem = ""
         rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
         try:
             for line, offset, seed in read_lines(path, on_bytes=read_bytes.append):
+                if offset == 0 and is_export(line):
+                    export = ExportReader()
+                    parse, columns = export.parse, export.columns
                 record = parse(line, name, offset, seed)
                 if isinstance(record, Refusal):
                     refusals.append(record)
-                else:
-                    accesses.append(record)
-                if len(accesses) >= rows_max or len(refusals) >= rows_max:
-                    yield Chunk(enricher.columns(accesses), refusals, sum(read_bytes), "")
-                    accesses, refusals = [], []
+                elif record is not None:
+                    records.append(record)
+                if len(records) >= rows_max or len(refusals) >= rows_max:
+                    yield Chunk(columns(records), refusals, sum(read_bytes), "")
+                    records, refusals = [], []
                     read_bytes.clear()
                     rows_max = min(2 * rows_max, BATCH_ROWS)
         except LogFileError as error:
             problem = str(error)
-        yield Chunk(enricher.columns(accesses), refusals, sum(read_bytes), problem)
+        if export is not None and not problem:
+            problem = export.problem(name)
+        yield Chunk(columns(records), refusals, sum(read_bytes), problem)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ With `build` the only place that reads the clock.
 """
 
 import json
+import random
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +43,41 @@ def monotonic_us() -> int:
 
 def open_store(settings: Settings) -> Store:
     """Open the store that the settings name. Raises `SettingsError` for a store there is not."""
+    if settings.store == "influxdb":
+        return _open_influx(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
-        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH")
+        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
     return SqliteStore(path)
+
+
+def _open_influx(settings: Settings) -> Store:
+    # Who keeps rows in SQLite does not pay for it.
+    from tailtrace_bridge.store.influx.query import Server  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.write import Timing  # noqa: PLC0415
+
+    token = settings.secret("influxdb_v2_token")
+    if token is None:
+        raise SettingsError(
+            "TAILTRACE_STORE is influxdb, and there is no token: set INFLUXDB_V2_TOKEN or INFLUXDB_V2_TOKEN_FILE"
+        )
+    server = Server(settings.influxdb_v2_url.rstrip("/"), settings.influxdb_v2_org, token.get_secret_value())
+    config = InfluxConfig(
+        server=server,
+        bucket=settings.influxdb_v2_bucket,
+        source=settings.source or socket.gethostname(),
+        raw_days=settings.retention_days,
+        rollup_days=settings.rollup_retention_days,
+    )
+    # The random number only spreads retries.
+    return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
 
 
 def require_store(settings: Settings) -> None:
     """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path."""
+    if settings.store == "influxdb":
+        return  # it says by itself what is missing
     path = settings.store.partition(":")[2]
     if not Path(path).is_file():
         raise StoreError(

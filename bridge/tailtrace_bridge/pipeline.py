@@ -5,6 +5,7 @@
 | the store acknowledged a batch | tells the tail, then saves the positions |
 | the store fails | keeps the batch, reads no further, tries again after a pause that doubles up to `RETRY_MAX_S` |
 | a crash before the positions are saved | the same lines come again, and the store knows them by their keys |
+| a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
 | a stop | lets the waiting lines go, stores them, saves the positions |
 """
 
@@ -41,6 +42,8 @@ class PipelineCounters:
     refused: int = 0
     pruned: int = 0
     store_failures: int = 0
+    defects: int = 0
+    """Times that it began again after an error nobody expected."""
     newest_line_us: int = 0
     last_step_us: int = 0
 
@@ -59,17 +62,22 @@ class Pipeline:
         store: Store,
         clock: Callable[[], int],
         retention_days: int = 0,
+        reopen_tail: Callable[[], Tail] | None = None,
     ) -> None:
         self.counters = PipelineCounters()
         self.refused_by_reason: dict[str, int] = {}
+        self.problem = ""
+        """What keeps it from storing now, or empty."""
         self.tail, self.join, self.enricher = tail, join, enricher
         self._make_parser = make_parser
+        self._reopen_tail = reopen_tail
         self._parsers: dict[str, LineParser] = {}
         self._spans = spans
         self._store = store
         self._clock = clock
         self._retention_days = retention_days
         self._pruned_us = 0
+        self._has_written = False
         self._rows: list[Row] = []
         self._refusals: list[Refusal] = []
         self._lines: list[TailLine] = []
@@ -80,15 +88,27 @@ class Pipeline:
         while not stop.is_set():
             try:
                 self.step()
-                pause_s = poll_s
+                pause_s, self.problem = poll_s, ""
             except StoreError as error:
                 self.counters.store_failures += 1
+                self.problem = f"{error} ({len(self._rows)} rows wait)"
                 _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, len(self._rows), pause_s)
                 stop.wait(pause_s)
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
                 continue
             except LogFileError as error:  # the positions cannot be saved: rows are safe, a restart reads again
+                self.problem = str(error)
                 _LOGGER.warning("%s", error)
+            except Exception as error:
+                if self._reopen_tail is None:
+                    raise
+                self.counters.defects += 1
+                self.problem = f"a defect of tailtrace stopped the bridge; it begins again, please report: {error!r}"
+                _LOGGER.exception("a defect; beginning again from the saved positions in %.1f s", pause_s)
+                stop.wait(pause_s)
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+                self._begin_again(self._reopen_tail)
+                continue
             if not self.tail.behind:
                 stop.wait(poll_s)
         try:
@@ -115,6 +135,14 @@ class Pipeline:
         self._ready(self.join.flush())
         self._write()
 
+    def _begin_again(self, reopen_tail: Callable[[], Tail]) -> None:
+        """Forget what is not stored: it is read again, for no position passed it."""
+        self.tail.close()
+        self.join.flush()
+        self._rows, self._refusals, self._lines = [], [], []
+        self._parsers.clear()
+        self.tail = reopen_tail()
+
     def _read_spans(self, now_us: int) -> None:
         for span in self._spans.drain(SPANS_STEP_MAX):
             self._ready(self.join.add_span(span, now_us))
@@ -140,11 +168,16 @@ class Pipeline:
             self._lines.append(line)
 
     def _write(self) -> None:
-        if not self._lines:
+        # The first time also where there is nothing: the store makes what it needs, and its readers find it.
+        if self._has_written and not self._lines:
             return
         written = self._store.write(self._rows, self._refusals)
+        self._has_written = True
         self.counters.stored += written.stored
         self.counters.duplicate += written.duplicate
+        if written.refused:
+            self.counters.refused += written.refused
+            self.refused_by_reason["store"] = self.refused_by_reason.get("store", 0) + written.refused
         done, self._rows, self._refusals, self._lines = self._lines, [], [], []
         self.tail.acknowledge(done)
         self.tail.save()

@@ -67,7 +67,7 @@ class Refusal:
     offset: int
     """Bytes from the (uncompressed) start of the file to the start of the line."""
     text: str
-    """At most the first `REFUSAL_TEXT_MAX` characters."""
+    """At most the first `REFUSAL_TEXT_MAX` characters, with `…` for query strings and credentials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,10 @@ class Routes:
                 if isinstance(summary, str) and summary.strip() and (method.upper(), route, "") in self._learned:
                     self._features.setdefault(route, summary.strip()[:FEATURE_LENGTH_MAX])
 
+    def learned(self) -> list[tuple[str, str]]:
+        """Give each learned (method, template), in order; a template of two services once."""
+        return sorted({(method, route) for method, route, _ in tuple(self._learned)})
+
     def feature(self, route: str) -> str:
         """Give the human name of a route: its OpenAPI summary, or the route itself."""
         return self._features.get(route, route)

@@ -4,16 +4,24 @@ A flag of the command line beats the environment, the environment beats `tailtra
 that beats the default. `markdown()` writes `docs/settings.md`; a test compares the two.
 """
 
+import difflib
+import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from tailtrace_bridge.errors import SettingsError
 
 SETTINGS_FILE = "tailtrace.toml"
+OTHER_VARIABLES = frozenset({"TAILTRACE_NGINX", "TAILTRACE_OTELCOL", "TAILTRACE_REQUIRE", "TAILTRACE_SHARED_DATA"})
+"""What the demo and the tests read; no settings."""
+
+_LOGGER = logging.getLogger(__name__)
 SECRET_BYTES_MAX = 4096
 """Of a file that holds a secret; longer than any key."""
 
@@ -30,7 +38,9 @@ class Settings(BaseSettings):
         env_prefix="TAILTRACE_", toml_file=SETTINGS_FILE, extra="forbid", populate_by_name=True
     )
 
-    store: Annotated[str, Field(description="Where rows are kept: `sqlite:PATH`.")] = "sqlite:tailtrace.db"
+    store: Annotated[str, Field(description="Where rows are kept: `sqlite:PATH` or `influxdb`.")] = (
+        "sqlite:tailtrace.db"
+    )
     log: Annotated[str, Field(description="The access log to follow: a path or a glob; several with commas.")] = (
         "/var/log/nginx/tailtrace.log"
     )
@@ -46,6 +56,13 @@ class Settings(BaseSettings):
     listen: Annotated[str, Field(description="Where the API listens. Loopback only, until it has access control.")] = (
         "127.0.0.1:8470"
     )
+    hosts: Annotated[
+        list[str],
+        Field(description="More names that the API may be asked by (Host header), such as `tailtrace.example.ts.net`."),
+    ] = []
+    bridge_listen: Annotated[
+        str, Field(description="Where `tailtrace bridge` shows its health and counters. Loopback only.")
+    ] = "127.0.0.1:8471"
     otlp_listen: Annotated[str, Field(description="Where apps send their spans (OTLP over HTTP).")] = "127.0.0.1:4318"
     openapi: Annotated[
         Path | None, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
@@ -68,13 +85,70 @@ class Settings(BaseSettings):
             le=36500,
         ),
     ] = 0
+    rollup_retention_days: Annotated[
+        int, Field(description="How long InfluxDB keeps the sums; 0 keeps all.", ge=0, le=36500)
+    ] = 0
+    source: Annotated[
+        str,
+        Field(
+            description="The name of this bridge in InfluxDB, another for each that writes there; empty is the host's.",
+            max_length=128,
+        ),
+    ] = ""
+    influxdb_v2_url: Annotated[
+        str,
+        Field(
+            description="Where InfluxDB is, for `TAILTRACE_STORE=influxdb`.",
+            validation_alias=_standard("INFLUXDB_V2_URL", "influxdb_v2_url"),
+            pattern="^https?://[^/@]+(/.*)?$",
+        ),
+    ] = "http://127.0.0.1:8086"
+    influxdb_v2_org: Annotated[
+        str,
+        Field(
+            description="InfluxDB's organization, by name.",
+            validation_alias=_standard("INFLUXDB_V2_ORG", "influxdb_v2_org"),
+        ),
+    ] = "tailtrace"
+    influxdb_v2_token: Annotated[
+        SecretStr | None,
+        Field(
+            description="A token that may read and write the buckets; `user:password` for InfluxDB 1.8.",
+            validation_alias=_standard("INFLUXDB_V2_TOKEN", "influxdb_v2_token"),
+        ),
+    ] = None
+    influxdb_v2_token_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that token.",
+            validation_alias=_standard("INFLUXDB_V2_TOKEN_FILE", "influxdb_v2_token_file"),
+        ),
+    ] = None
+    influxdb_v2_bucket: Annotated[
+        str,
+        Field(
+            description="The bucket of the rows; the sums go to that name with `_rollups` behind it.",
+            validation_alias=_standard("INFLUXDB_V2_BUCKET", "influxdb_v2_bucket"),
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        ),
+    ] = "tailtrace"
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
     poll_ms: Annotated[int, Field(description="How often the log is looked at.", ge=10, le=10_000)] = 200
-    lang: Annotated[str, Field(description="Language of the texts for people: `en` or `es`.", pattern="^(en|es)$")] = (
-        "en"
-    )
+    lang: Annotated[
+        str,
+        Field(
+            description="Language of what `tailtrace report` and the MCP tools say: `en` or `es`.", pattern="^(en|es)$"
+        ),
+    ] = "en"
+    mcp_scope: Annotated[
+        str,
+        Field(
+            description="What a caller of `/mcp` sees: `all`, or `own`: only the data of the person who asks.",
+            pattern="^(all|own)$",
+        ),
+    ] = "all"
     tailscale_socket: Annotated[
         Path,
         Field(
@@ -174,7 +248,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no IANA time zone; write one like Europe/Madrid") from None
         return value
 
-    @field_validator("listen", "otlp_listen")
+    @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
     def _loopback_only(cls, value: str) -> str:
         host, port = split_listen(value)
@@ -245,17 +319,30 @@ def environment_name(field: str) -> str:
 
 def load(**flags: Any) -> Settings:
     """Read the settings; flags that are None were not given. Raises `SettingsError`, a line for each wrong setting."""
+    known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
+    for name in os.environ:
+        if name.startswith("TAILTRACE_") and name not in known:
+            nearest = difflib.get_close_matches(name, known, 1)
+            meant = f"; did you mean {nearest[0]}?" if nearest else "; docs/settings.md lists them"
+            _LOGGER.warning("%s is no setting of tailtrace%s", name, meant)
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as wrong:
         lines = [f"{_where(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in wrong.errors()]
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
-    except (ValueError, OSError) as unreadable:  # a TOML file or JSON value that does not parse
-        raise SettingsError(f"settings: {unreadable}; see docs/settings.md for the form of each") from None
+    except SourceError as unreadable:  # a value that should be JSON and is not
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
+        example = '{"/route": "name"}' if name == "features" else '["/first", "/second"]'
+        where = environment_name(name) if name else "a setting"
+        raise SettingsError(f"{where}: this is no JSON; write it like {example}") from None
+    except (ValueError, OSError) as unreadable:  # a TOML file that does not parse
+        raise SettingsError(f"{SETTINGS_FILE}: {unreadable}; see docs/settings.md for the form of each") from None
 
 
 def _where(location: tuple[int | str, ...]) -> str:
     name = str(location[0]) if location else "?"
+    if name in {environment_name(field) for field in Settings.model_fields}:
+        return name
     return environment_name(name) if name in Settings.model_fields else f"{SETTINGS_FILE}: {name}"
 
 

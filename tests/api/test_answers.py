@@ -7,7 +7,18 @@ import pytest
 from tailtrace_api import answers
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Identity, Traffic
-from tailtrace_bridge.store.protocol import Activity, Latency, LogEntry, Minute, StepLatency, StepUsage, Usage
+from tailtrace_bridge.store.derived import visits_of
+from tailtrace_bridge.store.protocol import (
+    Activity,
+    Latency,
+    LogEntry,
+    Quarter,
+    StepLatency,
+    StepUsage,
+    Uptime,
+    Usage,
+    Visits,
+)
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S
@@ -24,7 +35,11 @@ def usage(who=ANA, endpoint="/a", status=200, traffic=Traffic.APP, requests=1, t
 
 
 def at(time_us, who=ANA, last_us=None, requests=1):
-    return Activity(who, time_us, time_us if last_us is None else last_us, requests)
+    return Activity(who, [(time_us, time_us if last_us is None else last_us, requests)])
+
+
+def visits(who=ANA, endpoint="/a", requests=1, traffic=Traffic.APP):
+    return Visits(who, endpoint, traffic, requests)
 
 
 @pytest.mark.parametrize(
@@ -89,30 +104,33 @@ def test_summary():
     ],
 )
 def test_a_pause_of_more_than_thirty_minutes_begins_a_session(pause_us, sessions):
-    assert [tuple(one[1:]) for one in answers.sessions([at(T0), at(T0 + pause_us)])] == sessions
+    found = answers.sessions([at(T0), at(T0 + pause_us, ANA_V6)])
+    assert [one.runs for one in found] == [sessions]
+    assert answers.session_count(found) == len(sessions)
 
 
 def test_the_pause_is_counted_from_the_last_request_of_a_minute():
     seen = [at(T0, last_us=T0 + 59 * S, requests=4), at(T0 + 59 * S + 30 * MINUTE)]
-    assert [tuple(one[1:]) for one in answers.sessions(seen)] == [(T0, T0 + 59 * S + 30 * MINUTE, 5)]
+    assert [one.runs for one in answers.sessions(seen)] == [[(T0, T0 + 59 * S + 30 * MINUTE, 5)]]
 
 
 def test_two_devices_of_one_person_are_two_visitors():
     seen = [at(T0), at(T0 + MINUTE, ANA_PHONE), at(T0 + 2 * MINUTE), at(T0 + 3 * MINUTE, ANA_PHONE)]
     assert answers.sessions(seen) == [
-        (ANA, T0, T0 + 2 * MINUTE, 2),
-        (ANA_PHONE, T0 + MINUTE, T0 + 3 * MINUTE, 2),
+        (ANA, [(T0, T0 + 2 * MINUTE, 2)]),
+        (ANA_PHONE, [(T0 + MINUTE, T0 + 3 * MINUTE, 2)]),
     ]
 
 
 def test_two_addresses_of_one_device_are_one_visitor():
-    assert answers.sessions([at(T0), at(T0 + MINUTE, ANA_V6)]) == [(ANA, T0, T0 + MINUTE, 2)]
+    assert answers.sessions([at(T0), at(T0 + MINUTE, ANA_V6)]) == [(ANA_V6, [(T0, T0 + MINUTE, 2)])]
 
 
-def test_two_addresses_within_a_minute_are_taken_in_order_of_time():
+def test_runs_of_two_addresses_are_taken_in_order_of_time():
     late, early = T0 + 30 * MINUTE + 40 * S, T0 + 30 * MINUTE + 5 * S
-    seen = [at(T0 + 20 * S), at(late), at(early, ANA_V6)]  # as a store gives them: by minute, then by identity
-    assert answers.sessions(seen) == [(ANA, T0 + 20 * S, late, 3)]
+    runs = [(T0 + 20 * S, T0 + 20 * S, 1), (late, late, 1)]
+    assert answers.sessions([Activity(ANA, runs)]) == [(ANA, runs)]
+    assert answers.sessions([Activity(ANA, runs), at(early, ANA_V6)]) == [(ANA, [(T0 + 20 * S, late, 3)])]
 
 
 def test_addresses_that_nobody_names_are_visitors_of_their_own():
@@ -131,9 +149,10 @@ def test_two_people_on_one_address_or_of_one_name_are_two():
     seen = [at(T0, first), at(T0 + MINUTE, second), at(T0 + 2 * MINUTE, first)]
     assert [(one.identity.user_id, one.requests) for one in answers.sessions(seen)] == [("71", 2), ("72", 1)]
     usages = [usage(first, "/a", requests=2), usage(second, "/b")]
+    visited = [visits(first, "/a", 2), visits(second, "/b")]
     assert [
         (row["user"], row["requests"], row["favorite_features"])
-        for row in answers.user_sessions(answers.sessions(seen), usages, {})
+        for row in answers.user_sessions(answers.sessions(seen), visited, {})
     ] == [("ana@example.com", 2, ["/a"]), ("ana@example.com", 1, ["/b"])]
     counts = answers.summary(usages)
     assert (counts["unique_users"], counts["unique_devices"], counts["unique_addresses"]) == (2, 2, 1)
@@ -154,16 +173,15 @@ def test_user_sessions():
         at(T0 + 28 * MINUTE + 30 * S),
         at(T0 + 2 * HOUR, NOBODY, requests=9),
     ]
-    usages = [
-        usage(endpoint="/a", requests=2),
-        usage(endpoint="/b", requests=3),
-        usage(ANA_PHONE, "/b"),
-        usage(endpoint="/c", requests=1),
-        usage(endpoint="/d", requests=1),
-        usage(endpoint="/health", traffic=Traffic.HEALTH, requests=99),
-        usage(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=99),
+    visited = [
+        visits(endpoint="/a", requests=2),
+        visits(endpoint="/b", requests=3),
+        visits(ANA_PHONE, "/b"),
+        visits(endpoint="/c", requests=1),
+        visits(endpoint="/d", requests=1),
+        visits(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=99),
     ]
-    assert answers.user_sessions(answers.sessions(activity), usages, {"/b": "Batches"}) == [
+    assert answers.user_sessions(answers.sessions(activity), visited, {"/b": "Batches"}) == [
         {
             "user": "ana@example.com", "kind": "user", "sessions": 2, "total_time_hours": 0.475,
             "favorite_features": ["Batches", "/a", "/c"], "requests": 7, "devices": ["ana-laptop", "ana-phone"],
@@ -179,7 +197,7 @@ def test_user_sessions():
 @pytest.mark.parametrize(
     ("time_us", "zone", "hour"),
     [
-        (1_759_924_799 * S + 999_999, "UTC", 11),
+        (1_759_923_900 * S, "UTC", 11),
         (1_759_924_800 * S, "UTC", 12),
         (1_759_924_800 * S, "Europe/Madrid", 14),  # summer time
         (1_767_265_200 * S, "Europe/Madrid", 12),  # 2026-01-01T11:00Z, winter time
@@ -191,7 +209,7 @@ def test_user_sessions():
 )
 def test_peak_hours(time_us, zone, hour):
     expected = [{"hour": number, "requests": 4 if number == hour else 0} for number in range(24)]
-    assert answers.peak_hours([at(time_us, requests=4)], ZoneInfo(zone)) == expected
+    assert answers.peak_hours([Quarter(time_us, 1), Quarter(time_us, 3)], ZoneInfo(zone)) == expected
 
 
 def test_cards_and_calls():
@@ -206,27 +224,27 @@ def test_cards_and_calls():
         usage(endpoint="/static/*.css", traffic=Traffic.STATIC),
         usage(endpoint="__other__", traffic=Traffic.BOT),
     ]
-    assert answers.most_viewed_cards(usages) == [{"card": "a b?card=c", "views": 4}, {"card": "prices", "views": 3}]
-    assert answers.api_calls_by_endpoint(usages) == [{"/a": 2}, {"/b": 2}]
+    visited = visits_of(usages)
+    assert answers.most_viewed_cards(visited) == [{"card": "a b?card=c", "views": 4}, {"card": "prices", "views": 3}]
+    assert answers.api_calls_by_endpoint(visited) == [{"/a": 2}, {"/b": 2}]
     assert answers.usage_only(usages) == usages[:6]
 
 
 @pytest.mark.parametrize(
-    ("minutes", "percentage"),
+    ("days", "percentage"),
     [
         ([], None),
-        ([Minute(T0, 5, 5)], 100.0),
-        ([Minute(T0, 5, 0)], 0.0),
-        ([Minute(T0, 5, 1), Minute(T0 + MINUTE, 5, 0), Minute(T0 + 9 * MINUTE, 1, 1)], 66.667),
+        ([Uptime(T0, 1, 1)], 100.0),
+        ([Uptime(T0, 1, 0)], 0.0),
+        ([Uptime(T0, 2, 1), Uptime(T0 + 24 * HOUR, 1, 1)], 66.667),
     ],
 )
-def test_uptime(minutes, percentage):
-    assert answers.uptime_percentage(minutes) == percentage
+def test_uptime(days, percentage):
+    assert answers.uptime_percentage(days) == percentage
 
 
 def test_uptime_by_day():
-    minutes = [Minute(T0, 1, 0), Minute(T0 + 12 * HOUR - MINUTE, 1, 1), Minute(T0 + 12 * HOUR, 1, 1)]
-    assert answers.uptime_by_day(minutes) == [
+    assert answers.uptime_by_day([Uptime(T0 - 12 * HOUR, 2, 1), Uptime(T0 + 12 * HOUR, 1, 1)]) == [
         {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 50.0, "minutes_with_traffic": 2},
         {"time": "2025-10-09T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 1},
     ]

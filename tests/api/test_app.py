@@ -204,7 +204,19 @@ def test_an_empty_window(client, clock):
     assert client.get("/analytics/access-logs").json()["summary"]["total_requests"] == 0
     assert client.get("/analytics/dashboard-usage").json()["user_sessions"] == []
     health = client.get("/analytics/system-health-history").json()
-    assert (health["uptime_percentage"], health["over_time"], health["data_freshness_seconds"]) == (None, [], 0.0)
+    assert (health["uptime_percentage"], health["over_time"], health["data_freshness_seconds"]) == (
+        None,
+        [],
+        1_728_000.0,
+    )
+
+
+def test_a_line_of_the_future_does_not_make_the_data_fresh(client, store):
+    future_us = 4_070_908_800_000_000  # 2099
+    store.write([row(NOW - future_us, 99)])
+    assert store.newest_us() == future_us
+    answer = client.get("/analytics/system-health-history", days=1).json()
+    assert answer["data_freshness_seconds"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -334,11 +346,41 @@ def test_ready_and_metrics_of_a_bridge(bridge):
     response = client.get("/ready")
     assert (response.status_code, response.json()["problems"]) == (
         503,
-        ["the bridge took no step for a minute; see the log of tailtrace serve"],
+        ["the bridge took no step for a minute; see the log of tailtrace"],
     )
+    bridge.pipeline.problem = "store sqlite:live.db: disk full (7 rows wait)"
+    assert client.get("/ready").json()["problems"][0] == "store sqlite:live.db: disk full (7 rows wait)"
     metrics = client.get("/metrics")
     assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = metrics.text.splitlines()
     assert "tailtrace_lines_total 1.0" in lines
     assert 'tailtrace_lines_refused_total{reason="no-format"} 1.0' in lines
     assert "tailtrace_rows_stored_total 0.0" in lines
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8470", 200),
+        ("127.0.0.1:8470", 200),
+        ("[::1]:8470", 200),
+        ("tailtrace.example.ts.net", 200),
+        ("evil.example:8470", 400),
+        ("127.0.0.1.evil.example", 400),
+        ("", 400),
+    ],
+)
+def test_a_name_that_somebody_led_to_loopback_is_refused(store, clock, host, status):
+    from zoneinfo import ZoneInfo
+
+    from tailtrace_api.serve import _hosts
+
+    hosts = _hosts(settings.load(hosts=["tailtrace.example.ts.net"]))
+    queries = Queries(store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
+    app = create_app(queries, clock=clock, hosts=hosts)
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.get("/analytics/access-logs", headers={"Host": host})
+
+    assert asyncio.run(ask()).status_code == status

@@ -53,6 +53,31 @@ def test_import_of_a_missing_file_fails_after_the_others_are_in(run, tmp_path):
     assert f"{tmp_path / 'missing.log'}" in result.stderr.replace("\n", "")
 
 
+def test_import_says_what_to_do_where_most_is_refused(run, tmp_path):
+    log = tmp_path / "odd.log"
+    log.write_bytes(b"odd 1\n\nodd 2\n" + Path(COMBINED).read_bytes().split(b"\n")[0] + b"\n")
+    result = run("import", log, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["refused"]) == (0, 3)
+    hint, empty, odd = result.stderr.splitlines()
+    assert hint.startswith("tailtrace: 3 of 4 lines were refused.")
+    assert "--log-format" in hint
+    assert "scripts/validate_log_parser" in hint
+    assert (empty, odd) == (f"  empty: {log}, byte 6: ", f"  no-format: {log}, byte 0: odd 1")
+
+
+@pytest.mark.parametrize(("content", "exit_code"), [(b"odd\x1b[31m\n", 1), (b"", 0)])
+def test_import_fails_where_all_is_refused(run, tmp_path, content, exit_code):
+    (tmp_path / "odd.log").write_bytes(content)
+    result = run("import", "odd.log")
+    assert result.exit_code == exit_code
+    assert ("were refused" in result.stderr) == (exit_code == 1)
+    assert "\x1b" not in result.stderr
+
+
+def test_import_gives_no_hint_where_little_is_refused(run):
+    assert "were refused" not in run("import", COMBINED).stderr
+
+
 def test_import_reads_gzip(run, tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(Path(COMBINED).read_bytes()))
     assert json.loads(run("import", "a.gz", "--json").stdout)["stored"] == 10
@@ -166,3 +191,11 @@ def test_nginx_writes_its_files(run, tmp_path):
     words = run("nginx", tmp_path / "include", "--log", tmp_path / "access.log")
     assert words.exit_code == 0
     assert f"wrote {answer['files'][0]}\n" in words.stdout
+
+
+def test_nginx_instructions_quote_a_folder_with_a_space(run, tmp_path):
+    folder = tmp_path / "a b"
+    words = run("nginx", folder, "--log", tmp_path / "c d.log").stdout
+    for name in ("http", "server", "proxy"):
+        assert f'include "{folder}/tailtrace-{name}.conf";' in words
+    assert f"cp '{folder}/tailtrace.logrotate' /etc/logrotate.d/tailtrace" in words

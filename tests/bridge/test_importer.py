@@ -48,7 +48,7 @@ def sums(store):
         store.usage(ALL, Filters()),
         store.steps(ALL, 3_600_000_000),
         store.activity(ALL),
-        store.minutes(ALL),
+        store.uptime(ALL),
         store.refusals(),
     )
 
@@ -139,7 +139,17 @@ def tables(path: Path) -> dict[str, list]:
             "agent_id": dict(connection.execute("SELECT id, text FROM agent")),
         }
         found = {}
-        for table in ("access", "usage", "usage_day", "latency", "latency_day", "activity", "minutes", "refusal"):
+        for table in (
+            "access",
+            "usage",
+            "usage_day",
+            "latency",
+            "latency_day",
+            "visit",
+            "visit_day",
+            "hour",
+            "refusal",
+        ):
             rows = connection.execute(f"SELECT * FROM {table}")
             columns = [column[0] for column in rows.description]
             if table == "access":  # the last column is the time of the import

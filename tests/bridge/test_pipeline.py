@@ -85,10 +85,9 @@ class Bench:
         self.tails: list[Tail] = []
 
     def start(self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000) -> Pipeline:
-        tail = Tail(str(self.log), Checkpoint(self.folder / "positions.json"))
-        self.tails.append(tail)
         return Pipeline(
-            tail=tail,
+            tail=self.open_tail(),
+            reopen_tail=self.open_tail,
             make_parser=make_parser,
             join=Join(wait_us=wait_us),
             enricher=Enricher(lambda address: Holder(Identity(address, "user", "ana@example.com")), Routes()),
@@ -97,6 +96,11 @@ class Bench:
             clock=self.clock,
             retention_days=retention_days,
         )
+
+    def open_tail(self) -> Tail:
+        tail = Tail(str(self.log), Checkpoint(self.folder / "positions.json"))
+        self.tails.append(tail)
+        return tail
 
     def append(self, *texts: str) -> None:
         with self.log.open("a") as file:
@@ -251,3 +255,45 @@ def test_without_retention_nothing_is_removed(bench):
     pipeline.step()
     pipeline.step()
     assert len(bench.stored()) == 1
+
+
+class DefectiveStore(FailingStore):
+    """Fails with what nobody expects."""
+
+    def write(self, rows, refusals=()):
+        if self.times:
+            self.times -= 1
+            raise KeyError("a defect")
+        return self.store.write(rows, refusals)
+
+
+@pytest.mark.parametrize(
+    ("store_class", "said"),
+    [
+        (FailingStore, "disk full (2 rows wait)"),
+        (DefectiveStore, "it begins again, please report: KeyError('a defect')"),
+    ],
+)
+def test_it_says_what_keeps_it_goes_on_and_loses_nothing(bench, store_class, said, caplog):
+    caplog.set_level(logging.CRITICAL)
+    bench.append(line(1, proxied=False), line(2, proxied=False))
+    store = store_class(bench.store, 2)
+    pipeline = bench.start(store=store)
+    stop, problems = threading.Event(), []
+    thread = threading.Thread(target=pipeline.run, args=(stop, 0.05))
+    thread.start()
+    for _ in range(200):
+        problems.append(pipeline.problem)
+        if bench.requests() == 2 and not pipeline.problem:
+            break
+        threading.Event().wait(0.01)
+    bench.append(line(3, proxied=False))
+    for _ in range(200):
+        if bench.requests() == 3:
+            break
+        threading.Event().wait(0.01)
+    stop.set()
+    thread.join(5)
+    assert any(said in problem for problem in problems)
+    assert pipeline.problem == ""
+    assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2", "/items/3"]

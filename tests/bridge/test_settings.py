@@ -75,7 +75,8 @@ def test_every_wrong_setting_has_a_line(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre"), ("store = \n", "settings: ")]
+    ("text", "says"),
+    [("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre"), ("store = \n", "tailtrace.toml: Invalid value")],
 )
 def test_a_wrong_file_is_named(tmp_path, text, says):
     (tmp_path / "tailtrace.toml").write_text(text)
@@ -86,7 +87,7 @@ def test_a_wrong_file_is_named(tmp_path, text, says):
 
 def test_json_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("TAILTRACE_FEATURES", "{")
-    with pytest.raises(SettingsError, match="features"):
+    with pytest.raises(SettingsError, match="TAILTRACE_FEATURES: "):
         load()
 
 
@@ -106,3 +107,27 @@ def test_the_page_has_a_row_for_each_setting():
     assert len(rows) == len(Settings.model_fields)
     assert "| `TAILTRACE_RETENTION_DAYS` | `0` |" in markdown()
     assert "| `TAILSCALE_SOCKET` |" in markdown()
+
+
+def test_a_name_that_is_no_setting_is_said(monkeypatch, caplog):
+    monkeypatch.setenv("TAILTRACE_RETENTION_DAY", "9")
+    monkeypatch.setenv("TAILTRACE_NGINX", "/usr/sbin/nginx")
+    assert load().retention_days == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "TAILTRACE_RETENTION_DAY is no setting of tailtrace; did you mean TAILTRACE_RETENTION_DAYS?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TAILTRACE_HEALTH_PATHS", "/ping", "TAILTRACE_HEALTH_PATHS: this is no JSON; write it like "),
+        ("TAILTRACE_FEATURES", "{bad", "TAILTRACE_FEATURES: this is no JSON; write it like "),
+        ("TAILSCALE_API_URL", "ftp://x", "\n  TAILSCALE_API_URL: "),
+    ],
+)
+def test_an_error_names_the_variable(monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert said in str(caught.value)

@@ -14,12 +14,15 @@ from tailtrace_bridge.store import sqlite as module
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     Activity,
+    By,
     Filters,
     Latency,
-    Minute,
+    Quarter,
     StepLatency,
     StepUsage,
+    Uptime,
     Usage,
+    Visits,
     Window,
     Written,
 )
@@ -80,8 +83,10 @@ def everything(store):
         store.steps(DAY, HOUR),
         store.latency(DAY),
         store.step_latency(DAY, HOUR),
+        store.visits(DAY),
         store.activity(DAY),
-        store.minutes(DAY),
+        store.quarters(DAY),
+        store.uptime(DAY),
         store.refusals(),
     )
 
@@ -101,11 +106,13 @@ def test_rows_in_sums_out(store):
         Latency("/a", "proxy", bucket_of(7_000), 1),
         Latency("/b", "proxy", bucket_of(5_000), 1),
     ]
+    assert store.visits(DAY) == [Visits(ANA, "/a", Traffic.APP, 2), Visits(BEN, "/b", Traffic.APP, 1)]
     assert store.activity(DAY) == [
-        Activity(ANA, T0, T0 + 10 * S, 2),
-        Activity(BEN, T0 + 70 * S, T0 + 70 * S, 1),
+        Activity(ANA, [(T0, T0 + 10 * S, 2)]),
+        Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]
-    assert store.minutes(DAY) == [Minute(T0, 2, 2), Minute(T0 + MINUTE, 1, 0), Minute(T0 + HOUR, 1, 1)]
+    assert store.quarters(DAY) == [Quarter(T0, 3)]
+    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
     assert store.newest_us() == T0 + HOUR
     assert store.refusals() == {"no-format": 1}
     newest, _, _, oldest = store.log(DAY, Filters(), 10, None)
@@ -118,7 +125,7 @@ def test_rows_in_sums_out(store):
 
 
 def test_an_empty_store(store):
-    assert everything(store) == ([], [], [], [], [], [], [], {})
+    assert everything(store) == ([], [], [], [], [], [], [], [], [], {})
     assert store.newest_us() is None
     assert store.write([]) == Written(0, 0)
 
@@ -144,7 +151,8 @@ def test_a_row_twice_in_one_batch_counts_once(store):
     assert store.write([ROWS[0], ROWS[0], ROWS[0]]) == Written(1, 2)
     assert [usage.requests for usage in store.usage(DAY, Filters())] == [1]
     assert [cell.requests for cell in store.latency(DAY)] == [1, 1]
-    assert store.minutes(DAY) == [Minute(T0, 1, 1)]
+    assert store.activity(DAY) == [Activity(ANA, [(T0, T0, 1)])]
+    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 1, 1)]
 
 
 def test_equal_times_with_other_keys_are_other_requests(store):
@@ -166,7 +174,7 @@ def test_windows_cut_anywhere_equal_a_count_of_the_rows(store, seed):
     hours = 5 if seed % 2 else 80
     rows = [
         row(
-            T0 + dice.randrange(hours * HOUR), key, dice.choice([ANA, BEN, CI]), dice.choice(["/a", "/b"]),
+            T0 + offset_us(dice, hours), key, dice.choice([ANA, BEN, CI]), dice.choice(["/a", "/b"]),
             dice.choice([200, 404, 499, 500, 0]), traffic=dice.choice(list(Traffic)),
             took_us=dice.choice([None, dice.randrange(10**6)]), app_us=dice.choice([None, dice.randrange(10**6)]),
         )
@@ -177,19 +185,39 @@ def test_windows_cut_anywhere_equal_a_count_of_the_rows(store, seed):
     for _ in range(12):
         start = T0 + dice.randrange(-HOUR, hours * HOUR)
         window = Window(
-            start, start + dice.choice([1, MINUTE, 59 * MINUTE, HOUR, 2 * HOUR + 7, 9 * HOUR, 50 * HOUR + 1])
+            start,
+            start + dice.choice([1, MINUTE, 59 * MINUTE, HOUR, 2 * HOUR + 7, 9 * HOUR, 50 * HOUR + 1, 200 * HOUR]),
         )
-        assert_window(store, window, [one for one in rows if window.start_us <= one.access.time_us < window.end_us])
+        assert_window(store, window, rows)
 
 
-def assert_window(store, window, rows):
+def offset_us(dice, hours):
+    """Two in three come in bursts, so that there are sessions of many requests and pauses of all lengths."""
+    if dice.random() < 0.3:
+        return dice.randrange(hours * HOUR)
+    return dice.randrange(hours) * HOUR + dice.choice([0, 29 * MINUTE, 59 * MINUTE]) + dice.randrange(3 * MINUTE)
+
+
+def runs_of(times):
+    runs = []
+    for time_us in sorted(times):
+        if runs and time_us - runs[-1][1] <= 30 * MINUTE:
+            runs[-1] = (runs[-1][0], time_us, runs[-1][2] + 1)
+        else:
+            runs.append((time_us, time_us, 1))
+    return runs
+
+
+def assert_window(store, window, all_rows):
+    rows = [one for one in all_rows if window.start_us <= one.access.time_us < window.end_us]
     assert [entry.key for entry in store.log(window, Filters(), 1_000, None)] == [
         one.access.key for one in sorted(rows, key=lambda one: (-one.access.time_us, -one.access.key))
     ]
     usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
     hours = defaultdict(lambda: [0, 0, 0, 0])
     latency, step_latency = defaultdict(int), defaultdict(int)
-    activity = defaultdict(list)
+    by_identity, by_endpoint = defaultdict(int), defaultdict(int)
+    activity, visits, quarters = defaultdict(list), defaultdict(int), defaultdict(int)
     for one in rows:
         access = one.access
         hour = access.time_us // HOUR * HOUR
@@ -206,7 +234,17 @@ def assert_window(store, window, rows):
         if app_timed:
             latency[(one.route, "app", bucket_of(app))] += 1
         if one.traffic in {Traffic.APP, Traffic.CARD}:
-            activity[(access.time_us // MINUTE, one.identity.user)].append(access.time_us)
+            activity[one.identity].append(access.time_us)
+            visits[(one.identity, one.route, one.traffic)] += 1
+            quarters[access.time_us // (15 * MINUTE) * 15 * MINUTE] += 1
+        by_identity[(one.identity, access.status, one.traffic)] += access.bytes_sent
+        by_endpoint[(one.route, access.status, one.traffic)] += access.bytes_sent
+    days = defaultdict(dict)
+    for one in all_rows:
+        minute = one.access.time_us // MINUTE
+        if window.start_us // MINUTE <= minute < -(-window.end_us // MINUTE):
+            minutes = days[one.access.time_us // DAY_US * DAY_US]
+            minutes[minute] = minutes.get(minute, False) or 0 < one.access.status < 500
     got = store.usage(window, Filters())
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
@@ -216,23 +254,89 @@ def assert_window(store, window, rows):
         sum(column) for column in zip(*hours.values(), strict=True)
     ]
     assert {tuple(cell[:3]): cell.requests for cell in store.latency(window)} == latency
-    assert sorted((a.first_us, a.last_us, a.requests, a.identity.user) for a in store.activity(window)) == sorted(
-        (min(times), max(times), len(times), user) for (_, user), times in activity.items()
-    )
+    assert dict(store.activity(window)) == {who: runs_of(times) for who, times in activity.items()}
+    assert {tuple(one[:3]): one.requests for one in store.visits(window)} == visits
+    assert dict(store.quarters(window)) == quarters
+    assert store.uptime(window) == [
+        Uptime(day_us, len(minutes), sum(minutes.values())) for day_us, minutes in sorted(days.items())
+    ]
+    got = store.usage(window, Filters(), By.IDENTITY)
+    assert {(u.identity, u.status, u.traffic): u.bytes_sent for u in got} == by_identity
+    got = store.usage(window, Filters(), By.ENDPOINT)
+    assert {(u.endpoint, u.status, u.traffic): u.bytes_sent for u in got} == by_endpoint
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_order_rows_come_in_the_sums_are_the_same(store, tmp_path, seed):
+    dice = random.Random(seed)
+    rows = [
+        row(T0 + 11 * HOUR + dice.randrange(3 * HOUR), key, dice.choice([ANA, BEN]), took_us=key * 100, app_us=key * 90)
+        for key in range(60)
+    ]
+    store.write(sorted(rows))
+    other = SqliteStore(tmp_path / "shuffled.db")
+    dice.shuffle(rows)
+    while rows:
+        count = dice.randrange(1, 9)
+        other.write(rows[:count])
+        rows = rows[count:]
+    assert [sorted(map(repr, one)) for one in everything(other)] == [
+        sorted(map(repr, one)) for one in everything(store)
+    ]
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("times", "runs"),
+    [
+        ([0, 60], [(0, 0, 1), (60, 60, 1)]),
+        ([0, 60, 30], [(0, 60, 3)]),  # the late one joins two runs
+        ([60, 0, 90, 30], [(0, 90, 4)]),
+        ([0, 31, 62], [(0, 0, 1), (31, 31, 1), (62, 62, 1)]),
+        ([11 * 60 + 45, 12 * 60 + 15], [(11 * 60 + 45, 12 * 60 + 15, 2)]),  # over midnight
+        ([11 * 60 + 44, 12 * 60 + 15], [(11 * 60 + 44, 11 * 60 + 44, 1), (12 * 60 + 15, 12 * 60 + 15, 1)]),
+    ],
+)
+def test_runs_join_as_rows_come(store, times, runs):
+    for key, minute in enumerate(times):
+        store.write([row(T0 + minute * MINUTE, key)])
+    expected = [(T0 + first * MINUTE, T0 + last * MINUTE, requests) for first, last, requests in runs]
+    assert store.activity(DAY) == [Activity(ANA, expected)]
+    assert store.activity(Window(T0 - 7, T0 + 13 * HOUR + 1)) == [Activity(ANA, expected)]
+
+
+def test_a_card_and_a_call_of_one_name_are_two(store):
+    store.write([row(T0, 1), row(T0, 2, traffic=Traffic.CARD), row(T0, 3, traffic=Traffic.BOT)])
+    assert sorted(store.visits(DAY)) == sorted([Visits(ANA, "/a", Traffic.APP, 1), Visits(ANA, "/a", Traffic.CARD, 1)])
+
+
+def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
+    """A window that ends now is read up to the end of the day, if that changes nothing."""
+    store.write([row(T0, 1), row(T0 + 5 * HOUR, 2, BEN)])
+    for end_us, requests in ((T0 + 5 * HOUR, 1), (T0 + 5 * HOUR + 1, 2), (T0 + 6 * HOUR, 2)):
+        window = Window(T0 - 30 * DAY_US, end_us)
+        for by in By:
+            assert sum(usage.requests for usage in store.usage(window, Filters(), by)) == requests
+        assert sum(one.requests for one in store.visits(window)) == requests
+        assert sum(one.requests for one in store.activity(window)) == requests
+        assert sum(one.requests for one in store.quarters(window)) == requests
+        assert sum(one.requests for one in store.latency(window)) == requests
+        assert sum(one.requests for one in store.steps(window, DAY_US)) == requests
 
 
 @pytest.mark.parametrize(
     ("start_us", "end_us", "minutes"),
     [
-        (T0 + 59 * S, T0 + 60 * S, [T0]),
-        (T0 + 59 * S, T0 + 60 * S + 1, [T0, T0 + MINUTE]),
-        (T0 + 60 * S, T0 + 61 * S, [T0 + MINUTE]),
+        (T0 + 59 * S, T0 + 60 * S, [(1, 1)]),
+        (T0 + 59 * S, T0 + 60 * S + 1, [(2, 1)]),
+        (T0 + 60 * S, T0 + 61 * S, [(1, 0)]),
         (T0 - 60 * S, T0, []),
+        (T0, T0, []),
     ],
 )
 def test_a_minute_that_the_window_cuts_counts_whole(store, start_us, end_us, minutes):
     store.write(ROWS)
-    assert [minute.minute_us for minute in store.minutes(Window(start_us, end_us))] == minutes
+    assert [tuple(day[1:]) for day in store.uptime(Window(start_us, end_us))] == minutes
 
 
 @pytest.mark.parametrize(
@@ -256,7 +360,9 @@ def test_filters(store, filters, keys):
     assert [entry.key for entry in store.log(DAY, filters, 10, None)] == keys
     assert sum(usage.requests for usage in store.usage(DAY, filters)) == len(keys)
     ragged = Window(T0 - 1, T0 + HOUR + 1)
-    assert sum(usage.requests for usage in store.usage(ragged, filters)) == len(keys)
+    for by in By:
+        assert sum(usage.requests for usage in store.usage(DAY, filters, by)) == len(keys)
+        assert sum(usage.requests for usage in store.usage(ragged, filters, by)) == len(keys)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
@@ -300,7 +406,7 @@ def test_what_is_no_store_is_refused(tmp_path):
             SqliteStore(tmp_path / path)
 
 
-@pytest.mark.parametrize("table", ["usage", "minutes", "refusal"])
+@pytest.mark.parametrize("table", ["usage", "visit_day", "hour", "refusal"])
 def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, table):
     store.write(ROWS[:1])
     before = everything(store)
@@ -459,9 +565,10 @@ def test_the_log_keeps_the_names_of_its_time_and_sums_go_by_the_names_of_now(ren
     assert [usage.identity.user for usage in renamed.usage(DAY, Filters())] == [
         "ana@new.example", "ana@new.example", "ben@example.com",
     ]  # fmt: skip
-    assert [(seen.identity.user, seen.identity.device) for seen in renamed.activity(DAY)] == [
-        ("ana@new.example", "ana-mac"), ("ana@new.example", "ana-mac"), ("ben@example.com", "pc"),
-    ]  # fmt: skip
+    for given in (renamed.activity(DAY), renamed.visits(DAY)):
+        assert [(one.identity.user, one.identity.device) for one in given] == [
+            ("ana@new.example", "ana-mac"), ("ana@new.example", "ana-mac"), ("ben@example.com", "pc"),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

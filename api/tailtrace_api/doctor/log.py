@@ -158,7 +158,7 @@ def _entries(folder: Path) -> list[str]:
 def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int | None]:
     """Parse the newest lines; give the check and the newest time."""
     name = "log lines"
-    lines = [line for line in tail.split(b"\n")[:-1][-TAIL_LINES_MAX:] if line]
+    lines = [bare for line in tail.split(b"\n")[:-1][-TAIL_LINES_MAX:] if (bare := line.rstrip(b"\r"))]
     if not lines:
         return make_check(name, "warning", f"{path}: no line yet", "send a request through nginx"), None
     refused: list[Refusal] = []

@@ -5,14 +5,19 @@ Reads give sums over a half-open window [start, end) of microseconds; the answer
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store.names import Named
 
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
+QUARTER_US = 15 * MINUTE_US
 DAY_US = 24 * HOUR_US
+SESSION_GAP_US = 30 * MINUTE_US
+"""A longer pause ends a session, and a run of `activity`."""
 
 
 class Window(NamedTuple):
@@ -35,6 +40,19 @@ class Filters:
     endpoint: str | None = None
     method: str | None = None
     status: str | None = None
+    trace_id: str | None = None
+    """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
+
+
+class By(Enum):
+    """What whoever asks for `usage` looks at, beside sums, status and traffic. A store may leave the rest blank.
+
+    Blank is an identity or an endpoint without a name, and no method.
+    """
+
+    ALL = "all"
+    IDENTITY = "identity"
+    ENDPOINT = "endpoint"
 
 
 class Written(NamedTuple):
@@ -42,6 +60,8 @@ class Written(NamedTuple):
 
     stored: int
     duplicate: int
+    refused: int = 0
+    """Rows that this store cannot hold: older than it keeps, or rejected by its server."""
 
 
 class LogEntry(NamedTuple):
@@ -84,6 +104,15 @@ class Usage(NamedTuple):
     bytes_sent: int
 
 
+class Visits(NamedTuple):
+    """Usage of one endpoint by one identity: `traffic` is `APP` or `CARD`."""
+
+    identity: Identity
+    endpoint: str
+    traffic: Traffic
+    requests: int
+
+
 class StepUsage(NamedTuple):
     """All requests of one step of time, an hour or a day."""
 
@@ -113,20 +142,44 @@ class StepLatency(NamedTuple):
     requests: int
 
 
+Run = tuple[int, int, int]
+"""First and last request, µs, and how many: no pause between them is longer than `SESSION_GAP_US`."""
+
+
 class Activity(NamedTuple):
-    """One identity's usage within one minute."""
+    """Usage of one identity: its runs, as long as they are, in order of time; one at least."""
 
     identity: Identity
-    first_us: int
-    last_us: int
+    runs: list[Run]
+
+    @property
+    def first_us(self) -> int:
+        """Give the time of the first request."""
+        return self.runs[0][0]
+
+    @property
+    def last_us(self) -> int:
+        """Give the time of the last request."""
+        return self.runs[-1][1]
+
+    @property
+    def requests(self) -> int:
+        """Count requests."""
+        return sum(requests for _, _, requests in self.runs)
+
+
+class Quarter(NamedTuple):
+    """Usage of a quarter of an hour, that is of one hour of the day in any time zone."""
+
+    time_us: int
     requests: int
 
 
-class Minute(NamedTuple):
-    """One minute with traffic."""
+class Uptime(NamedTuple):
+    """The minutes with traffic of a UTC day."""
 
-    minute_us: int
-    requests: int
+    day_us: int
+    minutes: int
     answered: int
     """Those with an answer that is not 5xx."""
 
@@ -134,7 +187,7 @@ class Minute(NamedTuple):
 class Store(Protocol):
     """Where rows are kept. Every verb raises `StoreError` where the store cannot do it.
 
-    `log` gives identities as they were; `usage` and `activity` with the ids and names of now (`names`).
+    `log` gives identities as they were; `usage`, `visits` and `activity` with the ids and names of now (`names`).
     """
 
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
@@ -149,8 +202,24 @@ class Store(Protocol):
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give the newest requests first; `before` is (time_us, key) of the last entry of the page before."""
 
-    def usage(self, window: Window, filters: Filters) -> list[Usage]:
-        """Give sums by identity, endpoint, method, status and traffic."""
+    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        """Give requests whole, oldest first; `after` is (time_us, key) of the last row of the page before.
+
+        A row is as it was written, but for what served only to make it: `proxied`, `card` and `serve` are empty, and
+        its address is the identity's.
+        """
+
+    def named(self) -> list[Named]:
+        """Give everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
+
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
+        """Give the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
+
+    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+
+    def visits(self, window: Window) -> list[Visits]:
+        """Give usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
 
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time (`HOUR_US` or `DAY_US`), in order."""
@@ -162,10 +231,13 @@ class Store(Protocol):
         """Give histograms by step of time."""
 
     def activity(self, window: Window) -> list[Activity]:
-        """Give usage (apps and cards, no health checks, bots, static files) by identity and minute, in order."""
+        """Give usage by identity, in runs."""
 
-    def minutes(self, window: Window) -> list[Minute]:
-        """Give the minutes with traffic, in order."""
+    def quarters(self, window: Window) -> list[Quarter]:
+        """Give usage by quarter of an hour, those with any, in order."""
+
+    def uptime(self, window: Window) -> list[Uptime]:
+        """Give the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
 
     def newest_us(self) -> int | None:
         """Give the time of the newest row."""

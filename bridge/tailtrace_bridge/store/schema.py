@@ -2,8 +2,20 @@
 
 `identity` holds who was ever behind a row, as of then; `named_us` is when it was last found out, for the newest name.
 `access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
-meets its own rows. `usage` and `latency` (by hour, and by day), `activity` and `minutes` are sums that the same
-transaction keeps true; a `step` is an hour or a day since the epoch.
+meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
+"""
+
+_USAGE = """
+    CREATE TABLE {} (
+        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
+        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
+        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
+        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
+    ) WITHOUT ROWID;
+"""
+_PACKED = """
+    CREATE TABLE {} (key INTEGER PRIMARY KEY, {} BLOB NOT NULL);
 """
 
 MIGRATIONS = (
@@ -31,37 +43,19 @@ MIGRATIONS = (
         file TEXT NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL,
         PRIMARY KEY (file, position)
     ) WITHOUT ROWID;
-    CREATE TABLE usage (
-        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
-        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
-        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
-        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
-        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
-    ) WITHOUT ROWID;
-    CREATE TABLE usage_day (
-        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
-        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
-        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
-        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
-        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
-    ) WITHOUT ROWID;
-    CREATE TABLE latency (
-        side INTEGER NOT NULL, step INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, bucket INTEGER NOT NULL,
-        requests INTEGER NOT NULL,
-        PRIMARY KEY (side, step, endpoint_id, bucket)
-    ) WITHOUT ROWID;
-    CREATE TABLE latency_day (
-        side INTEGER NOT NULL, step INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, bucket INTEGER NOT NULL,
-        requests INTEGER NOT NULL,
-        PRIMARY KEY (side, step, endpoint_id, bucket)
-    ) WITHOUT ROWID;
-    CREATE TABLE activity (
-        minute INTEGER NOT NULL, identity_id INTEGER NOT NULL,
-        first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, requests INTEGER NOT NULL,
-        PRIMARY KEY (minute, identity_id)
-    ) WITHOUT ROWID;
-    CREATE TABLE minutes (
-        minute INTEGER PRIMARY KEY, requests INTEGER NOT NULL, answered INTEGER NOT NULL
+    CREATE TABLE hour (
+        step INTEGER PRIMARY KEY, minutes INTEGER NOT NULL, answered INTEGER NOT NULL,
+        usage_0 INTEGER NOT NULL, usage_15 INTEGER NOT NULL, usage_30 INTEGER NOT NULL, usage_45 INTEGER NOT NULL
     );
-    """,
+    """
+    + "".join(_USAGE.format("usage" + of + size) for of in ("", "_identity", "_endpoint") for size in ("", "_day"))
+    + "".join(
+        _PACKED.format(table + size, columns)
+        for table, columns in (
+            ("visit", "visits BLOB NOT NULL, runs"),
+            ("latency", "proxy BLOB NOT NULL, app"),
+            ("latency_all", "proxy"),
+        )
+        for size in ("", "_day")
+    ),
 )

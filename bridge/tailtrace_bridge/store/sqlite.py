@@ -22,25 +22,56 @@ from typing import Any
 
 from tailtrace_bridge.columns import Columns, columns_of
 from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.histogram import bucket_of
-from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import windows
 from tailtrace_bridge.store.names import Named, names_of_now
+from tailtrace_bridge.store.packed import (
+    Durations,
+    Numbers,
+    Times,
+    add_counts,
+    extend_runs,
+    merged_counts,
+    merged_runs,
+    unpack_runs,
+)
 from tailtrace_bridge.store.protocol import (
+    DAY_US,
+    HOUR_US,
     MINUTE_US,
+    QUARTER_US,
     Activity,
+    By,
     Filters,
     Latency,
     LogEntry,
-    Minute,
+    Quarter,
+    Run,
     StepLatency,
     StepUsage,
+    Uptime,
     Usage,
+    Visits,
     Window,
     Written,
 )
 from tailtrace_bridge.store.schema import MIGRATIONS
-from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums, by_day
+from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
+from tailtrace_bridge.store.totals import (
+    HOURS_OF_DAY,
+    USAGE,
+    by_day,
+    by_hour,
+    hour_rows,
+    latency_all_rows,
+    latency_rows,
+    number_of,
+    step_of,
+    usage_less_rows,
+    usage_rows,
+    visit_of,
+    visit_rows,
+)
 
 BUSY_TIMEOUT_S = 10
 CACHED_IDS_MAX = 50_000
@@ -64,10 +95,10 @@ _IDENTITY = ", ".join(f"i.{name}" for name in _IDENTITY_COLUMNS.split(", "))
 _INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NAMED = "UPDATE identity SET named_us = ?1 WHERE id = ?2 AND named_us < ?1"
 _BY_NAME = """
-    AND (
-        i.{name} = ?
-        OR i.{id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
-        OR i.{id} = '' AND i.{name} IN (
+    AND identity_id IN (
+        SELECT id FROM identity WHERE {name} = ?
+        OR {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
+        OR {id} = '' AND {name} IN (
             SELECT {name} FROM identity WHERE {name} <> ''
             AND {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
         )
@@ -75,23 +106,39 @@ _BY_NAME = """
 """
 """Any name that whoever has or had this one has had."""
 _ADD_USAGE = """
-    INSERT INTO {} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO {} VALUES ({}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, timed = timed + excluded.timed,
         request_time_us = request_time_us + excluded.request_time_us, app_timed = app_timed + excluded.app_timed,
         app_time_us = app_time_us + excluded.app_time_us, bytes_sent = bytes_sent + excluded.bytes_sent
 """
+_ADD_VISIT = """
+    INSERT INTO {} VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET visits = merged_counts(visits, excluded.visits), runs = merged_runs(runs, excluded.runs)
+"""
 _ADD_LATENCY = """
-    INSERT INTO {} VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests
+    INSERT INTO {} VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET proxy = merged_counts(proxy, excluded.proxy), app = merged_counts(app, excluded.app)
 """
-_ADD_ACTIVITY = """
-    INSERT INTO activity VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us),
-        requests = requests + excluded.requests
+_ADD_LATENCY_ALL = """
+    INSERT INTO {} VALUES (?, ?) ON CONFLICT DO UPDATE SET proxy = merged_counts(proxy, excluded.proxy)
 """
-_ADD_MINUTES = """
-    INSERT INTO minutes VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, answered = answered + excluded.answered
+_ADD_HOUR = """
+    INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET minutes = minutes | excluded.minutes, answered = answered | excluded.answered,
+        usage_0 = usage_0 + excluded.usage_0, usage_15 = usage_15 + excluded.usage_15,
+        usage_30 = usage_30 + excluded.usage_30, usage_45 = usage_45 + excluded.usage_45
 """
+_NEWEST = "SELECT max(time_us) FROM access"
+_QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE step >= ? AND step < ?"
+_COUNT_USAGE = f"""
+    SELECT count(*) FROM access WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE}
+"""  # noqa: S608  # our own numbers
+_COLUMNS_BY = {
+    By.ALL: ("identity_id", "endpoint_id", "method", "status", "traffic"),
+    By.IDENTITY: ("identity_id", "status", "traffic"),
+    By.ENDPOINT: ("endpoint_id", "status", "traffic"),
+}
+_NOBODY = Identity("")
 
 
 class SqliteStore:
@@ -171,82 +218,163 @@ class SqliteStore:
             for row in self._read(query, (window.start_us, end_us, key, *values, limit))
         ]  # fmt: skip
 
-    def usage(self, window: Window, filters: Filters) -> list[Usage]:
-        """Give sums by identity, endpoint, method, status and traffic."""
-        where, values = _where(filters)
-        facts, bounds = windows.usage(window)
+    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        """Give a page of whole rows, oldest first."""
+        start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
         query = f"""
-            SELECT a.identity_id, e.service, e.route, a.method, a.status, a.traffic, requests, timed,
-                   request_time_us, app_timed, app_time_us, bytes_sent
-            FROM (
-                SELECT identity_id, endpoint_id, method, status, traffic, sum(requests) AS requests,
-                       sum(timed) AS timed, sum(request_time_us) AS request_time_us, sum(app_timed) AS app_timed,
-                       sum(app_time_us) AS app_time_us, sum(bytes_sent) AS bytes_sent
-                FROM ({facts}) GROUP BY identity_id, endpoint_id, method, status, traffic
-            ) a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id WHERE 1 {where}
+            SELECT a.time_us, a.key, i.address, a.method, a.path, a.status, a.request_time_us, a.upstream_time_us,
+                   0, a.bytes_sent, e.service, a.trace_id, a.span_id, g.text,
+                   e.route, a.traffic, a.app_time_us, a.error_type, a.identified_us, {_IDENTITY}
+            FROM access a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
+                 JOIN agent g ON g.id = a.agent_id
+            WHERE (a.time_us, a.key) > (?, ?) AND a.time_us < ? ORDER BY a.time_us, a.key LIMIT ?
         """  # noqa: S608
-        rows = self._read(query, (*bounds, *values))
-        identities = self._identities() if rows else {}
-        return [Usage(identities[row[0]], row[1], row[2], row[3], row[4], Traffic(row[5]), *row[6:]) for row in rows]
+        return [
+            Row(
+                Access._make((
+                    *row[:8], False, *row[9:11], row[11].hex() if row[11] else "", row[12].hex() if row[12] else "",
+                    row[13], "", "",
+                )),
+                _identity(row[19:]), row[14], Traffic(row[15]), row[16], row[17] or "", row[18],
+            )
+            for row in self._read(query, (start_us, key, window.end_us, limit))
+        ]  # fmt: skip
+
+    def named(self) -> list[Named]:
+        """Give everybody with a name, oldest first."""
+        query = f"SELECT i.named_us, {_IDENTITY} FROM identity i WHERE i.user <> '' OR i.device <> '' ORDER BY i.id"  # noqa: S608
+        return [Named(_identity(row[1:]), row[0]) for row in self._read(query)]
+
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
+        """Give a page of the kept refusals."""
+        query = """
+            SELECT reason, file, position, text FROM refusal WHERE (file, position) > (?, ?)
+            ORDER BY file, position LIMIT ?
+        """
+        return [Refusal(*row) for row in self._read(query, (*(after or ("", -1)), limit))]
+
+    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+        where, values = _where(filters)
+        columns = _COLUMNS_BY[by]
+        with self._reading() as connection:
+            facts, bounds = windows.usage(self._widened(connection, window), _usage_table(filters, by))
+            query = f"""
+                SELECT {", ".join(columns)}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed),
+                       sum(app_time_us), sum(bytes_sent)
+                FROM ({facts}) WHERE 1 {where} GROUP BY {", ".join(columns)}
+            """  # noqa: S608
+            rows = connection.execute(query, (*bounds, *values)).fetchall()
+            identities = _identities(connection) if rows and by is not By.ENDPOINT else {}
+            endpoints = _endpoints(connection) if rows and by is not By.IDENTITY else {}
+        if by is By.IDENTITY:
+            return [Usage(identities[row[0]], "", "", "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
+        if by is By.ENDPOINT:
+            return [Usage(_NOBODY, *endpoints[row[0]], "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
+        return [
+            Usage(identities[row[0]], *endpoints[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows
+        ]
+
+    def visits(self, window: Window) -> list[Visits]:
+        """Give usage by identity, endpoint and traffic."""
+        totals: dict[int, dict[int, int]] = {}
+        with self._reading() as connection:
+            for _, identity_id, counts in self._packed(connection, window, "visit", "visits"):
+                add_counts(totals.setdefault(identity_id, {}), counts)
+            identities = _identities(connection) if totals else {}
+            endpoints = _endpoints(connection) if totals else {}
+        visits: list[Visits] = []
+        for identity_id, numbers in totals.items():
+            identity = identities[identity_id]
+            for number, requests in numbers.items():
+                endpoint_id, traffic = visit_of(number)
+                visits.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
+        return visits
 
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time."""
-        facts, bounds = windows.usage(window, step_us)
-        query = f"""
-            SELECT time_us / {step_us} * {step_us} AS step_us, sum(requests), sum(requests * (status >= 500)),
-                   sum(timed), sum(request_time_us)
-            FROM ({facts}) GROUP BY step_us ORDER BY step_us
-        """  # noqa: S608
-        return [StepUsage(*row) for row in self._read(query, bounds)]
+        with self._reading() as connection:
+            facts, bounds = windows.usage(self._widened(connection, window), "usage_endpoint", step_us)
+            query = f"""
+                SELECT time_us / {step_us} * {step_us} AS step_us, sum(requests), sum(requests * (status >= 500)),
+                       sum(timed), sum(request_time_us)
+                FROM ({facts}) GROUP BY step_us ORDER BY step_us
+            """  # noqa: S608
+            return [StepUsage(*row) for row in connection.execute(query, bounds)]
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""
-        facts, bounds = windows.latency(window)
-        query = f"""
-            SELECT e.route, side, bucket, requests FROM (
-                SELECT endpoint_id, side, bucket, sum(requests) AS requests
-                FROM ({facts}) GROUP BY endpoint_id, side, bucket
-            ) JOIN endpoint e ON e.id = endpoint_id
-        """  # noqa: S608
-        return [Latency(row[0], _SIDES[row[1]], row[2], row[3]) for row in self._read(query, bounds)]
+        totals: dict[str, tuple[dict[int, int], dict[int, int]]] = {}
+        with self._reading() as connection:
+            endpoints = _endpoints(connection)
+            for _, endpoint_id, proxy, app in self._packed(connection, window, "latency", "proxy, app"):
+                sides = totals.setdefault(endpoints[endpoint_id][1], ({}, {}))
+                add_counts(sides[PROXY], proxy)
+                add_counts(sides[APP], app)
+        return [
+            Latency(route, name, bucket, requests)
+            for route, sides in totals.items()
+            for side, name in _SIDES.items()
+            for bucket, requests in sides[side].items()
+        ]
 
     def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
-        """Give histograms by step of time."""
-        facts, bounds = windows.latency(window, (PROXY,), step_us)
-        query = f"""
-            SELECT time_us / {step_us} * {step_us} AS step_us, bucket, sum(requests)
-            FROM ({facts}) GROUP BY step_us, bucket
-        """  # noqa: S608
-        return [StepLatency(*row) for row in self._read(query, bounds)]
+        """Give nginx's histograms by step of time."""
+        totals: dict[int, dict[int, int]] = {}
+        with self._reading() as connection:
+            for time_us, _, proxy in self._packed(connection, window, "latency_all", "proxy", step_us):
+                add_counts(totals.setdefault(time_us // step_us * step_us, {}), proxy)
+        return [
+            StepLatency(start_us, bucket, requests)
+            for start_us in sorted(totals)
+            for bucket, requests in sorted(totals[start_us].items())
+        ]
 
     def activity(self, window: Window) -> list[Activity]:
-        """Give usage by identity and minute."""
-        seen: list[Any] = []
-        for query, values in windows.activity(window):
-            seen += self._read(query, values)
-        # One object for each identity, not for each minute of it.
-        identities = self._identities() if seen else {}
-        for place, (identity_id, first_us, last_us, requests) in enumerate(seen):  # in place: a month is many minutes
-            seen[place] = Activity(identities[identity_id], first_us, last_us, requests)
-        return seen
+        """Give usage in runs."""
+        totals: dict[int, list[Run]] = {}
+        with self._reading() as connection:
+            for _, identity_id, runs in self._packed(connection, window, "visit", "runs"):
+                extend_runs(totals.setdefault(identity_id, []), unpack_runs(runs))
+            identities = _identities(connection) if totals else {}
+        return [Activity(identities[identity_id], runs) for identity_id, runs in totals.items()]
 
-    def minutes(self, window: Window) -> list[Minute]:
-        """Give the minutes with traffic; a minute that the window cuts counts whole."""
-        query = f"""
-            SELECT minute * {MINUTE_US}, requests, answered FROM minutes
-            WHERE minute >= ? AND minute < ? ORDER BY minute
-        """  # noqa: S608
-        bounds = (window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US))
-        return [Minute(*row) for row in self._read(query, bounds)]
+    def quarters(self, window: Window) -> list[Quarter]:
+        """Give usage by quarter of an hour."""
+        totals: dict[int, int] = {}
+        with self._reading() as connection:
+            for step_us, start_us, end_us in windows.pieces(self._widened(connection, window), (QUARTER_US,)):
+                if not step_us:
+                    requests = connection.execute(_COUNT_USAGE, (start_us, end_us)).fetchone()[0]
+                    totals[start_us // QUARTER_US * QUARTER_US] = requests
+                    continue
+                bounds = (start_us // HOUR_US, -(-end_us // HOUR_US))
+                for step, *of_hour in connection.execute(_QUARTERS, bounds):
+                    for place, requests in enumerate(of_hour):
+                        time_us = step * HOUR_US + place * QUARTER_US
+                        if start_us <= time_us < end_us:
+                            totals[time_us] = requests
+        return [Quarter(time_us, requests) for time_us, requests in sorted(totals.items()) if requests]
 
-    def _identities(self) -> dict[int, Identity]:
-        """Give all identities, with the names of now. They only grow: asked after rows, those of all are there."""
-        query = f"SELECT i.id, i.named_us, {_IDENTITY} FROM identity i"  # noqa: S608
-        return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in self._read(query)})
+    def uptime(self, window: Window) -> list[Uptime]:
+        """Give the minutes with traffic by day; a minute that the window cuts counts whole."""
+        first, end = window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US)
+        totals: dict[int, list[int]] = {}
+        bounds = (window.start_us // HOUR_US, -(-window.end_us // HOUR_US))
+        for step, minutes, answered in self._read(
+            "SELECT step, minutes, answered FROM hour WHERE step >= ? AND step < ?", bounds
+        ):
+            hour = step * 60
+            inside = (1 << max(0, min(60, end - hour))) - (1 << max(0, min(60, first - hour)))
+            if minutes & inside:
+                total = totals.setdefault(step // 24 * DAY_US, [0, 0])
+                total[0] += (minutes & inside).bit_count()
+                total[1] += (answered & inside).bit_count()
+        return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
 
     def newest_us(self) -> int | None:
         """Give the time of the newest row."""
-        return next(iter(self._read("SELECT max(time_us) FROM access")))[0]  # type: ignore[no-any-return]
+        return next(iter(self._read(_NEWEST)))[0]  # type: ignore[no-any-return]
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""
@@ -271,21 +399,51 @@ class SqliteStore:
         connection.execute(f"PRAGMA cache_size=-{cache_kib}")
         for pragma in _PRAGMAS:
             connection.execute(pragma)
-        connection.create_function("bucket_of", 1, bucket_of, deterministic=True)
+        for merge in (merged_counts, merged_runs):
+            connection.create_function(merge.__name__, 2, merge, deterministic=True)
+        for name, aggregate in (("numbers", Numbers), ("durations", Durations), ("times", Times)):
+            # typeshed believes that all aggregates give integers
+            connection.create_aggregate(f"packed_{name}", 1, aggregate)  # type: ignore[arg-type]
         self._open_connections.append(connection)
         return connection
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._lent() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for several queries, which all see the store as of one moment."""
+        with self._lent() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection: a web server's threads come and go, and each would leave one of its own behind."""
         with self._translated():
-            # Lent, not owned by threads: a web server's threads come and go, and each would leave its own behind.
             try:
                 connection = self._idle_readers.pop()
             except IndexError:
                 connection = self._connect(READER_CACHE_KIB)
             try:
-                return connection.execute(query, values).fetchall()
+                yield connection
             finally:
                 self._idle_readers.append(connection)
+
+    def _widened(self, connection: sqlite3.Connection, window: Window) -> Window:
+        return windows.widened(window, connection.execute(_NEWEST).fetchone()[0])
+
+    def _packed(
+        self, connection: sqlite3.Connection, window: Window, table: str, columns: str, step_us_max: int = DAY_US
+    ) -> Iterator[tuple[Any, ...]]:
+        """Give time, identity or endpoint, and `columns` of the rows of a window."""
+        for step_us, text, values in windows.packed(self._widened(connection, window), table, columns, step_us_max):
+            for key, *cells in connection.execute(text, values):
+                yield step_of(key) * step_us, number_of(key), *cells
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -385,11 +543,38 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
-    for suffix, usage, latency in (("", sums.usage, sums.latency), ("_day", *by_day(sums))):
-        writer.executemany(_ADD_USAGE.format("usage" + suffix), [(*key, *values) for key, values in usage.items()])
-        writer.executemany(_ADD_LATENCY.format("latency" + suffix), [(*key, value) for key, value in latency.items()])
-    writer.executemany(_ADD_ACTIVITY, [(*key, *values) for key, values in sums.activity.items()])
-    writer.executemany(_ADD_MINUTES, [(key, *values) for key, values in sums.minutes.items()])
+    by_identity, by_endpoint = usage_less_rows(sums.usage)
+    usage = (("usage", usage_rows(sums.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
+    for table, rows in usage:
+        writer.executemany(_ADD_USAGE.format(table, "?1"), rows)
+        writer.executemany(_ADD_USAGE.format(table + "_day", f"?1 / {HOURS_OF_DAY}"), rows)
+    hours = by_hour(sums)
+    for size, of in (("", hours), ("_day", by_day(hours))):
+        writer.executemany(_ADD_VISIT.format("visit" + size), visit_rows(of))
+        writer.executemany(_ADD_LATENCY.format("latency" + size), latency_rows(of))
+        writer.executemany(_ADD_LATENCY_ALL.format("latency_all" + size), latency_all_rows(of))
+    writer.executemany(_ADD_HOUR, hour_rows(sums))
+
+
+def _identities(connection: sqlite3.Connection) -> dict[int, Identity]:
+    """Give all identities, with the names of now."""
+    query = f"SELECT i.id, i.named_us, {_IDENTITY} FROM identity i"  # noqa: S608
+    return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in connection.execute(query)})
+
+
+def _endpoints(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Give service and route of all endpoints."""
+    return {row[0]: row[1:] for row in connection.execute("SELECT id, service, route FROM endpoint")}
+
+
+def _usage_table(filters: Filters, by: By) -> str:
+    """Give the smallest table that knows all that is asked."""
+    is_identity, is_endpoint = filters.user is not None or filters.device is not None, filters.endpoint is not None
+    if filters.method is None and by is By.IDENTITY and not is_endpoint:
+        return "usage_identity"
+    if filters.method is None and by is By.ENDPOINT and not is_identity:
+        return "usage_endpoint"
+    return "usage"
 
 
 def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[Refusal]) -> None:
@@ -418,13 +603,18 @@ def _where(filters: Filters) -> tuple[str, list[object]]:
     if filters.device is not None:
         clauses.append(_BY_NAME.format(name="device", id="node_id"))
         values.extend([filters.device] * 3)
-    for column, value in (("e.route", filters.endpoint), ("a.method", filters.method)):
-        if value is not None:
-            clauses.append(f"AND {column} = ?")
-            values.append(value)
+    if filters.endpoint is not None:
+        clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)")
+        values.append(filters.endpoint)
+    if filters.method is not None:
+        clauses.append("AND method = ?")
+        values.append(filters.method)
+    if filters.trace_id is not None:
+        clauses.append("AND trace_id = ?")
+        values.append(bytes.fromhex(filters.trace_id))
     if filters.status is not None:
         low = int(filters.status[0]) * 100 if filters.status.endswith("xx") else int(filters.status)
         high = low + 99 if filters.status.endswith("xx") else low
-        clauses.append("AND a.status BETWEEN ? AND ?")
+        clauses.append("AND status BETWEEN ? AND ?")
         values.extend((low, high))
     return " ".join(clauses), values

@@ -1,5 +1,6 @@
-"""The sums of one batch of rows: what `usage`, `latency`, `activity` and `minutes` grow by. Pure."""
+"""The sums of one batch of rows: by hour, by minute for when somebody was there. Pure, for every store."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from tailtrace_bridge.histogram import bucket_of
@@ -12,7 +13,7 @@ USAGE_TRAFFIC = frozenset({Traffic.APP, Traffic.CARD})
 
 
 Usage = dict[tuple[int, int, int, str, int, int], list[int]]
-Latency = dict[tuple[int, int, int, int], int]
+Latency = dict[tuple[int, int], tuple[dict[int, int], dict[int, int]]]
 Stored = tuple[
     int, int, int, int, int, str, str, int, int,
     int | None, int | None, int | None, int, bytes | None, bytes | None, str | None, int,
@@ -22,11 +23,19 @@ _USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
 
 
 class Sums:
-    """Grows by rows. Keys are those of the tables; values are the columns behind the key."""
+    """Grows by rows.
+
+    | sums | by | are |
+    |---|---|---|
+    | `usage` | hour, identity, endpoint, method, status, traffic | those of `protocol.Usage` |
+    | `latency` | hour, endpoint | requests by bucket, on the side `PROXY` and on the side `APP` |
+    | `activity` | minute, identity | first and last request (µs) and requests, of usage |
+    | `minutes` | minute | requests, and those answered |
+    """
 
     def __init__(self) -> None:
         self.usage: Usage = {}
-        self.latency: Latency = {}
+        self.latency: Latency = defaultdict(lambda: ({}, {}))
         self.activity: dict[tuple[int, int], list[int]] = {}
         self.minutes: dict[int, list[int]] = {}
 
@@ -42,16 +51,17 @@ class Sums:
                 sums = usage[key] = [0, 0, 0, 0, 0, 0]
             sums[0] += 1
             sums[5] += bytes_sent
+            proxy, app = latency[(hour, endpoint_id)]
             if request_time_us is not None:
                 sums[1] += 1
                 sums[2] += request_time_us
-                cell = (PROXY, hour, endpoint_id, bucket_of(request_time_us))
-                latency[cell] = latency.get(cell, 0) + 1
+                bucket = bucket_of(request_time_us)
+                proxy[bucket] = proxy.get(bucket, 0) + 1
             if app_time_us is not None:
                 sums[3] += 1
                 sums[4] += app_time_us
-                cell = (APP, hour, endpoint_id, bucket_of(app_time_us))
-                latency[cell] = latency.get(cell, 0) + 1
+                bucket = bucket_of(app_time_us)
+                app[bucket] = app.get(bucket, 0) + 1
             tally = minutes.get(minute)
             if tally is None:
                 tally = minutes[minute] = [0, 0]
@@ -67,17 +77,3 @@ class Sums:
                     elif time_us > seen[1]:
                         seen[1] = time_us
                     seen[2] += 1
-
-
-def by_day(sums: Sums) -> tuple[Usage, Latency]:
-    """Add up the hours of `usage` and `latency` to days."""
-    usage: Usage = {}
-    for (hour, identity_id, endpoint_id, method, status, traffic), values in sums.usage.items():
-        key = (hour // 24, identity_id, endpoint_id, method, status, traffic)
-        known = usage.get(key)
-        usage[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
-    latency: Latency = {}
-    for (side, hour, endpoint_id, bucket), requests in sums.latency.items():
-        cell = (side, hour // 24, endpoint_id, bucket)
-        latency[cell] = latency.get(cell, 0) + requests
-    return usage, latency

@@ -1,4 +1,4 @@
-"""SQL that reads the requests of a window, no more and no less, from as few rows as there can be. Pure.
+"""What of a window is read from which sums, so that it is all of its requests and no others, from few rows. Pure.
 
 | of a window | is read from |
 |---|---|
@@ -6,26 +6,30 @@
 | the whole hours before and after these | the sums by hour |
 | the ragged minutes at its ends | the rows |
 
-So an answer is exact, and its cost does not grow with the traffic. Days and hours are UTC's.
+So an answer is exact, and its cost does not grow with the traffic. Days and hours are UTC's. A window that reaches past
+the newest row, as one that ends now does, may as well reach to the end of that day (`widened`): then its last day is
+one step, too.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
-from tailtrace_bridge.store.sums import APP, PROXY, USAGE_TRAFFIC
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Window
+from tailtrace_bridge.store.totals import KEY_BITS, USAGE, VISIT_NUMBER, row_key
 
-_USAGE = tuple(map(int, USAGE_TRAFFIC))
-_ACTIVITY = """
-    SELECT identity_id, first_us, last_us, requests FROM activity WHERE minute >= ? AND minute < ?
-    ORDER BY minute, identity_id
-"""
-_ACTIVITY_OF_ROWS = f"""
-    SELECT identity_id, min(time_us), max(time_us), count(*) FROM access
-    WHERE time_us >= ? AND time_us < ? AND traffic IN {_USAGE}
-    GROUP BY time_us / {MINUTE_US}, identity_id ORDER BY time_us / {MINUTE_US}, identity_id
-"""  # noqa: S608  # only our own numbers are put in; values are bound
-_TABLES = {DAY_US: ("usage_day", "latency_day"), HOUR_US: ("usage", "latency")}
+STEPS_US = (DAY_US, HOUR_US)
+_SUFFIX = {DAY_US: "_day", HOUR_US: ""}
+_KEY = f"time_us / {HOUR_US} << {KEY_BITS}"
+_OF_REQUESTS = {
+    ("visit", "visits"): f"{_KEY} | identity_id, packed_numbers({VISIT_NUMBER})",
+    ("visit", "runs"): f"{_KEY} | identity_id, packed_times(time_us)",
+    (
+        "latency",
+        "proxy, app",
+    ): f"{_KEY} | endpoint_id, packed_durations(request_time_us), packed_durations(app_time_us)",
+    ("latency_all", "proxy"): f"{_KEY}, packed_durations(request_time_us)",
+}
+"""How to make of the requests what the table has of whole hours."""
 
 
 class Piece(NamedTuple):
@@ -54,18 +58,25 @@ def pieces(window: Window, steps_us: Sequence[int]) -> Iterator[Piece]:
     yield from pieces(Window(high_us, end_us), finer)
 
 
-def usage(window: Window, step_us_max: int = DAY_US) -> tuple[str, list[int]]:
-    """Give SQL, and its values, of rows like those of the table `usage`, with `time_us` in the place of the step.
+def widened(window: Window, newest_us: int | None) -> Window:
+    """Give a window with the same rows, that ends with a day if it can."""
+    if newest_us is None or newest_us >= window.end_us or window.start_us >= window.end_us:
+        return window
+    return Window(window.start_us, -(-window.end_us // DAY_US) * DAY_US)
 
-    No row stands for more time than `step_us_max`, `DAY_US` or `HOUR_US`.
+
+def usage(window: Window, table: str, step_us_max: int = DAY_US) -> tuple[str, list[int]]:
+    """Give SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
+
+    `table` is one of the tables of usage. No row stands for more time than `step_us_max`, `DAY_US` or `HOUR_US`.
     """
     parts: list[str] = []
     values: list[int] = []
-    for step_us, start_us, end_us in pieces(window, _steps_up_to(step_us_max)):
+    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
         if step_us:
             parts.append(
-                f"SELECT step * {step_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608
-                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {_TABLES[step_us][0]}"
+                f"SELECT step * {step_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608  # only our own texts are put together; values are bound
+                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {table}{_SUFFIX[step_us]}"
                 " WHERE step >= ? AND step < ?"
             )
             values += (start_us // step_us, end_us // step_us)
@@ -77,46 +88,28 @@ def usage(window: Window, step_us_max: int = DAY_US) -> tuple[str, list[int]]:
                 " FROM access WHERE time_us >= ? AND time_us < ?"
             )
             values += (start_us, end_us)
-    return _union(parts, "usage"), values
+    if not parts:  # an empty window selects nothing, under the right names
+        return f"SELECT step AS time_us, * FROM {table} WHERE 0", []  # noqa: S608
+    return " UNION ALL ".join(parts), values
 
 
-def latency(window: Window, sides: Sequence[int] = (PROXY, APP), step_us_max: int = DAY_US) -> tuple[str, list[int]]:
-    """Give SQL, and its values, of rows `time_us, endpoint_id, side, bucket, requests`."""
-    parts: list[str] = []
-    values: list[int] = []
-    for step_us, start_us, end_us in pieces(window, _steps_up_to(step_us_max)):
-        for side in sides:
-            if step_us:
-                parts.append(
-                    f"SELECT step * {step_us} AS time_us, endpoint_id, side, bucket, requests"  # noqa: S608
-                    f" FROM {_TABLES[step_us][1]} WHERE side = {side} AND step >= ? AND step < ?"
-                )
-                values += (start_us // step_us, end_us // step_us)
-                continue
-            column = "request_time_us" if side == PROXY else "app_time_us"
-            parts.append(
-                f"SELECT time_us, endpoint_id, {side} AS side, bucket_of({column}) AS bucket, 1 AS requests"  # noqa: S608
-                f" FROM access WHERE time_us >= ? AND time_us < ? AND {column} IS NOT NULL"
-            )
-            values += (start_us, end_us)
-    return _union(parts, "latency"), values
+class Query(NamedTuple):
+    """SQL and its values; the keys of the rows that it gives are made of steps of `step_us`."""
+
+    step_us: int
+    text: str
+    values: tuple[int, int]
 
 
-def activity(window: Window) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Give queries for `identity_id, first_us, last_us, requests`, to be asked in this order, which is that of time."""
-    for step_us, start_us, end_us in pieces(window, (MINUTE_US,)):
+def packed(window: Window, table: str, columns: str, step_us_max: int = DAY_US) -> Iterator[Query]:
+    """Give queries, in order of time, for `key` and `columns` of a table of packed cells."""
+    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
         if step_us:
-            yield _ACTIVITY, (start_us // step_us, end_us // step_us)
+            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[step_us]} WHERE key >= ? AND key < ?"  # noqa: S608
+            yield Query(step_us, text, (row_key(start_us // step_us), row_key(end_us // step_us)))
         else:
-            yield _ACTIVITY_OF_ROWS, (start_us, end_us)
-
-
-def _steps_up_to(step_us_max: int) -> list[int]:
-    return [step_us for step_us in _TABLES if step_us <= step_us_max]
-
-
-def _union(parts: list[str], table: str) -> str:
-    """Put selects together; an empty window selects nothing of `table`, under the right names."""
-    if parts:
-        return " UNION ALL ".join(parts)
-    return f"SELECT step AS time_us, * FROM {table} WHERE 0"  # noqa: S608
+            usage_only = f"AND traffic IN {USAGE}" if table == "visit" else ""
+            text = (
+                f"SELECT {_OF_REQUESTS[(table, columns)]} FROM access WHERE time_us >= ? AND time_us < ? {usage_only}"  # noqa: S608
+            )
+            yield Query(HOUR_US, f"{text} GROUP BY 1 ORDER BY 1", (start_us, end_us))

@@ -1,0 +1,23 @@
+# tailtrace in a container: `tailtrace serve`, or `bridge` and `api`, as docker-compose.yml starts them.
+# Two stages, so that neither pip's cache nor the sources are in the image. It runs as user 10002, which owns nothing.
+FROM python:3.13-slim-trixie AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY instrumentation instrumentation
+COPY bridge bridge
+COPY api api
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
+    && python -m venv /opt/tailtrace \
+    && wheel="$(echo /dist/tailtrace-*.whl)" \
+    && /opt/tailtrace/bin/pip install --no-cache-dir "${wheel}[server]"
+
+FROM python:3.13-slim-trixie
+COPY --from=build /opt/tailtrace /opt/tailtrace
+# A read-only container cannot keep bytecode, and what it prints should be seen at once.
+ENV PATH=/opt/tailtrace/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /var/lib/tailtrace
+USER 10002:10002
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8470/health', timeout=4)"]
+ENTRYPOINT ["tailtrace"]
+CMD ["serve"]

@@ -1,0 +1,120 @@
+"""Reads what `insights` needs: the sums of a window from the store, who is online from the tailnet.
+
+HTTP (`insight_routes`) and MCP call these. The time of now is a parameter. `user` restricts an answer about people to
+one of them, by login: what a caller may see is decided before.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tailtrace_api import answers, insights
+from tailtrace_api.queries import Queries
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, LogEntry, Store, Window
+
+PAGES_MAX = 2000
+"""Newest requests that are looked through for what each person looks at now."""
+PAGES_ASKED_MAX = 20
+"""People who are not among them and are asked for one by one."""
+TRACE_REQUESTS_MAX = 5
+"""Requests of one trace: an app behind nginx that calls another behind nginx."""
+TRACE_HOURS_MAX = 24 * 30
+EARLIER_DAYS = 90
+"""How far back an endpoint counts as once used."""
+
+
+class Insights:
+    """Asks one store. `declared` gives the (method, route) that the app is known to have."""
+
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        *,
+        features: Mapping[str, str],
+        declared: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        online: Callable[[], Mapping[str, bool]] = dict,
+    ) -> None:
+        self.queries = queries
+        self._store = store
+        self._features = features
+        self._declared = declared
+        self._online = online
+
+    def active_users(self, now_us: int, *, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/active-users`."""
+        window = Window(now_us - insights.ACTIVE_US, now_us)
+        activity = [one for one in self._store.activity(window) if user is None or one.identity.user == user]
+        entries = self._store.log(window, Filters(user=user), PAGES_MAX, None)
+        pages = insights.newest_pages(entries)
+        if len(entries) == PAGES_MAX:
+            absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
+            for login in sorted(absent)[:PAGES_ASKED_MAX]:
+                pages |= insights.newest_pages(self._store.log(window, Filters(user=login), 10, None))
+        return insights.active_users(activity, pages, self._online(), self._features, now_us)
+
+    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/usage-stats`."""
+        window = Window(now_us - days * DAY_US, now_us)
+        visits, activity = self._store.visits(window), self._store.activity(window)
+        if user is not None:
+            visits = [one for one in visits if one.identity.user == user]
+            activity = [one for one in activity if one.identity.user == user]
+        return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
+
+    def system_performance(self, now_us: int, *, days: int = 7) -> dict[str, Any]:
+        """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame."""
+        times = self.queries.query_times()
+        store: dict[str, Any] = {"name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "problem": None}
+        window = Window(now_us - days * DAY_US, now_us)
+        try:
+            usages = self._store.usage(window, Filters(), By.ENDPOINT)
+            latency, uptime = self._store.latency(window), self._store.uptime(window)
+            newest_us = self.queries.newest_us(now_us)
+        except StoreError as error:
+            failed = {**store, "ok": False, "problem": str(error)}
+            return {"period_days": days, **insights.system_performance([], [], [], failed, None)}
+        freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
+        return {"period_days": days, **insights.system_performance(usages, latency, uptime, store, freshness_s)}
+
+    def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/compare`: the last `days` beside the `days` before them."""
+        middle_us = now_us - days * DAY_US
+        now, before = (
+            insights.Period(
+                window,
+                self._store.usage(window, Filters(user=user), By.ENDPOINT),
+                self._store.latency(window),
+                [one for one in self._store.visits(window) if user is None or one.identity.user == user],
+            )
+            for window in (Window(middle_us, now_us), Window(middle_us - days * DAY_US, middle_us))
+        )
+        return {"period_days": days, **insights.compare(now, before)}
+
+    def unused_endpoints(self, now_us: int, *, days: int) -> dict[str, Any]:
+        """Answer `GET /analytics/unused-endpoints`."""
+        start_us = now_us - days * DAY_US
+        recent = self._store.usage(Window(start_us, now_us), Filters(), By.ENDPOINT)
+        earlier = self._store.usage(Window(now_us - EARLIER_DAYS * DAY_US, start_us), Filters(), By.ENDPOINT)
+        found = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
+        return {"period_days": days, **found}
+
+    def explain_request(
+        self, now_us: int, *, trace_id: str, hours: int = 168, user: str | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most."""
+        filters = Filters(user=user, trace_id=trace_id.lower())
+        found: list[LogEntry] = []
+        end_us = now_us
+        for span in sorted({min(span, hours) for span in (1, 24, 168, hours)}):
+            start_us = now_us - span * HOUR_US
+            found = self._store.log(Window(start_us, end_us), filters, TRACE_REQUESTS_MAX, None)
+            if found:
+                break
+            end_us = start_us
+        return {
+            "trace_id": trace_id.lower(),
+            "searched_hours": hours,
+            "found": bool(found),
+            "requests": insights.explain(found, self._features),
+        }

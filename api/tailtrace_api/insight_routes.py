@@ -1,0 +1,90 @@
+"""The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query
+
+from tailtrace_api.insight_queries import TRACE_HOURS_MAX, Insights
+from tailtrace_api.tailnet import Tailnet, TailnetError
+from tailtrace_bridge.identity import parse_address
+
+Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
+Answer = dict[str, Any]
+
+
+def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
+    """Make the routes of the insights. `clock` gives microseconds since the epoch."""
+    router = APIRouter(prefix="/analytics", tags=["analytics"])
+
+    @router.get("/active-users")
+    def active_users() -> Answer:
+        """Give who made a request in the last five minutes, and what each looks at."""
+        return insights.active_users(clock())
+
+    @router.get("/usage-stats")
+    def usage_stats(*, days: Days = 7) -> Answer:
+        """Give sessions, people and the features used most."""
+        return insights.usage_stats(clock(), days=days)
+
+    @router.get("/system-performance")
+    def system_performance() -> Answer:
+        """Give uptime, response times and errors of seven days, and who is to blame."""
+        return insights.system_performance(clock())
+
+    @router.get("/compare")
+    def compare(*, days: Days = 7) -> Answer:
+        """Set the last days beside the days before them."""
+        return insights.compare(clock(), days=days)
+
+    @router.get("/unused-endpoints")
+    def unused_endpoints(*, days: Days = 30) -> Answer:
+        """Give the routes that nobody asked for."""
+        return insights.unused_endpoints(clock(), days=days)
+
+    @router.get("/request/{trace_id}")
+    def request(
+        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        *,
+        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 168,
+    ) -> Answer:
+        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        return insights.explain_request(clock(), trace_id=trace_id, hours=hours)
+
+    return router
+
+
+def tailnet_router(tailnet: Tailnet) -> APIRouter:
+    """Make the routes of the tailnet."""
+    router = APIRouter(prefix="/tailnet", tags=["tailnet"])
+
+    @router.get("/devices", responses={503: {"description": "Nobody to ask; `detail` says what to do."}})
+    def devices() -> Answer:
+        """List the tailnet's devices, those online first."""
+        return _asked(tailnet.devices)
+
+    @router.get("/devices/{device}", responses={503: {"description": "Nobody to ask."}})
+    def device(device: Annotated[str, Path(max_length=256, description="Name, address or node id.")]) -> Answer:
+        """Give one device; null if there is none of that name."""
+        return _asked(lambda: tailnet.device(device))
+
+    @router.get("/status")
+    def status() -> Answer:
+        """Sum up the tailnet, and say what does not answer."""
+        return tailnet.status()
+
+    @router.get("/whois/{address}")
+    def whois(address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")]) -> Answer:
+        """Say who the bridge would take an address for."""
+        if parse_address(address) is None:
+            raise HTTPException(422, f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
+        return tailnet.whois(address)
+
+    return router
+
+
+def _asked(question: Callable[[], Answer]) -> Answer:
+    try:
+        return question()
+    except TailnetError as error:
+        raise HTTPException(503, str(error)) from None

@@ -1,0 +1,74 @@
+"""Makes what answers of the settings and a store: for `serve`, `report` and `mcp`, none of which needs the others."""
+
+from collections.abc import Iterator, Mapping
+
+from tailtrace_api.insight_queries import Insights
+from tailtrace_api.queries import Queries
+from tailtrace_api.tailnet import Tailnet
+from tailtrace_bridge.control.devices import Device
+from tailtrace_bridge.parts import clock_us, make_identities, make_local
+from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.store.protocol import Store
+
+
+class Features(Mapping[str, str]):
+    """A route's human name: from the settings, else from the app's OpenAPI summary, else the route itself."""
+
+    def __init__(self, routes: Routes, names: Mapping[str, str]) -> None:
+        self._routes = routes
+        self._names = names
+
+    def __getitem__(self, route: str) -> str:
+        return self._names.get(route) or self._routes.feature(route)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def make_queries(settings: Settings, store: Store, routes: Routes) -> Queries:
+    """Connect the answers to a store."""
+    return Queries(
+        store,
+        zone=settings.zone,
+        features=Features(routes, settings.features),
+        store_name=settings.store.partition(":")[0],
+    )
+
+
+def make_insights(
+    settings: Settings, store: Store, routes: Routes, queries: Queries, tailnet: Tailnet | None = None
+) -> Insights:
+    """Connect the insights to a store, and to the tailnet for who is online."""
+    return Insights(
+        store,
+        queries,
+        features=Features(routes, settings.features),
+        declared=routes.learned,
+        online=tailnet.online if tailnet is not None else dict,
+    )
+
+
+def make_tailnet(settings: Settings) -> Tailnet:
+    """Make what answers about the tailnet. Nothing is asked before the first question."""
+
+    async def load_devices() -> tuple[Device, ...]:
+        # Its HTTP client takes some MiB, which most do without.
+        from tailtrace_bridge.control.provider import make_client  # noqa: PLC0415
+
+        client = make_client(settings, clock_us)
+        if client is None:
+            return ()
+        async with client:
+            return await client.load_devices()
+
+    return Tailnet(
+        make_local(settings)[0],
+        make_identities(settings),
+        clock=clock_us,
+        load_devices=load_devices if settings.has_control_key else None,
+        stale_us=settings.control_stale_s * 1_000_000,
+    )

@@ -1,0 +1,438 @@
+"""The tools on who uses what, how fast, and what broke."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tailtrace_api.insight_queries import TRACE_HOURS_MAX
+from tailtrace_api.mcp_server.parameters import Number, Text
+from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
+
+ROWS_DEFAULT = 10
+ROWS_MAX = 50
+TOP_SHOWN = 5
+GROUP = "analytics"
+_LIMIT = Number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
+
+
+def active_users(answer: Fields, asked: Asked) -> Shown:
+    """Show `get_active_users`."""
+    words = asked.words
+    rows = answer["active_users"][: asked.limit]
+    structured = {
+        "active_users": [
+            {
+                "email": row["email"],
+                "device": row["device"],
+                "last_seen": words.ago(row["last_seen_seconds"]),
+                "last_seen_at": row["last_seen"],
+                "current_page": row["current_page"],
+                "online": row["online"],
+                **({} if row["email"] else {"address": row["address"]}),
+            }
+            for row in rows
+        ],
+        "total_active": answer["total_active"],
+    }
+    lines = [words.say("active" if answer["total_active"] else "active_none", count=answer["total_active"])]
+    lines += [
+        words.say(
+            "active_row",
+            who=row["email"] or row["address"],
+            device=row["device"] or words.say("unknown"),
+            page=row["current_page"] or words.say("unknown"),
+            ago=words.ago(row["last_seen_seconds"]),
+        )
+        for row in rows
+    ]
+    if answer["services_active"]:
+        lines.append(words.say("services", count=answer["services_active"]))
+    if answer["offline_now"]:
+        lines.append(words.say("gone", count=answer["offline_now"]))
+    return Shown(structured, lines, len(rows), len(answer["active_users"]))
+
+
+def usage_stats(answer: Fields, asked: Asked) -> Shown:
+    """Show `get_usage_stats`."""
+    words = asked.words
+    top = answer["top_features"][: asked.limit]
+    features = [words.say("views", feature=row["feature"], count=row["requests"]) for row in top]
+    structured = {
+        "period_days": answer["period_days"],
+        "total_sessions": answer["total_sessions"],
+        "unique_users": answer["unique_users"],
+        "most_active_user": answer["most_active_user"],
+        "top_features": features,
+        "avg_session_duration_min": answer["avg_session_duration_min"],
+        "total_requests": answer["total_requests"],
+        "top_features_counts": top,
+    }
+    most = answer["most_active_user"]
+    lines = [
+        words.say(
+            "usage",
+            days=answer["period_days"],
+            sessions=answer["total_sessions"],
+            users=answer["unique_users"],
+            minutes=answer["avg_session_duration_min"],
+            requests=answer["total_requests"],
+            most=words.say("views", feature=most, count=answer["most_active_user_requests"])
+            if most
+            else words.say("none"),
+        )
+    ]
+    if features:
+        lines.append(words.say("top", features=", ".join(features)))
+    return Shown(structured, lines, len(top), len(answer["top_features"]))
+
+
+def system_performance(answer: Fields, asked: Asked) -> Shown:
+    """Show `get_system_performance`."""
+    words, store, fault = asked.words, answer["store"], answer["blame"]
+    slowest = answer["slowest_endpoints"][: asked.limit]
+    status = words.say("healthy" if store["ok"] else "failing")
+    advice = [_advice(one, asked) for one in answer["advice"]]
+    uptime, errors = words.percent(answer["uptime_percentage"]), words.percent(100 * answer["error_rate"])
+    fresh = words.ago(answer["data_freshness_seconds"])
+    structured = {
+        "uptime_last_7d": uptime,
+        "avg_api_response_ms": answer["avg_api_response_ms"],
+        "slowest_endpoints": [{row["endpoint"]: words.millis(row["p95_ms"])} for row in slowest],
+        "error_rate": errors,
+        "influxdb_status": status,
+        "data_freshness": fresh,
+        "blame": {"verdict": fault["verdict"], "because": fault["because"], "app_share": fault["app_share"]},
+        "advice": advice,
+        "uptime_percentage": answer["uptime_percentage"],
+        "error_ratio": answer["error_rate"],
+        "data_freshness_seconds": answer["data_freshness_seconds"],
+        "requests": answer["requests"],
+        "store": store["name"],
+        "slowest_p95_ms": [row["p95_ms"] for row in slowest],
+    }
+    lines = [
+        words.say(
+            "performance",
+            days=answer["period_days"],
+            uptime=uptime,
+            avg=words.millis(answer["avg_api_response_ms"]),
+            errors=errors,
+            requests=answer["requests"],
+            store=store["name"],
+            status=status,
+            fresh=fresh,
+        )
+    ]
+    if store["problem"]:
+        lines.append(words.say("problem", problem=store["problem"]))
+    if slowest:
+        shown = (f"{row['endpoint']} {words.millis(row['p95_ms'])}" for row in slowest)
+        lines.append(words.say("slowest", rows=", ".join(shown)))
+    lines.append(words.say("blame", who=words.say(f"who_{fault['verdict']}"), why=words.say(f"why_{fault['because']}")))
+    lines += advice
+    return Shown(structured, lines, len(slowest), len(answer["slowest_endpoints"]))
+
+
+def _advice(one: Mapping[str, Any], asked: Asked) -> str:
+    words = asked.words
+    if one["code"] == "failing-endpoint":
+        value = words.percent(100 * one["error_rate"])
+    elif one["code"] == "slow-endpoint":
+        value = words.millis(one["p95_ms"])
+    else:
+        value = words.span(one["data_freshness_seconds"])
+    return words.say(f"advice_{one['code']}", endpoint=one.get("endpoint", ""), value=value)
+
+
+def list_requests(answer: Fields, asked: Asked) -> Shown:
+    """Show `list_requests`."""
+    words, summary = asked.words, answer["summary"]
+    rows = answer["logs"][: asked.limit]
+    keys = ("timestamp", "user", "device", "method", "endpoint", "status", "response_time_ms", "trace_id")
+    structured = {
+        "requests": [{key: row[key] for key in keys} for row in rows],
+        "total": summary["total_requests"],
+        "errors_5xx": summary["errors_5xx"],
+    }
+    lines = [
+        words.say(
+            "list_head",
+            total=summary["total_requests"],
+            hours=asked.arguments["hours"],
+            errors=summary["errors_5xx"],
+        )
+    ]
+    lines += [
+        words.say(
+            "list_row",
+            time=row["timestamp"][:19].replace("T", " "),
+            who=row["user"] or row["device"] or row["ip"],
+            method=row["method"],
+            path=row["endpoint"],
+            status=row["status"],
+            ms=words.millis(row["response_time_ms"]),
+            trace=row["trace_id"] or "",
+        )
+        for row in rows
+    ]
+    return Shown(structured, lines, len(rows), summary["total_requests"])
+
+
+def explain_request(answer: Fields, asked: Asked) -> Shown:
+    """Show `explain_request`."""
+    words = asked.words
+    structured = {key: answer[key] for key in ("trace_id", "found", "requests")}
+    if not answer["found"]:
+        return Shown(
+            structured,
+            [words.say("trace_none", trace=answer["trace_id"], hours=answer["searched_hours"], most=TRACE_HOURS_MAX)],
+        )
+    lines = []
+    for one in answer["requests"]:
+        line, who, timing = one["nginx"], one["identity"], one["timing"]
+        name = who["user"] or who["device"] or who["ip"]
+        lines.append(
+            words.say(
+                "trace_row",
+                time=one["timestamp"],
+                who=f"{name} ({who['device'] or who['kind']}, {who['ip']})",
+                method=line["method"],
+                path=line["path"],
+                status=line["status"],
+                bytes=line["bytes"],
+                total=words.millis(timing["total_ms"]),
+            )
+        )
+        span = one["span"]
+        if span is None:
+            lines.append(words.say("span_none"))
+            continue
+        error = words.say("span_error", error=span["error_type"]) if span["error_type"] else ""
+        lines.append(
+            words.say(
+                "span",
+                route=span["route"],
+                app=words.millis(timing["app_ms"]),
+                outside=words.millis(timing["outside_ms"]),
+                error=error,
+            ).rstrip()
+        )
+    return Shown(structured, lines)
+
+
+def compare_periods(answer: Fields, asked: Asked) -> Shown:
+    """Show `compare_periods`."""
+    words = asked.words
+    moved = [row for row in answer["endpoints"] if row["p95_change_ms"] is not None]
+    rows = moved[: asked.limit]
+    structured = {
+        **{key: answer[key] for key in ("period_days", "now", "before", "metrics")},
+        "endpoints": [
+            {key: row[key] for key in ("endpoint", "p95_ms_now", "p95_ms_before", "requests_now", "requests_before")}
+            for row in rows
+        ],
+    }
+    lines = [words.say("compare", days=answer["period_days"])]
+    for row in answer["metrics"]:
+        show = _metric(row["metric"], asked)
+        change = row["change_percent"]
+        lines.append(
+            words.say(
+                "compare_row",
+                metric=words.say(f"metric_{row['metric']}"),
+                now=show(row["now"]),
+                before=show(row["before"]),
+                change=words.say("unknown") if change is None else f"{change:+g}%",
+            )
+        )
+    if rows:
+        shown = (
+            f"{row['endpoint']} {words.millis(row['p95_ms_before'])} → {words.millis(row['p95_ms_now'])}"
+            for row in rows
+        )
+        lines.append(words.say("compare_p95", rows=", ".join(shown)))
+    return Shown(structured, lines, len(rows), len(moved))
+
+
+def _metric(name: str, asked: Asked) -> Any:
+    if name.endswith("_ms"):
+        return asked.words.millis
+    if name == "error_rate":
+        return lambda value: asked.words.percent(100 * value)
+    return str
+
+
+def unused_endpoints(answer: Fields, asked: Asked) -> Shown:
+    """Show `list_unused_endpoints`."""
+    words = asked.words
+    rows = answer["unused_endpoints"][: asked.limit]
+    structured = {
+        "period_days": answer["period_days"],
+        "unused_endpoints": rows,
+        "total_unused": answer["total_unused"],
+        "known_endpoints": answer["known_endpoints"],
+    }
+    lines = [
+        words.say("unused", count=answer["total_unused"], known=answer["known_endpoints"], days=answer["period_days"])
+    ]
+    lines += [
+        words.say(
+            "unused_row",
+            methods=",".join(row["methods"]),
+            endpoint=row["endpoint"],
+            earlier=row["requests_earlier"],
+        )
+        for row in rows
+    ]
+    return Shown(structured, lines, len(rows), answer["total_unused"])
+
+
+TOOLS = (
+    Tool(
+        "get_active_users",
+        GROUP,
+        "Who is using the app now: people with a request in the last 5 minutes, their device and page.",
+        "active-users",
+        (_LIMIT,),
+        {
+            "active_users": [
+                {
+                    "email": "string?",
+                    "device": "string?",
+                    "last_seen": "string",
+                    "last_seen_at": "string",
+                    "current_page": "string?",
+                    "online": "boolean?",
+                }
+            ],
+            "total_active": "integer",
+        },
+        active_users,
+        "users",
+    ),
+    Tool(
+        "get_usage_stats",
+        GROUP,
+        "How much the app is used: sessions, people, most used features.",
+        "usage-stats",
+        (Number("days", 7, 1, 30), Number("limit", TOP_SHOWN, 1, 10)),
+        {
+            "period_days": "integer",
+            "total_sessions": "integer",
+            "unique_users": "integer",
+            "most_active_user": "string?",
+            "top_features": ["string"],
+            "avg_session_duration_min": "number",
+            "total_requests": "integer",
+        },
+        usage_stats,
+        "features",
+    ),
+    Tool(
+        "get_system_performance",
+        GROUP,
+        "How fast and how healthy the last 7 days were, and whether proxy, app or store is to blame.",
+        "system-performance",
+        (Number("limit", TOP_SHOWN, 1, 10),),
+        {
+            "uptime_last_7d": "string",
+            "avg_api_response_ms": "number?",
+            "slowest_endpoints": ["object"],
+            "error_rate": "string",
+            "influxdb_status": "string",
+            "data_freshness": "string",
+            "blame": {"verdict": "string", "because": "string", "app_share": "number?"},
+            "advice": ["string"],
+        },
+        system_performance,
+        "endpoints",
+    ),
+    Tool(
+        "list_requests",
+        GROUP,
+        "Single requests, newest first: who, what, status, time, trace id.",
+        "access-logs",
+        (
+            Number("hours", 24, 1, 168),
+            Text("user", ".+", "ana@example.com", "a login"),
+            Text("endpoint", "/.*|__other__", "/items/{item_id}", "a route"),
+            Text("status", "[1-5]xx|[0-9]{3}", "5xx", "a code or a class like 5xx"),
+            Number("limit", 8, 1, ROWS_MAX),
+        ),
+        {
+            "requests": [
+                {
+                    "timestamp": "string",
+                    "user": "string?",
+                    "device": "string?",
+                    "method": "string",
+                    "endpoint": "string",
+                    "status": "integer",
+                    "response_time_ms": "number?",
+                    "trace_id": "string?",
+                }
+            ],
+            "total": "integer",
+            "errors_5xx": "integer",
+        },
+        list_requests,
+        "requests",
+        limit_goes_along=True,
+    ),
+    Tool(
+        "explain_request",
+        GROUP,
+        "One request by trace id: nginx line, app span, who, where the time went.",
+        "request",
+        (
+            Text(
+                "trace_id",
+                "[0-9a-fA-F]{32}",
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "32 hex digits",
+                required=True,
+            ),
+            Number("hours", 168, 1, TRACE_HOURS_MAX, "how far back to look"),
+        ),
+        {
+            "trace_id": "string",
+            "found": "boolean",
+            "requests": [
+                {"timestamp": "string", "nginx": "object", "span": "object?", "identity": "object", "timing": "object"}
+            ],
+        },
+        explain_request,
+    ),
+    Tool(
+        "compare_periods",
+        GROUP,
+        "The last days beside as many days before: traffic, people, speed, errors.",
+        "compare",
+        (Number("days", 7, 1, 30), Number("limit", TOP_SHOWN, 1, 10)),
+        {
+            "period_days": "integer",
+            "now": "object",
+            "before": "object",
+            "metrics": [{"metric": "string", "now": "number?", "before": "number?", "change_percent": "number?"}],
+            "endpoints": ["object"],
+        },
+        compare_periods,
+        "endpoints",
+    ),
+    Tool(
+        "list_unused_endpoints",
+        GROUP,
+        "Endpoints that nobody used.",
+        "unused-endpoints",
+        (Number("days", 30, 1, 30), _LIMIT),
+        {
+            "period_days": "integer",
+            "unused_endpoints": [
+                {"endpoint": "string", "feature": "string", "methods": ["string"], "requests_earlier": "integer"}
+            ],
+            "total_unused": "integer",
+            "known_endpoints": "integer",
+        },
+        unused_endpoints,
+        "endpoints",
+    ),
+)

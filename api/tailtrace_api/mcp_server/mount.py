@@ -1,0 +1,124 @@
+"""`/mcp` of the API, by streamable HTTP: an ASGI app that loads the SDK when it is first asked, in a thread.
+
+Without sessions: each POST is answered by itself as JSON, so that a client goes on after the API was started again.
+
+| a request | is answered |
+|---|---|
+| whose Host is none of ours, or whose Origin is a page elsewhere (DNS rebinding) | 421, 403, by the SDK |
+| of anybody, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
+| with `own`, of a person, by `tailscale serve` (with `TAILTRACE_SERVE_HEADERS`) or whois of the peer | with theirs |
+| with `own`, of nobody known | with an error that says how callers are known |
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Receive, Scope, Send
+
+from tailtrace_api.mcp_server.source import Source
+from tailtrace_bridge.records import Access, Identity
+from tailtrace_bridge.serve_headers import identity_of_serve
+
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+BODY_BYTES_MAX = 256 * 1024
+"""Of a request: a call of a tool is some hundred bytes."""
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+Whois = Callable[[str], str]
+"""Address → login, or empty."""
+
+
+class Mcp:
+    """The app. `whois` names callers; `hosts` are more names that the API is asked by."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        lang: str,
+        hosts: Sequence[str] = (),
+        is_own_only: bool = False,
+        has_serve_headers: bool = False,
+        whois: Whois = lambda _address: "",
+    ) -> None:
+        self.is_loaded = False
+        self._source = source
+        self._lang = lang
+        self._hosts = (*LOCAL_HOSTS, *hosts)
+        self._is_own_only = is_own_only
+        self._has_serve_headers = has_serve_headers
+        self._whois = whois
+        self._loading: asyncio.Future[StreamableHTTPSessionManager] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request to `/mcp`."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().create_future()
+            self._running = asyncio.create_task(self._run(self._loading))
+        manager = await asyncio.shield(self._loading)
+        await manager.handle_request(scope, receive, send)
+
+    async def _run(self, loading: "asyncio.Future[StreamableHTTPSessionManager]") -> None:
+        """Load, and hold what the SDK needs open, until the loop ends."""
+        try:
+            manager = await asyncio.to_thread(self._make)
+            async with manager.run():
+                self.is_loaded = True
+                loading.set_result(manager)
+                await asyncio.Event().wait()
+        except Exception as error:  # noqa: BLE001 - whoever waits for it must hear of it, and the next may try again
+            self._loading = None
+            if not loading.done():
+                loading.set_exception(error)
+
+    def _make(self) -> "StreamableHTTPSessionManager":
+        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
+        from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
+
+        from tailtrace_api.mcp_server.server import make_server  # noqa: PLC0415
+        from tailtrace_api.mcp_server.tools import TOOLS, Toolbox  # noqa: PLC0415
+        from tailtrace_api.mcp_server.words import Words  # noqa: PLC0415
+
+        toolbox = Toolbox(TOOLS, self._source, Words(self._lang))
+        names = [name for host in self._hosts for name in (host, f"{host}:*")]
+        security = TransportSecuritySettings(
+            allowed_hosts=names,
+            allowed_origins=[f"{scheme}://{name}" for scheme in ("http", "https") for name in names],
+        )
+        return StreamableHTTPSessionManager(
+            make_server(toolbox, self._lang, self._caller if self._is_own_only else lambda _request: None),
+            stateless=True,
+            json_response=True,
+            security_settings=security,
+            max_request_body_size=BODY_BYTES_MAX,
+        )
+
+    def _caller(self, request: Any) -> str:
+        from mcp.shared.exceptions import MCPError  # noqa: PLC0415
+        from mcp_types import INVALID_REQUEST  # noqa: PLC0415
+
+        login = self._login(request)
+        if not login:
+            raise MCPError(
+                INVALID_REQUEST,
+                "TAILTRACE_MCP_SCOPE is own, and nobody knows who you are: ask through tailscale serve with "
+                "TAILTRACE_SERVE_HEADERS=true, or from a person's tailnet address",
+            )
+        return login
+
+    def _login(self, request: Any) -> str:
+        peer = request.client.host if request is not None and request.client is not None else ""
+        if self._has_serve_headers:
+            said = _as_access(peer, request.headers.get("tailscale-user-login", "") if request is not None else "")
+            named = identity_of_serve(said, Identity(peer))
+            if named is not None and named.user:
+                return named.user
+        return self._whois(peer) if peer else ""
+
+
+def _as_access(address: str, serve: str) -> Access:
+    return Access(0, 0, address, "POST", "/mcp", 0, None, None, False, 0, "", "", "", "", "", serve)

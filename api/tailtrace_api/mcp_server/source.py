@@ -1,0 +1,141 @@
+"""Where the answers come from: a store of this machine, or a running API. One verb, `answer`.
+
+| the question | of a local store | of an API, by GET |
+|---|---|---|
+| `active-users`, `usage-stats`, `system-performance` | `Insights` | `/analytics/...` |
+| `compare`, `unused-endpoints`, `request` | `Insights` | `/analytics/...` |
+| `access-logs` | `Queries` | `/analytics/access-logs` |
+| `devices`, `device`, `status`, `whois` | `Tailnet` | `/tailnet/...` |
+
+`user` restricts an answer to one person; an API decides that by itself, from who asks it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+
+from tailtrace_api.insight_queries import Insights
+from tailtrace_api.tailnet import Tailnet
+from tailtrace_bridge.errors import BridgeError, SettingsError
+from tailtrace_bridge.store.protocol import Filters
+
+TIMEOUT_S = 30.0
+RESPONSE_BYTES_MAX = 8 * 1024 * 1024
+_PATHS = {
+    "active-users": "/analytics/active-users",
+    "usage-stats": "/analytics/usage-stats",
+    "system-performance": "/analytics/system-performance",
+    "compare": "/analytics/compare",
+    "unused-endpoints": "/analytics/unused-endpoints",
+    "request": "/analytics/request/{trace_id}",
+    "access-logs": "/analytics/access-logs",
+    "devices": "/tailnet/devices",
+    "device": "/tailnet/devices/{device}",
+    "status": "/tailnet/status",
+    "whois": "/tailnet/whois/{address}",
+}
+
+
+class SourceError(BridgeError):
+    """The API does not answer; the message says what to do."""
+
+
+class Source(Protocol):
+    """Something that answers. Blocks, and is called in a thread."""
+
+    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
+        """Answer a question of the table above. Raises `BridgeError`."""
+
+
+class LocalSource:
+    """Asks a store. `clock` gives microseconds since the epoch."""
+
+    def __init__(self, insights: Insights, tailnet: Tailnet, clock: Callable[[], int]) -> None:
+        self._insights, self._tailnet, self._clock = insights, tailnet, clock
+
+    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
+        """Answer from the store and the tailnet."""
+        now_us, insights, tailnet = self._clock(), self._insights, self._tailnet
+        answers: Mapping[str, Callable[[], dict[str, Any]]] = {
+            "active-users": lambda: insights.active_users(now_us, user=user),
+            "usage-stats": lambda: insights.usage_stats(now_us, days=arguments["days"], user=user),
+            "system-performance": lambda: insights.system_performance(now_us),
+            "compare": lambda: insights.compare(now_us, days=arguments["days"], user=user),
+            "unused-endpoints": lambda: insights.unused_endpoints(now_us, days=arguments["days"]),
+            "request": lambda: insights.explain_request(now_us, **arguments, user=user),
+            "access-logs": lambda: self._access_logs(now_us, arguments, user),
+            "devices": lambda: tailnet.devices(user=user),
+            "device": lambda: tailnet.device(arguments["device"], user=user),
+            "status": tailnet.status,
+            "whois": lambda: tailnet.whois(arguments["address"], user=user),
+        }
+        return answers[question]()
+
+    def _access_logs(self, now_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
+        asked = arguments.get("user")
+        if user is not None and asked not in {None, user}:
+            raise SourceError("only your own requests are yours to see: leave out user")
+        filters = Filters(
+            user if asked is None else asked, arguments.get("device"), arguments.get("endpoint"), None,
+            arguments.get("status"),
+        )  # fmt: skip
+        return self._insights.queries.access_logs(
+            now_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
+        )
+
+
+class HttpSource:
+    """Asks a running API at `url`. Raises `SettingsError` for a URL that is none.
+
+    urllib, since it is there: an HTTP client of more comfort takes a tenth of a second to import, of each start.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+            raise SettingsError(f"--url {url!r} is no address of an API; write one like http://127.0.0.1:8470")
+        self._url = url.rstrip("/")
+        # No proxy of the environment: the API is on this machine or in the tailnet.
+        self._opener: OpenerDirector = build_opener(ProxyHandler({}))
+
+    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Ask the API. Raises `SourceError`."""
+        path = _PATHS[question]
+        in_path = {name: quote(str(value), safe="") for name, value in arguments.items() if f"{{{name}}}" in path}
+        rest = {name: value for name, value in arguments.items() if name not in in_path}
+        target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")
+        try:
+            with self._opener.open(Request(target, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as got:  # noqa: S310 - the scheme is checked above
+                body = got.read(RESPONSE_BYTES_MAX + 1)
+        except HTTPError as error:
+            with error:
+                raise SourceError(self._refused(error)) from None
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise SourceError(
+                f"no answer from {self._url} ({reason}); is tailtrace serve running there? Start it, or mend --url"
+            ) from None
+        if len(body) > RESPONSE_BYTES_MAX:
+            raise SourceError(f"{self._url} answered with more than {RESPONSE_BYTES_MAX} bytes; ask for less")
+        return self._parsed(body)
+
+    def _parsed(self, body: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise SourceError(f"{self._url} gave no answer of tailtrace; check that --url is the address of its API")
+        return answer
+
+    def _refused(self, error: HTTPError) -> str:
+        try:
+            detail = json.loads(error.read(100_000))["detail"]
+        except (ValueError, KeyError, TypeError, OSError):
+            detail = error.reason
+        if error.code == 404:
+            return f"{self._url} does not know this question; is it an older tailtrace? Upgrade it, or mend --url"
+        return f"{self._url} answered {error.code}: {detail}"

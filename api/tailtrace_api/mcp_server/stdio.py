@@ -1,0 +1,53 @@
+"""`tailtrace mcp`: the server on stdin and stdout, which carry nothing but the protocol; all else goes to stderr.
+
+It ends when its client closes stdin, or on a signal.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import anyio.to_thread
+from mcp.server.stdio import stdio_server
+
+from tailtrace_api.insight_queries import Insights
+from tailtrace_api.mcp_server.server import make_server
+from tailtrace_api.mcp_server.source import HttpSource, LocalSource, Source
+from tailtrace_api.mcp_server.tool import Tool
+from tailtrace_api.mcp_server.tools import Toolbox
+from tailtrace_api.mcp_server.words import Words
+from tailtrace_bridge.settings import Settings
+
+CALLS_AT_ONCE_MAX = 4
+"""Answers are made in threads; more of them at once would only take more memory."""
+
+
+def run_stdio(settings: Settings, tools: tuple[Tool, ...], url: str | None) -> None:
+    """Serve one client until it goes. Raises `StoreError` where there is no store, `SettingsError` for a wrong URL."""
+    for name in ("mcp", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with contextlib.ExitStack() as stack:
+        source = HttpSource(url) if url else _local(settings, stack.callback)
+        anyio.run(partial(_serve, Toolbox(tools, source, Words(settings.lang)), settings.lang))
+
+
+def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -> Source:
+    # Not for a client of an API, which starts faster without them.
+    from tailtrace_api.making import make_insights, make_queries, make_tailnet  # noqa: PLC0415
+    from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
+
+    require_store(settings)
+    store = open_store(settings)
+    at_end(store.close)
+    routes, tailnet = make_routes(settings), make_tailnet(settings)
+    insights: Insights = make_insights(settings, store, routes, make_queries(settings, store, routes), tailnet)
+    return LocalSource(insights, tailnet, clock_us)
+
+
+async def _serve(toolbox: Toolbox, lang: str) -> None:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = CALLS_AT_ONCE_MAX
+    server = make_server(toolbox, lang)
+    async with stdio_server() as (incoming, outgoing):
+        await server.run(incoming, outgoing, server.create_initialization_options())

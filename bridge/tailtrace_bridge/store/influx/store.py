@@ -1,0 +1,613 @@
+"""`Store` in InfluxDB. Any number of bridges write, each under its own source; any number of processes read.
+
+| a batch | what happens |
+|---|---|
+| its identities | those that are new, or found out anew, go to the directory |
+| a row whose (time, key) this source has stored | counted as duplicate, and not written: what was stored first stays |
+| a row older than the raw bucket keeps | counted as refused: InfluxDB would drop it |
+| a new row | its step is announced (`rollups`), then it is written |
+| InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
+| a row of such a batch that was written after all | known by its key, and counted as stored |
+
+A thread that starts with the first write sums up what is due. `prune` has nothing to do: retention is the buckets'.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import xxhash
+
+from tailtrace_bridge.columns import Columns, columns_of
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.routes import OTHER
+from tailtrace_bridge.store.influx import directory, lines
+from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
+from tailtrace_bridge.store.influx.rollups import Buckets, Roller, Rollups, groups
+from tailtrace_bridge.store.influx.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
+from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Timing, Writer, client_post
+from tailtrace_bridge.store.names import Named, names_of_now
+from tailtrace_bridge.store.packed import join_runs
+from tailtrace_bridge.store.protocol import (
+    DAY_US,
+    HOUR_US,
+    MINUTE_US,
+    Activity,
+    By,
+    Filters,
+    Latency,
+    LogEntry,
+    Quarter,
+    Run,
+    StepLatency,
+    StepUsage,
+    Uptime,
+    Usage,
+    Visits,
+    Window,
+    Written,
+)
+from tailtrace_bridge.store.sums import APP, PROXY
+
+ENDPOINTS_MAX = 5_000
+REFUSALS_MAX = 10_000
+EXISTING_QUERIES_MAX = 16
+"""For one batch: with more gaps in its time than that, what lies in the smaller gaps is read as well."""
+EXPIRY_MARGIN_US = 2 * HOUR_US
+"""Before the raw bucket's retention ends: a step that is summed up again must still have all of its rows."""
+ROLL_EVERY_S = 5.0
+LOAD_EVERY = 120
+"""Rounds of the thread between two looks at what other processes of this source have announced."""
+PAGE_EXTRA = 16
+_REFUSALS = "refusal"
+_SIDES = {PROXY: "proxy", APP: "app"}
+_LOG_SPANS_US = (HOUR_US, DAY_US, 7 * DAY_US)
+"""How far back a page of the log is looked for, before all of the window is: the newest rows are asked for most."""
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxConfig:
+    """Where to keep what, and under which name. Retention in days; 0 is for ever."""
+
+    server: Server
+    bucket: str
+    source: str
+    raw_days: int = 0
+    rollup_days: int = 0
+
+
+@dataclass(slots=True)
+class InfluxCounters:
+    """What hit a limit, or was not taken."""
+
+    expired: int = 0
+    """Rows older than the raw bucket keeps."""
+    rejected: int = 0
+    """Rows that InfluxDB did not take."""
+    endpoints_over_limit: int = 0
+    refusals_over_limit: int = 0
+    roll_failures: int = 0
+
+
+class InfluxStore:
+    """Keeps rows in one InfluxDB. Nothing is sent before the first call of a verb."""
+
+    def __init__(self, config: InfluxConfig, timing: Timing, *, is_rolling: bool = True) -> None:
+        self.counters = InfluxCounters()
+        self._config, self._timing = config, timing
+        self._clock = timing.wall_us
+        self._influx = InfluxQL(config.server)
+        self._buckets = Buckets(config.bucket, config.bucket + ROLLUPS_SUFFIX)
+        self._rollups = Rollups(self._influx, self._buckets)
+        self._lock = threading.Lock()
+        self._is_rolling = is_rolling
+        self._session: _Session | None = None
+        self._unsure: set[tuple[int, int]] = set()
+        """(time, key) of the new rows of a batch that failed on the way: some may have been stored."""
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
+        """Keep rows and refusals."""
+        return self.write_columns(columns_of(rows), refusals)
+
+    def write_columns(self, columns: Columns, refusals: Sequence[Refusal] = ()) -> Written:
+        """Keep rows, given as columns, and refusals."""
+        with self._lock:
+            session = self._open()
+            try:
+                written = self._write_rows(session, columns)
+                self._write_refusals(session, refusals)
+            except StoreError:
+                self._session = None  # what it believes to have written, it may not have
+                session.close()
+                raise
+        return written
+
+    def prune(self, before_us: int) -> int:  # noqa: ARG002
+        """Do nothing: InfluxDB lets go of what is older than the bucket's retention."""
+        return 0
+
+    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+        """Give a page of the log, newest first."""
+        where, values = self._where(filters)
+        last = min(before or (window.end_us, -1), (window.end_us, -1))
+        found: list[LogEntry] = []
+        newest_us = last[0]
+        for span_us in (*_LOG_SPANS_US, newest_us - window.start_us):
+            start_us = max(window.start_us, newest_us - span_us)
+            span, asked = Window(start_us, last[0]), _Asked((start_us, -1), last)
+            page = self._scan(span, asked, where, values, limit - len(found), is_newest_first=True)
+            found += [_entry(row, key_time) for row, key_time in page]
+            last = min(last, (start_us, -1))
+            if len(found) >= limit or start_us <= window.start_us:
+                break
+        return found[:limit]
+
+    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        """Give a page of whole rows, oldest first."""
+        start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
+        found = self._scan(Window(start_us, window.end_us), _Asked((start_us, key), (window.end_us, -1)), "", {}, limit)
+        return [row for row, _ in found[:limit]]
+
+    def named(self) -> list[Named]:
+        """Give everybody with a name, oldest first."""
+        known = directory.read(self._influx, self._buckets.rollups)
+        return list(directory.numbered(known, ()).values())
+
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
+        """Give a page of the kept refusals."""
+        text = f'SELECT "file", "position", "reason", "text" FROM "{_REFUSALS}"'  # noqa: S608  # our own names
+        rows = self._influx.rows(self._buckets.rollups, text)
+        kept = {
+            (file, position): Refusal(reason, file, position, said or "") for _, file, position, reason, said in rows
+        }
+        return [kept[place] for place in sorted(kept) if after is None or place > after][:limit]
+
+    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+        tables = Tables()
+        kind = _usage_kind(filters, by)
+        rows = self._merged(window, kind, tables)
+        if not rows:
+            return []
+        known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
+        identities, endpoints = list(tables.identities), list(tables.endpoints)
+        is_asked = _matches(filters, known, identities, endpoints)
+        # In the form of `Kind.USAGE`, with -1 for what is blank.
+        if kind is Kind.USAGE_IDENTITY:
+            rows = [(row[0], -1, "", *row[1:]) for row in rows]
+        elif kind is Kind.USAGE_ENDPOINT:
+            rows = [(-1, row[0], "", *row[1:]) for row in rows]
+        rows = [row for row in rows if is_asked(row[0], row[1], row[2], row[3])]
+        if by is By.IDENTITY:
+            rows = merged(Kind.USAGE, [[(row[0], -1, "", *row[3:]) for row in rows]])
+        elif by is By.ENDPOINT:
+            rows = merged(Kind.USAGE, [[(-1, row[1], "", *row[3:]) for row in rows]])
+        now = [*_names(known, identities), Identity("")]
+        places = [*endpoints, ("", "")]
+        return [Usage(now[row[0]], *places[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
+
+    def visits(self, window: Window) -> list[Visits]:
+        """Give usage by identity, endpoint and traffic."""
+        tables = Tables()
+        rows = self._merged(window, Kind.VISITS, tables)
+        now, endpoints = self._names_of_now(tables), list(tables.endpoints)
+        return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
+
+    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
+        """Give sums by step of time."""
+        totals: dict[int, list[int]] = {}
+        for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), step_us):
+            total = totals.setdefault(part.start_us // step_us * step_us, [0, 0, 0, 0])
+            for _, status, _, requests, timed, request_time_us, _, _, _ in part.rows:
+                total[0] += requests
+                total[1] += requests if status >= 500 else 0
+                total[2] += timed
+                total[3] += request_time_us
+        return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals)]
+
+    def latency(self, window: Window) -> list[Latency]:
+        """Give histograms by endpoint and side."""
+        tables = Tables()
+        rows = self._merged(window, Kind.LATENCY, tables)
+        routes = [route for _, route in tables.endpoints]
+        totals: dict[tuple[str, int, int], int] = {}
+        for side, endpoint, bucket, requests in rows:
+            key = (routes[endpoint], side, bucket)
+            totals[key] = totals.get(key, 0) + requests
+        return [Latency(route, _SIDES[side], bucket, n) for (route, side, bucket), n in totals.items()]
+
+    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
+        """Give histograms by step of time."""
+        totals: dict[tuple[int, int], int] = {}
+        for part in self._rollups.parts(window, Kind.LATENCY, Tables(), step_us):
+            start_us = part.start_us // step_us * step_us
+            for side, _, bucket, requests in part.rows:
+                if side == PROXY:
+                    totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
+        return [StepLatency(*key, totals[key]) for key in sorted(totals)]
+
+    def activity(self, window: Window) -> list[Activity]:
+        """Give usage in runs."""
+        tables = Tables()
+        rows = self._merged(window, Kind.RUNS, tables)
+        now = self._names_of_now(tables)
+        runs: dict[Identity, list[Run]] = {}
+        for who, first_us, last_us, requests in rows:
+            runs.setdefault(now[who], []).append((first_us, last_us, requests))
+        return [Activity(identity, join_runs(theirs)) for identity, theirs in runs.items()]
+
+    def quarters(self, window: Window) -> list[Quarter]:
+        """Give usage by quarter of an hour."""
+        return [Quarter(*row) for row in sorted(self._merged(window, Kind.QUARTERS, Tables()), key=tuple)]
+
+    def uptime(self, window: Window) -> list[Uptime]:
+        """Give the minutes with traffic by day; a minute that the window cuts counts whole."""
+        whole = Window(window.start_us // MINUTE_US * MINUTE_US, -(-window.end_us // MINUTE_US) * MINUTE_US)
+        totals: dict[int, list[int]] = {}
+        for hour, minutes, answered in self._merged(whole, Kind.HOURS, Tables()):
+            total = totals.setdefault(hour * HOUR_US // DAY_US * DAY_US, [0, 0])
+            total[0] += minutes.bit_count()
+            total[1] += answered.bit_count()
+        return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
+
+    def newest_us(self) -> int | None:
+        """Give the time of the newest row."""
+        step_us = self._rollups.newest_step_us()
+        if step_us is None:
+            return None
+        text = f'SELECT max("time_us") FROM "{lines.RAW}" WHERE time >= $start'  # noqa: S608  # our own names
+        for start_us in (step_us, 0):  # a step may have been announced, and its rows not written
+            rows = self._influx.rows(self._buckets.raw, text, {"start": start_us * 1000})
+            if rows:
+                return int(rows[0][1])
+        return None
+
+    def refusals(self) -> dict[str, int]:
+        """Count the kept refusals by reason."""
+        text = f'SELECT count("place") FROM "{_REFUSALS}" GROUP BY "reason"'  # noqa: S608
+        results = self._influx.ask(self._buckets.rollups, text)
+        return {result.tags["reason"]: int(result.rows[0][1]) for result in results}
+
+    def settle(self) -> None:
+        """Sum up all that can be, now; for an importer that is done."""
+        with self._lock:
+            session = self._open()
+            session.write_rollups(session.roller.settle())
+        while session.roller.roll_day():
+            pass
+
+    def close(self) -> None:
+        """Sum up what was written, and close the connections. What cannot be summed up now is read from its rows."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._session is not None:
+            try:
+                self.settle()
+            except StoreError as error:
+                _LOGGER.warning("%s; the sums are made at the next start", error)
+            self._session.close()
+            self._session = None
+        self._influx.close()
+
+    # How it is done.
+
+    def _open(self) -> "_Session":
+        if self._session is None:
+            self._session = self._make_session()
+            if self._is_rolling and self._thread is None:
+                self._thread = threading.Thread(target=self._roll, name="influx-rollups", daemon=True)
+                self._thread.start()
+        return self._session
+
+    def _make_session(self) -> "_Session":
+        config = self._config
+        for bucket, days in ((self._buckets.raw, config.raw_days), (self._buckets.rollups, config.rollup_days)):
+            ensure(self._influx, config.server.url, config.server.org, Bucket(bucket, days * DAY_S))
+        known = directory.read(self._influx, self._buckets.rollups, config.source)
+        routes = self._influx.rows(self._buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
+        refused = self._influx.rows(
+            self._buckets.rollups,
+            f'SELECT "place" FROM "{_REFUSALS}" WHERE "source" = $source LIMIT {REFUSALS_MAX}',  # noqa: S608
+            {"source": config.source},
+        )
+        post, close = client_post(config.server)
+        writer, rolling = (Writer(config.server.url, post, self._timing) for _ in range(2))
+        roller = Roller(
+            self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points), self._clock
+        )
+        session = _Session(
+            writer=writer, buckets=self._buckets, roller=roller, close=close,
+            directory=directory.Directory(known, config.source),
+            routes={lines.untag(row[1]) for row in routes}, refused={row[1] for row in refused},
+        )  # fmt: skip
+        try:
+            roller.load()
+        except StoreError:
+            close()
+            raise
+        return session
+
+    def _roll(self) -> None:
+        """Sum up what is due, until the store is closed."""
+        rounds = 0
+        while not self._stop.wait(ROLL_EVERY_S):
+            session, rounds = self._session, rounds + 1
+            if session is None:
+                continue
+            try:
+                if rounds % LOAD_EVERY == 0:
+                    session.roller.load()
+                while not self._stop.is_set() and session.roller.roll_day():
+                    pass
+            except StoreError as error:
+                self.counters.roll_failures += 1
+                _LOGGER.warning("%s; sums wait, answers are made of the rows", error)
+
+    def _write_rows(self, session: "_Session", columns: Columns) -> Written:
+        found = zip(columns.identities, columns.identified_us, strict=True)
+        identities, points = session.directory.take(found, self._clock())
+        session.write_rollups(points)
+        known, taken = self._existing(columns)
+        oldest_us = self._oldest_us()
+        fresh: list[tuple[int, int]] = []
+        stored = duplicate = expired = 0
+        for row, name in enumerate(zip(columns.time_us, columns.key, strict=True)):
+            if name in known:
+                was_unsure = name in self._unsure
+                self._unsure.discard(name)
+                stored += was_unsure
+                duplicate += not was_unsure
+            elif name[0] < oldest_us:
+                expired += 1
+            else:
+                known.add(name)
+                slot_ns = lines.first_slot(*name)
+                while slot_ns in taken:
+                    slot_ns = lines.next_slot(slot_ns)
+                taken.add(slot_ns)
+                fresh.append((slot_ns, row))
+        self._unsure.update((columns.time_us[row], columns.key[row]) for _, row in fresh)
+        rejected = self._write_fresh(session, columns, identities, fresh)
+        self._unsure.clear()
+        self.counters.expired += expired
+        self.counters.rejected += rejected
+        return Written(stored + len(fresh) - rejected, duplicate, expired + rejected)
+
+    def _write_fresh(
+        self, session: "_Session", columns: Columns, identities: Sequence[Identity], fresh: Sequence[tuple[int, int]]
+    ) -> int:
+        routes = [self._route(session, route) for _, route in columns.endpoints]
+        maker = lines.LineMaker(columns, identities, routes, self._config.source)
+        rejected = 0
+        for start in range(0, len(fresh), BATCH_LINES_MAX):
+            batch = fresh[start : start + BATCH_LINES_MAX]
+            session.write_rollups(session.roller.announce(columns.time_us[row] for _, row in batch))
+            rejected += session.writer.write(self._buckets.raw, [maker.line(row, time_ns) for time_ns, row in batch])
+        return rejected
+
+    def _existing(self, columns: Columns) -> tuple[set[tuple[int, int]], set[int]]:
+        """Give (time, key) and the points' times of what this source has stored around the times of a batch."""
+        spans = [
+            Window(ms * lines.MS_US, (ms + 1) * lines.MS_US)
+            for ms in {time_us // lines.MS_US for time_us in columns.time_us}
+        ]
+        known: set[tuple[int, int]] = set()
+        taken: set[int] = set()
+        select = f'SELECT "time_us", "key" FROM "{lines.RAW}"'  # noqa: S608
+        for start_us, end_us in groups(spans, EXISTING_QUERIES_MAX):
+            rows = self._influx.pages(
+                self._buckets.raw, select, ' AND "source" = $source', {"source": self._config.source},
+                (start_us * 1000, end_us * 1000),
+            )  # fmt: skip
+            for time_ns, time_us, key in rows:
+                taken.add(time_ns)
+                known.add((time_us, key))
+        return known, taken
+
+    def _oldest_us(self) -> int:
+        days = self._config.raw_days
+        return self._clock() - days * DAY_US + EXPIRY_MARGIN_US if days else -(2**62)
+
+    def _route(self, session: "_Session", route: str) -> str:
+        if route in session.routes:
+            return route
+        if len(session.routes) >= ENDPOINTS_MAX:
+            self.counters.endpoints_over_limit += 1
+            return OTHER
+        session.routes.add(route)
+        return route
+
+    def _write_refusals(self, session: "_Session", refusals: Sequence[Refusal]) -> None:
+        now_ns = self._clock() * 1000
+        points: list[bytes] = []
+        for one in refusals:
+            place = xxhash.xxh3_64_intdigest(f"{one.offset}:{one.file}".encode(errors="backslashreplace")) >> 1
+            if place in session.refused:
+                continue
+            if len(session.refused) >= REFUSALS_MAX:
+                self.counters.refusals_over_limit += 1
+                continue
+            session.refused.add(place)
+            file = one.file.encode(errors="backslashreplace").decode()
+            fields = {"place": place, "file": file, "position": one.offset, "text": one.text}
+            tags = {"reason": one.reason, "source": self._config.source}
+            points.append(lines.point(_REFUSALS, tags, fields, now_ns + place % lines.MS_NS))
+        session.write_rollups(points)
+
+    def _where(self, filters: Filters) -> tuple[str, dict[str, object]]:
+        clauses: list[str] = []
+        values: dict[str, object] = {}
+        asked = (("user", "user_id", filters.user), ("device", "node_id", filters.device))
+        known = list(directory.read(self._influx, self._buckets.rollups)) if filters.user or filters.device else []
+        for name, stable, value in asked:
+            if value is None:
+                continue
+            ids, called = _aliases(known, name, stable, value)
+            bound_ids = names(name + "Id", [lines.tag(one) for one in sorted(ids)])
+            bound_names = names(name + "Name", [lines.tag(one) for one in sorted(called)])
+            same = [f'"{name}" = ${name}']
+            same += [f'"{stable}" = ${one}' for one in bound_ids]
+            same += [f'("{stable}" = \'\' AND "{name}" = ${one})' for one in bound_names]
+            clauses.append(f" AND ({' OR '.join(same)})")
+            values |= {name: lines.tag(value), **bound_ids, **bound_names}
+        for column, value in (("endpoint", filters.endpoint), ("method", filters.method)):
+            if value is not None:
+                clauses.append(f' AND "{column}" = ${column}')
+                values[column] = lines.tag(value)
+        if filters.trace_id is not None:
+            clauses.append(' AND "trace_id" = $trace')
+            values["trace"] = filters.trace_id
+        if filters.status is not None:
+            is_class = filters.status.endswith("xx")
+            clauses.append(' AND "status_class" = $status' if is_class else ' AND "status_code" = $status')
+            values["status"] = filters.status if is_class else int(filters.status)
+        return "".join(clauses), values
+
+    def _scan(
+        self,
+        span: Window,
+        asked: "_Asked",
+        where: str,
+        values: dict[str, object],
+        limit: int,
+        *,
+        is_newest_first: bool = False,
+    ) -> list[tuple[Row, tuple[int, int]]]:
+        """Give the first requests of a span, with times and keys; it may be some more than `limit`.
+
+        A millisecond is read whole: within one, points are in another order than requests.
+        """
+        reader = lines.RowReader()
+        low_ns = span.start_us // lines.MS_US * lines.MS_NS
+        high_ns = (span.end_us // lines.MS_US + 1) * lines.MS_NS
+        text = f"{lines.SELECT_ROWS} WHERE time >= $low AND time < $high{where}"
+        order = " ORDER BY time DESC" if is_newest_first else ""
+        found: list[tuple[Row, tuple[int, int]]] = []
+        while len(found) < limit and low_ns < high_ns:
+            rows_max = limit - len(found) + PAGE_EXTRA
+            bounds = {**values, "low": low_ns, "high": high_ns}
+            points = self._influx.rows(self._buckets.raw, f"{text}{order} LIMIT {rows_max}", bounds)
+            if len(points) == rows_max:
+                cut_ns = points[-1][0] // lines.MS_NS * lines.MS_NS
+                after_ns = cut_ns + lines.MS_NS
+                points = [one for one in points if not cut_ns <= one[0] < after_ns]
+                points += self._influx.rows(self._buckets.raw, text, {**values, "low": cut_ns, "high": after_ns})
+                low_ns, high_ns = (low_ns, cut_ns) if is_newest_first else (after_ns, high_ns)
+            else:
+                high_ns = low_ns
+            page = [(row, (row.access.time_us, row.access.key)) for row in map(reader.row, points)]
+            page = [one for one in page if asked.after < one[1] < asked.before]
+            found += sorted(page, key=lambda one: one[1], reverse=is_newest_first)
+        return found
+
+    def _merged(self, window: Window, kind: Kind, tables: Tables) -> list[Any]:
+        return merged(kind, (part.rows for part in self._rollups.parts(window, kind, tables)))
+
+    def _names_of_now(self, tables: Tables) -> list[Identity]:
+        known = directory.read(self._influx, self._buckets.rollups) if tables.identities else {}
+        return _names(known, list(tables.identities))
+
+
+class _Asked(NamedTuple):
+    """Which requests: (time, key) after the one and before the other."""
+
+    after: tuple[int, int]
+    before: tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Session:
+    """What the store knows while it writes; made anew after a failure."""
+
+    writer: Writer
+    buckets: Buckets
+    roller: Roller
+    directory: directory.Directory
+    routes: set[str]
+    refused: set[int]
+    close: Callable[[], None]
+
+    def write_rollups(self, points: list[bytes]) -> None:
+        """Write points to the bucket of the rollups."""
+        if points:
+            self.writer.write(self.buckets.rollups, points)
+
+
+def _entry(row: Row, name: tuple[int, int]) -> LogEntry:
+    access = row.access
+    return LogEntry(
+        *name, row.identity, access.service, row.route, access.method, access.path, access.status, row.traffic,
+        access.request_time_us, row.app_time_us, access.bytes_sent, access.trace_id, row.error_type, row.identified_us,
+    )  # fmt: skip
+
+
+def _usage_kind(filters: Filters, by: By) -> Kind:
+    """Give the smallest sums that have what is looked at, and what is filtered by."""
+    if by is By.IDENTITY and filters.endpoint is None and filters.method is None:
+        return Kind.USAGE_IDENTITY
+    if by is By.ENDPOINT and filters.user is None and filters.device is None and filters.method is None:
+        return Kind.USAGE_ENDPOINT
+    return Kind.USAGE
+
+
+def _names(known: dict[Identity, tuple[int, int]], identities: Sequence[Identity]) -> list[Identity]:
+    """Give identities with the ids and names of now, in the same order."""
+    numbered = directory.numbered(known, identities)
+    renamed = names_of_now(numbered)
+    now = {named.identity: renamed[number] for number, named in numbered.items()}
+    return [now[identity] for identity in identities]
+
+
+def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:
+    """Give the ids of whoever has or had a name, and all names that these have had."""
+    known = list(known)
+    ids = {getattr(one, stable) for one in known if getattr(one, name) == value} - {""}
+    return ids, {getattr(one, name) for one in known if getattr(one, stable) in ids} - {""}
+
+
+def _matches(
+    filters: Filters,
+    known: Iterable[Identity],
+    identities: Sequence[Identity],
+    endpoints: Sequence[tuple[str, str]],
+) -> Callable[[int, int, str, int], bool]:
+    """Give what tells whether sums of an identity, endpoint, method and status are asked for."""
+    who = set(range(-1, len(identities)))  # -1: blank
+    for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
+        if value is not None:
+            ids, called = _aliases(known, name, stable, value)
+            who &= {
+                place
+                for place, one in enumerate(identities)
+                if getattr(one, name) == value
+                or getattr(one, stable) in ids
+                or (not getattr(one, stable) and getattr(one, name) in called)
+            }
+    where = {-1} | {
+        place for place, (_, route) in enumerate(endpoints) if filters.endpoint is None or route == filters.endpoint
+    }
+    low, high = _statuses(filters.status)
+
+    def is_asked(identity: int, endpoint: int, method: str, status: int) -> bool:
+        return (
+            identity in who
+            and endpoint in where
+            and (filters.method is None or method == filters.method)
+            and low <= status <= high
+        )
+
+    return is_asked
+
+
+def _statuses(status: str | None) -> tuple[int, int]:
+    if status is None:
+        return 0, 1_000_000
+    return (int(status[0]) * 100, int(status[0]) * 100 + 99) if status.endswith("xx") else (int(status), int(status))

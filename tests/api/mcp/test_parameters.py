@@ -1,0 +1,73 @@
+"""Arguments: what is taken, and the message for what is not."""
+
+import pytest
+
+from tailtrace_api.mcp_server.parameters import WrongArgumentError, check, schema
+from tailtrace_api.mcp_server.tools import TOOLS, select
+
+BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "taken"),
+    [
+        ("get_usage_stats", {}, {"days": 7, "limit": 5}),
+        ("get_usage_stats", {"days": 30}, {"days": 30, "limit": 5}),
+        ("get_usage_stats", {"days": "14", "limit": 2.0}, {"days": 14, "limit": 2}),
+        ("get_usage_stats", {"days": None}, {"days": 7, "limit": 5}),
+        ("list_requests", {"status": "5xx"}, {"hours": 24, "status": "5xx", "limit": 8}),
+        ("tailscale_who_is", {"address": "::ffff:100.64.0.2"}, {"address": "100.64.0.2"}),
+        ("tailscale_get_status", {}, {}),
+    ],
+)
+def test_taken(tool, given, taken):
+    assert check(tool, BY_NAME[tool].parameters, given) == taken
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "message"),
+    [
+        ("get_usage_stats", {"days": 0}, 'days: 0 is wrong; give a whole number from 1 to 30, such as {"days": 7}'),
+        ("get_usage_stats", {"days": True}, 'days: True is wrong; give a whole number from 1 to 30, such as {"days": 7}'),
+        ("get_usage_stats", {"days": 1.5}, 'days: 1.5 is wrong; give a whole number from 1 to 30, such as {"days": 7}'),
+        ("get_usage_stats", {"day": 7}, "get_usage_stats has no argument 'day'; it takes days, limit"),
+        ("tailscale_get_status", {"x": 1}, "tailscale_get_status has no argument 'x'; it takes no arguments"),
+        ("explain_request", {}, 'explain_request needs trace_id: 32 hex digits, such as {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}'),
+        ("explain_request", {"trace_id": "xyz"}, "trace_id: 'xyz' is wrong; give 32 hex digits, such as"),
+        ("list_requests", {"status": "6xx"}, "status: '6xx' is wrong; give a code or a class like 5xx, such as"),
+        ("tailscale_who_is", {"address": "100.64.0.7:80"}, "address: '100.64.0.7:80' is no address; give IPv4 or IPv6, without a port, such as"),
+        ("tailscale_get_device", {"device": ["a"]}, "device: ['a'] is wrong; give name, address or node id, such as"),
+        ("get_usage_stats", {"days": "9" * 999}, "days: '999"),
+    ],
+)  # fmt: skip
+def test_refused_with_the_right_form(tool, given, message):
+    with pytest.raises(WrongArgumentError) as wrong:
+        check(tool, BY_NAME[tool].parameters, given)
+    assert str(wrong.value).startswith(message)
+    assert len(str(wrong.value)) < 250
+
+
+def test_schema_of_a_tool():
+    assert schema(BY_NAME["explain_request"].parameters) == {
+        "type": "object",
+        "properties": {
+            "trace_id": {"type": "string", "description": "32 hex digits"},
+            "hours": {"type": "integer", "default": 168, "minimum": 1, "maximum": 720, "description": "how far back to look"},
+        },
+        "required": ["trace_id"],
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"), [(None, 11), ("", 11), ("analytics", 7), ("tailscale", 4), ("analytics,tailscale", 11), ("get_active_users, tailscale_who_is", 2)]
+)  # fmt: skip
+def test_select(wanted, count):
+    assert len(select(wanted)) == count
+
+
+def test_select_something_unknown():
+    with pytest.raises(
+        WrongArgumentError, match=r"--tools: there is no x; write groups \(analytics, tailscale\) or names"
+    ):
+        select("analytics,x")

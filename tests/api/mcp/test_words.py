@@ -1,0 +1,53 @@
+"""Values as words."""
+
+import string
+
+import pytest
+
+from tailtrace_api.mcp_server import words as module
+from tailtrace_api.mcp_server.words import Words
+
+EN, ES = Words("en"), Words("es")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "en", "es"),
+    [
+        (0, "now", "ahora"), (4.9, "now", "ahora"), (26, "26 s ago", "hace 26 s"), (120, "2 min ago", "hace 2 min"),
+        (7199, "1 h ago", "hace 1 h"), (3 * 86_400, "3 d ago", "hace 3 d"), (None, "unknown", "desconocido"),
+    ],
+)  # fmt: skip
+def test_ago(seconds, en, es):
+    assert (EN.ago(seconds), ES.ago(seconds)) == (en, es)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(99.8, "99.8%"), (99.97, "99.9%"), (100.0, "100%"), (0.0, "0%"), (0.25, "0.25%"), (1.164, "1.2%"), (None, "unknown")],
+)  # fmt: skip
+def test_percent(value, shown):
+    assert EN.percent(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(892.4, "892ms"), (4.25, "4.2ms"), (1340.0, "1340ms"), (12_340.0, "12.3s"), (None, "unknown")]
+)
+def test_millis(value, shown):
+    assert EN.millis(value) == shown
+
+
+def test_both_languages_have_the_same_texts_with_the_same_values():
+    def values(text):
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+    en, es = module._TEXTS["en"], module._TEXTS["es"]
+    assert {name: values(text) for name, text in en.items()} == {name: values(text) for name, text in es.items()}
+
+
+def test_a_value_is_no_format():
+    assert EN.say("views", feature="{count} {0.__class__}", count=3) == "{count} {0.__class__} (3 views)"
+
+
+def test_a_language_we_do_not_speak():
+    with pytest.raises(ValueError, match="'fr' is none of our languages: en, es"):
+        Words("fr")

@@ -1,0 +1,54 @@
+"""Sums as texts and back, and spans put together."""
+
+import pytest
+
+from tailtrace_bridge.records import Identity
+from tailtrace_bridge.store.influx import chunks
+from tailtrace_bridge.store.influx.chunks import Kind, Tables, decode, encode, merged
+from tailtrace_bridge.store.influx.rollups import groups
+from tailtrace_bridge.store.protocol import Window
+
+ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben", expired=True)
+
+
+def test_a_step_is_complete_in_itself(monkeypatch):
+    monkeypatch.setattr(chunks, "TEXT_LENGTH_MAX", 40)
+    tables = Tables()
+    rows = [
+        (tables.identities[ANA], 0, "GET", 200, 0, 1, 1, 5, 0, 0, 9),
+        (tables.identities[BEN], 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1),
+    ]
+    assert tables.endpoints[("s", "/a")] == 0
+    texts = encode(Kind.USAGE, rows[1:], tables)
+    assert max(map(len, texts)) == 40
+    other = Tables()
+    assert decode(Kind.USAGE, texts, other) == [(0, 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1)]
+    assert (list(other.identities), list(other.endpoints)) == ([BEN], [("s", "/a")])
+    with pytest.raises(ValueError, match=r".+"):
+        decode(Kind.USAGE, texts[:-1], other)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_no_rows(kind):
+    assert decode(kind, encode(kind, [], Tables()), Tables()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "together"),
+    [
+        (Kind.USAGE, [(0, 1, "GET", 200, 0, 1, 1, 5, 0, 0, 9)], [(0, 1, "GET", 200, 0, 2, 1, 6, 1, 3, 1)], [(0, 1, "GET", 200, 0, 3, 2, 11, 1, 3, 10)]),
+        (Kind.LATENCY, [(0, 1, 7, 2)], [(0, 1, 7, 3), (1, 1, 7, 1)], [(0, 1, 7, 5), (1, 1, 7, 1)]),
+        (Kind.RUNS, [(9, 540, 550, 2)], [(8, 480, 480, 1), (9, 545, 560, 1)], [(9, 540, 560, 3), (8, 480, 480, 1)]),
+        (Kind.QUARTERS, [(900, 2)], [(900, 1), (1800, 1)], [(900, 3), (1800, 1)]),
+        (Kind.HOURS, [(9, 0b11, 0b01)], [(9, 0b110, 0b100), (8, 1, 0)], [(8, 1, 0), (9, 0b111, 0b101)]),
+    ],
+)  # fmt: skip
+def test_rows_add_up(kind, one, other, together):
+    assert merged(kind, [one, other]) == together
+
+
+def test_spans_with_the_smallest_gaps_between_are_joined():
+    spans = [Window(0, 1), Window(2, 3), Window(50, 51), Window(90, 91), Window(92, 93)]
+    assert groups(spans, 3) == [Window(0, 3), Window(50, 51), Window(90, 93)]
+    assert groups(spans, 5) == spans
+    assert groups([], 3) == []

@@ -1,0 +1,421 @@
+"""What every store promises, run over each; and that both give the same answers on the same input."""
+
+import gzip
+import itertools
+import json
+import random
+import threading
+import time
+from datetime import UTC
+
+import pytest
+
+from tailtrace_api.queries import Queries
+from tailtrace_bridge.access_log import make_parser
+from tailtrace_bridge.enrich import Enricher
+from tailtrace_bridge.identity import Identities
+from tailtrace_bridge.importer import import_logs
+from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.store.influx.query import Server
+from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.protocol import (
+    DAY_US,
+    HOUR_US,
+    Activity,
+    By,
+    Filters,
+    Quarter,
+    StepUsage,
+    Uptime,
+    Usage,
+    Visits,
+    Window,
+    Written,
+)
+from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.testing import FakeClock, FakeProvider
+from tailtrace_bridge.traffic import HEALTH_PATHS
+
+S = 1_000_000
+T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a whole hour
+DAY = Window(T0 - DAY_US, T0 + DAY_US)
+ALL = Filters()
+BUCKETS = itertools.count()
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
+CI = Identity("fd7a:115c:a1e0::9", "tagged", "", "runner", "n3", "tag:ci,tag:server", "localapi", expired=True)
+STRANGER = Identity("203.0.113.9", "external")
+
+
+def row(
+    at_us, key, who=ANA, route="/a", status=200, *, method="GET", traffic=Traffic.APP, took_us=5_000, app_us=None,
+    sent=10, error="", trace="", service="factory", path=None, named_us=0,
+):  # fmt: skip
+    access = Access(
+        at_us, key, who.address, method, route if path is None else path, status, took_us, None, True, sent, service,
+        trace, trace[:16], "curl/8", "",
+    )  # fmt: skip
+    return Row(access, who, route, traffic, app_us, error, named_us)
+
+
+ROWS = [
+    row(T0, 1, app_us=4_000, trace="ab" * 16),
+    row(T0 + 10 * S, 2, took_us=7_001),
+    row(T0 + 70 * S, 3, BEN, "/b", 503, method="POST", error="TimeoutError", sent=3),
+    row(T0 + HOUR_US, 4, CI, "/health", traffic=Traffic.HEALTH, took_us=None, service=""),
+]
+
+
+@pytest.fixture
+def clock():
+    ticks = itertools.count(T0 + 30 * DAY_US, 1_000)
+    return lambda: next(ticks)
+
+
+@pytest.fixture
+def make_influx(request, clock):
+    """Makes stores in one bucket: `make_influx(source="b")` is a second bridge."""
+    made, bucket = [], f"contract-{next(BUCKETS)}"
+
+    def make(source="a", **config):
+        server = request.getfixturevalue("influxdb")
+        timing = Timing(lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, clock)
+        settings = InfluxConfig(Server(server.url, server.org, server.token), bucket, source, **config)
+        made.append(InfluxStore(settings, timing, is_rolling=False))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    made = SqliteStore(tmp_path / "t.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("influxdb", marks=pytest.mark.influxdb)])
+def store(request):
+    return request.getfixturevalue("sqlite") if request.param == "sqlite" else request.getfixturevalue("make_influx")()
+
+
+@pytest.fixture(params=["as written", "summed up"])
+def settle(request):
+    """What is asked right after a write, or after the store has put its sums in order."""
+
+    def do(store):
+        if request.param == "summed up" and isinstance(store, InfluxStore):
+            store.settle()
+
+    return do
+
+
+def everything(store, window=DAY):
+    return (
+        store.log(window, ALL, 1_000, None),
+        sorted(store.usage(window, ALL), key=repr),
+        store.steps(window, HOUR_US),
+        store.steps(window, DAY_US),
+        sorted(store.latency(window)),
+        sorted(store.step_latency(window, HOUR_US)),
+        sorted(store.activity(window), key=repr),
+        store.quarters(window),
+        store.uptime(window),
+        sorted(store.visits(window), key=repr),
+        *(sorted(store.usage(window, ALL, by), key=repr) for by in (By.IDENTITY, By.ENDPOINT)),
+        store.rows(window, None, 10_000),
+        store.named(),
+        store.newest_us(),
+    )
+
+
+def test_an_empty_store_answers(store):
+    assert store.write([]) == Written(0, 0)
+    assert everything(store) == (*([],) * 14, None)
+
+
+def test_rows_come_back_whole(store, settle):
+    assert store.write(ROWS) == Written(4, 0)
+    settle(store)
+    newest = store.log(DAY, ALL, 10, None)
+    assert [entry.key for entry in newest] == [4, 3, 2, 1]
+    assert newest[3] == (
+        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0,
+    )  # fmt: skip
+    assert newest[0].identity == CI
+    assert newest[0].request_time_us is None
+    assert newest[1].error_type == "TimeoutError"
+    assert store.newest_us() == T0 + HOUR_US
+
+
+def test_sums(store, settle):
+    store.write(ROWS)
+    settle(store)
+    assert max(store.usage(DAY, ALL), key=lambda one: one.requests) == Usage(
+        ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20
+    )
+    assert store.steps(DAY, HOUR_US) == [StepUsage(T0, 3, 1, 3, 17_001), StepUsage(T0 + HOUR_US, 1, 0, 0, 0)]
+    assert sorted(store.activity(DAY), key=repr) == [
+        Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
+    ]  # fmt: skip
+    assert store.quarters(DAY) == [Quarter(T0, 3)]
+    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
+    assert sorted(store.visits(DAY), key=repr) == [
+        Visits(ANA, "/a", Traffic.APP, 2), Visits(BEN, "/b", Traffic.APP, 1),
+    ]  # fmt: skip
+    assert {(one.status, one.requests) for one in store.usage(DAY, ALL, By.ENDPOINT) if one.endpoint == "/a"} == {
+        (200, 2)
+    }
+    assert {one.requests for one in store.usage(DAY, Filters(method="GET", user=ANA.user), By.IDENTITY)} == {2}
+
+
+def test_a_replay_changes_nothing_though_it_says_something_else(store, settle):
+    store.write(ROWS)
+    settle(store)
+    before = everything(store)
+    # The same lines, read again when another person holds the address and the app's routes are known.
+    replayed = [one._replace(identity=BEN, route="/other", app_time_us=1) for one in ROWS]
+    assert store.write(replayed) == Written(0, 4)
+    assert store.write([*replayed[:2], row(T0 + 5, 9), *replayed[2:]]) == Written(1, 4)
+    settle(store)
+    after = everything(store)
+    assert [entry for entry in after[0] if entry.key != 9] == before[0]
+    assert after[2][0].requests == before[2][0].requests + 1
+
+
+def test_a_row_twice_in_a_batch_is_one(store):
+    assert store.write([row(T0, 1), row(T0, 1), row(T0, 2)]) == Written(2, 1)
+
+
+def test_many_requests_of_one_instant_stay_many(store, settle):
+    # Keys that fall on the same offset within the millisecond, and the same user and endpoint.
+    rows = [row(T0, 7 + 1_000_000 * number) for number in range(50)] + [row(T0 + 400, 3)]
+    assert store.write(rows) == Written(51, 0)
+    assert store.write(rows[::-1]) == Written(0, 51)
+    settle(store)
+    assert sum(one.requests for one in store.usage(DAY, ALL)) == 51
+    assert [entry.key for entry in store.log(DAY, ALL, 2, None)] == [3, 49_000_007]
+
+
+def test_pages_of_the_log_meet(store):
+    rows = [row(T0 + place // 3 * S, key) for place, key in enumerate(random.Random(1).sample(range(10**9), 60))]
+    store.write(rows)
+    pages, before = [], None
+    while page := store.log(DAY, ALL, 7, before):
+        pages += page
+        before = (page[-1].time_us, page[-1].key)
+    assert [(one.time_us, one.key) for one in pages] == sorted(
+        ((one.access.time_us, one.access.key) for one in rows), reverse=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        (Filters(user="ana@example.com"), {1, 2}),
+        (Filters(device="runner"), {4}),
+        (Filters(endpoint="/b"), {3}),
+        (Filters(method="POST"), {3}),
+        (Filters(status="5xx"), {3}),
+        (Filters(status="200"), {1, 2, 4}),
+        (Filters(user="ana@example.com", status="503"), set()),
+        (Filters(user="' OR 1=1 --"), set()),
+        (Filters(endpoint="/a' OR \"user\" != '"), set()),
+    ],
+)
+def test_filters(store, filters, keys):
+    store.write(ROWS)
+    assert {entry.key for entry in store.log(DAY, filters, 10, None)} == keys
+    assert sum(one.requests for one in store.usage(DAY, filters)) == len(keys)
+
+
+def test_a_window_takes_in_its_start_and_not_its_end(store, settle):
+    store.write([row(T0 + at_us, at_us) for at_us in (0, 1, 999, 1_000, HOUR_US - 1, HOUR_US)])
+    settle(store)
+    for start_us, end_us, count in ((0, HOUR_US, 5), (1, HOUR_US, 4), (0, 1, 1), (999, 1_000, 1), (2, 999, 0)):
+        window = Window(T0 + start_us, T0 + end_us)
+        assert sum(one.requests for one in store.usage(window, ALL)) == count
+        assert len(store.log(window, ALL, 10, None)) == count
+        assert sum(one.requests for one in store.visits(window)) == count
+        assert sum(run[2] for one in store.activity(window) for run in one.runs) == count
+
+
+def test_a_renamed_person_is_one_and_is_found_by_either_name(store, settle):
+    renamed = Identity("100.64.0.7", "user", "ana@new.example", "ana-laptop", "n1", "", "localapi", "u1")
+    by_file = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "", "", "static")
+    store.write([row(T0, 1, named_us=T0), row(T0 + S, 2, renamed, named_us=T0 + S), row(T0 + 2 * S, 3, by_file)])
+    settle(store)
+    assert {(one.identity.user, one.identity.user_id) for one in store.usage(DAY, ALL)} == {("ana@new.example", "u1")}
+    for name in ("ana@example.com", "ana@new.example"):
+        assert len(store.log(DAY, Filters(user=name), 10, None)) == 3
+        assert sum(one.requests for one in store.usage(DAY, Filters(user=name))) == 3
+    assert [entry.identity.user for entry in store.log(DAY, ALL, 10, None)] == [
+        "ana@example.com", "ana@new.example", "ana@example.com",
+    ]  # fmt: skip
+
+
+def test_hostile_texts_come_back(store, settle):
+    nasty = 'a,b=c "d\\" \\'
+    who = Identity("100.64.0.9", "user", nasty, "näme\nline", "n,9", 'tag:"x"', "static")
+    store.write([row(T0, 1, who, "/r,=\\ ", path='/p"\\\n\t\0ü', method="_OTHER", error='E"\\', service="a b,c=d")])
+    settle(store)
+    (entry,) = store.log(DAY, Filters(user=nasty), 10, None)
+    assert entry.identity == who
+    assert (entry.endpoint, entry.path, entry.error_type, entry.service) == (
+        "/r,=\\ ",
+        '/p"\\\n\t\0ü',
+        'E"\\',
+        "a b,c=d",
+    )
+    assert store.usage(DAY, ALL)[0][:3] == (who, "a b,c=d", "/r,=\\ ")
+
+
+def test_refusals_are_kept_once(store):
+    refusals = [Refusal("json", "/var/log/a\udcff.log", 7, 'te"xt'), Refusal("fields", "/var/log/a.log", 8, "")]
+    store.write([], refusals)
+    store.write([], [*refusals, Refusal("json", "/var/log/b.log", 7, "")])
+    assert store.refusals() == {"json": 2, "fields": 1}
+    page = store.refused(None, 2)
+    assert [(one.file, one.offset, one.text) for one in page] == [
+        ("/var/log/a.log", 8, ""), ("/var/log/a\\udcff.log", 7, 'te"xt'),
+    ]  # fmt: skip
+    assert store.refused((page[-1].file, page[-1].offset), 2) == [Refusal("json", "/var/log/b.log", 7, "")]
+
+
+def test_rows_come_in_pages_as_they_were_written(store):
+    draw = random.Random(2)
+    rows = [row(T0 + n // 3 * 700, draw.randrange(10**9), draw.choice((ANA, CI)), trace="ab" * 16) for n in range(50)]
+    store.write(rows)
+    pages, after = [], None
+    while page := store.rows(DAY, after, 7):
+        pages += page
+        after = (page[-1].access.time_us, page[-1].access.key)
+    written = sorted(rows, key=lambda one: (one.access.time_us, one.access.key))
+    assert pages == [one._replace(access=one.access._replace(proxied=False)) for one in written]
+
+
+def test_a_trace_is_found(store):
+    store.write(ROWS)
+    assert [entry.key for entry in store.log(DAY, Filters(trace_id="ab" * 16), 9, None)] == [1]
+
+
+# Both stores, the same input.
+
+
+def seeded(count, seed=5, days=3):
+    draw = random.Random(seed)
+    people = [ANA, BEN, CI, STRANGER, Identity("203.0.113.10", "external")]
+    people += [
+        Identity(f"100.64.1.{n}", "user", f"p{n}@example.com", f"d{n}", f"m{n}", "", "localapi", f"v{n}")
+        for n in range(5)
+    ]
+    rows = []
+    for key in range(count):
+        traffic = draw.choices(list(Traffic), (20, 3, 2, 1, 3))[0]
+        route = f"card:{draw.randrange(3)}" if traffic is Traffic.CARD else f"/r/{draw.randrange(12)}"
+        rows.append(
+            row(
+                T0 + draw.randrange(days * DAY_US) // 1000 * 1000,
+                key * 7_919,
+                draw.choice(people),
+                route,
+                draw.choices((200, 204, 304, 404, 499, 500, 503), (60, 5, 5, 5, 1, 2, 1))[0],
+                method=draw.choice(("GET", "POST")),
+                traffic=traffic,
+                took_us=draw.choice((None, draw.randrange(10**6))),
+                app_us=draw.choice((None, draw.randrange(10**6))),
+                sent=draw.randrange(10**5),
+                named_us=T0 + key,
+                service=draw.choice(("factory", "")),
+                trace=draw.choice(("", "ab" * 16)),
+            )
+        )
+    return rows
+
+
+def report(store, now_us, hours):
+    queries = Queries(store, zone=UTC, features={"/r/1": "Orders"}, store_name="x")
+    answer = queries.report(now_us, hours=hours, limit=100)
+    answer["system_health_history"].pop("influxdb_query_times")
+    return json.loads(json.dumps(answer, default=str))
+
+
+def same_answers(one, other, now_us):
+    for at_us, hours in ((now_us, 1), (now_us + 1_234_567, 24), (now_us - 5 * HOUR_US - 77, 30), (now_us + 3, 24 * 30)):
+        assert report(one, at_us, hours) == report(other, at_us, hours)
+    window = Window(now_us - 2 * DAY_US - 123_456, now_us - 654_321)
+    assert everything(one, window) == everything(other, window)
+
+
+@pytest.mark.influxdb
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_both_give_the_same_answers(sqlite, make_influx, is_settled):
+    influx, rows = make_influx(), seeded(3_000, days=2)
+    for start in range(0, len(rows), 700):
+        batch = rows[start : start + 700]
+        assert influx.write(batch) == sqlite.write(batch)
+    again = [*rows[1_000:1_700], *seeded(10, seed=6)]
+    assert influx.write(again) == sqlite.write(again) == Written(10, 700)
+    if is_settled:
+        influx.settle()
+    same_answers(sqlite, influx, T0 + 2 * DAY_US)
+    late = [one._replace(access=one.access._replace(key=one.access.key + 1)) for one in rows[:10]]
+    assert influx.write(late) == sqlite.write(late) == Written(10, 0)
+    same_answers(sqlite, influx, T0 + 2 * DAY_US)
+
+
+@pytest.mark.influxdb
+def test_two_bridges_answer_as_one(sqlite, make_influx):
+    rows = seeded(2_000, days=2)
+    bridges = [make_influx("a"), make_influx("b")]
+    for place, bridge in enumerate(bridges):
+        assert bridge.write(rows[place::2]) == Written(1_000, 0)
+    sqlite.write([*rows[0::2], *rows[1::2]])
+    bridges[0].settle()  # one is summed up, the other not
+    same_answers(sqlite, bridges[1], T0 + 2 * DAY_US)
+
+
+@pytest.mark.influxdb
+def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx):
+    store, rows = make_influx(), seeded(2_000, days=1)
+    store.write(rows)
+    reader, seen = make_influx(), []
+    rolling = threading.Thread(target=store.settle)
+    rolling.start()
+    while rolling.is_alive():
+        seen.append(sum(one.requests for one in reader.steps(Window(T0, T0 + DAY_US), DAY_US)))
+    rolling.join()
+    assert set(seen) == {2_000}
+
+
+@pytest.mark.shared
+@pytest.mark.influxdb
+def test_real_logs_give_the_same_answers(sqlite, make_influx, shared_data, tmp_path):
+    influx, path = make_influx(), tmp_path / "real.log"
+    source = min((shared_data / "nginx-access").glob("*.gz"))
+    with gzip.open(source) as file:
+        path.write_bytes(b"".join(line for line, _ in zip(file, range(20_000), strict=False)))
+
+    def load(store):
+        provider = FakeProvider(answers={})
+        identities = Identities([provider], clock=FakeClock(), wall=FakeClock())
+        return import_logs(
+            [path],
+            make_parser=lambda: make_parser("auto", UTC),
+            enricher=Enricher(identities.holder, Routes(), HEALTH_PATHS),
+            store=store,
+        )
+
+    first = load(sqlite)
+    assert load(influx) == first
+    again = load(influx)
+    assert (again.stored, again.duplicate) == (0, first.stored + first.duplicate)
+    newest_us = sqlite.newest_us()
+    assert newest_us is not None
+    same_answers(sqlite, influx, newest_us + S)
+    influx.settle()
+    same_answers(sqlite, influx, newest_us + S)

@@ -1,0 +1,233 @@
+"""Real servers for any test: InfluxDB and the OpenTelemetry collector. `tests/conftest.py` registers this as a plugin.
+
+| fixture | scope | gives |
+|---|---|---|
+| `influxdb` | session | an `InfluxDB`, set up; a test takes a bucket of its own: `influxdb.new_bucket()` |
+| `make_influxdb` | test | a function that starts another, for a test that kills it |
+| `collector` | test | a function: configuration files and environment in, a running `Collector` out |
+
+Tests that use them carry the marker `influxdb` or `collector`. What holds for both servers:
+
+| the test | the server |
+|---|---|
+| `.stop()` | is told to end (SIGTERM), and is waited for |
+| `.kill()` | dies (SIGKILL), as in a crash |
+| `.start()` | starts again: same port, same files, back when it is healthy |
+| ends | is killed; the end of its log is shown where the test failed; `.log` has all |
+
+All listen on loopback, keep their files in the test's folder, and are killed by the process id that we started.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+START_S_MAX = 30.0
+STOP_S_MAX = 15.0
+REQUEST_S_MAX = 10.0
+LOG_CHARACTERS_MAX = 4000
+
+MakeInfluxDB = Callable[[], "InfluxDB"]
+MakeCollector = Callable[..., "Collector"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on: all held at once, so that none comes twice."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Server:
+    """A process of ours that answers `health_url` with 200 once it is up."""
+
+    def __init__(self, command: list[str], health_url: str, folder: Path, env: Mapping[str, str]) -> None:
+        self.health_url = health_url
+        self._command = command
+        self._env = {**os.environ, **env}
+        self._log_path = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it wrote, over all of its lives."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        assert self._process is None, "runs already"
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._env)
+        deadline = time.monotonic() + START_S_MAX
+        while not self.is_healthy():
+            ended = self._process.poll()
+            if ended is not None or time.monotonic() > deadline:
+                self.kill()
+                what = f"not healthy within {START_S_MAX:g} s" if ended is None else f"ended with {ended}"
+                raise AssertionError(f"{self._command[0]} {what}:\n{self.log[-LOG_CHARACTERS_MAX:]}")
+            time.sleep(0.02)
+
+    def end_test(self) -> None:
+        """Kill it, and write its last words to the output: pytest shows them where the test failed."""
+        self.kill()
+        sys.stdout.write(f"{self._command[0]}:\n{self.log[-LOG_CHARACTERS_MAX:]}\n")
+
+    def is_healthy(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(self.health_url, timeout=REQUEST_S_MAX).status_code == 200
+        return False
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        """Send the signal and wait. One that has ended already is no error: so the end of a test may always kill."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(
+                f"{self._command[0]} did not stop within {STOP_S_MAX:g} s:\n{self.log[-LOG_CHARACTERS_MAX:]}"
+            ) from None
+
+
+class InfluxDB(Server):
+    """An `influxd` with one organization, one bucket, and a token that may do everything in it."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self.org = self.bucket = "tailtrace"
+        self.token = ""
+        self._names = (f"bucket-{number}" for number in itertools.count(1))
+        options = {
+            "http-bind-address": f"127.0.0.1:{port}",
+            "bolt-path": folder / "influxd.bolt",
+            "sqlite-path": folder / "influxd.sqlite",
+            "engine-path": folder / "engine",
+            "log-level": "warn",
+        }
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        super().__init__([str(program), *arguments, "--reporting-disabled"], f"{self.url}/health", folder, {})
+
+    def start(self) -> None:
+        super().start()
+        if not self.token:
+            names = {"username": "admin", "password": "correct horse", "org": self.org, "bucket": self.bucket}
+            self.token = self.call("POST", "/api/v2/setup", json=names).json()["auth"]["token"]
+
+    def call(self, method: str, path: str, **request: object) -> httpx.Response:
+        """Call the API with the token; any answer but a success is an error."""
+        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=REQUEST_S_MAX, **request)  # type: ignore[arg-type]
+        assert answer.is_success, (method, path, answer.status_code, answer.text)
+        return answer
+
+    def new_bucket(self, retention_s: int = 0) -> str:
+        """Make an empty bucket and give its name; retention 0 is for ever."""
+        org_id = self.call("GET", "/api/v2/orgs", params={"org": self.org}).json()["orgs"][0]["id"]
+        rules = [{"type": "expire", "everySeconds": retention_s}] if retention_s else []
+        name = next(self._names)
+        self.call("POST", "/api/v2/buckets", json={"orgID": org_id, "name": name, "retentionRules": rules})
+        return name
+
+    def query(self, statement: str, bucket: str | None = None) -> list[dict[str, object]]:
+        """Ask in InfluxQL; give the rows of all series of the first statement, tags among the columns."""
+        params = {"db": bucket or self.bucket, "q": statement}
+        result = self.call("GET", "/query", params=params).json()["results"][0]
+        assert "error" not in result, (statement, result)
+        return [
+            {**series.get("tags", {}), **dict(zip(series["columns"], values, strict=True))}
+            for series in result.get("series", [])
+            for values in series["values"]
+        ]
+
+
+class Collector(Server):
+    """An OpenTelemetry collector whose configuration takes the `COLLECTOR_*` variables of otel-collector.yaml."""
+
+    def __init__(self, program: Path, configs: tuple[Path, ...], folder: Path, env: Mapping[str, str]) -> None:
+        grpc, http, health, metrics = free_ports(4)
+        self.grpc = f"127.0.0.1:{grpc}"
+        self.http = f"http://127.0.0.1:{http}"
+        self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
+        self.queue_folder = folder / "queue"
+        ours = {
+            "COLLECTOR_GRPC_LISTEN": self.grpc,
+            "COLLECTOR_HTTP_LISTEN": f"127.0.0.1:{http}",
+            "COLLECTOR_HEALTH_LISTEN": f"127.0.0.1:{health}",
+            "COLLECTOR_METRICS_HOST": "127.0.0.1",
+            "COLLECTOR_METRICS_PORT": str(metrics),
+            "COLLECTOR_QUEUE_DIR": str(self.queue_folder),
+        }
+        command = [str(program), *(f"--config={path}" for path in configs)]
+        super().__init__(command, f"http://127.0.0.1:{health}/", folder, {**ours, **env})
+
+    def metrics(self) -> Counter[str]:
+        """Its own metrics by name, `_total` taken off, summed over all labels; 0 for one that it does not have yet."""
+        text = httpx.get(self.metrics_url, timeout=REQUEST_S_MAX).text
+        sums: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                sums[sample.name.removesuffix("_total")] += sample.value  # type: ignore[assignment]
+        return sums
+
+
+@pytest.fixture(scope="session")
+def influxdb(influxd_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+    server = InfluxDB(influxd_program, tmp_path_factory.mktemp("influxdb"))
+    server.start()
+    yield server
+    server.end_test()
+
+
+@pytest.fixture
+def make_influxdb(influxd_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeInfluxDB]:
+    with ExitStack() as running:
+
+        def make() -> InfluxDB:
+            server = InfluxDB(influxd_program, tmp_path_factory.mktemp("influxdb"))
+            running.callback(server.end_test)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture
+def collector(otelcol_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeCollector]:
+    with ExitStack() as running:
+
+        def make(*configs: Path, env: Mapping[str, str] | None = None) -> Collector:
+            server = Collector(otelcol_program, configs, tmp_path_factory.mktemp("collector"), env or {})
+            running.callback(server.end_test)
+            server.start()
+            return server
+
+        yield make

@@ -1,0 +1,455 @@
+"""docker-compose.yml, the Dockerfile and deploy/ hold together, as far as can be said without starting a container.
+
+CI has no container engine. What can be wrong without one is looked for here: the file against the Compose
+specification, every name against the place that defines it, every hardening that we promise, nginx's configuration by
+nginx itself, the rotation with a real nginx, the Dockerfile by hadolint.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
+OURS = {"init", "app", "bridge", "api"}
+# What holds no shell, or runs once, or is nobody's server.
+WITHOUT_HEALTH = {"net", "init", "logrotate", "collector", "visitor"}
+CAPABILITIES = {"init": ["CHOWN"], "tailscale": ["NET_ADMIN", "NET_RAW"]}
+# `${…}` in nothing but these is Compose's; `$` in a command would have to be `$$`.
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+
+
+def interpolated(text: str) -> str:
+    """What Compose reads when no variable is set."""
+    return VARIABLE.sub(lambda match: match["default"] or "", text)
+
+
+STACK: dict[str, Any] = yaml.safe_load(interpolated(TEXT))
+SERVICES: dict[str, dict[str, Any]] = STACK["services"]
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def problems_of(stack: dict[str, Any]) -> str:
+    """What the Compose specification says against it; empty: nothing."""
+    try:
+        PyCompose.from_json(json.dumps(stack)).validate()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def mounts(service: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Source, target, mode of each volume."""
+    return [(*mount.split(":"), "rw")[:3] for mount in service.get("volumes", [])]
+
+
+def test_it_is_compose() -> None:
+    assert problems_of(STACK) == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "says"),
+    [
+        ({"imagee": "x:1"}, "imagee"),
+        ({"image": "x:1", "mem_limit": "2q"}, "unknown unit"),
+        ({"image": "x:1", "depends_on": {"b": {"condition": "nope"}}}, "nope"),
+        ({"image": "x:1", "ports": ["abc"]}, "abc"),
+        ({"image": "x:1", "secrets": ["nosuch"]}, "nosuch"),
+    ],
+)
+def test_what_is_not_compose_is_seen(service: dict[str, Any], says: str) -> None:
+    assert says in problems_of({"services": {"a": service}})
+
+
+def test_every_variable_is_in_the_example_with_the_default_it_has() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    used = {match["name"]: match["default"] for match in VARIABLE.finditer(TEXT)}
+    # COMPOSE_PROFILES is read by Compose itself.
+    assert example.pop("COMPOSE_PROFILES") in {profile for s in SERVICES.values() for profile in s.get("profiles", [])}
+    assert used == example
+
+
+@each_service
+def test_what_is_mounted_exists(name: str) -> None:
+    for source, target, mode in mounts(SERVICES[name]):
+        if source.startswith("./"):
+            assert (ROOT / source).is_file(), f"{source}: docker would make a folder of it"
+            assert mode == "ro"
+        else:
+            assert source in STACK["volumes"]
+        assert target.startswith("/")
+
+
+def test_every_volume_network_and_secret_is_used() -> None:
+    used = {source for service in SERVICES.values() for source, _, _ in mounts(service) if not source.startswith("./")}
+    assert used == STACK["volumes"].keys()
+    assert {network for s in SERVICES.values() for network in s.get("networks", [])} == STACK["networks"].keys()
+    assert {secret for s in SERVICES.values() for secret in s.get("secrets", [])} == STACK["secrets"].keys()
+
+
+def test_secrets_are_files_that_git_and_the_image_never_see() -> None:
+    assert {secret["file"].rpartition("/")[0] for secret in STACK["secrets"].values()} == {"./secrets"}
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/secrets/", "/.env"} <= set(ignored)
+    first, *let_in = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] in "*!"
+    ]
+    assert first == "*"
+    assert "!secrets" not in let_in
+
+
+@each_service
+def test_paths_of_secrets_are_of_secrets_that_the_service_has(name: str) -> None:
+    values = [str(value) for value in SERVICES[name].get("environment", {}).values()]
+    named = {Path(value).name for value in values if "/run/secrets/" in value}
+    assert named == set(SERVICES[name].get("secrets", []))
+
+
+@each_service
+def test_who_is_waited_for_can_be_waited_for(name: str) -> None:
+    for other, wait in SERVICES[name].get("depends_on", {}).items():
+        if wait["condition"] == "service_healthy":
+            assert "test" in SERVICES[other]["healthcheck"]
+        else:
+            assert (other, wait["condition"]) == ("init", "service_completed_successfully")
+        if "profiles" in SERVICES[other]:
+            assert wait["required"] is False, "without this the other profile would not start"
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [("nginx", False), ("nginx:latest", False), ("nginx:1", False), ("nginx:1.30.6-alpine", True), ("a/b:v1.2", True)],
+)
+def test_what_counts_as_pinned(image: str, pinned: bool) -> None:
+    assert is_pinned(image) is pinned
+
+
+def is_pinned(image: str) -> bool:
+    return re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z][a-z-]*)?$", image) is not None
+
+
+@each_service
+def test_a_service_is_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert is_pinned(service["image"])
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == CAPABILITIES.get(name, [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is (name != "tailscale")
+    assert service["mem_limit"]
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert ("healthcheck" in service and "test" in service["healthcheck"]) is (name not in WITHOUT_HEALTH)
+    assert "privileged" not in service
+    assert service["restart"] == ("no" if name == "init" else "unless-stopped")
+
+
+@each_service
+def test_who_is_root(name: str) -> None:
+    user = SERVICES[name].get("user")
+    if name in OURS - {"init"}:  # of the Dockerfile
+        assert user is None
+        return
+    if name in {"net", "tailscale"}:  # `pause` has a user of its own; tailscaled sets routes
+        assert user is None
+        return
+    assert (user == "0:0") is (name == "init")
+
+
+def test_only_the_host_reaches_a_port() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"net": ["127.0.0.1:8080:80", "127.0.0.1:8470:8480"]}
+    assert STACK["networks"]["store"]["internal"] is True
+
+
+@each_service
+def test_one_network_for_all_but_the_store(name: str) -> None:
+    service = SERVICES[name]
+    if name == "net":
+        assert set(service["networks"]) == {"edge", "store"}
+    elif name == "influxdb":
+        assert service["networks"] == ["store"]
+    else:
+        assert service["network_mode"] == ("none" if name in {"init", "logrotate"} else "service:net")
+
+
+def test_in_the_one_network_no_two_listen_on_the_same_port() -> None:
+    environments = [service.get("environment", {}) for service in SERVICES.values()]
+    listens = [str(v) for e in environments for k, v in e.items() if k.endswith(("_LISTEN", "_LOCAL_ADDR_PORT"))]
+    assert len(listens) == 7
+    assert all(listen.startswith("127.0.0.1:") for listen in listens)
+    nginx = re.findall(r"listen (?:[\d.]+:)?(\d+);", (DEPLOY / "nginx.conf").read_text(encoding="utf-8"))
+    app = SERVICES["app"]["command"][1]
+    metrics = "8888"  # the collector's default
+    ports = [*(listen.rpartition(":")[2] for listen in listens), *nginx, app, metrics]
+    assert len(set(ports)) == len(ports)
+
+
+def test_who_sends_sends_to_who_listens() -> None:
+    bridge, collector, api = (SERVICES[name]["environment"] for name in ("bridge", "collector", "api"))
+    nginx = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    assert (
+        SERVICES["app"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{collector['COLLECTOR_HTTP_LISTEN']}"
+    )
+    assert collector["COLLECTOR_BRIDGE_URL"] == f"http://{bridge['TAILTRACE_OTLP_LISTEN']}"
+    assert f"proxy_pass http://127.0.0.1:{SERVICES['app']['command'][1]};" in nginx
+    assert f"proxy_pass http://{api['TAILTRACE_LISTEN']};" in nginx
+    for name, address in (("bridge", bridge["TAILTRACE_BRIDGE_LISTEN"]), ("api", api["TAILTRACE_LISTEN"])):
+        assert f"http://{address}/ready" in SERVICES[name]["healthcheck"]["test"][-1]
+    assert f"http://{SERVICES['tailscale']['environment']['TS_LOCAL_ADDR_PORT']}/healthz" in str(SERVICES["tailscale"])
+    for environment in (bridge, collector, api):
+        assert environment["INFLUXDB_V2_URL"] == "http://influxdb:8086"
+    gateway = STACK["networks"]["edge"]["ipam"]["config"][0]["gateway"]
+    assert re.findall(r"^ +allow (.+);$", nginx, re.MULTILINE) == [gateway]
+    named = tomllib.loads((DEPLOY / "identities.toml").read_text(encoding="utf-8"))
+    assert named == {gateway: {"device": "docker-host"}, "127.0.0.1": {"device": "first-look"}}
+
+
+@pytest.mark.parametrize("name", ["bridge", "api"])
+def test_settings_are_taken_by_tailtrace(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tailtrace_bridge import settings
+
+    monkeypatch.chdir(tmp_path)
+    environment = SERVICES[name]["environment"]
+    known = {settings.environment_name(field) for field in settings.Settings.model_fields}
+    assert environment.keys() - known == set()
+    for key in [key for key in os.environ if key in known]:
+        monkeypatch.delenv(key)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, str(value))
+    loaded = settings.load()
+    assert (loaded.store, loaded.influxdb_v2_url) == ("influxdb", "http://influxdb:8086")
+    assert {target for _, target, _ in mounts(SERVICES[name])} >= {str(loaded.openapi.parent)}
+    if name == "bridge":
+        targets = {target: mode for _, target, mode in mounts(SERVICES[name])}
+        assert targets[str(Path(loaded.log).parent)] == "ro"
+        assert targets[str(loaded.checkpoint.parent)] == "rw"
+        assert targets[str(loaded.tailscale_socket.parent)] == "ro"
+        assert targets[str(loaded.identities)] == "ro"
+
+
+def test_collector_settings_are_those_of_its_file() -> None:
+    config = (ROOT / "otel-collector.yaml").read_text(encoding="utf-8")
+    known = set(re.findall(r"\$\{env:(\w+)", config))
+    assert SERVICES["collector"]["environment"].keys() - known == {"GOMEMLIMIT"}
+    limit = int(SERVICES["collector"]["environment"]["COLLECTOR_MEMORY_MIB"])
+    assert SERVICES["collector"]["environment"]["GOMEMLIMIT"] == f"{limit * 4 // 5 + 1}MiB"
+    assert ("collector-queue", "/var/lib/otelcol", "rw") in mounts(SERVICES["collector"])
+
+
+def test_commands_of_ours_exist() -> None:
+    import typer.main
+
+    from tailtrace_api.cli import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert {SERVICES[name]["command"][0] for name in ("bridge", "api")} <= commands.keys()
+    assert SERVICES["app"]["entrypoint"] == ["python", "-m", "tailtrace_api.demo.app"]
+    script = SERVICES["init"]["command"][0].splitlines()
+    words = script[0].split()
+    assert words == ["tailtrace", "nginx", "/etc/nginx/tailtrace", "--log", "/var/log/nginx/tailtrace.log"]
+    targets = {target for _, target, _ in mounts(SERVICES["init"])}
+    owned = {path for line in script[1:] for path in line.split()[2:]}
+    assert owned == targets - {"/etc/nginx/tailtrace"}
+
+
+def test_volumes_belong_to_who_writes_them() -> None:
+    script = SERVICES["init"]["command"][0].splitlines()[1:]
+    owners = {path: line.split()[1] for line in script for path in line.split()[2:]}
+    for name, service in SERVICES.items():
+        if name in {"init", "tailscale"}:
+            continue
+        for source, target, mode in mounts(service):
+            if mode == "rw":
+                assert owners[target] == service.get("user", "10002:10002"), f"{name} writes {source}"
+    assert "USER 10002:10002" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def hadolint(dockerfile: str) -> str:
+    done = subprocess.run(
+        ["hadolint", "--no-color", "-"],
+        input=dockerfile,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_dockerfile_is_good() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert hadolint(text) == ""
+    assert "DL3006" in hadolint(text.replace(":3.13-slim-trixie", "", 1)), "hadolint looks at nothing"
+    assert all(is_pinned(image) for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    copied = [word for line in re.findall(r"^COPY (?!--)(.+)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    assert sorted(let_in) == sorted(copied)
+    assert all((ROOT / path).exists() for path in copied)
+
+
+@pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_of_a_plain_shell(script: Path) -> None:
+    subprocess.run(["sh", "-n", script], check=True)
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@contextmanager
+def running_nginx(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
+    """deploy/nginx.conf, with its folders in `folder` and other ports: by the ports it has."""
+    from tailtrace_api.nginx_files import write_files
+    from tailtrace_api.nginx_process import find_nginx
+
+    write_files(folder / "include", log=folder / "tailtrace.log")
+    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    ports = dict(zip(("80", "8480", "8481", "8000", "8470"), free_ports(5), strict=True))
+    text = re.sub(r"listen (?:127\.0\.0\.1:)?(\d+);", lambda m: f"listen 127.0.0.1:{ports[m[1]]};", text)
+    text = re.sub(r"http://127\.0\.0\.1:(\d+);", lambda m: f"http://127.0.0.1:{ports[m[1]]};", text)
+    places = {"/etc/nginx/tailtrace/": f"{folder}/include/", " /tmp/": f" {folder}/"}
+    text = re.sub("/etc/nginx/tailtrace/| /tmp/", lambda match: places[match[0]], text)
+    if os.geteuid() == 0:
+        text = "user root;\n" + text
+    config = folder / "nginx.conf"
+    config.write_text(text, encoding="utf-8")
+    with (folder / "stderr.log").open("wb") as said:
+        process = subprocess.Popen(
+            [find_nginx(), "-p", folder, "-c", config, "-g", "daemon off;"],
+            stdin=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: process.poll() is not None or (folder / "nginx.pid").exists())
+        assert process.poll() is None, (folder / "stderr.log").read_text(encoding="utf-8")
+        yield process, ports
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(look: Any, within_s: float = 10) -> None:
+    end = monotonic() + within_s
+    while not look():
+        assert monotonic() < end, f"not within {within_s} s"
+        sleep(0.02)
+
+
+def status(port: int, path: str = "/") -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.nginx
+def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
+    with running_nginx(tmp_path) as (_, ports):
+        assert status(ports["8481"]) == 204
+        assert status(ports["80"], "/anything") == 502, "no app here: nginx answers, and writes the line all the same"
+        assert status(ports["80"], "/_tailtrace/view?card=prices") == 204
+        assert status(ports["8480"]) == 403, "we are not the gateway of the network `edge`"
+        lines = (tmp_path / "tailtrace.log").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["status"] for line in lines] == ["502", "204"], "only the app's server is counted"
+
+
+@pytest.mark.nginx
+def test_rotation_by_size_loses_no_line(tmp_path: Path) -> None:
+    log = tmp_path / "tailtrace.log"
+    requests = 0
+    with running_nginx(tmp_path) as (nginx, ports):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "ROTATE_LOG": str(log),
+            "ROTATE_BYTES": "40000",
+            "ROTATE_KEEP": "50",
+            "ROTATE_EVERY_S": "0.05",
+            "ROTATE_PID": str(nginx.pid),
+        }
+        rotation = subprocess.Popen(["sh", DEPLOY / "rotate.sh"], env=environment, stderr=subprocess.PIPE)
+        try:
+            while requests < 20_000 and not (tmp_path / "tailtrace.log.3.gz").exists():
+                assert status(ports["80"], f"/_tailtrace/view?card={requests}") == 204
+                requests += 1
+        finally:
+            rotation.terminate()
+            _, said = rotation.communicate(timeout=10)
+        assert (rotation.returncode, said) == (0, b"")
+    assert (tmp_path / "tailtrace.log.3.gz").exists(), f"{requests} requests, and no three rotations"
+    for packed in tmp_path.glob("tailtrace.log.*.gz"):
+        subprocess.run([shutil.which("gzip") or "gzip", "-d", packed], check=True)
+    lines = [
+        json.loads(line)
+        for path in tmp_path.glob("tailtrace.log*")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    cards = sorted(int(re.findall(r"card=(\d+)", json.dumps(line))[0]) for line in lines)
+    assert cards == list(range(requests))
+
+
+def test_rotation_keeps_so_many(tmp_path: Path) -> None:
+    log = tmp_path / "tailtrace.log"
+    reader = subprocess.Popen(["sh", "-c", "trap '' USR1; sleep 60 & wait"])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ROTATE_LOG": str(log),
+        "ROTATE_BYTES": "5",
+        "ROTATE_KEEP": "3",
+        "ROTATE_EVERY_S": "0.02",
+        "ROTATE_PID": str(reader.pid),
+    }
+    rotation = subprocess.Popen(["sh", DEPLOY / "rotate.sh"], env=environment)
+    try:
+        for number in range(5):
+            log.write_text(f"line {number}\n", encoding="utf-8")
+            wait_for(lambda: not log.exists())
+    finally:
+        rotation.terminate()
+        rotation.wait(10)
+        reader.kill()
+        reader.wait()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "tailtrace.log.1",
+        "tailtrace.log.2.gz",
+        "tailtrace.log.3.gz",
+    ]
+    assert (tmp_path / "tailtrace.log.1").read_text(encoding="utf-8") == "line 4\n"
+
+
+@pytest.mark.collector
+def test_the_collector_takes_the_example_of_the_docs(tmp_path: Path, otelcol_program: Path) -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    config = tmp_path / "collector.yaml"
+    for text, good in ((example, True), (example.replace("routing_key", "routing_kee"), False)):
+        config.write_text(text, encoding="utf-8")
+        command = [otelcol_program, "validate", f"--config={config}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode == 0) is good, done.stderr
