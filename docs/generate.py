@@ -5,12 +5,16 @@
 |---|---|---|
 | `docs/design.md` | the import ladder, between its two markers | the imports of the three packages |
 | `docs/settings.md` | all | `tailtrace_bridge.settings` |
+| `docs/http-api.md` | what is behind its marker: routes, parameters, fields | the API's own OpenAPI document |
 | `docs/export.md` | the table of fields, between its two markers | `tailtrace_bridge.export_format` |
 """
 
+import json
+import tempfile
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import grimp
 
@@ -20,6 +24,7 @@ LADDER_BEGIN = "<!-- ladder: made by `make docs` -->"
 LADDER_END = "<!-- end of the ladder -->"
 FIELDS_BEGIN = "<!-- fields: made by `make docs` -->"
 FIELDS_END = "<!-- end of the fields -->"
+ROUTES_BEGIN = "<!-- routes: made by `make docs` -->"
 
 
 def imports() -> dict[str, set[str]]:
@@ -70,12 +75,80 @@ def with_fields(text: str) -> str:
     return f"{before}{FIELDS_BEGIN}\n| field | type | meaning |\n|---|---|---|\n{rows}{FIELDS_END}{after}"
 
 
+def openapi() -> dict[str, Any]:
+    """Give the OpenAPI document of the API as `tailtrace api` serves it, on an empty store."""
+    from tailtrace_api.serve import make_app  # noqa: PLC0415 - as below
+    from tailtrace_bridge.routes import Routes  # noqa: PLC0415
+    from tailtrace_bridge.settings import Settings  # noqa: PLC0415
+    from tailtrace_bridge.store.sqlite import SqliteStore  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteStore(Path(folder, "empty.db"))
+        try:
+            document: dict[str, Any] = make_app(Settings(), store, Routes()).openapi()
+        finally:
+            store.close()
+    return document
+
+
+def with_routes(text: str, document: Mapping[str, Any]) -> str:
+    """Return the text of `docs/http-api.md` with the routes of now behind the marker."""
+    sections = [
+        _route(f"{method.upper()} {path}", operation, document["components"]["schemas"])
+        for path, operations in sorted(document["paths"].items())
+        for method, operation in operations.items()
+    ]
+    return text.partition(ROUTES_BEGIN)[0] + ROUTES_BEGIN + "\n\n" + "\n".join(sections)
+
+
+def _route(title: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    lines = [f"## {title}", "", operation.get("description", operation["summary"]), ""]
+    if parameters := operation.get("parameters"):
+        lines += ["| parameter | type | default | is |", "|---|---|---|---|"]
+        lines += [
+            f"| `{one['name']}` | {_type(one['schema'])} | {_default(one)} | {one.get('description', '')} |"
+            for one in parameters
+        ]
+        lines.append("")
+    answer = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    for example in schemas.get(answer.get("$ref", "").rpartition("/")[2], {}).get("examples", ()):
+        lines += ["```json", json.dumps(example, indent=2, ensure_ascii=False), "```", ""]
+    return "\n".join(lines)
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Say a JSON schema in a word or two: `integer 1 to 30`, `list of AccessLog`."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"] if one != {"type": "null"})
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    said = str(schema.get("type", "any"))
+    if "minimum" in schema and "maximum" in schema:
+        said += f" {schema['minimum']} to {schema['maximum']}"
+    elif "maxLength" in schema:
+        said += f", at most {schema['maxLength']} characters"
+    elif "pattern" in schema:
+        pattern = str(schema["pattern"]).replace("|", "\\|")
+        said += f" `{pattern}`"
+    return said
+
+
+def _default(parameter: Mapping[str, Any]) -> str:
+    if parameter.get("required"):
+        return "must be given"
+    default = parameter["schema"].get("default")
+    return "" if default is None else f"`{json.dumps(default)}`"
+
+
 def documents() -> dict[Path, str]:
     """Give each generated file and what it should say."""
     from tailtrace_bridge import settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
 
-    design, export = DOCS / "design.md", DOCS / "export.md"
+    design, export, api = DOCS / "design.md", DOCS / "export.md", DOCS / "http-api.md"
     return {
+        api: with_routes(api.read_text(encoding="utf-8"), openapi()),
         export: with_fields(export.read_text(encoding="utf-8")),
         design: with_ladder(design.read_text(encoding="utf-8")),
         DOCS / "settings.md": settings.markdown(),

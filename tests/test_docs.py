@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -192,3 +193,22 @@ def test_what_is_to_come_is_not_checked(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A\none\n## Not there yet\n`tailtrace mcp`\n## B\ntwo\n", encoding="utf-8")
     assert text_of(page) == "# A\none\n## B\ntwo\n"
+
+
+def test_the_page_of_the_http_api_is_of_now() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    assert page == generate["with_routes"](page, generate["openapi"]()), "the API changed: run `make docs`"
+
+
+@pytest.mark.parametrize("forge", [".forgejo", ".github"])
+def test_a_workflow_only_calls_make(forge: str) -> None:
+    workflow = yaml.safe_load((ROOT / forge / "workflows" / "test-analytics.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["test"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert [step for step in steps if not ({"run", "uses"} & step.keys())] == []
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert phony is not None
+    assert {tuple(command.split()[:1]) for command in commands} == {("make",)}
+    assert {command.split()[1] for command in commands} <= set(phony[1].split())
+    assert {"setup", "lint", "test", "wheel"} <= {command.split()[1] for command in commands}

@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings.listen, "listen"))
         bridge, receiver = _enter_bridge(stack, settings)
-        app = _make_app(settings, bridge.store, bridge.routes, bridge)
+        app = make_app(settings, bridge.store, bridge.routes, bridge)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
         asyncio.run(_run([(_server(app), listener), receiver], bridge))
@@ -84,12 +84,12 @@ def serve_api(settings: Settings) -> None:
         require_store(settings)
         store = open_store(settings)
         stack.callback(store.close)
-        app = _make_app(settings, store, make_routes(settings))
+        app = make_app(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
         asyncio.run(_run([(_server(app), listener)]))
 
 
-def _make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> FastAPI:
+def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> FastAPI:
     """Make the API, with what it knows of the tailnet and `/mcp`; neither asks or loads anything yet."""
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
