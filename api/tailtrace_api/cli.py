@@ -20,6 +20,7 @@ from tailtrace_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from tailtrace_bridge.importer import Imported
+    from tailtrace_bridge.settings import Settings
 
 P = ParamSpec("P")
 
@@ -294,18 +295,32 @@ def report(
     days: Annotated[int | None, typer.Option(min=1, max=30, help="Window in days (default 7).")] = None,
     at: Annotated[str | None, typer.Option(help="End of the window, ISO 8601 (default: now).")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Log lines with --json.")] = 100,
+    month: Annotated[str | None, typer.Option(help="Tell of this month instead, such as 2025-10.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="With --month: write the report to read into this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="With --month: the same as one HTML page.")] = None,
+    lang: Annotated[str | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
+    openapi: OpenapiOption = None,
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Print the three answers."""
+    """Print the three answers; with --month, the report of a month."""
     from tailtrace_api.making import make_queries
     from tailtrace_api.report import print_report
     from tailtrace_bridge import parts, settings
 
     if hours is not None and days is not None:
         raise typer.BadParameter("give --hours or --days, not both")
-    chosen = settings.load(store=store)
+    if lang not in {None, "en", "es"}:
+        raise typer.BadParameter(f"--lang {lang!r}: write en or es")
+    if month is None and (pdf or html):
+        raise typer.BadParameter("--pdf and --html are of a month: add --month, such as --month 2025-10")
+    if month is not None and not (hours is days is at is None):
+        raise typer.BadParameter("give --month, or --hours, --days and --at, not both")
+    chosen = settings.load(store=store, lang=lang, openapi=openapi)
     parts.require_store(chosen)
+    if month is not None:
+        _report_month(chosen, month, pdf, html, as_json=as_json)
+        return
     queries = make_queries(chosen, parts.open_store(chosen), parts.make_routes(chosen))
     window_hours = hours or 24 * (days or 7)
     answer = queries.report(_end_us(at), hours=window_hours, limit=limit)
@@ -313,6 +328,24 @@ def report(
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         print_report(Console(), answer, chosen.lang)
+
+
+def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path | None, *, as_json: bool) -> None:
+    from tailtrace_api.monthly.command import run_month
+    from tailtrace_api.monthly.month import MonthError, parse_month, span
+    from tailtrace_bridge import parts
+
+    now_us = parts.clock_us()
+    try:
+        wanted = parse_month(month)
+        span(wanted, chosen.zone, now_us)
+    except MonthError as error:
+        raise typer.BadParameter(f"--month: {error}") from None
+    opened = parts.open_store(chosen)
+    try:
+        run_month(chosen, opened, wanted, now_us, pdf=pdf, html=html, as_json=as_json)
+    finally:
+        opened.close()
 
 
 def _end_us(at: str | None) -> int:

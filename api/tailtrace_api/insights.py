@@ -160,7 +160,7 @@ def system_performance(
     endpoints = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
     timed = sum(usage.timed for usage in of_app)
-    verdict = blame(of_app, _p95_ms(latency, endpoints), store)
+    verdict = blame(of_app, p95_ms(latency, endpoints), store)
     return {
         "uptime_percentage": answers.uptime_percentage(uptime),
         "minutes_with_traffic": sum(day.minutes for day in uptime),
@@ -247,7 +247,8 @@ def advice(
     return found[:ADVICE_MAX]
 
 
-def _p95_ms(latency: Iterable[Latency], endpoints: Iterable[str]) -> float | None:
+def p95_ms(latency: Iterable[Latency], endpoints: Iterable[str]) -> float | None:
+    """Give the p95 of nginx's time over some endpoints, or None where nothing was timed."""
     wanted = set(endpoints)
     histogram: Counter[int] = Counter()
     for cell in latency:
@@ -320,7 +321,7 @@ def _totals(period: Period) -> dict[str, float | None]:
         "requests": sum(usage.requests for usage in of_app),
         "unique_users": len({user_key(visit.identity) for visit in period.visits} - {""}),
         "avg_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
-        "p95_response_ms": _p95_ms(period.latency, {usage.endpoint for usage in of_app}),
+        "p95_response_ms": p95_ms(period.latency, {usage.endpoint for usage in of_app}),
         "error_rate": answers.error_rates(of_app)["overall"]["error_rate"],
     }
 

@@ -1,0 +1,252 @@
+"""The report as one HTML page that needs nothing else: no script, no file, no address. It prints to the pages of the PDF.
+
+All text of a stranger is a Jinja variable with autoescape, or passes ElementTree in `charts`. Behind that stands the
+page's own policy: nothing may load, and of styles only the one whose hash it names.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tailtrace_api.monthly import charts
+from tailtrace_api.monthly.numbers import NAMES_MAX, Change, Numbers, Totals
+from tailtrace_api.monthly.words import NONE, Words
+from tailtrace_bridge.identity import printable
+
+NAME_LENGTH_MAX = 64
+"""Of a name or a path on the page: a longer one loses its middle."""
+SAME_SHARE = 0.02
+"""A month that differs by less has about as many requests."""
+_FOLDER = Path(__file__).parent
+_JOINERS = frozenset("\u200c\u200d")
+"""Parts of words in Persian or Hindi, and of an emoji that is made of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One of the numbers at the top."""
+
+    label: str
+    value: str
+    before_value: str
+    """Empty where nothing is stored of the month before."""
+    change: str
+    tone: str
+    """`good`, `bad` or `plain`."""
+
+
+def shown(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
+    """Make a stranger's text fit to be read: no control or direction characters, and not too long."""
+    clean = "".join(char if char in _JOINERS else printable(char) for char in text[: 4 * length_max])
+    if len(clean) <= length_max:
+        return clean
+    head = length_max * 2 // 3
+    return f"{clean[:head]}…{clean[head - length_max + 1 :]}"
+
+
+def render(numbers: Numbers, lang: str) -> str:
+    """Write the page."""
+    words = Words(lang)
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["shown"] = shown
+    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    return environment.get_template("page.html").render(
+        n=numbers,
+        w=words,
+        title=title(numbers, words),
+        subtitle=subtitle(numbers, words),
+        lead=lead(numbers, words),
+        tiles=tiles(numbers, words),
+        charts=_charts(numbers, words),
+        groups=_groups(numbers, words),
+        names_max=NAMES_MAX,
+        share=charts.share,
+        style=Markup(style),  # noqa: S704 - it is ours
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+def title(numbers: Numbers, words: Words) -> str:
+    """Give the report's title."""
+    return words("title", month=words.month(numbers.month))
+
+
+def subtitle(numbers: Numbers, words: Words) -> str:
+    """Say which time the report is of, and what it is compared with."""
+    zone = ZoneInfo(numbers.zone)
+    parts = [
+        words("window", first=words.day(numbers.month.first), last=words.day(numbers.month.days[-1]), zone=numbers.zone)
+    ]
+    if numbers.until_us is not None:
+        day, time = words.time(numbers.until_us, zone)
+        parts.append(words("until", day=day, time=time))
+    if numbers.comparable:
+        key = "compared" if numbers.until_us is None else "compared.part"
+        parts.append(words(key, month=words.month(numbers.month.before)))
+    return " · ".join(parts)
+
+
+def lead(numbers: Numbers, words: Words) -> list[str]:
+    """Say the month in a few sentences: what the page begins with, and what goes into a message."""
+    now, before = numbers.now, numbers.before
+    if not now.all_requests:
+        return [words("nothing"), words("nothing.do")]
+    if now.requests:
+        said = [
+            words(
+                "lead",
+                people=words.count("people", now.people),
+                sessions=words.count("sessions", now.sessions),
+                requests=words.count("requests", now.requests),
+            )
+        ]
+    else:
+        said = [words("no-usage")]
+    month = words.month_name(numbers.month.before)
+    if numbers.comparable and before.requests and now.requests:
+        share = now.requests / before.requests - 1
+        key = "same" if abs(share) < SAME_SHARE else "more" if share > 0 else "less"
+        said.append(words(f"lead.{key}", share=words.percent(abs(share)), month=month))
+    if now.requests:
+        busiest = max(numbers.days, key=lambda day: day.requests)
+        weekday, hour = max(
+            ((day, hour) for day in range(7) for hour in range(24)), key=lambda at: numbers.hours[at[0]][at[1]]
+        )
+        said.append(
+            words(
+                "lead.busiest",
+                day=words.short_day(busiest.day),
+                weekday=words.weekdays("wide")[weekday],
+                hour=f"{hour:02}:00",
+            )
+        )
+    errors = words.count("errors", now.errors)
+    if now.minutes_down:
+        uptime = words.percent((now.uptime_percent or 0) / 100, 2)
+        said.append(words("lead.down", uptime=uptime, down=words.count("minutes", now.minutes_down), errors=errors))
+    else:
+        said.append(words("lead.up", errors=errors))
+    return [*said, *_caveats(numbers, words)]
+
+
+def _caveats(numbers: Numbers, words: Words) -> list[str]:
+    month = words.month(numbers.month.before)
+    began = words.day(numbers.began) if numbers.began else ""
+    if not numbers.before.all_requests:
+        late = numbers.began is not None and numbers.began > numbers.month.first
+        return [words("no-before", month=month), *([words("began", day=began)] if late else [])]
+    return [] if numbers.comparable else [words("part-before", day=began, month=month)]
+
+
+def tiles(numbers: Numbers, words: Words) -> list[Tile]:
+    """Give the month's numbers, each with the one before and how it changed."""
+    now, before = numbers.now, numbers.before
+    stored_before = before.all_requests > 0
+
+    def relative(new: float | None, old: float | None) -> float | None:
+        return None if new is None or not old or not numbers.comparable else new / old - 1
+
+    def tile(key: str, value: str, old: str, change: float | None, *, up_is: str, text: str = "") -> Tile:
+        sign = 0 if change is None or abs(change) < 0.005 else 1 if change > 0 else -1
+        tone = "plain" if not sign else up_is if sign > 0 else {"good": "bad", "bad": "good"}.get(up_is, "plain")
+        said = "" if change is None else f"{('▼', '=', '▲')[sign + 1]} {text or words.percent(abs(change))}"
+        return Tile(words(f"kpi.{key}"), value, old if stored_before else "", said, tone)
+
+    def counted(key: str, name: str, up_is: str) -> Tile:
+        new, old = getattr(now, name), getattr(before, name)
+        return tile(key, words.number(new), words.number(old), relative(new, old), up_is=up_is)
+
+    points = (
+        None
+        if now.uptime_percent is None or before.uptime_percent is None or not numbers.comparable
+        else round(now.uptime_percent - before.uptime_percent, 2)
+    )
+    return [
+        counted("requests", "requests", "good"),
+        counted("people", "people", "good"),
+        counted("sessions", "sessions", "good"),
+        counted("errors", "errors", "bad"),
+        tile(
+            "uptime",
+            _uptime(now, words),
+            _uptime(before, words),
+            points,
+            up_is="good",
+            text="" if points is None else words("kpi.points", n=words.number(abs(points))),
+        ),
+        tile(
+            "p95",
+            words.duration(now.p95_ms),
+            words.duration(before.p95_ms),
+            relative(now.p95_ms, before.p95_ms),
+            up_is="bad",
+        ),
+    ]
+
+
+def _uptime(totals: Totals, words: Words) -> str:
+    return NONE if totals.uptime_percent is None else words.percent(totals.uptime_percent / 100, 2)
+
+
+def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
+    labels = [str(day.day.day) for day in numbers.days]
+    half = (charts.WIDTH - 14) / 2
+    return {
+        "days": charts.bars(
+            [day.requests for day in numbers.days],
+            labels,
+            muted=[day.day.weekday() >= 5 for day in numbers.days],
+            title=words("days"),
+            number=words.short,
+        ),
+        "hours": charts.heat(numbers.hours, words.weekdays(), title=words("hours"), number=words.number),
+        "errors": charts.bars(
+            [day.errors for day in numbers.days],
+            labels,
+            muted=[False] * len(labels),
+            title=words("health.errors"),
+            number=words.short,
+            width=half,
+            height=78,
+            fill=charts.BAD,
+            every=5,
+        ),
+        "p95": charts.line(
+            [day.p95_ms for day in numbers.days],
+            labels,
+            title=words("health.p95"),
+            number=words.duration,
+            width=half,
+            height=78,
+            every=5,
+        ),
+    }
+
+
+def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Put what changed into its three groups, in words."""
+    groups = {"moved": ("up", "down"), "came": ("new", "gone"), "speed": ("slower", "faster")}
+    return [
+        (words(key), [_told(change, words) for change in numbers.changes if change.kind in kinds])
+        for key, kinds in groups.items()
+    ]
+
+
+def _told(change: Change, words: Words) -> dict[str, Any]:
+    write = words.duration if change.kind in {"slower", "faster"} else words.number
+    bad = change.kind in {"slower", "down", "gone"}
+    if change.kind in {"new", "gone"}:
+        said = words(change.kind)
+        values = words.count("requests", int(max(change.now, change.before)))
+    else:
+        said = f"{'▲' if change.now > change.before else '▼'} {words.percent(abs(change.now / change.before - 1))}"
+        values = f"{write(change.before)} → {write(change.now)}"
+    return {"name": change.name, "said": said, "values": values, "tone": "bad" if bad else "good"}

@@ -1,0 +1,108 @@
+"""Makes the report of a month: reads the sums from the store, gives them to the pure functions.
+
+The command line calls this, and whoever sends it: `make` gives the page, the PDF, and the words of a message.
+"""
+
+import dataclasses
+from datetime import date, datetime, tzinfo
+from typing import Any, NamedTuple
+
+from tailtrace_api.making import Features
+from tailtrace_api.monthly.month import Month, Span, span
+from tailtrace_api.monthly.numbers import Course, Numbers, Routes, Sums, numbers
+from tailtrace_api.monthly.page import lead, render, title
+from tailtrace_api.monthly.pdf import make_pdf
+from tailtrace_api.monthly.words import Words
+from tailtrace_bridge import routes as routing
+from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+
+EARLIER_US = 90 * DAY_US
+"""How far before the month a route counts as once used."""
+
+
+class Report(NamedTuple):
+    """A month, ready to be kept or sent."""
+
+    title: str
+    summary: str
+    """A few sentences of plain text: the message that the PDF goes with."""
+    html: str
+    pdf: bytes | None
+    missing: str
+    """Characters in the PDF that no font of this machine has."""
+
+
+def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month: Month, now_us: int) -> Numbers:
+    """Read a month from the store, sums only. Raises `MonthError` for one that has not begun, and `StoreError`."""
+    zone = settings.zone
+    times = span(month, zone, now_us)
+    window = times.window
+    return numbers(
+        month,
+        zone,
+        times,
+        _sums(store, window),
+        _sums(store, times.before),
+        Course(store.quarters(window), store.steps(window, HOUR_US), store.step_latency(window, HOUR_US)),
+        Routes(
+            routes.learned(),
+            store.usage(Window(window.start_us - EARLIER_US, window.start_us), Filters(), By.ENDPOINT),
+            Features(routes, settings.features),
+        ),
+        _began(store, times, zone),
+    )
+
+
+def make(
+    settings: Settings,
+    store: Store,
+    routes: routing.Routes,
+    *,
+    month: Month,
+    now_us: int,
+    lang: str | None = None,
+    pdf: bool = True,
+) -> Report:
+    """Make the report, in the settings' language unless told otherwise. Raises as `read_numbers`, and `PdfError`."""
+    return make_of(read_numbers(settings, store, routes, month, now_us), lang or settings.lang, pdf=pdf)
+
+
+def make_of(found: Numbers, lang: str, *, pdf: bool) -> Report:
+    """Make the report of numbers that are read already."""
+    words = Words(lang)
+    html = render(found, lang)
+    made = make_pdf(html) if pdf else None
+    return Report(
+        title(found, words),
+        " ".join(lead(found, words)),
+        html,
+        made.content if made else None,
+        made.missing if made else "",
+    )
+
+
+def as_json(found: Numbers) -> dict[str, Any]:
+    """Give the numbers as JSON knows them."""
+    return {**dataclasses.asdict(found), "month": str(found.month)}
+
+
+def _sums(store: Store, window: Window) -> Sums:
+    return Sums(
+        store.usage(window, Filters(), By.ENDPOINT),
+        store.latency(window),
+        store.visits(window),
+        store.activity(window),
+        store.uptime(window),
+    )
+
+
+def _began(store: Store, times: Span, zone: tzinfo) -> date | None:
+    """Give the first day that has anything, where that is in one of the two months: a month looked at is short then."""
+    start_us = times.before.start_us
+    if store.steps(Window(start_us - EARLIER_US, start_us), DAY_US):
+        return None
+    for window in (times.before, times.window):
+        if steps := store.steps(window, HOUR_US):
+            return datetime.fromtimestamp(steps[0].time_us / 1e6, zone).date()
+    return None
