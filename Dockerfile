@@ -9,9 +9,15 @@ COPY api api
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && python -m venv /opt/tailtrace \
     && wheel="$(echo /dist/tailtrace-*.whl)" \
-    && /opt/tailtrace/bin/pip install --no-cache-dir "${wheel}[server]"
+    && /opt/tailtrace/bin/pip install --no-cache-dir "${wheel}[server,pdf]"
 
 FROM python:3.13-slim-trixie
+# What the monthly report needs to be a PDF: its libraries, and fonts for names of any script.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends fontconfig libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 \
+        fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/tailtrace /opt/tailtrace
 # A read-only container cannot keep bytecode, and what it prints should be seen at once.
 ENV PATH=/opt/tailtrace/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -8,6 +8,7 @@
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make bench                      the measurements; ARGS is passed to each
 #   make docs                       rewrites what is generated in docs/
+#   make report-example             rewrites the example of the monthly report (needs poppler-utils)
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
 #
 # PYTHON is the interpreter that .venv is made from: make test PYTHON=python3.13
@@ -24,7 +25,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long tailnet collector influxdb lint format bench docs wheel clean
+.PHONY: setup demo test test-long tailnet collector influxdb lint format bench docs report-example wheel clean
 
 setup: $(READY)
 
@@ -86,6 +87,9 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+report-example: $(READY)
+	$(BIN)/python docs/report_example.py
 
 wheel: $(READY)
 	.ci/check_wheel.sh $(PYTHON)

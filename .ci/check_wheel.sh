@@ -6,7 +6,7 @@
 # | environment | must hold |
 # |---|---|
 # | without extras | `tailtrace.instrument` imports; no server part came along; `tailtrace` names the extra to install |
-# | with `[server]` | `tailtrace import --json` counts every line once: lines = stored + duplicate + refused |
+# | with `[server]` | `tailtrace import --json` counts every line once: lines = stored + duplicate + refused; `--month` makes a page, `--pdf` names its extra |
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
@@ -71,4 +71,10 @@ print("wheel: import", json.dumps(first))
 PYTHON
 server/bin/tailtrace report --json </dev/null >report.json
 server/bin/python -m json.tool report.json >/dev/null
+server/bin/tailtrace report --month 2025-10 --html month.html </dev/null
+grep -q "Content-Security-Policy" month.html || fail "the monthly report is no page"
+status=0
+said=$(server/bin/tailtrace report --month 2025-10 --pdf month.pdf 2>&1 </dev/null) || status=$?
+[[ $status == 1 && $said == *"tailtrace[pdf]"* && $said != *Traceback* ]] ||
+    fail "without the extra, --pdf must fail and name tailtrace[pdf]; exit status $status, it said: $said"
 echo "wheel: good"

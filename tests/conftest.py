@@ -7,7 +7,7 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.collector`,
-`@pytest.mark.influxdb`. `tests/stack/servers.py` has the fixtures for the last two.
+`@pytest.mark.influxdb`, `@pytest.mark.pdf`. `tests/stack/servers.py` has the fixtures for the last two.
 """
 
 import functools
@@ -70,11 +70,24 @@ def _lacks_program(path: Path, build: str, variable: str) -> str | None:
     return f"no program {path}: {build} builds one in minutes, or {variable} names one"
 
 
+@functools.cache
+def _lacks_pdf() -> str | None:
+    """WeasyPrint, its libraries, and fonts for the scripts that the tests write names in."""
+    from tailtrace_api.monthly.pdf import FONTS, PdfError, make_pdf
+
+    try:
+        missing = make_pdf("<p>ana 李 김 Юлия فاطمة नेहा ไทย 🍫").missing
+    except PdfError as error:
+        return str(error)
+    return f"no font has {missing}: apt install {FONTS}" if missing else None
+
+
 LACKS: dict[str, Callable[[], str | None]] = {
     "nginx": _lacks_nginx,
     "shared": _lacks_shared,
     "tailnet": _lacks_tailnet,
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
+    "pdf": _lacks_pdf,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 

@@ -25,6 +25,10 @@ PURE = (
     "tailtrace_api.doctor.checks",
     "tailtrace_api.doctor.nginx",
     "tailtrace_api.doctor.patch",
+    "tailtrace_api.monthly.month",
+    "tailtrace_api.monthly.numbers",
+    "tailtrace_api.monthly.charts",
+    "tailtrace_api.monthly.words",
 )
 OUTSIDE_WORLD = frozenset(
     {

@@ -314,7 +314,7 @@ def report(
         raise typer.BadParameter(f"--lang {lang!r}: write en or es")
     if month is None and (pdf or html):
         raise typer.BadParameter("--pdf and --html are of a month: add --month, such as --month 2025-10")
-    if month is not None and not (hours is days is at is None):
+    if month is not None and (hours, days, at) != (None, None, None):
         raise typer.BadParameter("give --month, or --hours, --days and --at, not both")
     chosen = settings.load(store=store, lang=lang, openapi=openapi)
     parts.require_store(chosen)

@@ -5,7 +5,7 @@ style. The unit is a point of the printed page.
 """
 
 from collections.abc import Callable, Sequence
-from xml.etree import ElementTree as ET  # noqa: S405 - it writes here, and reads nothing
+from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
@@ -20,7 +20,7 @@ _COLD, _HOT = (0xEC, 0xF2, 0xF9), (0x12, 0x3F, 0x7D)
 
 
 def _svg(width: float, height: float, title: str) -> ET.Element:
-    svg = ET.Element(
+    return ET.Element(
         "svg",
         {
             "xmlns": "http://www.w3.org/2000/svg",
@@ -31,7 +31,6 @@ def _svg(width: float, height: float, title: str) -> ET.Element:
             "aria-label": title,
         },
     )
-    return svg
 
 
 def _n(value: float) -> str:
@@ -39,9 +38,7 @@ def _n(value: float) -> str:
 
 
 def _rect(svg: ET.Element, x: float, y: float, width: float, height: float, fill: str, tip: str = "") -> None:
-    shape = ET.SubElement(
-        svg, "rect", {"x": _n(x), "y": _n(y), "width": _n(width), "height": _n(height), "fill": fill}
-    )
+    shape = ET.SubElement(svg, "rect", {"x": _n(x), "y": _n(y), "width": _n(width), "height": _n(height), "fill": fill})
     if tip:
         ET.SubElement(shape, "title").text = tip
 
@@ -89,7 +86,7 @@ def bars(
     fill: str = BAR,
     every: int = 1,
 ) -> Markup:
-    """Draw one bar for each value, labelled below (each `every`th), those `muted` lighter, the highest with its number."""
+    """Draw a bar for each value, each `every`th labelled; those `muted` are lighter, the highest has its number."""
     svg = _svg(width, height, title)
     left, top, bottom = 32.0, 12.0, height - 12.0
     highest = max(values, default=0)
@@ -107,7 +104,9 @@ def bars(
             # The smallest must be seen, too: nothing and little are not the same.
             length = max(length, 0.8)
             colour = BAR_WEEKEND if muted[index] and fill == BAR else fill
-            _rect(svg, x + slot * 0.14, bottom - length, slot * 0.72, length, colour, f"{labels[index]}: {number(value)}")
+            _rect(
+                svg, x + slot * 0.14, bottom - length, slot * 0.72, length, colour, f"{labels[index]}: {number(value)}"
+            )
         if index % every == 0:
             _text(svg, x + slot / 2, bottom + 9, labels[index])
     if highest > 0:
@@ -149,9 +148,7 @@ def line(
     for run in runs:
         if len(run) > 1:
             points = " ".join(f"{_n(x)},{_n(y)}" for x, y in run)
-            ET.SubElement(
-                svg, "polyline", {"points": points, "fill": "none", "stroke": BAR, "stroke-width": "1.3"}
-            )
+            ET.SubElement(svg, "polyline", {"points": points, "fill": "none", "stroke": BAR, "stroke-width": "1.3"})
         elif run:
             ET.SubElement(svg, "circle", {"cx": _n(run[0][0]), "cy": _n(run[0][1]), "r": "1.4", "fill": BAR})
     return _markup(svg)

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.pdf import FONTS
-from tailtrace_api.monthly.report import Report, as_json as to_json, make_of, read_numbers
+from tailtrace_api.monthly.report import Report, make_of, read_numbers
+from tailtrace_api.monthly.report import as_json as to_json
 from tailtrace_api.monthly.terminal import print_month
 from tailtrace_bridge import parts
 from tailtrace_bridge.errors import BridgeError
@@ -56,6 +57,6 @@ def _warn(report: Report) -> None:
         return
     some = " ".join(f"{char} (U+{ord(char):04X})" for char in report.missing[:_WARNED_MAX])
     sys.stderr.write(
-        f"tailtrace: {len(report.missing)} characters of names are boxes in the PDF, since no font here has them: {some}. "
-        f"apt install {FONTS}\n"
+        f"tailtrace: {len(report.missing)} characters of names are boxes in the PDF, since no font here has them: "
+        f"{some}. apt install {FONTS}\n"
     )

@@ -1,5 +1,7 @@
 """A month in numbers, made of the store's sums alone. Pure: what each is, `docs/definitions.md` says.
 
+The lists are as long as three pages hold at their worst.
+
 A month is set beside the one before it only where that one is whole (`Numbers.comparable`), and a change is told only
 where the numbers bear it:
 
@@ -36,15 +38,15 @@ from tailtrace_bridge.store.protocol import (
 )
 from tailtrace_bridge.traffic import HEALTH_PATHS
 
-PEOPLE_MAX = 12
-FEATURES_MAX = 12
-CARDS_MAX = 6
+PEOPLE_MAX = 10
+FEATURES_MAX = 10
+CARDS_MAX = 5
 SLOWEST_MAX = 8
 FAILING_MAX = 5
-CHANGES_MAX = 4
+CHANGES_MAX = 3
 """Of each pair: up and down, new and gone, slower and faster."""
-UNUSED_MAX = 20
-NAMES_MAX = 6
+UNUSED_MAX = 14
+NAMES_MAX = 4
 """Of people who are new, or were not seen again."""
 CHANGE_REQUESTS_MIN = 20
 CHANGE_SHARE_MIN = 0.2
@@ -107,7 +109,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day in the report's time zone. Where that is half an hour off, errors and p95 are those of the nearest hours."""
+    """A day in the report's time zone. Where that is half an hour off, errors and p95 go by the hours of UTC."""
 
     day: date
     requests: int
@@ -204,6 +206,8 @@ class Numbers:
     unused: tuple[Unused, ...]
     unused_total: int
     known_routes: int
+    """Declared by the app, or ever seen."""
+    declared_routes: int
 
 
 def numbers(
@@ -246,6 +250,7 @@ def numbers(
         ),
         unused_total=unused["total_unused"],
         known_routes=unused["known_endpoints"],
+        declared_routes=len({route for _, route in routes.declared}),
     )
 
 
@@ -459,7 +464,7 @@ def _largest(changes: Iterable[Change]) -> list[Change]:
 
 
 def _unused(usages: Sequence[Usage], routes: Routes) -> dict[str, Any]:
-    """Give the routes without a request. One that only health checks or monitors ask for does its work: it is left out."""
+    """Give the routes without a request, but for those of health checks and files: these do their work."""
     served = HEALTH_PATHS | {usage.endpoint for usage in usages if usage.traffic in {Traffic.HEALTH, Traffic.STATIC}}
     declared = [(method, route) for method, route in routes.declared if route not in served]
     earlier = [usage for usage in routes.earlier if usage.endpoint not in served]

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no file, no address. It prints to the pages of the PDF.
+"""The report as one HTML page that needs nothing else: no script, no file, no address. It prints as the PDF does.
 
 All text of a stranger is a Jinja variable with autoescape, or passes ElementTree in `charts`. Behind that stands the
 page's own policy: nothing may load, and of styles only the one whose hash it names.
@@ -19,7 +19,7 @@ from tailtrace_api.monthly.numbers import NAMES_MAX, Change, Numbers, Totals
 from tailtrace_api.monthly.words import NONE, Words
 from tailtrace_bridge.identity import printable
 
-NAME_LENGTH_MAX = 64
+NAME_LENGTH_MAX = 52
 """Of a name or a path on the page: a longer one loses its middle."""
 SAME_SHARE = 0.02
 """A month that differs by less has about as many requests."""
@@ -54,7 +54,11 @@ def render(numbers: Numbers, lang: str) -> str:
     """Write the page."""
     words = Words(lang)
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
@@ -62,6 +66,7 @@ def render(numbers: Numbers, lang: str) -> str:
         n=numbers,
         w=words,
         title=title(numbers, words),
+        heading=words.month(numbers.month)[:1].upper() + words.month(numbers.month)[1:],
         subtitle=subtitle(numbers, words),
         lead=lead(numbers, words),
         tiles=tiles(numbers, words),
@@ -133,7 +138,7 @@ def lead(numbers: Numbers, words: Words) -> list[str]:
         uptime = words.percent((now.uptime_percent or 0) / 100, 2)
         said.append(words("lead.down", uptime=uptime, down=words.count("minutes", now.minutes_down), errors=errors))
     else:
-        said.append(words("lead.up", errors=errors))
+        said.append(words("lead.up" if now.errors else "lead.fine", errors=errors))
     return [*said, *_caveats(numbers, words)]
 
 

@@ -55,16 +55,15 @@ def _weasyprint() -> Any:
 
 def make_pdf(html: str, load: Callable[[], Any] = _weasyprint) -> Pdf:
     """Lay the page out. Raises `PdfError` where the library, or what it needs, is not there."""
-    weasyprint = load()
-    fetcher = weasyprint.urls.URLFetcher(allowed_protocols=())
-    missing = _Missing()
     logger = logging.getLogger("weasyprint")
+    missing = _Missing()
+    before, logger.propagate = logger.propagate, False  # what it says of CSS and of its steps is nobody's business
     logger.addHandler(missing)
-    before = logger.propagate
-    logger.propagate = False  # what it says of CSS that only browsers know is nobody's business
     try:
+        weasyprint = load()
+        fetcher = weasyprint.urls.URLFetcher(allowed_protocols=())
         content = weasyprint.HTML(string=html, url_fetcher=fetcher).write_pdf(pdf_tags=True)
     finally:
-        logger.propagate = before
         logger.removeHandler(missing)
+        logger.propagate = before
     return Pdf(content, "".join(sorted(missing.found)))

@@ -5,6 +5,7 @@ A text with a number comes in two forms, `….one` and `….other`; both languag
 
 from collections.abc import Mapping
 from datetime import date, datetime, tzinfo
+from typing import Literal
 
 from babel.dates import format_date, format_skeleton, get_day_names
 from babel.numbers import format_decimal
@@ -36,8 +37,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "lead.less": "That is {share} fewer requests than in {month}.",
         "lead.same": "That is about as many requests as in {month}.",
         "lead.busiest": "The busiest day was {day}, the busiest time {weekday} at {hour}.",
-        "lead.up": "It was up in every minute with traffic, and there were {errors}.",
-        "lead.down": "It answered in {uptime} of the minutes with traffic: in {down} there was no good answer at all, and there were {errors}.",
+        "lead.fine": "It was up in every minute with traffic, without a server error.",
+        "lead.up": "It was up in every minute with traffic, with {errors}.",
+        "lead.down": "It answered in {uptime} of the minutes with traffic: in {down} there was no good answer at all, with {errors} in the month.",
         "no-before": "Nothing is stored of {month}, so there is nothing to compare with.",
         "part-before": "What is stored begins on {day}: {month} is not whole, and is not compared.",
         "began": "What is stored begins on {day}.",
@@ -52,9 +54,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "people": "People", "people.note": "Who used it most, of {people}.",
         "name": "Name", "requests": "Requests", "before": "Before", "sessions": "Sessions", "time": "Time", "favorite": "Uses most",
         "people.new": "New this month:", "people.gone": "Not seen again:",
-        "people.unnamed": "Services and addresses without a name made {requests} more, which are in the numbers above but nobody's.",
+        "people.unnamed": "Services, and addresses without a name, made {requests}: in the numbers of the month, but nobody's.",
         "people.none": "Nobody with a name used the service.",
-        "features": "Features", "features.note": "What was used most, of {n} in use.", "feature": "Feature", "users": "People", "share": "Share",
+        "features": "Features", "features.note": "What was used most, of {n} in use.", "feature": "Feature", "users": "People",
         "cards": "Cards looked at", "card": "Card", "views": "Views",
         "health": "Health", "health.errors": "Server errors by day", "health.p95": "Response time by day: 95% of all requests took no longer",
         "health.good": "No server errors, and no minute without a good answer.",
@@ -92,8 +94,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "lead.less": "Son un {share} menos de accesos que en {month}.",
         "lead.same": "Son más o menos los mismos accesos que en {month}.",
         "lead.busiest": "El día con más uso fue el {day}; el momento de más uso, el {weekday} a las {hour}.",
+        "lead.fine": "Estuvo disponible en todos los minutos con tráfico, sin errores del servidor.",
         "lead.up": "Estuvo disponible en todos los minutos con tráfico, con {errors}.",
-        "lead.down": "Respondió en el {uptime} de los minutos con tráfico: {down} sin ninguna respuesta buena, y {errors}.",
+        "lead.down": "Respondió en el {uptime} de los minutos con tráfico: {down} sin ninguna respuesta buena, con {errors} en el mes.",
         "no-before": "No hay nada guardado de {month}, así que no hay con qué comparar.",
         "part-before": "Lo guardado empieza el {day}: {month} no está completo y no se compara.",
         "began": "Lo guardado empieza el {day}.",
@@ -108,9 +111,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "people": "Personas", "people.note": "Quién más lo usó, de {people}.",
         "name": "Nombre", "requests": "Accesos", "before": "Antes", "sessions": "Sesiones", "time": "Tiempo", "favorite": "Usa más",
         "people.new": "Nuevas este mes:", "people.gone": "No han vuelto:",
-        "people.unnamed": "Servicios y direcciones sin nombre hicieron {requests}, que están en las cifras de arriba pero no son de nadie.",
+        "people.unnamed": "Servicios y direcciones sin nombre hicieron {requests}: están en las cifras del mes, pero no son de nadie.",
         "people.none": "Nadie con nombre usó el servicio.",
-        "features": "Funciones", "features.note": "Lo que más se usó, de {n} en uso.", "feature": "Función", "users": "Personas", "share": "Parte",
+        "features": "Funciones", "features.note": "Lo que más se usó, de {n} en uso.", "feature": "Función", "users": "Personas",
         "cards": "Tarjetas vistas", "card": "Tarjeta", "views": "Vistas",
         "health": "Salud", "health.errors": "Errores del servidor por día", "health.p95": "Tiempo de respuesta por día: el 95 % de los accesos no tardó más",
         "health.good": "Sin errores del servidor y sin ningún minuto sin respuesta buena.",
@@ -171,15 +174,18 @@ class Words:
         """`83.1` → `83 ms`, `1530` → `1.5 s`."""
         if value_ms is None:
             return NONE
-        digits = 0 if value_ms >= 10 else 1
-        value, unit = (round(value_ms / 1000, 1), "s") if value_ms >= 999.5 else (round(value_ms, digits), "ms")
-        return f"{self.number(value)}\N{NO-BREAK SPACE}{unit}"
+        if value_ms >= 999.5:
+            return f"{self._tenths(value_ms / 1000)}\N{NO-BREAK SPACE}s"
+        return f"{self.number(round(value_ms, 0 if value_ms >= 10 else 1))}\N{NO-BREAK SPACE}ms"
 
     def hours(self, value: float) -> str:
         """`0.2` → `12 min`, `3.25` → `3.3 h`."""
         if value < 1:
             return f"{round(60 * value)}\N{NO-BREAK SPACE}min"
-        return f"{self.number(round(value, 1))}\N{NO-BREAK SPACE}h"
+        return f"{self._tenths(value)}\N{NO-BREAK SPACE}h"
+
+    def _tenths(self, value: float) -> str:
+        return str(format_decimal(value, "#,##0.0", locale=self._locale))
 
     def month(self, month: Month) -> str:
         """`October 2025`, `octubre de 2025`."""
@@ -202,7 +208,7 @@ class Words:
         local = datetime.fromtimestamp(time_us / 1e6, zone)
         return self.day(local.date()), f"{local:%H:%M}"
 
-    def weekdays(self, width: str = "abbreviated") -> list[str]:
+    def weekdays(self, width: Literal["abbreviated", "wide"] = "abbreviated") -> list[str]:
         """Give the names of the days, Monday first."""
         names = get_day_names(width, locale=self._locale)
         return [str(names[index]) for index in range(7)]
