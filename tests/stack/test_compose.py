@@ -299,11 +299,16 @@ def test_the_dockerfile_is_good() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert hadolint(text) == ""
     assert "DL3006" in hadolint(text.replace(":3.13-slim-trixie", "", 1)), "hadolint looks at nothing"
-    assert all(is_pinned(image) for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE)
+    assert all(is_pinned(image) for image in set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - set(stages))
+    assert STACK["services"]["api"]["build"]["target"] == "${IMAGE_TARGET:-plain}"
+    assert {"plain", "pdf"} <= set(stages)
     let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     copied = [word for line in re.findall(r"^COPY (?!--)(.+)$", text, re.MULTILINE) for word in line.split()[:-1]]
     assert sorted(let_in) == sorted(copied)
     assert all((ROOT / path).exists() for path in copied)
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert build["targets"]["wheel"]["force-include"].keys() <= set(copied), "the image's wheel could not be made"
 
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)
