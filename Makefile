@@ -6,7 +6,7 @@
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
-#   make bench                      the measurements; ARGS is passed to each
+#   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
@@ -83,7 +83,12 @@ format: $(READY)
 	$(BIN)/ruff format
 
 bench: $(READY)
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+ifdef BENCH
+	$(BIN)/python bench/$(BENCH).py $(ARGS)
+else
+	@test -z '$(ARGS)' || { echo "ARGS are those of one script: make bench BENCH=store ARGS='$(ARGS)'" >&2; exit 2; }
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+endif
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py

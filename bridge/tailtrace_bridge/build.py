@@ -1,15 +1,18 @@
 """The composition root of the bridge: settings in, connected parts out."""
 
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tailtrace_bridge.checkpoint import Checkpoint, TailLine
+from tailtrace_bridge.file_lock import FileLock
 from tailtrace_bridge.identity import Identities
 from tailtrace_bridge.join import Join
 from tailtrace_bridge.parts import (
     clock_us,
     line_parser,
+    lock_checkpoint,
     make_devices,
     make_enricher,
     make_identities,
@@ -38,6 +41,7 @@ class Bridge:
     spans: SpanQueue
     receiver_counters: ReceiverCounters
     poll_s: float
+    lock: FileLock
     devices: "DeviceIndexProvider | None" = None
     """The control API's, where there is a key."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -66,30 +70,37 @@ class Bridge:
             self.devices.close()
         self.pipeline.tail.close()
         self.store.close()
+        self.lock.release()
 
 
 def make_bridge(settings: Settings) -> Bridge:
     """Connect the parts of a live bridge. Raises `SettingsError`, `IdentityError`, `StoreError`, `FormatError`."""
     line_parser(settings)  # a wrong format shows now, not at the first line
     devices = make_devices(settings)
-    store = open_store(settings)
-    identities = make_identities(settings, devices)
-    routes = make_routes(settings)
-    spans = SpanQueue()
-    join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
+    with ExitStack() as undo:
+        lock = lock_checkpoint(settings.checkpoint)
+        undo.callback(lock.release)
+        store = open_store(settings)
+        undo.callback(store.close)
+        identities = make_identities(settings, devices)
+        routes = make_routes(settings)
+        spans = SpanQueue()
+        join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
 
-    def open_tail() -> Tail:
-        return Tail(settings.log, Checkpoint(settings.checkpoint))
+        def open_tail() -> Tail:
+            return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id))
 
-    pipeline = Pipeline(
-        tail=open_tail(),
-        reopen_tail=open_tail,
-        make_parser=lambda: line_parser(settings),
-        join=join,
-        enricher=make_enricher(settings, identities, routes),
-        spans=spans,
-        store=store,
-        clock=clock_us,
-        retention_days=settings.retention_days,
-    )
-    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), settings.poll_ms / 1000, devices)
+        pipeline = Pipeline(
+            tail=open_tail(),
+            reopen_tail=open_tail,
+            make_parser=lambda: line_parser(settings),
+            join=join,
+            enricher=make_enricher(settings, identities, routes),
+            spans=spans,
+            store=store,
+            clock=clock_us,
+            retention_days=settings.retention_days,
+        )
+        undo.pop_all()  # from here on it is the bridge that ends them
+    poll_s = settings.poll_ms / 1000
+    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices)

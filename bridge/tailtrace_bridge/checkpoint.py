@@ -9,6 +9,9 @@ A log's position is a list of places, oldest first: one for each of its files (g
 | is finished, all acknowledged, and a newer one has begun | left out |
 | is the newest | always kept, so that the next one can be told from it |
 
+The positions are those of one store, whose id stands beside them. Where another store is to be filled, all files of
+the logs are read from their start, rotated ones too: what that store has already, it knows by its keys.
+
 Acknowledgements come in any order. What lies behind the place is read again after a crash: that doubles nothing, as a
 row's key is made of the line and its place (`log_file`), both the same on each reading.
 """
@@ -58,6 +61,10 @@ class Position:
     mtime_ns: int
     """When the generation was last written as of its first reading: older files of the log have an earlier one.
     Of the newest: when any file of the log was, as of the last reading. Files made since have a later one."""
+
+
+BEFORE_ALL = Position(0, 0, 0, 0)
+"""Before the first generation, that is of any file that is there."""
 
 
 class _Generation:
@@ -142,11 +149,16 @@ class Ledger:
 
 
 class Checkpoint:
-    """Positions in a JSON file, replaced as a whole: a crash leaves the old one or the new one."""
+    """Positions in a JSON file, replaced as a whole: a crash leaves the old one or the new one.
 
-    def __init__(self, path: Path) -> None:
+    `store_id`: of the store that is filled by what is read from these positions; empty where that is not known.
+    """
+
+    def __init__(self, path: Path, store_id: str = "") -> None:
         self.path = path
         self.logs_forgotten = 0
+        self._store_id = store_id
+        self._is_saved = False
         self.positions: dict[str, tuple[Position, ...]] = self._load()
 
     def save(self, positions: Mapping[str, Iterable[Position]]) -> None:
@@ -155,7 +167,7 @@ class Checkpoint:
         Raises `LogFileError` where the file cannot be written; the one before stays.
         """
         merged = {**self.positions, **{file: tuple(places) for file, places in positions.items()}}
-        if merged == self.positions:
+        if self._is_saved and merged == self.positions:
             return
         excess = max(0, len(merged) - LOGS_MAX)
         for file in [file for file in merged if file not in positions][:excess]:
@@ -163,6 +175,7 @@ class Checkpoint:
             self.logs_forgotten += 1
         content = {
             "version": _FORMAT_VERSION,
+            "store": self._store_id,
             "logs": {file: [asdict(place) for place in places] for file, places in merged.items()},
         }
         try:
@@ -172,10 +185,9 @@ class Checkpoint:
                 f"{self.path}: positions cannot be saved: {error.strerror or error}. Free or mount the disk; until "
                 "then a restart reads the lines since the last save again."
             ) from error
-        self.positions = merged
+        self.positions, self._is_saved = merged, True
 
     def _replace(self, content: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(self.path.name + ".new")
         with temporary.open("wb") as file:
             file.write(content)
@@ -199,7 +211,7 @@ class Checkpoint:
                 "to read the logs again."
             ) from error
         try:
-            return _decode(content)
+            store_id, positions = _decode(content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             aside = self.path.with_name(self.path.name + ".corrupt")
             self.path.replace(aside)
@@ -210,9 +222,20 @@ class Checkpoint:
                 aside,
             )
             return {}
+        self._is_saved = store_id == self._store_id
+        if self._is_saved or not (store_id and self._store_id and positions):
+            return positions
+        _LOGGER.warning(
+            "%s is of another store: it was removed or replaced, or TAILTRACE_STORE has changed. All files of the %d "
+            "logs are read again, the rotated ones too; what the store has already is not stored twice.",
+            self.path,
+            len(positions),
+        )
+        return dict.fromkeys(positions, (BEFORE_ALL,))
 
 
-def _decode(content: bytes) -> dict[str, tuple[Position, ...]]:
+def _decode(content: bytes) -> tuple[str, dict[str, tuple[Position, ...]]]:
+    """Give store id and positions."""
     data = json.loads(content)
     if data["version"] != _FORMAT_VERSION:
         raise ValueError(f"version {data['version']!r}, not {_FORMAT_VERSION}")
@@ -222,4 +245,4 @@ def _decode(content: bytes) -> dict[str, tuple[Position, ...]]:
             numbers = (place.inode, place.fingerprint, place.offset, place.mtime_ns)
             if not all(type(number) is int and number >= 0 for number in numbers):
                 raise ValueError(f"not a position: {place}")
-    return positions
+    return str(data.get("store", "")), positions

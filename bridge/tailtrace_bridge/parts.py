@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.enrich import Enricher
 from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.file_lock import FileLock, FileLockedError
 from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.routes import Routes
@@ -48,6 +49,8 @@ def open_store(settings: Settings) -> Store:
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
         raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
+    if path == ":memory:":
+        raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
     return SqliteStore(path)
 
 
@@ -84,6 +87,24 @@ def require_store(settings: Settings) -> None:
             f"store {settings.store}: there is no such file; set TAILTRACE_STORE (or --store) to the store that "
             "`tailtrace serve` or `tailtrace import` writes"
         )
+
+
+def lock_checkpoint(path: Path) -> FileLock:
+    """Keep a second bridge from the positions of this one. Raises `SettingsError`."""
+    where = f"TAILTRACE_CHECKPOINT: {path}"
+    if not path.parent.is_dir():
+        raise SettingsError(f"{where}: there is no folder {path.parent}; make it, or name a file elsewhere")
+    try:
+        return FileLock(path.with_name(path.name + ".lock"))
+    except FileLockedError as error:
+        who = f"process {error.holder}" if error.holder else "another process"
+        raise SettingsError(
+            f"{where}: {who} reads the logs from there already; end it, or give each bridge a checkpoint of its own"
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"{where}: {error.filename or path}: {error.strerror}; mend the mode of its folder"
+        ) from None
 
 
 def make_devices(settings: Settings) -> "DeviceIndexProvider | None":

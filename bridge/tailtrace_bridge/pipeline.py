@@ -183,6 +183,7 @@ class Pipeline:
         self.tail.save()
 
     def _prune(self, now_us: int) -> None:
-        if self._retention_days and now_us - self._pruned_us >= PRUNE_EVERY_US:
+        # What is old and read only now is to be in the sums first: the store takes nothing older than it has pruned.
+        if self._retention_days and not self.tail.behind and now_us - self._pruned_us >= PRUNE_EVERY_US:
             self._pruned_us = now_us
             self.counters.pruned += self._store.prune(now_us - self._retention_days * DAY_US)

@@ -82,7 +82,7 @@ def test_a_hundred_thousand_lines_are_quick():
 
 
 def test_what_is_saved_is_loaded(tmp_path):
-    path = tmp_path / "state" / "positions.json"
+    path = tmp_path / "positions.json"
     Checkpoint(path).save({"a.log": [PLACE], "b\udcff.log": []})
     assert Checkpoint(path).positions == {"a.log": (PLACE,), "b\udcff.log": ()}
     assert [file.name for file in path.parent.iterdir()] == ["positions.json"]

@@ -42,7 +42,7 @@ def start(tmp_path, log, clock):
     with contextlib.ExitStack() as stack:
 
         def make(pattern=None, **options):
-            checkpoint = Checkpoint(tmp_path / "state" / "positions.json")
+            checkpoint = Checkpoint(tmp_path / "positions.json")
             return stack.enter_context(Tail(str(pattern or log), checkpoint, clock=clock, **options))
 
         yield make

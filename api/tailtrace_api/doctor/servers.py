@@ -23,7 +23,8 @@ from urllib.parse import quote
 import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.store.schema import MIGRATIONS
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.store.database import schema_version
 
 TIMEOUT_S = 2.0
 BODY_BYTES_MAX = 64 * 1024
@@ -116,14 +117,13 @@ def _check_file(path: Path) -> Check:
     uri = f"file:{quote(str(path))}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT_S)) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            version = schema_version(connection, str(path))
             rows = connection.execute("SELECT EXISTS (SELECT 1 FROM access)").fetchone()[0] if version else 0
+    except StoreError as error:
+        return make_check("store", "failure", str(error), "correct TAILTRACE_STORE")
     except sqlite3.Error as error:
         cure = "is it a store of tailtrace, and may this user read it? correct TAILTRACE_STORE"
         return make_check("store", "failure", f"{path} does not open: {error}", cure)
-    if version > len(MIGRATIONS):
-        words = f"{path}: made by a newer tailtrace (schema {version}, this one knows {len(MIGRATIONS)})"
-        return make_check("store", "failure", words, "upgrade tailtrace")
     if not rows:
         return make_check("store", "warning", f"{path} opens, and holds no row yet", "send a request through nginx")
     return make_check("store", "ok", f"{path} opens and holds rows")

@@ -61,7 +61,7 @@ class Written(NamedTuple):
     stored: int
     duplicate: int
     refused: int = 0
-    """Rows that this store cannot hold: older than it keeps, or rejected by its server."""
+    """Rows that this store cannot hold: of a time that it has pruned, or rejected by its server."""
 
 
 class LogEntry(NamedTuple):
@@ -190,6 +190,10 @@ class Store(Protocol):
     `log` gives identities as they were; `usage`, `visits` and `activity` with the ids and names of now (`names`).
     """
 
+    @property
+    def store_id(self) -> str:
+        """Say which store this is: what was read into one was not read into another. Asks no server."""
+
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
 
@@ -197,7 +201,10 @@ class Store(Protocol):
         """Keep rows that come as columns, like `write`."""
 
     def prune(self, before_us: int) -> int:
-        """Remove rows older than `before_us`; sums stay. Gives how many rows went."""
+        """Remove rows older than `before_us`; sums stay. Gives how many rows went.
+
+        Rows as old as those that went are refused from then on: their sums would count twice.
+        """
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give the newest requests first; `before` is (time_us, key) of the last entry of the page before."""

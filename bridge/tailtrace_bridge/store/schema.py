@@ -1,9 +1,13 @@
-"""The tables of the SQLite store, as a list of migrations: each runs once, in order, in one transaction.
+"""The tables of the SQLite store, as a list of migrations: each runs once, in order. A semicolon ends a statement.
 
+`meta` holds the store's `id`, and `pruned_us`: rows before it were removed, so that their replay could not be told.
 `identity` holds who was ever behind a row, as of then; `named_us` is when it was last found out, for the newest name.
 `access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
 meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
 """
+
+APPLICATION_ID = 0x7461696C
+"""In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
 
 _USAGE = """
     CREATE TABLE {} (
@@ -18,8 +22,13 @@ _PACKED = """
     CREATE TABLE {} (key INTEGER PRIMARY KEY, {} BLOB NOT NULL);
 """
 
+_META = """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('id', lower(hex(randomblob(8)))), ('pruned_us', -1 << 62);
+"""
 MIGRATIONS = (
-    """
+    _META
+    + """
     CREATE TABLE identity (
         id INTEGER PRIMARY KEY,
         address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,

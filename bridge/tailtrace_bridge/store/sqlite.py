@@ -5,25 +5,26 @@
 | all rows are new (the usual case) | one `executemany`, sums of all, one commit |
 | no row is new (a replay) | the same `executemany`, which changes nothing |
 | some rows are new | undone to the savepoint, then row by row: only new rows are summed |
+| rows are older than one that was pruned | refused: whether they are in the sums already cannot be told any more |
 | the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
 
-How the reads of a window are put together stands in `windows`.
+The file and its errors stand in `database`, its tables in `schema`, what they sum up in `totals`, how the reads of a
+window are put together in `windows`.
 """
 
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from tailtrace_bridge.columns import Columns, columns_of
-from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import windows
+from tailtrace_bridge.store.database import connect, translated
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import (
     Durations,
@@ -55,7 +56,6 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.schema import MIGRATIONS
 from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
 from tailtrace_bridge.store.totals import (
     HOURS_OF_DAY,
@@ -73,7 +73,6 @@ from tailtrace_bridge.store.totals import (
     visit_rows,
 )
 
-BUSY_TIMEOUT_S = 10
 CACHED_IDS_MAX = 50_000
 REFUSALS_MAX = 100_000
 PRUNE_ROWS_MAX = 20_000
@@ -82,10 +81,6 @@ WRITER_CACHE_KIB = 8000
 """The sums are updated all over their tables; an import with 2 MB took 3% longer."""
 READER_CACHE_KIB = 2000
 """Of each reader: a long read passes over its pages once."""
-_PRAGMAS = (
-    "PRAGMA synchronous=NORMAL",
-    "PRAGMA temp_store=MEMORY",
-)
 _SIDES = {PROXY: "proxy", APP: "app"}
 _IDENTITY_COLUMNS = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
 """In the order of `Identity`."""
@@ -128,6 +123,8 @@ _ADD_HOUR = """
         usage_0 = usage_0 + excluded.usage_0, usage_15 = usage_15 + excluded.usage_15,
         usage_30 = usage_30 + excluded.usage_30, usage_45 = usage_45 + excluded.usage_45
 """
+_META = "SELECT value FROM meta WHERE name = ?"
+_PRUNE_UP_TO = "SELECT max(time_us) FROM (SELECT time_us FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
 _NEWEST = "SELECT max(time_us) FROM access"
 _QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE step >= ? AND step < ?"
 _COUNT_USAGE = f"""
@@ -153,11 +150,12 @@ class SqliteStore:
         self._ids: dict[tuple[str, Identity | tuple[str, ...]], int] = {}
         with self._translated():
             self._writer = self._connect(WRITER_CACHE_KIB)
-            try:
-                _migrate(self._writer, self._path)
-            except BaseException:
-                self.close()
-                raise
+            self._store_id: str = self._writer.execute(_META, ("id",)).fetchone()[0]
+
+    @property
+    def store_id(self) -> str:
+        """Tell this file's rows from those of any other, also of one that takes its place."""
+        return self._store_id
 
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
         """Keep rows and refusals in one transaction."""
@@ -172,7 +170,8 @@ class SqliteStore:
                 identity_ids = [self._id("identity", identity) for identity in columns.identities]
                 named = zip(columns.identified_us, identity_ids, columns.identities, strict=True)
                 writer.executemany(_NAMED, [(when, number) for when, number, who in named if who.user or who.device])
-                fresh = self._insert(self._values(columns, identity_ids))
+                kept = self._not_pruned(self._values(columns, identity_ids))
+                fresh = self._insert(kept)
                 sums = Sums()
                 sums.add(fresh)
                 _add_sums(writer, sums)
@@ -183,17 +182,13 @@ class SqliteStore:
                 if writer.in_transaction:  # SQLite rolls back by itself when the disk is full
                     writer.execute("ROLLBACK")
                 raise
-        return Written(len(fresh), len(columns.key) - len(fresh))
+        return Written(len(fresh), len(kept) - len(fresh), len(columns.key) - len(kept))
 
     def prune(self, before_us: int) -> int:
-        """Remove old rows, a bounded number in each transaction."""
+        """Remove old rows, a bounded number in each transaction, which also keeps how far it came."""
         removed = 0
-        statement = (
-            "DELETE FROM access WHERE (time_us, key) IN"
-            " (SELECT time_us, key FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
-        )
         with self._write_lock, self._translated():
-            while batch := self._writer.execute(statement, (before_us, PRUNE_ROWS_MAX)).rowcount:
+            while batch := self._prune(before_us):
                 removed += batch
             if removed:
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -392,13 +387,7 @@ class SqliteStore:
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         if self._is_closed:
             raise sqlite3.ProgrammingError("it was closed")
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
-        _use_wal(connection)
-        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
+        connection = connect(self._path, cache_kib)
         for merge in (merged_counts, merged_runs):
             connection.create_function(merge.__name__, 2, merge, deterministic=True)
         for name, aggregate in (("numbers", Numbers), ("durations", Durations), ("times", Times)):
@@ -419,7 +408,8 @@ class SqliteStore:
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite ends it by itself where the disk fails
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def _lent(self) -> Iterator[sqlite3.Connection]:
@@ -445,14 +435,32 @@ class SqliteStore:
             for key, *cells in connection.execute(text, values):
                 yield step_of(key) * step_us, number_of(key), *cells
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._path)
+
+    def _prune(self, before_us: int) -> int:
+        """Remove the oldest rows in one transaction."""
+        writer = self._writer
+        writer.execute("BEGIN IMMEDIATE")
         try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"store sqlite:{self._path}: {error}; is the folder there and writable, and the disk not full?"
-            ) from error
+            (newest_us,) = writer.execute(_PRUNE_UP_TO, (before_us, PRUNE_ROWS_MAX)).fetchone()
+            removed = 0
+            if newest_us is not None:
+                removed = writer.execute("DELETE FROM access WHERE time_us <= ?", (newest_us,)).rowcount
+                writer.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'pruned_us'", (newest_us + 1,))
+            writer.execute("COMMIT")
+        except BaseException:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            raise
+        return removed
+
+    def _not_pruned(self, rows: list[Stored]) -> list[Stored]:
+        """Leave out rows of a time whose rows were removed: one of them that comes again would count twice."""
+        (pruned_us,) = self._writer.execute(_META, ("pruned_us",)).fetchone()
+        if not rows or min(row[0] for row in rows) >= pruned_us:
+            return rows
+        return [row for row in rows if row[0] >= pruned_us]
 
     def _values(self, columns: Columns, identity_ids: Sequence[int]) -> list[Stored]:
         """Give the values of `_INSERT`: the columns, with the ids of this store for their places in the tables."""
@@ -509,37 +517,6 @@ class SqliteStore:
             return []
         writer.execute("ROLLBACK TO batch")
         return [row for row in rows if writer.execute(f"INSERT OR IGNORE {_INSERT}", row).rowcount]
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait here for another process that does the same just now, so we do."""
-    for pause_s in (0.01, 0.05, 0.2, 1.0, None):
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if pause_s is None:
-                raise
-            time.sleep(pause_s)
-        else:
-            return
-
-
-def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"store sqlite:{path}: made by a newer tailtrace (schema {version}, this one knows {len(MIGRATIONS)}); "
-            "upgrade tailtrace or name another file in TAILTRACE_STORE"
-        )
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-        try:
-            connection.executescript(f"BEGIN IMMEDIATE;{migration};PRAGMA user_version = {number};COMMIT;")
-        except sqlite3.OperationalError:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            # Another process opened the same new store at the same moment, and was first.
-            if connection.execute("PRAGMA user_version").fetchone()[0] < number:
-                raise
 
 
 def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:

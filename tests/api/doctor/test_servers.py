@@ -83,8 +83,9 @@ def test_store(tmp_path):
 
 
 def test_a_store_of_a_newer_version(tmp_path):
+    SqliteStore(tmp_path / "t.db").close()
     with closing(sqlite3.connect(tmp_path / "t.db")) as db:
-        db.executescript("CREATE TABLE access (x); PRAGMA user_version = 999;")
+        db.execute("PRAGMA user_version = 999")
     assert "newer tailtrace (schema 999" in check_store(f"sqlite:{tmp_path}/t.db")[0].message
 
 

@@ -112,6 +112,12 @@ class InfluxStore:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def store_id(self) -> str:
+        """Name the bucket and where it is: nothing is asked of the server, so that one that was emptied is the same."""
+        server = self._config.server
+        return xxhash.xxh3_64_hexdigest(f"{server.url}\n{server.org}\n{self._config.bucket}".encode())
+
     def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
         """Keep rows and refusals."""
         return self.write_columns(columns_of(rows), refusals)
