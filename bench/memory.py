@@ -59,7 +59,7 @@ def serving(folder: Path, store: Path) -> Iterator[tuple[int, str]]:
         process = subprocess.Popen([program, "serve"], env=environment, stdout=output, stderr=output)
     try:
         for _ in range(START_S_MAX * 10):
-            if match := re.search(r"API on (http://\S+?),", said.read_text()):
+            if match := re.search(r"API on (http://[^\s,]+)", said.read_text()):
                 break
             time.sleep(0.1)
         else:

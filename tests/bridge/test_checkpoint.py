@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tailtrace_bridge.checkpoint import Checkpoint, Ledger, Position, TailLine
+from tailtrace_bridge.checkpoint import BEFORE_ALL, Checkpoint, Ledger, Position, TailLine
 from tailtrace_bridge.errors import LogFileError
 
 PLACE = Position(inode=7, fingerprint=11, offset=0, mtime_ns=5)
@@ -126,6 +126,38 @@ def test_a_failed_save_says_so_and_keeps_the_old_one(tmp_path):
     with pytest.raises(LogFileError, match=r"p\.json: positions cannot be saved"):
         checkpoint.save({"a.log": [Position(7, 11, 10, 5)]})
     assert json.loads(path.read_bytes())["logs"]["a.log"][0]["offset"] == 0
+
+
+def test_positions_of_another_store_begin_anew_and_the_log_says_so_once(tmp_path, caplog):
+    path = tmp_path / "p.json"
+    Checkpoint(path, "one").save({"a.log": [PLACE], "b.log": [PLACE]})
+    assert Checkpoint(path, "one").positions == {"a.log": (PLACE,), "b.log": (PLACE,)}
+    assert caplog.text == ""
+    other = Checkpoint(path, "two")
+    assert other.positions == {"a.log": (BEFORE_ALL,), "b.log": (BEFORE_ALL,)}
+    assert "p.json is of another store" in caplog.text
+    caplog.clear()
+    other.save({"b.log": [PLACE]})  # a.log may not be there yet: it begins anew when it is
+    assert Checkpoint(path, "two").positions == {"a.log": (BEFORE_ALL,), "b.log": (PLACE,)}
+    assert caplog.text == ""
+    assert Checkpoint(path, "one").positions == {"a.log": (BEFORE_ALL,), "b.log": (BEFORE_ALL,)}
+
+
+def test_the_id_is_saved_though_no_position_changed(tmp_path):
+    path = tmp_path / "p.json"
+    Checkpoint(path, "one").save({"a.log": [BEFORE_ALL]})
+    other = Checkpoint(path, "two")
+    other.save({"a.log": [BEFORE_ALL]})
+    assert json.loads(path.read_bytes())["store"] == "two"
+
+
+def test_positions_without_an_id_are_taken_over(tmp_path, caplog):
+    path = tmp_path / "p.json"
+    Checkpoint(path).save({"a.log": [PLACE]})
+    checkpoint = Checkpoint(path, "one")
+    assert (checkpoint.positions, caplog.text) == ({"a.log": (PLACE,)}, "")
+    checkpoint.save({"a.log": [PLACE]})
+    assert json.loads(path.read_bytes())["store"] == "one"
 
 
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):

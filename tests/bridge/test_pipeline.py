@@ -98,7 +98,7 @@ class Bench:
         )
 
     def open_tail(self) -> Tail:
-        tail = Tail(str(self.log), Checkpoint(self.folder / "positions.json"))
+        tail = Tail(str(self.log), Checkpoint(self.folder / "positions.json", self.store.store_id))
         self.tails.append(tail)
         return tail
 
@@ -297,3 +297,69 @@ def test_it_says_what_keeps_it_goes_on_and_loses_nothing(bench, store_class, sai
     assert any(said in problem for problem in problems)
     assert pipeline.problem == ""
     assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2", "/items/3"]
+
+
+COMBINED = '100.64.0.7 - - [08/Oct/2025:12:32:15 +0000] "GET /items/{} HTTP/1.1" 200 5 "-" "curl/8"\n'
+
+
+def replace_store(bench):
+    bench.store.close()
+    for path in bench.folder.glob("t.db*"):
+        path.unlink()
+    bench.store = SqliteStore(bench.folder / "t.db")
+
+
+@pytest.mark.parametrize("make_line", [lambda n: line(n, proxied=False), COMBINED.format])
+def test_a_store_that_was_removed_is_filled_again_from_all_files_of_the_log(bench, make_line, caplog):
+    """Also by lines without a request id, whose keys are made of their places, and though they say all the same."""
+    bench.append(make_line(1), make_line(1) if "GET" in make_line(1)[:60] else make_line(2))
+    first = bench.start()
+    first.step()
+    bench.log.rename(bench.folder / "access.log.1")
+    bench.append(make_line(3))
+    first.step()
+    first.step()
+    assert bench.requests() == 3
+    before = bench.stored()
+    first.tail.close()
+    replace_store(bench)
+    bench.append(make_line(4))
+    second = bench.start()
+    for _ in range(3):
+        second.step()
+    assert sorted(bench.stored()) == sorted([*before, ("/items/4", "/items/{id}", None)])
+    assert (second.counters.stored, second.counters.duplicate) == (4, 0)
+    assert caplog.text.count("is of another store") == 1
+    second.tail.close()
+    third = bench.start()
+    bench.append(make_line(5))
+    third.step()
+    assert (third.counters.lines, bench.requests()) == (1, 5)
+
+
+def test_another_store_that_has_some_of_it_already_takes_the_rest(bench):
+    bench.append(*(line(number, proxied=False) for number in range(5)))
+    first = bench.start()
+    first.step()
+    first.tail.close()
+    rows = bench.store.rows(ALL, None, 3)
+    replace_store(bench)
+    bench.store.write(rows)
+    second = bench.start()
+    second.step()
+    assert (second.counters.stored, second.counters.duplicate) == (2, 3)
+    assert bench.requests() == 5
+
+
+def test_nothing_is_removed_while_old_lines_are_still_to_come(bench, monkeypatch):
+    """The store takes nothing older than it has removed, and these belong into the sums."""
+    bench.append(*(line(number, proxied=False) for number in (5, 4, 3)))
+    bench.clock.now_us = T0 + 2 * DAY_US
+    pipeline = bench.start(retention_days=1)
+    monkeypatch.setattr(pipeline.tail, "_read_bytes_max", 1)
+    monkeypatch.setattr("tailtrace_bridge.tail.CHUNK_BYTES", len(line(5)))
+    for _ in range(3):
+        pipeline.step()
+    assert (pipeline.counters.stored, pipeline.counters.refused, pipeline.counters.pruned) == (3, 0, 0)
+    pipeline.step()
+    assert (pipeline.counters.pruned, bench.requests()) == (3, 3)

@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import defaultdict
 
@@ -10,6 +12,7 @@ import pytest
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store import database
 from tailtrace_bridge.store import sqlite as module
 from tailtrace_bridge.store.protocol import (
     DAY_US,
@@ -26,6 +29,7 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
+from tailtrace_bridge.store.schema import MIGRATIONS
 from tailtrace_bridge.store.sqlite import SqliteStore
 
 S = 1_000_000
@@ -399,11 +403,163 @@ def test_a_store_of_a_newer_tailtrace_is_refused(store, tmp_path):
         SqliteStore(tmp_path / "t.db")
 
 
-def test_what_is_no_store_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("text.db", "file is not a database; this is no SQLite database; name another file in TAILTRACE_STORE"),
+        ("short.db", "file is not a database; this is no SQLite database; name another file in TAILTRACE_STORE"),
+        (
+            "missing/t.db",
+            "unable to open database file; is this a file, its folder there, and may this user write in it?",
+        ),
+        ("folder", "unable to open database file; is this a file, its folder there, and may this user write in it?"),
+    ],
+)
+def test_what_is_no_store_is_refused(tmp_path, path, said):
     (tmp_path / "text.db").write_text("this is a text and no database\n" * 100)
-    for path in ("text.db", "missing/t.db"):
-        with pytest.raises(StoreError, match=f"store sqlite:{tmp_path / path}: "):
-            SqliteStore(tmp_path / path)
+    (tmp_path / "short.db").write_text("x")
+    (tmp_path / "folder").mkdir()
+    before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    with pytest.raises(StoreError) as refused:
+        SqliteStore(tmp_path / path)
+    assert str(refused.value) == f"store sqlite:{tmp_path / path}: {said}"
+    assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE notes (text)",
+        "CREATE TABLE access (x); PRAGMA user_version = 1",  # of a tailtrace before 0.1, whose sums were others
+        "PRAGMA application_id = 77",
+    ],
+)
+def test_the_database_of_another_program_is_refused_and_left_as_it_is(tmp_path, script):
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(script)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(
+        StoreError, match="database of another program, or of a tailtrace before 0.1; name another file"
+    ):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_a_store_of_an_older_schema_is_brought_up_to_this_one_or_left_whole(store, tmp_path, monkeypatch):
+    store.write(ROWS)
+    before, path = everything(store), tmp_path / "t.db"
+    store.close()
+    wrong = (*MIGRATIONS, "CREATE TABLE extra (x); CREATE TABLE access (x)")
+    monkeypatch.setattr(database, "MIGRATIONS", wrong)
+    with pytest.raises(StoreError, match="table access already exists"):
+        SqliteStore(path)
+    monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO extra VALUES (1)"))
+    for _ in range(2):
+        again = SqliteStore(path)
+        assert everything(again) == before
+        again.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT x FROM extra").fetchall() == [(1,)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+def test_a_store_keeps_its_id_and_another_in_its_place_has_another(store, tmp_path):
+    again = SqliteStore(tmp_path / "t.db")
+    assert again.store_id == store.store_id != ""
+    again.close()
+    store.close()
+    for file in tmp_path.glob("t.db*"):
+        file.unlink()
+    other = SqliteStore(tmp_path / "t.db")
+    assert other.store_id != store.store_id
+    other.close()
+
+
+def test_what_was_pruned_and_comes_again_counts_once(store):
+    """Its row, which would tell, is gone: an import of an old log after the retention had taken it doubled the sums."""
+    store.write(ROWS)
+    _, *sums = everything(store)
+    assert store.prune(T0 + 30 * S) == 2
+    assert store.write(ROWS) == Written(0, 2, 2)
+    assert list(everything(store)[1:]) == sums
+    # What is as old as the retention, and later than all that went, still comes in.
+    assert store.write([row(T0 + 10 * S + 1, 77), row(T0 - 5, 78)]) == Written(1, 0, 1)
+    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 5
+
+
+def test_a_store_where_nothing_was_pruned_takes_any_age(store):
+    assert store.prune(T0 + DAY_US) == 0
+    assert store.write([row(T0 - 365 * DAY_US, 1)]) == Written(1, 0)
+
+
+WRITE_FOR_EVER = """
+import sys
+from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+who = Identity("100.64.0.7", "user", "ana@example.com")
+n = 0
+while True:
+    batch = []
+    for n in range(n, n + 100):
+        access = Access(
+            int(sys.argv[2]) + n * 1_000_000, n, who.address, "GET", "/a", 200, 5, None, True, 10, "s", "", "", "curl", ""
+        )
+        batch.append(Row(access, who, "/a", Traffic.APP, 3, ""))
+    n += 1
+    store.write(batch)
+    if n % 1000 == 0:
+        store.prune(int(sys.argv[2]) + (n - 500) * 1_000_000)
+    print(n, flush=True)
+"""
+
+
+def write_for_ever(path):
+    return subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, str(path), str(T0)], stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("batches", [1, 9, 10, 11, 25])
+def test_killed_at_any_moment_the_sums_are_those_of_whole_batches(tmp_path, batches):
+    with write_for_ever(tmp_path / "t.db") as process:
+        for _ in range(batches):
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
+    store = SqliteStore(tmp_path / "t.db")
+    window = Window(T0, T0 + 30 * DAY_US)
+    total = sum(usage.requests for usage in store.usage(window, Filters()))
+    assert total in {acknowledged, acknowledged + 100}
+    assert sum(one.requests for one in store.visits(window)) == total
+    assert sum(one.requests for one in store.activity(window)) == total
+    assert sum(one.requests for one in store.quarters(window)) == total
+    assert sum(one.requests for one in store.step_latency(window, HOUR)) == total
+    assert sum(one.requests for one in store.latency(window)) == 2 * total
+    kept = [entry.key for entry in store.log(window, Filters(), 10_000, None)]
+    assert kept == list(range(total - 1, total - 1 - len(kept), -1))
+    # The batch that was not acknowledged comes again.
+    again = [row(T0 + n * S, n, Identity("100.64.0.7", "user", "ana@example.com")) for n in range(total - 100, total)]
+    assert store.write(again) == Written(0, 100)
+    store.close()
+
+
+def test_another_process_reads_while_one_writes(tmp_path):
+    with write_for_ever(tmp_path / "t.db") as process:
+        process.stdout.readline()
+        reader = SqliteStore(tmp_path / "t.db")
+        window, totals = Window(T0, T0 + 30 * DAY_US), []
+        for _ in range(50):
+            usage = sum(one.requests for one in reader.usage(window, Filters()))
+            assert usage % 100 == 0, "half a batch"
+            totals.append(usage)
+        process.kill()
+        reader.close()
+    assert totals == sorted(totals)
+    assert totals[-1] > totals[0], "it never saw anything new"
 
 
 @pytest.mark.parametrize("table", ["usage", "visit_day", "hour", "refusal"])

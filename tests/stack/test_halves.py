@@ -132,3 +132,41 @@ def test_a_port_that_is_taken_is_named(tmp_path, environment, start, command: st
     assert f"{taken}: cannot listen on {environment[taken]}" in (tmp_path / f"{command}.log").read_text(
         encoding="utf-8"
     )
+
+
+def test_a_second_bridge_on_one_checkpoint_is_refused_until_the_first_is_gone(tmp_path, environment, start) -> None:
+    (tmp_path / "access.log").write_text(LINE.format(1), encoding="utf-8")
+    ready = f"http://{environment['TAILTRACE_BRIDGE_LISTEN']}/ready"
+    first = start("bridge")
+    wait_for(lambda: get(ready)[0] == 200)
+    environment |= {name: "127.0.0.1:0" for name in environment if name.endswith("_LISTEN")}
+    second = start("serve")
+    assert second.wait(20) == 1
+    said = (tmp_path / "serve.log").read_text(encoding="utf-8")
+    assert f"checkpoint.json: process {first.pid} reads the logs from there already; end it" in said
+    first.kill()
+    first.wait()
+    third = start("serve")
+    wait_for(lambda: "API on http" in (tmp_path / "serve.log").read_text(encoding="utf-8"))
+    assert third.poll() is None
+
+
+@pytest.mark.parametrize("command", ["serve", "bridge"])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "TAILTRACE_CHECKPOINT",
+            "/nonexist/c.json",
+            "TAILTRACE_CHECKPOINT: /nonexist/c.json: there is no folder /nonexist",
+        ),
+        ("TAILTRACE_STORE", "sqlite::memory:", "TAILTRACE_STORE: sqlite::memory: would lose all at the end"),
+        ("TAILTRACE_STORE", "sqlite:access.log", "store sqlite:access.log: file is not a database"),
+    ],
+)
+def test_what_cannot_be_used_is_said_at_the_start(tmp_path, environment, start, command, name, value, said) -> None:
+    (tmp_path / "access.log").write_text(LINE.format(1), encoding="utf-8")
+    environment[name] = value
+    assert start(command).wait(20) == 1
+    assert said in (tmp_path / f"{command}.log").read_text(encoding="utf-8")
+    assert not Path("/nonexist").exists()

@@ -84,9 +84,12 @@ class Times:
 
 def join_runs(runs: Iterable[Run]) -> list[Run]:
     """Join runs of one identity, or of one visitor, that come in any order; in order of time."""
+    in_order = sorted(runs, key=_FIRST)
+    if len(in_order) < 2:  # most of a public log's addresses
+        return in_order
     joined: list[Run] = []
     end_us = None
-    for first_us, last_us, requests in sorted(runs, key=_FIRST):
+    for first_us, last_us, requests in in_order:
         if end_us is not None and first_us - end_us <= SESSION_GAP_US:
             before = joined[-1]
             end_us = max(end_us, last_us)

@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,15 @@ _IDENTITY_VALUES = attrgetter(*_IDENTITY_COLUMNS.split(", "))
 _IDENTITY = ", ".join(f"i.{name}" for name in _IDENTITY_COLUMNS.split(", "))
 
 _INSERT = "INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KNOWN = {
+    table: (
+        f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  # our own names
+        f"SELECT id FROM {table} WHERE ({names}) = ({marks})",  # noqa: S608
+    )
+    for table, names in (("identity", _IDENTITY_COLUMNS), ("endpoint", "service, route"), ("agent", "text"))
+    for marks in [", ".join("?" * len(names.split(", ")))]
+}
+"""Of each table whose rows are known by a number: how to make one, how to find one."""
 _NAMED = "UPDATE identity SET named_us = ?1 WHERE id = ?2 AND named_us < ?1"
 _BY_NAME = """
     AND identity_id IN (
@@ -136,6 +145,7 @@ _COLUMNS_BY = {
     By.ENDPOINT: ("endpoint_id", "status", "traffic"),
 }
 _NOBODY = Identity("")
+_TIME = itemgetter(0)
 
 
 class SqliteStore:
@@ -458,7 +468,7 @@ class SqliteStore:
     def _not_pruned(self, rows: list[Stored]) -> list[Stored]:
         """Leave out rows of a time whose rows were removed: one of them that comes again would count twice."""
         (pruned_us,) = self._writer.execute(_META, ("pruned_us",)).fetchone()
-        if not rows or min(row[0] for row in rows) >= pruned_us:
+        if not rows or min(map(_TIME, rows)) >= pruned_us:
             return rows
         return [row for row in rows if row[0] >= pruned_us]
 
@@ -496,13 +506,11 @@ class SqliteStore:
         if (known := self._ids.get((table, values))) is not None:
             return known
         texts = _IDENTITY_VALUES(values) if isinstance(values, Identity) else values
-        names = {"identity": _IDENTITY_COLUMNS, "endpoint": "service, route"}.get(table, "text")
-        marks = ", ".join("?" * len(texts))
-        inserted = self._writer.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", texts)  # noqa: S608
+        insert, select = _KNOWN[table]
+        inserted = self._writer.execute(insert, texts)
         found = inserted.lastrowid if inserted.rowcount else None
         if found is None:
-            query = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608
-            found = self._writer.execute(query, texts).fetchone()[0]
+            found = self._writer.execute(select, texts).fetchone()[0]
         self._ids[(table, values)] = found
         return found
 

@@ -76,8 +76,8 @@ def by_hour(sums: Sums) -> Totals:
                 counts = visits[(step, identity_id)] = {}
             number = endpoint_id << 1 | (traffic == _CARD)
             counts[number] = counts.get(number, 0) + values[0]
-    for (minute, identity_id), (first_us, last_us, requests) in sums.activity.items():
-        runs.setdefault((minute // 60, identity_id), []).append((first_us, last_us, requests))
+    for (minute, identity_id), run in sums.activity.items():
+        runs.setdefault((minute // 60, identity_id), []).append(tuple(run))  # type: ignore[arg-type]  # three numbers
     totals.runs = {key: join_runs(theirs) for key, theirs in runs.items()}
     for (step, _), sides in sums.latency.items():
         _add(totals.latency_all.setdefault((step, 0), {}), sides[PROXY])
