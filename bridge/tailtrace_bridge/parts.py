@@ -102,9 +102,7 @@ def lock_checkpoint(path: Path) -> FileLock:
             f"{where}: {who} reads the logs from there already; end it, or give each bridge a checkpoint of its own"
         ) from None
     except OSError as error:
-        raise SettingsError(
-            f"{where}: {error.filename or path}: {error.strerror}; mend the mode of its folder"
-        ) from None
+        raise SettingsError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
 
 
 def make_devices(settings: Settings) -> "DeviceIndexProvider | None":

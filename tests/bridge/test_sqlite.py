@@ -417,7 +417,7 @@ def test_a_store_of_a_newer_tailtrace_is_refused(store, tmp_path):
 )
 def test_what_is_no_store_is_refused(tmp_path, path, said):
     (tmp_path / "text.db").write_text("this is a text and no database\n" * 100)
-    (tmp_path / "short.db").write_text("x")
+    (tmp_path / "short.db").write_text("xy")
     (tmp_path / "folder").mkdir()
     before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
     with pytest.raises(StoreError) as refused:
@@ -440,9 +440,7 @@ def test_the_database_of_another_program_is_refused_and_left_as_it_is(tmp_path, 
         connection.executescript(script)
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(
-        StoreError, match="database of another program, or of a tailtrace before 0.1; name another file"
-    ):
+    with pytest.raises(StoreError, match="database of another program, or of a tailtrace before"):
         SqliteStore(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
@@ -552,14 +550,14 @@ def test_another_process_reads_while_one_writes(tmp_path):
         process.stdout.readline()
         reader = SqliteStore(tmp_path / "t.db")
         window, totals = Window(T0, T0 + 30 * DAY_US), []
-        for _ in range(50):
+        while len(set(totals)) < 20:
             usage = sum(one.requests for one in reader.usage(window, Filters()))
             assert usage % 100 == 0, "half a batch"
             totals.append(usage)
+            assert len(totals) < 100_000, "it sees nothing new"
         process.kill()
         reader.close()
     assert totals == sorted(totals)
-    assert totals[-1] > totals[0], "it never saw anything new"
 
 
 @pytest.mark.parametrize("table", ["usage", "visit_day", "hour", "refusal"])
