@@ -9,6 +9,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
+from tailtrace_api.operation import problems, ready_response
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.build import Bridge
 from tailtrace_bridge.errors import StoreError
@@ -16,8 +17,6 @@ from tailtrace_bridge.store.protocol import Filters
 
 TEXT_MAX = 512
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
-_STALLED_US = 60_000_000
-"""A bridge that took no step for so long is not ready."""
 
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
@@ -44,13 +43,6 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     _add_analytics(app, queries, clock)
-    _add_operation(app, queries, clock, bridge)
-    return app
-
-
-def create_operation_app(queries: Queries, bridge: Bridge, *, clock: Callable[[], int]) -> FastAPI:
-    """Make the app of a bridge without an API: health, readiness and counters, no answers."""
-    app = FastAPI(title="tailtrace bridge", version=_version(), openapi_tags=[{"name": "operation"}])
     _add_operation(app, queries, clock, bridge)
     return app
 
@@ -121,9 +113,7 @@ def _add_operation(app: FastAPI, queries: Queries, clock: Callable[[], int], bri
     @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
     def ready() -> Response:
         """Say whether the store answers, the bridge works and its logs can be read."""
-        problems = _problems(queries, bridge, clock())
-        status = 503 if problems else 200
-        return JSONResponse({"status": "not ready" if problems else "ready", "problems": problems}, status)
+        return ready_response(problems(queries.check_store, bridge, clock()))
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     def bridge_metrics() -> Response:
@@ -131,20 +121,3 @@ def _add_operation(app: FastAPI, queries: Queries, clock: Callable[[], int], bri
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
         return Response(metrics.render(bridge), media_type=metrics.CONTENT_TYPE)
-
-
-def _problems(queries: Queries, bridge: Bridge | None, now_us: int) -> list[str]:
-    problems = []
-    try:
-        queries.check_store()
-    except StoreError as error:
-        problems.append(str(error))
-    if bridge is not None:
-        problems.extend(bridge.pipeline.tail.problems().values())
-        if bridge.pipeline.problem:
-            problems.append(bridge.pipeline.problem)
-        if not bridge.running:
-            problems.append("the bridge has ended; see the log of tailtrace, and start it again")
-        elif now_us - bridge.pipeline.counters.last_step_us > _STALLED_US:
-            problems.append("the bridge took no step for a minute; see the log of tailtrace")
-    return problems

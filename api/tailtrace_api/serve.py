@@ -15,17 +15,12 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import uvicorn
-from fastapi import FastAPI
-from starlette.routing import Route
 
-from tailtrace_api.app import create_app, create_operation_app
-from tailtrace_api.insight_routes import insight_router, tailnet_router
-from tailtrace_api.making import make_insights, make_queries, make_tailnet
-from tailtrace_api.mcp_server.mount import Mcp
-from tailtrace_api.mcp_server.source import LocalSource
+from tailtrace_api.operation import create_operation_app
 from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import SettingsError
 from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store
@@ -33,6 +28,9 @@ from tailtrace_bridge.receiver import make_receiver
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings, environment_name, split_listen
 from tailtrace_bridge.store.protocol import Store
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 SHUTDOWN_S = 5
 ANSWERS_AT_ONCE_MAX = 4
@@ -67,8 +65,7 @@ def serve_bridge(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings.bridge_listen, "bridge_listen"))
         bridge, receiver = _enter_bridge(stack, settings)
-        queries = make_queries(settings, bridge.store, bridge.routes)
-        app = create_operation_app(queries, bridge, clock=clock_us)
+        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us)
         bridge.start()
         _LOGGER.info("health and counters on http://%s", _name(listener))
         asyncio.run(_run([(_server(app), listener), receiver], bridge))
@@ -89,8 +86,17 @@ def serve_api(settings: Settings) -> None:
         asyncio.run(_run([(_server(app), listener)]))
 
 
-def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> FastAPI:
+def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> "FastAPI":
     """Make the API, with what it knows of the tailnet and `/mcp`; neither asks or loads anything yet."""
+    # A bridge without an API does not pay for it.
+    from starlette.routing import Route  # noqa: PLC0415
+
+    from tailtrace_api.app import create_app  # noqa: PLC0415
+    from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
+    from tailtrace_api.making import make_insights, make_queries, make_tailnet  # noqa: PLC0415
+    from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
+    from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
+
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
     app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings))
