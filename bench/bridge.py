@@ -180,13 +180,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--store", nargs="+", choices=("sqlite", "influxdb"), default=("sqlite", "influxdb"))
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests" / "stack"))
     import servers  # noqa: PLC0415  # the tests' own servers
 
     is_fine = True
     with tempfile.TemporaryDirectory(prefix="tailtrace-bridge-") as name:
-        for store in ("sqlite", "influxdb"):
+        for store in arguments.store:
             folder = Path(name, store)
             folder.mkdir()
             if store == "influxdb" and not INFLUXD.exists():
