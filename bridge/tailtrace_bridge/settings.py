@@ -47,9 +47,12 @@ class Settings(BaseSettings):
     log_format: Annotated[
         str, Field(description="`auto`, `tailtrace`, `combined`, `common`, or an nginx `log_format` string.")
     ] = "auto"
-    checkpoint: Annotated[Path, Field(description="The file that holds how far the log was read.")] = Path(
-        "tailtrace.checkpoint.json"
-    )
+    checkpoint: Annotated[
+        Path,
+        Field(
+            description="The file that holds how far the log was read: its folder must be there; for one bridge each."
+        ),
+    ] = Path("tailtrace.checkpoint.json")
     identities: Annotated[
         Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
     ] = None
@@ -80,7 +83,8 @@ class Settings(BaseSettings):
     retention_days: Annotated[
         int,
         Field(
-            description="Rows older than this are removed, hourly sums stay; 0 keeps all.",
+            description="Rows older than this are removed, hourly sums stay; 0 keeps all. What is as old as rows that "
+            "went is not stored any more.",
             ge=0,
             le=36500,
         ),

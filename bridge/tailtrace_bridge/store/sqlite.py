@@ -24,6 +24,7 @@ from typing import Any
 from tailtrace_bridge.columns import Columns, columns_of
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import windows
+from tailtrace_bridge.store.adding import add_sums
 from tailtrace_bridge.store.database import connect, translated
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import (
@@ -58,19 +59,10 @@ from tailtrace_bridge.store.protocol import (
 )
 from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
 from tailtrace_bridge.store.totals import (
-    HOURS_OF_DAY,
     USAGE,
-    by_day,
-    by_hour,
-    hour_rows,
-    latency_all_rows,
-    latency_rows,
     number_of,
     step_of,
-    usage_less_rows,
-    usage_rows,
     visit_of,
-    visit_rows,
 )
 
 CACHED_IDS_MAX = 50_000
@@ -109,29 +101,6 @@ _BY_NAME = """
     )
 """
 """Any name that whoever has or had this one has had."""
-_ADD_USAGE = """
-    INSERT INTO {} VALUES ({}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, timed = timed + excluded.timed,
-        request_time_us = request_time_us + excluded.request_time_us, app_timed = app_timed + excluded.app_timed,
-        app_time_us = app_time_us + excluded.app_time_us, bytes_sent = bytes_sent + excluded.bytes_sent
-"""
-_ADD_VISIT = """
-    INSERT INTO {} VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET visits = merged_counts(visits, excluded.visits), runs = merged_runs(runs, excluded.runs)
-"""
-_ADD_LATENCY = """
-    INSERT INTO {} VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET proxy = merged_counts(proxy, excluded.proxy), app = merged_counts(app, excluded.app)
-"""
-_ADD_LATENCY_ALL = """
-    INSERT INTO {} VALUES (?, ?) ON CONFLICT DO UPDATE SET proxy = merged_counts(proxy, excluded.proxy)
-"""
-_ADD_HOUR = """
-    INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET minutes = minutes | excluded.minutes, answered = answered | excluded.answered,
-        usage_0 = usage_0 + excluded.usage_0, usage_15 = usage_15 + excluded.usage_15,
-        usage_30 = usage_30 + excluded.usage_30, usage_45 = usage_45 + excluded.usage_45
-"""
 _META = "SELECT value FROM meta WHERE name = ?"
 _PRUNE_UP_TO = "SELECT max(time_us) FROM (SELECT time_us FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
 _NEWEST = "SELECT max(time_us) FROM access"
@@ -184,7 +153,7 @@ class SqliteStore:
                 fresh = self._insert(kept)
                 sums = Sums()
                 sums.add(fresh)
-                _add_sums(writer, sums)
+                add_sums(writer, sums)
                 _add_refusals(writer, refusals)
                 writer.execute("COMMIT")
             except BaseException:
@@ -525,20 +494,6 @@ class SqliteStore:
             return []
         writer.execute("ROLLBACK TO batch")
         return [row for row in rows if writer.execute(f"INSERT OR IGNORE {_INSERT}", row).rowcount]
-
-
-def _add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
-    by_identity, by_endpoint = usage_less_rows(sums.usage)
-    usage = (("usage", usage_rows(sums.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
-    for table, rows in usage:
-        writer.executemany(_ADD_USAGE.format(table, "?1"), rows)
-        writer.executemany(_ADD_USAGE.format(table + "_day", f"?1 / {HOURS_OF_DAY}"), rows)
-    hours = by_hour(sums)
-    for size, of in (("", hours), ("_day", by_day(hours))):
-        writer.executemany(_ADD_VISIT.format("visit" + size), visit_rows(of))
-        writer.executemany(_ADD_LATENCY.format("latency" + size), latency_rows(of))
-        writer.executemany(_ADD_LATENCY_ALL.format("latency_all" + size), latency_all_rows(of))
-    writer.executemany(_ADD_HOUR, hour_rows(sums))
 
 
 def _identities(connection: sqlite3.Connection) -> dict[int, Identity]:
