@@ -5,6 +5,7 @@ The file stays: who removes a lock's file while another waits for it lets two in
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _HOLDER_BYTES_MAX = 32
@@ -25,8 +26,9 @@ class FileLock:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)  # for the other's message
+            with suppress(OSError):  # a full disk: only the other's message is poorer
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         except BlockingIOError:
             holder = os.pread(self._descriptor, _HOLDER_BYTES_MAX, 0).decode("ascii", "replace")
             os.close(self._descriptor)

@@ -36,6 +36,17 @@ def test_what_stands_in_the_file_is_not_believed_to_be_a_process(tmp_path):
     first.release()
 
 
+def test_a_full_disk_lets_the_first_one_in(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    first = FileLock(tmp_path / "c.lock")
+    with pytest.raises(FileLockedError):
+        FileLock(tmp_path / "c.lock")
+    first.release()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_process(tmp_path, number):
     path = tmp_path / "c.lock"
