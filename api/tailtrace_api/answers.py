@@ -5,7 +5,7 @@ No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.histogram import percentiles
@@ -54,6 +54,13 @@ class Sessions(NamedTuple):
 def iso(time_us: int) -> str:
     """`2025-10-08T14:32:15.000Z`: milliseconds, UTC."""
     return datetime.fromtimestamp(time_us // 1000 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def time_us(text: str) -> int:
+    """ISO 8601 → µs since the epoch; a time without a zone is UTC. Raises `ValueError`."""
+    parsed = datetime.fromisoformat(text)
+    moment = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def millis(time_us: float | None) -> float | None:

@@ -5,12 +5,13 @@ one of them, by login: what a caller may see is decided before.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from tailtrace_api import answers, insights
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, LogEntry, Store, Window
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Store, Usage, Window
 
 PAGES_MAX = 2000
 """Newest requests that are looked through for what each person looks at now."""
@@ -44,8 +45,10 @@ class Insights:
     def active_users(self, now_us: int, *, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/active-users`."""
         window = Window(now_us - insights.ACTIVE_US, now_us)
-        activity = [one for one in self._store.activity(window) if user is None or one.identity.user == user]
-        entries = self._store.log(window, Filters(user=user), PAGES_MAX, None)
+        timed = self.queries.timed
+        activity = timed(lambda: self._store.activity(window), now_us)
+        activity = [one for one in activity if user is None or one.identity.user == user]
+        entries = timed(lambda: self._store.log(window, Filters(user=user), PAGES_MAX, None), now_us)
         pages = insights.newest_pages(entries)
         if len(entries) == PAGES_MAX:
             absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
@@ -56,7 +59,8 @@ class Insights:
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/usage-stats`."""
         window = Window(now_us - days * DAY_US, now_us)
-        visits, activity = self._store.visits(window), self._store.activity(window)
+        visits = self.queries.timed(lambda: self._store.visits(window), now_us)
+        activity = self.queries.timed(lambda: self._store.activity(window), now_us)
         if user is not None:
             visits = [one for one in visits if one.identity.user == user]
             activity = [one for one in activity if one.identity.user == user]
@@ -64,12 +68,15 @@ class Insights:
 
     def system_performance(self, now_us: int, *, days: int = 7) -> dict[str, Any]:
         """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame."""
-        times = self.queries.query_times()
-        store: dict[str, Any] = {"name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "problem": None}
+        times, timed = self.queries.query_times(), self.queries.timed
+        store: dict[str, Any] = {
+            "name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "queries": times["count"], "problem": None,
+        }  # fmt: skip
         window = Window(now_us - days * DAY_US, now_us)
         try:
-            usages = self._store.usage(window, Filters(), By.ENDPOINT)
-            latency, uptime = self._store.latency(window), self._store.uptime(window)
+            usages = timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+            latency = timed(lambda: self._store.latency(window), now_us)
+            uptime = timed(lambda: self._store.uptime(window), now_us)
             newest_us = self.queries.newest_us(now_us)
         except StoreError as error:
             failed = {**store, "ok": False, "problem": str(error)}
@@ -78,40 +85,54 @@ class Insights:
         return {"period_days": days, **insights.system_performance(usages, latency, uptime, store, freshness_s)}
 
     def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
-        """Answer `GET /analytics/compare`: the last `days` beside the `days` before them."""
+        """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.
+
+        Percentiles of one person there are none: they are kept by endpoint, for all.
+        """
         middle_us = now_us - days * DAY_US
-        now, before = (
-            insights.Period(
+
+        def period(window: Window) -> insights.Period:
+            timed, mine = self.queries.timed, Filters(user=user)
+            return insights.Period(
                 window,
-                self._store.usage(window, Filters(user=user), By.ENDPOINT),
-                self._store.latency(window),
-                [one for one in self._store.visits(window) if user is None or one.identity.user == user],
+                timed(lambda: self._store.usage(window, mine, By.ENDPOINT), now_us),
+                timed(lambda: self._store.latency(window), now_us) if user is None else (),
+                timed(lambda: self._store.usage(window, mine, By.IDENTITY), now_us),
             )
-            for window in (Window(middle_us, now_us), Window(middle_us - days * DAY_US, middle_us))
-        )
+
+        now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
         return {"period_days": days, **insights.compare(now, before)}
 
     def unused_endpoints(self, now_us: int, *, days: int) -> dict[str, Any]:
         """Answer `GET /analytics/unused-endpoints`."""
         start_us = now_us - days * DAY_US
-        recent = self._store.usage(Window(start_us, now_us), Filters(), By.ENDPOINT)
-        earlier = self._store.usage(Window(now_us - EARLIER_DAYS * DAY_US, start_us), Filters(), By.ENDPOINT)
+
+        def used(window: Window) -> list[Usage]:
+            return self.queries.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+
+        recent = used(Window(start_us, now_us))
+        earlier = used(Window(now_us - EARLIER_DAYS * DAY_US, start_us))
         found = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
         return {"period_days": days, **found}
 
     def explain_request(
-        self, now_us: int, *, trace_id: str, hours: int = 168, user: str | None = None
+        self, now_us: int, *, trace_id: str, hours: int = 24, at_us: int | None = None, user: str | None = None
     ) -> dict[str, Any]:
-        """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most."""
+        """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most.
+
+        No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
+        minute, finds an old one at once.
+        """
         filters = Filters(user=user, trace_id=trace_id.lower())
+        spans = sorted({min(span, hours) for span in (1, 24, 168, hours)})
+        ends_us = [now_us, *(now_us - span * HOUR_US for span in spans)]
+        windows = [] if at_us is None else [Window(at_us - MINUTE_US, at_us + MINUTE_US)]
+        windows += [Window(start_us, end_us) for end_us, start_us in pairwise(ends_us)]
         found: list[LogEntry] = []
-        end_us = now_us
-        for span in sorted({min(span, hours) for span in (1, 24, 168, hours)}):
-            start_us = now_us - span * HOUR_US
-            found = self._store.log(Window(start_us, end_us), filters, TRACE_REQUESTS_MAX, None)
+        for window in windows:
+            found = self._store.log(window, filters, TRACE_REQUESTS_MAX, None)
             if found:
                 break
-            end_us = start_us
         return {
             "trace_id": trace_id.lower(),
             "searched_hours": hours,

@@ -1,10 +1,12 @@
 """The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
 
+from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX, Insights
 from tailtrace_api.tailnet import Tailnet, TailnetError
 from tailtrace_bridge.identity import parse_address
@@ -46,10 +48,12 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     def request(
         trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
         *,
-        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 168,
+        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 24,
+        at: Annotated[datetime | None, Query(description="Its timestamp, if known: finds an old one at once.")] = None,
     ) -> Answer:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
-        return insights.explain_request(clock(), trace_id=trace_id, hours=hours)
+        at_us = None if at is None else time_us(at.isoformat())
+        return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us)
 
     return router
 

@@ -5,16 +5,20 @@ row that fits (`blame`):
 
 | the numbers of the window | verdict | because |
 |---|---|---|
-| the store does not answer, or 95% of its queries take `STORE_SLOW_MS` or longer | store | store-down, store-slow |
+| the store does not answer | store | store-down |
+| of `QUERIES_MIN` of its queries or more, a twentieth takes `STORE_SLOW_MS` or longer | store | store-slow |
 | fewer than `REQUESTS_MIN` requests to the app | unknown | too-few-requests |
 | `ERRORS_MIN` of them or more ended with 5xx, most as 502, 503 or 504 without a span | app | app-unreachable |
 | as many ended with 5xx, most of these with a span | app | app-errors |
 | as many ended with 5xx, neither of both | unknown | errors-without-spans |
 | p95 under `SLOW_MS` | nobody | fine |
+| the log has no times | unknown | no-times |
 | p95 above, and no spans to tell the app's part | unknown | slow-without-spans |
 | p95 above, the app took `SHARE_HIGH` of the time or more | app | app-slow |
 | p95 above, the app took `SHARE_LOW` of the time or less | proxy | outside-slow: nginx, the network or the client |
 | p95 above, something between | unknown | slow-in-both |
+
+An app without any span in the window is not traced: its 503 may be its own answer, so only 502 and 504 tell.
 """
 
 from collections import Counter, defaultdict
@@ -41,6 +45,8 @@ ERRORS_MIN = 0.01
 ADVICE_ERRORS_MIN = 0.05
 SLOW_MS = 1000.0
 STORE_SLOW_MS = 1000.0
+QUERIES_MIN = 20
+"""Fewer queries, or a first one on a cold disk, bear no verdict on the store."""
 SHARE_HIGH = 0.6
 SHARE_LOW = 0.4
 STALE_S = 15 * 60.0
@@ -84,7 +90,7 @@ def active_users(
             "device": latest.identity.device or None,
             "last_seen": answers.iso(latest.last_us),
             "last_seen_seconds": max(0, (now_us - latest.last_us) // 1_000_000),
-            "current_page": features.get(endpoint, endpoint) if endpoint else None,
+            "current_page": page(endpoint, features) if endpoint else None,
             "current_endpoint": endpoint or None,
             "online": any(known) if known else None,
             "kind": latest.identity.kind,
@@ -99,6 +105,12 @@ def active_users(
         "services_active": len(services),
         "offline_now": gone,
     }
+
+
+def page(endpoint: str, features: Mapping[str, str]) -> str:
+    """Give the human name of what somebody looks at: a feature, or `card: prices`."""
+    card = endpoint.removeprefix(answers.CARD_PREFIX)
+    return features.get(endpoint, endpoint) if card == endpoint else f"card: {card}"
 
 
 def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
@@ -136,6 +148,7 @@ def usage_stats(visits: Iterable[Visits], activity: Iterable[Activity], features
         "most_active_user": names[top] if top is not None else None,
         "most_active_user_requests": by_user[top] if top is not None else 0,
         "top_features": [{"feature": feature, "requests": count} for feature, count in _most_first(by_feature)],
+        "features_total": len(by_feature),
         "avg_session_duration_min": round(spent_us / count / MINUTE_US, 1) if count else 0.0,
         "total_requests": requests,
     }
@@ -155,21 +168,23 @@ def system_performance(
     store: Mapping[str, Any],
     freshness_s: float | None,
 ) -> dict[str, Any]:
-    """Give uptime, times and errors of a window. `store` has `name`, `ok` and `p95_ms` of its queries."""
+    """Give uptime, times and errors of a window. `store` has `name`, `ok`, and `queries` with their `p95_ms`."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     endpoints = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
     timed = sum(usage.timed for usage in of_app)
     verdict = blame(of_app, p95_ms(latency, endpoints), store)
+    slowest = [
+        {key: row[key] for key in ("endpoint", "p95_ms", "avg_ms", "count")}
+        for row in times
+        if row["p95_ms"] is not None
+    ]
     return {
         "uptime_percentage": answers.uptime_percentage(uptime),
         "minutes_with_traffic": sum(day.minutes for day in uptime),
         "avg_api_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
-        "slowest_endpoints": [
-            {key: row[key] for key in ("endpoint", "p95_ms", "avg_ms", "count")}
-            for row in times[:SLOWEST_MAX]
-            if row["p95_ms"] is not None
-        ],
+        "slowest_endpoints": slowest[:SLOWEST_MAX],
+        "endpoints_total": len(slowest),
         "error_rate": answers.error_rates(usages)["overall"]["error_rate"],
         "requests": sum(usage.requests for usage in usages),
         "store": dict(store),
@@ -179,7 +194,7 @@ def system_performance(
     }
 
 
-def blame(  # noqa: PLR0911 - a return for each row of the table
+def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     of_app: Sequence[Usage], p95_ms: float | None, store: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Say whose fault it is: the table at the head of this file. `of_app` are the requests to the app."""
@@ -187,7 +202,8 @@ def blame(  # noqa: PLR0911 - a return for each row of the table
     failed = [usage for usage in of_app if usage.status >= 500]
     errors = sum(usage.requests for usage in failed)
     with_span = sum(usage.app_timed for usage in failed)
-    unreached = sum(usage.requests - usage.app_timed for usage in failed if usage.status in _UNREACHED)
+    gateway = _UNREACHED if any(usage.app_timed for usage in of_app) else _UNREACHED - {503}
+    unreached = sum(usage.requests - usage.app_timed for usage in failed if usage.status in gateway)
     both = [usage for usage in of_app if usage.app_timed and usage.timed]
     # Of the requests with a span; where some of a sum lack one, these are taken to last as long as the others.
     spanned_us = sum(usage.request_time_us * min(1.0, usage.app_timed / usage.timed) for usage in both)
@@ -204,7 +220,7 @@ def blame(  # noqa: PLR0911 - a return for each row of the table
 
     if not store["ok"]:
         return verdict("store", "store-down")
-    if (store.get("p95_ms") or 0) >= STORE_SLOW_MS:
+    if store.get("queries", 0) >= QUERIES_MIN and (store.get("p95_ms") or 0) >= STORE_SLOW_MS:
         return verdict("store", "store-slow")
     if requests < REQUESTS_MIN:
         return verdict("unknown", "too-few-requests")
@@ -212,7 +228,9 @@ def blame(  # noqa: PLR0911 - a return for each row of the table
         if unreached * 2 > errors:
             return verdict("app", "app-unreachable")
         return verdict("app", "app-errors") if with_span * 2 > errors else verdict("unknown", "errors-without-spans")
-    if p95_ms is None or p95_ms < SLOW_MS:
+    if p95_ms is None:
+        return verdict("unknown", "no-times")
+    if p95_ms < SLOW_MS:
         return verdict("nobody", "fine")
     if share is None:
         return verdict("unknown", "slow-without-spans")
@@ -267,7 +285,8 @@ class Period(NamedTuple):
     window: Window
     usages: Sequence[Usage]
     latency: Sequence[Latency]
-    visits: Sequence[Visits]
+    of_people: Sequence[Usage]
+    """Sums by identity."""
 
 
 def compare(now: Period, before: Period) -> dict[str, Any]:
@@ -310,7 +329,7 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
         "before": _window(before.window),
         "metrics": metrics,
         "endpoints": changes[:CHANGES_MAX],
-        "endpoints_total": len(changes),
+        "endpoints_total": sum(row["p95_change_ms"] is not None for row in changes),
     }
 
 
@@ -319,10 +338,10 @@ def _totals(period: Period) -> dict[str, float | None]:
     timed = sum(usage.timed for usage in of_app)
     return {
         "requests": sum(usage.requests for usage in of_app),
-        "unique_users": len({user_key(visit.identity) for visit in period.visits} - {""}),
+        "unique_users": len({user_key(one.identity) for one in answers.usage_only(period.of_people)} - {""}),
         "avg_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
         "p95_response_ms": p95_ms(period.latency, {usage.endpoint for usage in of_app}),
-        "error_rate": answers.error_rates(of_app)["overall"]["error_rate"],
+        "error_rate": answers.error_rates(of_app)["overall"]["error_rate"] if of_app else None,
     }
 
 
@@ -348,7 +367,7 @@ def unused_endpoints(
     methods: dict[str, set[str]] = defaultdict(set)
     for method, route in declared:
         methods[route].add(method)
-    used = {usage.endpoint for usage in recent if usage.traffic is Traffic.APP}
+    used = {usage.endpoint for usage in recent if usage.traffic in {Traffic.APP, Traffic.HEALTH}}
     before: Counter[str] = Counter()
     for usage in earlier:
         if usage.traffic is Traffic.APP and usage.status < 400 and usage.endpoint != OTHER:

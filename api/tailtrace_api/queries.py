@@ -32,8 +32,8 @@ class Queries:
     ) -> dict[str, Any]:
         """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        entries = self._timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
-        usages = self._timed(lambda: self._store.usage(window, filters, By.IDENTITY), now_us)
+        entries = self.timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
+        usages = self.timed(lambda: self._store.usage(window, filters, By.IDENTITY), now_us)
         page = entries[:limit]
         more = len(entries) > limit
         return {
@@ -46,10 +46,10 @@ class Queries:
     def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/dashboard-usage`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self._timed(lambda: self._store.usage(window, Filters(), By.IDENTITY), now_us)
-        visits = self._timed(lambda: self._store.visits(window), now_us)
-        all_sessions = answers.sessions(self._timed(lambda: self._store.activity(window), now_us))
-        quarters = self._timed(lambda: self._store.quarters(window), now_us)
+        usages = self.timed(lambda: self._store.usage(window, Filters(), By.IDENTITY), now_us)
+        visits = self.timed(lambda: self._store.visits(window), now_us)
+        all_sessions = answers.sessions(self.timed(lambda: self._store.activity(window), now_us))
+        quarters = self.timed(lambda: self._store.quarters(window), now_us)
         return {
             "window": _window(window),
             "timezone": str(self._zone),
@@ -66,12 +66,12 @@ class Queries:
     def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/system-health-history`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self._timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
-        latency = self._timed(lambda: self._store.latency(window), now_us)
+        usages = self.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+        latency = self.timed(lambda: self._store.latency(window), now_us)
         step_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self._timed(lambda: self._store.steps(window, step_us), now_us)
-        step_latency = self._timed(lambda: self._store.step_latency(window, step_us), now_us)
-        uptime = self._timed(lambda: self._store.uptime(window), now_us)
+        steps = self.timed(lambda: self._store.steps(window, step_us), now_us)
+        step_latency = self.timed(lambda: self._store.step_latency(window, step_us), now_us)
+        uptime = self.timed(lambda: self._store.uptime(window), now_us)
         newest_us = self.newest_us(now_us)
         return {
             "window": _window(window),
@@ -114,14 +114,15 @@ class Queries:
 
     def newest_us(self, now_us: int) -> int | None:
         """Give the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
-        newest_us = self._timed(self._store.newest_us, now_us)
+        newest_us = self.timed(self._store.newest_us, now_us)
         if newest_us is None or newest_us <= now_us:
             return newest_us
         past = Window(0, now_us + 1)
-        entries = self._timed(lambda: self._store.log(past, Filters(), 1, None), now_us)
+        entries = self.timed(lambda: self._store.log(past, Filters(), 1, None), now_us)
         return entries[0].time_us if entries else None
 
-    def _timed(self, query: Callable[[], T], now_us: int) -> T:
+    def timed(self, query: Callable[[], T], now_us: int) -> T:
+        """Ask the store, and remember how long it took."""
         start_ns = time.perf_counter_ns()
         try:
             return query()

@@ -90,8 +90,8 @@ class Tailnet:
         ]
         return {"device": found[0] if found else None, "matches": len(found), "names": [row["name"] for row in rows]}
 
-    def status(self) -> dict[str, Any]:
-        """Answer `GET /tailnet/status`. What does not answer is in `problems`."""
+    def status(self, *, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /tailnet/status`. What does not answer is in `problems`; of keys, those of `user` are named."""
         with self._lock:
             asked = self._local_status()
             status: Mapping[str, object] = {} if isinstance(asked, Unavailable) else asked
@@ -102,7 +102,11 @@ class Tailnet:
                 devices, source = (), "none"
             problems += [self._problem] if self._problem else []
             now_us = self._clock()
-            ends = [(one.name, one.expires_us - now_us) for one in devices if one.expires_us is not None]
+            ends = [
+                (one.name, one.expires_us - now_us)
+                for one in devices
+                if one.expires_us is not None and user in {None, one.user}
+            ]
             return {
                 "running": text_of(status, "BackendState") == "Running",
                 "backend_state": text_of(status, "BackendState") or None,

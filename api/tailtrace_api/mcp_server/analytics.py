@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
-from tailtrace_api.mcp_server.parameters import Number, Text
+from tailtrace_api.mcp_server.parameters import Moment, Number, Text
 from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
 
 ROWS_DEFAULT = 10
@@ -48,7 +48,7 @@ def active_users(answer: Fields, asked: Asked) -> Shown:
         lines.append(words.say("services", count=answer["services_active"]))
     if answer["offline_now"]:
         lines.append(words.say("gone", count=answer["offline_now"]))
-    return Shown(structured, lines, len(rows), len(answer["active_users"]))
+    return Shown(structured, lines, len(rows), answer["total_active"])
 
 
 def usage_stats(answer: Fields, asked: Asked) -> Shown:
@@ -82,7 +82,7 @@ def usage_stats(answer: Fields, asked: Asked) -> Shown:
     ]
     if features:
         lines.append(words.say("top", features=", ".join(features)))
-    return Shown(structured, lines, len(top), len(answer["top_features"]))
+    return Shown(structured, lines, len(top), answer["features_total"])
 
 
 def system_performance(answer: Fields, asked: Asked) -> Shown:
@@ -100,6 +100,7 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
         "error_rate": errors,
         "influxdb_status": status,
         "data_freshness": fresh,
+        "store_ok": store["ok"],
         "blame": {"verdict": fault["verdict"], "because": fault["because"], "app_share": fault["app_share"]},
         "advice": advice,
         "uptime_percentage": answer["uptime_percentage"],
@@ -129,7 +130,7 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
         lines.append(words.say("slowest", rows=", ".join(shown)))
     lines.append(words.say("blame", who=words.say(f"who_{fault['verdict']}"), why=words.say(f"why_{fault['because']}")))
     lines += advice
-    return Shown(structured, lines, len(slowest), len(answer["slowest_endpoints"]))
+    return Shown(structured, lines, len(slowest), answer["endpoints_total"])
 
 
 def _advice(one: Mapping[str, Any], asked: Asked) -> str:
@@ -232,6 +233,8 @@ def compare_periods(answer: Fields, asked: Asked) -> Shown:
         ],
     }
     lines = [words.say("compare", days=answer["period_days"])]
+    if answer["metrics"][0]["before"] == 0:
+        lines.append(words.say("compare_none"))
     for row in answer["metrics"]:
         show = _metric(row["metric"], asked)
         change = row["change_percent"]
@@ -241,7 +244,7 @@ def compare_periods(answer: Fields, asked: Asked) -> Shown:
                 metric=words.say(f"metric_{row['metric']}"),
                 now=show(row["now"]),
                 before=show(row["before"]),
-                change=words.say("unknown") if change is None else f"{change:+g}%",
+                change="" if change is None else f" ({change:+g}%)",
             )
         )
     if rows:
@@ -250,14 +253,14 @@ def compare_periods(answer: Fields, asked: Asked) -> Shown:
             for row in rows
         )
         lines.append(words.say("compare_p95", rows=", ".join(shown)))
-    return Shown(structured, lines, len(rows), len(moved))
+    return Shown(structured, lines, len(rows), answer["endpoints_total"])
 
 
 def _metric(name: str, asked: Asked) -> Any:
     if name.endswith("_ms"):
         return asked.words.millis
     if name == "error_rate":
-        return lambda value: asked.words.percent(100 * value)
+        return lambda value: asked.words.percent(None if value is None else 100 * value)
     return str
 
 
@@ -277,8 +280,7 @@ def unused_endpoints(answer: Fields, asked: Asked) -> Shown:
     lines += [
         words.say(
             "unused_row",
-            methods=",".join(row["methods"]),
-            endpoint=row["endpoint"],
+            endpoint=f"{','.join(row['methods'])} {row['endpoint']}".strip(),
             earlier=row["requests_earlier"],
         )
         for row in rows
@@ -391,7 +393,8 @@ TOOLS = (
                 "32 hex digits",
                 required=True,
             ),
-            Number("hours", 168, 1, TRACE_HOURS_MAX, "how far back to look"),
+            Number("hours", 24, 1, TRACE_HOURS_MAX, "how far back to look"),
+            Moment("at", ".+", "2025-10-08T14:32:15Z", "its timestamp, if known: finds an old one at once"),
         ),
         {
             "trace_id": "string",

@@ -29,6 +29,8 @@ _ALONG = (
     "control", "influxdb_v2_url", "influxdb_v2_org", "influxdb_v2_token_file", "influxdb_v2_bucket",
 )  # fmt: skip
 """Settings that change an answer."""
+GROUPS = ("analytics", "tailscale")
+"""The groups of `--tools`."""
 _OF_A_CLIENT = ("lang",)
 """Those that matter where an API answers."""
 
@@ -40,9 +42,13 @@ def client_config(
     *,
     url: str | None = None,
     tools: str | None = None,
-    name: str = "tailtrace",
+    name: str | None = None,
 ) -> str:
-    """Give the JSON for a client; `command` is the program `tailtrace`. Raises `SettingsError` for one not known."""
+    """Give the JSON for a client; `command` is the program `tailtrace`. Raises `SettingsError` for one not known.
+
+    A server of one group of tools is named after it, so that two stand in one file.
+    """
+    name = name or (f"tailtrace-{tools}" if tools in GROUPS else "tailtrace")
     if client not in CLIENTS:
         raise SettingsError(f"--print-config {client!r}: write {', '.join(CLIENTS)}")
     arguments = ["mcp", *(["--url", url] if url else ["--store", _absolute_store(settings.store)])]

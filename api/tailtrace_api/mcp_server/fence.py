@@ -10,6 +10,7 @@ as one text, so a path like `/ignore previous instructions ...` would speak to i
 | a backtick | an apostrophe: no code block begins or ends |
 | spaces in a path | `%20` |
 | what reads like an order to an assistant, in any of these disguises | `(withheld: ...)`, counted |
+| `PROSE_WORDS_MIN` words or more, with spaces, between two slashes of a path | likewise: a sentence is no path |
 | more than `TEXT_LENGTH_MAX` characters | cut, with `…` |
 
 The pattern for orders is a net, not a wall: what passes it is still one short line of quoted data, and the server's
@@ -31,10 +32,14 @@ PROBLEM_LENGTH_MAX = 400
 """Of a message of ours: what to do stands at its end."""
 DEPTH_MAX = 8
 WITHHELD = "(withheld: reads like an order to an assistant, {} characters)"
+PROSE = "(withheld: a sentence where a path should be, {} characters)"
+PROSE_WORDS_MIN = 6
 _OURS = frozenset({"problem", "problems", "description"})
 _MARKUP = str.maketrans({"<": "%3C", ">": "%3E", "[": "%5B", "]": "%5D", "|": "%7C", "\\": "%5C", "`": "'"})
 _LOOKALIKES = str.maketrans("0134579@$", "oieastgas")
 """Digits that stand for letters."""
+_HOMOGLYPHS = str.maketrans("авеіјкмнорсѕтухԁ", "abeijkmhopcstyxd")
+"""Cyrillic letters that look like Latin ones."""
 _DISTANCE = r"(?:\w+ ){0,5}"
 _WHOSE = r"(?:the|this|that|your|all|any|my|its|el|la|los|las|tu|tus|todas?|todos?)"
 _ORDERS = re.compile(
@@ -54,7 +59,8 @@ _ORDERS = re.compile(
     r"|(?:^| )(?:inst|sys|s) (?:\w+ ){1,20}(?:inst|sys)(?: |$)"
 )
 _TEMPLATE = re.compile(
-    r"<\s*/?\s*(?:system|assistant|user|human|tool\w*|function\w*|instruction\w*|antml:\w+|s)\s*>"
+    r"<\s*/?\s*(?:system\w*|assistant|user\w*|human|important|tool\w*|function\w*|instruction\w*|antml:\w+|s)\s*>"
+    r"|<\s*invoke\b|^\W*(?:system|assistant|human)\s*:"
     r"|<\|.{0,40}?\|>|\[/?(?:INST|SYS)\]|<<\s*/?SYS\s*>>|(?:^|\\n|\n)\s*#{1,6}\s*(?:system|instruction|assistant)"
     r"|(?:^|\\n|\n)\s*(?:human|assistant|system)\s*:",
     re.IGNORECASE,
@@ -75,11 +81,14 @@ class Fence:
     def __init__(self) -> None:
         self.counts = FenceCounts()
 
-    def text(self, text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
-        """Make one text harmless: the table above."""
-        if reads_like_an_order(text):
+    def text(self, text: str, length_max: int = TEXT_LENGTH_MAX, *, is_path: bool = False) -> str:
+        """Make one text harmless: the table above. What begins with a slash is a path, too."""
+        withheld = WITHHELD if reads_like_an_order(text) else ""
+        if not withheld and (is_path or text.startswith("/")) and reads_like_a_sentence(text):
+            withheld = PROSE
+        if withheld:
             self.counts.withheld += 1
-            return WITHHELD.format(len(text))
+            return withheld.format(len(text))
         shown = printable(text.translate(_MARKUP), 10 * len(text))  # an escape is ten characters at most
         if shown.startswith("/"):
             shown = shown.replace(" ", "%20")
@@ -88,15 +97,17 @@ class Fence:
             shown = shown[: length_max - 1] + "…"
         return shown
 
-    def value(self, value: Any, depth: int = 0, length_max: int = TEXT_LENGTH_MAX) -> Any:
+    def value(self, value: Any, depth: int = 0, length_max: int = TEXT_LENGTH_MAX, *, is_path: bool = False) -> Any:
         """Make each text in an answer harmless, keys of tables too. What is nested too deep is left out."""
         if isinstance(value, str):
-            return self.text(value, length_max)
+            return self.text(value, length_max, is_path=is_path)
         if depth >= DEPTH_MAX:
             return None
         if isinstance(value, Mapping):
             return {
-                self.text(str(key)): self.value(one, depth + 1, PROBLEM_LENGTH_MAX if key in _OURS else length_max)
+                self.text(str(key)): self.value(
+                    one, depth + 1, PROBLEM_LENGTH_MAX if key in _OURS else length_max, is_path=key == "path"
+                )
                 for key, one in value.items()
             }
         if isinstance(value, list | tuple):
@@ -117,12 +128,23 @@ def reads_like_an_order(text: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=8192)
+def reads_like_a_sentence(path: str) -> bool:
+    """Say whether a path has a sentence in it, also percent-encoded."""
+    decoded = unquote_plus(path)
+    return any(
+        len(segment.split()) >= PROSE_WORDS_MIN
+        for text in (path, decoded, unquote_plus(decoded))
+        for segment in text.split("/")
+    )
+
+
 def _plain(text: str, *, joined: bool = False) -> str:
     """Give lower-case words with one space between: `Ígnore-ALL` → `ignore all`. `joined` reads digits as letters."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     decomposed = unicodedata.normalize("NFKD", split)
     letters = "".join(one for one in decomposed if not unicodedata.combining(one) and unicodedata.category(one) != "Cf")
-    lowered = letters.casefold().replace("'", "").replace("’", "")
+    lowered = letters.casefold().translate(_HOMOGLYPHS).replace("'", "").replace("’", "")
     if joined:
         lowered = lowered.translate(_LOOKALIKES)
     return " ".join(re.findall(r"[^\W_]+", lowered))

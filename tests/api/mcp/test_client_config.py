@@ -44,7 +44,7 @@ def test_claude_desktop():
 
 def test_claude_code_asks_an_api():
     server = json.loads(client_config("claude-code", COMMAND, load(), url="http://127.0.0.1:8470", tools="tailscale"))
-    assert server["mcpServers"]["tailtrace"] == {
+    assert server["mcpServers"]["tailtrace-tailscale"] == {
         "type": "stdio",
         "command": "/opt/tailtrace/bin/tailtrace",
         "args": ["mcp", "--url", "http://127.0.0.1:8470", "--tools", "tailscale"],
@@ -70,8 +70,8 @@ def test_paths_become_absolute_and_secrets_stay(tmp_path):
 def test_two_servers_in_one_file():
     settings = load(store="sqlite:/t.db")
     both = merged([
-        client_config("claude-desktop", COMMAND, settings, tools="analytics", name="tailtrace-analytics"),
-        client_config("claude-desktop", COMMAND, settings, tools="tailscale", name="tailtrace-tailscale"),
+        client_config("claude-desktop", COMMAND, settings, tools="analytics"),
+        client_config("claude-desktop", COMMAND, settings, tools="tailscale"),
     ])  # fmt: skip
     assert [(name, server["args"][-1]) for name, server in json.loads(both)["mcpServers"].items()] == [
         ("tailtrace-analytics", "analytics"), ("tailtrace-tailscale", "tailscale"),

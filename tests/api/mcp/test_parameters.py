@@ -18,6 +18,16 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
         ("list_requests", {"status": "5xx"}, {"hours": 24, "status": "5xx", "limit": 8}),
         ("tailscale_who_is", {"address": "::ffff:100.64.0.2"}, {"address": "100.64.0.2"}),
         ("tailscale_get_status", {}, {}),
+        (
+            "explain_request",
+            {"trace_id": "a" * 32, "at": "2025-10-08T14:32:15.5+02:00"},
+            {"trace_id": "a" * 32, "hours": 24, "at": "2025-10-08T12:32:15.500000+00:00"},
+        ),
+        (
+            "explain_request",
+            {"trace_id": "a" * 32, "at": "2025-10-08"},
+            {"trace_id": "a" * 32, "hours": 24, "at": "2025-10-08T00:00:00+00:00"},
+        ),
     ],
 )
 def test_taken(tool, given, taken):
@@ -38,6 +48,7 @@ def test_taken(tool, given, taken):
         ("tailscale_who_is", {"address": "100.64.0.7:80"}, "address: '100.64.0.7:80' is no address; give IPv4 or IPv6, without a port, such as"),
         ("tailscale_get_device", {"device": ["a"]}, "device: ['a'] is wrong; give name, address or node id, such as"),
         ("get_usage_stats", {"days": "9" * 999}, "days: '999"),
+        ("explain_request", {"trace_id": "0" * 32, "at": "yesterday"}, "at: 'yesterday' is no time; give its timestamp, if known"),
     ],
 )  # fmt: skip
 def test_refused_with_the_right_form(tool, given, message):
@@ -52,7 +63,8 @@ def test_schema_of_a_tool():
         "type": "object",
         "properties": {
             "trace_id": {"type": "string", "description": "32 hex digits"},
-            "hours": {"type": "integer", "default": 168, "minimum": 1, "maximum": 720, "description": "how far back to look"},
+            "hours": {"type": "integer", "default": 24, "minimum": 1, "maximum": 720, "description": "how far back to look"},
+            "at": {"type": "string", "description": "its timestamp, if known: finds an old one at once"},
         },
         "required": ["trace_id"],
         "additionalProperties": False,

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from zoneinfo import ZoneInfo
 
-import anthropic_tokenizer
 import jsonschema
 import pytest
 
@@ -106,6 +105,7 @@ def test_system_performance(box):
         "error_rate": "0.42%",
         "influxdb_status": "healthy",
         "data_freshness": "20 s ago",
+        "store_ok": True,
         "blame": {"verdict": "nobody", "because": "fine", "app_share": 0.849},
         "advice": [],
         "uptime_percentage": 100.0,
@@ -184,7 +184,7 @@ def test_unused_endpoints(box):
             {"endpoint": "/never", "feature": "/never", "methods": ["POST"], "requests_earlier": 0},
         ],
         "total_unused": 2,
-        "known_endpoints": 5,
+        "known_endpoints": 6,
     }
 
 
@@ -237,6 +237,12 @@ def test_only_ones_own(box, trace_id):
     """`user` restricts what is about people."""
     ana = "ana@example.com"
     assert box.call("get_usage_stats", {}, ana).structured["unique_users"] == 1
+    assert box.call("tailscale_get_status", {}, ana).structured["keys_expiring_soon"] == []
+    compared = box.call("compare_periods", {}, ana).structured
+    assert {one["metric"]: one["now"] for one in compared["metrics"]} == {
+        "requests": 235, "unique_users": 1, "avg_response_ms": 30.0, "p95_response_ms": None, "error_rate": 0.0,
+    }  # fmt: skip
+    assert compared["endpoints"] == []
     refused = box.call("list_requests", {"user": "ben@example.com"}, ana)
     assert (refused.structured, refused.text) == (None, "only your own requests are yours to see: leave out user")
     assert {one["user"] for one in box.call("list_requests", {}, ana).structured["requests"]} == {ana}
@@ -249,18 +255,18 @@ def test_only_ones_own(box, trace_id):
 
 @pytest.mark.parametrize("lang", ["en", "es"])
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_an_answer_fits_its_schema_and_its_budget(make_box, store, tool, lang):
+def test_an_answer_fits_its_schema_and_its_budget(make_box, store, count_tokens, tool, lang):
     answer = make_box(store, lang).call(tool.name, DEFAULTS.get(tool.name, {}))
     jsonschema.validate(answer.structured, output_schema(tool.answers))
-    assert _cost(answer) <= TOKENS_MAX
+    assert _cost(answer, count_tokens) <= TOKENS_MAX
 
 
-def test_the_whole_list_of_tools_is_cheap(box):
+def test_the_whole_list_of_tools_is_cheap(box, count_tokens):
     from tailtrace_api.mcp_server.server import _tool_info
 
     listed = [_tool_info(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
     assert len(listed) <= 12
-    assert anthropic_tokenizer.count_tokens(json.dumps({"tools": listed}, separators=(",", ":"))) <= LIST_TOKENS_MAX
+    assert count_tokens(json.dumps({"tools": listed}, separators=(",", ":"))) <= LIST_TOKENS_MAX
     assert {json.dumps(tool["annotations"]) for tool in listed} == {'{"readOnlyHint": true}'}
 
 
@@ -307,7 +313,7 @@ def crowded(tmp_path, make_row, now_us):
 
 @pytest.mark.parametrize("lang", ["en", "es"])
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_strangers_can_neither_speak_nor_make_it_dear(make_box, crowded, tool, lang):
+def test_strangers_can_neither_speak_nor_make_it_dear(make_box, crowded, count_tokens, tool, lang):
     box = make_box(crowded, lang)
     answer = box.call(
         tool.name,
@@ -318,16 +324,14 @@ def test_strangers_can_neither_speak_nor_make_it_dear(make_box, crowded, tool, l
     assert "previous instructions" not in shown.lower()
     assert [one for one in shown if one != "\n" and not one.isprintable()] == []
     assert not any(mark in shown for mark in ("<", ">", "`", "[x]", "im_start"))
-    assert _cost(answer) <= TOKENS_MAX
+    assert _cost(answer, count_tokens) <= TOKENS_MAX
     assert all(
         len(text) <= TEXT_LENGTH_MAX + 40 for text in _texts(answer.structured) if "advice" not in answer.structured
     )
 
 
-def _cost(answer):
-    return anthropic_tokenizer.count_tokens(
-        answer.text + json.dumps(answer.structured, ensure_ascii=False, separators=(",", ":"))
-    )
+def _cost(answer, count_tokens):
+    return count_tokens(answer.text + json.dumps(answer.structured, ensure_ascii=False, separators=(",", ":")))
 
 
 def _texts(value):
@@ -350,7 +354,7 @@ def test_what_is_cut_is_said(make_box, crowded):
     assert more.structured["note"] == "20 of 400 users shown. For more, ask with limit=50 (at most 50)."
     assert (
         box.call("get_active_users", {"limit": 50}).structured["note"]
-        == "50 of 400 users shown, the most there is in one answer."
+        == "50 of 400 users shown, the most there is in one answer: narrow the question."
     )
 
 

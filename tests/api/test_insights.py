@@ -1,0 +1,117 @@
+"""Who is to blame, what is advised, and what is compared: the tables at the head of `insights`, row by row."""
+
+import pytest
+
+from tailtrace_api import insights
+from tailtrace_bridge.histogram import bucket_of
+from tailtrace_bridge.records import Identity, Traffic
+from tailtrace_bridge.store.protocol import Activity, Latency, Usage, Window
+
+MINUTE = 60_000_000
+NOBODY = Identity("")
+FINE = {"name": "sqlite", "ok": True, "p95_ms": None, "queries": 0}
+
+
+def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traffic.APP):
+    """Requests of `ms` each; `app_ms`: of each one's span, None without."""
+    spans = 0 if app_ms is None else requests
+    return Usage(
+        NOBODY,
+        "",
+        route,
+        "",
+        status,
+        traffic,
+        requests,
+        requests,
+        requests * ms * 1000,
+        spans,
+        spans * (app_ms or 0) * 1000,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("usages", "p95_ms", "store", "verdict"),
+    [
+        ([usage(100)], 50, {**FINE, "ok": False}, ("store", "store-down")),
+        ([usage(100)], 50, {**FINE, "queries": 20, "p95_ms": 1000.0}, ("store", "store-slow")),
+        ([usage(100)], 50, {**FINE, "queries": 19, "p95_ms": 9000.0}, ("nobody", "fine")),
+        ([usage(100)], 50, {**FINE, "queries": 500, "p95_ms": 999.0}, ("nobody", "fine")),
+        ([], None, FINE, ("unknown", "too-few-requests")),
+        ([usage(19, 500)], 50, FINE, ("unknown", "too-few-requests")),
+        ([usage(980, app_ms=9), usage(20, 502)], 50, FINE, ("app", "app-unreachable")),
+        ([usage(980, app_ms=9), usage(20, 503)], 50, FINE, ("app", "app-unreachable")),
+        ([usage(980), usage(20, 502)], 50, FINE, ("app", "app-unreachable")),
+        ([usage(980), usage(20, 503)], 50, FINE, ("unknown", "errors-without-spans")),
+        ([usage(980), usage(20, 500)], 50, FINE, ("unknown", "errors-without-spans")),
+        ([usage(980, app_ms=9), usage(20, 500, app_ms=9)], 50, FINE, ("app", "app-errors")),
+        ([usage(980, app_ms=9), usage(20, 503, app_ms=9)], 50, FINE, ("app", "app-errors")),
+        ([usage(991, app_ms=9), usage(9, 500, app_ms=9)], 50, FINE, ("nobody", "fine")),
+        ([usage(100)], None, FINE, ("unknown", "no-times")),
+        ([usage(100)], 999.9, FINE, ("nobody", "fine")),
+        ([usage(100)], 1000, FINE, ("unknown", "slow-without-spans")),
+        ([usage(100, ms=2000, app_ms=1200)], 2000, FINE, ("app", "app-slow")),
+        ([usage(100, ms=2000, app_ms=800)], 2000, FINE, ("proxy", "outside-slow")),
+        ([usage(100, ms=2000, app_ms=1000)], 2000, FINE, ("unknown", "slow-in-both")),
+    ],
+)  # fmt: skip
+def test_blame(usages, p95_ms, store, verdict):
+    found = insights.blame(usages, p95_ms, store)
+    assert (found["verdict"], found["because"]) == verdict
+
+
+@pytest.mark.parametrize(
+    ("usages", "p95_ms", "freshness_s", "codes"),
+    [
+        ([usage(45), usage(5, 500)], 10, 0, ["failing-endpoint"]),
+        ([usage(44), usage(5, 500)], 10, 0, []),  # 49 requests bear no advice
+        ([usage(96), usage(4, 500)], 10, 0, []),  # 4%
+        ([usage(50)], 1000, 0, ["slow-endpoint"]),
+        ([usage(49)], 1000, 0, []),
+        ([usage(50)], 999.9, 0, []),
+        ([usage(50)], None, 900, ["stale-data"]),
+        ([usage(50)], 10, 899.9, []),
+        ([], None, None, []),
+    ],
+)
+def test_advice_only_where_the_numbers_bear_it(usages, p95_ms, freshness_s, codes):
+    times = [{"endpoint": "/a", "p95_ms": p95_ms, "count": sum(one.requests for one in usages)}]
+    assert [one["code"] for one in insights.advice(usages, times, freshness_s)] == codes
+
+
+def test_compared_with_nothing():
+    window = Window(0, MINUTE)
+    now = insights.Period(window, [usage(10)], [Latency("/a", "proxy", bucket_of(100_000), 10)], [usage(10)])
+    before = insights.Period(window, [], [], [])
+    assert insights.compare(now, before)["metrics"] == [
+        {"metric": "requests", "now": 10, "before": 0, "change_percent": None},
+        {"metric": "unique_users", "now": 0, "before": 0, "change_percent": None},
+        {"metric": "avg_response_ms", "now": 100.0, "before": None, "change_percent": None},
+        {"metric": "p95_response_ms", "now": 98.848, "before": None, "change_percent": None},
+        {"metric": "error_rate", "now": 0.0, "before": None, "change_percent": None},
+    ]
+
+
+def test_a_health_check_is_a_use_and_a_bot_is_none():
+    recent = [usage(1, route="/health", traffic=Traffic.HEALTH), usage(9, route="/old", traffic=Traffic.BOT)]
+    found = insights.unused_endpoints([("GET", "/health"), ("GET", "/old")], recent, [usage(3, route="/old")], {})
+    assert [(one["endpoint"], one["requests_earlier"]) for one in found["unused_endpoints"]] == [("/old", 3)]
+
+
+def test_a_card_by_its_name_and_a_person_on_two_devices():
+    ana = [
+        Identity(f"100.64.0.{n}", "user", "ana@example.com", device, f"n{n}")
+        for n, device in ((7, "laptop"), (8, "phone"))
+    ]
+    activity = [Activity(one, [(at, at, 1)]) for one, at in zip(ana, (MINUTE, 2 * MINUTE), strict=True)]
+    pages = {insights.answers.person(ana[0]): "/_tailtrace/view?card=prices"}
+
+    def asked(online):
+        found = insights.active_users(activity, pages, online, {}, 3 * MINUTE)
+        return [(one["device"], one["current_page"], one["online"], one["requests"]) for one in found["active_users"]]
+
+    assert asked({}) == [("phone", "card: prices", None, 2)]
+    assert asked({"n7": True, "n8": False}) == [("phone", "card: prices", True, 2)]
+    assert asked({"n7": False, "n8": False}) == []
+    assert asked({"n8": False}) == []
