@@ -5,6 +5,7 @@
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
+#   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/
@@ -21,11 +22,13 @@ CACHE := $(HOME)/.cache/tailtrace
 TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
 INFLUXDB := $(CACHE)/influxdb
+INSPECTOR := $(CACHE)/inspector
+INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long tailnet collector influxdb lint format bench docs report-example wheel clean
+.PHONY: setup demo test test-long tailnet collector influxdb inspector lint format bench docs report-example wheel clean
 
 setup: $(READY)
 
@@ -72,6 +75,11 @@ influxdb: $(INFLUXDB)/$(call made_by,tests/stack/build_influxdb.sh)
 $(INFLUXDB)/.made-by-%:
 	nice tests/stack/build_influxdb.sh $(INFLUXDB)
 	@rm -f $(INFLUXDB)/.made-by-* && touch $@
+
+inspector: $(INSPECTOR)/.version-$(INSPECTOR_VERSION)
+$(INSPECTOR)/.version-%:
+	npm install --silent --no-audit --no-fund --prefix $(INSPECTOR) @modelcontextprotocol/inspector@$*
+	@rm -f $(INSPECTOR)/.version-* && touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check

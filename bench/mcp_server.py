@@ -6,7 +6,7 @@
 | measured | how |
 |---|---|
 | cold start | `tailtrace mcp` is started, asked for its tools, then `get_usage_stats`; median of several starts |
-| p95 of a tool | over stdio by the SDK's client, one call after another, so with the protocol and both processes' JSON |
+| p95 of a tool | over stdio by the SDK's client, one call after another: the protocol is part of it |
 | memory | PSS of `tailtrace serve` before the first call over HTTP and after it, less a plain answer of the API |
 
 The tailnet is a stand-in for tailscaled with 100 devices. An unknown trace id is the worst case of `explain_request`:

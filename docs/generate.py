@@ -7,6 +7,9 @@
 | `docs/settings.md` | all | `tailtrace_bridge.settings` |
 | `docs/http-api.md` | what is behind its marker: routes, parameters, fields | the API's own OpenAPI document |
 | `docs/export.md` | the table of fields, between its two markers | `tailtrace_bridge.export_format` |
+| `docs/mcp.md` | the clients' configurations, between its two markers | `tailtrace_api.mcp_server.client_config` |
+
+The conversations in `docs/mcp.md` are made by `docs/conversations.py`, from a run of the demo.
 """
 
 import json
@@ -22,6 +25,8 @@ DOCS = Path(__file__).resolve().parent
 PACKAGES = ("tailtrace", "tailtrace_bridge", "tailtrace_api")
 LADDER_BEGIN = "<!-- ladder: made by `make docs` -->"
 LADDER_END = "<!-- end of the ladder -->"
+CONFIGURATIONS_BEGIN = "<!-- configurations: made by `make docs` -->"
+CONFIGURATIONS_END = "<!-- end of the configurations -->"
 FIELDS_BEGIN = "<!-- fields: made by `make docs` -->"
 FIELDS_END = "<!-- end of the fields -->"
 ROUTES_BEGIN = "<!-- routes: made by `make docs` -->"
@@ -142,13 +147,40 @@ def _default(parameter: Mapping[str, Any]) -> str:
     return "" if default is None else f"`{json.dumps(default)}`"
 
 
+def with_configurations(text: str) -> str:
+    """Return the text of `docs/mcp.md` with what `tailtrace mcp --print-config` prints for somebody called Ana."""
+    from tailtrace_api.mcp_server.client_config import CLIENTS, client_config, merged  # noqa: PLC0415 - as below
+    from tailtrace_bridge.settings import Settings  # noqa: PLC0415
+
+    command = Path("/home/ana/app/.venv/bin/tailtrace")
+    settings = Settings.model_construct(store="sqlite:/home/ana/app/tailtrace.db", lang="es")  # of no environment
+    names = {"claude-desktop": "Claude Desktop", "claude-code": "Claude Code", "cursor": "Cursor"}
+    parts = [
+        f"**{names[client]}**: `tailtrace mcp --print-config {client}`. {where}\n\n"
+        f"```json\n{client_config(client, command, settings)}\n```\n"
+        for client, where in CLIENTS.items()
+    ]
+    groups = [client_config("claude-desktop", command, settings, tools=tools) for tools in ("analytics", "tailscale")]
+    parts.append(
+        "One entry serves both, analytics and Tailscale. Whoever prefers two, to switch them on and off apart, prints\n"
+        "each with `--tools`: `tailtrace mcp --print-config claude-desktop --tools analytics`, then\n"
+        "`--tools tailscale`.\n\n"
+        f"```json\n{merged(groups)}\n```\n"
+    )
+    before, _, rest = text.partition(CONFIGURATIONS_BEGIN)
+    _, _, after = rest.partition(CONFIGURATIONS_END)
+    made = "\n".join(parts)
+    return f"{before}{CONFIGURATIONS_BEGIN}\n\n{made}\n{CONFIGURATIONS_END}{after}"
+
+
 def documents() -> dict[Path, str]:
     """Give each generated file and what it should say."""
     from tailtrace_bridge import settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
 
-    design, export, api = DOCS / "design.md", DOCS / "export.md", DOCS / "http-api.md"
+    design, export, api, mcp = DOCS / "design.md", DOCS / "export.md", DOCS / "http-api.md", DOCS / "mcp.md"
     return {
         api: with_routes(api.read_text(encoding="utf-8"), openapi()),
+        mcp: with_configurations(mcp.read_text(encoding="utf-8")),
         export: with_fields(export.read_text(encoding="utf-8")),
         design: with_ladder(design.read_text(encoding="utf-8")),
         DOCS / "settings.md": settings.markdown(),

@@ -6,8 +6,9 @@
 | missing | no | is skipped; the reason says what is missing and the command that would bring it |
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
-A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.collector`,
-`@pytest.mark.influxdb`, `@pytest.mark.pdf`. `tests/stack/servers.py` has the fixtures for the last two.
+A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
+`@pytest.mark.inspector`, `@pytest.mark.collector`, `@pytest.mark.influxdb`. `tests/stack/servers.py` has the fixtures
+for the last two.
 """
 
 import functools
@@ -28,6 +29,9 @@ TO_COME = frozenset({"browser"})
 
 CACHE = Path.home() / ".cache" / "tailtrace"
 OTELCOL = Path(os.environ.get("TAILTRACE_OTELCOL") or CACHE / "otelcol" / "otelcol")
+INSPECTOR = Path(
+    os.environ.get("TAILTRACE_INSPECTOR") or CACHE / "inspector" / "node_modules" / ".bin" / "mcp-inspector"
+)
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
@@ -82,12 +86,21 @@ def _lacks_pdf() -> str | None:
     return f"no font has {missing}: apt install {FONTS}" if missing else None
 
 
+def _lacks_inspector() -> str | None:
+    if not shutil.which("node"):
+        return "no node: apt install nodejs npm, or https://nodejs.org"
+    if os.access(INSPECTOR, os.X_OK):
+        return None
+    return f"no program {INSPECTOR}: make inspector installs one, or TAILTRACE_INSPECTOR names one"
+
+
 LACKS: dict[str, Callable[[], str | None]] = {
     "nginx": _lacks_nginx,
     "shared": _lacks_shared,
     "tailnet": _lacks_tailnet,
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
     "pdf": _lacks_pdf,
+    "inspector": _lacks_inspector,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
@@ -124,6 +137,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """The folder of real data; only for tests with the marker `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def inspector_program() -> Path:
+    """The MCP Inspector; only for tests with the marker `inspector`."""
+    return INSPECTOR
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ Without sessions: each POST is answered by itself as JSON, so that a client goes
 
 | a request | is answered |
 |---|---|
+| other than POST | 405: there is no session to listen to or to end, so no stream is left open |
 | whose Host is none of ours, or whose Origin is a page elsewhere (DNS rebinding) | 421, 403, by the SDK |
 | of anybody, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
 | with `own`, of a person, by `tailscale serve` (with `TAILTRACE_SERVE_HEADERS`) or whois of the peer | with theirs |
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from tailtrace_api.mcp_server.source import Source
@@ -56,6 +58,10 @@ class Mcp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to `/mcp`."""
+        if scope["method"] != "POST":
+            refusal = PlainTextResponse("ask by POST: there are no sessions", 405, {"Allow": "POST"})
+            await refusal(scope, receive, send)
+            return
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._run(self._loading))

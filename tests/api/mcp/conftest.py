@@ -13,7 +13,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -101,10 +101,11 @@ def count_tokens() -> Callable[[str], int]:
     No model's own of now is public: Anthropic's is that of Claude 2, OpenAI's `o200k_base` that of GPT-4o.
     """
     import anthropic_tokenizer
-    import bpe_openai
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it opens its vocabulary by an old way of importlib
+        import bpe_openai
+
         of_openai = bpe_openai.get_encoding("o200k_base")
     return lambda text: max(anthropic_tokenizer.count_tokens(text), len(of_openai.encode(text)))
 

@@ -143,6 +143,28 @@ def test_against_dns_rebinding(serve, headers, status):
     assert post(serve.url, **headers)[0] == status
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "HEAD"])
+def test_there_is_no_session_to_listen_to(serve, method):
+    """A stream that nothing is ever sent on would stay open."""
+    headers = {"Accept": "application/json, text/event-stream"}
+    answer = httpx.request(method, f"{serve.url}/mcp", headers=headers, timeout=10)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
+def test_an_old_protocol_version(serve, version):
+    client = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "by hand", "version": "1"}}
+    status, hello = post(serve.url, {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client})
+    assert (status, hello["result"]["protocolVersion"]) == (200, version)
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "get_usage_stats"}}
+    status, answer = post(serve.url, call, **{"MCP-Protocol-Version": version})
+    assert (status, answer["result"]["structuredContent"]["period_days"]) == (200, 7)
+
+
+def test_a_protocol_version_that_nobody_speaks(serve):
+    assert post(serve.url, **{"MCP-Protocol-Version": "1999-01-01"})[0] == 400
+
+
 def test_a_name_that_the_settings_allow(make_serve):
     serve = make_serve(TAILTRACE_HOSTS='["tailtrace.tail1.ts.net"]')
     ours = "tailtrace.tail1.ts.net"
