@@ -1,7 +1,7 @@
 """The HTTP API: three answers, health, readiness and counters. Parameters are checked here, the rest is `queries`."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -28,6 +28,7 @@ def create_app(
     clock: Callable[[], int],
     bridge: Bridge | None = None,
     hosts: Sequence[str] = ("*",),
+    mcp_counts: Callable[[], Mapping[str, int]] = dict,
 ) -> FastAPI:
     """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
 
@@ -43,7 +44,7 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     _add_analytics(app, queries, clock)
-    _add_operation(app, queries, clock, bridge)
+    _add_operation(app, queries, clock, bridge, mcp_counts)
     return app
 
 
@@ -104,7 +105,13 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _add_operation(app: FastAPI, queries: Queries, clock: Callable[[], int], bridge: Bridge | None) -> None:
+def _add_operation(
+    app: FastAPI,
+    queries: Queries,
+    clock: Callable[[], int],
+    bridge: Bridge | None,
+    mcp_counts: Callable[[], Mapping[str, int]] = dict,
+) -> None:
     @app.get("/health", tags=["operation"])
     def health() -> dict[str, str]:
         """Say that the process answers."""
@@ -120,4 +127,4 @@ def _add_operation(app: FastAPI, queries: Queries, clock: Callable[[], int], bri
         """Give the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
-        return Response(metrics.render(bridge), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(bridge, mcp_counts()), media_type=metrics.CONTENT_TYPE)

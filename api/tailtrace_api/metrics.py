@@ -15,16 +15,17 @@ from tailtrace_bridge.build import Bridge
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(bridge: Bridge) -> bytes:
-    """Give the text of `/metrics`."""
+def render(bridge: Bridge, mcp: Mapping[str, int]) -> bytes:
+    """Give the text of `/metrics`. `mcp` counts what happened at `/mcp`."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_BridgeCollector(bridge))
+    registry.register(_BridgeCollector(bridge, mcp))
     return generate_latest(registry)
 
 
 class _BridgeCollector(Collector):
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, mcp: Mapping[str, int]) -> None:
         self._bridge = bridge
+        self._mcp = mcp
 
     def collect(self) -> Iterable[Metric]:
         bridge = self._bridge
@@ -48,6 +49,7 @@ class _BridgeCollector(Collector):
         yield _counters("otlp_refused", "OTLP requests answered with an error.", "status", receiver.refused)
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
+        yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
         yield from _gauges(bridge)
 
 

@@ -99,9 +99,6 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
 
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
-    app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings))
-    app.include_router(insight_router(insights, clock_us))
-    app.include_router(tailnet_router(tailnet))
     mcp = Mcp(
         LocalSource(insights, tailnet, clock_us),
         lang=settings.lang,
@@ -110,6 +107,9 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
         has_serve_headers=settings.serve_headers,
         whois=lambda address: tailnet.whois(address).get("user") or "",
     )
+    app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts)
+    app.include_router(insight_router(insights, clock_us))
+    app.include_router(tailnet_router(tailnet))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 

@@ -172,7 +172,7 @@ def list_requests(answer: Fields, asked: Asked) -> Shown:
             status=row["status"],
             ms=words.millis(row["response_time_ms"]),
             trace=row["trace_id"] or "",
-        )
+        ).rstrip()
         for row in rows
     ]
     return Shown(structured, lines, len(rows), summary["total_requests"])

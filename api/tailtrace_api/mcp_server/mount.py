@@ -25,6 +25,8 @@ from tailtrace_bridge.serve_headers import identity_of_serve
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+    from tailtrace_api.mcp_server.tools import Toolbox
+
 BODY_BYTES_MAX = 256 * 1024
 """Of a request: a call of a tool is some hundred bytes."""
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -55,6 +57,11 @@ class Mcp:
         self._whois = whois
         self._loading: asyncio.Future[StreamableHTTPSessionManager] | None = None
         self._running: asyncio.Task[None] | None = None
+        self._toolbox: Toolbox | None = None
+
+    def counts(self) -> dict[str, int]:
+        """Count calls, and what hit a limit; empty before the first call."""
+        return self._toolbox.all_counts() if self._toolbox is not None else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to `/mcp`."""
@@ -89,7 +96,7 @@ class Mcp:
         from tailtrace_api.mcp_server.tools import TOOLS, Toolbox  # noqa: PLC0415
         from tailtrace_api.mcp_server.words import Words  # noqa: PLC0415
 
-        toolbox = Toolbox(TOOLS, self._source, Words(self._lang))
+        toolbox = self._toolbox = Toolbox(TOOLS, self._source, Words(self._lang))
         names = [name for host in self._hosts for name in (host, f"{host}:*")]
         security = TransportSecuritySettings(
             allowed_hosts=names,

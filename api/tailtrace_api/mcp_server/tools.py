@@ -10,7 +10,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tailtrace_api.mcp_server import analytics, tailnet_tools
@@ -70,6 +70,10 @@ class Toolbox:
         self.fence = Fence()
         self._source = source
         self._words = words
+
+    def all_counts(self) -> dict[str, int]:
+        """Count calls, and what hit a limit here or at the fence."""
+        return asdict(self.counts) | asdict(self.fence.counts)
 
     def call(self, name: str, given: Mapping[str, object], user: str | None = None) -> Answer:
         """Call a tool; `user` restricts it to what is theirs. Raises `KeyError` for a tool there is not."""

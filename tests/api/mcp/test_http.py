@@ -97,6 +97,26 @@ def test_it_is_loaded_when_it_is_asked(make_serve):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_what_was_left_out_is_counted(make_serve):
+    serve = make_serve()
+
+    def counted():
+        text = httpx.get(f"{serve.url}/metrics").text
+        return [line for line in text.splitlines() if line.startswith("tailtrace_mcp_total")]
+
+    assert counted() == []
+    post(serve.url)
+    wrong = {"name": "get_usage_stats", "arguments": {"days": 0}}
+    post(serve.url, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": wrong})
+    assert counted() == [
+        'tailtrace_mcp_total{event="calls"} 2.0',
+        'tailtrace_mcp_total{event="errors"} 1.0',
+        'tailtrace_mcp_total{event="shortened"} 0.0',
+        'tailtrace_mcp_total{event="withheld"} 0.0',
+        'tailtrace_mcp_total{event="cut"} 0.0',
+    ]
+
+
 def test_many_clients_at_once(serve):
     async def talk(days):
         async with Client(f"{serve.url}/mcp", read_timeout_seconds=60) as client:
