@@ -28,7 +28,7 @@ def create_operation_app(check_store: Callable[[], object], bridge: Bridge, *, c
         return ready_response(problems(check_store, bridge, clock()))
 
     def counters(_request: Request) -> Response:
-        return Response(metrics.render(bridge), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(bridge, {}), media_type=metrics.CONTENT_TYPE)
 
     routes = {"/health": health, "/ready": ready, "/metrics": counters}
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
