@@ -110,7 +110,11 @@ def test_rows_older_than_the_bucket_keeps_are_counted_and_do_not_block(make):
     assert store.counters.expired == 1
 
 
-def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(make, monkeypatch):
+@pytest.mark.parametrize(("failing_call", "written"), [(1, 0), (2, 10), (3, 10), (4, 20), (6, 30)])
+def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
+    make, monkeypatch, failing_call, written
+):
+    """Odd calls are rows, even ones their batch: what is in no batch yet is found, and counts once."""
     store, now_us = make(), clock_us()
     rows = [row(now_us + key * 1000, key) for key in range(30)]
     monkeypatch.setattr(module, "BATCH_LINES_MAX", 10)
@@ -119,16 +123,17 @@ def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
 
     def failing(bucket, batch):
         calls.append(bucket)
-        if calls.count(store._buckets.raw) == 3:
+        if calls.count(store._buckets.raw) == failing_call:
             raise StoreError("down")
         return write(bucket, batch)
 
     monkeypatch.setattr(store._session.writer, "write", failing)
     with pytest.raises(StoreError, match="down"):
         store.write(rows)
-    assert len(store.log(EVER, ALL, 99, None)) == 20
+    assert len(store.log(EVER, ALL, 99, None)) == written
     assert store.write(rows) == Written(30, 0)
     assert store.write(rows) == Written(0, 30)
+    assert len(store.log(EVER, ALL, 99, None)) == sum(one.requests for one in store.usage(EVER, ALL)) == 30
 
 
 def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):

@@ -1,7 +1,8 @@
 """Sums of one step of time as texts, and back. Pure.
 
 A step's sums go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
-of its own, complete in itself: JSON columns, compressed, cut into texts that a string field can hold. Its rows:
+of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
+are, compressed, cut into texts that a string field can hold. Its rows:
 
 | kind | row | two with the same key become one by |
 |---|---|---|
@@ -10,17 +11,21 @@ of its own, complete in itself: JSON columns, compressed, cut into texts that a 
 | usage_endpoint | **endpoint, status, traffic**, the six sums | adding up |
 | visits | **identity, endpoint, traffic**, requests; usage only | adding up |
 | latency | **side, endpoint, bucket**, requests | adding up |
+| latency_all | **bucket**, requests: nginx's times, all endpoints | adding up |
 | runs | **identity**, first_us, last_us, requests; usage only | `packed.join_runs` |
 | quarters | **start of the quarter, µs**, requests; usage only | adding up |
 | hours | **hour**, minutes with traffic, minutes with an answer: a bit for each | either |
+| rows | requests, as `batches` has them | |
 
 Identity and endpoint are places in tables: the step's own in a text, the reader's in what `decode` gives.
 """
 
 import json
+import sys
 import zlib
+from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -29,7 +34,7 @@ from tailtrace_bridge.columns import Places
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.protocol import MINUTE_US, QUARTER_US, Run
-from tailtrace_bridge.store.sums import USAGE_TRAFFIC, Sums
+from tailtrace_bridge.store.sums import PROXY, USAGE_TRAFFIC, Sums
 
 TEXT_LENGTH_MAX = 32_000
 """A string field holds 64 KiB."""
@@ -37,6 +42,8 @@ _IDENTITY_VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
 _MINUTES_OF_HOUR = 60
+_ROWS_LEVEL, _SUMS_LEVEL = 1, 6
+"""Of compression: rows are written while a log waits, sums are read for years."""
 Row = Sequence[Any]
 
 
@@ -48,13 +55,17 @@ class Kind(StrEnum):
     USAGE_ENDPOINT = "usage_endpoint"
     VISITS = "visits"
     LATENCY = "latency"
+    LATENCY_ALL = "latency_all"
     RUNS = "runs"
     QUARTERS = "quarters"
     HOURS = "hours"
+    ROWS = "rows"
 
 
-_IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0}
-_ENDPOINT_COLUMN = {Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1}
+SUMS = tuple(kind for kind in Kind if kind is not Kind.ROWS)
+
+_IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0}
+_ENDPOINT_COLUMN = {Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.ROWS: 1}
 _USAGE_KEY_WIDTH = {Kind.USAGE: 5, Kind.USAGE_IDENTITY: 3, Kind.USAGE_ENDPOINT: 3}
 
 
@@ -69,37 +80,90 @@ class Tables:
 def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
     """Write rows of one step."""
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    document: dict[str, Any] = {"columns": columns}
+    head: dict[str, Any] = {}
     if columns and (place := _IDENTITY_COLUMN.get(kind)) is not None:
         identities = list(tables.identities)
         used: Places[int] = Places()
         columns[place] = [used[one] for one in columns[place]]
-        document["identities"] = [_IDENTITY_VALUES(identities[one]) for one in used]
+        head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in used]
     if columns and (place := _ENDPOINT_COLUMN.get(kind)) is not None:
         endpoints = list(tables.endpoints)
         used = Places()
         columns[place] = [used[one] for one in columns[place]]
-        document["endpoints"] = [endpoints[one] for one in used]
-    packed = b64encode(zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 6)).decode()
-    return [packed[start : start + TEXT_LENGTH_MAX] for start in range(0, len(packed), TEXT_LENGTH_MAX)]
+        head["endpoints"] = [endpoints[one] for one in used]
+    packed = [_pack(column) for column in columns]
+    head["columns"] = [how for how, _ in packed]
+    document = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(cells for _, cells in packed)
+    level = _ROWS_LEVEL if kind is Kind.ROWS else _SUMS_LEVEL
+    text = b64encode(zlib.compress(document, level)).decode()
+    return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
 
 
 def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
     """Read rows of one step back. Raises ValueError where the texts are not whole."""
     try:
-        document = json.loads(zlib.decompress(b64decode("".join(texts))))
+        document = zlib.decompress(b64decode("".join(texts)))
     except zlib.error as error:
         raise ValueError(str(error)) from error
-    columns = document["columns"]
+    place = document.index(b"\n") + 1
+    head = json.loads(document[:place])
+    columns: list[Iterable[Any]] = []
+    for how in head["columns"]:
+        end = place + how["bytes"]
+        columns.append(_unpack(how, document[place:end]))
+        place = end
     if not columns:
         return []
-    if (place := _IDENTITY_COLUMN.get(kind)) is not None:
-        here = [tables.identities[Identity(*values)] for values in document["identities"]]
+    if (place := _IDENTITY_COLUMN.get(kind, -1)) >= 0:
+        here = [tables.identities[Identity(*values)] for values in head["identities"]]
         columns[place] = map(here.__getitem__, columns[place])
-    if (place := _ENDPOINT_COLUMN.get(kind)) is not None:
-        here = [tables.endpoints[(service, route)] for service, route in document["endpoints"]]
+    if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
+        here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
         columns[place] = map(here.__getitem__, columns[place])
     return list(zip(*columns, strict=True))
+
+
+def _pack(column: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
+    """Write a column: each cell in as few bytes as the widest needs, less what all have in common."""
+    how: dict[str, Any] = {}
+    if isinstance(column[0], str):
+        texts: Places[str] = Places()
+        column = [texts[one] for one in column]
+        how["texts"] = list(texts)
+    numbers = [one for one in column if one is not None] if None in column else column
+    low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
+    if len(numbers) < len(column):
+        how["none"] = True  # written as 0, and what there is from 1 on
+        base = low - 1
+    else:
+        base = low if low < 0 or _code(high - low) != _code(high) else 0
+    code = _code(high - base)
+    if base:
+        column = [0 if one is None else one - base for one in column]
+    elif len(numbers) < len(column):
+        column = [one or 0 for one in column]
+    cells = array(code, column)
+    if sys.byteorder == "big":
+        cells.byteswap()
+    data = cells.tobytes()
+    return {**how, "code": code, "base": base, "bytes": len(data)}, data
+
+
+def _unpack(how: Mapping[str, Any], data: bytes) -> Sequence[Any]:
+    cells = array(how["code"], data)
+    if sys.byteorder == "big":
+        cells.byteswap()
+    base = how["base"]
+    if "texts" in how:
+        texts = how["texts"]
+        return [texts[one] for one in cells]
+    if "none" in how:
+        return [base + one if one else None for one in cells]
+    return [base + one for one in cells] if base else cells
+
+
+def _code(high: int) -> str:
+    return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
 
 
 def rows_of(kind: Kind, sums: Sums) -> list[tuple[int, Row]]:
@@ -115,12 +179,18 @@ def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:
         return _merged_hours(parts)
     if (width := _USAGE_KEY_WIDTH.get(kind)) is not None:
         return _merged_usage(parts, width)
-    counts: dict[Row, int] = {}
+    counts: dict[Any, int] = {}
+    known = counts.get
+    if kind is Kind.VISITS or kind is Kind.LATENCY:
+        for rows in parts:
+            for one, two, three, requests in rows:
+                key = (one, two, three)
+                counts[key] = known(key, 0) + requests
+        return [(*key, requests) for key, requests in counts.items()]
     for rows in parts:
-        for *key, requests in rows:
-            place = tuple(key)
-            counts[place] = counts.get(place, 0) + requests
-    return [(*key, requests) for key, requests in counts.items()]
+        for one, requests in rows:
+            counts[one] = known(one, 0) + requests
+    return list(counts.items())
 
 
 def _merged_usage(parts: Iterable[Iterable[Row]], width: int) -> list[Row]:
@@ -183,6 +253,9 @@ _ROWS_OF: dict[Kind, Callable[[Sums], Iterable[tuple[int, Row]]]] = {
         for (hour, endpoint), sides in sums.latency.items()
         for side, counts in enumerate(sides)
         for bucket, n in counts.items()
+    ),
+    Kind.LATENCY_ALL: lambda sums: (
+        (hour, (bucket, n)) for (hour, _), sides in sums.latency.items() for bucket, n in sides[PROXY].items()
     ),
     Kind.RUNS: lambda sums: ((minute // _MINUTES_OF_HOUR, (who, *run)) for (minute, who), run in sums.activity.items()),
     Kind.QUARTERS: lambda sums: (

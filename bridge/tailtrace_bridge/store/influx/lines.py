@@ -41,9 +41,10 @@ _IDENTITY_COLUMNS = (
 """In the order of `Identity`."""
 _SUM_COLUMNS = (
     "time_us", "endpoint", "service", "method", "status_code", "traffic", "response_time_ms", "app_time_ms", "bytes",
+    "key",
 )  # fmt: skip
 _ROW_COLUMNS = (
-    *_SUM_COLUMNS, "key", "path", "trace_id", "span_id", "error_type", "identified_us", "upstream_time_ms", "agent",
+    *_SUM_COLUMNS, "path", "trace_id", "span_id", "error_type", "identified_us", "upstream_time_ms", "agent",
 )  # fmt: skip
 
 
@@ -82,12 +83,28 @@ def point(measurement: str, tags: Mapping[str, str], fields: Mapping[str, object
     return f"{_head(measurement, tags)} {','.join(_fields(fields))} {time_ns}".encode()
 
 
-class LineMaker:
-    """Makes lines of the rows of one batch: what rows share is written once."""
+Head = tuple[str, str, str, str, str, str, str, str, int]
+"""What the tags of a point are made of."""
+HEADS_MAX = 20_000
 
-    def __init__(self, columns: Columns, identities: Sequence[Identity], routes: Sequence[str], source: str) -> None:
+
+class LineMaker:
+    """Makes lines of the rows of one batch: what rows share is written once.
+
+    `made` keeps the tags of a batch for those that follow.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        identities: Sequence[Identity],
+        routes: Sequence[str],
+        source: str,
+        made: dict[Head, str] | None = None,
+    ) -> None:
         self._columns, self._identities, self._routes, self._source = columns, identities, routes, source
         self._heads: dict[tuple[int, int, str, int], str] = {}
+        self._made = {} if made is None else made
         self._shared: dict[int, str] = {}
 
     def line(self, row: int, time_ns: int) -> bytes:
@@ -123,13 +140,19 @@ class LineMaker:
         return f"{','.join(parts)} {time_ns}".encode()
 
     def _make_head(self, identity: int, endpoint: int, method: str, status_class: int) -> str:
-        who = self._identities[identity]
+        who, route, service = self._identities[identity], self._routes[endpoint], self._columns.endpoints[endpoint][0]
+        shared = (who.user, who.user_id, who.device, who.node_id, who.kind, route, service, method, status_class)
+        if (made := self._made.get(shared)) is not None:
+            return made
+        if len(self._made) >= HEADS_MAX:
+            self._made.clear()
         tags = {
-            "device": who.device, "endpoint": self._routes[endpoint], "kind": who.kind, "method": method,
-            "node_id": who.node_id, "service": self._columns.endpoints[endpoint][0], "source": self._source,
+            "device": who.device, "endpoint": route, "kind": who.kind, "method": method,
+            "node_id": who.node_id, "service": service, "source": self._source,
             "status_class": f"{status_class}xx", "user": who.user, "user_id": who.user_id,
         }  # fmt: skip
-        return _head(RAW, tags)
+        made = self._made[shared] = _head(RAW, tags)
+        return made
 
     def _make_shared(self, identity: int) -> str:
         who = self._identities[identity]
@@ -161,8 +184,8 @@ class RowReader:
     def row(self, values: Sequence[Any]) -> Row:
         """Give a row of `SELECT_ROWS`, as `Store.rows` does."""
         identity, values = self.identity(values[1:]), values[1 + IDENTITY_WIDTH :]
-        (time_us, route, service, method, status, traffic, request_ms, app_ms, sent,
-         key, path, trace_id, span_id, error_type, identified_us, upstream_ms, agent) = values  # fmt: skip
+        (time_us, route, service, method, status, traffic, request_ms, app_ms, sent, key,
+         path, trace_id, span_id, error_type, identified_us, upstream_ms, agent) = values  # fmt: skip
         access = Access(
             time_us, key, identity.address, untag(method), path or "", status, to_us(request_ms), to_us(upstream_ms),
             False, sent, untag(service), trace_id or "", span_id or "", agent or "", "",

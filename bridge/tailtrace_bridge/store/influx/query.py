@@ -64,7 +64,15 @@ class InfluxQL:
 
     def ask(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[Result]:
         """Ask one question. Raises `StoreError`."""
-        fields = {"db": bucket, "epoch": "ns", "q": text, "params": json.dumps(values or {})}
+        return self.ask_all(bucket, (text,), values)[0]
+
+    def ask_all(
+        self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None = None
+    ) -> list[list[Result]]:
+        """Ask several questions in one call. Raises `StoreError`."""
+        if not texts:
+            return []
+        fields = {"db": bucket, "epoch": "ns", "q": "; ".join(texts), "params": json.dumps(values or {})}
         status, body = self.call("POST", "/query", fields=fields)
         answer = _parsed(body)
         results = answer.get("results") or []
@@ -73,11 +81,12 @@ class InfluxQL:
             raise StoreError(
                 explain(self._server.url, bucket, status, error or body[:SAID_LENGTH_MAX].decode(errors="replace"))
             )
-        return [
-            Result(series.get("tags") or {}, series.get("values") or [])
-            for result in results
-            for series in result.get("series") or ()
-        ]
+        found: list[list[Result]] = [[] for _ in texts]
+        for place, result in enumerate(results):
+            found[result.get("statement_id", place)] += (
+                Result(series.get("tags") or {}, series.get("values") or []) for series in result.get("series") or ()
+            )
+        return found
 
     def rows(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[list[Any]]:
         """Ask for one series and give its rows."""

@@ -1,49 +1,60 @@
-"""Sums by step of time (`STEP_US`, hour, day), so that a month is read from few points; true whatever happens.
+"""Sums by hour and by day, so that a month is read from few points; true whatever happens.
 
-Two things are kept in the bucket of the rollups, for each source by itself:
+Three things are kept, for each source by itself; the last in the bucket of the rows, the others in that of the rollups:
 
 | point | at | says |
 |---|---|---|
 | `step` | each `STEP_US` with rows | `until_us`: rows of this step may come until then |
-| `usage`, `latency` and the other kinds | each step, hour, day | its sums (`chunks`), `asof_us`: as of when |
+| `usage`, `latency` and the other kinds | each hour, day | its sums (`chunks`), `asof_us`: as of when |
+| `rows` | a step that was written in many batches | its requests in one, and `asof_us`; else see `batches` |
 
 **Sums are valid if as of then or later than `until_us` of all steps in them.** Everything follows from this:
 
 | what happens | `until_us` | so |
 |---|---|---|
-| the first row of a step is about to be written | end of the step + `GRACE_US` | the step is open: read from its rows |
-| a row comes late, or by an import | before its write: later than now | not valid: rows are read, summed up again |
+| the first row of a step is about to be written | end of the step + `GRACE_US` | open: read from its batches |
+| a row comes late, or by an import | before its write: later than now | not valid: batches are read, summed up again |
 | the writer dies after that, row written or not | passes | summed up again by who comes next |
 | another process writes while a step is summed up | later than `asof_us` | not valid: summed up again |
 | a replay | unchanged: no row is new | the sums stay |
 | a step without the point `step` | | has no rows: nothing is read |
 
 Sums are made of all rows that the step has, never added to; so to make them twice changes nothing.
+
+A window is read from the days in it, then the hours at its ends, then the steps at theirs: for each of these, whatever
+the number of sources and steps, one call says until when and one gives the sums.
 """
 
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.store.influx import lines
-from tailtrace_bridge.store.influx.chunks import Kind, Row, Tables, decode, encode, merged, rows_of
-from tailtrace_bridge.store.influx.query import InfluxQL
+from tailtrace_bridge.store.influx import batches, lines
+from tailtrace_bridge.store.influx.batches import STEP_US
+from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Row, Tables, decode, encode, merged, rows_of
+from tailtrace_bridge.store.influx.query import InfluxQL, Result
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
-from tailtrace_bridge.store.sums import Stored, Sums
+from tailtrace_bridge.store.sums import Sums
 
-STEP_US = 10 * MINUTE_US
 SIZES = {DAY_US: "1d", HOUR_US: "1h", STEP_US: "10m"}
+SUM_SIZES = (DAY_US, HOUR_US)
 GRACE_US = 2 * MINUTE_US
 """How long after its end a step waits for rows: for lines that wait for their span, and their write."""
 WRITE_US = MINUTE_US
 """How long a write takes at most, tries and all."""
 QUERIES_MAX = 16
-"""For the chunks of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
+"""For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
 BATCH_POINTS = 500
 """Of sums, written at once."""
+BATCHES_MAX = 8
+"""Of one step: where there are more, they are put into one when the step is summed up."""
+STEPS_MAX = 144
+"""Whose requests are fetched in one call."""
 _STEPS = "step"
 _NS = 1000
+Place = tuple[str, int]
+"""A source, and the start of a step of time, µs."""
 
 
 class Part(NamedTuple):
@@ -51,7 +62,7 @@ class Part(NamedTuple):
 
     start_us: int
     size_us: int
-    """0: read from rows, of the hour that begins then."""
+    """0: made of rows, of the hour that begins then."""
     rows: list[Row]
 
 
@@ -68,81 +79,102 @@ class Rollups:
     def __init__(self, influx: InfluxQL, buckets: Buckets) -> None:
         self._influx, self._buckets = influx, buckets
 
-    def parts(self, window: Window, kind: Kind, tables: Tables, size_us_max: int = DAY_US) -> Iterator[Part]:
+    def parts(
+        self,
+        window: Window,
+        kind: Kind,
+        tables: Tables,
+        sizes: Sequence[int] = SUM_SIZES,
+        source: str | None = None,
+    ) -> Iterator[Part]:
         """Give the sums of a window, no more and no less, from as few points as there can be; in no order."""
-        sizes = [size_us for size_us in SIZES if size_us <= size_us_max]
-        for source, untils in self.untils(window).items():
-            yield from self.of_source(source, untils, window, kind, tables, sizes)
-
-    def untils(self, window: Window, source: str | None = None) -> dict[str, dict[int, int]]:
-        """Give, for each source, the steps with rows and until when rows may come."""
         if window.start_us >= window.end_us:
-            return {}
-        values: dict[str, object] = {"start": window.start_us // STEP_US * STEP_US * _NS, "end": window.end_us * _NS}
-        where = "time >= $start AND time < $end"
-        if source is not None:
-            where, values = where + ' AND "source" = $source', {**values, "source": source}
-        text = f'SELECT "until_us" FROM "{_STEPS}" WHERE {where} GROUP BY "source"'  # noqa: S608  # our own names
-        return {
-            result.tags.get("source", ""): {time_ns // _NS: until_us for time_ns, until_us in result.rows}
-            for result in self._influx.ask(self._buckets.rollups, text, values)
-        }
+            return
+        if sizes and sizes[0] == DAY_US:
+            window = self._widened(window)
+        rest: dict[str | None, list[Window]] = {source: [window]}  # None: of every source
+        for size_us in sizes:
+            whole = {one: [w for w in (_whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
+            rest = {one: [edge for span in spans for edge in _edges(span, size_us)] for one, spans in rest.items()}
+            untils, found = self._sums(kind, size_us, whole)
+            for (one, start_us), until_us in untils.items():
+                if not any(w.start_us <= start_us < w.end_us for w in (*whole.get(one, ()), *whole.get(None, ()))):
+                    continue
+                rows = _valid(kind, found.get((one, start_us), []), until_us, tables)
+                if rows is None:
+                    rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
+                else:
+                    yield Part(start_us, size_us, rows)
+        sums = Sums()
+        for _, _, requests in self.requests(rest, tables):
+            sums.add(map(batches.stored, requests))
+        by_hour: dict[int, list[Row]] = defaultdict(list)
+        for hour, row in rows_of(kind, sums):
+            by_hour[hour].append(row)
+        for hour, rows in by_hour.items():
+            yield Part(hour * HOUR_US, 0, rows)
+
+    def requests(
+        self, spans: Mapping[str | None, Sequence[Window]], tables: Tables
+    ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
+        """Give the requests of spans of time (of a source; None: of each), by step, with the number of batches."""
+        spans_of = {one: joined(theirs) for one, theirs in spans.items()}
+        source = next(iter(spans_of)) if len(spans_of) == 1 else None
+        untils = self.untils(
+            joined(_steps_around(span) for theirs in spans_of.values() for span in theirs), STEP_US, source
+        )
+        wanted: dict[Place, list[Window]] = {}
+        for place in sorted(untils, key=lambda place: place[1]):
+            step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
+            if cut := [c for span in asked if (c := _cut(span, step))]:
+                wanted[place] = cut
+        places = list(wanted)
+        for start in range(0, len(places), STEPS_MAX):
+            some = places[start : start + STEPS_MAX]
+            found = self._requests({place: untils[place] for place in some}, tables, source)
+            for place in some:
+                count, requests = found(place)
+                cut = wanted[place]
+                if cut != [_step(place)]:
+                    requests = [one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in cut)]
+                yield place, count, requests
+
+    def _requests(
+        self, untils: Mapping[Place, int], tables: Tables, source: str | None
+    ) -> Callable[[Place], tuple[int, Iterable[batches.Request]]]:
+        """Fetch the requests of steps; give what gives those of one, and their number of batches."""
+        chunks = self._chunks(self._buckets.raw, Kind.ROWS, STEP_US, joined(map(_step, untils)), source)
+        whole = {place: texts for place in untils if (texts := _valid_texts(chunks.get(place, []), untils[place]))}
+        loose = self._batches(joined(_step(place) for place in untils if place not in whole), source)
+
+        def of(place: Place) -> tuple[int, Iterable[batches.Request]]:
+            if place in whole:
+                return 1, map(batches.Request._make, decode(Kind.ROWS, whole[place], tables))
+            texts = loose.get(place, [])
+            return len(texts), batches.read(texts, tables)
+
+        return of
+
+    def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
+        """Give until when rows may come, of each step of a size that has any in these spans."""
+        where, values = _of_source(source)
+        text = (
+            f'SELECT max("until_us") FROM "{_STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
+            f' GROUP BY "source", time({SIZES[size_us]}) fill(none)'
+        )
+        found: dict[Place, int] = {}
+        for result in self.each(self._buckets.rollups, text, spans, values):
+            one = result.tags.get("source", "")
+            for time_ns, until_us in result.rows:
+                if until_us is not None:
+                    place = (one, time_ns // _NS)
+                    found[place] = max(found.get(place, 0), until_us)
+        return found
 
     def newest_step_us(self) -> int | None:
         """Give the beginning of the newest step with rows."""
         text = f'SELECT last("until_us") FROM "{_STEPS}"'  # noqa: S608
         return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
-
-    def of_source(
-        self, source: str, untils: Mapping[int, int], window: Window, kind: Kind, tables: Tables, sizes: Sequence[int]
-    ) -> Iterator[Part]:
-        """Give the sums of one source: of the largest steps that are valid, and of the rows where none is."""
-        spans = [window]
-        for size_us in sizes:
-            needed: dict[int, int] = {}
-            for step_us, until_us in untils.items():
-                start_us = step_us // size_us * size_us
-                needed[start_us] = max(needed.get(start_us, 0), until_us)
-            whole = [span for span in (_whole(span, size_us) for span in spans) if span is not None]
-            found = self._chunks(source, size_us, kind, whole)
-            rest = [edge for span in spans for edge in _edges(span, size_us)]
-            for start_us in sorted(needed):
-                if not any(span.start_us <= start_us < span.end_us for span in whole):
-                    continue
-                rows = _valid(kind, found.get(start_us, []), needed[start_us], tables)
-                if rows is None:
-                    rest.append(Window(start_us, start_us + size_us))
-                else:
-                    yield Part(start_us, size_us, rows)
-            spans = _joined(rest)
-        steps = sorted(untils)
-        sums = Sums()
-        for span in spans:
-            for start_us, end_us in _with_rows(span, steps):
-                sums.add(self.stored(source, Window(start_us, end_us), tables))
-        by_hour: dict[int, list[Row]] = {}
-        for hour, row in rows_of(kind, sums):
-            by_hour.setdefault(hour, []).append(row)
-        for hour, rows in by_hour.items():
-            yield Part(hour * HOUR_US, 0, rows)
-
-    def stored(self, source: str, window: Window, tables: Tables) -> Iterator[Stored]:
-        """Give the rows of one source, in order of time, as `Sums` takes them."""
-        reader = lines.RowReader()
-        span_ns = (window.start_us // lines.MS_US * lines.MS_NS, -(-window.end_us // lines.MS_US) * lines.MS_NS)
-        for values in self._influx.pages(
-            self._buckets.raw, lines.SELECT_SUMS, ' AND "source" = $source', {"source": source}, span_ns
-        ):
-            (time_us, route, service, method, status, traffic, request_ms, app_ms, sent) = values[
-                1 + lines.IDENTITY_WIDTH :
-            ]
-            if window.start_us <= time_us < window.end_us:
-                identity = tables.identities[reader.identity(values[1:])]
-                endpoint = tables.endpoints[(lines.untag(service), lines.untag(route))]
-                yield (
-                    time_us, 0, identity, endpoint, 0, lines.untag(method), "", status, traffic,
-                    lines.to_us(request_ms), None, lines.to_us(app_ms), sent, None, None, None, 0,
-                )  # fmt: skip
 
     def asofs(self, size_us: int, source: str) -> dict[int, int]:
         """Give what was summed up already, and as of when."""
@@ -150,35 +182,83 @@ class Rollups:
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source, "size": SIZES[size_us]})
         return {time_ns // _NS // size_us * size_us: asof_us for time_ns, asof_us in rows}
 
-    def _chunks(self, source: str, size_us: int, kind: Kind, spans: Sequence[Window]) -> dict[int, list[list[Any]]]:
+    def _widened(self, window: Window) -> Window:
+        """Give a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
+        end_us = -(-window.end_us // DAY_US) * DAY_US
+        if end_us == window.end_us:
+            return window
+        newest_us = self.newest_step_us()
+        return window if newest_us is None or newest_us + STEP_US > window.end_us else Window(window.start_us, end_us)
+
+    def _sums(
+        self, kind: Kind, size_us: int, spans: Mapping[str | None, Sequence[Window]]
+    ) -> tuple[dict[Place, int], dict[Place, list[list[Any]]]]:
+        asked = joined(span for theirs in spans.values() for span in theirs)
+        source = next(iter(spans)) if len(spans) == 1 else None
+        return (
+            self.untils(asked, size_us, source),
+            self._chunks(self._buckets.rollups, kind, size_us, asked, source),
+        )
+
+    def _chunks(
+        self, bucket: str, kind: Kind, size_us: int, spans: Sequence[Window], source: str | None = None
+    ) -> dict[Place, list[list[Any]]]:
+        where, values = _of_source(source)
         text = (
             f'SELECT "asof_us", "parts", "data" FROM "{kind}"'  # noqa: S608
-            ' WHERE "source" = $source AND "size" = $size AND time >= $start AND time < $end'
+            f' WHERE "size" = $size AND time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
         )
-        found: dict[int, list[list[Any]]] = {}
-        for start_us, end_us in groups(spans, QUERIES_MAX):
-            values = {"source": source, "size": SIZES[size_us], "start": start_us * _NS, "end": end_us * _NS}
-            for row in self._influx.rows(self._buckets.rollups, text, values):
-                found.setdefault(row[0] // _NS // size_us * size_us, []).append(row)
+        found: dict[Place, list[list[Any]]] = defaultdict(list)
+        for result in self.each(bucket, text, spans, {**values, "size": SIZES[size_us]}):
+            one = result.tags.get("source", "")
+            for row in result.rows:
+                found[(one, row[0] // _NS // size_us * size_us)].append(row)
         return found
+
+    def _batches(self, spans: Sequence[Window], source: str | None) -> dict[Place, list[str]]:
+        where, values = _of_source(source)
+        text = (
+            f'SELECT "data" FROM "{batches.MEASUREMENT}"'  # noqa: S608
+            f' WHERE time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
+        )
+        found: dict[Place, list[str]] = defaultdict(list)
+        for result in self.each(self._buckets.raw, text, spans, values):
+            one = result.tags.get("source", "")
+            for time_ns, data in result.rows:
+                found[(one, time_ns // _NS // STEP_US * STEP_US)].append(data)
+        return found
+
+    def each(self, bucket: str, text: str, spans: Sequence[Window], values: Mapping[str, object]) -> list[Result]:
+        """Ask the same of several spans of time, in one call; `text` has places for `start` and `end`."""
+        covering = groups(spans, QUERIES_MAX)
+        texts = [text.format(start=f"$start{n}", end=f"$end{n}") for n in range(len(covering))]
+        bounds = {f"start{n}": span.start_us * _NS for n, span in enumerate(covering)}
+        bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
+        return [one for results in self._influx.ask_all(bucket, texts, {**values, **bounds}) for one in results]
 
 
 class Roller:
-    """Sums up what one source has written. Its `write` takes points for the bucket of the rollups."""
+    """Sums up what one source has written."""
 
     def __init__(
-        self, rollups: Rollups, source: str, write: Callable[[list[bytes]], object], clock: Callable[[], int]
+        self,
+        rollups: Rollups,
+        source: str,
+        write: Callable[[list[bytes]], object],
+        write_raw: Callable[[list[bytes]], object],
+        clock: Callable[[], int],
     ) -> None:
         self.rolled = 0
-        """Steps, hours and days summed up."""
-        self._rollups, self._source, self._write, self._clock = rollups, source, write, clock
+        """Hours and days summed up."""
+        self._rollups, self._source, self._clock = rollups, source, clock
+        self._write, self._write_raw = write, write_raw
         self._untils: dict[int, int] = {}
-        self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SIZES}
+        self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
         ever = Window(0, 2**53)
-        self._untils.update(self._rollups.untils(ever, self._source).get(self._source, {}))
+        self._untils.update(self._said([ever]))
         for size_us, known in self._asofs.items():
             known.update(self._rollups.asofs(size_us, self._source))
 
@@ -202,7 +282,7 @@ class Roller:
         mine = {us: until_us for us, until_us in self._untils.items() if until_us > now_us}
         if not mine:
             return []
-        said = self._rollups.untils(Window(min(mine), max(mine) + STEP_US), self._source).get(self._source, {})
+        said = self._said([Window(min(mine), max(mine) + STEP_US)])
         return [
             self._point(step_us, now_us)
             for step_us, until_us in mine.items()
@@ -212,21 +292,24 @@ class Roller:
     def roll_day(self) -> bool:
         """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now."""
         now_us, rolled = self._clock(), self.rolled
-        due = [
-            (step_us, size_us)
-            for size_us in (STEP_US, HOUR_US, DAY_US)
-            for step_us, until_us in self._needed(size_us).items()
-            if self._asofs[size_us].get(step_us, -1) < until_us <= now_us and _is_over(step_us, size_us, now_us)
-        ]
-        for day_us in sorted({us // DAY_US * DAY_US for us, _ in due}):
-            steps = [us for us, size_us in due if size_us == STEP_US and us // DAY_US * DAY_US == day_us]
-            for span in _joined(Window(us, us + STEP_US) for us in steps):
-                self._roll_rows(span)
-            for size_us, finer_us in ((HOUR_US, STEP_US), (DAY_US, HOUR_US)):
-                self._roll_up(day_us, size_us, finer_us, now_us)
+        due = {us // DAY_US * DAY_US for size_us in SUM_SIZES for us in self._due(size_us, now_us)}
+        for day_us in sorted(due):
+            self._roll_hours(day_us, now_us)
+            self._roll_day(day_us, now_us)
             if self.rolled > rolled:
                 return True
         return False
+
+    def _due(self, size_us: int, now_us: int) -> list[int]:
+        return [
+            start_us
+            for start_us, until_us in self._needed(size_us).items()
+            if self._asofs[size_us].get(start_us, -1) < until_us <= now_us and _is_over(start_us, size_us, now_us)
+        ]
+
+    def _said(self, spans: Sequence[Window]) -> dict[int, int]:
+        """Ask until when rows of this source may come; other processes of it write, too."""
+        return {us: until_us for (_, us), until_us in self._rollups.untils(spans, STEP_US, self._source).items()}
 
     def _point(self, step_us: int, until_us: int) -> bytes:
         # Later than all sums that there are, also where the clock was set back since.
@@ -242,51 +325,37 @@ class Roller:
             needed[start_us] = max(needed.get(start_us, 0), until_us)
         return needed
 
-    def _roll_rows(self, span: Window) -> None:
-        """Sum up steps from their rows, which come in order of time: one step at a time is held."""
-        asof_us = self._clock()
-        empty = dict.fromkeys(range(span.start_us, span.end_us, STEP_US))  # announced, and perhaps no row came
-        tables, batch = Tables(), _Batch(self._keep)
-        for step_us, rows in groupby(self._rollups.stored(self._source, span, tables), _step_of):
-            empty.pop(step_us, None)
-            batch.add(STEP_US, step_us, asof_us, self._points(STEP_US, step_us, asof_us, _summed(rows), tables))
-        for step_us in empty:
-            batch.add(STEP_US, step_us, asof_us, self._points(STEP_US, step_us, asof_us, _summed(()), tables))
+    def _roll_hours(self, day_us: int, now_us: int) -> None:
+        """Sum up the hours of a day from their rows: one hour at a time is held."""
+        due = [us for us in self._due(HOUR_US, now_us) if day_us <= us < day_us + DAY_US]
+        batch = _Batch(self._keep)
+        for hour_us in sorted(due):
+            asof_us, tables, sums = self._clock(), Tables(), Sums()
+            for (_, step_us), count, requests in self._rollups.requests(
+                {self._source: [Window(hour_us, hour_us + HOUR_US)]}, tables
+            ):
+                of_step = list(requests)
+                sums.add(map(batches.stored, of_step))
+                if count > BATCHES_MAX and of_step:
+                    self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: of_step}, tables))
+            totals: dict[Kind, Sequence[Row]] = {
+                kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in SUMS
+            }
+            batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, totals, tables))
         batch.flush()
 
-    def _roll_up(self, day_us: int, size_us: int, finer_us: int, now_us: int) -> None:
-        """Sum up the hours, or the day, from sums of the next finer size; what is not valid there waits."""
-        needed = {
-            start_us: until_us
-            for start_us, until_us in self._needed(size_us).items()
-            if day_us <= start_us < day_us + DAY_US
-            and self._asofs[size_us].get(start_us, -1) < until_us <= now_us
-            and _is_over(start_us, size_us, now_us)
-        }
-        if not needed:
+    def _roll_day(self, day_us: int, now_us: int) -> None:
+        """Sum up a day from its hours, if all of these are valid; else it waits."""
+        if day_us not in self._due(DAY_US, now_us):
             return
-        asof_us = self._clock()
-        # Asked anew: another process of this source may have announced rows.
-        day = Window(day_us, day_us + DAY_US)
-        untils = {
-            step_us: until_us
-            for step_us, until_us in self._rollups.untils(day, self._source).get(self._source, {}).items()
-            if step_us // size_us * size_us in needed
-        }
-        tables = Tables()
-        sums: dict[int, dict[Kind, list[list[Row]]]] = {}
-        from_rows: set[int] = set()
-        for kind in Kind:
-            for part in self._rollups.of_source(self._source, untils, day, kind, tables, (finer_us,)):
-                start_us = part.start_us // size_us * size_us
-                sums.setdefault(start_us, {one: [] for one in Kind})[kind].append(part.rows)
-                if not part.size_us:
-                    from_rows.add(start_us)
-        batch = _Batch(self._keep)
-        for start_us in sums.keys() - from_rows:
-            totals = {kind: merged(kind, parts) for kind, parts in sums[start_us].items()}
-            batch.add(size_us, start_us, asof_us, self._points(size_us, start_us, asof_us, totals, tables))
-        batch.flush()
+        asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
+        totals: dict[Kind, Sequence[Row]] = {}
+        for kind in SUMS:
+            parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
+            if not all(part.size_us for part in parts):
+                return
+            totals[kind] = merged(kind, (part.rows for part in parts))
+        self._keep(self._points(DAY_US, day_us, asof_us, totals, tables), [(DAY_US, day_us, asof_us)])
 
     def _points(
         self, size_us: int, start_us: int, asof_us: int, sums: Mapping[Kind, Sequence[Row]], tables: Tables
@@ -328,38 +397,29 @@ class _Batch:
         self._points, self._rolled = [], []
 
 
-def _step_of(row: Stored) -> int:
-    return row[0] // STEP_US * STEP_US
-
-
-def _summed(rows: Iterable[Stored]) -> dict[Kind, list[Row]]:
-    sums = Sums()
-    sums.add(rows)
-    return {kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in Kind}
-
-
 def _is_over(start_us: int, size_us: int, now_us: int) -> bool:
     return start_us + size_us + GRACE_US <= now_us
 
 
 def groups(spans: Sequence[Window], count_max: int) -> list[Window]:
     """Cover spans, in order, with at most `count_max` of them: those with the smallest gaps between are joined."""
-    joined = _joined(spans)
-    if len(joined) <= count_max:
-        return joined
-    gaps = sorted(range(1, len(joined)), key=lambda at: joined[at].start_us - joined[at - 1].end_us, reverse=True)
-    cuts = [0, *sorted(gaps[: count_max - 1]), len(joined)]
-    return [Window(joined[a].start_us, joined[b - 1].end_us) for a, b in pairwise(cuts)]
+    apart = joined(spans)
+    if len(apart) <= count_max:
+        return apart
+    gaps = sorted(range(1, len(apart)), key=lambda at: apart[at].start_us - apart[at - 1].end_us, reverse=True)
+    cuts = [0, *sorted(gaps[: count_max - 1]), len(apart)]
+    return [Window(apart[a].start_us, apart[b - 1].end_us) for a, b in pairwise(cuts)]
 
 
-def _joined(spans: Iterable[Window]) -> list[Window]:
-    joined: list[Window] = []
+def joined(spans: Iterable[Window]) -> list[Window]:
+    """Join spans that touch; in order."""
+    apart: list[Window] = []
     for span in sorted(spans):
-        if joined and span.start_us <= joined[-1].end_us:
-            joined[-1] = Window(joined[-1].start_us, max(joined[-1].end_us, span.end_us))
+        if apart and span.start_us <= apart[-1].end_us:
+            apart[-1] = Window(apart[-1].start_us, max(apart[-1].end_us, span.end_us))
         else:
-            joined.append(span)
-    return joined
+            apart.append(span)
+    return apart
 
 
 def _whole(span: Window, size_us: int) -> Window | None:
@@ -375,24 +435,40 @@ def _edges(span: Window, size_us: int) -> list[Window]:
     return [edge for edge in edges if edge.start_us < edge.end_us]
 
 
-def _valid(kind: Kind, points: list[list[Any]], until_us: int, tables: Tables) -> list[Row] | None:
-    """Give the rows that points of one step hold, if these are whole, of one making, and recent enough."""
+def _valid(kind: Kind, points: Sequence[list[Any]], until_us: int, tables: Tables) -> list[Row] | None:
+    """Give the rows that points of one step hold, if these are valid."""
+    texts = _valid_texts(points, until_us)
+    if texts is None:
+        return None
+    try:
+        return decode(kind, texts, tables)
+    except ValueError:
+        return None
+
+
+def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None:
+    """Give the texts of points of one step, if they are whole, of one making, and recent enough."""
     if not points:
         return None
     _, asof_us, parts, _ = points[0]
     mine = points[:parts]  # what is behind these is left of a longer text of before
     if asof_us < until_us or len(mine) < parts or any(point[1:3] != [asof_us, parts] for point in mine):
         return None
-    try:
-        return decode(kind, (point[3] for point in mine), tables)
-    except ValueError:
-        return None
+    return [point[3] for point in mine]
 
 
-def _with_rows(span: Window, steps: Sequence[int]) -> list[Window]:
-    """Give what of a span lies in steps that have rows."""
-    first = bisect_left(steps, span.start_us // STEP_US * STEP_US)
-    last = bisect_left(steps, span.end_us)
-    return _joined(
-        Window(max(span.start_us, step_us), min(span.end_us, step_us + STEP_US)) for step_us in steps[first:last]
-    )
+def _of_source(source: str | None) -> tuple[str, dict[str, object]]:
+    return ("", {}) if source is None else (' AND "source" = $source', {"source": source})
+
+
+def _step(place: Place) -> Window:
+    return Window(place[1], place[1] + STEP_US)
+
+
+def _steps_around(span: Window) -> Window:
+    return Window(span.start_us // STEP_US * STEP_US, -(-span.end_us // STEP_US) * STEP_US)
+
+
+def _cut(span: Window, step: Window) -> Window | None:
+    low_us, high_us = max(span.start_us, step.start_us), min(span.end_us, step.end_us)
+    return Window(low_us, high_us) if low_us < high_us else None

@@ -3,9 +3,9 @@
 | a batch | what happens |
 |---|---|
 | its identities | those that are new, or found out anew, go to the directory |
-| a row whose (time, key) this source has stored | counted as duplicate, and not written: what was stored first stays |
+| a row whose (time, key) this source has stored (`known`) | a duplicate, and not written: what was first stays |
 | a row older than the raw bucket keeps | counted as refused: InfluxDB would drop it |
-| a new row | its step is announced (`rollups`), then it is written |
+| a new row | its step is announced (`rollups`), then it is written: to `api_access`, then to a batch (`batches`) |
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
 | a row of such a batch that was written after all | known by its key, and counted as stored |
 
@@ -15,7 +15,7 @@ A thread that starts with the first write sums up what is due. `prune` has nothi
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import xxhash
@@ -24,10 +24,11 @@ from tailtrace_bridge.columns import Columns, columns_of
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
-from tailtrace_bridge.store.influx import directory, lines
+from tailtrace_bridge.store.influx import batches, directory, lines
 from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.known import Known
 from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
-from tailtrace_bridge.store.influx.rollups import Buckets, Roller, Rollups, groups
+from tailtrace_bridge.store.influx.rollups import SUM_SIZES, Buckets, Roller, Rollups
 from tailtrace_bridge.store.influx.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
 from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Timing, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
@@ -55,8 +56,6 @@ from tailtrace_bridge.store.sums import APP, PROXY
 
 ENDPOINTS_MAX = 5_000
 REFUSALS_MAX = 10_000
-EXISTING_QUERIES_MAX = 16
-"""For one batch: with more gaps in its time than that, what lies in the smaller gaps is read as well."""
 EXPIRY_MARGIN_US = 2 * HOUR_US
 """Before the raw bucket's retention ends: a step that is summed up again must still have all of its rows."""
 ROLL_EVERY_S = 5.0
@@ -209,7 +208,7 @@ class InfluxStore:
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time."""
         totals: dict[int, list[int]] = {}
-        for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), step_us):
+        for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), _sizes(step_us)):
             total = totals.setdefault(part.start_us // step_us * step_us, [0, 0, 0, 0])
             for _, status, _, requests, timed, request_time_us, _, _, _ in part.rows:
                 total[0] += requests
@@ -232,11 +231,10 @@ class InfluxStore:
     def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
         """Give histograms by step of time."""
         totals: dict[tuple[int, int], int] = {}
-        for part in self._rollups.parts(window, Kind.LATENCY, Tables(), step_us):
+        for part in self._rollups.parts(window, Kind.LATENCY_ALL, Tables(), _sizes(step_us)):
             start_us = part.start_us // step_us * step_us
-            for side, _, bucket, requests in part.rows:
-                if side == PROXY:
-                    totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
+            for bucket, requests in part.rows:
+                totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
         return [StepLatency(*key, totals[key]) for key in sorted(totals)]
 
     def activity(self, window: Window) -> list[Activity]:
@@ -268,7 +266,7 @@ class InfluxStore:
         step_us = self._rollups.newest_step_us()
         if step_us is None:
             return None
-        text = f'SELECT max("time_us") FROM "{lines.RAW}" WHERE time >= $start'  # noqa: S608  # our own names
+        text = f'SELECT max("newest_us") FROM "{batches.MEASUREMENT}" WHERE time >= $start'  # noqa: S608  # our own names
         for start_us in (step_us, 0):  # a step may have been announced, and its rows not written
             rows = self._influx.rows(self._buckets.raw, text, {"start": start_us * 1000})
             if rows:
@@ -327,10 +325,15 @@ class InfluxStore:
         post, close = client_post(config.server)
         writer, rolling = (Writer(config.server.url, post, self._timing) for _ in range(2))
         roller = Roller(
-            self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points), self._clock
-        )
+            self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points),
+            lambda points: rolling.write(self._buckets.raw, points), self._clock,
+        )  # fmt: skip
+        known_rows = Known(
+            self._influx, self._buckets, self._rollups, config.source,
+            lambda points: writer.write(self._buckets.raw, points),
+        )  # fmt: skip
         session = _Session(
-            writer=writer, buckets=self._buckets, roller=roller, close=close,
+            writer=writer, buckets=self._buckets, roller=roller, known=known_rows, close=close,
             directory=directory.Directory(known, config.source),
             routes={lines.untag(row[1]) for row in routes}, refused={row[1] for row in refused},
         )  # fmt: skip
@@ -361,7 +364,8 @@ class InfluxStore:
         found = zip(columns.identities, columns.identified_us, strict=True)
         identities, points = session.directory.take(found, self._clock())
         session.write_rollups(points)
-        known, taken = self._existing(columns)
+        known = session.known.around(columns.time_us)
+        taken = set(known.values())
         oldest_us = self._oldest_us()
         fresh: list[tuple[int, int]] = []
         stored = duplicate = expired = 0
@@ -374,11 +378,11 @@ class InfluxStore:
             elif name[0] < oldest_us:
                 expired += 1
             else:
-                known.add(name)
                 slot_ns = lines.first_slot(*name)
                 while slot_ns in taken:
                     slot_ns = lines.next_slot(slot_ns)
                 taken.add(slot_ns)
+                known[name] = slot_ns
                 fresh.append((slot_ns, row))
         self._unsure.update((columns.time_us[row], columns.key[row]) for _, row in fresh)
         rejected = self._write_fresh(session, columns, identities, fresh)
@@ -391,32 +395,23 @@ class InfluxStore:
         self, session: "_Session", columns: Columns, identities: Sequence[Identity], fresh: Sequence[tuple[int, int]]
     ) -> int:
         routes = [self._route(session, route) for _, route in columns.endpoints]
-        maker = lines.LineMaker(columns, identities, routes, self._config.source)
+        maker = lines.LineMaker(columns, identities, routes, self._config.source, session.heads)
         rejected = 0
         for start in range(0, len(fresh), BATCH_LINES_MAX):
-            batch = fresh[start : start + BATCH_LINES_MAX]
-            session.write_rollups(session.roller.announce(columns.time_us[row] for _, row in batch))
-            rejected += session.writer.write(self._buckets.raw, [maker.line(row, time_ns) for time_ns, row in batch])
+            part = fresh[start : start + BATCH_LINES_MAX]
+            session.write_rollups(session.roller.announce(columns.time_us[row] for _, row in part))
+            dropped = session.writer.write(self._buckets.raw, [maker.line(row, time_ns) for time_ns, row in part])
+            tables = Tables()
+            requests = batches.requests_of(columns, identities, routes, part, tables)
+            if dropped:  # which of them, InfluxDB does not say
+                rejected += dropped
+                session.known.find({one.time_us for one in requests})
+                continue
+            points = batches.points(requests, tables, self._config.source)
+            session.writer.write(self._buckets.raw, points)
+            slots = (slot_ns for slot_ns, _ in part)
+            session.known.add(zip(((one.time_us, one.key) for one in requests), slots, strict=True), points)
         return rejected
-
-    def _existing(self, columns: Columns) -> tuple[set[tuple[int, int]], set[int]]:
-        """Give (time, key) and the points' times of what this source has stored around the times of a batch."""
-        spans = [
-            Window(ms * lines.MS_US, (ms + 1) * lines.MS_US)
-            for ms in {time_us // lines.MS_US for time_us in columns.time_us}
-        ]
-        known: set[tuple[int, int]] = set()
-        taken: set[int] = set()
-        select = f'SELECT "time_us", "key" FROM "{lines.RAW}"'  # noqa: S608
-        for start_us, end_us in groups(spans, EXISTING_QUERIES_MAX):
-            rows = self._influx.pages(
-                self._buckets.raw, select, ' AND "source" = $source', {"source": self._config.source},
-                (start_us * 1000, end_us * 1000),
-            )  # fmt: skip
-            for time_ns, time_us, key in rows:
-                taken.add(time_ns)
-                known.add((time_us, key))
-        return known, taken
 
     def _oldest_us(self) -> int:
         days = self._config.raw_days
@@ -536,10 +531,12 @@ class _Session:
     writer: Writer
     buckets: Buckets
     roller: Roller
+    known: Known
     directory: directory.Directory
     routes: set[str]
     refused: set[int]
     close: Callable[[], None]
+    heads: dict[lines.Head, str] = field(default_factory=dict)
 
     def write_rollups(self, points: list[bytes]) -> None:
         """Write points to the bucket of the rollups."""
@@ -553,6 +550,10 @@ def _entry(row: Row, name: tuple[int, int]) -> LogEntry:
         *name, row.identity, access.service, row.route, access.method, access.path, access.status, row.traffic,
         access.request_time_us, row.app_time_us, access.bytes_sent, access.trace_id, row.error_type, row.identified_us,
     )  # fmt: skip
+
+
+def _sizes(step_us: int) -> list[int]:
+    return [size_us for size_us in SUM_SIZES if size_us <= step_us]
 
 
 def _usage_kind(filters: Filters, by: By) -> Kind:

@@ -1,0 +1,143 @@
+"""What a source has stored already, around the times of a batch: so that each request is written once.
+
+| a step of time | what is read |
+|---|---|
+| nobody has announced it (`rollups`) | nothing: it has no rows |
+| is touched for the first time since the writer began | its batches; its rows in `api_access`, by time and key |
+| has rows in `api_access` that no batch has: a writer died | these rows, whole; they are written as a batch |
+| was touched before | which batches there are, and those that are not our own |
+
+At most `NAMES_MAX` requests are kept in mind, those of the steps touched last; a step that is forgotten is read anew.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tailtrace_bridge.store.influx import batches, lines
+from tailtrace_bridge.store.influx.batches import STEP_US
+from tailtrace_bridge.store.influx.chunks import Tables
+from tailtrace_bridge.store.influx.query import InfluxQL
+from tailtrace_bridge.store.influx.rollups import Buckets, Rollups, joined
+from tailtrace_bridge.store.protocol import Window
+
+NAMES_MAX = 50_000
+Name = tuple[int, int]
+"""A request: its time, µs, and key."""
+
+
+@dataclass(slots=True)
+class _Step:
+    slots: dict[Name, int] = field(default_factory=dict)
+    """The time of each request's point, ns."""
+    batches: set[int] = field(default_factory=set)
+    """The times of the batches that were read, or written by ourselves."""
+
+
+class Known:
+    """Knows one source. `write` takes points for the bucket of the rows."""
+
+    def __init__(
+        self,
+        influx: InfluxQL,
+        buckets: Buckets,
+        rollups: Rollups,
+        source: str,
+        write: Callable[[list[bytes]], object],
+    ) -> None:
+        self.found_count = 0
+        """Requests that were in `api_access` and in no batch."""
+        self._influx, self._raw, self._rollups = influx, buckets.raw, rollups
+        self._source, self._write = source, write
+        self._steps: dict[int, _Step] = {}
+
+    def around(self, times_us: Iterable[int]) -> dict[Name, int]:
+        """Give the requests of the steps that these times lie in, and the time of each one's point, ns."""
+        touched = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        first = [us for us in touched if us not in self._steps]
+        announced = {us for _, us in self._rollups.untils(_spans(first), STEP_US, self._source)} if first else set()
+        read = [us for us in touched if us in announced or us in self._steps]
+        for us in touched:  # those touched last are the last to go
+            self._steps[us] = self._steps.pop(us) if us in self._steps else _Step()
+        self._read_batches(read)
+        self.find([us for us in first if us in announced])
+        return {name: slot_ns for us in touched for name, slot_ns in self._steps[us].slots.items()}
+
+    def add(self, slots: Iterable[tuple[Name, int]], points: Iterable[bytes]) -> None:
+        """Remember what was written: requests, and batches."""
+        for name, slot_ns in slots:
+            self._steps[name[0] // STEP_US * STEP_US].slots[name] = slot_ns
+        for point in points:
+            time_ns = int(point.rpartition(b" ")[2])
+            self._steps[time_ns // batches.NS // STEP_US * STEP_US].batches.add(time_ns)
+        kept = sum(len(step.slots) for step in self._steps.values())
+        for us in list(self._steps)[:-1]:
+            if kept <= NAMES_MAX:
+                break
+            kept -= len(self._steps.pop(us).slots)
+
+    def _read_batches(self, steps: list[int]) -> None:
+        where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
+        values, wanted = {"source": self._source}, set(steps)
+
+        def is_new(time_ns: int) -> bool:
+            us = time_ns // batches.NS // STEP_US * STEP_US
+            return us in wanted and time_ns not in self._steps[us].batches
+
+        there = self._rollups.each(self._raw, f'SELECT "rows"{where}', _spans(steps), values)
+        new = {row[0] // batches.NS // STEP_US * STEP_US for result in there for row in result.rows if is_new(row[0])}
+        for result in self._rollups.each(self._raw, f'SELECT "data"{where}', _spans(sorted(new)), values):
+            for time_ns, data in result.rows:
+                if is_new(time_ns):
+                    step = self._steps[time_ns // batches.NS // STEP_US * STEP_US]
+                    step.batches.add(time_ns)
+                    for one in batches.read([data], Tables()):
+                        step.slots[one[2:4]] = lines.first_slot(one.time_us, one.key) + one.shift
+
+    def find(self, times_us: Iterable[int]) -> None:
+        """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
+        steps = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        spans = _spans(steps)
+        names = self._rollups.each(
+            self._raw,
+            f'SELECT "time_us", "key" FROM "{lines.RAW}" WHERE "source" = $source'  # noqa: S608  # our own names
+            " AND time >= {start} AND time < {end}",
+            spans,
+            {"source": self._source},
+        )
+        lost = {
+            time_us // STEP_US * STEP_US
+            for result in names
+            for _, time_us, key in result.rows
+            if (step := self._steps.get(time_us // STEP_US * STEP_US)) is not None and (time_us, key) not in step.slots
+        }
+        for span in _spans(sorted(lost & set(steps))):
+            tables, found = Tables(), []
+            for slot_ns, one in self._whole(span, tables):
+                step = self._steps[one.time_us // STEP_US * STEP_US]
+                if (one.time_us, one.key) not in step.slots:
+                    found.append(one)
+                    step.slots[(one.time_us, one.key)] = slot_ns
+            points = batches.points(found, tables, self._source)
+            self._write(points)
+            self.add((), points)
+            self.found_count += len(found)
+
+    def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
+        reader = lines.RowReader()
+        for values in self._influx.pages(
+            self._raw, lines.SELECT_SUMS, ' AND "source" = $source', {"source": self._source},
+            (span.start_us * batches.NS, span.end_us * batches.NS),
+        ):  # fmt: skip
+            (time_us, route, service, method, status, traffic, request_ms, app_ms, sent, key) = values[
+                1 + lines.IDENTITY_WIDTH :
+            ]
+            yield values[0], batches.Request(
+                tables.identities[reader.identity(values[1:])],
+                tables.endpoints[(lines.untag(service), lines.untag(route))],
+                time_us, key, values[0] - lines.first_slot(time_us, key), lines.untag(method), status, traffic,
+                lines.to_us(request_ms), lines.to_us(app_ms), sent,
+            )  # fmt: skip
+
+
+def _spans(steps: list[int]) -> list[Window]:
+    return joined(Window(us, us + STEP_US) for us in steps)
