@@ -27,7 +27,7 @@ the number of sources and steps, one call says until when and one gives the sums
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.store.influx import batches, lines
@@ -49,7 +49,7 @@ BATCH_POINTS = 500
 """Of sums, written at once."""
 BATCHES_MAX = 8
 """Of one step: where there are more, they are put into one when the step is summed up."""
-STEPS_MAX = 144
+STEPS_MAX = 36
 """Whose requests are fetched in one call."""
 _STEPS = "step"
 _NS = 1000
@@ -117,7 +117,10 @@ class Rollups:
     def requests(
         self, spans: Mapping[str | None, Sequence[Window]], tables: Tables
     ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
-        """Give the requests of spans of time (of a source; None: of each), by step, with the number of batches."""
+        """Give the requests of spans of time (of a source; None: of each), by step, with the number of batches.
+
+        In order of time.
+        """
         spans_of = {one: joined(theirs) for one, theirs in spans.items()}
         source = next(iter(spans_of)) if len(spans_of) == 1 else None
         untils = self.untils(
@@ -326,23 +329,30 @@ class Roller:
         return needed
 
     def _roll_hours(self, day_us: int, now_us: int) -> None:
-        """Sum up the hours of a day from their rows: one hour at a time is held."""
+        """Sum up the hours of a day from their rows: one hour at a time is held, and its sums."""
         due = [us for us in self._due(HOUR_US, now_us) if day_us <= us < day_us + DAY_US]
-        batch = _Batch(self._keep)
-        for hour_us in sorted(due):
-            asof_us, tables, sums = self._clock(), Tables(), Sums()
-            for (_, step_us), count, requests in self._rollups.requests(
-                {self._source: [Window(hour_us, hour_us + HOUR_US)]}, tables
-            ):
+        spans = [Window(us, us + HOUR_US) for us in due]
+        asof_us, tables, batch = self._clock(), Tables(), _Batch(self._keep)
+        with_rows: set[int] = set()
+        steps = self._rollups.requests({self._source: spans}, tables)
+        for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
+            with_rows.add(hour_us)
+            sums = Sums()
+            for (_, step_us), count, requests in of_hour:
                 of_step = list(requests)
                 sums.add(map(batches.stored, of_step))
-                if count > BATCHES_MAX and of_step:
+                if count > BATCHES_MAX:
                     self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: of_step}, tables))
-            totals: dict[Kind, Sequence[Row]] = {
-                kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in SUMS
-            }
-            batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, totals, tables))
+            self._add_hour(batch, hour_us, asof_us, sums, tables)
+        for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
+            self._add_hour(batch, hour_us, asof_us, Sums(), tables)
         batch.flush()
+
+    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
+        totals: dict[Kind, Sequence[Row]] = {
+            kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in SUMS
+        }
+        batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, totals, tables))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
         """Sum up a day from its hours, if all of these are valid; else it waits."""
