@@ -3,7 +3,9 @@
     python bench/answers.py --rows 1000000 10000000
     python bench/answers.py --influxdb --rows 1000000 10000000
 
-`--influxdb` starts one, with empty buckets (`make influxdb` builds it), and ends it. The window ends half an hour after the hour, and in the middle of a day: its edges are cut from hours and rows. Asked
+`--influxdb` starts one, with empty buckets (`make influxdb` builds it), and ends it.
+
+The window ends half an hour after the hour, and in the middle of a day: its edges are cut from hours and rows. Asked
 as HTTP asks them, without HTTP; the first time, with nothing in the store's cache, and the median of those that follow.
 """
 

@@ -150,19 +150,19 @@ class LineParser:
         `seed` names the log that the line stands in (`tail.fingerprint`); it tells equal lines of one log apart.
         """
         if len(line) > LINE_LENGTH_MAX:
-            return _refuse("too-long", line, file, offset)
+            return refuse("too-long", line, file, offset)
         text = line.decode("utf-8", "surrogateescape")
         extractor = self._extractors[0]
         match = extractor.fullmatch(text)
         if match is None:
             found = self._match_another(text)
             if found is None:
-                return _refuse("no-format" if text.strip() else "empty", line, file, offset)
+                return refuse("no-format" if text.strip() else "empty", line, file, offset)
             extractor, match = found
         try:
             return extractor.extract(match, line, (seed + offset) & _KEY_MASK)
         except _UnreadableError as unreadable:
-            return _refuse(str(unreadable), line, file, offset)
+            return refuse(str(unreadable), line, file, offset)
 
     def _match_another(self, text: str) -> "tuple[_Extractor, re.Match[str]] | None":
         for index, extractor in enumerate(self._extractors[1:], start=1):
@@ -186,7 +186,8 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     return LineParser(formats, zone)
 
 
-def _refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
+def refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
+    """Make the refusal of a line, of whichever format: its beginning, without secrets."""
     text = line[: REFUSAL_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
     shown = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text)
     return Refusal(reason, file, offset, shown[:REFUSAL_TEXT_MAX])

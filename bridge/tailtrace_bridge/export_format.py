@@ -37,6 +37,7 @@ from tailtrace_bridge.access_log import (
     REASONS,
     REFUSAL_TEXT_MAX,
     TIME_US_MAX,
+    refuse,
 )
 from tailtrace_bridge.columns import Columns, columns_of
 from tailtrace_bridge.errors import LogFileError
@@ -218,8 +219,7 @@ class ExportReader:
                 return _refusal_of(document["tailtrace_refusal"])
             return row_of(document)
         except UnreadableError as error:
-            text = line[: REFUSAL_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
-            return Refusal(str(error), file, offset, text[:REFUSAL_TEXT_MAX])
+            return refuse(str(error), line, file, offset)
 
     def columns(self, records: Sequence[Row | Named]) -> Columns:
         """Give what was read as a store takes it: who was named stands before who is behind the requests."""

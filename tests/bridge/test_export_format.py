@@ -113,6 +113,12 @@ def test_a_line_that_is_none_is_refused(line, reason):
     assert refusal.text == line.decode("utf-8", "backslashreplace")[:200]
 
 
+def test_a_refused_line_keeps_no_secrets_as_a_log_s_does_not():
+    refusal = read(b'{"time_us":1,"path":"/a?token=hunter2","cookie":"sid=abc","agent":"x"')
+    assert isinstance(refusal, Refusal)
+    assert refusal.text == '{"time_us":1,"path":"/a?…","cookie":"…","agent":"x"'
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

@@ -20,7 +20,7 @@ from tailtrace_bridge.store.influx.query import InfluxQL
 from tailtrace_bridge.store.influx.rollups import Buckets, Rollups, joined
 from tailtrace_bridge.store.protocol import Window
 
-NAMES_MAX = 50_000
+NAMES_MAX = 20_000
 Name = tuple[int, int]
 """A request: its time, µs, and key."""
 
@@ -58,6 +58,7 @@ class Known:
         read = [us for us in touched if us in announced or us in self._steps]
         for us in touched:  # those touched last are the last to go
             self._steps[us] = self._steps.pop(us) if us in self._steps else _Step()
+        self._forget(len(touched))
         self._read_batches(read)
         self.find([us for us in first if us in announced])
         return {name: slot_ns for us in touched for name, slot_ns in self._steps[us].slots.items()}
@@ -69,11 +70,14 @@ class Known:
         for point in points:
             time_ns = int(point.rpartition(b" ")[2])
             self._steps[time_ns // batches.NS // STEP_US * STEP_US].batches.add(time_ns)
-        kept = sum(len(step.slots) for step in self._steps.values())
-        for us in list(self._steps)[:-1]:
-            if kept <= NAMES_MAX:
+
+    def _forget(self, kept_count: int) -> None:
+        """Let go of the steps touched longest ago, but for the last `kept_count`."""
+        names = sum(len(step.slots) for step in self._steps.values())
+        for us in list(self._steps)[:-kept_count]:
+            if names <= NAMES_MAX:
                 break
-            kept -= len(self._steps.pop(us).slots)
+            names -= len(self._steps.pop(us).slots)
 
     def _read_batches(self, steps: list[int]) -> None:
         where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
@@ -83,9 +87,9 @@ class Known:
             us = time_ns // batches.NS // STEP_US * STEP_US
             return us in wanted and time_ns not in self._steps[us].batches
 
-        there = self._rollups.each(self._raw, f'SELECT "rows"{where}', _spans(steps), values)
+        there = self._rollups.each(self._raw, (f'SELECT "rows"{where}',), _spans(steps), values)[0]
         new = {row[0] // batches.NS // STEP_US * STEP_US for result in there for row in result.rows if is_new(row[0])}
-        for result in self._rollups.each(self._raw, f'SELECT "data"{where}', _spans(sorted(new)), values):
+        for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
             for time_ns, data in result.rows:
                 if is_new(time_ns):
                     step = self._steps[time_ns // batches.NS // STEP_US * STEP_US]
@@ -97,13 +101,11 @@ class Known:
         """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
         steps = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
         spans = _spans(steps)
-        names = self._rollups.each(
-            self._raw,
+        text = (
             f'SELECT "time_us", "key" FROM "{lines.RAW}" WHERE "source" = $source'  # noqa: S608  # our own names
-            " AND time >= {start} AND time < {end}",
-            spans,
-            {"source": self._source},
+            " AND time >= {start} AND time < {end}"
         )
+        names = self._rollups.each(self._raw, (text,), spans, {"source": self._source})[0]
         lost = {
             time_us // STEP_US * STEP_US
             for result in names

@@ -146,7 +146,9 @@ class Rollups:
         self, untils: Mapping[Place, int], tables: Tables, source: str | None
     ) -> Callable[[Place], tuple[int, Iterable[batches.Request]]]:
         """Fetch the requests of steps; give what gives those of one, and their number of batches."""
-        chunks = self._chunks(self._buckets.raw, Kind.ROWS, STEP_US, joined(map(_step, untils)), source)
+        where, values = _of_source(source)
+        text = _chunks_text(Kind.ROWS, STEP_US, where)
+        chunks = _chunks(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
         whole = {place: texts for place in untils if (texts := _valid_texts(chunks.get(place, []), untils[place]))}
         loose = self._batches(joined(_step(place) for place in untils if place not in whole), source)
 
@@ -161,18 +163,7 @@ class Rollups:
     def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
         """Give until when rows may come, of each step of a size that has any in these spans."""
         where, values = _of_source(source)
-        text = (
-            f'SELECT max("until_us") FROM "{_STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
-            f' GROUP BY "source", time({SIZES[size_us]}) fill(none)'
-        )
-        found: dict[Place, int] = {}
-        for result in self.each(self._buckets.rollups, text, spans, values):
-            one = result.tags.get("source", "")
-            for time_ns, until_us in result.rows:
-                if until_us is not None:
-                    place = (one, time_ns // _NS)
-                    found[place] = max(found.get(place, 0), until_us)
-        return found
+        return _untils(self.each(self._buckets.rollups, (_untils_text(size_us, where),), spans, values)[0])
 
     def newest_step_us(self) -> int | None:
         """Give the beginning of the newest step with rows."""
@@ -196,27 +187,15 @@ class Rollups:
     def _sums(
         self, kind: Kind, size_us: int, spans: Mapping[str | None, Sequence[Window]]
     ) -> tuple[dict[Place, int], dict[Place, list[list[Any]]]]:
-        asked = joined(span for theirs in spans.values() for span in theirs)
-        source = next(iter(spans)) if len(spans) == 1 else None
-        return (
-            self.untils(asked, size_us, source),
-            self._chunks(self._buckets.rollups, kind, size_us, asked, source),
+        """Give until when rows may come, and the points of the sums: in one call."""
+        where, values = _of_source(next(iter(spans)) if len(spans) == 1 else None)
+        untils, chunks = self.each(
+            self._buckets.rollups,
+            (_untils_text(size_us, where), _chunks_text(kind, size_us, where)),
+            joined(span for theirs in spans.values() for span in theirs),
+            values,
         )
-
-    def _chunks(
-        self, bucket: str, kind: Kind, size_us: int, spans: Sequence[Window], source: str | None = None
-    ) -> dict[Place, list[list[Any]]]:
-        where, values = _of_source(source)
-        text = (
-            f'SELECT "asof_us", "parts", "data" FROM "{kind}"'  # noqa: S608
-            f' WHERE "size" = $size AND time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
-        )
-        found: dict[Place, list[list[Any]]] = defaultdict(list)
-        for result in self.each(bucket, text, spans, {**values, "size": SIZES[size_us]}):
-            one = result.tags.get("source", "")
-            for row in result.rows:
-                found[(one, row[0] // _NS // size_us * size_us)].append(row)
-        return found
+        return _untils(untils), _chunks(chunks, size_us)
 
     def _batches(self, spans: Sequence[Window], source: str | None) -> dict[Place, list[str]]:
         where, values = _of_source(source)
@@ -225,19 +204,22 @@ class Rollups:
             f' WHERE time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
         )
         found: dict[Place, list[str]] = defaultdict(list)
-        for result in self.each(self._buckets.raw, text, spans, values):
+        for result in self.each(self._buckets.raw, (text,), spans, values)[0]:
             one = result.tags.get("source", "")
             for time_ns, data in result.rows:
                 found[(one, time_ns // _NS // STEP_US * STEP_US)].append(data)
         return found
 
-    def each(self, bucket: str, text: str, spans: Sequence[Window], values: Mapping[str, object]) -> list[Result]:
-        """Ask the same of several spans of time, in one call; `text` has places for `start` and `end`."""
+    def each(
+        self, bucket: str, texts: Sequence[str], spans: Sequence[Window], values: Mapping[str, object]
+    ) -> list[list[Result]]:
+        """Ask each of `texts` of several spans of time, in one call; they have places for `start` and `end`."""
         covering = groups(spans, QUERIES_MAX)
-        texts = [text.format(start=f"$start{n}", end=f"$end{n}") for n in range(len(covering))]
+        asked = [text.format(start=f"$start{n}", end=f"$end{n}") for text in texts for n in range(len(covering))]
         bounds = {f"start{n}": span.start_us * _NS for n, span in enumerate(covering)}
         bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
-        return [one for results in self._influx.ask_all(bucket, texts, {**values, **bounds}) for one in results]
+        found = iter(self._influx.ask_all(bucket, asked, {**values, **bounds}))
+        return [[one for _ in covering for one in next(found)] for _ in texts]
 
 
 class Roller:
@@ -465,6 +447,39 @@ def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None
     if asof_us < until_us or len(mine) < parts or any(point[1:3] != [asof_us, parts] for point in mine):
         return None
     return [point[3] for point in mine]
+
+
+def _untils_text(size_us: int, where: str) -> str:
+    return (
+        f'SELECT max("until_us") FROM "{_STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
+        f' GROUP BY "source", time({SIZES[size_us]}) fill(none)'
+    )
+
+
+def _untils(results: Iterable[Result]) -> dict[Place, int]:
+    found: dict[Place, int] = {}
+    for result in results:
+        one = result.tags.get("source", "")
+        for time_ns, until_us in result.rows:
+            place = (one, time_ns // _NS)
+            found[place] = max(found.get(place, 0), until_us)
+    return found
+
+
+def _chunks_text(kind: Kind, size_us: int, where: str) -> str:
+    return (
+        f'SELECT "asof_us", "parts", "data" FROM "{kind}"'  # noqa: S608
+        f' WHERE "size" = \'{SIZES[size_us]}\' AND time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
+    )
+
+
+def _chunks(results: Iterable[Result], size_us: int) -> dict[Place, list[list[Any]]]:
+    found: dict[Place, list[list[Any]]] = defaultdict(list)
+    for result in results:
+        one = result.tags.get("source", "")
+        for row in result.rows:
+            found[(one, row[0] // _NS // size_us * size_us)].append(row)
+    return found
 
 
 def _of_source(source: str | None) -> tuple[str, dict[str, object]]:

@@ -499,9 +499,13 @@ class InfluxStore:
             if len(points) == rows_max:
                 cut_ns = points[-1][0] // lines.MS_NS * lines.MS_NS
                 after_ns = cut_ns + lines.MS_NS
-                points = [one for one in points if not cut_ns <= one[0] < after_ns]
-                points += self._influx.rows(self._buckets.raw, text, {**values, "low": cut_ns, "high": after_ns})
-                low_ns, high_ns = (low_ns, cut_ns) if is_newest_first else (after_ns, high_ns)
+                whole = [one for one in points if not cut_ns <= one[0] < after_ns]
+                if whole:  # most often there are enough of them
+                    points = whole
+                    low_ns, high_ns = (low_ns, after_ns) if is_newest_first else (cut_ns, high_ns)
+                else:
+                    points = self._influx.rows(self._buckets.raw, text, {**values, "low": cut_ns, "high": after_ns})
+                    low_ns, high_ns = (low_ns, cut_ns) if is_newest_first else (after_ns, high_ns)
             else:
                 high_ns = low_ns
             page = [(row, (row.access.time_us, row.access.key)) for row in map(reader.row, points)]
