@@ -7,7 +7,8 @@ import pytest
 
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx import directory
+from tailtrace_bridge.store.influx import batches, directory, rollups
+from tailtrace_bridge.store.influx import known as known_module
 from tailtrace_bridge.store.influx import store as module
 from tailtrace_bridge.store.influx.query import Server
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
@@ -160,3 +161,107 @@ def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make)
     # Nothing is read from rows now: they could be gone.
     sums = store._rollups.parts(window, module.Kind.USAGE, module.Tables())
     assert [part.size_us for part in sums] == [DAY_US]
+
+
+DAY_AGO_US = clock_us() // DAY_US * DAY_US - 3 * DAY_US
+RAGGED = Window(DAY_AGO_US + 3_000_000, DAY_AGO_US + DAY_US - 1_000_000)
+"""Cut from steps at both ends."""
+
+
+def count(store, window=RAGGED):
+    return sum(one.requests for one in store.usage(window, ALL))
+
+
+def minutes(first, last):
+    return [row(DAY_AGO_US + 60_000_000 * key, key) for key in range(first, last)]
+
+
+def test_what_another_process_writes_is_seen_by_a_writer_that_knows_the_step(make):
+    one, other = make(), make()
+    assert one.write(minutes(1, 5)) == Written(4, 0)
+    assert other.write(minutes(1, 8)) == Written(3, 4)
+    assert one.write(minutes(3, 9)) == Written(1, 5)
+    assert (count(one), len(one.log(EVER, ALL, 99, None))) == (8, 8)
+
+
+def test_rows_of_a_process_that_died_before_their_batch_are_found_by_who_comes_next(make, monkeypatch):
+    dying, other = make(), make()
+    other.write([])
+    monkeypatch.setattr(batches, "points", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        dying.write(minutes(1, 8))
+    monkeypatch.undo()
+    assert count(other) == 0
+    # The same requests, some under another name by now: what was stored first stays, and there is one point for each.
+    assert other.write([row(DAY_AGO_US + 60_000_000 * key, key, "ben") for key in range(5, 10)]) == Written(2, 3)
+    assert other._session.known.found_count == 7
+    assert (count(other), len(other.log(EVER, ALL, 99, None))) == (9, 9)
+    assert {one.identity.user: one.requests for one in other.usage(EVER, ALL)} == {"ana": 7, "ben": 2}
+
+
+def test_two_processes_that_write_the_same_at_the_same_moment_count_it_once(make, monkeypatch):
+    one, other = make(), make()
+    one.write(minutes(1, 8))
+    other.write([])
+    monkeypatch.setattr(other._session.known, "around", lambda _: {})  # asked before the first had written
+    monkeypatch.setattr(other._session.known, "add", lambda *_: None)
+    assert other.write(minutes(2, 9)) == Written(7, 0)
+    assert count(one) == 8
+    one.settle()
+    assert count(one) == 8
+
+
+def test_a_writer_that_forgets_reads_anew(make, monkeypatch):
+    monkeypatch.setattr(known_module, "NAMES_MAX", 10)
+    store = make()
+    for first in range(0, 600, 50):
+        assert store.write(minutes(first, first + 50)) == Written(50, 0)
+    assert len(store._session.known._steps) < 10
+    assert store.write(minutes(0, 600)) == Written(0, 600)
+
+
+def test_a_reader_that_stays_sees_what_others_write_and_sum_up(make):
+    writer, reader, written = make(), make(), 0
+    for last in (200, 201, 700):
+        assert writer.write(minutes(1, last)) == Written(last - 1 - written, written)
+        written = last - 1
+        assert count(reader) == written
+        writer.settle()
+        assert count(reader) == written
+
+
+def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
+    store = make()
+    for key in range(1, 10):
+        store.write([row(DAY_AGO_US + key * 1_000_000, key)])
+    store.settle()
+
+    def batches_read():
+        asked = []
+        ask_all = store._influx.ask_all
+        monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+        requests = count(store)
+        monkeypatch.undo()
+        return requests, sum('FROM "batch"' in text for texts in asked for text in texts)
+
+    assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
+    store.write([row(DAY_AGO_US + 10_000_000, 10)])
+    assert batches_read() == (8, 1)  # one that comes late: the batches count again
+    store.settle()
+    assert batches_read() == (8, 0)
+
+
+def test_any_number_of_steps_is_read_in_pieces(make, monkeypatch):
+    store = make()
+    store.write(minutes(0, 300))
+    monkeypatch.setattr(rollups, "STEPS_MAX", 4)
+    assert count(store) == 299
+
+
+def test_a_millisecond_with_more_requests_than_a_page_is_read_whole(make):
+    store = make()
+    store.write([row(DAY_AGO_US + key, key) for key in range(100)] + [row(DAY_AGO_US + 1_000_000, 100)])
+    page = store.log(EVER, ALL, 5, None)
+    assert [one.key for one in page] == [100, 99, 98, 97, 96]
+    assert [one.key for one in store.log(EVER, ALL, 3, page[-1][:2])] == [95, 94, 93]
+    assert [one.access.key for one in store.rows(EVER, None, 3)] == [0, 1, 2]
