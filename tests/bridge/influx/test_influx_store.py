@@ -265,3 +265,18 @@ def test_a_millisecond_with_more_requests_than_a_page_is_read_whole(make):
     assert [one.key for one in page] == [100, 99, 98, 97, 96]
     assert [one.key for one in store.log(EVER, ALL, 3, page[-1][:2])] == [95, 94, 93]
     assert [one.access.key for one in store.rows(EVER, None, 3)] == [0, 1, 2]
+
+
+def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, monkeypatch):
+    now_us = [DAY_AGO_US + 14 * 60_000_000]  # the step is over, its hour is not
+    store = make()
+    store._clock = lambda: now_us[0]
+    for key in range(4, 14):
+        store.write([row(DAY_AGO_US + key * 1_000_000, key)])
+    store.settle()
+    window = Window(DAY_AGO_US + 3_000_000, now_us[0])
+    asked = []
+    ask_all = store._influx.ask_all
+    monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+    assert count(store, window) == 10
+    assert [text for texts in asked for text in texts if 'FROM "batch"' in text] == []

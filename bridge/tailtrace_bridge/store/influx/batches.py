@@ -20,6 +20,7 @@ A shift is what a point's time in `api_access` differs by from `lines.first_slot
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ import xxhash
 from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.influx import lines
-from tailtrace_bridge.store.influx.chunks import TEXT_LENGTH_MAX, Kind, Tables, decode, encode
+from tailtrace_bridge.store.influx.chunks import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, encode
 from tailtrace_bridge.store.protocol import MINUTE_US
 from tailtrace_bridge.store.sums import Stored
 
@@ -36,6 +37,8 @@ MEASUREMENT = "batch"
 STEP_US = 10 * MINUTE_US
 ROWS_MAX = TEXT_LENGTH_MAX // 32
 """Of a point, at first: where that is more than a string field holds, each half goes to a point of its own."""
+SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
+"""Characters and number of the texts that are kept decoded, some 4 MB: a bridge writes such a one each second."""
 NS = 1000
 
 
@@ -90,7 +93,7 @@ def read(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
     """Give the requests of points of one step, each once."""
     seen: set[tuple[int, int]] = set()
     for text in texts:
-        for one in map(Request._make, decode(Kind.ROWS, (text,), tables)):
+        for one in map(Request._make, _decoded(text, tables)):
             if len(texts) > 1:
                 if (name := one[2:4]) in seen:
                     continue
@@ -116,6 +119,23 @@ def _points(step_us: int, rows: Sequence[Request], tables: Tables, source: str) 
     fields: Mapping[str, object] = {"rows": len(rows), "newest_us": rows[-1].time_us, "data": text}
     place_ns = xxhash.xxh3_64_intdigest(text.encode()) % (STEP_US * NS)
     return [lines.point(MEASUREMENT, {"source": source}, fields, step_us * NS + place_ns)]
+
+
+def _decoded(text: str, tables: Tables) -> Iterable[Row]:
+    if len(text) > SMALL_LENGTH_MAX:
+        return decode(Kind.ROWS, (text,), tables)
+    rows, identities, endpoints = _small(text)
+    who = [tables.identities[one] for one in identities]
+    where = [tables.endpoints[one] for one in endpoints]
+    return [(who[row[0]], where[row[1]], *row[2:]) for row in rows]
+
+
+@lru_cache(maxsize=SMALL_COUNT_MAX)
+def _small(text: str) -> tuple[list[Row], list[Identity], list[tuple[str, str]]]:
+    """Decode a text, which never means anything else: each question of an answer reads the same open step."""
+    tables = Tables()
+    rows = decode(Kind.ROWS, (text,), tables)
+    return rows, list(tables.identities), list(tables.endpoints)
 
 
 def _time_us(one: Request) -> int:

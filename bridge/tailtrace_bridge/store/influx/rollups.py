@@ -165,6 +165,12 @@ class Rollups:
         where, values = _of_source(source)
         return _untils(self.each(self._buckets.rollups, (_untils_text(size_us, where),), spans, values)[0])
 
+    def all_untils(self, source: str) -> dict[int, int]:
+        """Give until when rows of a source may come, of each step that has any."""
+        text = f'SELECT "until_us" FROM "{_STEPS}" WHERE "source" = $source'  # noqa: S608
+        rows = self._influx.rows(self._buckets.rollups, text, {"source": source})
+        return {time_ns // _NS: until_us for time_ns, until_us in rows}
+
     def newest_step_us(self) -> int | None:
         """Give the beginning of the newest step with rows."""
         text = f'SELECT last("until_us") FROM "{_STEPS}"'  # noqa: S608
@@ -239,11 +245,12 @@ class Roller:
         self._write, self._write_raw = write, write_raw
         self._untils: dict[int, int] = {}
         self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
+        self._joined: dict[int, int] = {}
+        """As of when the batches of a step were put into one, or were few; those of an hour that is not summed up."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
-        ever = Window(0, 2**53)
-        self._untils.update(self._said([ever]))
+        self._untils.update(self._rollups.all_untils(self._source))
         for size_us, known in self._asofs.items():
             known.update(self._rollups.asofs(size_us, self._source))
 
@@ -275,7 +282,10 @@ class Roller:
         ]
 
     def roll_day(self) -> bool:
-        """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now."""
+        """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now.
+
+        Then the steps of the hour that is not over yet are put together.
+        """
         now_us, rolled = self._clock(), self.rolled
         due = {us // DAY_US * DAY_US for size_us in SUM_SIZES for us in self._due(size_us, now_us)}
         for day_us in sorted(due):
@@ -283,6 +293,7 @@ class Roller:
             self._roll_day(day_us, now_us)
             if self.rolled > rolled:
                 return True
+        self._join_batches(now_us)
         return False
 
     def _due(self, size_us: int, now_us: int) -> list[int]:
@@ -323,12 +334,37 @@ class Roller:
             for (_, step_us), count, requests in of_hour:
                 of_step = list(requests)
                 sums.add(map(batches.stored, of_step))
-                if count > BATCHES_MAX:
-                    self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: of_step}, tables))
+                self._join_step(step_us, asof_us, count, of_step, tables)
             self._add_hour(batch, hour_us, asof_us, sums, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
             self._add_hour(batch, hour_us, asof_us, Sums(), tables)
         batch.flush()
+
+    def _join_batches(self, now_us: int) -> None:
+        """Put the batches of each step that is over into one; those of an hour that was summed up are, already."""
+        hours = self._asofs[HOUR_US]
+        waiting = {
+            us: until_us
+            for us, until_us in list(self._untils.items())
+            if until_us > hours.get(us // HOUR_US * HOUR_US, -1)
+        }
+        self._joined = {us: asof_us for us, asof_us in self._joined.items() if us in waiting}
+        asof_us, tables = self._clock(), Tables()
+        due = [
+            us
+            for us, until_us in waiting.items()
+            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, STEP_US, now_us)
+        ]
+        spans = [Window(us, us + STEP_US) for us in due]
+        for (_, step_us), count, requests in self._rollups.requests({self._source: spans}, tables):
+            self._join_step(step_us, asof_us, count, requests, tables)
+        self._joined |= dict.fromkeys(due, asof_us)
+
+    def _join_step(
+        self, step_us: int, asof_us: int, count: int, requests: Iterable[batches.Request], tables: Tables
+    ) -> None:
+        if count > BATCHES_MAX:
+            self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: list(requests)}, tables))
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
         totals: dict[Kind, Sequence[Row]] = {
