@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from tailtrace_bridge.columns import Columns, columns_of
+from tailtrace_bridge.columns import Columns, Places, columns_of
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
 from tailtrace_bridge.store.influx import batches, directory, lines
+from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
 from tailtrace_bridge.store.influx.known import Known
 from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
@@ -62,8 +63,11 @@ ROLL_EVERY_S = 5.0
 LOAD_EVERY = 120
 """Rounds of the thread between two looks at what other processes of this source have announced."""
 PAGE_EXTRA = 16
+SERIES_AT_ONCE = 200
+"""Whose rows are asked for in one call."""
 _REFUSALS = "refusal"
 _SIDES = {PROXY: "proxy", APP: "app"}
+_SERIES = ("source", "user", "device", "service", "endpoint", "method", "status_class")
 _LOG_SPANS_US = (HOUR_US, DAY_US, 7 * DAY_US)
 """How far back a page of the log is looked for, before all of the window is: the newest rows are asked for most."""
 _LOGGER = logging.getLogger(__name__)
@@ -140,8 +144,10 @@ class InfluxStore:
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give a page of the log, newest first."""
-        where, values = self._where(filters)
         last = min(before or (window.end_us, -1), (window.end_us, -1))
+        if filters == Filters() and (newest := self._newest(window, last, limit)) is not None:
+            return newest
+        where, values = self._where(filters)
         found: list[LogEntry] = []
         newest_us = last[0]
         for span_us in (*_LOG_SPANS_US, newest_us - window.start_us):
@@ -471,6 +477,52 @@ class InfluxStore:
             clauses.append(' AND "status_class" = $status' if is_class else ' AND "status_code" = $status')
             values["status"] = filters.status if is_class else int(filters.status)
         return "".join(clauses), values
+
+    def _newest(self, window: Window, before: tuple[int, int], limit: int) -> list[LogEntry] | None:
+        """Give a page without filters: batches say which series its requests are in. None: they are too far apart."""
+        for span_us in (STEP_US, HOUR_US):
+            start_us = max(window.start_us, before[0] - span_us)
+            tables = Tables()
+            found = [
+                (one[2:4], source, one)
+                for (source, _), _, requests in self._rollups.requests(
+                    {None: [Window(start_us, before[0] + 1)]}, tables
+                )
+                for one in requests
+                if one[2:4] < before
+            ]
+            if len(found) >= limit or start_us <= window.start_us:
+                page = sorted(found, key=lambda one: one[:2], reverse=True)[:limit]
+                return self._entries([(source, one) for _, source, one in page], tables)
+        return None
+
+    def _entries(self, page: Sequence[tuple[str, batches.Request]], tables: Tables) -> list[LogEntry]:
+        """Give requests as they are in `api_access`: one question for each series, many in one call."""
+        identities, endpoints, reader = list(tables.identities), list(tables.endpoints), lines.RowReader()
+        series: dict[tuple[str, ...], list[int]] = {}
+        for source, one in page:
+            who, (service, route) = identities[one.identity], endpoints[one.endpoint]
+            tags: tuple[str, ...] = (source, who.user, who.device, service, route, one.method, f"{one.status // 100}xx")
+            series.setdefault(tags, []).append(lines.first_slot(one.time_us, one.key) + one.shift)
+        places: Places[str] = Places()
+        asked: list[tuple[str, str]] = []
+        for values, slots in series.items():
+            where = "".join(
+                f' AND "{name}" = $v{places[lines.tag(value)]}' for name, value in zip(_SERIES, values, strict=True)
+            )
+            asked.append((values[0], f"{lines.SELECT_ROWS} WHERE time >= {min(slots)} AND time <= {max(slots)}{where}"))
+        bound = {f"v{place}": value for value, place in places.items()}
+        wanted = {(source, one.time_us, one.key) for source, one in page}
+        entries: list[LogEntry] = []
+        for start in range(0, len(asked), SERIES_AT_ONCE):
+            some = asked[start : start + SERIES_AT_ONCE]
+            answers = self._influx.ask_all(self._buckets.raw, [text for _, text in some], bound)
+            for (source, _), results in zip(some, answers, strict=True):
+                for row in (reader.row(values) for result in results for values in result.rows):
+                    name = (row.access.time_us, row.access.key)
+                    if (source, *name) in wanted:
+                        entries.append(_entry(row, name))
+        return sorted(entries, key=lambda one: one[:2], reverse=True)
 
     def _scan(
         self,
