@@ -1,5 +1,10 @@
 # tailtrace in a container: `tailtrace serve`, or `bridge` and `api`, as docker-compose.yml starts them.
-# Two stages, so that neither pip's cache nor the sources are in the image. It runs as user 10002, which owns nothing.
+# Several stages, so that neither npm and pip nor the sources are in the image. It runs as user 10002, which owns nothing.
+FROM node:24.11-slim AS web
+WORKDIR /src/api/web
+COPY api/web ./
+RUN npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
+
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -7,6 +12,7 @@ COPY instrumentation instrumentation
 COPY bridge bridge
 COPY api api
 COPY docs/definitions.md docs/definitions.md
+COPY --from=web /src/api/tailtrace_api/static api/tailtrace_api/static
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && python -m venv /opt/tailtrace \
     && wheel="$(echo /dist/tailtrace-*.whl)" \

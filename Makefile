@@ -6,9 +6,10 @@
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
+#   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
-#   make docs                       rewrites what is generated in docs/
+#   make docs                       rewrites what is generated in docs/; make screenshots takes its pictures anew
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
 #
@@ -28,7 +29,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long tailnet collector influxdb inspector lint format bench docs report-example wheel clean
+.PHONY: setup web demo test test-long tailnet collector influxdb inspector lint format bench docs screenshots report-example wheel clean
 
 setup: $(READY)
 
@@ -41,13 +42,27 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[server,demo]' --group dev
 	@touch $@
 
-demo: $(READY)
+# Where there is no npm, tailtrace runs without its page, and says so there.
+WEB := api/tailtrace_api/static/index.html
+HAS_NPM := $(shell command -v npm 2>/dev/null)
+WEB_IF_NPM := $(if $(HAS_NPM),$(WEB))
+
+web: $(WEB)
+$(WEB): $(shell find api/web/src -type f) api/web/build.mjs api/web/node_modules/.ready
+	cd api/web && node build.mjs
+
+api/web/node_modules/.ready: api/web/package-lock.json
+	@command -v npm >/dev/null || { echo "make web needs Node.js 20 or later with npm: https://nodejs.org" >&2; exit 1; }
+	cd api/web && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+demo: $(READY) $(WEB_IF_NPM)
 	$(BIN)/tailtrace demo $(ARGS)
 
-test: $(READY)
+test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not slow' $(ARGS)
 
-test-long: $(READY)
+test-long: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest $(ARGS)
 
 # Their version is the one that the control server is built from. `go install` takes them by their own go.sum.
@@ -90,7 +105,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)
+bench: $(READY) $(WEB_IF_NPM)
 ifdef BENCH
 	$(BIN)/python bench/$(BENCH).py $(ARGS)
 else
@@ -104,8 +119,12 @@ docs: $(READY)
 report-example: $(READY)
 	$(BIN)/python docs/report_example.py
 
-wheel: $(READY)
+screenshots: $(READY) $(WEB)
+	$(BIN)/python docs/screenshots.py
+
+wheel: $(READY) $(WEB_IF_NPM)
 	.ci/check_wheel.sh $(PYTHON)
 
 clean:
+	rm -rf api/tailtrace_api/static api/web/node_modules
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@
 # |---|---|
 # | without extras | `tailtrace.instrument` imports; no server part came along; `tailtrace` names the extra to install |
 # | with `[server]` | `tailtrace import --json` counts every line once: lines = stored + duplicate + refused; `--month` makes a page, `--pdf` names its extra |
+# | the same | the page that `make web` built is there, with all that it loads |
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
@@ -69,6 +70,23 @@ if second["stored"] or second["lines"] != first["lines"]:
     raise SystemExit(f"wheel: a second import must change nothing: {second}")
 print("wheel: import", json.dumps(first))
 PYTHON
+# The page, where it can be built. (A wheel without it still gives the answers, and says what is missing.)
+if command -v npm >/dev/null; then
+    server/bin/python - <<'PYTHON'
+from pathlib import Path
+
+import tailtrace_api
+
+static = Path(tailtrace_api.__file__).with_name("static")
+page = static / "index.html"
+if not page.is_file():
+    raise SystemExit("wheel: the page is not in it: `make web` before the wheel is built")
+names = [part.partition('"')[0] for part in page.read_text(encoding="utf-8").split('"/static/')[1:]]
+if missing := [name for name in names for end in ("", ".gz") if not (static / f"{name}{end}").is_file()]:
+    raise SystemExit(f"wheel: the page loads what is not in it: {', '.join(missing)}")
+print("wheel: the page and", len(names), "files of it")
+PYTHON
+fi
 server/bin/tailtrace report --json </dev/null >report.json
 server/bin/python -m json.tool report.json >/dev/null
 server/bin/tailtrace report --month 2025-10 --html month.html </dev/null

@@ -1,4 +1,4 @@
-"""`tailtrace serve` with a large store: its memory, idle and after the three answers, and how long these take.
+"""`tailtrace serve` with a large store: its memory, idle and after the answers and the panels, and how long these take.
 
     python bench/memory.py --rows 1000000
 
@@ -26,6 +26,9 @@ ANSWERS = (
     "/analytics/access-logs?hours=168",
     "/analytics/dashboard-usage?days=30",
     "/analytics/system-health-history?days=30",
+    *(f"/analytics/panels/{name}?period=30d" for name in ("overview", "people", "endpoints", "health", "requests")),
+    "/analytics/panels/overview?period=30d&status=2xx",
+    "/analytics/panels/overview?period=30d&user=person3@example.com",
 )
 ASKED_TIMES = 3
 PSS_MIB_MAX = 80

@@ -7,8 +7,8 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
-`@pytest.mark.inspector`, `@pytest.mark.collector`, `@pytest.mark.influxdb`. `tests/stack/servers.py` has the fixtures
-for the last two.
+`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`.
+`tests/stack/servers.py` has the fixtures for the last two.
 """
 
 import functools
@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("TAILTRACE_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
-# Markers of the parts that are still to come: `TAILTRACE_REQUIRE` may name them already.
+# What `TAILTRACE_REQUIRE` may name beside the markers: `browser` was to be the name of `chromium`.
 TO_COME = frozenset({"browser"})
 
 CACHE = Path.home() / ".cache" / "tailtrace"
@@ -32,6 +32,8 @@ OTELCOL = Path(os.environ.get("TAILTRACE_OTELCOL") or CACHE / "otelcol" / "otelc
 INSPECTOR = Path(
     os.environ.get("TAILTRACE_INSPECTOR") or CACHE / "inspector" / "node_modules" / ".bin" / "mcp-inspector"
 )
+CHROMIUM = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
@@ -94,8 +96,17 @@ def _lacks_inspector() -> str | None:
     return f"no program {INSPECTOR}: make inspector installs one, or TAILTRACE_INSPECTOR names one"
 
 
+def _lacks_chromium() -> str | None:
+    if CHROMIUM is None:
+        return "no chromium: apt install chromium, or TAILTRACE_CHROMIUM names one"
+    if not PAGE.is_file():
+        return f"no page in {PAGE.parent}: make web"
+    return None
+
+
 LACKS: dict[str, Callable[[], str | None]] = {
     "nginx": _lacks_nginx,
+    "chromium": _lacks_chromium,
     "shared": _lacks_shared,
     "tailnet": _lacks_tailnet,
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
@@ -143,6 +154,12 @@ def shared_data() -> Path:
 def inspector_program() -> Path:
     """The MCP Inspector; only for tests with the marker `inspector`."""
     return INSPECTOR
+
+
+@pytest.fixture(scope="session")
+def chromium_program() -> str | None:
+    """A browser; only for tests with the marker `chromium`."""
+    return CHROMIUM
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ PURE = (
     "tailtrace_bridge.routes",
     "tailtrace_bridge.traffic",
     "tailtrace_api.answers",
+    "tailtrace_api.panels",
     "tailtrace_api.doctor.checks",
     "tailtrace_api.doctor.nginx",
     "tailtrace_api.doctor.patch",

@@ -20,6 +20,7 @@ TO_COME = "Not there yet"
 # Read by the tests and by the finder of nginx, not by `settings`.
 OTHER_VARIABLES = {
     "TAILTRACE_REQUIRE",
+    "TAILTRACE_CHROMIUM",
     "TAILTRACE_NGINX",
     "TAILTRACE_OTELCOL",
     "TAILTRACE_INFLUXD",

@@ -39,7 +39,7 @@ def create_app(
         title="tailtrace",
         summary="Who used what, when, how fast, and what broke.",
         version=_version(),
-        openapi_tags=[{"name": "analytics"}, {"name": "operation"}],
+        openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
@@ -75,7 +75,7 @@ def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> 
     ) -> dict[str, Any]:
         """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
         filters = Filters(user, device, endpoint, method.upper() if method else None, status)
-        return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=_place(cursor))
+        return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=place(cursor))
 
     @app.get("/analytics/dashboard-usage", tags=["analytics"], response_model=models.DashboardUsage)
     def dashboard_usage(*, days: Days = 7) -> dict[str, Any]:
@@ -88,7 +88,8 @@ def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> 
         return queries.system_health_history(clock(), hours=24 * days)
 
 
-def _place(cursor: str | None) -> tuple[int, int] | None:
+def place(cursor: str | None) -> tuple[int, int] | None:
+    """Give the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
     if cursor is None:
         return None
     match = _CURSOR.fullmatch(cursor)
@@ -127,4 +128,5 @@ def _add_operation(
         """Give the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
-        return Response(metrics.render(bridge, mcp_counts()), media_type=metrics.CONTENT_TYPE)
+        news = getattr(app.state, "news", None)
+        return Response(metrics.render(bridge, mcp_counts(), news), media_type=metrics.CONTENT_TYPE)

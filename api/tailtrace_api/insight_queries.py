@@ -56,6 +56,13 @@ class Insights:
                 pages |= insights.newest_pages(self._store.log(window, Filters(user=login), 10, None))
         return insights.active_users(activity, pages, self._online(), self._features, now_us)
 
+    def news(self, now_us: int) -> dict[str, Any]:
+        """Give what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
+        newest_us = self._store.newest_us()
+        activity = self._store.activity(Window(now_us - insights.ACTIVE_US, now_us))
+        active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
+        return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
+
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/usage-stats`."""
         window = Window(now_us - days * DAY_US, now_us)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from tailtrace_api.insight_queries import Insights
+from tailtrace_api.panel_queries import Panels
 from tailtrace_api.queries import Queries
 from tailtrace_api.tailnet import Tailnet
 from tailtrace_bridge.control.devices import Device
@@ -50,6 +51,11 @@ def make_insights(
         declared=routes.learned,
         online=tailnet.online if tailnet is not None else dict,
     )
+
+
+def make_panels(settings: Settings, store: Store, routes: Routes, queries: Queries, insights: Insights) -> Panels:
+    """Connect the dashboard's panels to a store."""
+    return Panels(store, queries, insights, settings.zone, Features(routes, settings.features))
 
 
 def make_tailnet(settings: Settings) -> Tailnet:

@@ -5,6 +5,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -15,10 +16,19 @@ from tailtrace_bridge.build import Bridge
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(bridge: Bridge, mcp: Mapping[str, int]) -> bytes:
-    """Give the text of `/metrics`. `mcp` counts what happened at `/mcp`."""
+class News(Protocol):
+    """What is counted of `news.News`: a bridge alone does not load that."""
+
+    open: int
+    refused: int
+
+
+def render(bridge: Bridge, mcp: Mapping[str, int], news: News | None = None) -> bytes:
+    """Give the text of `/metrics`. `mcp` counts what happened at `/mcp`, `news` the streams of open pages."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_BridgeCollector(bridge, mcp))
+    if news is not None:
+        registry.register(_NewsCollector(news))
     return generate_latest(registry)
 
 
@@ -51,6 +61,15 @@ class _BridgeCollector(Collector):
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
         yield from _gauges(bridge)
+
+
+class _NewsCollector(Collector):
+    def __init__(self, news: News) -> None:
+        self._news = news
+
+    def collect(self) -> Iterable[Metric]:
+        yield _gauge("streams_open", "Dashboards that are told of news.", self._news.open)
+        yield _counter("streams_refused", "Dashboards over that limit: they ask from time to time.", self._news.refused)
 
 
 def _gauges(bridge: Bridge) -> Iterator[Metric]:

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -39,7 +39,14 @@ _LOGGER = logging.getLogger("tailtrace")
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: several servers share one loop."""
+    """Leaves signals to us: several servers share one loop. `on_exit` ends what would hold up the shutdown."""
+
+    on_exit: Callable[[], None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.on_exit is not None:
+            self.on_exit()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,7 +64,7 @@ def serve(settings: Settings) -> None:
         app = make_app(settings, bridge.store, bridge.routes, bridge)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
-        asyncio.run(_run([(_server(app), listener), receiver], bridge))
+        asyncio.run(_run([(_server(app, app.state.news.close), listener), receiver], bridge))
 
 
 def serve_bridge(settings: Settings) -> None:
@@ -83,19 +90,25 @@ def serve_api(settings: Settings) -> None:
         stack.callback(store.close)
         app = make_app(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
-        asyncio.run(_run([(_server(app), listener)]))
+        asyncio.run(_run([(_server(app, app.state.news.close), listener)]))
 
 
 def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> "FastAPI":
-    """Make the API, with what it knows of the tailnet and `/mcp`; neither asks or loads anything yet."""
+    """Make the API with the page, the tailnet and `/mcp`; none asks or loads anything yet.
+
+    `state.news.close` ends the streams of open pages, which would not end by themselves.
+    """
     # A bridge without an API does not pay for it.
     from starlette.routing import Route  # noqa: PLC0415
 
     from tailtrace_api.app import create_app  # noqa: PLC0415
+    from tailtrace_api.dashboard_routes import dashboard_router  # noqa: PLC0415
     from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
-    from tailtrace_api.making import make_insights, make_queries, make_tailnet  # noqa: PLC0415
+    from tailtrace_api.making import make_insights, make_panels, make_queries, make_tailnet  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
     from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
+    from tailtrace_api.news import News, news_router  # noqa: PLC0415
+    from tailtrace_api.panel_routes import panel_router  # noqa: PLC0415
 
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
@@ -110,6 +123,10 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts)
     app.include_router(insight_router(insights, clock_us))
     app.include_router(tailnet_router(tailnet))
+    app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
+    app.state.news = News(lambda: insights.news(clock_us()))
+    app.include_router(news_router(app.state.news))
+    app.include_router(dashboard_router(lang=settings.lang))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 
@@ -148,8 +165,8 @@ def _name(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _server(app: object) -> _Server:
-    return _Server(
+def _server(app: object, on_exit: Callable[[], None] | None = None) -> _Server:
+    server = _Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]
             log_level="warning",
@@ -159,6 +176,8 @@ def _server(app: object) -> _Server:
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
     )
+    server.on_exit = on_exit
+    return server
 
 
 async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:

@@ -143,7 +143,9 @@ class Settings(BaseSettings):
     lang: Annotated[
         str,
         Field(
-            description="Language of what `tailtrace report` and the MCP tools say: `en` or `es`.", pattern="^(en|es)$"
+            description="Language of what `tailtrace report` and the MCP tools say, and of the dashboard where a "
+            "browser prefers neither: `en` or `es`.",
+            pattern="^(en|es)$",
         ),
     ] = "en"
     mcp_scope: Annotated[

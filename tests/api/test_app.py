@@ -356,6 +356,7 @@ def test_ready_and_metrics_of_a_bridge(bridge):
     assert "tailtrace_lines_total 1.0" in lines
     assert 'tailtrace_lines_refused_total{reason="no-format"} 1.0' in lines
     assert "tailtrace_rows_stored_total 0.0" in lines
+    assert not any("streams" in line for line in lines), "there is no page here"
 
 
 @pytest.mark.parametrize(

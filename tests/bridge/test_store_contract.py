@@ -25,6 +25,7 @@ from tailtrace_bridge.store.protocol import (
     HOUR_US,
     Activity,
     By,
+    EndpointStep,
     Filters,
     Quarter,
     StepUsage,
@@ -159,6 +160,13 @@ def test_sums(store, settle):
         ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20
     )
     assert store.steps(DAY, HOUR_US) == [StepUsage(T0, 3, 1, 3, 17_001), StepUsage(T0 + HOUR_US, 1, 0, 0, 0)]
+    assert sorted(store.endpoint_steps(DAY, HOUR_US, ALL)) == [
+        EndpointStep(T0, "/a", Traffic.APP, 2, 0), EndpointStep(T0, "/b", Traffic.APP, 1, 1),
+        EndpointStep(T0 + HOUR_US, "/health", Traffic.HEALTH, 1, 0),
+    ]  # fmt: skip
+    assert store.endpoint_steps(DAY, DAY_US, Filters(user=ANA.user)) == [
+        EndpointStep(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
+    ]
     assert sorted(store.activity(DAY), key=repr) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]  # fmt: skip

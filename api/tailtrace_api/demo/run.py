@@ -139,6 +139,7 @@ class _Demo:
 
     def _greet(self, stack: Stack) -> None:
         self._say(f"the app, through nginx   {stack.url}/dashboard/complete")
+        self._say(f"the dashboard            {stack.api_url}/")
         self._say(f"who used what            {stack.api_url}/analytics/access-logs?hours=1")
         self._say(f"the API's own pages      {stack.api_url}/docs")
         self._say(f"logs and store           {self._folder}")

@@ -124,6 +124,17 @@ class StepUsage(NamedTuple):
     request_time_us: int
 
 
+class EndpointStep(NamedTuple):
+    """The requests of one endpoint and kind of traffic in one step of time."""
+
+    time_us: int
+    endpoint: str
+    traffic: Traffic
+    requests: int
+    errors: int
+    """5xx."""
+
+
 class Latency(NamedTuple):
     """How many requests of an endpoint fell into a histogram bucket."""
 
@@ -230,6 +241,9 @@ class Store(Protocol):
 
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time (`HOUR_US` or `DAY_US`), in order."""
+
+    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
+        """Give sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time."""
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""

@@ -44,6 +44,7 @@ from tailtrace_bridge.store.protocol import (
     QUARTER_US,
     Activity,
     By,
+    EndpointStep,
     Filters,
     Latency,
     LogEntry,
@@ -275,6 +276,21 @@ class SqliteStore:
                 FROM ({facts}) GROUP BY step_us ORDER BY step_us
             """  # noqa: S608
             return [StepUsage(*row) for row in connection.execute(query, bounds)]
+
+    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
+        """Give sums by step of time, endpoint and traffic."""
+        where, values = _where(filters)
+        with self._reading() as connection:
+            table = _usage_table(filters, By.ENDPOINT)
+            facts, bounds = windows.usage(self._widened(connection, window), table, step_us)
+            query = f"""
+                SELECT time_us / {step_us} * {step_us} AS step_us, endpoint_id, traffic,
+                       sum(requests), sum(requests * (status >= 500))
+                FROM ({facts}) WHERE 1 {where} GROUP BY step_us, endpoint_id, traffic ORDER BY step_us
+            """  # noqa: S608
+            endpoints = _endpoints(connection)
+            rows = connection.execute(query, (*bounds, *values))
+            return [EndpointStep(row[0], endpoints[row[1]][1], Traffic(row[2]), *row[3:]) for row in rows]
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""

@@ -40,6 +40,7 @@ from tailtrace_bridge.store.protocol import (
     MINUTE_US,
     Activity,
     By,
+    EndpointStep,
     Filters,
     Latency,
     LogEntry,
@@ -222,6 +223,30 @@ class InfluxStore:
                 total[2] += timed
                 total[3] += request_time_us
         return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals)]
+
+    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
+        """Give sums by step of time, endpoint and traffic."""
+        tables = Tables()
+        kind = _usage_kind(filters, By.ENDPOINT)
+        parts = list(self._rollups.parts(window, kind, tables, _sizes(step_us)))
+        known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
+        endpoints = list(tables.endpoints)
+        is_asked = _matches(filters, known, list(tables.identities), endpoints)
+        totals: dict[tuple[int, str, int], list[int]] = {}
+        for part in parts:
+            start_us = part.start_us // step_us * step_us
+            for row in part.rows:
+                who, where, method, status, traffic, requests = (
+                    (-1, row[0], "", *row[1:4]) if kind is Kind.USAGE_ENDPOINT else row[:6]
+                )
+                if is_asked(who, where, method, status):
+                    total = totals.setdefault((start_us, endpoints[where][1], traffic), [0, 0])
+                    total[0] += requests
+                    total[1] += requests if status >= 500 else 0
+        return [
+            EndpointStep(us, route, Traffic(traffic), *totals[us, route, traffic])
+            for us, route, traffic in sorted(totals)
+        ]
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""

@@ -1,0 +1,101 @@
+"""The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
+
+from tailtrace_api.app import TEXT_MAX, place
+from tailtrace_api.insight_queries import TRACE_HOURS_MAX
+from tailtrace_api.panel_queries import Panels
+from tailtrace_api.panels import PERIODS, Period
+from tailtrace_bridge.store.protocol import Filters
+
+Answer = dict[str, Any]
+Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+AT_US_MAX = 253_402_300_800_000_000
+"""The year 10000."""
+ROWS_MAX = 200
+
+
+def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="How far it reaches back.")]) -> Period:
+    return PERIODS[period]
+
+
+def _filters(
+    *,
+    user: Text = None,
+    device: Text = None,
+    endpoint: Text = None,
+    status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
+) -> Filters:
+    return Filters(user=user, device=device, endpoint=endpoint, status=status)
+
+
+def _time_us(text: str, zone: tzinfo) -> int:
+    """Read a time, of `zone` where it names none. Answers 422 to what is none."""
+    try:
+        at = datetime.fromisoformat(text)
+        found_us = round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        found_us = -1
+    if not 0 <= found_us <= AT_US_MAX:
+        raise HTTPException(422, f"at={text!r} is no time; write one like 2025-10-09T10:00:00Z")
+    return found_us
+
+
+def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
+    """Make the routes. `clock` gives microseconds since the epoch."""
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"])
+
+    def at_us(at: Annotated[str | None, Query(max_length=40, description="ISO 8601; default now.")] = None) -> int:
+        return clock() if at is None else _time_us(at, panels.zone)
+
+    at_type = Annotated[int, Depends(at_us)]
+    period_type = Annotated[Period, Depends(_period)]
+    filters_type = Annotated[Filters, Depends(_filters)]
+
+    @router.get("/overview")
+    def overview(at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give the totals beside those of the period before, the series, the heat map and what filters offer."""
+        return panels.overview(at, period, filters)
+
+    @router.get("/people")
+    def people(at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give who used what, and the cards."""
+        return panels.people(at, period, filters)
+
+    @router.get("/endpoints")
+    def endpoints(at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give calls, times, errors and a sparkline by endpoint."""
+        return panels.endpoints(at, period, filters)
+
+    @router.get("/health")
+    def health(at: at_type, period: period_type) -> Answer:
+        """Give uptime and how it was measured, times over time, the store's query times, freshness."""
+        return panels.health(at, period)
+
+    @router.get("/requests")
+    def requests(
+        at: at_type,
+        period: period_type,
+        filters: filters_type,
+        *,
+        limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
+        cursor: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> Answer:
+        """Give a page of requests, newest first."""
+        return panels.requests(at, period, filters, limit, place(cursor))
+
+    @router.get("/request/{trace_id}")
+    def request(
+        at: at_type,
+        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        *,
+        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
+    ) -> Answer:
+        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        return panels.request(at, trace_id, hours)
+
+    return router

@@ -1,0 +1,60 @@
+// Builds `src/` into `../tailtrace_api/static/`: what is served, and shipped in the wheel.
+//
+// | source | becomes | named |
+// |---|---|---|
+// | src/dashboard/{main,theme}.js, style/main.css | static/assets/ | with a hash: kept by browsers for good |
+// | src/dashboard/index.html | static/index.html | its `@main.js@` and the like replaced by those names |
+// | each of FIXED | static/… | as it says: others link to it |
+//
+// Beside each file stands its `.gz`. A page and all it loads may weigh PAGE_BYTES_MAX packed, or the build fails.
+
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const PAGE_BYTES_MAX = 250_000;
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, "..", "tailtrace_api", "static");
+const page = join(here, "src", "dashboard");
+/** Entry points that others link to, by their place in static/ without `.js`. */
+const FIXED = {};
+
+const options = { bundle: true, minify: true, target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
+await rm(out, { recursive: true, force: true });
+const { metafile } = await build({
+  ...options,
+  entryPoints: [join(page, "main.js"), join(page, "theme.js"), join(page, "style", "main.css")],
+  outdir: join(out, "assets"),
+  entryNames: "[name]-[hash]",
+  format: "esm",
+  metafile: true,
+});
+if (Object.keys(FIXED).length) {
+  await build({ ...options, entryPoints: FIXED, outdir: out, format: "esm" });
+}
+
+const names = Object.fromEntries(
+  Object.entries(metafile.outputs)
+    .filter(([, made]) => made.entryPoint)
+    .map(([path, made]) => [basename(made.entryPoint), basename(path)]),
+);
+const html = (await readFile(join(page, "index.html"), "utf8")).replace(/@([a-z]+\.(?:js|css))@/g, (_, name) => {
+  if (!names[name]) throw new Error(`index.html: nothing was built of ${name}`);
+  return `/static/assets/${names[name]}`;
+});
+await mkdir(out, { recursive: true });
+await writeFile(join(out, "index.html"), html);
+await writeFile(join(out, "favicon.svg"), await readFile(join(page, "favicon.svg")));
+
+let weight = 0;
+for (const entry of await readdir(out, { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile()) continue;
+  const path = join(entry.parentPath, entry.name);
+  const packed = gzipSync(await readFile(path), { level: 9 });
+  await writeFile(`${path}.gz`, packed);
+  if (entry.parentPath === out || entry.parentPath === join(out, "assets")) weight += packed.length;
+}
+console.log(`the page weighs ${(weight / 1000).toFixed(1)} kB packed`);
+if (weight > PAGE_BYTES_MAX) throw new Error(`more than ${PAGE_BYTES_MAX} bytes`);

@@ -1,0 +1,41 @@
+// What stands above the numbers where they are not those of now, by the first row that fits:
+//
+// | the page, the store | says | offers |
+// |---|---|---|
+// | looks at the past | until when | back to now |
+// | nothing is stored | so | what to type |
+// | nothing in the period, nothing filtered | when the newest request was | to go there |
+// | the newest request is older than STALE_S | how old it is | what to type |
+
+import { h, replace } from "../shared/dom.js";
+import { ago, moment, t } from "../shared/words.js";
+import { STALE_S } from "./panels/health.js";
+import { hasFilters } from "./state.js";
+
+export class Banner {
+  /** `goTo(at)` makes the page look at a time, or at now. */
+  constructor(goTo) {
+    this.goTo = goTo;
+    this.element = h("div", { class: "banner", hidden: true, role: "status" });
+  }
+
+  show(overview, state) {
+    const content = this.#content(overview, state);
+    this.element.hidden = content === null;
+    replace(this.element, ...(content ?? []));
+  }
+
+  #content({ newest, totals }, state) {
+    const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
+    if (state.at) return [t("banner-past", { time: moment(state.at, "full") }), go("", t("to-now"))];
+    if (!newest) {
+      return [h("strong", null, t("empty-store")), " ", t("empty-store-do"), h("code", null, "tailtrace import /var/log/nginx/access.log*")];
+    }
+    if (!totals.find((row) => row.metric === "requests").now && !hasFilters(state)) {
+      const after = new Date(Date.parse(newest) + 1000).toISOString();
+      return [t("banner-old", { time: moment(newest, "full") }), go(after, t("to-newest"))];
+    }
+    const age = (Date.now() - Date.parse(newest)) / 1000;
+    return age > STALE_S ? [t("banner-stale", { ago: ago(age) }), h("code", null, "tailtrace doctor")] : null;
+  }
+}

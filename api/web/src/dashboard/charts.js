@@ -1,0 +1,101 @@
+// Charts by Chart.js, in the colours of the page, each with its numbers as a table for who does not see it.
+
+import {
+  BarController, BarElement, CategoryScale, Chart, LinearScale, LineController, LineElement, PointElement, Tooltip,
+} from "chart.js";
+import { h } from "../shared/dom.js";
+import { number, t } from "../shared/words.js";
+
+Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
+
+const NARROW_PX = 560;
+const drawn = new Map();
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+/** Colours as the theme of now has them: a custom property holds `light-dark(…)`, which a canvas does not understand. */
+function resolved(name) {
+  const probe = h("span", { hidden: true });
+  probe.style.color = colour(name);
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+/**
+ * Gives a chart for a panel; the canvas is kept between answers.
+ * `sets`: {label, values, colour (of the page), line?: bool, dash?}; `format` writes a value; `showsAll`: no label is left out.
+ */
+export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall" }) {
+  const kept = drawn.get(id);
+  const canvas = kept?.canvas ?? h("canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  const ink = resolved("muted");
+  // Where there is little room, a label that must stay is broken into lines.
+  if (showsAll && innerWidth < NARROW_PX) labels = labels.map((text) => text && text.split(" "));
+  const datasets = sets.map((set) => {
+    const tone = resolved(set.colour);
+    return set.line
+      ? { type: "line", label: set.label, data: set.values, borderColor: tone, backgroundColor: tone, borderWidth: 2,
+          pointRadius: set.values.length < 3 ? 3 : 0, pointHitRadius: 12, tension: 0.25, spanGaps: true, borderDash: set.dash ?? [] }
+      : { type: "bar", label: set.label, data: set.values, backgroundColor: tone, borderRadius: 2, maxBarThickness: 22,
+          categoryPercentage: 0.92, barPercentage: 0.9 };
+  });
+  const options = {
+    responsive: true,
+    maintainAspectRatio: false,
+    animation: false,
+    interaction: { mode: "index", intersect: false },
+    font: { family: getComputedStyle(document.body).fontFamily },
+    plugins: {
+      legend: { display: false },
+      tooltip: {
+        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` },
+      },
+    },
+    scales: {
+      x: { stacked, grid: { display: false }, border: { color: resolved("line") }, ticks: { color: ink, maxRotation: 0, autoSkip: !showsAll, autoSkipPadding: 18 } },
+      y: { stacked, beginAtZero: true, grid: { color: resolved("line") }, border: { display: false }, ticks: { color: ink, maxTicksLimit: 5, precision: 0, callback: (value) => format(value) } },
+    },
+  };
+  options.scales.x.ticks.font = options.scales.y.ticks.font = { family: options.font.family, size: 11 };
+  if (kept) {
+    Object.assign(kept.chart.data, { labels, datasets });
+    kept.chart.options = options;
+  }
+  // Chart.js measures the place of its canvas: it is drawn once it has one.
+  requestAnimationFrame(() => {
+    if (!canvas.isConnected) return;
+    const now = drawn.get(id);
+    if (now) now.chart.update();
+    else drawn.set(id, { canvas, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
+  });
+  const legend = h("ul", { class: "legend", "aria-hidden": "true" }, ...sets.map((set) => {
+    const key = h("i");
+    key.style.background = `var(--${set.colour})`;
+    return h("li", null, key, set.label);
+  }));
+  return [legend, h("div", { class: `chart ${height}` }, canvas), asTable({ id, label, titles, sets, format })];
+}
+
+function asTable({ id, label, titles, sets, format }) {
+  const details = h("details", { class: "as-table" }, h("summary", { "data-key": `${id}-table` }, t("as-table")));
+  const wasOpen = opened.has(id);
+  details.addEventListener("toggle", () => {
+    if (details.open) opened.add(id);
+    else opened.delete(id);
+    if (details.open && details.children.length === 1) {
+      details.append(
+        h("div", { class: "scroll low", tabindex: "0", role: "group", "aria-label": label },
+          h("table", null,
+            h("thead", null, h("tr", null, h("th", { scope: "col" }, t("time")), ...sets.map((set) => h("th", { scope: "col", class: "number" }, set.label)))),
+            h("tbody", null, ...titles.map((title, place) =>
+              h("tr", null, h("th", { scope: "row" }, title), ...sets.map((set) => h("td", { class: "number" }, format(set.values[place])))))))),
+      );
+    }
+  });
+  details.open = wasOpen;
+  return details;
+}
+const opened = new Set();
+

@@ -1,0 +1,101 @@
+// One box of the page: asks for its answer, and shows it in one of these states.
+//
+// | state | shows |
+// |---|---|
+// | loading | grey bars, the first time only |
+// | shown | the answer |
+// | empty | what to do so that there is something |
+// | failed | what went wrong, what to do, a button to try again; an older answer stays visible below, marked as old |
+//
+// What stops all of them (`COMMON`) is said by the first panel alone. A panel that nobody sees asks nothing until it is seen.
+
+import { h, replace, rich } from "../shared/dom.js";
+import { moment, t } from "../shared/words.js";
+
+/** Problems that every panel has at the same time. */
+const COMMON = new Set(["away", "store"]);
+
+export class Panel {
+  /** `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. */
+  constructor({ id, title, isLead = false, wide, load, render, empty, lines = 4, extra }) {
+    Object.assign(this, { id, load, render, empty, lines, title, isLead });
+    this.heading = h("h2", { id: `${id}-title` });
+    this.note = h("p", { class: "panel-note" });
+    this.body = h("div", { class: "panel-body" });
+    this.problem = h("div", { class: "problem", role: "alert", hidden: true });
+    this.element = h(
+      "section",
+      { id, class: `panel${wide ? ` ${wide}` : ""}`, "aria-labelledby": `${id}-title` },
+      h("div", { class: "panel-head" }, this.heading, extra ?? null, this.note),
+      this.problem,
+      this.body,
+    );
+    this.isDue = true;
+    this.isSeen = false;
+    this.answer = null;
+    this.skeleton();
+  }
+
+  skeleton() {
+    this.body.setAttribute("aria-busy", "true");
+    replace(this.body, h("div", { class: "skeleton", "aria-hidden": "true" }, ...Array.from({ length: this.lines }, () => h("i"))));
+  }
+
+  /** Asks and shows; what was asked before for another state is dropped. */
+  async refresh(state) {
+    this.state = state;
+    if (!this.isSeen || document.hidden) {
+      this.isDue = true;
+      return;
+    }
+    this.isDue = false;
+    this.asked?.abort();
+    const asked = (this.asked = new AbortController());
+    this.heading.textContent = t(this.title);
+    try {
+      const answer = await this.load(state, asked.signal);
+      if (asked.signal.aborted) return;
+      this.answer = answer;
+      this.answeredFor = state;
+      this.answeredAt = new Date().toISOString();
+      this.problem.hidden = true;
+      this.hasFailed = false;
+      this.element.classList.remove("is-old");
+      this.show();
+    } catch (error) {
+      if (asked.signal.aborted || error.name === "AbortError") return;
+      this.fail(error);
+    }
+  }
+
+  show() {
+    this.heading.textContent = t(this.title);
+    if (this.answer === null) return;
+    this.body.removeAttribute("aria-busy");
+    this.note.textContent = "";
+    const content = this.render(this.answer, this.answeredFor, this);
+    replace(this.body, content ?? h("p", { class: "empty" }, rich(this.empty(this.answeredFor))));
+  }
+
+  fail(error) {
+    if (!error.kind) console.error(error);
+    const kind = error.kind ?? "failed";
+    this.body.removeAttribute("aria-busy");
+    this.element.classList.toggle("is-old", this.answer !== null);
+    this.hasFailed = true;
+    if (this.answer === null) replace(this.body);
+    // What stops all panels is said once.
+    if (COMMON.has(kind) && !this.isLead) {
+      if (this.answer === null) replace(this.body, h("p", { class: "empty" }, t("problem-common")));
+      return;
+    }
+    replace(
+      this.problem,
+      h("p", null, h("strong", null, t(`problem-${kind}`)), " ", rich(t(`problem-${kind}-do`))),
+      error.message ? h("p", { class: "detail" }, error.message) : null,
+      this.answer === null ? null : h("p", null, t("problem-old", { time: moment(this.answeredAt, "time") })),
+      h("button", { type: "button", "data-key": `${this.id}-again`, onclick: () => this.refresh(this.state) }, t("try-again")),
+    );
+    this.problem.hidden = false;
+  }
+}

@@ -1,0 +1,40 @@
+// How often each endpoint was called, how long it took and where, what failed.
+
+import { h } from "../../shared/dom.js";
+import { pageName } from "../../shared/names.js";
+import { duration, number, percent, t } from "../../shared/words.js";
+import { filterButton } from "../filter_button.js";
+import { spark } from "../spark.js";
+import { table } from "../table.js";
+
+const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
+
+export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles }, _state, panel) {
+  if (!rows.length) return null;
+  panel.note.textContent = hasPercentiles ? "" : t("no-percentiles");
+  return table({
+    id: "endpoints",
+    label: t("endpoints"),
+    rows,
+    again: () => panel.show(),
+    columns: [
+      { key: "endpoint", title: "endpoint", kind: "main", value: (row) => row.endpoint, cell: name },
+      { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
+      { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => number(row.calls) },
+      time("avg_ms", "average"),
+      ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
+      time("app_ms", "in-app"),
+      time("proxy_ms", "outside-app"),
+      { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
+      { key: "refused", title: "errors-4xx", kind: "number", value: (row) => row.errors_4xx, cell: (row) => number(row.errors_4xx) },
+    ],
+  });
+}
+
+const name = (row) => [
+  filterButton("endpoint", row.endpoint, "path"),
+  row.feature === pageName(row.endpoint) ? null : h("span", { class: "feature" }, pageName(row.feature)),
+];
+
+const errors = (row) =>
+  row.errors_5xx ? h("span", { class: "bad" }, `${number(row.errors_5xx)} · ${percent(row.error_rate)}`) : h("span", { class: "none" }, "0");

@@ -1,0 +1,44 @@
+// Uptime and how it was measured, response times over time, the store's own speed, how fresh the data is.
+
+import { h, rich } from "../../shared/dom.js";
+import { ago, duration, moment, number, percent, t, tn } from "../../shared/words.js";
+import { chart } from "../charts.js";
+
+export const STALE_S = 15 * 60;
+
+export function health(answer, state) {
+  const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
+  if (fresh === null) return null;
+  const isStale = !state.at && fresh > STALE_S;
+  const facts = h("dl", { class: "facts" },
+    fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), t("uptime-how", { n: tn("minutes", answer.minutes_with_traffic) })),
+    fact("error-rate", percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
+    fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
+    fact("freshness", ago(fresh), isStale ? t("freshness-stale") : t("freshness-how"), isStale));
+  const isDay = state.period !== "24h";
+  return [facts, steps.some((step) => step.p50_ms !== null) ? times(steps, isDay) : h("p", { class: "empty" }, rich(t("empty-times")))];
+}
+
+const fact = (key, figure, how, isBad) =>
+  h("div", { class: isBad ? "fact warn" : "fact" }, h("dt", null, t(key)), h("dd", null, h("span", { class: "figure" }, figure), h("span", { class: "how" }, rich(how))));
+
+function times(steps, isDay) {
+  const style = isDay ? "day" : "hour";
+  const zone = isDay ? "UTC" : undefined;
+  return [
+    h("h3", null, t("latency")),
+    chart({
+      id: "latency",
+      label: t("latency-label"),
+      labels: steps.map((step) => moment(step.time, style, zone)),
+      titles: steps.map((step) => moment(step.time, isDay ? "day" : "short", zone)),
+      format: duration,
+      height: "low",
+      sets: [
+        { label: "p50", values: steps.map((step) => step.p50_ms), colour: "accent", line: true },
+        { label: "p95", values: steps.map((step) => step.p95_ms), colour: "second", line: true },
+        { label: "p99", values: steps.map((step) => step.p99_ms), colour: "third", line: true, dash: [4, 3] },
+      ],
+    }),
+  ].flat();
+}

@@ -1,0 +1,67 @@
+// Sessions, users, requests and errors beside those of the period before; requests over time; peak hours.
+
+import { h, sr } from "../../shared/dom.js";
+import { hourOf, moment, number, percent, t, weekdays } from "../../shared/words.js";
+import { chart } from "../charts.js";
+
+export function totals({ totals: rows }, state) {
+  return h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state)));
+}
+
+function tile({ metric, now, before, change_percent: change }, state) {
+  const period = t(`before-${state.period}`);
+  let delta = h("span", { class: "delta" }, now === null ? t("not-under-filter") : t("none-before", { period }));
+  if (change === 0) delta = h("span", { class: "delta" }, t("same-as-before", { period }));
+  else if (change !== null) {
+    const direction = change > 0 ? "up" : "down";
+    const tone = metric === "errors" && change > 0 ? " bad" : metric === "errors" && change < 0 ? " good" : "";
+    delta = h("span", { class: `delta ${direction}${tone}` },
+      h("span", { class: "change" }, h("span", { "aria-hidden": "true" }, { up: "↑ ", down: "↓ " }[direction]),
+        sr(t(`change-${direction}`)), " ", percent(Math.abs(change) / 100, 0)),
+      " ", t("than-before", { n: number(before), period }));
+  }
+  return h("div", { class: `tile ${metric === "errors" && now ? "bad" : ""}` },
+    h("dt", null, t(`metric-${metric}`)), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
+}
+
+export function series({ series: points, step_hours: step, timezone }, state) {
+  if (!points.some((point) => point.requests)) return null;
+  const isDay = step === 24;
+  const zone = isDay ? "UTC" : timezone;
+  const label = (style) => (point) => moment(point.time, style, zone);
+  const sum = points.reduce((total, point) => total + point.requests, 0);
+  const peak = points.reduce((best, point) => (point.requests > best.requests ? point : best));
+  return chart({
+    id: "series",
+    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: moment(peak.time, isDay ? "day" : "short", zone) }),
+    // A week of hours is labelled by its midnights.
+    labels: state.period === "7d"
+      ? points.map((point) => (hourOf(point.time, zone) ? "" : moment(point.time, "weekday", zone)))
+      : points.map(label(isDay ? "day" : "hour")),
+    showsAll: state.period === "7d",
+    titles: points.map(label(isDay ? "day" : "short")),
+    stacked: true,
+    sets: [
+      { label: t("series-fine"), values: points.map((point) => point.requests - point.errors), colour: "accent-soft" },
+      { label: t("metric-errors"), values: points.map((point) => point.errors), colour: "bad" },
+    ],
+  });
+}
+
+const LEVELS = 5;
+
+export function heat({ heat: cells, heat_days: days, timezone }, _state, panel) {
+  const top = Math.max(...cells.flat());
+  if (!top) return null;
+  panel.note.textContent = t("in-zone", { zone: timezone, n: number(days) });
+  const short = weekdays("short");
+  const long = weekdays("long");
+  return h("div", { class: "scroll plain", tabindex: "0", role: "group", "aria-label": t("heat") },
+    h("table", { class: "heat" },
+      h("thead", null, h("tr", null, h("td"), ...Array.from({ length: 24 }, (_, hour) =>
+        h("th", { scope: "col" }, hour % 6 ? sr(`${hour} h`) : `${hour} h`)))),
+      h("tbody", null, ...cells.map((row, day) =>
+        h("tr", null, h("th", { scope: "row", abbr: long[day] }, short[day]), ...row.map((count, hour) =>
+          h("td", { class: `level-${count ? Math.max(1, Math.ceil((count / top) * LEVELS)) : 0}`,
+            title: t("heat-cell", { day: long[day], hour, next: (hour + 1) % 24, n: number(count) }) }, sr(number(count)))))))));
+}

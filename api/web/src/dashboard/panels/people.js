@@ -1,0 +1,46 @@
+// Who used what: a row for each person, and the cards that were looked at.
+
+import { h } from "../../shared/dom.js";
+import { pageName } from "../../shared/names.js";
+import { ago, hours, number, t } from "../../shared/words.js";
+import { table } from "../table.js";
+import { filterButton } from "../filter_button.js";
+
+const secondsSince = (iso) => Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
+
+export function users({ users: rows, sessions_of_all: isOfAll }, _state, panel) {
+  if (!rows.length) return null;
+  panel.note.textContent = isOfAll ? t("sessions-of-all") : "";
+  return table({
+    id: "users",
+    label: t("users"),
+    rows,
+    again: () => panel.show(),
+    columns: [
+      { key: "user", title: "user", kind: "main", value: (row) => row.user, cell: who },
+      { key: "sessions", title: "metric-sessions", kind: "number", value: (row) => row.sessions, cell: (row) => number(row.sessions) },
+      { key: "time", title: "time-spent", kind: "number", value: (row) => row.total_time_hours, cell: (row) => hours(row.total_time_hours) },
+      { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => number(row.requests) },
+      { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
+      { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
+      { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
+      { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => ago(secondsSince(row.last_seen)) },
+    ],
+  });
+}
+
+function who(row) {
+  const isPerson = row.user.includes("@") || row.kind === "user" || row.kind === "shared";
+  const name = isPerson ? filterButton("user", row.user) : h("span", { class: "name" }, row.user);
+  return [name, row.kind === "user" ? null : h("span", { class: "kind" }, t(`kind-${row.kind}`))];
+}
+
+export function cards({ cards: rows }) {
+  if (!rows.length) return null;
+  const top = rows[0].views;
+  return h("ol", { class: "bars" }, ...rows.slice(0, 8).map((row) =>
+    h("li", null,
+      h("span", { class: "bar-name" }, row.card),
+      h("meter", { min: 0, max: top, value: row.views, "aria-hidden": "true" }),
+      h("span", { class: "bar-value" }, number(row.views)))));
+}

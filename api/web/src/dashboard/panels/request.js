@@ -1,0 +1,87 @@
+// One request whole: where it was (nginx, the app), who it was, and where the time went. A dialog over the page.
+
+import { h, replace } from "../../shared/dom.js";
+import { pageName } from "../../shared/names.js";
+import { bytes, duration, moment, percent, t } from "../../shared/words.js";
+import { statusClass } from "./requests.js";
+
+/** Brings a line of the log into the form that `/analytics/panels/request/…` gives. */
+const fromLine = (line) => ({
+  timestamp: line.timestamp,
+  nginx: { method: line.method, path: line.path, status: line.status, service: line.service, bytes: line.bytes },
+  span: line.app_time_ms === null ? null : { route: line.endpoint, error_type: line.error_type },
+  feature: line.endpoint,
+  identity: { user: line.user, device: line.device, ip: line.ip, kind: line.kind, identified_by: line.identified_by, tags: line.tags, at: line.identified_at, reason: line.reason },
+  timing: {
+    total_ms: line.response_time_ms, app_ms: line.app_time_ms,
+    outside_ms: line.response_time_ms === null || line.app_time_ms === null ? null : Math.max(0, line.response_time_ms - line.app_time_ms),
+  },
+  traffic: line.traffic,
+});
+
+export class RequestDialog {
+  constructor({ find, onclose }) {
+    this.find = find;
+    this.body = h("div", { class: "dialog-body" });
+    this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose });
+    this.element.addEventListener("click", (event) => {
+      if (event.target === this.element) this.element.close(); // beside the box
+    });
+    this.element.append(this.body);
+  }
+
+  showLine(line) {
+    this.show([fromLine(line)], line.trace_id);
+  }
+
+  /** Shows what an address names. */
+  async showTrace(traceId) {
+    try {
+      const { requests } = await this.find(traceId);
+      this.show(requests, traceId);
+    } catch (error) {
+      this.show([], traceId, error.message);
+    }
+  }
+
+  show(requests, traceId, problem) {
+    const first = requests[0];
+    replace(this.body,
+      h("div", { class: "dialog-head" },
+        h("h2", { id: "request-title" }, first ? [h("span", { class: "method" }, first.nginx.method), " ", first.nginx.path] : t("request-none")),
+        h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
+      ...(requests.length ? requests.map(whole) : [h("p", { class: "empty" }, problem ?? t("request-none-do"))]),
+      traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null);
+    if (!this.element.open) this.element.showModal();
+  }
+}
+
+function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
+  const share = timing.total_ms && timing.app_ms !== null ? Math.min(1, timing.app_ms / timing.total_ms) : null;
+  return h("div", { class: "whole" },
+    h("p", { class: "when" }, h("span", { class: `status ${statusClass(nginx.status)}` }, String(nginx.status)), " ", moment(timestamp, "full"), " · ", traffic === "card" ? pageName(feature) : t(`traffic-${traffic}`)),
+    share === null ? null : split(timing, share),
+    h("ol", { class: "stations" },
+      station("nginx", "nginx", [
+        ["duration", duration(timing.total_ms)], ["service", nginx.service], ["sent", bytes(nginx.bytes)],
+      ]),
+      span
+        ? station("app", t("the-app"), [["route", span.route], ["feature", feature === span.route ? null : feature], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
+        : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
+      station("who", t("identity"), [
+        ["user", identity.user], ["device", identity.device], ["address", identity.ip], ["kind", t(`kind-${identity.kind}`)],
+        ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by], ["reason", identity.reason],
+      ])));
+}
+
+const station = (look, title, facts, note) =>
+  h("li", { class: look }, h("h3", null, title), note ? h("p", { class: "panel-note" }, note) : null,
+    h("dl", null, ...facts.filter(([, value]) => value).map(([key, value, tone]) => h("div", null, h("dt", null, t(key)), h("dd", { class: tone }, value)))));
+
+function split({ app_ms: app, outside_ms: outside }, share) {
+  const bar = h("div", { class: "split", "aria-hidden": "true" }, h("i", { class: "in" }), h("i", { class: "out" }));
+  bar.style.setProperty("--share", share);
+  return h("div", null, bar, h("p", { class: "split-text" },
+    h("span", { class: "in" }, t("split-app", { time: duration(app), share: percent(share, 0) })),
+    h("span", { class: "out" }, t("split-outside", { time: duration(outside) }))));
+}

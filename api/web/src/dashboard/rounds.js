@@ -1,0 +1,79 @@
+// When the panels ask: a round of questions at once, then another when there is news, or when one had no answer.
+//
+// Rounds keep a distance: ROUND_MS_MIN, or longer where answers take long, so that no page keeps a server busy. A panel
+// that is off the screen waits until it is seen; a page in the background asks nothing.
+
+import { ask } from "./ask.js";
+import { parameters } from "./state.js";
+
+const ROUND_MS_MIN = 5000;
+const ROUND_PATIENCE = 10;
+/** After a question without an answer. */
+const RETRY_MS = 10_000;
+
+export class Rounds {
+  #number = 0;
+  #panels = [];
+  #startedMs = 0;
+  #tookMs = 0;
+  #waiting = 0;
+
+  /** `state()` gives what the page shows now. */
+  constructor(state) {
+    this.state = state;
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.soon();
+    });
+  }
+
+  watch(panels) {
+    this.#panels = panels;
+    const seen = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        const panel = panels.find((one) => one.element === entry.target);
+        panel.isSeen = entry.isIntersecting;
+        if (panel.isSeen && panel.isDue) panel.refresh(this.state());
+      }
+    }, { rootMargin: "200px" });
+    for (const panel of panels) seen.observe(panel.element);
+  }
+
+  /** Gives a panel's `load` for an answer that several panels show parts of: it is asked for once in a round. */
+  share(path, options) {
+    let last = null;
+    return (now, signal) => {
+      const query = parameters(now, options).toString();
+      if (last?.query !== query || last.number !== this.#number) {
+        last?.controller.abort();
+        const controller = new AbortController();
+        const mine = { query, number: this.#number, controller, answer: ask(`/analytics/panels/${path}`, query, controller.signal) };
+        mine.answer.catch(() => {
+          if (last === mine) last = null;
+        });
+        last = mine;
+      }
+      const { answer } = last;
+      return new Promise((resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+        answer.then(resolve, reject);
+      });
+    };
+  }
+
+  async now() {
+    clearTimeout(this.#waiting);
+    this.#waiting = 0;
+    this.#number += 1;
+    this.#startedMs = performance.now();
+    await Promise.all(this.#panels.map((panel) => panel.refresh(this.state())));
+    this.#tookMs = performance.now() - this.#startedMs;
+    if (!this.#waiting && this.#panels.some((panel) => panel.hasFailed)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);
+  }
+
+  /** Asks as soon as the distance allows. The past has no news. */
+  soon() {
+    if (this.#waiting || this.state().at) return;
+    const gapMs = Math.max(ROUND_MS_MIN, this.#tookMs * ROUND_PATIENCE);
+    this.#waiting = setTimeout(() => this.now(), Math.max(0, this.#startedMs + gapMs - performance.now()));
+  }
+}

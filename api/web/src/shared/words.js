@@ -1,0 +1,85 @@
+// The texts of the page in its languages, and numbers and times as people there write them.
+
+import en from "../words/en.json";
+import es from "../words/es.json";
+
+const LANGUAGES = { en, es };
+let lang = "en";
+/** The reader's own form of the language, `en-GB`, which says how dates look. */
+let locale = "en";
+
+/** Chooses the first of these that there are words for: tags as a browser names them, `es-MX`, or nothing. */
+export function chooseLang(...wished) {
+  const known = wished.flat().map((tag) => String(tag ?? "").slice(0, 2).toLowerCase());
+  lang = known.find((tag) => tag in LANGUAGES) ?? "en";
+  locale = navigator.languages?.find((tag) => tag.slice(0, 2).toLowerCase() === lang) ?? lang;
+  return lang;
+}
+
+/** Gives a text, `{name}` in it replaced. */
+export function t(key, values = {}) {
+  const text = LANGUAGES[lang][key] ?? en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** Gives the text for a count: `key.one` or `key.other`. */
+export const tn = (key, count) => t(`${key}.${new Intl.PluralRules(lang).select(count) === "one" ? "one" : "other"}`, { n: number(count) });
+
+const NONE = "–";
+const decimals = (value, digits) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits, useGrouping: "min2" }).format(value);
+
+export const number = (value) => (value === null || value === undefined ? NONE : decimals(value, 0));
+
+/** Gives milliseconds, from a second on as seconds. */
+export function duration(ms) {
+  if (ms === null || ms === undefined) return NONE;
+  return ms >= 1000 ? `${decimals(ms / 1000, ms >= 10_000 ? 1 : 2)} s` : `${decimals(ms, ms < 10 ? 1 : 0)} ms`;
+}
+
+/** Gives hours as `1 h 20 min`. */
+export function hours(value) {
+  const minutes = Math.round(value * 60);
+  if (minutes < 60) return minutes || !value ? `${number(minutes)} min` : "< 1 min";
+  return `${number(Math.floor(minutes / 60))} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
+}
+
+export const percent = (fraction, digits = 1) =>
+  fraction === null || fraction === undefined
+    ? NONE
+    : new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: digits }).format(fraction);
+
+export const bytes = (value) =>
+  value >= 1e6 ? `${decimals(value / 1e6, 1)} MB` : value >= 1e3 ? `${decimals(value / 1e3, 1)} kB` : `${number(value)} B`;
+
+/** Gives how long ago, in one unit: `3 min ago`. */
+export function ago(seconds) {
+  const format = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+  for (const [unit, size] of [["day", 86_400], ["hour", 3600], ["minute", 60]]) {
+    if (seconds >= size) return format.format(-Math.floor(seconds / size), unit);
+  }
+  return seconds < 5 ? t("now") : format.format(-Math.floor(seconds), "second");
+}
+
+const STYLES = {
+  time: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  hour: { hour: "2-digit", minute: "2-digit" },
+  day: { day: "numeric", month: "short" },
+  weekday: { weekday: "short", day: "numeric" },
+  full: { dateStyle: "medium", timeStyle: "medium" },
+  short: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+  seconds: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
+};
+
+/** Gives a time in one of STYLES, in `zone` or the browser's own. */
+export const moment = (iso, style, zone) =>
+  new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...(zone && { timeZone: zone }) }).format(new Date(iso));
+
+/** Gives the hour of the day in `zone`. */
+export const hourOf = (iso, zone) =>
+  Number(new Intl.DateTimeFormat("en", { hour: "numeric", hourCycle: "h23", timeZone: zone }).format(new Date(iso)));
+
+/** Gives the days of the week, Monday first. */
+export const weekdays = (style) =>
+  [1, 2, 3, 4, 5, 6, 7].map((day) =>
+    new Intl.DateTimeFormat(lang, { weekday: style, timeZone: "UTC" }).format(new Date(Date.UTC(2024, 0, day))),
+  );

@@ -1,0 +1,152 @@
+# ruff: noqa: INP001 - a script, not a package
+"""Takes the pictures in `docs/images/`: the dashboard over two months of the demo's factory, in a real browser.
+
+    python docs/screenshots.py
+
+They change with each run, as the page shows now; so they are taken by hand (`make screenshots`) and looked at.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from tailtrace_api.demo.app import make_app
+from tailtrace_api.demo.history import history
+from tailtrace_api.demo.people import PEOPLE
+from tailtrace_bridge.store.sqlite import SqliteStore
+
+IMAGES = Path(__file__).with_name("images")
+COLOURS = 128
+"""Of a picture's palette: half the bytes, and nobody sees it."""
+DAYS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture."""
+
+    name: str
+    query: str
+    width: int
+    height: int
+    scheme: str = "light"
+    scale: float = 1.5
+    click: str = ""
+
+
+SHOTS = (
+    Shot("dashboard-light", "?period=7d", 1280, 1010),
+    Shot("dashboard-dark", "?period=30d", 1280, 1010, "dark"),
+    Shot("dashboard-phone", "?period=7d", 390, 844, scale=2),
+    Shot("dashboard-phone-dark-es", "?period=7d&lang=es", 390, 844, "dark", 2),
+    Shot(
+        "dashboard-request",
+        "?period=30d&endpoint=/predict/prices/weekly&status=500",
+        1000,
+        560,
+        click="#requests button.path",
+    ),
+)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Run `tailtrace serve` over the factory's past; give its address."""
+    with tempfile.TemporaryDirectory(prefix="tailtrace-shots-") as name:
+        folder, port = Path(name), _free_port()
+        store = SqliteStore(folder / "t.db")
+        rows = history(PEOPLE, time.time_ns() // 1000, DAYS)
+        store.write(sorted(rows, key=lambda row: row.access.time_us))
+        store.close()
+        (folder / "access.log").touch()
+        (folder / "openapi.json").write_text(json.dumps(make_app().openapi()), encoding="utf-8")
+        settings = {
+            "TAILTRACE_STORE": f"sqlite:{folder / 't.db'}",
+            "TAILTRACE_LOG": str(folder / "access.log"),
+            "TAILTRACE_CHECKPOINT": str(folder / "checkpoint.json"),
+            "TAILTRACE_OPENAPI": str(folder / "openapi.json"),
+            "TAILTRACE_LISTEN": f"127.0.0.1:{port}",
+            "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{_free_port()}",
+            "TAILTRACE_TIMEZONE": "Europe/Madrid",
+        }
+        command = [sys.executable, "-m", "tailtrace_api.main", "serve"]
+        with subprocess.Popen(command, env={**os.environ, **settings}, cwd=folder) as process:  # noqa: S603 - our own
+            try:
+                _wait_ready(f"http://127.0.0.1:{port}")
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.send_signal(signal.SIGTERM)
+
+
+def _wait_ready(url: str) -> None:
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"{url}/ready"):  # noqa: S310 - our own address
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("screenshots: tailtrace serve did not get ready")
+
+
+def take(browser: Browser, url: str, shot: Shot) -> Path:
+    """Take one picture; give its file."""
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height},
+        device_scale_factor=shot.scale,
+        color_scheme="dark" if shot.scheme == "dark" else "light",
+        locale="en-GB",
+        timezone_id="Europe/Madrid",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(f"{url}/{shot.query}")
+    page.wait_for_selector("#totals dl")
+    page.wait_for_selector("#live[data-state=live]")
+    if shot.click:
+        page.locator("#requests").scroll_into_view_if_needed()
+        page.locator(shot.click).first.click()
+    page.wait_for_timeout(600)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    context.close()
+    path = IMAGES / f"{shot.name}.png"
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def main() -> None:
+    """Take all pictures."""
+    program = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise SystemExit("screenshots: no chromium: apt install chromium, or TAILTRACE_CHROMIUM names one")
+    IMAGES.mkdir(exist_ok=True)
+    with served() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for shot in SHOTS:
+            path = take(browser, url, shot)
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

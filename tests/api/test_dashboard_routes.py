@@ -1,0 +1,104 @@
+"""The page and its files as they are sent: headers that guard, packing, caching, and what is said where nothing is built."""
+
+import asyncio
+import gzip
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tailtrace_api.dashboard_routes import dashboard_router
+
+PAGE = '<html data-lang="en"><script src="/static/assets/main-X.js"></script></html>'
+SCRIPT = "console.log('ñ')\n" * 50
+
+
+@pytest.fixture
+def folder(tmp_path):
+    static = tmp_path / "static"
+    (static / "assets").mkdir(parents=True)
+    for name, text in (("index.html", PAGE), ("assets/main-X.js", SCRIPT), ("favicon.svg", "<svg/>")):
+        (static / name).write_text(text, encoding="utf-8")
+        (static / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "secret").write_text("no", encoding="utf-8")
+    (static / "unpacked.txt").write_text("no", encoding="utf-8")
+    return static
+
+
+def ask(folder, path, lang="es", **headers):
+    app = FastAPI()
+    app.include_router(dashboard_router(lang=lang, folder=folder))
+
+    async def get():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.get(path, headers={"accept-encoding": "identity", **headers})
+
+    return asyncio.run(get())
+
+
+def test_the_page_and_its_guards(folder):
+    answer = ask(folder, "/")
+    assert answer.text == PAGE.replace('data-lang="en"', 'data-lang="es"')
+    assert answer.headers["cache-control"] == "no-cache"
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert not {"unsafe-inline", "unsafe-eval", "data:", "*"} & set(answer.headers["content-security-policy"].split())
+    assert (answer.headers["x-content-type-options"], answer.headers["x-frame-options"]) == ("nosniff", "DENY")
+    assert ask(folder, "/", **{"if-none-match": answer.headers["etag"]}).status_code == 304
+    assert ask(folder, "/", lang="en").headers["etag"] != answer.headers["etag"]
+
+
+def test_files_with_a_hash_are_kept_for_good_and_come_packed(folder):
+    plain = ask(folder, "/static/assets/main-X.js")
+    packed = ask(folder, "/static/assets/main-X.js", **{"accept-encoding": "gzip"})
+    assert plain.text == packed.text == SCRIPT
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(SCRIPT) / 5
+    for answer in (plain, packed):
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert ask(folder, "/favicon.ico").headers["content-type"].startswith("image/svg+xml")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "%2e%2e/secret",
+        "assets/../../secret",
+        "/etc/passwd",
+        "assets/main-X.js.gz",
+        "unpacked.txt",
+        "nope",
+        "",
+    ],
+)
+def test_only_what_was_built_is_given(folder, path):
+    answer = ask(folder, f"/static/{path}")
+    assert answer.status_code == 404
+    assert answer.text != "no"
+
+
+def test_a_head_is_answered_as_its_get(folder):
+    app = FastAPI()
+    app.include_router(dashboard_router(lang="en", folder=folder))
+
+    async def head(path):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.head(path)
+
+    assert [asyncio.run(head(path)).status_code for path in ("/", "/static/favicon.svg", "/static/nope")] == [
+        200,
+        200,
+        404,
+    ]
+
+
+def test_without_a_build_it_says_what_to_do(tmp_path):
+    answer = ask(tmp_path, "/")
+    assert answer.status_code == 503
+    assert "<code>make web</code>" in answer.text

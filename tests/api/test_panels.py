@@ -1,0 +1,205 @@
+"""The dashboard's answers: each number on literals, each filter over a real store, a message for what is no parameter."""
+
+import asyncio
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from tailtrace_api import panels
+from tailtrace_api.app import create_app
+from tailtrace_api.insight_queries import Insights
+from tailtrace_api.panel_queries import Panels
+from tailtrace_api.panel_routes import panel_router
+from tailtrace_api.queries import Queries
+from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.protocol import EndpointStep, Filters, Quarter, Window
+from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.testing import FakeClock
+
+S = 1_000_000
+HOUR = 3600 * S
+DAY = 24 * HOUR
+NOW = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a Wednesday
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "static")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
+MADRID = ZoneInfo("Europe/Madrid")
+
+
+def row(ago_us, key, who=ANA, route="/a", status=200, *, traffic=Traffic.APP, app_us=None, trace=""):
+    access = Access(
+        NOW - ago_us, key, who.address, "GET", route, status, 30_000, None, True, 10, "", trace, trace[:16], "curl", "",
+    )  # fmt: skip
+    return Row(access, who, route, traffic, app_us, "")
+
+
+ROWS = [
+    row(1 * S, 1, app_us=10_000, trace="ab" * 16),
+    row(2 * S, 2, status=500),
+    row(3 * S, 3, BEN, "/b", 404),
+    row(2 * HOUR, 4, BEN, "/_tailtrace/view?card=prices", 204, traffic=Traffic.CARD),
+    row(3 * HOUR, 5, BEN, "/health", traffic=Traffic.HEALTH),
+    row(30 * HOUR, 6),
+    row(31 * HOUR, 7, status=503),
+    row(40 * DAY, 8),
+]
+
+
+@pytest.fixture
+def client(tmp_path):
+    store = SqliteStore(tmp_path / "t.db")
+    store.write(ROWS)
+    queries = Queries(store, zone=MADRID, features={"/a": "Dashboard"}, store_name="sqlite")
+    clock = FakeClock(NOW)
+    app = create_app(queries, clock=clock)
+    insights = Insights(store, queries, features={})
+    app.include_router(panel_router(Panels(store, queries, insights, MADRID, {"/a": "Dashboard"}), clock))
+
+    def get(path, **params):
+        async def ask():
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+                return await http.get(f"/analytics/panels/{path}", params={"period": "24h", **params})
+
+        return asyncio.run(ask())
+
+    yield get
+    store.close()
+
+
+def totals(answer):
+    return {row["metric"]: (row["now"], row["before"], row["change_percent"]) for row in answer["totals"]}
+
+
+@pytest.mark.parametrize(
+    ("params", "sessions", "users", "requests", "errors"),
+    [
+        ({}, (3, 2, 50.0), (2, 1, 100.0), (4, 2, 100.0), (1, 1, 0.0)),
+        ({"user": "ana@example.com"}, (1, 2, -50.0), (1, 1, 0.0), (2, 2, 0.0), (1, 1, 0.0)),
+        ({"device": "ben-phone"}, (2, 0, None), (1, 0, None), (2, 0, None), (0, 0, None)),
+        ({"endpoint": "/a"}, (None, None, None), (1, 1, 0.0), (2, 2, 0.0), (1, 1, 0.0)),
+        ({"status": "5xx"}, (None, None, None), (1, 1, 0.0), (1, 1, 0.0), (1, 1, 0.0)),
+        ({"period": "7d"}, (5, 0, None), (2, 0, None), (6, 0, None), (2, 0, None)),
+        ({"at": "2025-10-07T12:00:00Z"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),
+        ({"at": "2025-10-07T14:00:00"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),  # Madrid's two o'clock
+        ({"user": "nobody"}, (0, 0, None), (0, 0, None), (0, 0, None), (0, 0, None)),
+    ],
+)
+def test_totals_beside_the_period_before(client, params, sessions, users, requests, errors):
+    answer = client("overview", **params).json()
+    assert totals(answer) == {"sessions": sessions, "users": users, "requests": requests, "errors": errors}
+    assert sum(point["requests"] for point in answer["series"]) == requests[0]
+    assert sum(point["errors"] for point in answer["series"]) == errors[0]
+
+
+def test_the_heat_map_spans_a_week_whatever_the_period(client):
+    for filters in ({}, {"status": "2xx"}, {"user": "ana@example.com"}):
+        answer = client("overview", **filters).json()
+        assert answer["heat_days"] == 7
+        assert len(answer["heat"]) == 7
+        count = {"": 6, "status": 3, "user": 4}["".join(filters)]
+        assert sum(map(sum, answer["heat"])) == count, filters
+    assert answer["heat"][2][13] == 2  # Wednesday, 13:59:58 in Madrid
+    assert set(answer["choices"]["users"]) == {"ana@example.com", "ben@example.com"}
+    assert answer["choices"]["endpoints"][0] == "/a"
+
+
+def test_people_and_cards(client):
+    answer = client("people").json()
+    assert [(row["user"], row["sessions"], row["requests"], row["errors"]) for row in answer["users"]] == [
+        ("ana@example.com", 1, 2, 1), ("ben@example.com", 2, 2, 0),
+    ]  # fmt: skip
+    assert answer["users"][0]["favorite_features"] == ["Dashboard"]
+    assert answer["cards"] == [{"card": "prices", "views": 1}]
+    assert answer["sessions_of_all"] is False
+    narrow = client("people", status="404").json()
+    assert [(row["user"], row["requests"]) for row in narrow["users"]] == [("ben@example.com", 1)]
+    assert narrow["sessions_of_all"] is True
+
+
+def test_endpoints(client):
+    answer = client("endpoints").json()
+    first, second = answer["endpoints"]
+    assert {**first, "spark": sum(first["spark"])} == {
+        "endpoint": "/a", "feature": "Dashboard", "calls": 2, "avg_ms": 30.0, "p50_ms": first["p50_ms"],
+        "p95_ms": first["p95_ms"], "p99_ms": first["p99_ms"], "app_ms": 10.0, "proxy_ms": 20.0,
+        "errors_5xx": 1, "errors_4xx": 0, "error_rate": 0.5, "spark": 2,
+    }  # fmt: skip
+    assert first["p95_ms"] == pytest.approx(30.0, rel=0.02)
+    assert (second["endpoint"], second["errors_4xx"], len(second["spark"])) == ("/b", 1, 24)
+    assert client("endpoints", endpoint="/b").json()["has_percentiles"] is True
+    of_ana = client("endpoints", user="ana@example.com").json()
+    assert of_ana["has_percentiles"] is False
+    assert [(row["endpoint"], row["calls"], row["p95_ms"], row["avg_ms"]) for row in of_ana["endpoints"]] == [
+        ("/a", 2, None, 30.0)
+    ]
+
+
+def test_health_says_how_uptime_was_measured(client):
+    answer = client("health").json()
+    assert answer["uptime_method"].startswith("traffic")
+    assert answer["data_freshness_seconds"] == 1.0
+    assert answer["error_rate"]["errors_5xx"] == 1
+    assert "api_response_times" not in answer
+
+
+def test_requests_page_by_page_and_one_whole(client):
+    first = client("requests", period="7d", limit=4).json()
+    rest = client("requests", period="7d", limit=4, cursor=first["next_cursor"]).json()
+    assert [len(first["requests"]), len(rest["requests"]), rest["next_cursor"]] == [4, 3, None]
+    assert client("requests", endpoint="/b").json()["requests"][0]["status"] == 404
+    found = client("request/" + "AB" * 16).json()
+    assert (found["found"], found["requests"][0]["timing"]["app_ms"]) == (True, 10.0)
+    assert client("request/" + "ab" * 16, at="2025-10-01").json()["found"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "said"),
+    [
+        ("overview", {"period": "1y"}, "24h"),
+        ("overview", {"at": "tomorrow"}, "write one like 2025-10-09T10:00:00Z"),
+        ("overview", {"at": "0001-01-01"}, "write one like"),
+        ("overview", {"status": "9"}, "pattern"),
+        ("people", {"user": "x" * 513}, "512"),
+        ("requests", {"cursor": "1"}, "next_cursor"),
+        ("requests", {"limit": 201}, "200"),
+        ("request/xyz", {}, "pattern"),
+    ],
+)
+def test_wrong_parameters_are_told(client, path, params, said):
+    answer = client(path, **params)
+    assert answer.status_code == 422
+    assert said in answer.text
+
+
+def test_series_has_each_step_once():
+    window = Window(NOW - 2 * HOUR - 1, NOW)
+    steps = [
+        EndpointStep(NOW - HOUR, "/a", Traffic.APP, 3, 1),
+        EndpointStep(NOW - HOUR, "/b", Traffic.CARD, 2, 0),
+        EndpointStep(NOW - HOUR, "/health", Traffic.HEALTH, 9, 9),
+    ]
+    assert panels.series(steps, window, HOUR) == [
+        {"time": "2025-10-08T09:00:00.000Z", "requests": 0, "errors": 0},
+        {"time": "2025-10-08T10:00:00.000Z", "requests": 0, "errors": 0},
+        {"time": "2025-10-08T11:00:00.000Z", "requests": 5, "errors": 1},
+    ]
+
+
+def test_heat_of_a_zone_with_half_hours():
+    cells = panels.heat([Quarter(NOW, 4), Quarter(NOW + HOUR // 2, 3)], ZoneInfo("Asia/Kolkata"))  # 17:30 and 18:00
+    assert (cells[2][17], cells[2][18]) == (4, 3)
+    assert sum(map(sum, cells)) == 7
+
+
+def test_hours_are_spread_over_their_quarters():
+    quarters = panels.quarters_of([EndpointStep(NOW, "/a", Traffic.APP, 5, 0)])
+    assert [(one.time_us - NOW, one.requests) for one in quarters] == [
+        (0, 2), (15 * 60 * S, 1), (30 * 60 * S, 1), (45 * 60 * S, 1),
+    ]  # fmt: skip
+
+
+def test_sessions_under_filters():
+    assert [panels.has_sessions(one) for one in (Filters(user="a"), Filters(endpoint="/a"), Filters(status="5xx"))] == [
+        True, False, False,
+    ]  # fmt: skip

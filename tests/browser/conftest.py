@@ -1,0 +1,158 @@
+"""A real browser on a real `tailtrace serve`, on stores with a past; any error in the page's console fails the test.
+
+A violation of the Content-Security-Policy is such an error, and so is an exception. What a test provokes on purpose it
+takes off `page.said` itself.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_S_MAX = 20
+WAIT_S_MAX = 10
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serve(folder: Path, **environment: str) -> Iterator[str]:
+    """Run `tailtrace serve` on the store and an empty log in a folder; give its address."""
+    from tailtrace_api.demo.app import make_app
+
+    (folder / "access.log").touch()
+    (folder / "openapi.json").write_text(json.dumps(make_app().openapi()), encoding="utf-8")
+    port = free_port()
+    settings = {
+        "TAILTRACE_STORE": f"sqlite:{folder / 't.db'}",
+        "TAILTRACE_LOG": str(folder / "access.log"),
+        "TAILTRACE_CHECKPOINT": str(folder / "checkpoint.json"),
+        "TAILTRACE_OPENAPI": str(folder / "openapi.json"),
+        "TAILTRACE_LISTEN": f"127.0.0.1:{port}",
+        "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{free_port()}",
+        "TAILTRACE_TIMEZONE": "Europe/Madrid",
+        **environment,
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAILTRACE_")}
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "serve.log").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tailtrace_api.main", "serve"],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**kept, **settings}, cwd=folder,
+        )  # fmt: skip
+    try:
+        wait_ready(url, process, folder / "serve.log")
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_S_MAX
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail(f"tailtrace serve did not get ready:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The factory of the demo, two months of it."""
+    from tailtrace_api.demo.history import history
+    from tailtrace_api.demo.people import PEOPLE
+    from tailtrace_bridge.store.sqlite import SqliteStore
+
+    folder = tmp_path_factory.mktemp("factory")
+    store = SqliteStore(folder / "t.db")
+    store.write(sorted(history(PEOPLE, time.time_ns() // 1000, 60), key=lambda row: row.access.time_us))
+    store.close()
+    with serve(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., Any]:
+    """`serve`, for a store of the test's own."""
+    return serve
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_program: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=chromium_program, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def until(page: Any, holds: str) -> None:
+    """Wait until an expression is true. Playwright's own way to wait evaluates later, which the policy forbids."""
+    end = time.monotonic() + WAIT_S_MAX
+    while not page.evaluate(holds):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {WAIT_S_MAX} s: {holds}")
+        page.wait_for_timeout(30)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens an address in a window of its own: `open_page(url, phone=True, scheme="dark", locale="es-ES")`."""
+    pages: list[Any] = []
+
+    def open_(
+        url: str, *, phone: bool = False, scheme: str = "light", locale: str = "en-GB", ready: str = "#totals dl"
+    ):
+        context = browser.new_context(
+            viewport=PHONE if phone else WIDE, color_scheme=scheme, locale=locale, timezone_id="Europe/Madrid",
+            has_touch=phone, is_mobile=phone, reduced_motion="reduce",
+        )  # fmt: skip
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.said = []
+        page.until = lambda holds: until(page, holds)
+        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("dialog", lambda dialog: (page.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        pages.append(page)
+        page.goto(url)
+        page.wait_for_selector(ready)
+        return page
+
+    yield open_
+    said = [text for page in pages for text in page.said]
+    for page in pages:
+        page.context.close()
+    assert said == [], "the page's console has errors"
+
+
+@pytest.fixture
+def show_all() -> Callable[[Any], None]:
+    """Makes the window as long as the page, so that each panel has asked and shows its answer."""
+
+    def show(page: Any) -> None:
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": 6000})
+        page.until("!document.querySelector('.panel-body[aria-busy]')")
+
+    return show

@@ -1,0 +1,314 @@
+"""The dashboard as a person meets it: numbers, filters, languages, narrow and dark, by keyboard, live, and in trouble."""
+
+import re
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.chromium
+ANA = "ana@factory.example"
+
+
+def totals(page):
+    return {
+        name: int(re.sub(r"\D", "", figure))
+        for name, figure in zip(
+            page.locator("#totals dt").all_text_contents(),
+            page.locator("#totals .figure").all_text_contents(),
+            strict=True,
+        )
+    }
+
+
+def query(page):
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def test_every_panel_shows_what_the_api_says(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d")
+    show_all(page)
+    answer = httpx.get(f"{factory}/analytics/panels/overview", params={"period": "30d"}).json()
+    assert totals(page) == {row["metric"].capitalize(): row["now"] for row in answer["totals"]}
+    assert totals(page)["Requests"] > 1000
+    usage = httpx.get(f"{factory}/analytics/dashboard-usage", params={"days": 30}).json()
+    assert totals(page)["Sessions"] == usage["summary"]["total_sessions"]
+    users = page.locator("#users tbody tr")
+    assert users.count() == len(usage["user_sessions"])
+    assert page.locator("#users tbody tr", has_text=ANA).locator("td").first.text_content() == str(
+        next(row["sessions"] for row in usage["user_sessions"] if row["user"] == ANA)
+    )
+    assert page.locator("#endpoints tbody tr", has_text="/predict/prices/weekly").locator("svg.spark").count() == 1
+    assert page.locator("#heat tbody td").count() == 7 * 24
+    assert page.locator("#heat tbody td.level-5").count() > 0
+    assert page.locator("#cards li").first.locator(".bar-value").text_content() == str(
+        usage["most_viewed_cards"][0]["views"]
+    )
+    assert "By traffic: of" in page.locator("#health").text_content()
+    assert page.locator("#health .facts .figure").first.text_content().endswith("%")
+    assert page.locator("#active li").count() >= 4
+    assert page.locator("canvas").count() == 2
+
+
+def test_filters_live_in_the_address(factory, open_page, show_all):
+    page = open_page(factory)
+    before = totals(page)
+    page.get_by_label("30 days").check()
+    page.until("document.querySelector('#totals .delta').textContent.includes('30 days')")
+    assert query(page) == {"period": "30d"}
+    assert totals(page)["Requests"] > before["Requests"]
+    page.locator("#users").get_by_role("button", name=ANA).click()
+    page.until("document.querySelectorAll('#users tbody tr').length === 1")
+    assert query(page) == {"period": "30d", "user": ANA}
+    assert totals(page)["Users"] == 1
+    page.get_by_label("Status").select_option("5xx")
+    page.until("document.querySelector('#totals').textContent.includes('not counted')")
+    show_all(page)
+    narrow = totals_of_requests(page)
+    assert narrow[0] == narrow[1] > 0, "under 5xx all requests are errors"
+    page.reload()
+    page.wait_for_selector("#totals dl")
+    assert page.get_by_label("User", exact=True).input_value() == ANA
+    page.go_back()
+    page.until("document.querySelector('#filter-status').value === ''")
+    page.get_by_role("button", name="Clear all").click()
+    page.until("document.querySelectorAll('#users tbody tr').length > 1")
+    assert query(page) == {"period": "30d"}
+
+
+def totals_of_requests(page):
+    figures = page.locator("#totals .figure").all_text_contents()
+    return [int(re.sub(r"\D", "", one)) for one in figures[2:]]
+
+
+def test_a_request_is_told_whole_and_its_address_tells_it_again(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d&endpoint=/predict/prices/weekly&status=500")
+    show_all(page)
+    page.locator("#requests button.path").first.click()
+    dialog = page.get_by_role("dialog")
+    for word in ("/predict/prices/weekly", "500", "FloatingPointError", "factory.example", "localapi", "In the app"):
+        assert word in dialog.text_content()
+    trace = query(page)["request"]
+    page.reload()
+    assert trace in page.get_by_role("dialog").text_content()
+    page.keyboard.press("Escape")
+    page.until("!location.search.includes('request')")
+
+
+def test_older_requests_come_on_demand(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=7d")
+    show_all(page)
+    rows = page.locator("#requests tbody tr")
+    assert rows.count() == 20
+    page.get_by_role("button", name="Older requests").click()
+    page.until("document.querySelectorAll('#requests tbody tr').length === 40")
+
+
+def test_spanish_by_the_browser_and_by_choice(factory, open_page):
+    page = open_page(factory, locale="es-MX")
+    assert page.locator("html").get_attribute("lang") == "es"
+    assert page.locator("#totals dt").all_text_contents() == ["Sesiones", "Usuarios", "Peticiones", "Errores"]
+    page.get_by_label("Idioma").select_option("en")
+    page.until("document.querySelector('#totals dt').textContent === 'Sessions'")
+    assert query(page) == {"lang": "en"}
+    page.goto(factory)
+    page.wait_for_selector("#totals dl")
+    assert page.locator("html").get_attribute("lang") == "en", "the choice is kept"
+
+
+def test_both_languages_have_the_same_words():
+    import json
+    from pathlib import Path
+
+    words = Path(__file__).parents[2] / "api/web/src/words"
+    en, es = (json.loads((words / f"{lang}.json").read_text(encoding="utf-8")) for lang in ("en", "es"))
+    assert en.keys() == es.keys()
+    for key, text in en.items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", es[key])), key
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_dark_by_the_system_and_by_choice(factory, open_page):
+    assert background(open_page(factory)) == "rgb(245, 246, 244)"
+    page = open_page(factory, scheme="dark")
+    assert background(page) == "rgb(14, 19, 18)"
+    page.get_by_label("Theme").select_option("light")
+    assert background(page) == "rgb(245, 246, 244)"
+    page.reload()
+    assert background(page) == "rgb(245, 246, 244)"
+
+
+def test_a_phone_scrolls_one_way_only(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=7d", phone=True)
+    show_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not page.get_by_label("User", exact=True).is_visible()
+    page.get_by_role("button", name="Filters").click()
+    assert page.get_by_label("User", exact=True).is_visible()
+
+
+def test_the_keyboard_reaches_everything(factory, open_page):
+    page = open_page(factory)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the numbers"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.locator("#users thead button").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#users th[aria-sort]").text_content() == "User"
+    assert page.evaluate("document.activeElement.textContent") == "User", "the focus stays where it was"
+
+
+def test_arrows_walk_through_the_periods(factory, open_page):
+    page = open_page(factory)
+    page.get_by_label("24 h", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    page.until("location.search === '?period=7d'")
+    page.keyboard.press("ArrowRight")
+    page.until("location.search === '?period=30d'")
+    assert page.evaluate("document.activeElement.value") == "30d"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(factory, open_page, show_all, scheme):
+    from pathlib import Path
+
+    axe = (Path(__file__).parents[2] / "api/web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+    page = open_page(f"{factory}/?period=30d", scheme=scheme)
+    show_all(page)
+    page.evaluate(axe)  # through the debugger, which no policy of the page binds
+    found = page.evaluate("axe.run().then(({violations, passes}) => ({violations, passes: passes.length}))")
+    assert found["passes"] > 20, "axe looked at the page"
+    page.locator("#requests button.path").first.click()
+    in_dialog = page.evaluate("axe.run('dialog').then(({violations}) => violations)")
+    assert [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in [*found["violations"], *in_dialog]
+        for node in one["nodes"]
+    ] == []
+
+
+def test_news_come_by_themselves(tmp_path, serving, open_page):
+    from tailtrace_bridge.store.sqlite import SqliteStore
+
+    with serving(tmp_path) as url:
+        page = open_page(url, ready=".banner code")
+        assert "Nothing is stored yet" in page.locator(".banner").text_content()
+        page.wait_for_selector("#live[data-state=live]")
+        store = SqliteStore(tmp_path / "t.db")
+        store.write([row(1, "ben@example.com", "ben-phone", "/hello")])
+        store.close()
+        page.until("document.querySelector('#active li')?.textContent.includes('ben@example.com')")
+        assert totals(page)["Requests"] == 1
+    page.wait_for_selector("#live[data-state=lost]")
+    page.said.clear()  # the server went away on purpose
+
+
+def test_trouble_says_what_to_do_and_mends_itself(factory, open_page):
+    page = open_page(factory)
+    page.route("**/analytics/panels/**", lambda route: route.abort())
+    page.get_by_label("7 days").check()
+    alert = page.locator("#totals [role=alert]")
+    alert.wait_for()
+    assert "tailtrace does not answer" in alert.text_content()
+    assert page.locator(".problem:visible").count() == 1, "said once"
+    page.unroute("**/analytics/panels/**")
+    page.get_by_role("button", name="Try again").click()
+    alert.wait_for(state="hidden")
+    page.said.clear()
+
+
+def row(number, user, device, path, *, status=200):
+    from tailtrace_bridge.records import Access, Identity, Row, Traffic
+
+    now_us = time.time_ns() // 1000 - 2_000_000
+    access = Access(now_us, number, "100.64.0.9", "GET", path, status, 5000, None, True, 10, "", "", "", "", "")
+    return Row(
+        access, Identity("100.64.0.9", "user", user, device, f"n{number}", "", "static"), path, Traffic.APP, None, ""
+    )
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "\"'><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "{{7*7}}${7*7}",
+    "\u202ekcatta\u0000\u001b[31m",
+)
+
+
+def test_strangers_words_are_only_text(tmp_path, serving, open_page, show_all):
+    from tailtrace_bridge.store.sqlite import SqliteStore
+
+    store = SqliteStore(tmp_path / "t.db")
+    store.write([row(number, text, f"{text}-device", f"/{text}") for number, text in enumerate(HOSTILE)])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(url)
+        show_all(page)
+        for text in HOSTILE[:4]:
+            assert text in page.locator("#users").text_content()
+            assert f"/{text}" in page.locator("#requests").text_content()
+            assert f"/{text}" in page.locator("#endpoints").text_content()
+        assert page.locator("main img, main script, main a").count() == 0
+        page.locator("#requests button.path").first.click()
+        assert page.locator("dialog img, dialog script").count() == 0
+        page.keyboard.press("Escape")
+        page.locator("#users").get_by_role("button", name=HOSTILE[0], exact=True).click()
+        page.until("document.querySelectorAll('#users tbody tr').length === 1")
+        assert query(page)["user"] == HOSTILE[0]
+
+
+def test_the_policy_holds_and_breaking_it_would_be_seen(factory, open_page):
+    page = open_page(factory)
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}))"
+    )
+    page.wait_for_timeout(100)
+    assert any("Content Security Policy" in text for text in page.said)
+    page.said.clear()
+    with pytest.raises(Exception, match="TrustedHTML"):
+        page.evaluate("document.body.innerHTML = '<b>x</b>'")
+    page.said.clear()
+
+
+def test_the_page_is_light_and_loads_from_nowhere_else(factory, open_page, show_all):
+    page = open_page(factory)
+    show_all(page)
+    loaded = page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".map(({name, encodedBodySize, decodedBodySize}) => ({name, encodedBodySize, decodedBodySize}))"
+    )
+    assert {urlsplit(one["name"]).netloc for one in loaded} == {urlsplit(factory).netloc}
+    files = [one for one in loaded if "/analytics/" not in one["name"]]
+    assert len(files) >= 4
+    assert sum(one["encodedBodySize"] for one in files) <= 250_000
+    assert all(
+        one["encodedBodySize"] < one["decodedBodySize"] for one in files if one["name"].endswith((".js", ".css"))
+    )
+
+
+@pytest.mark.shared
+def test_real_logs(tmp_path, shared_data, serving, open_page, show_all):
+    """Days of 2018: the page says how old they are, and leads there."""
+    from tailtrace_api.import_command import run_import
+
+    log = shared_data / "nginx-access" / "access.log.7.gz"
+    done = run_import([log], {"store": f"sqlite:{tmp_path / 't.db'}"}, None)
+    assert done.stored > 10_000
+    with serving(tmp_path) as url:
+        page = open_page(url, ready=".banner button")
+        page.locator(".banner button").click()
+        page.until("document.querySelector('.banner').textContent.includes('up to')")
+        page.until("document.querySelectorAll('#totals .figure')[2].textContent !== '0'")
+        show_all(page)
+        assert query(page)["at"].startswith("2018-04")
+        assert totals(page)["Requests"] > 10_000
+        assert (
+            "/metrics/sticker/" in page.locator("#requests").text_content() + page.locator("#endpoints").text_content()
+        )
+        assert "carry no times" in page.locator("#health").text_content()
