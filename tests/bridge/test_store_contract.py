@@ -121,6 +121,7 @@ def everything(store, window=DAY):
         sorted(store.usage(window, ALL), key=repr),
         store.steps(window, HOUR_US),
         store.steps(window, DAY_US),
+        *(sorted(store.endpoint_steps(window, step_us, ALL)) for step_us in (HOUR_US, DAY_US)),
         sorted(store.latency(window)),
         sorted(store.step_latency(window, HOUR_US)),
         sorted(store.activity(window), key=repr),
@@ -136,7 +137,7 @@ def everything(store, window=DAY):
 
 def test_an_empty_store_answers(store):
     assert store.write([]) == Written(0, 0)
-    assert everything(store) == (*([],) * 14, None)
+    assert everything(store) == (*([],) * 16, None)
 
 
 def test_rows_come_back_whole(store, settle):
@@ -239,6 +240,7 @@ def test_filters(store, filters, keys):
     store.write(ROWS)
     assert {entry.key for entry in store.log(DAY, filters, 10, None)} == keys
     assert sum(one.requests for one in store.usage(DAY, filters)) == len(keys)
+    assert sum(one.requests for one in store.endpoint_steps(DAY, HOUR_US, filters)) == len(keys)
 
 
 def test_a_window_takes_in_its_start_and_not_its_end(store, settle):

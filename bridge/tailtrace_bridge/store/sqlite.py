@@ -284,13 +284,13 @@ class SqliteStore:
             table = _usage_table(filters, By.ENDPOINT)
             facts, bounds = windows.usage(self._widened(connection, window), table, step_us)
             query = f"""
-                SELECT time_us / {step_us} * {step_us} AS step_us, endpoint_id, traffic,
+                SELECT time_us / {step_us} * {step_us} AS step_us, route, traffic,
                        sum(requests), sum(requests * (status >= 500))
-                FROM ({facts}) WHERE 1 {where} GROUP BY step_us, endpoint_id, traffic ORDER BY step_us
+                FROM ({facts}) JOIN endpoint e ON e.id = endpoint_id
+                WHERE 1 {where} GROUP BY step_us, route, traffic ORDER BY step_us
             """  # noqa: S608
-            endpoints = _endpoints(connection)
             rows = connection.execute(query, (*bounds, *values))
-            return [EndpointStep(row[0], endpoints[row[1]][1], Traffic(row[2]), *row[3:]) for row in rows]
+            return [EndpointStep(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""
