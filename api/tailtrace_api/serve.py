@@ -91,6 +91,7 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     # A bridge without an API does not pay for it.
     from starlette.routing import Route  # noqa: PLC0415
 
+    from tailtrace_api.alert_routes import alert_router  # noqa: PLC0415
     from tailtrace_api.app import create_app  # noqa: PLC0415
     from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.making import make_insights, make_queries, make_tailnet  # noqa: PLC0415
@@ -110,6 +111,7 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts)
     app.include_router(insight_router(insights, clock_us))
     app.include_router(tailnet_router(tailnet))
+    app.include_router(alert_router(store, settings.alerts))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 
