@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tailtrace_api.alerts import alerts
 from tailtrace_bridge.alerts.courier import ChildSend, Send, destinations_of
+from tailtrace_bridge.alerts.rules import PROBES, SEEN
 from tailtrace_bridge.alerts.state import Letter, read_waiting
 from tailtrace_bridge.alerts.words import Words, duration
 from tailtrace_bridge.errors import SettingsError
@@ -89,10 +90,10 @@ def _row(rule: dict[str, Any]) -> list[str]:
     return [
         rule["name"],
         f"{rule['kind']} {scope}".strip(),
-        duration(rule["window_s"]),
+        "" if rule["kind"] in PROBES else duration(rule["window_s"]),
         "" if rule["threshold"] is None else f"{rule['threshold']:g}",
         "" if rule["clear"] is None else f"{rule['clear']:g}",
-        duration(rule["for_s"]),
+        "" if rule["kind"] in SEEN else duration(rule["for_s"]),
         f"fires since {rule['since']}" if rule["firing"] else "at rest",
     ]
 

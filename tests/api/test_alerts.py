@@ -156,12 +156,12 @@ def test_metrics_and_a_bridge_that_does_not_judge(tmp_path, monkeypatch):
     }  # fmt: skip
     bridge = build.make_bridge(settings.load(**flags))
     bridge.alerts.watch.round()
-    text = metrics.render(bridge).decode()
+    text = metrics.render(bridge, {}).decode()
     bridge.stop()
     assert "tailtrace_alert_rounds_total 1.0" in text
     assert 'tailtrace_alert_messages_total{result="sent"} 0.0' in text
     assert "tailtrace_alerts_firing 0.0" in text
     other = build.make_bridge(settings.load(**flags, alerts_here=False))
     assert other.alerts is None
-    assert b"tailtrace_alert" not in metrics.render(other)
+    assert b"tailtrace_alert" not in metrics.render(other, {})
     other.stop()
