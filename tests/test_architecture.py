@@ -12,6 +12,9 @@ GENERATE = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "generate.py"
 IMPORTS: dict[str, set[str]] = GENERATE["imports"]()
 
 PURE = (
+    "tailtrace_bridge.alerts.judge",
+    "tailtrace_bridge.alerts.rules",
+    "tailtrace_bridge.alerts.words",
     "tailtrace_bridge.records",
     "tailtrace_bridge.errors",
     "tailtrace_bridge.export_format",

@@ -451,6 +451,25 @@ def doctor(
 
 @app.command()
 @_reported
+def alert(
+    *,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message; exit 1 if one does not arrive.")] = False,
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show the alerts: rules, what fires, what was told. Or try the destinations."""
+    from tailtrace_api.alert_command import run_list, run_test
+    from tailtrace_bridge import settings
+
+    chosen = settings.load(store=store)
+    if not test:
+        run_list(chosen, Console(), as_json=as_json)
+    elif not run_test(chosen, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+@_reported
 def mcp(
     *,
     store: StoreOption = None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from tailtrace_api import answers, insights
+from tailtrace_api import alerts, answers, insights
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Store, Usage, Window
@@ -73,7 +73,7 @@ class Insights:
             activity = [one for one in activity if one.identity.user == user]
         return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
 
-    def system_performance(self, now_us: int, *, days: int = 7) -> dict[str, Any]:
+    def system_performance(self, now_us: int, *, days: int = 7, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame."""
         times, timed = self.queries.query_times(), self.queries.timed
         store: dict[str, Any] = {
@@ -85,11 +85,13 @@ class Insights:
             latency = timed(lambda: self._store.latency(window), now_us)
             uptime = timed(lambda: self._store.uptime(window), now_us)
             newest_us = self.queries.newest_us(now_us)
+            told = alerts.summary(self._store, user)
         except StoreError as error:
             failed = {**store, "ok": False, "problem": str(error)}
-            return {"period_days": days, **insights.system_performance([], [], [], failed, None)}
+            return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
-        return {"period_days": days, **insights.system_performance(usages, latency, uptime, store, freshness_s)}
+        performance = insights.system_performance(usages, latency, uptime, store, freshness_s)
+        return {"period_days": days, **performance, "alerts": told}
 
     def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from tailtrace_bridge.alerts.state import AlertCounters
 from tailtrace_bridge.build import Bridge
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,6 +61,8 @@ class _BridgeCollector(Collector):
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
+        if bridge.alerts is not None:
+            yield from _alerts(bridge.alerts.counters)
         yield from _gauges(bridge)
 
 
@@ -70,6 +73,21 @@ class _NewsCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield _gauge("streams_open", "Dashboards that are told of news.", self._news.open)
         yield _counter("streams_refused", "Dashboards over that limit: they ask from time to time.", self._news.refused)
+
+
+def _alerts(counters: AlertCounters) -> Iterator[Metric]:
+    happened = {name: getattr(counters, name) for name in ("started", "ended", "seen")}
+    yield _counters("alerts", "What alerts told, or held back for quiet hours.", "what", happened)
+    fates = {name: getattr(counters, name) for name in ("sent", "failed", "dropped")}
+    yield _counters("alert_messages", "Messages sent, tries that failed, messages given up.", "result", fates)
+    yield _counter("alert_events_dropped", "Events that waited for too long to be kept.", counters.events_dropped)
+    yield _counter("alert_rounds", "Times that the rules were judged.", counters.rounds)
+    yield _counter("alert_failures", "Rounds, or rules in them, that failed.", counters.failed_rounds)
+    yield _counter("alert_state_unsaved", "Times that the state's file could not be written.", counters.unsaved)
+    yield _counter("alert_jobs_failed", "Reports at set times that failed.", counters.failed_jobs)
+    yield _gauge("alerts_firing", "Rules that fire now.", counters.firing)
+    yield _gauge("alert_messages_waiting", "Messages not taken by all destinations yet.", counters.waiting)
+    yield _gauge("alert_round_seconds", "How long the last round took.", counters.round_us / 1e6)
 
 
 def _gauges(bridge: Bridge) -> Iterator[Metric]:

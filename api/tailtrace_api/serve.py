@@ -101,6 +101,7 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     # A bridge without an API does not pay for it.
     from starlette.routing import Route  # noqa: PLC0415
 
+    from tailtrace_api.alert_routes import alert_router  # noqa: PLC0415
     from tailtrace_api.app import create_app  # noqa: PLC0415
     from tailtrace_api.dashboard_routes import dashboard_router  # noqa: PLC0415
     from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
@@ -127,6 +128,7 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     app.state.news = News(lambda: insights.news(clock_us()))
     app.include_router(news_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))
+    app.include_router(alert_router(store, settings.alerts))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 

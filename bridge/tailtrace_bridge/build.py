@@ -16,6 +16,7 @@ from tailtrace_bridge.parts import (
     make_devices,
     make_enricher,
     make_identities,
+    make_local,
     make_routes,
     open_store,
 )
@@ -27,6 +28,7 @@ from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.tail import Tail
 
 if TYPE_CHECKING:
+    from tailtrace_bridge.alerts.make import Alerts
     from tailtrace_bridge.control.provider import DeviceIndexProvider
 
 
@@ -44,6 +46,8 @@ class Bridge:
     lock: FileLock
     devices: "DeviceIndexProvider | None" = None
     """The control API's, where there is a key."""
+    alerts: "Alerts | None" = None
+    """Where the settings have rules, or somewhere to send."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -55,6 +59,8 @@ class Bridge:
             target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
         )
         self._thread.start()
+        if self.alerts is not None:
+            self.alerts.start()
 
     @property
     def running(self) -> bool:
@@ -64,6 +70,8 @@ class Bridge:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Store what waits and end the thread."""
         self._stop.set()
+        if self.alerts is not None:
+            self.alerts.stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
         if self.devices is not None:
@@ -101,6 +109,18 @@ def make_bridge(settings: Settings) -> Bridge:
             clock=clock_us,
             retention_days=settings.retention_days,
         )
+        alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
-    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices)
+    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices, alerts)
+
+
+def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":
+    if not settings.alerts and settings.alert_urls is None and settings.alert_urls_file is None:
+        return None
+    # Who has no alerts does not pay for them.
+    from tailtrace_bridge.alerts.make import make_alerts  # noqa: PLC0415
+
+    return make_alerts(
+        settings, store, clock=clock_us, local_api=make_local(settings)[0], storing=lambda: pipeline.store_problem
+    )

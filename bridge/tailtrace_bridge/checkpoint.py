@@ -18,12 +18,12 @@ row's key is made of the line and its place (`log_file`), both the same on each 
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tailtrace_bridge.atomic_file import replace_file
 from tailtrace_bridge.errors import LogFileError
 
 LOGS_MAX = 4096
@@ -179,26 +179,13 @@ class Checkpoint:
             "logs": {file: [asdict(place) for place in places] for file, places in merged.items()},
         }
         try:
-            self._replace(json.dumps(content, indent=1).encode())
+            replace_file(self.path, json.dumps(content, indent=1).encode())
         except OSError as error:
             raise LogFileError(
                 f"{self.path}: positions cannot be saved: {error.strerror or error}. Free or mount the disk; until "
                 "then a restart reads the lines since the last save again."
             ) from error
         self.positions, self._is_saved = merged, True
-
-    def _replace(self, content: bytes) -> None:
-        temporary = self.path.with_name(self.path.name + ".new")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself is on disk only now
-        finally:
-            os.close(folder)
 
     def _load(self) -> dict[str, tuple[Position, ...]]:
         try:

@@ -51,7 +51,7 @@ def open_store(settings: Settings) -> Store:
         raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
     if path == ":memory:":
         raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
-    return SqliteStore(path)
+    return SqliteStore(path, clock_us)
 
 
 def _open_influx(settings: Settings) -> Store:

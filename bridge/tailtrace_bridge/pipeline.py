@@ -68,6 +68,8 @@ class Pipeline:
         self.refused_by_reason: dict[str, int] = {}
         self.problem = ""
         """What keeps it from storing now, or empty."""
+        self.store_problem = ""
+        """The same, where it is the store."""
         self.tail, self.join, self.enricher = tail, join, enricher
         self._make_parser = make_parser
         self._reopen_tail = reopen_tail
@@ -88,10 +90,10 @@ class Pipeline:
         while not stop.is_set():
             try:
                 self.step()
-                pause_s, self.problem = poll_s, ""
+                pause_s, self.problem, self.store_problem = poll_s, "", ""
             except StoreError as error:
                 self.counters.store_failures += 1
-                self.problem = f"{error} ({len(self._rows)} rows wait)"
+                self.store_problem = self.problem = f"{error} ({len(self._rows)} rows wait)"
                 _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, len(self._rows), pause_s)
                 stop.wait(pause_s)
                 pause_s = min(RETRY_MAX_S, pause_s * 2)

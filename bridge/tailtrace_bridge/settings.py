@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from tailtrace_bridge.alerts.rules import AlertRule, check_names, quiet_hours
 from tailtrace_bridge.errors import SettingsError
 
 SETTINGS_FILE = "tailtrace.toml"
@@ -155,6 +156,36 @@ class Settings(BaseSettings):
             pattern="^(all|own)$",
         ),
     ] = "all"
+    alerts: Annotated[
+        list[AlertRule],
+        Field(description="Rules: tables `[[alerts]]` in `tailtrace.toml`, see [alerts](alerts.md); else JSON."),
+    ] = []
+    alert_urls: Annotated[
+        SecretStr | None, Field(description="Where alerts go: apprise URLs, with blanks between them.")
+    ] = None
+    alert_urls_file: Annotated[Path | None, Field(description="A file that holds these URLs, one a line.")] = None
+    alert_quiet: Annotated[
+        str, Field(description="Hours in which alerts are held back, `22:00-07:00`, in `TAILTRACE_TIMEZONE`.")
+    ] = ""
+    alert_every_s: Annotated[int, Field(description="How often alerts are judged, seconds.", ge=1, le=60)] = 30
+    alert_state: Annotated[
+        Path | None,
+        Field(
+            description="The file that holds which alerts fire, and what is to be sent; empty is "
+            "`tailtrace.alerts.json` beside the checkpoint."
+        ),
+    ] = None
+    alerts_here: Annotated[
+        bool, Field(description="Whether this bridge judges the alerts: of several on one store, only one may.")
+    ] = True
+    public_url: Annotated[
+        str,
+        Field(
+            description="Where people find the dashboard; alerts link to it.",
+            pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
+            max_length=500,
+        ),
+    ] = ""
     tailscale_socket: Annotated[
         Path,
         Field(
@@ -254,6 +285,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no IANA time zone; write one like Europe/Madrid") from None
         return value
 
+    _names_differ = field_validator("alerts")(check_names)
+    _quiet_is_hours = field_validator("alert_quiet")(quiet_hours)
+
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
     def _loopback_only(cls, value: str) -> str:
@@ -304,6 +338,11 @@ class Settings(BaseSettings):
         return any(getattr(self, name + suffix) for name in names for suffix in ("", "_file"))
 
     @property
+    def alert_state_path(self) -> Path:
+        """`alert_state`, also where it is not set."""
+        return self.alert_state or self.checkpoint.with_name("tailtrace.alerts.json")
+
+    @property
     def zone(self) -> ZoneInfo:
         """`timezone` as an object."""
         return ZoneInfo(self.timezone)
@@ -338,7 +377,8 @@ def load(**flags: Any) -> Settings:
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
     except SourceError as unreadable:  # a value that should be JSON and is not
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
-        example = '{"/route": "name"}' if name == "features" else '["/first", "/second"]'
+        examples = {"features": '{"/route": "name"}', "alerts": '[{"kind": "error_rate"}]'}
+        example = examples.get(name, '["/first", "/second"]')
         where = environment_name(name) if name else "a setting"
         raise SettingsError(f"{where}: this is no JSON; write it like {example}") from None
     except (ValueError, OSError) as unreadable:  # a TOML file that does not parse
@@ -347,6 +387,8 @@ def load(**flags: Any) -> Settings:
 
 def _where(location: tuple[int | str, ...]) -> str:
     name = str(location[0]) if location else "?"
+    if name == "alerts" and len(location) > 1:  # [[alerts]] number 2, threshold
+        return " ".join([f"{SETTINGS_FILE}: [[alerts]] number {int(location[1]) + 1}", *map(str, location[2:])])
     if name in {environment_name(field) for field in Settings.model_fields}:
         return name
     return environment_name(name) if name in Settings.model_fields else f"{SETTINGS_FILE}: {name}"

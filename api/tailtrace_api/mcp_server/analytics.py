@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tailtrace_api.alerts import in_short
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
 from tailtrace_api.mcp_server.parameters import Moment, Number, Text
 from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
@@ -88,6 +89,7 @@ def usage_stats(answer: Fields, asked: Asked) -> Shown:
 def system_performance(answer: Fields, asked: Asked) -> Shown:
     """Show `get_system_performance`."""
     words, store, fault = asked.words, answer["store"], answer["blame"]
+    alerts = in_short(answer.get("alerts"))
     slowest = answer["slowest_endpoints"][: asked.limit]
     status = words.say("healthy" if store["ok"] else "failing")
     advice = [_advice(one, asked) for one in answer["advice"]]
@@ -109,6 +111,7 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
         "requests": answer["requests"],
         "store": store["name"],
         "slowest_p95_ms": [row["p95_ms"] for row in slowest],
+        "alerts": alerts,
     }
     lines = [
         words.say(
@@ -130,6 +133,8 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
         lines.append(words.say("slowest", rows=", ".join(shown)))
     lines.append(words.say("blame", who=words.say(f"who_{fault['verdict']}"), why=words.say(f"why_{fault['because']}")))
     lines += advice
+    if alerts and alerts["active"]:
+        lines.append(words.say("alerts", rows="; ".join(alerts["active"])))
     return Shown(structured, lines, len(slowest), answer["endpoints_total"])
 
 

@@ -63,7 +63,7 @@ class LocalSource:
         answers: Mapping[str, Callable[[], dict[str, Any]]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
             "usage-stats": lambda: insights.usage_stats(now_us, days=arguments["days"], user=user),
-            "system-performance": lambda: insights.system_performance(now_us),
+            "system-performance": lambda: insights.system_performance(now_us, user=user),
             "compare": lambda: insights.compare(now_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(now_us, days=arguments["days"]),
             "request": lambda: insights.explain_request(

@@ -195,6 +195,34 @@ class Uptime(NamedTuple):
     """Those with an answer that is not 5xx."""
 
 
+class Recent(NamedTuple):
+    """Sums of a few minutes, all traffic."""
+
+    requests: int
+    errors: int
+    """5xx."""
+    minutes: int
+    """Minutes with a request."""
+    answered: int
+    """Those of them with an answer that is not 5xx."""
+    quantile_us: float | None
+    """nginx's request time at the rank that was asked for; None: not asked, or no request has a time."""
+
+
+class AlertEvent(NamedTuple):
+    """Something that an alert told, or would have told outside of quiet hours. Named by its time."""
+
+    time_us: int
+    rule: str
+    kind: str
+    what: str
+    """`started`, `ended` or `seen`."""
+    subject: str
+    """The device or the user that was seen, or empty."""
+    value: float | None
+    text: str
+
+
 class Store(Protocol):
     """Where rows are kept. Every verb raises `StoreError` where the store cannot do it.
 
@@ -262,6 +290,22 @@ class Store(Protocol):
 
     def newest_us(self) -> int | None:
         """Give the time of the newest row."""
+
+    def recent(
+        self,
+        window: Window,
+        *,
+        endpoint: str | None = None,
+        service: str | None = None,
+        rank: float | None = None,
+    ) -> Recent:
+        """Give sums of the minutes that a window touches, which is of the last day; `rank` (0-1) asks for a time."""
+
+    def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
+        """Keep events. Those that are kept already change nothing."""
+
+    def alert_events(self, limit: int) -> list[AlertEvent]:
+        """Give the newest events first."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -6,6 +6,8 @@
 meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
 """
 
+from tailtrace_bridge.store import alert_events, minutes
+
 APPLICATION_ID = 0x7461696C
 """In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
 
@@ -67,4 +69,5 @@ MIGRATIONS = (
         )
         for size in ("", "_day")
     ),
+    minutes.MIGRATION + alert_events.MIGRATION,
 )

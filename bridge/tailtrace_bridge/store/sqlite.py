@@ -15,7 +15,7 @@ window are put together in `windows`.
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -23,9 +23,10 @@ from typing import Any
 
 from tailtrace_bridge.columns import Columns, columns_of
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
-from tailtrace_bridge.store import windows
+from tailtrace_bridge.store import alert_events, windows
 from tailtrace_bridge.store.adding import add_sums
 from tailtrace_bridge.store.database import connect, translated
+from tailtrace_bridge.store.minutes import Minutes, recent
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import (
     Durations,
@@ -43,12 +44,14 @@ from tailtrace_bridge.store.protocol import (
     MINUTE_US,
     QUARTER_US,
     Activity,
+    AlertEvent,
     By,
     EndpointStep,
     Filters,
     Latency,
     LogEntry,
     Quarter,
+    Recent,
     Run,
     StepLatency,
     StepUsage,
@@ -119,10 +122,15 @@ _TIME = itemgetter(0)
 
 
 class SqliteStore:
-    """`Store` in a SQLite file. Safe to share between threads: a read borrows a connection that no other has."""
+    """`Store` in a SQLite file. Safe to share between threads: a read borrows a connection that no other has.
 
-    def __init__(self, path: Path | str) -> None:
+    `clock` gives microseconds since the epoch, to tell which rows are of the last minutes; without it no row is.
+    """
+
+    def __init__(self, path: Path | str, clock: Callable[[], int] | None = None) -> None:
         self._path = str(path)
+        self._clock = clock
+        self._minutes = Minutes()
         self._is_closed = False
         self._idle_readers: deque[sqlite3.Connection] = deque()
         self._open_connections: list[sqlite3.Connection] = []
@@ -155,6 +163,8 @@ class SqliteStore:
                 sums = Sums()
                 sums.add(fresh)
                 add_sums(writer, sums)
+                if self._clock is not None:
+                    self._minutes.add(writer, fresh, self._clock())
                 _add_refusals(writer, refusals)
                 writer.execute("COMMIT")
             except BaseException:
@@ -365,6 +375,28 @@ class SqliteStore:
     def newest_us(self) -> int | None:
         """Give the time of the newest row."""
         return next(iter(self._read(_NEWEST)))[0]  # type: ignore[no-any-return]
+
+    def recent(
+        self,
+        window: Window,
+        *,
+        endpoint: str | None = None,
+        service: str | None = None,
+        rank: float | None = None,
+    ) -> Recent:
+        """Give sums of the minutes that a window touches."""
+        with self._reading() as connection:
+            return recent(connection, window, endpoint, service, rank)
+
+    def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
+        """Keep events."""
+        with self._write_lock, self._translated():
+            alert_events.add(self._writer, events)
+
+    def alert_events(self, limit: int) -> list[AlertEvent]:
+        """Give the newest events first."""
+        with self._lent() as connection:
+            return alert_events.newest(connection, limit)
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

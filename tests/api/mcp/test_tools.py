@@ -114,6 +114,7 @@ def test_system_performance(box):
         "requests": 238,
         "store": "sqlite",
         "slowest_p95_ms": [892.362, 29.768, 29.768],
+        "alerts": {"active": [], "recent": []},
     }  # fmt: skip
 
 

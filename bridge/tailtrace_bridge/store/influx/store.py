@@ -24,7 +24,7 @@ from tailtrace_bridge.columns import Columns, Places, columns_of
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
-from tailtrace_bridge.store.influx import batches, directory, lines
+from tailtrace_bridge.store.influx import alerts, batches, directory, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
 from tailtrace_bridge.store.influx.known import Known
@@ -39,12 +39,14 @@ from tailtrace_bridge.store.protocol import (
     HOUR_US,
     MINUTE_US,
     Activity,
+    AlertEvent,
     By,
     EndpointStep,
     Filters,
     Latency,
     LogEntry,
     Quarter,
+    Recent,
     Run,
     StepLatency,
     StepUsage,
@@ -303,6 +305,30 @@ class InfluxStore:
             if rows:
                 return int(rows[0][1])
         return None
+
+    def recent(
+        self,
+        window: Window,
+        *,
+        endpoint: str | None = None,
+        service: str | None = None,
+        rank: float | None = None,
+    ) -> Recent:
+        """Give sums of the minutes that a window touches."""
+        sums = alerts.recent(self._influx, self._buckets.raw, window, endpoint, service, rank)
+        if rank is None or window.end_us - window.start_us <= alerts.SORTED_US_MAX:
+            return sums
+        quantile_us = alerts.quantile_of_sums(self._rollups, window, endpoint, service, rank)
+        return sums._replace(quantile_us=quantile_us)
+
+    def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
+        """Keep events, for as long as the sums are kept."""
+        with self._lock:
+            self._open().write_rollups(alerts.event_points(events))
+
+    def alert_events(self, limit: int) -> list[AlertEvent]:
+        """Give the newest events first."""
+        return alerts.newest_events(self._influx, self._buckets.rollups, limit)
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

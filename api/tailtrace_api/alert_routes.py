@@ -1,0 +1,24 @@
+"""The HTTP side of alerts. The parameter is checked here; the answer is `alerts`."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from tailtrace_api.alerts import EVENTS_MAX, alerts
+from tailtrace_bridge.alerts.rules import AlertRule
+from tailtrace_bridge.store.protocol import Store
+
+
+def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:
+    """Make the route."""
+    router = APIRouter(prefix="/analytics", tags=["analytics"])
+
+    @router.get("/alerts")
+    def get_alerts(
+        *, limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Events at most.")] = 100
+    ) -> dict[str, Any]:
+        """Give the alerts that fire now, the rules with their state, and what was told, newest first."""
+        return alerts(store, rules, limit=limit)
+
+    return router

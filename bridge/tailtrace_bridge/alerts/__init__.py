@@ -1,0 +1,1 @@
+"""Alerts: rules of the settings, judged in a thread beside the bridge, told through apprise."""

@@ -1,0 +1,160 @@
+"""Brings messages to their destinations, in a thread of its own: a service that is dead or slow stops nothing else.
+
+| a destination | what happens |
+|---|---|
+| takes a message | the next one goes to it, in order |
+| does not, or not within `SEND_S` | its messages wait `PAUSE_S`, twice as long each time, `PAUSE_S_MAX` at most |
+| has not taken a message for `AGE_US_MAX` | that message is given up, and counted |
+| is no longer in the settings | nothing waits for it |
+
+What waits is in the state's file, so a restart forgets none of it. Whoever reads a log or `/metrics` sees a
+destination by number and kind, `1:tgram`; its URL has tokens in it.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from pydantic import SecretStr
+
+from tailtrace_bridge.alerts.state import Book, Letter
+from tailtrace_bridge.errors import SettingsError
+
+SEND_S = 30.0
+PAUSE_S = 15.0
+PAUSE_S_MAX = 900.0
+AGE_US_MAX = 24 * 3_600_000_000
+DESTINATIONS_MAX = 20
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where messages go."""
+
+    name: str
+    """Number and kind: nothing secret."""
+    url: SecretStr = field(repr=False)
+
+
+Send = Callable[[Destination, Letter], str]
+"""Sends; gives what is wrong, or nothing."""
+
+
+def destinations_of(urls: SecretStr | None) -> list[Destination]:
+    """Read apprise URLs, separated by blanks or lines. Raises `SettingsError`, which does not quote them."""
+    found = urls.get_secret_value().split() if urls is not None else []
+    if len(found) > DESTINATIONS_MAX:
+        raise SettingsError(f"TAILTRACE_ALERT_URLS: {len(found)} URLs; there may be {DESTINATIONS_MAX}")
+    destinations = []
+    for number, url in enumerate(found, start=1):
+        scheme, colon, rest = url.partition("://")
+        if not colon or not rest or not scheme.replace("+", "").replace("-", "").isalnum() or len(scheme) > 20:
+            raise SettingsError(
+                f"TAILTRACE_ALERT_URLS: number {number} is no apprise URL (not shown, it may hold a secret); write one "
+                "like ntfys://ntfy.sh/topic, several with blanks between them: https://appriseit.com/services/"
+            )
+        destinations.append(Destination(f"{number}:{scheme.lower()}", SecretStr(url)))
+    return destinations
+
+
+class ChildSend:
+    """`Send` by a child process (`send_child`), which is ended when it takes too long."""
+
+    def __init__(self, stop: threading.Event, timeout_s: float = SEND_S) -> None:
+        self._stop, self._timeout_s = stop, timeout_s
+
+    def __call__(self, destination: Destination, letter: Letter) -> str:
+        """Send one message to one destination."""
+        order = {
+            "url": destination.url.get_secret_value(), "title": letter.title, "body": letter.body,
+            "is_bad": letter.is_bad, "attachments": letter.attachments,
+        }  # fmt: skip
+        given = json.dumps(order).encode()
+        with subprocess.Popen(  # our own program
+            [sys.executable, "-m", "tailtrace_bridge.alerts.send_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as child:
+            end_s = monotonic() + self._timeout_s
+            while True:
+                try:
+                    said, _ = child.communicate(given, timeout=0.2)
+                    break
+                except subprocess.TimeoutExpired:
+                    given = b""  # communicate has taken it
+                    if monotonic() < end_s and not self._stop.is_set():
+                        continue
+                    child.kill()
+                    return "tailtrace stops" if self._stop.is_set() else f"no answer within {self._timeout_s:.0f} s"
+        try:
+            return str(json.loads(said)["problem"])
+        except (ValueError, KeyError, TypeError):
+            return f"the process that sends ended with status {child.returncode}"
+
+
+@dataclass(slots=True)
+class _Pause:
+    tries: int = 0
+    until_us: int = 0
+
+
+class Courier:
+    """Empties the outbox of a book. `clock` gives microseconds since the epoch."""
+
+    def __init__(self, destinations: Sequence[Destination], send: Send, book: Book, clock: Callable[[], int]) -> None:
+        self.destinations = list(destinations)
+        self._send, self._book, self._clock = send, book, clock
+        self._pauses = {one.name: _Pause() for one in destinations}
+
+    def step(self) -> None:
+        """Try once, for each destination that has something and does not pause."""
+        self._give_up_old(self._clock())
+        for destination in self.destinations:
+            while self._clock() >= self._pauses[destination.name].until_us and self._try_next(destination):
+                pass
+
+    def _try_next(self, destination: Destination) -> bool:
+        book, name, counters = self._book, destination.name, self._book.counters
+        with book.lock:
+            letter = next((one for one in book.state.outbox if name in one.waiting), None)
+        if letter is None:
+            return False
+        problem = self._send(destination, letter)
+        pause = self._pauses[name]
+        with book.lock:
+            if problem:
+                counters.failed += 1
+                pause_s = min(PAUSE_S_MAX, PAUSE_S * 2 ** min(pause.tries, 16))
+                pause.tries, pause.until_us = pause.tries + 1, self._clock() + int(pause_s * 1e6)
+                _LOGGER.warning("alert not sent to %s: %s; trying again in %.0f s", name, problem, pause_s)
+                return False
+            counters.sent += 1
+            pause.tries = pause.until_us = 0
+            letter.waiting.remove(name)
+            self._forget()
+        return True
+
+    def _give_up_old(self, now_us: int) -> None:
+        known = self._pauses.keys()
+        with self._book.lock:
+            for letter in self._book.state.outbox:
+                letter.waiting = [name for name in letter.waiting if name in known]
+                if letter.waiting and now_us - letter.made_us > AGE_US_MAX:
+                    self._book.counters.dropped += 1
+                    _LOGGER.error("alert given up for %s after a day: %s", ", ".join(letter.waiting), letter.title)
+                    letter.waiting = []
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what everybody has, and save. The caller has the lock."""
+        state = self._book.state
+        state.outbox = [letter for letter in state.outbox if letter.waiting]
+        self._book.counters.waiting = len(state.outbox)
+        self._book.save()

@@ -1,0 +1,302 @@
+"""Judges the rules, round by round, in a thread beside the bridge.
+
+| a round | may fail by | then |
+|---|---|---|
+| measures: reads of sums, tailscaled's status | `StoreError` | rules on requests wait; `store_down` knows |
+| judges, and writes down what started and ended | a full disk | counted, tried again |
+| gives the events to the store | `StoreError` | they wait in the state |
+| runs the jobs that are due | anything | logged, counted, tried again in an hour |
+
+An error that nobody expected ends the round, is logged and counted; the next round begins anew. The bridge is another
+thread and notices nothing.
+
+| an event | in quiet hours | when they end |
+|---|---|---|
+| started, still firing | held | told, with since when |
+| started and ended within them; ended; seen | held | one message sums these up |
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from tailtrace_bridge.alerts.jobs import RETRY_US, Job
+from tailtrace_bridge.alerts.judge import RuleState, judge
+from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
+from tailtrace_bridge.alerts.rules import PROBES, SEEN, AlertRule, is_quiet
+from tailtrace_bridge.alerts.state import KNOWN_MAX, Book, Letter
+from tailtrace_bridge.alerts.words import Words, duration
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.identity import printable
+from tailtrace_bridge.store.protocol import AlertEvent, Store
+
+ABSENT_US_MAX = 600_000_000
+"""Who has a name in the store and asked for nothing for so long came by an import: known from now on, and not told."""
+_LOGGER = logging.getLogger(__name__)
+_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is wrong with tailscaled, and with what the bridge stores; empty: nothing."""
+
+    tailscaled: Callable[[], str]
+    storing: Callable[[], str]
+
+
+class Watch:
+    """Judges rules over one store. `clock` gives microseconds since the epoch; `send_to` names the destinations."""
+
+    def __init__(
+        self,
+        rules: Sequence[AlertRule],
+        store: Store,
+        book: Book,
+        *,
+        probes: Probes,
+        words: Words,
+        zone: ZoneInfo,
+        clock: Callable[[], int],
+        send_to: Sequence[str] = (),
+        quiet: str = "",
+        jobs: Sequence[Job] = (),
+    ) -> None:
+        self.jobs = list(jobs)
+        self._rules, self._store, self._book = list(rules), store, book
+        self._probes, self._words, self._zone, self._clock = probes, words, zone, clock
+        self._send_to, self._quiet = list(send_to), quiet
+        self._due_us: dict[str, int] = {}
+        self._absent_since_us: dict[str, int] = {}
+        self._lacks_rules = {rule.name for rule in rules}
+        self._has_begun = False
+        for rule in rules:
+            book.state.rules.setdefault(rule.name, RuleState())
+
+    def round(self) -> None:
+        """Do all of the above, once."""
+        start_us = self._clock()
+        try:
+            self._round(start_us)
+        except Exception:
+            self._book.counters.failed_rounds += 1
+            _LOGGER.exception("a round of alerts failed; the next one begins anew, please report")
+        self._book.counters.rounds += 1
+        self._book.counters.round_us = max(0, self._clock() - start_us)
+
+    def _round(self, now_us: int) -> None:
+        problem = self._store_problem()
+        measured = self._measure_all(now_us, problem)
+        unknown, active = self._look_for_new() if not problem else ([], set())
+        book = self._book
+        with book.lock:
+            if not self._has_begun:
+                self._end_removed_rules(now_us)
+            for rule in self._rules:
+                if rule.name in measured:
+                    self._judge(rule, measured[rule.name], now_us)
+            self._meet(unknown, active, now_us)
+            self._tell_held(now_us)
+            book.counters.firing = sum(1 for one in book.state.rules.values() if one.firing_since_us)
+            book.save()
+            unstored = list(book.state.unstored)
+        if unstored and not problem:
+            self._store_events(unstored)
+        for job in self.jobs:
+            self._run_if_due(job, now_us)
+
+    # Measuring: no lock, for a read may take its time.
+
+    def _store_problem(self) -> str:
+        try:
+            self._store.newest_us()
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def _measure_all(self, now_us: int, problem: str) -> dict[str, Measured]:
+        measured: dict[str, Measured] = {}
+        for rule in self._rules:
+            if rule.kind in SEEN:
+                continue
+            if rule.kind in PROBES:
+                found = (
+                    self._probes.tailscaled() if rule.kind == "tailscaled_down" else problem or self._probes.storing()
+                )
+                measured[rule.name] = Measured(1.0 if found else 0.0, {"problem": found})
+                continue
+            if problem or now_us < self._due_us.get(rule.name, 0) <= now_us + interval_us(rule):
+                continue
+            try:
+                was_seen = self._book.state.rules[rule.name].was_seen
+                measured[rule.name] = measure(self._store, rule, was_seen, now_us)
+            except StoreError as error:
+                self._book.counters.failed_rounds += 1
+                _LOGGER.warning("alert %s cannot be judged: %s", rule.name, error)
+                continue
+            # While something is about to change, no round is left out: it would lengthen the wait.
+            self._due_us[rule.name] = now_us + interval_us(rule)
+        return measured
+
+    def _look_for_new(self) -> tuple[list[Person], set[str]]:
+        kinds = {rule.kind for rule in self._rules} & SEEN
+        if not kinds:
+            return [], set()
+        known = self._book.state.known
+        found = {one.mark: one for one in people(self._store) if known is None or one.mark not in known}
+        unknown = list(found.values())
+        return unknown, active_marks(self._store, self._clock()) if unknown and known is not None else set()
+
+    # Judging: with the lock, and nothing in it waits.
+
+    def _judge(self, rule: AlertRule, measured: Measured, now_us: int) -> None:
+        state = self._book.state.rules[rule.name]
+        state.was_seen = state.was_seen or "is_seen" in measured.facts
+        began_us = state.firing_since_us
+        what = judge(rule, state, measured.value, now_us)
+        if state.changing_since_us:
+            self._due_us.pop(rule.name, None)
+        if not what:
+            return
+        facts: Mapping[str, object] = {**measured.facts, "lasted": duration((now_us - began_us) / _S)}
+        event = self._event(rule.name, rule.kind, what, self._words.event(rule, what, measured.value, facts), now_us)
+        self._tell(rule, event._replace(value=measured.value), now_us)
+
+    def _meet(self, unknown: Sequence[Person], active: set[str], now_us: int) -> None:
+        """Get to know who is new, and tell of those who are really there."""
+        state = self._book.state
+        if not any(rule.kind in SEEN for rule in self._rules):
+            return
+        if state.known is None:
+            state.known = {mark for one in unknown for mark in (one.mark, one.same)}
+            state.learning_since_us = 0 if unknown else now_us
+            return
+        told: dict[str, list[Person]] = {}
+        for one in unknown:
+            since_us = self._absent_since_us.setdefault(one.mark, now_us)
+            if one.mark not in active and now_us - since_us < ABSENT_US_MAX:
+                continue
+            del self._absent_since_us[one.mark]
+            if one.mark in active and one.same not in state.known and len(state.known) < KNOWN_MAX:
+                told.setdefault(one.kind, []).append(one)
+        done = [one for one in unknown if one.mark not in self._absent_since_us]
+        for rule in self._rules:
+            is_learning = state.learning_since_us and now_us - state.learning_since_us < rule.window * _S
+            if rule.kind in told and not is_learning:
+                self._tell_new(rule, told[rule.kind], now_us)
+        if len(state.known) < KNOWN_MAX:
+            state.known.update(mark for one in done for mark in (one.mark, one.same))
+
+    def _tell_new(self, rule: AlertRule, found: Sequence[Person], now_us: int) -> None:
+        events = []
+        for one in found:
+            who = one.identity
+            user, device = printable(who.user), printable(who.device)
+            both = self._words.say("of", device=device, user=user) if user and device else user or device
+            subject = user if rule.kind == "new_user" else device
+            text = self._words.event(rule, "seen", None, {"subject": both})
+            events.append(self._event(rule.name, rule.kind, "seen", text, now_us)._replace(subject=subject))
+        if is_quiet(self._quiet_of(rule), now_us, self._zone):
+            for event in events:
+                self._tell(rule, event, now_us)
+            return
+        for event in events:
+            self._note(event)
+        body = self._words.letter(rule.kind, [event.text for event in events], is_bad=True)
+        self._post(self._words.title(rule.name, "seen"), body, now_us, is_bad=True)
+
+    def _tell(self, rule: AlertRule, event: AlertEvent, now_us: int) -> None:
+        self._note(event)
+        if is_quiet(self._quiet_of(rule), now_us, self._zone):
+            self._book.keep(self._book.state.held, event)
+        else:
+            self._post_event(event, event.text, now_us)
+
+    def _note(self, event: AlertEvent) -> None:
+        """Put an event into the history, the counters and the log."""
+        book = self._book
+        setattr(book.counters, event.what, getattr(book.counters, event.what) + 1)
+        book.keep(book.state.unstored, event)
+        level = logging.INFO if event.what == "ended" else logging.WARNING
+        _LOGGER.log(level, "alert %s %s: %s", event.rule, event.what, event.text)
+
+    def _tell_held(self, now_us: int) -> None:
+        """Tell what was held for quiet hours that are over."""
+        state, rules = self._book.state, {rule.name: rule for rule in self._rules}
+        over = [
+            one
+            for one in state.held
+            if one.rule not in rules or not is_quiet(self._quiet_of(rules[one.rule]), now_us, self._zone)
+        ]
+        if not over:
+            return
+        state.held = [one for one in state.held if one not in over]
+        firing = [one for one in over if one.what == "started" and one is _last(over, one.rule)]
+        for event in firing:
+            self._post_event(event, f"{event.text} {self._words.since(event.time_us)}", now_us)
+        if rest := [one for one in over if one not in firing]:
+            title, body = self._words.quiet(rest)
+            self._post(title, body, now_us, is_bad=False)
+
+    def _end_removed_rules(self, now_us: int) -> None:
+        """End what fires by a rule that is no longer in the settings: the history must not show it for ever."""
+        self._has_begun = True
+        states = self._book.state.rules
+        for name in [name for name in states if name not in self._lacks_rules]:
+            if states.pop(name).firing_since_us:
+                self._note(self._event(name, "", "ended", self._words.say("removed"), now_us))
+
+    def _event(self, rule: str, kind: str, what: str, text: str, now_us: int) -> AlertEvent:
+        """Make an event, which its time names: no two have the same."""
+        state = self._book.state
+        state.last_event_us = max(now_us, state.last_event_us + 1)
+        return AlertEvent(state.last_event_us, rule, kind, what, "", None, text)
+
+    def _post_event(self, event: AlertEvent, text: str, now_us: int) -> None:
+        is_bad = event.what != "ended"
+        body = self._words.letter(event.kind, [text], is_bad=is_bad)
+        self._post(self._words.title(event.rule, event.what), body, now_us, is_bad=is_bad)
+
+    def _post(self, title: str, body: str, now_us: int, *, is_bad: bool) -> None:
+        self._book.put(Letter(title, body, now_us, is_bad), self._send_to)
+
+    def _quiet_of(self, rule: AlertRule) -> str:
+        return self._quiet if rule.quiet is None else rule.quiet
+
+    # What comes after.
+
+    def _store_events(self, events: Sequence[AlertEvent]) -> None:
+        try:
+            self._store.add_alert_events(events)
+        except StoreError as error:
+            _LOGGER.warning("%s; %d events of alerts wait", error, len(events))
+            return
+        with self._book.lock:
+            state = self._book.state
+            state.unstored = [one for one in state.unstored if one not in events]
+            self._book.save()
+
+    def _run_if_due(self, job: Job, now_us: int) -> None:
+        book = self._book
+        with book.lock:
+            due_us = book.state.jobs.setdefault(job.name, job.next_us(now_us))
+            book.save()
+        if now_us < max(due_us, self._due_us.get(f"job {job.name}", 0)):
+            return
+        try:
+            letter = job.run(due_us)
+        except Exception:
+            book.counters.failed_jobs += 1
+            self._due_us[f"job {job.name}"] = now_us + RETRY_US
+            _LOGGER.exception("%s failed; trying again in an hour", job.name)
+            return
+        with book.lock:
+            if letter is not None:
+                files = [str(path) for path in letter.attachments]
+                book.put(Letter(letter.title, letter.body, now_us, is_bad=False, attachments=files), self._send_to)
+            book.state.jobs[job.name] = job.next_us(now_us)
+            book.save()
+
+
+def _last(events: Sequence[AlertEvent], rule: str) -> AlertEvent:
+    return [one for one in events if one.rule == rule][-1]

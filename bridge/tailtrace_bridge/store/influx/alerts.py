@@ -1,0 +1,107 @@
+"""What alerts ask of InfluxDB: the sums of the last minutes, and the events that were told.
+
+InfluxDB sums up the minutes itself: what it sends is as long at any traffic, what it reads is the window's requests.
+Our own sums are of ten minutes at least, and come minutes after these; a quantile of more than `SORTED_US_MAX`, for
+which InfluxDB would sort each time of it, is made of these all the same, without the last minutes (`quantile_of_sums`).
+
+Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; fields subject, value, text.
+"""
+
+from collections.abc import Iterable
+
+from tailtrace_bridge.histogram import percentiles
+from tailtrace_bridge.store.influx import lines
+from tailtrace_bridge.store.influx.batches import STEP_US
+from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.query import InfluxQL
+from tailtrace_bridge.store.influx.rollups import GRACE_US, Rollups
+from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US, AlertEvent, Recent, Window
+from tailtrace_bridge.store.sums import PROXY
+
+EVENTS = "alert_event"
+SORTED_US_MAX = HOUR_US
+_SELECT = f'SELECT "rule", "kind", "what", "subject", "value", "text" FROM "{EVENTS}" ORDER BY time DESC LIMIT '  # noqa: S608
+
+
+def recent(
+    influx: InfluxQL, bucket: str, window: Window, endpoint: str | None, service: str | None, rank: float | None
+) -> Recent:
+    """Give the sums of the minutes that a window touches."""
+    values: dict[str, object] = {
+        "start": window.start_us // MINUTE_US * MINUTE_US * 1000,
+        "end": -(-window.end_us // MINUTE_US) * MINUTE_US * 1000,
+    }
+    where = "time >= $start AND time < $end"
+    for column, value in (("endpoint", endpoint), ("service", service)):
+        if value is not None:
+            where += f' AND "{column}" = ${column}'
+            values[column] = lines.tag(value)
+    text = f'SELECT count("status_code") FROM "{lines.RAW}" WHERE {where} GROUP BY time(1m), "status_class" fill(none)'  # noqa: S608
+    requests = errors = 0
+    minutes: set[int] = set()
+    answered: set[int] = set()
+    for result in influx.ask(bucket, text, values):
+        status_class = result.tags.get("status_class", "")
+        for time_ns, count in result.rows:
+            requests += count
+            errors += count if status_class == "5xx" else 0
+            minutes.add(time_ns)
+            if status_class not in {"5xx", "0xx"}:
+                answered.add(time_ns)
+    sums = (requests, errors, len(minutes), len(answered))
+    if rank is None or not requests or window.end_us - window.start_us > SORTED_US_MAX:
+        return Recent(*sums, None)
+    percent = round(rank * 100, 3)
+    text = f'SELECT percentile("response_time_ms", {percent}) FROM "{lines.RAW}" WHERE {where}'  # noqa: S608
+    rows = influx.rows(bucket, text, values)
+    return Recent(*sums, rows[0][1] * 1000 if rows and rows[0][1] is not None else None)
+
+
+def quantile_of_sums(
+    rollups: Rollups, window: Window, endpoint: str | None, service: str | None, rank: float
+) -> float | None:
+    """Give the time at `rank` of the steps in a window that are summed up, µs."""
+    tables = Tables()
+    end_us = (window.end_us - GRACE_US) // STEP_US * STEP_US
+    rows = merged(
+        Kind.LATENCY,
+        (
+            part.rows
+            for part in rollups.parts(Window(-(-window.start_us // STEP_US) * STEP_US, end_us), Kind.LATENCY, tables)
+        ),
+    )
+    wanted = {
+        number
+        for number, (of_service, route) in enumerate(tables.endpoints)
+        if endpoint in {None, route} and service in {None, of_service}
+    }
+    totals: dict[int, int] = {}
+    for side, number, bucket, requests in rows:
+        if side == PROXY and number in wanted:
+            totals[bucket] = totals.get(bucket, 0) + requests
+    found = percentiles(totals, (rank,))
+    return found[0] if found else None
+
+
+def event_points(events: Iterable[AlertEvent]) -> list[bytes]:
+    """Write events as points."""
+    return [
+        lines.point(
+            EVENTS,
+            {"rule": one.rule, "kind": one.kind, "what": one.what},
+            # A number as text: `point` writes no floats.
+            {"subject": one.subject, "value": "" if one.value is None else repr(one.value), "text": one.text},
+            one.time_us * 1000,
+        )
+        for one in events
+    ]
+
+
+def newest_events(influx: InfluxQL, bucket: str, limit: int) -> list[AlertEvent]:
+    """Give the newest events first."""
+    return [
+        AlertEvent(
+            time_ns // 1000, lines.untag(rule), kind, what, subject or "", float(value) if value else None, text or ""
+        )
+        for time_ns, rule, kind, what, subject, value, text in influx.rows(bucket, f"{_SELECT}{limit:d}")
+    ]
