@@ -142,8 +142,19 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings) -> tuple[Brid
     listener = stack.enter_context(_listen(settings.otlp_listen, "otlp_listen"))
     bridge = make_bridge(settings)
     stack.callback(bridge.stop)
+    _add_report(bridge, settings)
     _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
     return bridge, (_server(make_receiver(bridge.spans.put, bridge.receiver_counters)), listener)
+
+
+def _add_report(bridge: Bridge, settings: Settings) -> None:
+    if not settings.monthly_report or not settings.alerts_here:
+        return
+    if bridge.alerts is None or settings.secret("alert_urls") is None:
+        raise SettingsError("TAILTRACE_MONTHLY_REPORT is set, and there is nobody to send it to: TAILTRACE_ALERT_URLS")
+    from tailtrace_api.monthly.job import monthly_job  # noqa: PLC0415 - who wants no report loads nothing of it
+
+    bridge.alerts.add_job(monthly_job(settings))
 
 
 def _listen(address: str, field: str) -> socket.socket:

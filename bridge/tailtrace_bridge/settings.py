@@ -178,6 +178,10 @@ class Settings(BaseSettings):
     alerts_here: Annotated[
         bool, Field(description="Whether this bridge judges the alerts: of several on one store, only one may.")
     ] = True
+    monthly_report: Annotated[
+        bool,
+        Field(description="Send the report of the last month on the first, at 8, to where alerts go."),
+    ] = False
     public_url: Annotated[
         str,
         Field(
