@@ -9,6 +9,8 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
+from tailtrace_api.access.guard import AccessCounters
+from tailtrace_api.access.roles import only_of, sees_all
 from tailtrace_api.operation import problems, ready_response
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.build import Bridge
@@ -29,11 +31,14 @@ def create_app(
     bridge: Bridge | None = None,
     hosts: Sequence[str] = ("*",),
     mcp_counts: Callable[[], Mapping[str, int]] = dict,
+    access: AccessCounters | None = None,
+    keeps: Mapping[str, Any] | None = None,
 ) -> FastAPI:
     """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
 
     `hosts` are the names that a request may have in its Host header. A page elsewhere that lets its own name lead to
-    loopback (DNS rebinding) is told from a reader by nothing else, as there is no login.
+    loopback (DNS rebinding) is told from a reader by nothing else: it needs no login there. Who may ask at all is for
+    the guard before this app to say (`access`). `keeps` says what is stored and how long; `/ready` shows it.
     """
     app = FastAPI(
         title="tailtrace",
@@ -44,7 +49,12 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     _add_analytics(app, queries, clock)
-    _add_operation(app, queries, clock, bridge, mcp_counts)
+    counted = access or AccessCounters()
+
+    def render(bridge: Bridge, news: metrics.News | None) -> bytes:
+        return metrics.render(bridge, mcp_counts(), counted, news)
+
+    _add_operation(app, queries, clock, bridge, render, {} if keeps is None else {"keeps": dict(keeps)})
     return app
 
 
@@ -61,6 +71,7 @@ def _store_failed(_request: Request, error: Exception) -> Response:
 def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> None:
     @app.get("/analytics/access-logs", tags=["analytics"], response_model=models.AccessLogs)
     def access_logs(
+        request: Request,
         *,
         hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
         user: Text = None,
@@ -74,7 +85,10 @@ def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> 
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> dict[str, Any]:
         """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
-        filters = Filters(user, device, endpoint, method.upper() if method else None, status)
+        only = only_of(request.scope)
+        if only is not None and user not in {None, only}:
+            raise HTTPException(403, "only your own requests are yours to see: leave out user")
+        filters = Filters(only if user is None else user, device, endpoint, method.upper() if method else None, status)
         return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=place(cursor))
 
     @app.get("/analytics/dashboard-usage", tags=["analytics"], response_model=models.DashboardUsage)
@@ -111,7 +125,8 @@ def _add_operation(
     queries: Queries,
     clock: Callable[[], int],
     bridge: Bridge | None,
-    mcp_counts: Callable[[], Mapping[str, int]] = dict,
+    render: Callable[[Bridge, metrics.News | None], bytes],
+    more: Mapping[str, Any],
 ) -> None:
     @app.get("/health", tags=["operation"])
     def health() -> dict[str, str]:
@@ -119,14 +134,14 @@ def _add_operation(
         return {"status": "ok"}
 
     @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
-    def ready() -> Response:
-        """Say whether the store answers, the bridge works and its logs can be read."""
-        return ready_response(problems(queries.check_store, bridge, clock()))
+    def ready(request: Request) -> Response:
+        """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
+        found = problems(queries.check_store, bridge, clock())
+        return ready_response(found, more, is_shown=sees_all(request.scope))
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     def bridge_metrics() -> Response:
         """Give the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
-        news = getattr(app.state, "news", None)
-        return Response(metrics.render(bridge, mcp_counts(), news), media_type=metrics.CONTENT_TYPE)
+        return Response(render(bridge, getattr(app.state, "news", None)), media_type=metrics.CONTENT_TYPE)

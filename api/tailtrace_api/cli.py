@@ -21,6 +21,7 @@ from tailtrace_bridge.errors import BridgeError
 if TYPE_CHECKING:
     from tailtrace_bridge.importer import Imported
     from tailtrace_bridge.settings import Settings
+    from tailtrace_bridge.store.person import Person
 
 P = ParamSpec("P")
 
@@ -233,6 +234,36 @@ def _print_refused(done: "Imported") -> None:
 
 @app.command()
 @_reported
+def erase(
+    *,
+    user: Annotated[str | None, typer.Option(help="Whom to forget: a login, also a former one.")] = None,
+    device: Annotated[str | None, typer.Option(help="Or a device, by name.")] = None,
+    address: Annotated[str | None, typer.Option(help="Or an IP address.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only show what would go.")] = False,
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a person: requests, sums, names, refused lines. Shows what it would remove; --yes removes it."""
+    from tailtrace_api.privacy_command import run_erase
+    from tailtrace_bridge import settings
+
+    run_erase(settings.load(store=store), _person(user, device, address), is_dry=not yes, as_json=as_json)
+
+
+def _person(user: str | None, device: str | None, address: str | None) -> "Person":
+    from tailtrace_bridge.identity import parse_address
+    from tailtrace_bridge.store.person import Person
+
+    if sum(bool(one) for one in (user, device, address)) != 1:
+        raise typer.BadParameter("say who: one of --user, --device, --address")
+    parsed = parse_address(address) if address else None
+    if address and parsed is None and address != "unix:":
+        raise typer.BadParameter(f"--address {address!r} is no IP address; write one like 100.64.0.7, without a port")
+    return Person(user, device, None if address is None else str(parsed or address))
+
+
+@app.command()
+@_reported
 def export(
     *,
     format_: Annotated[
@@ -241,6 +272,9 @@ def export(
     since: Annotated[str | None, typer.Option(help="Requests from this time on, ISO 8601 (default: all).")] = None,
     until: Annotated[str | None, typer.Option(help="Requests before this time, ISO 8601 (default: all).")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="File, gzipped if it ends in .gz; - prints.")] = "-",
+    user: Annotated[str | None, typer.Option(help="All that is stored about one person, to give to them.")] = None,
+    device: Annotated[str | None, typer.Option(help="The same of a device.")] = None,
+    address: Annotated[str | None, typer.Option(help="The same of an IP address.")] = None,
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
@@ -252,6 +286,14 @@ def export(
 
     if format_ not in FORMATS:
         raise typer.BadParameter(f"--format {format_!r}: write {', '.join(FORMATS)}")
+    if user or device or address:
+        from tailtrace_api.privacy_command import run_personal_export
+
+        if since or until or format_ not in {"ndjson", "csv"}:
+            raise typer.BadParameter("of a person everything is given, as ndjson or csv: leave out --since and --until")
+        person = _person(user, device, address)
+        run_personal_export(settings.load(store=store), person, format_, output, as_json=as_json)
+        return
     if format_ == "parquet" and output == "-" and sys.stdout.isatty():
         raise typer.BadParameter("--format parquet is no text for a terminal: add --output FILE")
     window = Window(
@@ -395,6 +437,25 @@ def whois(
         return
     for provider, text in answers:
         typer.echo(f"{provider:10} {text}")
+
+
+@app.command()
+@_reported
+def token(
+    action: Annotated[str, typer.Argument(help="create, list or revoke.")],
+    name: Annotated[str | None, typer.Argument(help="The token's name.")] = None,
+    *,
+    role: Annotated[str, typer.Option(help="member (with --user), admin, or spans: may send spans only.")] = "member",
+    user: Annotated[str, typer.Option(help="Whose data a member's token shows: a login.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make, list or revoke tokens for the API, MCP and the OTLP receiver."""
+    from tailtrace_api.token_command import ACTIONS, run_token
+    from tailtrace_bridge import settings
+
+    if action not in ACTIONS:
+        raise typer.BadParameter(f"{action!r}: write {', '.join(ACTIONS)}")
+    run_token(settings.load(), action, name, role, user, as_json=as_json)
 
 
 @app.command()

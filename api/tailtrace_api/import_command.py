@@ -71,7 +71,7 @@ def _unpacked_bytes(path: Path) -> int:
 
 def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
     from tailtrace_bridge.importer import ImportJob  # noqa: PLC0415
-    from tailtrace_bridge.parts import load_devices, make_routes  # noqa: PLC0415
+    from tailtrace_bridge.parts import load_devices, make_routes, pseudonyms_key  # noqa: PLC0415
     from tailtrace_bridge.traffic import HEALTH_PATHS  # noqa: PLC0415
 
     return ImportJob(
@@ -84,4 +84,5 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
         load_devices(settings),
         settings.serve_headers,
+        pseudonyms_key(settings),
     )

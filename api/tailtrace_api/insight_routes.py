@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
+from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX, Insights
 from tailtrace_api.tailnet import Tailnet, TailnetError
@@ -15,19 +16,27 @@ Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches
 Answer = dict[str, Any]
 
 
+def _only(request: Request) -> str | None:
+    return only_of(request.scope)
+
+
+Only = Annotated[str | None, Depends(_only)]
+"""The login that an answer is restricted to: that of a member who asks."""
+
+
 def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     """Make the routes of the insights. `clock` gives microseconds since the epoch."""
     router = APIRouter(prefix="/analytics", tags=["analytics"])
 
     @router.get("/active-users")
-    def active_users() -> Answer:
+    def active_users(only: Only) -> Answer:
         """Give who made a request in the last five minutes, and what each looks at."""
-        return insights.active_users(clock())
+        return insights.active_users(clock(), user=only)
 
     @router.get("/usage-stats")
-    def usage_stats(*, days: Days = 7) -> Answer:
+    def usage_stats(*, only: Only, days: Days = 7) -> Answer:
         """Give sessions, people and the features used most."""
-        return insights.usage_stats(clock(), days=days)
+        return insights.usage_stats(clock(), days=days, user=only)
 
     @router.get("/system-performance")
     def system_performance() -> Answer:
@@ -35,9 +44,9 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.system_performance(clock())
 
     @router.get("/compare")
-    def compare(*, days: Days = 7) -> Answer:
+    def compare(*, only: Only, days: Days = 7) -> Answer:
         """Set the last days beside the days before them."""
-        return insights.compare(clock(), days=days)
+        return insights.compare(clock(), days=days, user=only)
 
     @router.get("/unused-endpoints")
     def unused_endpoints(*, days: Days = 30) -> Answer:
@@ -48,12 +57,13 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     def request(
         trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
         *,
+        only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 24,
         at: Annotated[datetime | None, Query(description="Its timestamp, if known: finds an old one at once.")] = None,
     ) -> Answer:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
         at_us = None if at is None else time_us(at.isoformat())
-        return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us)
+        return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)
 
     return router
 
@@ -63,26 +73,30 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     router = APIRouter(prefix="/tailnet", tags=["tailnet"])
 
     @router.get("/devices", responses={503: {"description": "Nobody to ask; `detail` says what to do."}})
-    def devices() -> Answer:
+    def devices(only: Only) -> Answer:
         """List the tailnet's devices, those online first."""
-        return _asked(tailnet.devices)
+        return _asked(lambda: tailnet.devices(user=only))
 
     @router.get("/devices/{device}", responses={503: {"description": "Nobody to ask."}})
-    def device(device: Annotated[str, Path(max_length=256, description="Name, address or node id.")]) -> Answer:
+    def device(
+        device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
+    ) -> Answer:
         """Give one device; null if there is none of that name."""
-        return _asked(lambda: tailnet.device(device))
+        return _asked(lambda: tailnet.device(device, user=only))
 
     @router.get("/status")
-    def status() -> Answer:
+    def status(only: Only) -> Answer:
         """Sum up the tailnet, and say what does not answer."""
-        return tailnet.status()
+        return tailnet.status(user=only)
 
     @router.get("/whois/{address}")
-    def whois(address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")]) -> Answer:
+    def whois(
+        address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")], only: Only
+    ) -> Answer:
         """Say who the bridge would take an address for."""
         if parse_address(address) is None:
             raise HTTPException(422, f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
-        return tailnet.whois(address)
+        return tailnet.whois(address, user=only)
 
     return router
 

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from tailtrace_api.access.guard import AccessCounters
 from tailtrace_bridge.alerts.state import AlertCounters
 from tailtrace_bridge.build import Bridge
 
@@ -24,19 +25,20 @@ class News(Protocol):
     refused: int
 
 
-def render(bridge: Bridge, mcp: Mapping[str, int], news: News | None = None) -> bytes:
-    """Give the text of `/metrics`. `mcp` counts what happened at `/mcp`, `news` the streams of open pages."""
+def render(bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters, news: News | None = None) -> bytes:
+    """Give the text of `/metrics`: `mcp` counts calls, `access` what was refused, `news` the streams of open pages."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_BridgeCollector(bridge, mcp))
+    registry.register(_BridgeCollector(bridge, mcp, access))
     if news is not None:
         registry.register(_NewsCollector(news))
     return generate_latest(registry)
 
 
 class _BridgeCollector(Collector):
-    def __init__(self, bridge: Bridge, mcp: Mapping[str, int]) -> None:
+    def __init__(self, bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters) -> None:
         self._bridge = bridge
         self._mcp = mcp
+        self._access = access
 
     def collect(self) -> Iterable[Metric]:
         bridge = self._bridge
@@ -58,6 +60,7 @@ class _BridgeCollector(Collector):
         yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
         yield _counters("otlp_discarded", "Requests of signals that are not kept.", "signal", receiver.discarded)
         yield _counters("otlp_refused", "OTLP requests answered with an error.", "status", receiver.refused)
+        yield _counters("access_refused", "Requests refused before an app saw them.", "status", self._access.refused)
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)

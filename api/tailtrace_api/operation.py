@@ -3,7 +3,8 @@
 It is made of Starlette alone: FastAPI and the models of the answers would take 9 MiB of the bridge's memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tailtrace_api import metrics
+from tailtrace_api.access.guard import AccessCounters
+from tailtrace_api.access.roles import sees_all
 from tailtrace_bridge.build import Bridge
 from tailtrace_bridge.errors import StoreError
 
@@ -18,25 +21,28 @@ _STALLED_US = 60_000_000
 """A bridge that took no step for so long is not ready."""
 
 
-def create_operation_app(check_store: Callable[[], object], bridge: Bridge, *, clock: Callable[[], int]) -> Starlette:
+def create_operation_app(
+    check_store: Callable[[], object], bridge: Bridge, *, clock: Callable[[], int], access: AccessCounters | None = None
+) -> Starlette:
     """Make the app of a bridge without an API: health, readiness and counters, no answers."""
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def ready(_request: Request) -> Response:  # in a thread: the store may keep it waiting
-        return ready_response(problems(check_store, bridge, clock()))
+    def ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
+        return ready_response(problems(check_store, bridge, clock()), {}, is_shown=sees_all(request.scope))
 
     def counters(_request: Request) -> Response:
-        return Response(metrics.render(bridge, {}), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(bridge, {}, access or AccessCounters()), media_type=metrics.CONTENT_TYPE)
 
     routes = {"/health": health, "/ready": ready, "/metrics": counters}
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
 
 
-def ready_response(found: list[str]) -> Response:
-    """Give the answer of `/ready`."""
-    return JSONResponse({"status": "not ready" if found else "ready", "problems": found}, 503 if found else 200)
+def ready_response(found: list[str], more: Mapping[str, Any], *, is_shown: bool = True) -> Response:
+    """Give the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
+    body = {"status": "not ready" if found else "ready", "problems": found if is_shown else [], **more}
+    return JSONResponse(body, 503 if found else 200)
 
 
 def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: int) -> list[str]:

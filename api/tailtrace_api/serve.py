@@ -15,15 +15,17 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import uvicorn
 
+from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
+from tailtrace_api.access.ways import make_callers, require_way
 from tailtrace_api.operation import create_operation_app
 from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store
+from tailtrace_bridge.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 from tailtrace_bridge.receiver import make_receiver
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings, environment_name, split_listen
@@ -59,23 +61,25 @@ Listening = tuple[_Server, socket.socket]
 def serve(settings: Settings) -> None:
     """Run bridge and API. Raises `SettingsError` where a port is taken, and what `make_bridge` raises."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_listen(settings.listen, "listen"))
+        listener = stack.enter_context(_listen(settings, "listen"))
         bridge, receiver = _enter_bridge(stack, settings)
-        app = make_app(settings, bridge.store, bridge.routes, bridge)
+        app = make_guarded(settings, bridge.store, bridge.routes, bridge)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
-        asyncio.run(_run([(_server(app, app.state.news.close), listener), receiver], bridge))
+        asyncio.run(_run([(_server(app, app.app.state.news.close), listener), receiver], bridge))
 
 
 def serve_bridge(settings: Settings) -> None:
     """Run the bridge without the API. Raises like `serve`."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_listen(settings.bridge_listen, "bridge_listen"))
+        listener = stack.enter_context(_listen(settings, "bridge_listen"))
         bridge, receiver = _enter_bridge(stack, settings)
-        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us)
+        counters = AccessCounters()
+        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
+        guarded = _guarded(settings, app, counters)
         bridge.start()
         _LOGGER.info("health and counters on http://%s", _name(listener))
-        asyncio.run(_run([(_server(app), listener), receiver], bridge))
+        asyncio.run(_run([(_server(guarded), listener), receiver], bridge))
 
 
 def serve_api(settings: Settings) -> None:
@@ -84,19 +88,36 @@ def serve_api(settings: Settings) -> None:
     Raises `SettingsError` where the port is taken, and `StoreError` where there is no store.
     """
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_listen(settings.listen, "listen"))
+        listener = stack.enter_context(_listen(settings, "listen"))
         require_store(settings)
         store = open_store(settings)
         stack.callback(store.close)
-        app = make_app(settings, store, make_routes(settings))
+        app = make_guarded(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
-        asyncio.run(_run([(_server(app, app.state.news.close), listener)]))
+        asyncio.run(_run([(_server(app, app.app.state.news.close), listener)]))
 
 
-def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> "FastAPI":
-    """Make the API with the page, the tailnet and `/mcp`; none asks or loads anything yet.
+def make_guarded(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> Guard:
+    """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
+    counters = AccessCounters()
+    return _guarded(settings, make_app(settings, store, routes, bridge, counters), counters)
 
-    `state.news.close` ends the streams of open pages, which would not end by themselves.
+
+def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
+    return Guard(app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s)
+
+
+def make_app(
+    settings: Settings,
+    store: Store,
+    routes: Routes,
+    bridge: Bridge | None = None,
+    counters: AccessCounters | None = None,
+) -> "FastAPI":
+    """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
+
+    Nothing asks or loads anything yet. `state.news.close` ends the streams of open pages, which would not end by
+    themselves.
     """
     # A bridge without an API does not pay for it.
     from starlette.routing import Route  # noqa: PLC0415
@@ -116,12 +137,13 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     mcp = Mcp(
         LocalSource(insights, tailnet, clock_us),
         lang=settings.lang,
-        hosts=settings.hosts,
+        hosts=(split_listen(settings.listen)[0], *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
-        has_serve_headers=settings.serve_headers,
-        whois=lambda address: tailnet.whois(address).get("user") or "",
     )
-    app = create_app(queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts)
+    app = create_app(
+        queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts, access=counters,
+        keeps=_keeps(settings),
+    )  # fmt: skip
     app.include_router(insight_router(insights, clock_us))
     app.include_router(tailnet_router(tailnet))
     app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
@@ -133,18 +155,32 @@ def make_app(settings: Settings, store: Store, routes: Routes, bridge: Bridge | 
     return app
 
 
+def _keeps(settings: Settings) -> dict[str, object]:
+    """Say how long what is kept, in days; null is for ever. In SQLite sums have no end of their own."""
+    is_influx = settings.store == "influxdb"
+    return {
+        "requests_days": settings.retention_days or None,
+        "sums_days": (settings.rollup_retention_days or None) if is_influx else None,
+        "pseudonyms": settings.pseudonyms,
+    }
+
+
 def _hosts(settings: Settings) -> list[str]:
     return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
 
 
 def _enter_bridge(stack: contextlib.ExitStack, settings: Settings) -> tuple[Bridge, Listening]:
     """Make the bridge, not started, and its receiver; `stack` stops it, after the servers and before their sockets."""
-    listener = stack.enter_context(_listen(settings.otlp_listen, "otlp_listen"))
+    listener = stack.enter_context(_listen(settings, "otlp_listen"))
     bridge = make_bridge(settings)
     stack.callback(bridge.stop)
     _add_report(bridge, settings)
     _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
-    return bridge, (_server(make_receiver(bridge.spans.put, bridge.receiver_counters)), listener)
+    receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
+    # Its refusals are counted where the receiver's own are.
+    counters = AccessCounters(bridge.receiver_counters.refused)
+    guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
+    return bridge, (_server(guard), listener)
 
 
 def _add_report(bridge: Bridge, settings: Settings) -> None:
@@ -157,7 +193,9 @@ def _add_report(bridge: Bridge, settings: Settings) -> None:
     bridge.alerts.add_job(monthly_job(settings))
 
 
-def _listen(address: str, field: str) -> socket.socket:
+def _listen(settings: Settings, field: str) -> socket.socket:
+    require_way(settings, field)
+    address = getattr(settings, field)
     host, port = split_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -38,6 +38,7 @@ from tailtrace_bridge.log_format import (
     unescape_default,
 )
 from tailtrace_bridge.records import Access, Refusal
+from tailtrace_bridge.scrub import scrub
 
 LINE_LENGTH_MAX = 64 * 1024
 REQUEST_LENGTH_MAX = 1024
@@ -189,7 +190,7 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
 def refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
     """Make the refusal of a line, of whichever format: its beginning, without secrets."""
     text = line[: REFUSAL_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
-    shown = _SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text)
+    shown = scrub(_SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text))
     return Refusal(reason, file, offset, shown[:REFUSAL_TEXT_MAX])
 
 
@@ -285,7 +286,7 @@ def _target(method: str, target: str) -> tuple[str, str, str]:
     if origin := _ORIGIN.match(target):
         target = target[origin.end() :] or "/"
     address, _, query = target.partition("?")
-    path = "" if target == "-" else _clean_path(address.partition("#")[0])
+    path = "" if target == "-" else scrub(_clean_path(address.partition("#")[0]))
     return method if method in METHODS else "_OTHER", path, _card(query) if path == VIEW_PATH else ""
 
 

@@ -8,11 +8,14 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from tailtrace_bridge.access_log import VIEW_PATH
 from tailtrace_bridge.columns import Columns, Places, join_columns, turned
 from tailtrace_bridge.identity import Holder
-from tailtrace_bridge.records import Access, AppSpan, Identity, Row, Traffic
+from tailtrace_bridge.pseudonyms import Pseudonyms
+from tailtrace_bridge.records import Access, AppSpan, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER, Routes
 from tailtrace_bridge.serve_headers import identity_of_serve
 from tailtrace_bridge.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
@@ -26,6 +29,7 @@ class Enricher:
     """Makes rows. `holder` says who is behind an address, as of now: asked for each live row, or once in a batch.
 
     `serve_headers`: a request from loopback came through `tailscale serve`, which says who it is.
+    `pseudonyms`: what names and addresses are replaced with, as the last thing before the store.
     """
 
     def __init__(
@@ -35,10 +39,12 @@ class Enricher:
         health_paths: frozenset[str] = HEALTH_PATHS,
         *,
         serve_headers: bool = False,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
         self._holder = holder
         self._serve_headers = serve_headers
+        self._pseudonyms = pseudonyms
         self._routes = routes
         self._health_paths = health_paths
         self._cards: set[str] = set()
@@ -46,6 +52,8 @@ class Enricher:
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
+        if self._pseudonyms is not None:
+            identity = self._pseudonyms.identity(identity)
         if span is None:
             route, by_request = self._placed(access)
             traffic = TOGETHER[by_request, of_agent(access.user_agent)]
@@ -93,6 +101,8 @@ class Enricher:
                 for access, place in zip(accesses, identity_places, strict=True)
             ]
             identities = list(named)
+        if self._pseudonyms is not None:
+            identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
         none = (None,) * len(accesses)
         return join_columns(
             lines,
@@ -100,6 +110,22 @@ class Enricher:
             (identity_places, endpoint_places, traffics),
             (none, none),
         )
+
+    def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
+        """Give what makes columns of rows that come from another store: with pseudonyms, its names go no further."""
+        pseudonyms = self._pseudonyms
+        if pseudonyms is None:
+            return columns
+
+        def without_names(rows: list[Any]) -> Columns:
+            made = columns(rows)
+            return made._replace(identities=[pseudonyms.identity(one) for one in made.identities])
+
+        return without_names
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        """Give a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
+        return refusal if self._pseudonyms is None else replace(refusal, text="…")
 
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
         """Give the identity of a line and when that was found out."""

@@ -25,6 +25,7 @@ from tailtrace_bridge.export_format import ExportReader, is_export
 from tailtrace_bridge.identity import Identities, IdentityProvider
 from tailtrace_bridge.identity_file import IdentityFile
 from tailtrace_bridge.log_file import read_lines
+from tailtrace_bridge.pseudonyms import Pseudonyms
 from tailtrace_bridge.records import Refusal
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.store.protocol import Store
@@ -82,6 +83,8 @@ class ImportJob:
     """Where to ask for a snapshot; None: nowhere."""
     devices: "DeviceIndex | None" = None
     serve_headers: bool = False
+    pseudonyms_key: str = ""
+    """Empty: names are stored."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
@@ -97,7 +100,13 @@ class ImportJob:
         if self.identities is not None:
             providers.append(IdentityFile(self.identities, clock=_monotonic_us))
         identities = Identities(providers, clock=_monotonic_us, wall=_wall_us)
-        enricher = Enricher(identities.holder, self.routes, self.health_paths, serve_headers=self.serve_headers)
+        enricher = Enricher(
+            identities.holder,
+            self.routes,
+            self.health_paths,
+            serve_headers=self.serve_headers,
+            pseudonyms=Pseudonyms(self.pseudonyms_key) if self.pseudonyms_key else None,
+        )
         return read_chunks(self.paths, lambda: make_parser(self.log_format, self.zone), enricher)
 
 
@@ -152,10 +161,10 @@ def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], en
             for line, offset, seed in read_lines(path, on_bytes=read_bytes.append):
                 if offset == 0 and is_export(line):
                     export = ExportReader()
-                    parse, columns = export.parse, export.columns
+                    parse, columns = export.parse, enricher.moved(export.columns)
                 record = parse(line, name, offset, seed)
                 if isinstance(record, Refusal):
-                    refusals.append(record)
+                    refusals.append(enricher.refusal(record))
                 elif record is not None:
                     records.append(record)
                 if len(records) >= rows_max or len(refusals) >= rows_max:

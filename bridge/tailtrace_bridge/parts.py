@@ -16,6 +16,7 @@ from tailtrace_bridge.errors import SettingsError, StoreError
 from tailtrace_bridge.file_lock import FileLock, FileLockedError
 from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity_file import IdentityFile
+from tailtrace_bridge.pseudonyms import KEY_LENGTH_MIN, Pseudonyms
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.store.protocol import Store
@@ -72,6 +73,7 @@ def _open_influx(settings: Settings) -> Store:
         source=settings.source or socket.gethostname(),
         raw_days=settings.retention_days,
         rollup_days=settings.rollup_retention_days,
+        spans_bucket=settings.traces_bucket,
     )
     # The random number only spreads retries.
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
@@ -178,10 +180,30 @@ def line_parser(settings: Settings) -> LineParser:
 
 
 def make_enricher(settings: Settings, identities: Identities, routes: Routes) -> Enricher:
-    """Make the last step before the store."""
+    """Make the last step before the store. Raises `SettingsError` for pseudonyms without a key."""
     return Enricher(
         identities.holder,
         routes,
         HEALTH_PATHS | frozenset(settings.health_paths),
         serve_headers=settings.serve_headers,
+        pseudonyms=make_pseudonyms(settings),
     )
+
+
+def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
+    """Make what turns names into pseudonyms; None: names are stored. Raises `SettingsError` without a key."""
+    key = pseudonyms_key(settings)
+    return Pseudonyms(key) if key else None
+
+
+def pseudonyms_key(settings: Settings) -> str:
+    """Give the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is wanted and not there."""
+    if not settings.pseudonyms:
+        return ""
+    key = settings.secret("pseudonyms_key")
+    if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:
+        raise SettingsError(
+            f"TAILTRACE_PSEUDONYMS needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
+            "one; write it into a file that only tailtrace may read, and set TAILTRACE_PSEUDONYMS_KEY_FILE"
+        )
+    return key.get_secret_value()

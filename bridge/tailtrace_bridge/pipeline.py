@@ -158,7 +158,7 @@ class Pipeline:
         if isinstance(record, Refusal):
             self.counters.refused += 1
             self.refused_by_reason[record.reason] = self.refused_by_reason.get(record.reason, 0) + 1
-            self._refusals.append(record)
+            self._refusals.append(self.enricher.refusal(record))
             self._lines.append(line)
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)

@@ -57,17 +57,66 @@ class Settings(BaseSettings):
     identities: Annotated[
         Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
     ] = None
-    listen: Annotated[str, Field(description="Where the API listens. Loopback only, until it has access control.")] = (
-        "127.0.0.1:8470"
-    )
+    listen: Annotated[
+        str, Field(description="Where the API listens. Beyond loopback it asks who is there, see `TAILTRACE_ACCESS`.")
+    ] = "127.0.0.1:8470"
     hosts: Annotated[
         list[str],
         Field(description="More names that the API may be asked by (Host header), such as `tailtrace.example.ts.net`."),
     ] = []
     bridge_listen: Annotated[
-        str, Field(description="Where `tailtrace bridge` shows its health and counters. Loopback only.")
+        str,
+        Field(description="Where `tailtrace bridge` shows health and counters. Beyond loopback: `TAILTRACE_ACCESS`."),
     ] = "127.0.0.1:8471"
-    otlp_listen: Annotated[str, Field(description="Where apps send their spans (OTLP over HTTP).")] = "127.0.0.1:4318"
+    otlp_listen: Annotated[
+        str,
+        Field(description="Where apps send their spans (OTLP over HTTP). Beyond loopback they send a token."),
+    ] = "127.0.0.1:4318"
+    access: Annotated[
+        str,
+        Field(
+            description="How callers are known, with commas: `local` (who works on this machine: sees all), `token` "
+            "(`tailtrace token`), `whois` (people of the tailnet, who see their own; admins see all)."
+        ),
+    ] = "local,token"
+    admins: Annotated[list[str], Field(description="Logins that see all. JSON in the environment.")] = []
+    admins_file: Annotated[
+        Path | None, Field(description="A file with more such logins, one on each line; read anew when it changes.")
+    ] = None
+    admin_capability: Annotated[
+        str,
+        Field(
+            description="The capability that a grant of the tailnet's ACL gives to who sees all.",
+            pattern="^[a-z0-9.-]+/[A-Za-z0-9/._-]+$",
+        ),
+    ] = "tailtrace.dev/cap/admin"
+    tokens: Annotated[
+        Path | None,
+        Field(
+            description="The file that keeps tokens, hashed; empty is `tailtrace.tokens.json` beside the checkpoint."
+        ),
+    ] = None
+    api_token: Annotated[
+        SecretStr | None, Field(description="The token with which `tailtrace mcp --url` asks an API.")
+    ] = None
+    api_token_file: Annotated[Path | None, Field(description="A file that holds that token.")] = None
+    requests_per_s: Annotated[
+        int,
+        Field(
+            description="Requests that one address may make in a second, four times as many at once; 0: no limit.", ge=0
+        ),
+    ] = 100
+    pseudonyms: Annotated[
+        bool,
+        Field(
+            description="Store pseudonyms for users, devices and addresses, made with the key; not the other way back."
+        ),
+    ] = False
+    pseudonyms_key: Annotated[
+        SecretStr | None,
+        Field(description="The secret that pseudonyms are made with; another makes others. 16 characters or more."),
+    ] = None
+    pseudonyms_key_file: Annotated[Path | None, Field(description="A file that holds that secret.")] = None
     openapi: Annotated[
         Path | None, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
     ] = None
@@ -137,6 +186,13 @@ class Settings(BaseSettings):
             pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         ),
     ] = "tailtrace"
+    traces_bucket: Annotated[
+        str,
+        Field(
+            description="The bucket where the collector keeps raw spans; `tailtrace erase` empties it of a person's.",
+            pattern="^[A-Za-z0-9_.-]{0,100}$",
+        ),
+    ] = "traces"
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
@@ -152,7 +208,8 @@ class Settings(BaseSettings):
     mcp_scope: Annotated[
         str,
         Field(
-            description="What a caller of `/mcp` sees: `all`, or `own`: only the data of the person who asks.",
+            description="What a caller of `/mcp` sees: `all` that their role may, or `own`: only their own, also of an "
+            "admin.",
             pattern="^(all|own)$",
         ),
     ] = "all"
@@ -294,13 +351,8 @@ class Settings(BaseSettings):
 
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
-    def _loopback_only(cls, value: str) -> str:
-        host, port = split_listen(value)
-        if host not in {"localhost", "::1"} and not host.startswith("127."):
-            raise ValueError(
-                f"{value!r} is open to others, and there is no access control yet: "
-                f"listen on 127.0.0.1:{port} and put `tailscale serve` or ssh in front"
-            )
+    def _is_address(cls, value: str) -> str:
+        split_listen(value)
         return value
 
     @classmethod

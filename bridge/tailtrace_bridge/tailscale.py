@@ -67,6 +67,8 @@ class BackendStatus:
     state: str
     """`Running`, `NeedsLogin`, `NoState`, `Stopped` …"""
     node_id: str
+    has_tun: bool = True
+    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1."""
 
 
 class LocalApi:
@@ -88,16 +90,20 @@ class LocalApi:
 
     def whois(self, address: str) -> Answer:
         """Say which node has `address`."""
+        return self.whois_with_capabilities(address)[0]
+
+    def whois_with_capabilities(self, address: str) -> tuple[Answer, frozenset[str]]:
+        """Say which node has `address`, and which capabilities the ACL grants it towards this node (`CapMap`)."""
         parsed = parse_address(address)
         if parsed is None or not is_tailnet(parsed):
-            return NotFound()
+            return NotFound(), frozenset()
         try:
             code, answer = self._get("/whois", {"addr": str(parsed)}, accept=(200, 404))
             if code == 404:
-                return self._not_found()
-            return read_whois(answer, address, self._own_node_id())
+                return self._not_found(), frozenset()
+            return read_whois(answer, address, self._own_node_id()), frozenset(table_of(answer, "CapMap"))
         except _CannotTellError as why:
-            return Unavailable(str(why))
+            return Unavailable(str(why)), frozenset()
 
     def status(self) -> BackendStatus | Unavailable:
         """Ask for the state of tailscaled and who we are."""
@@ -115,7 +121,9 @@ class LocalApi:
 
     def _ask_status(self) -> BackendStatus:
         _, answer = self._get("/status", {"peers": "false"}, accept=(200,))
-        status = BackendStatus(text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"))
+        status = BackendStatus(
+            text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"), answer.get("TUN") is not False
+        )
         if not status.state:
             raise _CannotTellError(f"/status gave no BackendState at {self._socket}; {_CHECK_SOCKET}")
         self._status, self._status_us = status, self._clock()

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from tailtrace_api import metrics
+from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.alert_routes import alert_router
 from tailtrace_api.cli import app as cli
 from tailtrace_api.insight_queries import Insights
@@ -156,7 +157,7 @@ def test_metrics_and_a_bridge_that_does_not_judge(tmp_path, monkeypatch):
     }  # fmt: skip
     bridge = build.make_bridge(settings.load(**flags))
     bridge.alerts.watch.round()
-    text = metrics.render(bridge, {}).decode()
+    text = metrics.render(bridge, {}, AccessCounters()).decode()
     bridge.stop()
     assert "tailtrace_alert_rounds_total 1.0" in text
     assert 'tailtrace_alert_messages_total{result="sent"} 0.0' in text

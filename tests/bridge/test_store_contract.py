@@ -20,6 +20,7 @@ from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.store.influx.query import Server
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
@@ -80,7 +81,7 @@ def make_influx(request, clock):
     """Makes stores in one bucket: `make_influx(source="b")` is a second bridge."""
     made, bucket = [], f"contract-{next(BUCKETS)}"
 
-    def make(source="a", **config):
+    def make(source="a", bucket=bucket, **config):
         server = request.getfixturevalue("influxdb")
         timing = Timing(lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, clock)
         settings = InfluxConfig(Server(server.url, server.org, server.token), bucket, source, **config)
@@ -429,3 +430,78 @@ def test_real_logs_give_the_same_answers(sqlite, make_influx, shared_data, tmp_p
     same_answers(sqlite, influx, newest_us + S)
     influx.settle()
     same_answers(sqlite, influx, newest_us + S)
+
+
+# A person is forgotten.
+
+ANA_BEFORE = Identity("100.64.0.7", "user", "anna@old.example", "ana-laptop", "n1", "", "localapi", "u1")
+ANA_PHONE = Identity("100.64.0.17", "user", "ana@example.com", "ana-phone", "n11", "", "localapi", "u1")
+ANA_NO_ID = Identity("100.64.0.27", "user", "anna@old.example", "", "", "", "static")
+NEW_HOLDER = Identity("100.64.0.17", "user", "dan@example.com", "dan-pc", "n12", "", "localapi", "u2")
+LINES = [
+    Refusal("no-format", "a.log", 0, "odd 100.64.0.7 line"),
+    Refusal("no-format", "a.log", 10, "odd line of Ana@example.com, it seems"),
+    Refusal("no-format", "a.log", 20, "odd 100.64.0.77 line of diana@example.com"),
+    Refusal("no-format", "a.log", 30, "odd 100.64.0.17 line"),
+]
+PEOPLE = (ANA, ANA_BEFORE, ANA_PHONE, ANA_NO_ID, BEN, CI, STRANGER, NEW_HOLDER)
+
+
+def crowd(people):
+    """Three hours, in five days, of requests of some of these people; each person's are the same whoever else is there."""
+    made = []
+    for place, who in enumerate(PEOPLE):
+        dice = random.Random(place)
+        for n in range(60):
+            at_us = T0 - 3 * DAY_US + dice.choice([0, DAY_US, 4 * DAY_US]) + dice.randrange(HOUR_US)
+            route = dice.choice(["/a", "/b", f"/only-{place}"])
+            status, traffic = dice.choice([200, 200, 404, 503]), dice.choice([Traffic.APP, Traffic.CARD, Traffic.BOT])
+            one = row(at_us, 1000 * place + n, who, route, status, traffic=traffic, took_us=dice.randrange(10**6),
+                      app_us=dice.choice([None, 4_000]), named_us=T0 + place)  # fmt: skip
+            if who in people:
+                made.append(one._replace(access=one.access._replace(user_agent=f"agent-{place}")))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("person", "theirs", "lines_left"),
+    [
+        (Person(user="ana@example.com"), (ANA, ANA_BEFORE, ANA_PHONE, ANA_NO_ID), [20, 30]),
+        (Person(user="anna@old.example"), (ANA, ANA_BEFORE, ANA_PHONE, ANA_NO_ID), [20, 30]),
+        (Person(user="ben@example.com"), (BEN,), [0, 10, 20, 30]),
+        (Person(device="ana-laptop"), (ANA, ANA_BEFORE), [20, 30]),
+        (Person(device="runner"), (CI,), [0, 10, 20, 30]),
+        (Person(address="100.64.0.17"), (ANA_PHONE, NEW_HOLDER), [0, 20]),
+        (Person(address="203.0.113.9"), (STRANGER,), [0, 10, 20, 30]),
+        (Person(user="nobody@example.com"), (), [0, 10, 20, 30]),
+        (Person(user=""), (), [0, 10, 20, 30]),
+    ],
+)
+def test_a_person_is_forgotten_and_the_others_are_not(store, make_influx, tmp_path, settle, person, theirs, lines_left):
+    """What is left is what a store would have that never heard of them: rows, sums, names, to the last digit."""
+    if isinstance(store, InfluxStore):
+        other = make_influx(bucket=f"never-heard-of-them-{next(BUCKETS)}")
+    else:
+        other = SqliteStore(tmp_path / "other.db")
+    window = Window(T0 - 4 * DAY_US, T0 + 4 * DAY_US)
+    store.write(crowd(PEOPLE), LINES)
+    settle(store)
+    other.write(crowd([who for who in PEOPLE if who not in theirs]))
+    settle(other)
+    before = everything(store, window)
+    would = store.erase(person, is_dry=True)
+    assert (would.requests, would.rows, would.refusals, set(would.identities)) == (
+        60 * len(theirs), 60 * len(theirs), 4 - len(lines_left), set(theirs),
+    )  # fmt: skip
+    assert everything(store, window) == before
+    assert store.erase(person, is_dry=False) == would
+    assert everything(store, window) == everything(other, window)
+    assert [one.offset for one in store.refused(None, 10)] == lines_left
+    again = store.erase(person, is_dry=False)
+    assert (again.rows, again.identities) == (0, ())
+    store.write([row(T0 + 2, 999_999, ANA)])  # and the store goes on
+    assert store.log(DAY, Filters(), 1_000, None) == [
+        *sorted([*other.log(DAY, Filters(), 1_000, None), store.log(Window(T0 + 2, T0 + 3), ALL, 1, None)[0]],
+                key=lambda one: one[:2], reverse=True)
+    ]  # fmt: skip
+    other.close()

@@ -478,6 +478,22 @@ class TestBytes:
         assert reply.endswith(b"\r\n\r\n")
         assert journal.upstream.heads == []
 
+    def test_cards_are_bounded_for_each_address(self, journal):
+        """A flood from one address is answered 429 and is no view; another address is not touched."""
+        flooder, other = "127.0.0.77", "127.0.0.78"
+
+        def view(peer, count):
+            ask = b"GET /_tailtrace/view?card=flood HTTP/1.1\r\nHost: demo.test\r\n\r\n" * (count - 1)
+            last = b"GET /_tailtrace/view?card=flood HTTP/1.1\r\nHost: demo.test\r\nConnection: close\r\n\r\n"
+            return re.findall(rb"^HTTP/1.1 (\d+)", journal.send(ask + last, peer), re.MULTILINE)
+
+        statuses = view(flooder, 600)
+        assert statuses[:200] == [b"204"] * 200
+        assert statuses.count(b"429") > 200
+        assert view(other, 20) == [b"204"] * 20
+        time.sleep(0.5)
+        assert view(flooder, 1) == [b"204"]
+
 
 class TestFiles:
     def test_the_log_format_is_the_parsers(self, tmp_path):

@@ -402,7 +402,8 @@ def test_rotation_by_size_loses_no_line(tmp_path: Path) -> None:
         rotation = subprocess.Popen(["sh", DEPLOY / "rotate.sh"], env=environment, stderr=subprocess.PIPE)
         try:
             while requests < 20_000 and not (tmp_path / "tailtrace.log.3.gz").exists():
-                assert status(ports["80"], f"/_tailtrace/view?card={requests}") == 204
+                # 429: more views than one address may have; a line all the same.
+                assert status(ports["80"], f"/_tailtrace/view?card={requests}") in {204, 429}
                 requests += 1
         finally:
             rotation.terminate()

@@ -6,21 +6,23 @@ Without sessions: each POST is answered by itself as JSON, so that a client goes
 |---|---|
 | other than POST | 405: there is no session to listen to or to end, so no stream is left open |
 | whose Host is none of ours, or whose Origin is a page elsewhere (DNS rebinding) | 421, 403, by the SDK |
-| of anybody, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
-| with `own`, of a person, by `tailscale serve` (with `TAILTRACE_SERVE_HEADERS`) or whois of the peer | with theirs |
-| with `own`, of nobody known | with an error that says how callers are known |
+| of a member | with theirs; a tool for admins is refused (`access.policy`) |
+| of an admin, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
+| with `own`, of anybody with a login | with theirs |
+| with `own`, of an admin without one: this machine, a token | with an error that says how callers are known |
+
+Who asks is what the guard before the app found (`access.callers`).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from tailtrace_api.access.roles import Role, caller_of
 from tailtrace_api.mcp_server.source import Source
-from tailtrace_bridge.records import Access, Identity
-from tailtrace_bridge.serve_headers import identity_of_serve
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -31,12 +33,9 @@ BODY_BYTES_MAX = 256 * 1024
 """Of a request: a call of a tool is some hundred bytes."""
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
-Whois = Callable[[str], str]
-"""Address → login, or empty."""
-
 
 class Mcp:
-    """The app. `whois` names callers; `hosts` are more names that the API is asked by."""
+    """The app. `hosts` are more names that the API is asked by."""
 
     def __init__(
         self,
@@ -45,16 +44,12 @@ class Mcp:
         lang: str,
         hosts: Sequence[str] = (),
         is_own_only: bool = False,
-        has_serve_headers: bool = False,
-        whois: Whois = lambda _address: "",
     ) -> None:
         self.is_loaded = False
         self._source = source
         self._lang = lang
         self._hosts = (*LOCAL_HOSTS, *hosts)
         self._is_own_only = is_own_only
-        self._has_serve_headers = has_serve_headers
-        self._whois = whois
         self._loading: asyncio.Future[StreamableHTTPSessionManager] | None = None
         self._running: asyncio.Task[None] | None = None
         self._toolbox: Toolbox | None = None
@@ -103,35 +98,24 @@ class Mcp:
             allowed_origins=[f"{scheme}://{name}" for scheme in ("http", "https") for name in names],
         )
         return StreamableHTTPSessionManager(
-            make_server(toolbox, self._lang, self._caller if self._is_own_only else lambda _request: None),
+            make_server(toolbox, self._lang, self._caller),
             stateless=True,
             json_response=True,
             security_settings=security,
             max_request_body_size=BODY_BYTES_MAX,
         )
 
-    def _caller(self, request: Any) -> str:
+    def _caller(self, request: Any) -> str | None:
         from mcp.shared.exceptions import MCPError  # noqa: PLC0415
         from mcp_types import INVALID_REQUEST  # noqa: PLC0415
 
-        login = self._login(request)
-        if not login:
+        caller = caller_of(request.scope) if request is not None else None
+        if caller is None or (caller.role is Role.ADMIN and not self._is_own_only):
+            return None
+        if not caller.login:
             raise MCPError(
                 INVALID_REQUEST,
                 "TAILTRACE_MCP_SCOPE is own, and nobody knows who you are: ask through tailscale serve with "
-                "TAILTRACE_SERVE_HEADERS=true, or from a person's tailnet address",
+                "TAILTRACE_SERVE_HEADERS=true, from a person's tailnet address, or with a person's token",
             )
-        return login
-
-    def _login(self, request: Any) -> str:
-        peer = request.client.host if request is not None and request.client is not None else ""
-        if self._has_serve_headers:
-            said = _as_access(peer, request.headers.get("tailscale-user-login", "") if request is not None else "")
-            named = identity_of_serve(said, Identity(peer))
-            if named is not None and named.user:
-                return named.user
-        return self._whois(peer) if peer else ""
-
-
-def _as_access(address: str, serve: str) -> Access:
-    return Access(0, 0, address, "POST", "/mcp", 0, None, None, False, 0, "", "", "", "", "", serve)
+        return caller.login

@@ -100,7 +100,8 @@ class HttpSource:
     urllib, since it is there: an HTTP client of more comfort takes a tenth of a second to import, of each start.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
+        self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
             raise SettingsError(f"--url {url!r} is no address of an API; write one like http://127.0.0.1:8470")
@@ -115,7 +116,7 @@ class HttpSource:
         rest = {name: value for name, value in arguments.items() if name not in in_path}
         target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")
         try:
-            with self._opener.open(Request(target, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as got:  # noqa: S310 - the scheme is checked above
+            with self._opener.open(Request(target, headers=self._headers), timeout=TIMEOUT_S) as got:  # noqa: S310 - the scheme is checked above
                 body = got.read(RESPONSE_BYTES_MAX + 1)
         except HTTPError as error:
             with error:
@@ -145,4 +146,6 @@ class HttpSource:
             detail = error.reason
         if error.code == 404:
             return f"{self._url} does not know this question; is it an older tailtrace? Upgrade it, or mend --url"
+        if error.code == 401:
+            detail = f"{detail}. TAILTRACE_API_TOKEN (or _FILE) is what this program sends"
         return f"{self._url} answered {error.code}: {detail}"

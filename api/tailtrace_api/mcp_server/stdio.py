@@ -29,8 +29,13 @@ def run_stdio(settings: Settings, tools: tuple[Tool, ...], url: str | None) -> N
     for name in ("mcp", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
-        source = HttpSource(url) if url else _local(settings, stack.callback)
+        source = _remote(settings, url) if url else _local(settings, stack.callback)
         anyio.run(partial(_serve, Toolbox(tools, source, Words(settings.lang)), settings.lang))
+
+
+def _remote(settings: Settings, url: str) -> Source:
+    token = settings.secret("api_token")
+    return HttpSource(url, token.get_secret_value() if token is not None else "")
 
 
 def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -> Source:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tailtrace_api.access.policy import ADMINS_ONLY, is_allowed, reach_of_tool
+from tailtrace_api.access.roles import Role
 from tailtrace_api.mcp_server import analytics, tailnet_tools
 from tailtrace_api.mcp_server.fence import Fence
 from tailtrace_api.mcp_server.parameters import Number, WrongArgumentError, check
@@ -79,6 +81,9 @@ class Toolbox:
         """Call a tool; `user` restricts it to what is theirs. Raises `KeyError` for a tool there is not."""
         tool = self.tools[name]
         self.counts.calls += 1
+        if user is not None and not is_allowed(Role.MEMBER, reach_of_tool(name)):
+            self.counts.errors += 1
+            return Answer(ADMINS_ONLY, None)
         try:
             arguments = check(name, tool.parameters, given)
             sent = {key: value for key, value in arguments.items() if key != "limit" or tool.limit_goes_along}

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.names import Named
+from tailtrace_bridge.store.person import Erased, Person
 
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
@@ -244,6 +245,9 @@ class Store(Protocol):
 
         Rows as old as those that went are refused from then on: their sums would count twice.
         """
+
+    def erase(self, person: Person, *, is_dry: bool) -> Erased:
+        """Forget a person everywhere, and say what went; with `is_dry`, say what would. What others did stays."""
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give the newest requests first; `before` is (time_us, key) of the last entry of the page before."""

@@ -26,6 +26,7 @@ from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store import alert_events, windows
 from tailtrace_bridge.store.adding import add_sums
 from tailtrace_bridge.store.database import connect, translated
+from tailtrace_bridge.store.erase import erase
 from tailtrace_bridge.store.minutes import Minutes, recent
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import (
@@ -38,6 +39,7 @@ from tailtrace_bridge.store.packed import (
     merged_runs,
     unpack_runs,
 )
+from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
@@ -135,6 +137,8 @@ class SqliteStore:
         self._idle_readers: deque[sqlite3.Connection] = deque()
         self._open_connections: list[sqlite3.Connection] = []
         self._write_lock = threading.Lock()
+        self._version = 0
+        """SQLite's count of what other connections changed."""
         self._ids: dict[tuple[str, Identity | tuple[str, ...]], int] = {}
         with self._translated():
             self._writer = self._connect(WRITER_CACHE_KIB)
@@ -154,6 +158,11 @@ class SqliteStore:
         with self._write_lock, self._translated():
             writer = self._writer
             writer.execute("BEGIN IMMEDIATE")
+            # Another process may have erased a person, and with them the ids that we remember.
+            version = writer.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._ids.clear()
+                self._version = version
             try:
                 identity_ids = [self._id("identity", identity) for identity in columns.identities]
                 named = zip(columns.identified_us, identity_ids, columns.identities, strict=True)
@@ -183,6 +192,12 @@ class SqliteStore:
             if removed:
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
+
+    def erase(self, person: Person, *, is_dry: bool) -> Erased:
+        """Forget a person."""
+        with self._write_lock, self._translated():
+            self._ids.clear()
+            return erase(self._writer, person, is_dry=is_dry)
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give a page of the log, newest first."""

@@ -50,6 +50,11 @@ def numbered(known: dict[Identity, tuple[int, int]], others: Iterable[Identity])
     }
 
 
+def id_of(identity: Identity) -> str:
+    """Give the tag `id` of an identity's points."""
+    return xxhash.xxh3_64_hexdigest(json.dumps(_VALUES(identity)).encode())
+
+
 class Directory:
     """A writer's own view of what it has stored."""
 
@@ -83,6 +88,6 @@ class Directory:
 
     def _point(self, identity: Identity, named_us: int, number: int, now_us: int) -> bytes:
         texts = _VALUES(identity)
-        tags = {"id": xxhash.xxh3_64_hexdigest(json.dumps(texts).encode()), "source": self._source}
+        tags = {"id": id_of(identity), "source": self._source}
         data = json.dumps([named_us, number, texts], separators=(",", ":"))
         return lines.point(MEASUREMENT, tags, {"data": data}, now_us * 1000)

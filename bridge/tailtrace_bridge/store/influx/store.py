@@ -27,6 +27,7 @@ from tailtrace_bridge.routes import OTHER
 from tailtrace_bridge.store.influx import alerts, batches, directory, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.known import Known
 from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
 from tailtrace_bridge.store.influx.rollups import SUM_SIZES, Buckets, Roller, Rollups
@@ -34,6 +35,7 @@ from tailtrace_bridge.store.influx.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, e
 from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Timing, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
+from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
@@ -85,6 +87,8 @@ class InfluxConfig:
     source: str
     raw_days: int = 0
     rollup_days: int = 0
+    spans_bucket: str = ""
+    """Where the collector keeps raw spans; asked only when a person is erased."""
 
 
 @dataclass(slots=True)
@@ -144,6 +148,23 @@ class InfluxStore:
     def prune(self, before_us: int) -> int:  # noqa: ARG002
         """Do nothing: InfluxDB lets go of what is older than the bucket's retention."""
         return 0
+
+    def erase(self, person: Person, *, is_dry: bool) -> Erased:
+        """Forget a person, of all sources."""
+        with self._lock:
+            session = self._open()
+            server = self._config.server
+            eraser = Eraser(
+                self._influx, server.url, server.org, self._buckets, self._config.spans_bucket,
+                session.write_rollups, session.write_raw, self._clock,
+            )  # fmt: skip
+            filters = Filters(user=person.user, device=person.device)
+            where = (' AND "ip" = $ip', {"ip": person.address}) if person.address else self._where(filters)
+            erased = eraser.erase(person, where, is_dry=is_dry)
+            if not is_dry:
+                self._session = None  # what it knows of names and sums is of before
+                session.close()
+            return erased
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
         """Give a page of the log, newest first."""
@@ -224,7 +245,8 @@ class InfluxStore:
                 total[1] += requests if status >= 500 else 0
                 total[2] += timed
                 total[3] += request_time_us
-        return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals)]
+        # A step may be announced and have no rows: they were not written in the end, or a person was erased.
+        return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
 
     def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
         """Give sums by step of time, endpoint and traffic."""
@@ -644,6 +666,10 @@ class _Session:
     refused: set[int]
     close: Callable[[], None]
     heads: dict[lines.Head, str] = field(default_factory=dict)
+
+    def write_raw(self, points: list[bytes]) -> None:
+        """Write points to the bucket of the rows."""
+        self.writer.write(self.buckets.raw, points)
 
     def write_rollups(self, points: list[bytes]) -> None:
         """Write points to the bucket of the rollups."""

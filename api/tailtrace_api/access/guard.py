@@ -1,0 +1,148 @@
+"""What stands before every HTTP server of tailtrace: an ASGI app around the app.
+
+| a request | is answered |
+|---|---|
+| of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
+| of nobody, for what is not for all | 401, with why, and what to do |
+| of a member, for what is an admin's | 403 |
+| else | by the app, which finds who asks in the scope (`roles.caller_of`) |
+| any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
+
+No cookie is ever set. A websocket is closed: there is none.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tailtrace_api.access import policy
+from tailtrace_api.access.callers import Callers
+from tailtrace_api.access.limits import Buckets
+from tailtrace_api.access.roles import KEY, Caller, Role
+
+BURST_S = 4
+"""A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
+BODY_BYTES_PER_S = 8 * 1024 * 1024
+BODY_BYTES_BURST = 64 * 1024 * 1024
+SECURITY_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "object-src 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+"""https://owasp.org/www-project-secure-headers/ ; no HSTS: whoever ends TLS before us sets it."""
+DOCS_POLICY = (
+    "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; worker-src blob:; "
+    "script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
+)
+"""FastAPI's pages on the API take their scripts from elsewhere."""
+_DOCS = frozenset({"/docs", "/redoc", "/docs/oauth2-redirect"})
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Judge = Callable[[Caller, str], int]
+"""Gives for who asks, and the path, 0 or the status to refuse with."""
+
+
+@dataclass(slots=True)
+class AccessCounters:
+    """What was refused before it reached an app."""
+
+    refused: dict[int, int] = field(default_factory=dict)
+    """By HTTP status: 401, 403; 429 is a peer over its limit."""
+
+
+def of_table(caller: Caller, path: str) -> int:
+    """Judge by the table of `policy`."""
+    if policy.is_allowed(caller.role, policy.reach_of(path)):
+        return 0
+    return 401 if caller.role is Role.NOBODY else 403
+
+
+def of_spans(caller: Caller, _path: str) -> int:
+    """Judge who may send spans."""
+    return 0 if caller.sends_spans else 401 if caller.role is Role.NOBODY else 403
+
+
+class Guard:
+    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit."""
+
+    def __init__(
+        self,
+        app: Any,
+        callers: Callers,
+        counters: AccessCounters,
+        *,
+        clock: Callable[[], int],
+        requests_per_s: int = 0,
+        judge: Judge = of_table,
+    ) -> None:
+        self.app, self._callers, self._counters, self._judge = app, callers, counters, judge
+        self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
+        self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let the app answer."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        peer = scope["client"][0] if scope.get("client") else ""
+        send = _with_headers(send, scope["path"])
+        wait_s = self._requests.wait_s(peer, 1) if self._requests is not None else 0.0
+        wait_s = wait_s or self._bytes.wait_s(peer, 0)
+        if wait_s:
+            retry = {"retry-after": str(math.ceil(wait_s))}
+            await self._refuse(send, 429, f"too much from one address: ask again in {math.ceil(wait_s)} s", retry)
+            return
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        caller = await asyncio.to_thread(self._callers.who, peer, headers)
+        if status := self._judge(caller, scope["path"]):
+            why = caller.why if status == 401 else policy.ADMINS_ONLY
+            await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
+            return
+        await self.app({**scope, KEY: caller}, self._counted(peer, receive), send)
+
+    def _counted(self, peer: str, receive: Receive) -> Receive:
+        async def counting() -> Message:
+            message = await receive()
+            if body := message.get("body"):
+                self._bytes.charge(peer, len(body))
+            return message
+
+        return counting
+
+    async def _refuse(self, send: Send, status: int, why: str, headers: dict[str, str]) -> None:
+        self._counters.refused[status] = self._counters.refused.get(status, 0) + 1
+        body = json.dumps({"detail": why}).encode()
+        head = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        pairs = [(name.encode(), value.encode()) for name, value in head.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            has = {bytes(name).lower() for name, _ in given}
+            ours = {**SECURITY_HEADERS, "content-security-policy": DOCS_POLICY} if path in _DOCS else SECURITY_HEADERS
+            more = [(name.encode(), value.encode()) for name, value in ours.items() if name.encode() not in has]
+            message = {**message, "headers": [*given, *more]}
+        await send(message)
+
+    return sending

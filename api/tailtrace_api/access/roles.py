@@ -1,0 +1,52 @@
+"""Who asks, in one record that the guard leaves with the request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+KEY = "tailtrace.caller"
+"""Where the guard leaves the caller in the ASGI scope."""
+
+
+class Role(IntEnum):
+    """What somebody may see: nothing, what is theirs, all."""
+
+    NOBODY = 0
+    MEMBER = 1
+    ADMIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    role: Role = Role.NOBODY
+    login: str = ""
+    """As the store has it; empty for an admin who is no person: this machine, a token."""
+    way: str = ""
+    """How it is known: `local`, `whois`, `serve` or `token`."""
+    why: str = ""
+    """Why it is nobody, and what to do."""
+    sends_spans: bool = False
+    """May write to the OTLP receiver."""
+
+
+def caller_of(scope: Mapping[str, Any]) -> Caller | None:
+    """Give who asks; None: no guard stands before the app, and who made it so decides who reaches it."""
+    found = scope.get(KEY)
+    return found if isinstance(found, Caller) else None
+
+
+def only_of(scope: Mapping[str, Any]) -> str | None:
+    """Give the login that an answer is restricted to; None: no restriction."""
+    caller = caller_of(scope)
+    if caller is None or caller.role is Role.ADMIN:
+        return None
+    return caller.login
+
+
+def sees_all(scope: Mapping[str, Any]) -> bool:
+    """Whether an admin asks."""
+    caller = caller_of(scope)
+    return caller is None or caller.role is Role.ADMIN

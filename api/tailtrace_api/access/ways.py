@@ -1,0 +1,71 @@
+"""Makes of the settings what tells callers, and refuses to listen beyond loopback where nobody could be told apart."""
+
+from pathlib import Path
+
+from tailtrace_api.access.callers import WAYS, Admins, Callers
+from tailtrace_api.access.tokens import Tokens
+from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.identity import parse_address
+from tailtrace_bridge.identity_file import IdentityFile
+from tailtrace_bridge.parts import make_pseudonyms, monotonic_us
+from tailtrace_bridge.settings import Settings, environment_name, split_listen
+from tailtrace_bridge.tailscale import LocalApi
+
+TOKENS_FILE = "tailtrace.tokens.json"
+
+
+def tokens_path(settings: Settings) -> Path:
+    """Give where tokens are kept: where the setting says, else beside the checkpoint."""
+    return settings.tokens or settings.checkpoint.with_name(TOKENS_FILE)
+
+
+def make_callers(settings: Settings) -> Callers:
+    """Make what says who asks. Raises `IdentityError` where the file of identities cannot be read."""
+    pseudonyms = make_pseudonyms(settings)
+    return Callers(
+        ways=_ways(settings),
+        admins=Admins(settings.admins, settings.admins_file),
+        capability=settings.admin_capability,
+        tokens=Tokens(tokens_path(settings)),
+        local_api=LocalApi(str(settings.tailscale_socket), clock=monotonic_us),
+        clock=monotonic_us,
+        file=None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us),
+        has_serve_headers=settings.serve_headers,
+        as_stored=str if pseudonyms is None else pseudonyms.user,
+    )
+
+
+def require_way(settings: Settings, field: str) -> None:
+    """Raise `SettingsError` where `field`, an address to listen on, is open to people that nothing tells apart."""
+    address = getattr(settings, field)
+    host, port = split_listen(address)
+    parsed = parse_address(host)
+    if host == "localhost" or (parsed is not None and parsed.is_loopback):
+        return
+    ways = _ways(settings)
+    tokens = Tokens(tokens_path(settings)).now() if "token" in ways else ()
+    name = environment_name(field)
+    if field == "otlp_listen":
+        if not any(token.role in {"spans", "admin"} for token in tokens):
+            raise SettingsError(
+                f"{name}: {address} is open to others, and no app could be told from a stranger. Make a token, "
+                "`tailtrace token create NAME --role spans`, and give it to the apps as OTEL_EXPORTER_OTLP_HEADERS; or "
+                f"listen on 127.0.0.1:{port}"
+            )
+        return
+    if "whois" in ways or settings.serve_headers or any(token.role != "spans" for token in tokens):
+        return
+    raise SettingsError(
+        f"{name}: {address} is open to others, and nothing says who may see what. Choose one or more:\n"
+        "  TAILTRACE_ACCESS=local,token,whois   people of the tailnet; TAILTRACE_ADMINS names who sees all\n"
+        "  tailtrace token create NAME --role admin   whoever has the token\n"
+        f"or listen on 127.0.0.1:{port}, with ssh -L, or `tailscale serve` and TAILTRACE_SERVE_HEADERS=true, in front. "
+        "docs/deployment.md says more"
+    )
+
+
+def _ways(settings: Settings) -> frozenset[str]:
+    ways = frozenset(word.strip() for word in settings.access.split(",") if word.strip())
+    if unknown := sorted(ways - set(WAYS)):
+        raise SettingsError(f"TAILTRACE_ACCESS: there is no way {unknown[0]!r}: write {', '.join(WAYS)}, with commas")
+    return ways

@@ -1,0 +1,198 @@
+"""`tailtrace erase` and `tailtrace export --user`: what a person may ask of whoever keeps data about them.
+
+| asked for | what is done |
+|---|---|
+| erase | shows what would go; with `--yes`, removes it from the store, which says what went |
+| export of a person | all rows, names and refused lines that are theirs, and their totals by endpoint |
+
+With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
+gets an apostrophe before it (OWASP, "CSV injection"); numbers stay numbers. NDJSON has values as they are.
+"""
+
+import csv
+import gzip
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import typer
+
+from tailtrace_api.answers import iso, log_line
+from tailtrace_bridge import parts
+from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.exporter import ALL_TIME
+from tailtrace_bridge.identity import describe, printable
+from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
+
+PAGE = 5000
+SHOWN_MAX = 20
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""https://owasp.org/www-community/attacks/CSV_Injection ; the last are the full-width forms, which count as well."""
+_COLUMNS = (
+    "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
+    "response_time_ms", "app_time_ms", "bytes", "trace_id", "user_agent", "identified_by", "identified_at",
+    "requests", "reason", "text",
+)  # fmt: skip
+
+
+def run_erase(settings: Settings, person: Person, *, is_dry: bool, as_json: bool) -> None:
+    """Show what is theirs, or remove it. Raises `StoreError`."""
+    person = _as_stored(settings, person)
+    parts.require_store(settings)
+    store = parts.open_store(settings)
+    try:
+        erased = store.erase(person, is_dry=is_dry)
+    finally:
+        store.close()
+    result = _shown(erased)
+    if as_json:
+        typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
+        return
+    span = f", {result['first']} to {result['last']}" if erased.rows else ""
+    typer.echo(
+        f"{'would remove' if is_dry else 'removed'} {erased.requests} requests ({erased.rows} of them one by one"
+        f"{span}), {len(erased.identities)} names, "
+        f"{erased.refusals} refused lines, spans of {erased.spans} traces:"
+    )
+    for one in erased.identities[:SHOWN_MAX]:
+        typer.echo(f"  {printable(one.address)}  {describe(one)}")
+    if len(erased.identities) > SHOWN_MAX:
+        typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if is_dry:
+        typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
+
+
+def run_personal_export(settings: Settings, person: Person, form: str, output: str, *, as_json: bool) -> None:
+    """Write all that is stored about a person. Raises `StoreError`."""
+    person = _as_stored(settings, person)
+    parts.require_store(settings)
+    store = parts.open_store(settings)
+    count = 0
+    try:
+        with _opened(output) as out:
+            writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\r\n")
+            if form == "csv":
+                writer.writeheader()
+            for record in personal_records(store, person):
+                count += 1
+                if form == "csv":
+                    writer.writerow({name: neutral(value) for name, value in record.items()})
+                else:
+                    out.write(json.dumps(record, ensure_ascii=False) + "\n")
+            out.flush()
+    except OSError as error:
+        raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error
+    finally:
+        store.close()
+    typer.echo(json.dumps({"records": count}) if as_json else f"{count} records", err=output == "-")
+
+
+def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
+    """Give all that is stored about a person, as records of four kinds: name, request, total, refused line."""
+    known = [one.identity for one in store.named()]
+    is_theirs = make_is_theirs(person, known)
+    theirs = {one for one in known if is_theirs(one)}
+    for one in sorted(theirs, key=repr):
+        yield {"record": "name", **_identity(one)}
+    if person.address is None:
+        requests = _by_name(store, Filters(user=person.user, device=person.device))
+    else:
+        requests = _by_address(store, person.address)
+    for record, identity in requests:
+        theirs.add(identity)
+        yield record
+    for usage in store.usage(ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
+        if is_theirs(usage.identity) or (person.address is None):
+            yield {
+                "record": "total", **_identity(usage.identity), "service": usage.service, "endpoint": usage.endpoint,
+                "method": usage.method, "status": usage.status, "requests": usage.requests,
+                "bytes": usage.bytes_sent,
+            }  # fmt: skip
+    is_their_line = make_is_their_line(theirs, (one for one in known if one not in theirs))
+    place = None
+    while refusals := store.refused(place, PAGE):
+        place = (refusals[-1].file, refusals[-1].offset)
+        for refusal in refusals:
+            if is_their_line(refusal.text):
+                yield {"record": "refused line", "reason": refusal.reason, "text": refusal.text}
+
+
+def neutral(value: Any) -> Any:
+    """Give a value that no spreadsheet takes for a formula."""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return value
+
+
+def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], Any]]:
+    before = None
+    while entries := store.log(ALL_TIME, filters, PAGE, before):
+        before = (entries[-1].time_us, entries[-1].key)
+        for entry in entries:
+            yield _request(entry), entry.identity
+
+
+def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    before = None
+    while entries := store.log(ALL_TIME, Filters(), PAGE, before):
+        before = (entries[-1].time_us, entries[-1].key)
+        for entry in entries:
+            if entry.identity.address == address:
+                yield _request(entry), entry.identity
+
+
+def _request(entry: LogEntry) -> dict[str, Any]:
+    return {"record": "request", **log_line(entry)}
+
+
+def _identity(one: Any) -> dict[str, Any]:
+    return {
+        "user": one.user or None, "device": one.device or None, "ip": one.address or None, "kind": one.kind,
+        "tags": one.tags.split(",") if one.tags else [], "node_id": one.node_id or None,
+        "user_id": one.user_id or None, "identified_by": one.provider or None,
+    }  # fmt: skip
+
+
+def _as_stored(settings: Settings, person: Person) -> Person:
+    pseudonyms = parts.make_pseudonyms(settings)
+    if pseudonyms is None:
+        return person
+    return Person(
+        None if person.user is None else pseudonyms.user(person.user),
+        None if person.device is None else pseudonyms.device(person.device),
+        None if person.address is None else pseudonyms.address(person.address),
+    )
+
+
+def _shown(erased: Erased) -> dict[str, Any]:
+    return {
+        "requests": erased.requests,
+        "rows": erased.rows,
+        "refused_lines": erased.refusals,
+        "traces": erased.spans,
+        "first": None if erased.first_us is None else iso(erased.first_us),
+        "last": None if erased.last_us is None else iso(erased.last_us),
+        "identities": [_identity(one) for one in erased.identities],
+    }
+
+
+@contextmanager
+def _opened(output: str) -> Iterator[IO[str]]:
+    if output == "-":
+        buffer = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        yield buffer
+        buffer.detach()  # standard output itself stays open
+    elif output.endswith(".gz"):
+        with gzip.open(output, "wt", encoding="utf-8", newline="") as zipped:
+            yield zipped
+    else:
+        with Path(output).open("w", encoding="utf-8", newline="") as file:
+            yield file

@@ -1,0 +1,76 @@
+"""Whom to forget, or to tell what is stored about them: which identities are theirs, and which refused lines. Pure.
+
+| asked for | theirs is |
+|---|---|
+| a user | each identity with that login, or with a user id that ever had it, under whatever login since |
+| a device | the same, by name and node id |
+| an address | each identity with that address, whoever had it |
+
+A refused line is text that nobody could read; it is theirs if one of their logins stands in it, or an address that
+nobody else had.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tailtrace_bridge.records import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is meant: one of the three."""
+
+    user: str | None = None
+    device: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was removed, or would be."""
+
+    requests: int
+    """By the sums, which may reach further back than the rows."""
+    rows: int
+    refusals: int
+    identities: tuple[Identity, ...]
+    first_us: int | None
+    """Times of the first and the last row; None: there is none."""
+    last_us: int | None
+    spans: int = 0
+    """Traces whose raw spans were removed."""
+
+
+IsTheirs = Callable[[Identity], bool]
+
+
+def make_is_theirs(person: Person, known: Iterable[Identity]) -> IsTheirs:
+    """Give what tells whether an identity is theirs; `known` are all that the store has with a name."""
+    if person.address is not None:
+        address = person.address
+        return lambda one: one.address == address
+    name, stable = ("user", "user_id") if person.user is not None else ("device", "node_id")
+    value = person.user if person.user is not None else person.device
+    known = list(known)
+    ids = {getattr(one, stable) for one in known if getattr(one, name) == value} - {""}
+    called = {getattr(one, name) for one in known if getattr(one, stable) in ids} - {""}
+
+    def is_theirs(one: Identity) -> bool:
+        mine, own_id = getattr(one, name), getattr(one, stable)
+        return bool(mine or own_id) and (mine == value or own_id in ids or (not own_id and mine in called))
+
+    return is_theirs
+
+
+def make_is_their_line(theirs: Iterable[Identity], others: Iterable[Identity]) -> Callable[[str], bool]:
+    """Give what tells whether the text of a refused line is theirs."""
+    theirs = list(theirs)
+    words = {one.address for one in theirs} - {one.address for one in others}
+    words |= {one.user for one in theirs}
+    words -= {"", "unix:", "127.0.0.1", "::1"}
+    if not words:
+        return lambda _text: False
+    either = "|".join(re.escape(word) for word in sorted(words))
+    pattern = re.compile(rf"(?<![0-9A-Za-z.:@_-])(?:{either})(?![0-9A-Za-z:@_-]|\.[0-9A-Za-z])", re.IGNORECASE)
+    return lambda text: pattern.search(text) is not None

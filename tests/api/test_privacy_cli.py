@@ -1,0 +1,252 @@
+"""`tailtrace erase` and `tailtrace export --user` on real files, searched byte by byte."""
+
+import csv
+import io
+import json
+import sqlite3
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from tailtrace_api.cli import app
+from tailtrace_api.privacy_command import neutral
+from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.store.person import Person
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Window
+from tailtrace_bridge.store.sqlite import SqliteStore
+
+S = 1_000_000
+T0 = 1_759_924_800 * S
+ALL = Window(0, 2**53)
+ANA = Identity("100.64.0.7", "user", "ana.unique@example.com", "anas-own-laptop", "nodeANA", "", "localapi", "uidANA")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "nodeBEN", "", "localapi", "uidBEN")
+NEEDLES = (b"ana.unique", b"anas-own-laptop", b"100.64.0.7", b"nodeANA", b"uidANA", b"/only-anas", b"AnasBrowser")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
+        monkeypatch.delenv(name)
+
+
+def row(at_us, key, who, route="/a", agent="curl", status=200):
+    access = Access(
+        at_us, key, who.address, "GET", route, status, 5_000 + key, None, True, 10, "", "", "", agent, ""
+    )  # fmt: skip
+    return Row(access, who, route, Traffic.APP, None, "")
+
+
+def rows(count=400, days=3):
+    made = []
+    for n in range(count):
+        at_us = T0 + n * (days * DAY_US // count)
+        made.append(row(at_us, 2 * n, ANA, "/only-anas" if n % 3 else "/a", "AnasBrowser/1", 200 if n % 5 else 503))
+        made.append(row(at_us + 7, 2 * n + 1, BEN, status=200 if n % 7 else 500))
+    return made
+
+
+REFUSALS = [Refusal("no-format", "a.log", 0, "odd 100.64.0.7"), Refusal("no-format", "a.log", 9, "odd 100.64.0.8")]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tailtrace.db"
+
+
+@pytest.fixture
+def filled(path):
+    store = SqliteStore(path)
+    for n in range(0, 800, 100):
+        store.write(rows()[n : n + 100], REFUSALS)
+    store.close()
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def found_in(folder):
+    """Which needles are in any file there, byte by byte."""
+    files = [one for one in folder.iterdir() if one.is_file()]
+    assert files
+    return {needle for needle in NEEDLES for one in files if needle in one.read_bytes()}
+
+
+def sums(path):
+    store = SqliteStore(path)
+    try:
+        return (
+            store.log(ALL, Filters(user=BEN.user), 10_000, None),
+            sorted(store.usage(ALL, Filters(user=BEN.user)), key=repr),
+            [one for one in store.activity(ALL) if one.identity == BEN],
+            [one for one in store.visits(ALL) if one.identity == BEN],
+        )
+    finally:
+        store.close()
+
+
+def test_no_byte_of_them_is_left(filled, tmp_path):
+    assert found_in(tmp_path) == set(NEEDLES)
+    before = sums(filled)
+    shown = run("erase", "--user", ANA.user)
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[0] == (
+        "would remove 400 requests (400 of them one by one, 2025-10-08T12:00:00.000Z to 2025-10-11T11:49:12.000Z), "
+        "1 names, 1 refused lines, spans of 0 traces:"
+    )
+    assert "add --yes" in shown.stdout
+    assert sums(filled) == before
+    assert found_in(tmp_path) == set(NEEDLES)
+    done = json.loads(run("erase", "--user", ANA.user, "--yes", "--json").stdout)
+    assert (done["erased"], done["requests"], done["refused_lines"], done["identities"][0]["device"]) == (
+        True, 400, 1, "anas-own-laptop",
+    )  # fmt: skip
+    assert found_in(tmp_path) == set()
+    assert sums(filled) == before
+    connection = sqlite3.connect(filled)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("SELECT position FROM refusal").fetchall() == [(9,)]
+    connection.close()
+
+
+def test_sums_of_pruned_days_lose_them_too(filled, tmp_path):
+    store = SqliteStore(filled)
+    store.prune(T0 + DAY_US + HOUR_US // 2)
+    store.close()
+    before = sums(filled)
+    done = json.loads(run("erase", "--user", ANA.user, "--yes", "--json").stdout)
+    assert (done["requests"], done["rows"] < 300) == (400, True)
+    assert sums(filled) == before
+    assert found_in(tmp_path) == set()
+    store = SqliteStore(filled)
+    by_endpoint = {one.endpoint: one.requests for one in store.usage(ALL, Filters(), By.ENDPOINT) if one.status == 200}
+    steps = store.steps(ALL, DAY_US)
+    uptime = store.uptime(ALL)
+    store.close()
+    assert by_endpoint == {"/a": 342}
+    assert sum(one.requests for one in steps) == 400
+    assert [one.minutes for one in uptime] == [67, 133, 134, 66]
+
+
+def test_a_bridge_that_runs_goes_on_and_may_meet_them_again(filled, tmp_path):
+    """The ids that its store remembers are gone with the person: a new request makes a new one."""
+    bridge = SqliteStore(filled)
+    bridge.write([row(T0 + 10 * DAY_US, 90_001, ANA), row(T0 + 10 * DAY_US, 90_002, BEN)])
+    stop, written = threading.Event(), []
+
+    def work():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            written.append(bridge.write([row(T0 + 11 * DAY_US + n, 100_000 + n, BEN)]).stored)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert run("erase", "--user", ANA.user, "--yes").exit_code == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert bridge.log(ALL, Filters(user=ANA.user), 10, None) == []
+    assert sum(written) == len(written) > 0
+    bridge.write([row(T0 + 12 * DAY_US, 90_003, ANA)])
+    assert [one.identity for one in bridge.log(ALL, Filters(user=ANA.user), 10, None)] == [ANA]
+    bridge.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say who"),
+        (["--user", "a", "--device", "b"], "say who"),
+        (["--user", ""], "say who"),
+        (["--address", "100.64.0.7:80"], "no IP address"),
+    ],
+)
+def test_it_must_be_said_who(filled, words, message):
+    result = run("erase", *words)
+    assert (result.exit_code, message in result.stderr) == (2, True)
+
+
+def test_a_person_gets_all_that_is_theirs_and_nothing_else(filled):
+    result = run("export", "--user", ANA.user)
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    kinds = {kind: [one for one in records if one["record"] == kind] for kind in {one["record"] for one in records}}
+    assert {kind: len(ones) for kind, ones in kinds.items()} == {
+        "name": 1,
+        "request": 400,
+        "total": 4,
+        "refused line": 1,
+    }
+    assert {one["user"] for one in kinds["request"]} == {ANA.user}
+    assert sum(one["requests"] for one in kinds["total"]) == 400
+    assert "ben" not in result.stdout
+    assert result.stderr == "801 records\n".replace("801", str(len(records)))
+
+
+def test_by_address_and_by_device(filled):
+    for words in (("--address", "100.64.0.8"), ("--device", "ben-phone")):
+        records = [json.loads(line) for line in run("export", *words).stdout.splitlines()]
+        assert sum(one["record"] == "request" for one in records) == 400
+        assert {one["user"] for one in records if one["record"] != "refused line"} == {BEN.user}
+
+
+def test_csv_holds_no_formula(path, tmp_path):
+    evil = Identity("100.64.0.9", "user", "=cmd|' /C calc'!A0", "+1-laptop", "n", "", "static")
+    store = SqliteStore(path)
+    store.write([row(T0, 1, evil, "@SUM(A1)"), row(T0 + 1, 2, evil, "-2+3"), row(T0 + 2, 3, evil, 'a,"b"\n=x')])
+    store.close()
+    assert run("export", "--user", evil.user, "--format", "csv", "--output", "mine.csv").exit_code == 0
+    cells = [cell for line in csv.reader(io.StringIO((tmp_path / "mine.csv").read_text())) for cell in line]
+    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}] == []
+    assert {"'=cmd|' /C calc'!A0", "'+1-laptop", "'@SUM(A1)", "'-2+3", 'a,"b"\n=x'} <= set(cells)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("=1", "'=1"),
+        ("\t=1", "'\t=1"),
+        ("\r", "'\r"),
+        (-5, -5),
+        (None, None),
+        (["@a", "b"], "'@a,b"),
+        ("a=1", "a=1"),
+        ("＝1", "'＝1"),
+    ],
+)
+def test_what_a_spreadsheet_would_run(value, shown):
+    assert neutral(value) == shown
+
+
+def test_pseudonyms_from_the_log_to_the_command(tmp_path, monkeypatch, path):
+    (tmp_path / "names.toml").write_text(
+        '"100.64.0.7" = { user = "ana.unique@example.com", device = "anas-own-laptop" }\n'
+    )
+    (tmp_path / "key").write_text("k" * 32)
+    line = '{} - - [08/Oct/2025:12:00:0{} +0000] "GET /a HTTP/1.1" 200 5 "-" "curl"\n'
+    (tmp_path / "a.log").write_text(line.format("100.64.0.7", 1) + line.format("100.64.0.7", 2) + "odd 100.64.0.7\n")
+    monkeypatch.setenv("TAILTRACE_PSEUDONYMS", "true")
+    assert "TAILTRACE_PSEUDONYMS_KEY_FILE" in run("import", "a.log").stderr
+    monkeypatch.setenv("TAILTRACE_PSEUDONYMS_KEY_FILE", str(tmp_path / "key"))
+    done = json.loads(run("import", "a.log", "--identities", "names.toml", "--json").stdout)
+    assert (done["stored"], done["refused"]) == (2, 1)
+    raw = b"".join(one.read_bytes() for one in tmp_path.glob("tailtrace.db*"))
+    assert [needle for needle in NEEDLES if needle in raw] == []
+    store = SqliteStore(path)
+    (entry, _) = store.log(ALL, Filters(), 10, None)
+    (activity,) = store.activity(ALL)
+    store.close()
+    who = entry.identity
+    assert (who.user[:5], who.device[:7], who.address[:9], who.kind) == ("user-", "device-", "2001:db8:", "user")
+    assert activity.requests == 2
+    exported = run("export", "--user", "ana.unique@example.com").stdout
+    assert exported.count('"record": "request"') == 2
+    assert json.loads(run("erase", "--user", "ana.unique@example.com", "--yes", "--json").stdout)["rows"] == 2
+    # An export of it, moved elsewhere with the same key, stays what it is.
+    assert Person(user=who.user).user == who.user

@@ -1,0 +1,125 @@
+"""Forgetting a person in InfluxDB where it is more than rows: sums whose rows expired, raw spans, other sources."""
+
+import itertools
+import json
+import time
+import urllib.request
+import zlib
+from base64 import b64decode
+
+import pytest
+
+from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.influx.query import InfluxQL, Server
+from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.person import Person
+from tailtrace_bridge.store.protocol import DAY_US, By, Filters, Window
+
+pytestmark = pytest.mark.influxdb
+S = 1_000_000
+T0 = 1_759_924_800 * S
+ANA = Identity("100.64.0.7", "user", 'ana "x", y@example.com', "ana laptop", "n1", "", "localapi", "u1")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
+WINDOW = Window(T0 - DAY_US, T0 + DAY_US)
+BUCKETS = itertools.count()
+
+
+def row(n, who, trace=""):
+    access = Access(
+        T0 + n * 61 * S, 10 * n + (who is ANA), who.address, "GET", "/a", 200, 5_000, None, True, 10, "", trace, "", "curl", ""
+    )  # fmt: skip
+    return Row(access, who, "/a" if n % 2 else f"/{who.device}", Traffic.APP, None, "")
+
+
+@pytest.fixture
+def make(influxdb):
+    made, bucket = [], f"erase-{next(BUCKETS)}"
+    ticks = itertools.count(T0 + 30 * DAY_US, 1_000)
+    server = Server(influxdb.url, influxdb.org, influxdb.token)
+
+    def store(source="a", **more):
+        timing = Timing(lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, lambda: next(ticks))
+        made.append(InfluxStore(InfluxConfig(server, bucket, source, **more), timing, is_rolling=False))
+        return made[-1]
+
+    store.influx, store.bucket, store.org = InfluxQL(server), bucket, server.org
+    yield store
+    for one in made:
+        one.close()
+    store.influx.close()
+
+
+def sums(store):
+    usages = sorted(store.usage(WINDOW, Filters()), key=repr)
+    return usages, sorted(store.usage(WINDOW, Filters(), By.ENDPOINT), key=repr), store.activity(WINDOW)
+
+
+def delete_rows(make):
+    body = {"start": "1970-01-01T00:00:00Z", "stop": "2262-01-01T00:00:00Z"}
+    status, _ = make.influx.call("POST", f"/api/v2/delete?org={make.org}&bucket={make.bucket}", body=body)
+    assert status == 204
+
+
+def test_sums_whose_rows_have_expired(make):
+    store = make()
+    store.write([row(n, who) for n in range(40) for who in (ANA, BEN)])
+    store.settle()
+    delete_rows(make)  # as the bucket's retention does
+    other = InfluxStore(InfluxConfig(store._config.server, f"{make.bucket}-ben", "a"), store._timing, is_rolling=False)
+    other.write([row(n, BEN) for n in range(40)])
+    other.settle()
+    done = store.erase(Person(user=ANA.user), is_dry=False)
+    assert (done.requests, done.rows, done.identities) == (40, 0, (ANA,))
+    assert sums(store) == sums(other)
+    assert [one.identity for one in store.named()] == [BEN]
+    # A route that nobody else asked for stays with its durations: it is the app's, and of nobody.
+    stored = everything_stored(make)
+    assert [
+        text for text in ("y@example.com", "100.64.0.7", "n1", "u1") if f'"{text}' in stored or f'{text}"' in stored
+    ] == []
+    other.close()
+
+
+def everything_stored(make):
+    """All texts that queries can still give, chunks unpacked."""
+    texts = []
+    for bucket in (make.bucket, f"{make.bucket}_rollups"):
+        for result in make.influx.ask(bucket, "SELECT * FROM /.*/"):
+            texts.append(json.dumps([dict(result.tags), result.rows]))
+            values = [value for one in result.rows for value in one if isinstance(value, str)]
+            texts += [
+                zlib.decompress(b64decode(value)).decode("latin-1") for value in values if value[:2] in {"eJ", "eA"}
+            ]
+    return "\n".join(texts)
+
+
+def test_all_sources_and_nothing_that_a_query_gives(make):
+    stores = [make("a"), make("b")]
+    for store in stores:
+        store.write([row(n, who) for n in range(20) for who in (ANA, BEN)])
+    stores[0].settle()
+    assert "ana" in everything_stored(make)
+    before = sums(stores[0])
+    done = stores[1].erase(Person(device=ANA.device), is_dry=False)
+    assert (done.rows, sum(one.requests for one in before[0])) == (40, 80)
+    assert "ana" not in everything_stored(make)
+    assert sum(one.requests for one in stores[0].usage(WINDOW, Filters())) == 40
+
+
+def test_raw_spans_of_their_traces(make, influxdb):
+    spans = influxdb.new_bucket()
+    theirs, other = "a" * 32, "b" * 32
+    store = make(spans_bucket=spans)
+    store.write([row(1, ANA, theirs), row(2, BEN, other)])
+    for trace in (theirs, other):
+        body = f"spans,trace_id={trace},span_id=c duration_nano=1i {T0 * 1000}"
+        request = urllib.request.Request(
+            f"{influxdb.url}/api/v2/write?org={influxdb.org}&bucket={spans}&precision=ns", body.encode(),
+            {"Authorization": f"Token {influxdb.token}"},
+        )  # fmt: skip
+        urllib.request.urlopen(request, timeout=10).close()
+    done = store.erase(Person(user=ANA.user), is_dry=False)
+    assert done.spans == 1
+    left = make.influx.ask(spans, 'SELECT * FROM "spans" GROUP BY *')
+    assert [result.tags["trace_id"] for result in left] == [other]
