@@ -164,5 +164,5 @@ def test_metrics_and_a_bridge_that_does_not_judge(tmp_path, monkeypatch):
     assert "tailtrace_alerts_firing 0.0" in text
     other = build.make_bridge(settings.load(**flags, alerts_here=False))
     assert other.alerts is None
-    assert b"tailtrace_alert" not in metrics.render(other, {})
+    assert b"tailtrace_alert" not in metrics.render(other, {}, AccessCounters())
     other.stop()
