@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,12 @@ import typer
 
 from tailtrace_api.answers import iso, log_line
 from tailtrace_bridge import parts
-from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.alerts.state import forget
+from tailtrace_bridge.errors import SettingsError, StoreError
 from tailtrace_bridge.exporter import ALL_TIME
 from tailtrace_bridge.identity import describe, printable
 from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.person import Erased, Person, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
 
 PAGE = 5000
@@ -50,6 +52,7 @@ def run_erase(settings: Settings, person: Person, *, is_dry: bool, as_json: bool
         erased = store.erase(person, is_dry=is_dry)
     finally:
         store.close()
+    beside = "" if is_dry else _forget_beside(settings, erased)
     result = _shown(erased)
     if as_json:
         typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
@@ -58,14 +61,35 @@ def run_erase(settings: Settings, person: Person, *, is_dry: bool, as_json: bool
     typer.echo(
         f"{'would remove' if is_dry else 'removed'} {erased.requests} requests ({erased.rows} of them one by one"
         f"{span}), {len(erased.identities)} names, "
-        f"{erased.refusals} refused lines, spans of {erased.spans} traces:"
+        f"{erased.refusals} refused lines, {erased.events} alerts, spans of {erased.spans} traces:"
     )
     for one in erased.identities[:SHOWN_MAX]:
         typer.echo(f"  {printable(one.address)}  {describe(one)}")
     if len(erased.identities) > SHOWN_MAX:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if beside:
+        typer.echo(beside)
     if is_dry:
         typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
+
+
+def _forget_beside(settings: Settings, erased: Erased) -> str:
+    """Remove what the files beside the checkpoint have of somebody; say what could not go."""
+    shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)  # a month names everybody
+    if not settings.alert_state_path.exists():
+        return ""
+    try:
+        lock = parts.lock_checkpoint(settings.checkpoint)
+    except SettingsError:
+        return (
+            "A bridge is running: alerts of this person that still wait to be sent, a day at most, go once they are. "
+            "To remove these too, stop it and erase again."
+        )
+    try:
+        forget(settings.alert_state_path, make_is_their_event(erased.identities, ()))
+    finally:
+        lock.release()
+    return ""
 
 
 def run_personal_export(settings: Settings, person: Person, form: str, output: str, *, as_json: bool) -> None:
@@ -178,6 +202,7 @@ def _shown(erased: Erased) -> dict[str, Any]:
         "rows": erased.rows,
         "refused_lines": erased.refusals,
         "traces": erased.spans,
+        "alerts": erased.events,
         "first": None if erased.first_us is None else iso(erased.first_us),
         "last": None if erased.last_us is None else iso(erased.last_us),
         "identities": [_identity(one) for one in erased.identities],

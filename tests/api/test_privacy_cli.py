@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from tailtrace_api.cli import app
 from tailtrace_api.privacy_command import neutral
+from tailtrace_bridge.alerts.state import AlertCounters, Book, Letter
+from tailtrace_bridge.parts import lock_checkpoint
 from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Window
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
 from tailtrace_bridge.store.sqlite import SqliteStore
 
 S = 1_000_000
@@ -97,7 +99,7 @@ def test_no_byte_of_them_is_left(filled, tmp_path):
     assert shown.exit_code == 0
     assert shown.stdout.splitlines()[0] == (
         "would remove 400 requests (400 of them one by one, 2025-10-08T12:00:00.000Z to 2025-10-11T11:49:12.000Z), "
-        "1 names, 1 refused lines, spans of 0 traces:"
+        "1 names, 1 refused lines, 0 alerts, spans of 0 traces:"
     )
     assert "add --yes" in shown.stdout
     assert sums(filled) == before
@@ -250,3 +252,42 @@ def test_pseudonyms_from_the_log_to_the_command(tmp_path, monkeypatch, path):
     assert json.loads(run("erase", "--user", "ana.unique@example.com", "--yes", "--json").stdout)["rows"] == 2
     # An export of it, moved elsewhere with the same key, stays what it is.
     assert Person(user=who.user).user == who.user
+
+
+def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):
+    about_ana = AlertEvent(T0, "n", "new_user", "seen", ANA.user, None, f"New user: {ANA.user} on {ANA.device}")
+    about_ben = AlertEvent(T0 + 1, "n", "new_device", "seen", BEN.device, None, f"New device: {BEN.device}")
+    store = SqliteStore(filled)
+    store.add_alert_events([about_ana, about_ben])
+    store.close()
+    state = tmp_path / "tailtrace.alerts.json"
+    book = Book(state, AlertCounters())
+    book.state.held += [about_ana, about_ben]
+    book.put(Letter(about_ana.text, "", T0), ["1:json"])
+    book.put(Letter(about_ben.text, "", T0), ["1:json"])
+    book.save()
+    reports = tmp_path / "tailtrace-reports"
+    reports.mkdir()
+    (reports / "tailtrace-2025-10.pdf").write_bytes(b"names everybody")
+    done = json.loads(run("erase", "--user", ANA.user, "--yes", "--json").stdout)
+    assert done["alerts"] == 1
+    assert found_in(tmp_path) == set()
+    assert not reports.exists()
+    left = Book(state, AlertCounters()).state
+    assert (left.held, [letter.title for letter in left.outbox]) == ([about_ben], [about_ben.text])
+    store = SqliteStore(filled)
+    assert store.alert_events(10) == [about_ben]
+    store.close()
+
+
+def test_while_a_bridge_runs_its_file_is_its_own(filled, tmp_path):
+    book = Book(tmp_path / "tailtrace.alerts.json", AlertCounters())
+    book.put(Letter(f"New user: {ANA.user}", "", T0), ["1:json"])
+    book.save()
+    lock = lock_checkpoint(tmp_path / "tailtrace.checkpoint.json")
+    try:
+        said = run("erase", "--user", ANA.user, "--yes").stdout
+    finally:
+        lock.release()
+    assert "A bridge is running: alerts of this person that still wait" in said
+    assert len(Book(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox) == 1

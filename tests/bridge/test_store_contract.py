@@ -25,6 +25,7 @@ from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
     Activity,
+    AlertEvent,
     By,
     EndpointStep,
     Filters,
@@ -505,3 +506,16 @@ def test_a_person_is_forgotten_and_the_others_are_not(store, make_influx, tmp_pa
                 key=lambda one: one[:2], reverse=True)
     ]  # fmt: skip
     other.close()
+
+
+def test_what_alerts_told_of_a_person_is_forgotten(store):
+    store.write(crowd([ANA, BEN]))
+    about = [
+        AlertEvent(T0, "new", "new_user", "seen", ANA.user, None, f"New user: {ANA.user}"),
+        AlertEvent(T0 + 1, "new", "new_device", "seen", BEN.device, None, f"New device: {BEN.device}"),
+        AlertEvent(T0 + 2, "slow", "p95", "started", "", 812.5, "p95 is 813 ms"),
+    ]
+    store.add_alert_events(about)
+    assert store.erase(Person(user=ANA.user), is_dry=True).events == 1
+    assert store.erase(Person(user=ANA.user), is_dry=False).events == 1
+    assert store.alert_events(10) == [about[2], about[1]]

@@ -9,7 +9,7 @@ Who is known is kept as hashes; names stand in messages that still wait, and now
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -157,6 +157,26 @@ class Book:
             self._path.replace(aside)
             _LOGGER.warning("%s is damaged (%s); kept as %s, beginning anew", self._path, error, aside)
             return State()
+
+
+def forget(path: Path, is_theirs: Callable[[str], bool]) -> int:
+    """Remove what waits and names a person; give how many. For when no bridge runs: it would write its own again.
+
+    Who is known is kept as hashes of names that are forgotten with the rest, so these all go: whoever is there when the
+    next round begins counts as known.
+    """
+    counters = AlertCounters()
+    book = Book(path, counters)
+    state, gone = book.state, 0
+    for events in (state.held, state.unstored):
+        kept = [one for one in events if not is_theirs(f"{one.subject} {one.text}")]
+        gone += len(events) - len(kept)
+        events[:] = kept
+    letters = [one for one in state.outbox if not is_theirs(f"{one.title} {one.body}")]
+    gone += len(state.outbox) - len(letters)
+    state.outbox, state.known = letters, None
+    book.save()
+    return gone
 
 
 def read_waiting(path: Path) -> int | None:

@@ -7,6 +7,8 @@
 | `usage_endpoint` and its twin | less what `usage` has of theirs |
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
 | `hour` | quarters less what their rows make; minutes anew of what stays, where no row was pruned |
+| `alert_event` | those that name them go |
+| `minute` | stays: of nobody, and gone after a day |
 | `agent`, `endpoint` | those that nothing names any more go |
 
 Then the file is written anew (VACUUM) and the WAL is cut off, so that no page of before is left in either. All of it is
@@ -19,7 +21,7 @@ from typing import Any
 
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
-from tailtrace_bridge.store.person import Erased, Person, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
 from tailtrace_bridge.store.sums import Sums
 from tailtrace_bridge.store.totals import (
@@ -48,9 +50,10 @@ def erase(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Er
     connection.execute("PRAGMA secure_delete=ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        erased, places = _find(connection, person)
-        if not is_dry and (erased.identities or places):
+        erased, places, events = _find(connection, person)
+        if not is_dry and (erased.identities or places or events):
             _remove(connection, places)
+            connection.executemany("DELETE FROM alert_event WHERE time_us = ?", [(time_us,) for time_us in events])
         connection.execute("DROP TABLE temp.gone")
         connection.execute("COMMIT")
     except BaseException:
@@ -65,8 +68,8 @@ def erase(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Er
     return erased
 
 
-def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]]]:
-    """Count what is theirs, note their numbers in `temp.gone`, and give the places of their refused lines."""
+def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]], list[int]]:
+    """Count what is theirs, note their numbers in `temp.gone`; give the places of refused lines, times of events."""
     known = {
         row[0]: Identity(*[*row[1:-1], bool(row[-1])])
         for row in connection.execute(f"SELECT id, {_IDENTITY} FROM identity")  # noqa: S608
@@ -75,11 +78,18 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
     gone = {number: one for number, one in known.items() if is_theirs(one)}
     connection.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY)")
     connection.executemany("INSERT INTO temp.gone VALUES (?)", [(number,) for number in gone])
-    is_their_line = make_is_their_line(gone.values(), (one for number, one in known.items() if number not in gone))
+    others = [one for number, one in known.items() if number not in gone]
+    is_their_line = make_is_their_line(gone.values(), others)
     places = [
         (file, position)
         for file, position, text in connection.execute("SELECT file, position, text FROM refusal")
         if is_their_line(text)
+    ]
+    is_their_event = make_is_their_event(gone.values(), others)
+    events = [
+        time_us
+        for time_us, subject, text in connection.execute("SELECT time_us, subject, text FROM alert_event")
+        if is_their_event(f"{subject} {text}")
     ]
     rows, first_us, last_us = connection.execute(
         f"SELECT count(*), min(time_us), max(time_us) FROM access WHERE {_THEIRS}"  # noqa: S608
@@ -87,7 +97,10 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
     (requests,) = connection.execute(
         f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
     ).fetchone()
-    return Erased(requests, rows, len(places), tuple(gone.values()), first_us, last_us), places
+    erased = Erased(
+        requests, rows, len(places), tuple(gone.values()), first_us, last_us, events=len(events)
+    )  # fmt: skip
+    return erased, places, events
 
 
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:

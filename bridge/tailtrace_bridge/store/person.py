@@ -7,7 +7,7 @@
 | an address | each identity with that address, whoever had it |
 
 A refused line is text that nobody could read; it is theirs if one of their logins stands in it, or an address that
-nobody else had.
+nobody else had. What an alert told is theirs if it names one of their logins or devices, or such an address.
 """
 
 import re
@@ -40,6 +40,8 @@ class Erased:
     last_us: int | None
     spans: int = 0
     """Traces whose raw spans were removed."""
+    events: int = 0
+    """What alerts told of them."""
 
 
 IsTheirs = Callable[[Identity], bool]
@@ -67,8 +69,19 @@ def make_is_their_line(theirs: Iterable[Identity], others: Iterable[Identity]) -
     """Give what tells whether the text of a refused line is theirs."""
     theirs = list(theirs)
     words = {one.address for one in theirs} - {one.address for one in others}
-    words |= {one.user for one in theirs}
-    words -= {"", "unix:", "127.0.0.1", "::1"}
+    return _names_one_of(words | {one.user for one in theirs})
+
+
+def make_is_their_event(theirs: Iterable[Identity], others: Iterable[Identity]) -> Callable[[str], bool]:
+    """Give what tells whether the text of what an alert told is theirs."""
+    theirs, others = list(theirs), list(others)
+    words = {one.address for one in theirs} - {one.address for one in others}
+    words |= {one.device for one in theirs} - {one.device for one in others}
+    return _names_one_of(words | {one.user for one in theirs})
+
+
+def _names_one_of(words: set[str]) -> Callable[[str], bool]:
+    words = words - {"", "unix:", "127.0.0.1", "::1"}
     if not words:
         return lambda _text: False
     either = "|".join(re.escape(word) for word in sorted(words))

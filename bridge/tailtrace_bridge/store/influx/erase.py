@@ -6,7 +6,7 @@
 | batches, from which sums are made | those of the steps of their rows are written anew, without theirs |
 | sums of a day that still has all of its rows | all are deleted and made anew, of the rows that stay |
 | sums of a day whose rows have expired | theirs are taken out; counts by duration and by quarter, of nobody, stay |
-| names, refused lines | point by point |
+| names, refused lines, what alerts told | point by point |
 | raw spans | by the trace ids of their rows |
 
 `/api/v2/delete` knows no OR and no fields, which is why there are so many calls; each takes some 20 ms. A key that is a
@@ -25,11 +25,19 @@ from urllib.parse import urlencode
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.influx import batches, directory, lines
+from tailtrace_bridge.store.influx.alerts import EVENTS
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Tables, decode, encode
 from tailtrace_bridge.store.influx.query import InfluxQL, explain
 from tailtrace_bridge.store.influx.rollups import SIZES, SUM_SIZES, Buckets, Roller, Rollups
-from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.person import (
+    Erased,
+    IsTheirs,
+    Person,
+    make_is_their_event,
+    make_is_their_line,
+    make_is_theirs,
+)
 from tailtrace_bridge.store.protocol import DAY_US, Window
 
 _EVER_NS = (0, 2**62)
@@ -78,13 +86,15 @@ class Eraser:
         days = {source: self._days(source, is_theirs) for source in dict.fromkeys(sources)}
         seen = {identity for found, _ in days.values() for identity in found}
         theirs = {point.identity for point in points} | {one for one in named if is_theirs(one)} | seen
-        lines_gone = self._refusals(make_is_their_line(theirs, (one for one in named if not is_theirs(one))))
+        others = [one for one in named if not is_theirs(one)]
+        lines_gone = self._refusals(make_is_their_line(theirs, others))
+        events = self._events(make_is_their_event(theirs, others))
         traces = self._traces(points)
         requests = max(len(points), sum(count for _, of_days in days.values() for count in of_days.values()))
         times_us = [point.time_us for point in points]
         erased = Erased(
             requests, len(points), len(lines_gone), tuple(sorted(theirs, key=repr)),
-            min(times_us, default=None), max(times_us, default=None), len(traces),
+            min(times_us, default=None), max(times_us, default=None), len(traces), len(events),
         )  # fmt: skip
         if is_dry:
             return erased
@@ -95,6 +105,8 @@ class Eraser:
             self._delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
         for time_ns, source in lines_gone:
             self._delete(self.buckets.rollups, {"_measurement": "refusal", "source": source}, (time_ns, time_ns))
+        for time_ns in events:
+            self._delete(self.buckets.rollups, {"_measurement": EVENTS}, (time_ns, time_ns))
         for trace_id in traces:
             self._delete(self.spans_bucket, {"trace_id": trace_id})
         return erased
@@ -253,6 +265,10 @@ class Eraser:
     def _refusals(self, is_theirs: Callable[[str], bool]) -> list[tuple[int, str]]:
         found = self.influx.rows(self.buckets.rollups, 'SELECT "text", "source" FROM "refusal"')
         return [(time_ns, source or "") for time_ns, text, source in found if is_theirs(text or "")]
+
+    def _events(self, is_theirs: Callable[[str], bool]) -> list[int]:
+        found = self.influx.rows(self.buckets.rollups, f'SELECT "subject", "text" FROM "{EVENTS}"')  # noqa: S608
+        return [time_ns for time_ns, subject, text in found if is_theirs(f"{subject} {text}")]
 
     def _traces(self, points: Sequence[_Point]) -> list[str]:
         """Give the trace ids whose spans may still be there; none where there is no such bucket."""
