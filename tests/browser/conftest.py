@@ -4,7 +4,6 @@ A violation of the Content-Security-Policy is such an error, and so is an except
 takes off `page.said` itself.
 """
 
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@cache
+def openapi() -> bytes:
+    """The demo app's document, made in a process of its own: the app would trace this one."""
+    code = "import json; from tailtrace_api.demo.app import make_app; print(json.dumps(make_app().openapi()))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+
+
 @contextmanager
 def serve(folder: Path, **environment: str) -> Iterator[str]:
     """Run `tailtrace serve` on the store and an empty log in a folder; give its address."""
-    from tailtrace_api.demo.app import make_app
-
     (folder / "access.log").touch()
-    (folder / "openapi.json").write_text(json.dumps(make_app().openapi()), encoding="utf-8")
+    (folder / "openapi.json").write_bytes(openapi())
     port = free_port()
     settings = {
         "TAILTRACE_STORE": f"sqlite:{folder / 't.db'}",
@@ -76,7 +81,7 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"tailtrace serve did not get ready:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The factory of the demo, two months of it."""
     from tailtrace_api.demo.history import history
@@ -91,13 +96,13 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serving() -> Callable[..., Any]:
     """`serve`, for a store of the test's own."""
     return serve
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_program: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

@@ -203,6 +203,7 @@ def test_news_come_by_themselves(tmp_path, serving, open_page):
         store.write([row(1, "ben@example.com", "ben-phone", "/hello")])
         store.close()
         page.until("document.querySelector('#active li')?.textContent.includes('ben@example.com')")
+        page.until("document.querySelectorAll('#totals .figure')[2]?.textContent.trim() === '1'")
         assert totals(page)["Requests"] == 1
     page.wait_for_selector("#live[data-state=lost]")
     page.said.clear()  # the server went away on purpose
