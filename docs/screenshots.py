@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Takes the pictures in `docs/images/`: the dashboard over two months of the demo's factory, in a real browser.
+"""Takes the pictures in `docs/images/`: dashboard and widget over two months of the demo's factory, in a real browser.
 
     python docs/screenshots.py
 
@@ -15,11 +15,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from PIL import Image
@@ -63,6 +65,13 @@ SHOTS = (
     ),
 )
 
+WIDGET_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>elsewhere</title>
+<style>body { margin: 0; display: flex; width: max-content } div { padding: 28px }
+.light { background: #f5f6f4 } .dark { background: #0e1312 } tailtrace-widget { width: 330px }</style>
+<script type="module" src="@URL@/static/js/components/analytics-widget.js"></script>
+<div class="light"><tailtrace-widget theme="light"></tailtrace-widget></div>
+<div class="dark"><tailtrace-widget theme="dark" lang="es"></tailtrace-widget></div></html>"""
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -71,8 +80,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Run `tailtrace serve` over the factory's past; give its address."""
+def served(elsewhere: str) -> Iterator[str]:
+    """Run `tailtrace serve` over the factory's past, its widget for pages of `elsewhere`; give its address."""
     with tempfile.TemporaryDirectory(prefix="tailtrace-shots-") as name:
         folder, port = Path(name), _free_port()
         store = SqliteStore(folder / "t.db")
@@ -89,6 +98,7 @@ def served() -> Iterator[str]:
             "TAILTRACE_LISTEN": f"127.0.0.1:{port}",
             "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{_free_port()}",
             "TAILTRACE_TIMEZONE": "Europe/Madrid",
+            "TAILTRACE_CORS_ORIGINS": json.dumps([elsewhere]),
         }
         command = [sys.executable, "-m", "tailtrace_api.main", "serve"]
         with subprocess.Popen(command, env={**os.environ, **settings}, cwd=folder) as process:  # noqa: S603 - our own
@@ -127,9 +137,50 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
         page.locator("#requests").scroll_into_view_if_needed()
         page.locator(shot.click).first.click()
     page.wait_for_timeout(600)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture = page.screenshot()
     context.close()
-    path = IMAGES / f"{shot.name}.png"
+    return _keep(picture, shot.name)
+
+
+@contextmanager
+def page_elsewhere() -> Iterator[HTTPServer]:
+    """Serve `html` of the server for every path, from an origin of its own: a browser asks a real address only."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(self.server.html.encode())  # type: ignore[attr-defined]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def take_widget(browser: Browser, url: str, server: HTTPServer) -> Path:
+    """Take the widget in a page from elsewhere, light and dark; give its file."""
+    context = browser.new_context(device_scale_factor=1.5, locale="en-GB", timezone_id="Europe/Madrid")
+    page = context.new_page()
+    server.html = WIDGET_PAGE.replace("@URL@", url)  # type: ignore[attr-defined]
+    page.goto(_origin(server))
+    page.locator("tailtrace-widget[theme=dark] ol").wait_for()
+    picture = page.locator("body").screenshot()
+    context.close()
+    return _keep(picture, "widget")
+
+
+def _origin(server: HTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def _keep(screenshot: bytes, name: str) -> Path:
+    path = IMAGES / f"{name}.png"
+    picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
@@ -140,10 +191,9 @@ def main() -> None:
     if program is None:
         raise SystemExit("screenshots: no chromium: apt install chromium, or TAILTRACE_CHROMIUM names one")
     IMAGES.mkdir(exist_ok=True)
-    with served() as url, sync_playwright() as playwright:
+    with page_elsewhere() as server, served(_origin(server)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for shot in SHOTS:
-            path = take(browser, url, shot)
+        for path in (*(take(browser, url, shot) for shot in SHOTS), take_widget(browser, url, server)):
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
         browser.close()
 

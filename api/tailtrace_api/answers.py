@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
+from tailtrace_bridge.cards import split_endpoint
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Identity, Traffic
 from tailtrace_bridge.store.names import device_key, user_key
@@ -29,8 +30,6 @@ from tailtrace_bridge.store.protocol import (
 FAVORITES_MAX = 3
 LISTED_MAX = 500
 """Rows of one list in an answer: the first in its order."""
-CARD_PREFIX = "/_tailtrace/view?card="
-"""A card view is stored under the endpoint that this and its name make."""
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
 
 
@@ -152,13 +151,16 @@ def session_count(all_sessions: Iterable[Sessions]) -> int:
     return sum(len(one.runs) for one in all_sessions)
 
 
-def most_viewed_cards(visits: Iterable[Visits]) -> list[dict[str, Any]]:
-    """Count card views, most first."""
+def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Count card views, all variants of a card together, most first. `features` may name a card: `card=prices`."""
     views: Counter[str] = Counter()
     for visit in visits:
         if visit.traffic is Traffic.CARD:
-            views[visit.endpoint.removeprefix(CARD_PREFIX)] += visit.requests
-    return [{"card": card, "views": count} for card, count in _most_first(views)[:LISTED_MAX]]
+            views[split_endpoint(visit.endpoint)[0]] += visit.requests
+    return [
+        {"card": card, "name": features.get(f"card={card}", card), "views": count}
+        for card, count in _most_first(views)[:LISTED_MAX]
+    ]
 
 
 def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> list[dict[str, Any]]:

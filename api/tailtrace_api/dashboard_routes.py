@@ -4,6 +4,7 @@
 |---|---|
 | `/` | the page; revalidated by its ETag each time |
 | `/static/assets/…`, with a hash in the name | for good: a new build has new names |
+| `/static/js/components/…`, which pages elsewhere link to | kept for `SHORT`, then revalidated by its ETag |
 | other files of `/static/` | revalidated by their ETag |
 | anything, where nothing was built | 503, a page that says what to do |
 
@@ -25,6 +26,8 @@ PAGE = "index.html"
 METHODS = ["GET", "HEAD"]
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+SHORT = "public, max-age=300"
+COMPONENTS = "js/components/"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -55,10 +58,14 @@ class File:
     etag: str
     media_type: str
     cache: str
+    is_for_all: bool = False
+    """Pages of other origins load it, even those that take only what says so (COEP)."""
 
     def answer(self, request: Request) -> Response:
         """Give the file, packed to who takes that, or 304 to who has it."""
         headers = {**SECURITY, "ETag": self.etag, "Cache-Control": self.cache, "Vary": "Accept-Encoding"}
+        if self.is_for_all:
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if self.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
@@ -85,9 +92,14 @@ def load_files(folder: Path, lang: str) -> dict[str, File]:
             text = text.replace(_LANG, f'data-lang="{lang}"'.encode())
             files[name] = File(text, gzip.compress(text, mtime=0), _etag(text), media_type, REVALIDATE)
         else:
-            cache = FOREVER if name.startswith("assets/") else REVALIDATE
-            files[name] = File(path, packed, _etag(text), media_type, cache)
+            files[name] = File(path, packed, _etag(text), media_type, _cache(name), name.startswith(COMPONENTS))
     return files
+
+
+def _cache(name: str) -> str:
+    if name.startswith("assets/"):
+        return FOREVER
+    return SHORT if name.startswith(COMPONENTS) else REVALIDATE
 
 
 def _etag(text: bytes) -> str:

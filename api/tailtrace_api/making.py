@@ -2,25 +2,37 @@
 
 from collections.abc import Iterator, Mapping
 
+from tailtrace_api.card_queries import Cards
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.panel_queries import Panels
 from tailtrace_api.queries import Queries
 from tailtrace_api.tailnet import Tailnet
+from tailtrace_bridge.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.control.devices import Device
 from tailtrace_bridge.parts import clock_us, make_identities, make_local
 from tailtrace_bridge.routes import Routes
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.store.protocol import Store
 
+_CARD = "card="
+
 
 class Features(Mapping[str, str]):
-    """A route's human name: from the settings, else from the app's OpenAPI summary, else the route itself."""
+    """The human name of a route: from the settings, else from the app's OpenAPI summary, else the route itself.
+
+    A card goes by `card=NAME` in the settings, whether it is asked for by that or by the endpoint of its view.
+    """
 
     def __init__(self, routes: Routes, names: Mapping[str, str]) -> None:
         self._routes = routes
         self._names = names
 
     def __getitem__(self, route: str) -> str:
+        if route.startswith(_CARD):
+            return self._names.get(route) or route.removeprefix(_CARD)
+        if route.startswith(CARD_PREFIX):
+            card, _ = split_endpoint(route)
+            return self._names.get(f"{_CARD}{card}") or f"{CARD_PREFIX}{card}"
         return self._names.get(route) or self._routes.feature(route)
 
     def __iter__(self) -> Iterator[str]:
@@ -56,6 +68,11 @@ def make_insights(
 def make_panels(settings: Settings, store: Store, routes: Routes, queries: Queries, insights: Insights) -> Panels:
     """Connect the dashboard's panels to a store."""
     return Panels(store, queries, insights, settings.zone, Features(routes, settings.features))
+
+
+def make_cards(settings: Settings, store: Store, routes: Routes) -> Cards:
+    """Connect the widget and the comparison of variants to a store."""
+    return Cards(store, settings.zone, Features(routes, settings.features))
 
 
 def make_tailnet(settings: Settings) -> Tailnet:

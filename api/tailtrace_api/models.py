@@ -115,6 +115,7 @@ class CardViews(_Answer):
     """A card and how often it was seen."""
 
     card: str
+    name: str
     views: int
 
 
@@ -145,7 +146,7 @@ class DashboardUsage(_Answer):
         window=_WINDOW,
         timezone="Europe/Madrid",
         summary={**_SUMMARY, "total_sessions": 3},
-        most_viewed_cards=[{"card": "prices", "views": 41}],
+        most_viewed_cards=[{"card": "prices", "name": "Prices of today", "views": 41}],
         peak_hours=[{"hour": 9, "requests": 310}],
         user_sessions=[
             {

@@ -60,7 +60,7 @@ class Panels:
         return {
             "users": rows,
             "sessions_of_all": not panels.has_sessions(filters),
-            "cards": answers.most_viewed_cards(visits),
+            "cards": answers.most_viewed_cards(visits, self.features),
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:

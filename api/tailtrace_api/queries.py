@@ -57,7 +57,7 @@ class Queries:
                 **answers.summary(answers.usage_only(usages)),
                 "total_sessions": answers.session_count(all_sessions),
             },
-            "most_viewed_cards": answers.most_viewed_cards(visits),
+            "most_viewed_cards": answers.most_viewed_cards(visits, self._features),
             "peak_hours": answers.peak_hours(quarters, self._zone),
             "user_sessions": answers.user_sessions(all_sessions, visits, self._features),
             "api_calls_by_endpoint": answers.api_calls_by_endpoint(visits),

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tailtrace_api.answers import CARD_PREFIX
+from tailtrace_bridge.cards import CARD_PREFIX
 
 ROWS_MAX = 12
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -121,7 +121,7 @@ def _cards(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
     table = Table(texts["card"], title=texts["cards"], title_justify="left", title_style="bold")
     table.add_column(texts["views"], justify="right")
     for row in rows[:ROWS_MAX]:
-        table.add_row(escape(row["card"]), str(row["views"]))
+        table.add_row(escape(row["name"]), str(row["views"]))
     return table
 
 

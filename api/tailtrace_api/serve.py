@@ -124,9 +124,16 @@ def make_app(
 
     from tailtrace_api.alert_routes import alert_router  # noqa: PLC0415
     from tailtrace_api.app import create_app  # noqa: PLC0415
+    from tailtrace_api.card_routes import PagesElsewhere, card_router  # noqa: PLC0415
     from tailtrace_api.dashboard_routes import dashboard_router  # noqa: PLC0415
     from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
-    from tailtrace_api.making import make_insights, make_panels, make_queries, make_tailnet  # noqa: PLC0415
+    from tailtrace_api.making import (  # noqa: PLC0415
+        make_cards,
+        make_insights,
+        make_panels,
+        make_queries,
+        make_tailnet,
+    )
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
     from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
     from tailtrace_api.news import News, news_router  # noqa: PLC0415
@@ -147,6 +154,8 @@ def make_app(
     app.include_router(insight_router(insights, clock_us))
     app.include_router(tailnet_router(tailnet))
     app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
+    app.include_router(card_router(make_cards(settings, store, routes), clock_us))
+    app.add_middleware(PagesElsewhere, origins=settings.cors_origins)
     app.state.news = News(lambda: insights.news(clock_us()))
     app.include_router(news_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))

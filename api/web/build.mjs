@@ -4,22 +4,27 @@
 // |---|---|---|
 // | src/dashboard/{main,theme}.js, style/main.css | static/assets/ | with a hash: kept by browsers for good |
 // | src/dashboard/index.html | static/index.html | its `@main.js@` and the like replaced by those names |
-// | each of FIXED | static/… | as it says: others link to it |
+// | each of FIXED | static/… | as it says: others link to it; a `.css` that it imports is a text, minified |
 //
-// Beside each file stands its `.gz`. A page and all it loads may weigh PAGE_BYTES_MAX packed, or the build fails.
+// Beside each file stands its `.gz`. A page and all it loads may weigh PAGE_BYTES_MAX packed, and what FIXED names COMPONENT_BYTES_MAX each, or
+// the build fails.
 
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const PAGE_BYTES_MAX = 250_000;
+const COMPONENT_BYTES_MAX = 10_000;
 const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "tailtrace_api", "static");
 const page = join(here, "src", "dashboard");
 /** Entry points that others link to, by their place in static/ without `.js`. */
-const FIXED = {};
+const FIXED = {
+  "js/components/analytics-widget": join(here, "src", "components", "analytics-widget.js"),
+  "js/components/card-views": join(here, "src", "components", "card-views.js"),
+};
 
 const options = { bundle: true, minify: true, target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
 await rm(out, { recursive: true, force: true });
@@ -31,9 +36,18 @@ const { metafile } = await build({
   format: "esm",
   metafile: true,
 });
-if (Object.keys(FIXED).length) {
-  await build({ ...options, entryPoints: FIXED, outdir: out, format: "esm" });
-}
+const components = {
+  name: "components",
+  setup(made) {
+    made.onLoad({ filter: /\.css$/ }, async ({ path }) => ({
+      contents: (await transform(await readFile(path, "utf8"), { loader: "css", minify: true, target: options.target })).code,
+      loader: "text",
+    }));
+    // Each stays a file of its own: a page that loads both has one module of it, not two that count twice.
+    made.onResolve({ filter: /^\.\/card-views\.js$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+await build({ ...options, entryPoints: FIXED, outdir: out, format: "esm", plugins: [components] });
 
 const names = Object.fromEntries(
   Object.entries(metafile.outputs)
@@ -49,12 +63,18 @@ await writeFile(join(out, "index.html"), html);
 await writeFile(join(out, "favicon.svg"), await readFile(join(page, "favicon.svg")));
 
 let weight = 0;
+const weights = [];
 for (const entry of await readdir(out, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile()) continue;
   const path = join(entry.parentPath, entry.name);
   const packed = gzipSync(await readFile(path), { level: 9 });
   await writeFile(`${path}.gz`, packed);
   if (entry.parentPath === out || entry.parentPath === join(out, "assets")) weight += packed.length;
+  else weights.push([entry.name, packed.length]);
 }
 console.log(`the page weighs ${(weight / 1000).toFixed(1)} kB packed`);
 if (weight > PAGE_BYTES_MAX) throw new Error(`more than ${PAGE_BYTES_MAX} bytes`);
+for (const [name, packed] of weights) {
+  console.log(`${name} weighs ${(packed / 1000).toFixed(1)} kB packed`);
+  if (packed > COMPONENT_BYTES_MAX) throw new Error(`${name}: more than ${COMPONENT_BYTES_MAX} bytes`);
+}

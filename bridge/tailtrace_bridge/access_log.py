@@ -28,6 +28,7 @@ from urllib.parse import parse_qs, quote
 
 from xxhash import xxh3_64_intdigest
 
+from tailtrace_bridge.cards import CARD_LENGTH_MAX, VIEW_PATH, card_key
 from tailtrace_bridge.errors import FormatError
 from tailtrace_bridge.log_format import (
     QUOTED_VALUE,
@@ -45,7 +46,6 @@ REQUEST_LENGTH_MAX = 1024
 """Characters of a request's target that are looked at: room for the longest path and for a card behind it."""
 PATH_LENGTH_MAX = 512
 AGENT_LENGTH_MAX = 256
-CARD_LENGTH_MAX = 64
 SERVICE_LENGTH_MAX = 128
 SERVE_LENGTH_MAX = 1024
 """A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
@@ -56,7 +56,6 @@ TIME_LENGTH_MAX = 40
 TIME_US_MAX = 4_102_444_800_000_000
 """2100-01-01: a later time is a broken line."""
 REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number")
-VIEW_PATH = "/_tailtrace/view"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
@@ -436,7 +435,8 @@ def _service(service: str) -> str:
 
 def _card(query: str) -> str:
     try:
-        names = parse_qs(query, max_num_fields=16, encoding="utf-8", errors="replace").get("card", [""])
+        fields = parse_qs(query, max_num_fields=16, encoding="utf-8", errors="replace")
     except ValueError:
         return ""
-    return _clean(names[0].strip(), CARD_LENGTH_MAX)
+    card = _clean(fields.get("card", [""])[0].strip(), CARD_LENGTH_MAX)
+    return card_key(card, fields.get("variant", [""])[0])

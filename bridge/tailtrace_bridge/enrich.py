@@ -2,7 +2,7 @@
 
 | the request | its endpoint |
 |---|---|
-| a card view | `/_tailtrace/view?card=NAME`; past `CARDS_MAX` names, `NAME` is `__other__` |
+| a card view | `/_tailtrace/view?card=KEY` (`cards.card_key`); past `CARDS_MAX` of them, `KEY` is `__other__` |
 | has a span with a route | the route, which is learned for lines without a span |
 | else | the template that `routes` finds for its path |
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tailtrace_bridge.access_log import VIEW_PATH
+from tailtrace_bridge.cards import CARD_PREFIX
 from tailtrace_bridge.columns import Columns, Places, join_columns, turned
 from tailtrace_bridge.identity import Holder
 from tailtrace_bridge.pseudonyms import Pseudonyms
@@ -21,7 +21,7 @@ from tailtrace_bridge.serve_headers import identity_of_serve
 from tailtrace_bridge.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
 CARDS_MAX = 500
-"""Distinct card names: they come from the URL, which anyone can write."""
+"""Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
 
@@ -141,13 +141,13 @@ class Enricher:
         return self._routes.template(access.method, access.path, access.service, access.status), traffic
 
     def _view(self, access: Access) -> str:
-        return f"{VIEW_PATH}?card={self._card(access.card)}"
+        return f"{CARD_PREFIX}{self._card(access.card)}"
 
-    def _card(self, name: str) -> str:
-        if name in self._cards:
-            return name
+    def _card(self, key: str) -> str:
+        if key in self._cards:
+            return key
         if len(self._cards) >= CARDS_MAX:
             self.cards_over_limit += 1
             return OTHER
-        self._cards.add(name)
-        return name
+        self._cards.add(key)
+        return key

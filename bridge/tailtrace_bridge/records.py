@@ -52,7 +52,7 @@ class Access(NamedTuple):
     """16 hex digits: nginx's own span, the parent of the app's."""
     user_agent: str
     card: str
-    """The card that a `/_tailtrace/view` request names, or empty."""
+    """The card that a `/_tailtrace/view` request names, with its variant as `cards.card_key` has it, or empty."""
     serve: str = ""
     """What `tailscale serve` said of the client, as it stands in the line: see `serve_headers`. Anyone may forge it."""
 

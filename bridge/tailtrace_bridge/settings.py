@@ -7,6 +7,7 @@ that beats the default. `markdown()` writes `docs/settings.md`; a test compares 
 import difflib
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,6 +22,9 @@ from tailtrace_bridge.errors import SettingsError
 SETTINGS_FILE = "tailtrace.toml"
 OTHER_VARIABLES = frozenset({"TAILTRACE_NGINX", "TAILTRACE_OTELCOL", "TAILTRACE_REQUIRE", "TAILTRACE_SHARED_DATA"})
 """What the demo and the tests read; no settings."""
+
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+"""As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""
 
 _LOGGER = logging.getLogger(__name__)
 SECRET_BYTES_MAX = 4096
@@ -63,6 +67,13 @@ class Settings(BaseSettings):
     hosts: Annotated[
         list[str],
         Field(description="More names that the API may be asked by (Host header), such as `tailtrace.example.ts.net`."),
+    ] = []
+    cors_origins: Annotated[
+        list[str],
+        Field(
+            description="Pages elsewhere that may show the widget, by origin: `https://intranet.example.ts.net`. "
+            "They read `/analytics/widget` and nothing else."
+        ),
     ] = []
     bridge_listen: Annotated[
         str,
@@ -122,7 +133,11 @@ class Settings(BaseSettings):
     ] = None
     features: Annotated[
         dict[str, str],
-        Field(description="Names of features: route → name. In `tailtrace.toml` a table; else JSON.", max_length=2000),
+        Field(
+            description="Names of features: route → name, and of cards: `card=NAME` → name. A table in "
+            "`tailtrace.toml`, else JSON.",
+            max_length=2000,
+        ),
     ] = {}
     health_paths: Annotated[
         list[str], Field(description="More paths of health checks, kept out of usage. JSON in the environment.")
@@ -348,6 +363,17 @@ class Settings(BaseSettings):
 
     _names_differ = field_validator("alerts")(check_names)
     _quiet_is_hours = field_validator("alert_quiet")(quiet_hours)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write each page's scheme, host and port, such as "
+                    "https://intranet.example.ts.net or http://localhost:3000, without a path and without `*`"
+                )
+        return value
 
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod

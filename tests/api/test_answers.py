@@ -225,7 +225,10 @@ def test_cards_and_calls():
         usage(endpoint="__other__", traffic=Traffic.BOT),
     ]
     visited = visits_of(usages)
-    assert answers.most_viewed_cards(visited) == [{"card": "a b?card=c", "views": 4}, {"card": "prices", "views": 3}]
+    assert answers.most_viewed_cards(visited, {"card=prices": "Prices"}) == [
+        {"card": "a b?card=c", "name": "a b?card=c", "views": 4},
+        {"card": "prices", "name": "Prices", "views": 3},
+    ]
     assert answers.api_calls_by_endpoint(visited) == [{"/a": 2}, {"/b": 2}]
     assert answers.usage_only(usages) == usages[:6]
 
@@ -317,7 +320,7 @@ def test_nothing_gives_empty_answers():
         "by_endpoint": [],
     }
     assert [row["requests"] for row in answers.peak_hours([], ZoneInfo("UTC"))] == [0] * 24
-    for function in (answers.sessions, answers.most_viewed_cards, answers.api_calls_by_endpoint, answers.uptime_by_day):
+    for function in (answers.sessions, answers.api_calls_by_endpoint, answers.uptime_by_day):
         assert function([]) == []
     assert (answers.user_sessions([], [], {}), answers.response_times([], []), answers.over_time([], [])) == (
         [],

@@ -147,7 +147,7 @@ def test_dashboard_usage(client):
             "total_requests": 4, "unique_users": 2, "unique_devices": 2, "unique_addresses": 2,
             "avg_response_time_ms": 30.0, "errors_5xx": 1, "total_sessions": 3,
         },
-        "most_viewed_cards": [{"card": "prices", "views": 1}],
+        "most_viewed_cards": [{"card": "prices", "name": "prices", "views": 1}],
         "user_sessions": [
             {
                 "user": "ben@example.com", "kind": "user", "sessions": 2, "total_time_hours": 0.0,

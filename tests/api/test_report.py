@@ -25,7 +25,7 @@ def answers(requests=7, user="ana@example.com"):
                     "favorite_features": ["Dashboard"], "last_seen": "2025-10-08T11:59:59.000Z",
                 }
             ],
-            "most_viewed_cards": [{"card": "prices", "views": 41}],
+            "most_viewed_cards": [{"card": "prices", "name": "prices", "views": 41}],
             "peak_hours": [{"hour": hour, "requests": 8 if hour == 9 else 0} for hour in range(24)],
         },
         "system_health_history": {

@@ -43,19 +43,19 @@ def serve(folder: Path, **environment: str) -> Iterator[str]:
     """Run `tailtrace serve` on the store and an empty log in a folder; give its address."""
     (folder / "access.log").touch()
     (folder / "openapi.json").write_bytes(openapi())
-    port = free_port()
+    listen = environment.get("TAILTRACE_LISTEN", f"127.0.0.1:{free_port()}")
     settings = {
         "TAILTRACE_STORE": f"sqlite:{folder / 't.db'}",
         "TAILTRACE_LOG": str(folder / "access.log"),
         "TAILTRACE_CHECKPOINT": str(folder / "checkpoint.json"),
         "TAILTRACE_OPENAPI": str(folder / "openapi.json"),
-        "TAILTRACE_LISTEN": f"127.0.0.1:{port}",
+        "TAILTRACE_LISTEN": listen,
         "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{free_port()}",
         "TAILTRACE_TIMEZONE": "Europe/Madrid",
         **environment,
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAILTRACE_")}
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{listen}"
     with (folder / "serve.log").open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tailtrace_api.main", "serve"],

@@ -7,5 +7,7 @@ const OTHER = "__other__";
 
 export function pageName(endpoint) {
   if (endpoint === OTHER) return t("other-paths");
-  return endpoint.startsWith(CARD) ? t("card-named", { name: endpoint.slice(CARD.length) }) : endpoint;
+  if (!endpoint.startsWith(CARD)) return endpoint;
+  const [, name, variant] = /^(.*)#([^#]*)$/su.exec(endpoint.slice(CARD.length)) ?? [null, endpoint.slice(CARD.length)];
+  return t("card-named", { name: variant ? `${name} (${variant})` : name });
 }

@@ -40,7 +40,7 @@ export function cards({ cards: rows }) {
   const top = rows[0].views;
   return h("ol", { class: "bars" }, ...rows.slice(0, 8).map((row) =>
     h("li", null,
-      h("span", { class: "bar-name" }, row.card),
+      h("span", { class: "bar-name" }, row.name),
       h("meter", { min: 0, max: top, value: row.views, "aria-hidden": "true" }),
       h("span", { class: "bar-value" }, number(row.views)))));
 }
