@@ -147,7 +147,7 @@ def page_elsewhere() -> Iterator[HTTPServer]:
     """Serve `html` of the server for every path, from an origin of its own: a browser asks a real address only."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()

@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +83,75 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"tailtrace serve did not get ready:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-@pytest.fixture(scope="module")
-def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The factory of the demo, two months of it."""
+class Elsewhere(ThreadingHTTPServer):
+    """A page of another origin: `html` for every path, under `policy`."""
+
+    daemon_threads = True
+    html = ""
+    policy = ""
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: Elsewhere
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        if self.server.policy:
+            self.send_header("Content-Security-Policy", self.server.policy)
+        self.end_headers()
+        self.wfile.write(self.server.html.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serve_elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with serve_elsewhere() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def serving_elsewhere() -> Callable[..., Any]:
+    """`serve_elsewhere`, for more than one test."""
+    return serve_elsewhere
+
+
+def fill(folder: Path, days: int) -> None:
+    """Give a folder the store of a factory with a past."""
     from tailtrace_api.demo.history import history
     from tailtrace_api.demo.people import PEOPLE
     from tailtrace_bridge.store.sqlite import SqliteStore
 
-    folder = tmp_path_factory.mktemp("factory")
     store = SqliteStore(folder / "t.db")
-    store.write(sorted(history(PEOPLE, time.time_ns() // 1000, 60), key=lambda row: row.access.time_us))
+    store.write(sorted(history(PEOPLE, time.time_ns() // 1000, days), key=lambda row: row.access.time_us))
     store.close()
+
+
+@pytest.fixture(scope="session")
+def filled() -> Callable[[Path, int], None]:
+    """`fill`, for a store of the test's own."""
+    return fill
+
+
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The factory of the demo, two months of it."""
+    folder = tmp_path_factory.mktemp("factory")
+    fill(folder, 60)
     with serve(folder) as url:
         yield url
 
