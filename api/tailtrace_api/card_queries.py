@@ -1,7 +1,7 @@
 """Reads what the widget shows, and what compares the variants of a card. The time of now is a parameter."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any
@@ -37,6 +37,7 @@ class Cards:
         first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
         window = Window(int(first.timestamp()) * 1_000_000, now_us)
         visits, activity = self.store.visits(window), self.store.activity(window)
+        quarters: Iterable[Quarter]
         if user is None:
             quarters = self.store.quarters(window)
         else:
@@ -82,7 +83,7 @@ class Cards:
             "complete": not any(one.is_cut for one in (*looked.values(), uses) if one is not None),
         }
 
-    def _by_day(self, quarters: list[Quarter]) -> Counter[str]:
+    def _by_day(self, quarters: Iterable[Quarter]) -> Counter[str]:
         days: Counter[str] = Counter()
         for quarter in quarters:
             days[datetime.fromtimestamp(quarter.time_us / 1e6, self.zone).date().isoformat()] += quarter.requests

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tailtrace_api import answers
+from tailtrace_bridge.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Identity, Traffic
 from tailtrace_bridge.routes import OTHER
@@ -109,8 +110,10 @@ def active_users(
 
 def page(endpoint: str, features: Mapping[str, str]) -> str:
     """Give the human name of what somebody looks at: a feature, or `card: prices`."""
-    card = endpoint.removeprefix(answers.CARD_PREFIX)
-    return features.get(endpoint, endpoint) if card == endpoint else f"card: {card}"
+    if not endpoint.startswith(CARD_PREFIX):
+        return features.get(endpoint, endpoint)
+    card, _ = split_endpoint(endpoint)
+    return f"card: {features.get(f'card={card}', card)}"
 
 
 def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:

@@ -243,3 +243,16 @@ def test_names_of_cards():
     assert names["card=energy"] == "energy"
     assert names[VIEW + "energy#B"] == VIEW + "energy"
     assert names["/a"] == "A"
+
+
+def test_wherever_a_card_is_named_its_variants_are_one():
+    from tailtrace_api.insights import page
+    from tailtrace_api.monthly.numbers import _cards
+    from tailtrace_bridge.store.protocol import Visits
+
+    names = {"card=prices": "Prices of today", "/a": "A"}
+    assert page(VIEW + "prices#B", names) == "card: Prices of today"
+    assert page(VIEW + "energy#B", names) == "card: energy"
+    assert page("/a", names) == "A"
+    visits = [Visits(who(1), f"{VIEW}{key}", Traffic.CARD, 1) for key in ("prices", "prices#A", "prices#B", "energy#A")]
+    assert [(one.name, one.requests) for one in _cards(visits, [], names)] == [("Prices of today", 3), ("energy", 1)]

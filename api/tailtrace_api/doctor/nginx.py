@@ -62,6 +62,8 @@ _OTHER_PASS = {
     "scgi_pass": ("scgi_param", "HTTP_TRACEPARENT"),
 }
 _PASSES = frozenset({"proxy_pass", *_OTHER_PASS})
+OWN_PATHS = ("/static/js/components/", "/analytics/widget")
+"""Where a location that passes requests to tailtrace's widget ends (docs/cards.md): no trace, no usage."""
 _SETTERS = frozenset({"proxy_set_header", "access_log", *(setter for setter, _ in _OTHER_PASS.values())})
 _INNER = frozenset({"location", "if", "limit_except"})
 _NAMELESS = frozenset({"if", "limit_except"})
@@ -203,6 +205,8 @@ def _check_http(http: Directive, folder: str, edits: list[Edit]) -> Check:
 def _check_place(place: Place, places: Sequence[Place], log: str, folder: str, edits: list[Edit]) -> Check:
     """Put together what is to be said of one place."""
     is_server = place.directive.name == "server"
+    if place.passes is not None and place.passes.args[-1].endswith(OWN_PATHS):
+        return make_check(f"nginx {place.title}", "ok", f"{place.where}: hands on tailtrace's widget, no app")
     has_app = any(other.passes for other in places) if is_server else place.passes is not None
     said = [_headers(place, folder, edits), _log(place, log, folder, has_app=has_app)]
     if is_server:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from tailtrace_api import answers, insights
 from tailtrace_api.monthly.month import Month, Span
+from tailtrace_bridge.cards import split_endpoint
 from tailtrace_bridge.histogram import percentiles
 from tailtrace_bridge.records import Traffic
 from tailtrace_bridge.routes import OTHER
@@ -238,7 +239,7 @@ def numbers(
         unnamed_requests=sum(visit.requests for visit in now.visits if not visit.identity.user),
         features=tuple(one for one in features if one.requests)[:FEATURES_MAX],
         features_total=sum(one.requests > 0 for one in features),
-        cards=tuple(_cards(now.visits, before.visits))[:CARDS_MAX],
+        cards=tuple(_cards(now.visits, before.visits, routes.features))[:CARDS_MAX],
         slowest=_slowest(endpoints),
         failing=tuple(
             sorted((one for one in endpoints if one.errors), key=lambda one: (-one.errors, one.endpoint))[:FAILING_MAX]
@@ -357,11 +358,11 @@ def _features(now: Iterable[Visits], before: Iterable[Visits], names: Mapping[st
     )
 
 
-def _cards(now: Iterable[Visits], before: Iterable[Visits]) -> list[Feature]:
+def _cards(now: Iterable[Visits], before: Iterable[Visits], names: Mapping[str, str]) -> list[Feature]:
     found = _used(
         [
             [
-                (visit.endpoint.removeprefix(answers.CARD_PREFIX), visit)
+                (names.get(f"card={split_endpoint(visit.endpoint)[0]}", split_endpoint(visit.endpoint)[0]), visit)
                 for visit in visits
                 if visit.traffic is Traffic.CARD
             ]

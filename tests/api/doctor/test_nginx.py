@@ -2,10 +2,11 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
-from tailtrace_api.doctor.nginx import HEADERS, diagnose
+from tailtrace_api.doctor.nginx import HEADERS, OWN_PATHS, diagnose
 from tailtrace_api.doctor.nginx_config import ConfigError, read_config, split_dump
 from tailtrace_api.doctor.patch import Edit, make_patch
 from tailtrace_api.nginx_files import write_files
@@ -236,3 +237,15 @@ def test_a_configuration_that_cannot_be_used(tmp_path, text, words):
 def test_no_http(tmp_path):
     (tmp_path / "nginx.conf").write_text("events {}\n")
     assert [check.status for check in diagnose(read_config(tmp_path / "nginx.conf"), "x", "y").checks] == ["failure"]
+
+
+def test_the_widget_handed_on_as_the_docs_say_is_no_app(look):
+    from tailtrace_api.card_routes import COMPONENTS, WIDGET
+
+    assert OWN_PATHS == (COMPONENTS, WIDGET)
+    docs = Path(__file__).parents[3] / "docs" / "cards.md"
+    (block,) = re.findall(r"```nginx\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    checks, patch = look(f"{SERVER}location / {{ {PROXY} {PASS} }}\n{block}")
+    assert checks["location = /tailtrace/analytics/widget"].status == "ok"
+    assert checks["location /tailtrace/static/js/components/"].status == "ok"
+    assert patch == ""
