@@ -82,6 +82,7 @@ page = static / "index.html"
 if not page.is_file():
     raise SystemExit("wheel: the page is not in it: `make web` before the wheel is built")
 names = [part.partition('"')[0] for part in page.read_text(encoding="utf-8").split('"/static/')[1:]]
+names += [f"js/components/{name}.js" for name in ("analytics-widget", "card-views")]
 if missing := [name for name in names for end in ("", ".gz") if not (static / f"{name}{end}").is_file()]:
     raise SystemExit(f"wheel: the page loads what is not in it: {', '.join(missing)}")
 print("wheel: the page and", len(names), "files of it")

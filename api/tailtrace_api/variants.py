@@ -78,6 +78,7 @@ def compare(seen: Mapping[str, Viewers], last_us: Mapping[str, int] | None) -> d
         "users_min": USERS_MIN,
         "variants": rows,
         "users_of_several": sum(count > 1 for count in met.values()),
+        "users_of_goal": None if last_us is None else len(last_us),
         "comparisons": [] if last_us is None else [_comparison(row, named[0]) for row in named[1:]],
     }
 

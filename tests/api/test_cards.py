@@ -165,6 +165,8 @@ def test_variants_are_one_card_until_they_are_compared(log):
         ("B", 1, 1, None),
     ]
     assert answer["comparisons"] == []
+    assert answer["users_of_goal"] is None
+    assert ask(log, "/analytics/variants", card="prices", goal="/gaol").json()["users_of_goal"] == 0
 
 
 def test_a_goal_counts_if_it_came_after_the_first_view(log):
@@ -182,6 +184,7 @@ def test_a_goal_counts_if_it_came_after_the_first_view(log):
     log(3, 5, "/goal")
     answer = ask(log, "/analytics/variants", card="prices", goal="/goal").json()
     assert answer["users_of_several"] == 1
+    assert answer["users_of_goal"] == 3
     assert [(row["variant"], row["views"], row["users"], row["converted"]) for row in answer["variants"]] == [
         ("A", 4, 2, 1),
         ("B", 3, 2, 0),

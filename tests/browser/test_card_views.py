@@ -139,13 +139,19 @@ def test_cards_that_come_change_and_go(visit):
             const wrapper = document.createElement("div");
             wrapper.append(make("nested"));
             const renamed = make("before"), gone = make("gone");
-            document.querySelector("main").append(wrapper, renamed, gone);
-            setTimeout(() => { renamed.dataset.tailtraceCard = "after"; gone.remove(); }, 500);
+            const plain = document.createElement("p");
+            plain.textContent = "a card only later";
+            document.querySelector("main").append(wrapper, renamed, gone, plain);
+            setTimeout(() => {
+                renamed.dataset.tailtraceCard = "after";
+                plain.dataset.tailtraceCard = "later";
+                gone.remove();
+            }, 500);
         }"""
     )
-    assert seen.wait(2) == ["after", "nested"]
+    assert seen.wait(3) == ["after", "later", "nested"]
     seen.page.evaluate(f"import({json.dumps(SCRIPT)}).then((cards) => cards.countAgain())")
-    assert seen.wait(4) == ["after", "after", "nested", "nested"]
+    assert seen.wait(6) == ["after", "after", "later", "later", "nested", "nested"]
 
 
 def test_hostile_names_stay_names(visit):
