@@ -117,6 +117,11 @@ def dashboard_router(*, lang: str, folder: Path = STATIC) -> APIRouter:
             return HTMLResponse(_MISSING, 503, headers=SECURITY)
         return files[PAGE].answer(request)
 
+    # Of its own, since a page elsewhere loads it whoever looks at that page.
+    @router.api_route(f"/static/{COMPONENTS}{{name}}", methods=METHODS)
+    def component(name: str, request: Request) -> Response:
+        return static(f"{COMPONENTS}{name}", request)
+
     @router.api_route("/static/{name:path}", methods=METHODS)
     def static(name: str, request: Request) -> Response:
         if name not in files:

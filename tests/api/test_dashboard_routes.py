@@ -102,3 +102,16 @@ def test_without_a_build_it_says_what_to_do(tmp_path):
     answer = ask(tmp_path, "/")
     assert answer.status_code == 503
     assert "<code>make web</code>" in answer.text
+
+
+def test_components_are_for_all_pages_and_kept_for_a_short_time(folder):
+    (folder / "js" / "components").mkdir(parents=True)
+    (folder / "js" / "components" / "x.js").write_text(SCRIPT, encoding="utf-8")
+    (folder / "js" / "components" / "x.js.gz").write_bytes(gzip.compress(SCRIPT.encode()))
+    answer = ask(folder, "/static/js/components/x.js")
+    assert (answer.text, answer.headers["cache-control"]) == (SCRIPT, "public, max-age=300")
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert ask(folder, answer.url.path, **{"if-none-match": answer.headers["etag"]}).status_code == 304
+    for path in ("/static/js/components/nope.js", "/static/js/components/..%2f..%2f..%2fsecret"):
+        assert ask(folder, path).status_code == 404
+    assert "cross-origin-resource-policy" not in ask(folder, "/static/assets/main-X.js").headers

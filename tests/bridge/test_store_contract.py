@@ -328,7 +328,11 @@ def seeded(count, seed=5, days=3):
     rows = []
     for key in range(count):
         traffic = draw.choices(list(Traffic), (20, 3, 2, 1, 3))[0]
-        route = f"/_tailtrace/view?card=a b={draw.randrange(3)}#B" if traffic is Traffic.CARD else f"/r/{draw.randrange(12)}"
+        route = (
+            f"/_tailtrace/view?card=a b={draw.randrange(3)}#B"
+            if traffic is Traffic.CARD
+            else f"/r/{draw.randrange(12)}"
+        )
         rows.append(
             row(
                 T0 + draw.randrange(days * DAY_US) // 1000 * 1000,

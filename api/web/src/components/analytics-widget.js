@@ -135,9 +135,9 @@ class TailtraceWidget extends HTMLElement {
     try {
       response = await fetch(new URL(`analytics/widget?days=${this.#days}`, api), { ...plain, signal: within() });
     } catch {
-      // A browser does not tell "nobody there" from "you may not read it": an answer that nobody reads tells.
+      // A browser does not tell "nobody there" from "you may not read it": a script, which any page may read, tells.
       const isThere = api.origin !== location.origin
-        && (await fetch(new URL("health", api), { ...plain, mode: "no-cors", signal: within() }).then(() => true, () => false));
+        && (await fetch(new URL("static/js/components/card-views.js", api), { ...plain, signal: within() }).then(({ ok }) => ok, () => false));
       throw isThere ? new Trouble("origin", { origin: location.origin }, "origin-hint") : new Trouble("away", { api: api.href }, "away-hint");
     }
     if (response.status === 401 || response.status === 403) throw new Trouble("forbidden");
