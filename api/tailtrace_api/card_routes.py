@@ -1,5 +1,7 @@
 """The HTTP side of the widget and of cards' variants, and which pages elsewhere may read what.
 
+That a page may read an answer says nothing about who asks: `access.policy` does, by the address that the browser has.
+
 | asked for by a page of another origin | it may read it |
 |---|---|
 | the scripts of `COMPONENTS` | whatever its origin: they hold no data, and a module comes no other way |
@@ -15,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tailtrace_api.card_queries import Cards
+from tailtrace_api.insight_routes import Only
 from tailtrace_bridge.cards import CARD_LENGTH_MAX
 
 COMPONENTS = "/static/js/components/"
@@ -27,7 +30,7 @@ Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches
 
 
 class PagesElsewhere:
-    """Lets pages of other origins read what the table above says. Outermost, so that errors can be read too."""
+    """Lets pages of other origins read what the table above says. Outermost, so that refusals can be read too."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app
@@ -50,10 +53,10 @@ def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
     router = APIRouter(tags=["analytics"])
 
     @router.get(WIDGET)
-    def widget(response: Response, *, days: Days = 7) -> Answer:
+    def widget(response: Response, *, only: Only, days: Days = 7) -> Answer:
         """Give what `<tailtrace-widget>` shows: sessions, people, accesses by day, the features used most."""
         response.headers["Cache-Control"] = "no-store"
-        return cards.widget(clock(), days=days)
+        return cards.widget(clock(), days=days, user=only)
 
     @router.get("/analytics/variants")
     def variants(

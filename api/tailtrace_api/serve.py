@@ -66,7 +66,7 @@ def serve(settings: Settings) -> None:
         app = make_guarded(settings, bridge.store, bridge.routes, bridge)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
-        asyncio.run(_run([(_server(app, app.app.state.news.close), listener), receiver], bridge))
+        asyncio.run(_run([(_server_of_api(settings, app), listener), receiver], bridge))
 
 
 def serve_bridge(settings: Settings) -> None:
@@ -94,13 +94,20 @@ def serve_api(settings: Settings) -> None:
         stack.callback(store.close)
         app = make_guarded(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
-        asyncio.run(_run([(_server(app, app.app.state.news.close), listener)]))
+        asyncio.run(_run([(_server_of_api(settings, app), listener)]))
 
 
 def make_guarded(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> Guard:
     """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
     counters = AccessCounters()
     return _guarded(settings, make_app(settings, store, routes, bridge, counters), counters)
+
+
+def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
+    from tailtrace_api.card_routes import PagesElsewhere  # noqa: PLC0415
+
+    # Outside the guard, so that a page elsewhere can read why it was refused.
+    return _server(PagesElsewhere(guard, settings.cors_origins), guard.app.state.news.close)
 
 
 def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
@@ -124,7 +131,7 @@ def make_app(
 
     from tailtrace_api.alert_routes import alert_router  # noqa: PLC0415
     from tailtrace_api.app import create_app  # noqa: PLC0415
-    from tailtrace_api.card_routes import PagesElsewhere, card_router  # noqa: PLC0415
+    from tailtrace_api.card_routes import card_router  # noqa: PLC0415
     from tailtrace_api.dashboard_routes import dashboard_router  # noqa: PLC0415
     from tailtrace_api.insight_routes import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.making import (  # noqa: PLC0415
@@ -155,7 +162,6 @@ def make_app(
     app.include_router(tailnet_router(tailnet))
     app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
     app.include_router(card_router(make_cards(settings, store, routes), clock_us))
-    app.add_middleware(PagesElsewhere, origins=settings.cors_origins)
     app.state.news = News(lambda: insights.news(clock_us()))
     app.include_router(news_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))

@@ -35,6 +35,7 @@ ROUTES: Mapping[str, Reach] = {
     "/openapi.json": Reach.OWN,
     # The page shows everybody, and so do its panels and its stream.
     "/": Reach.ADMIN,
+    "/static/js/components/{name}": Reach.ALL,  # pages elsewhere load them; they hold no data
     "/static/{name:path}": Reach.ADMIN,
     "/favicon.ico": Reach.ADMIN,
     "/analytics/stream": Reach.ADMIN,
@@ -49,6 +50,8 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/system-health-history": Reach.ADMIN,
     "/analytics/active-users": Reach.OWN,
     "/analytics/usage-stats": Reach.OWN,
+    "/analytics/widget": Reach.OWN,
+    "/analytics/variants": Reach.ADMIN,
     "/analytics/system-performance": Reach.ADMIN,
     "/analytics/compare": Reach.OWN,
     "/analytics/unused-endpoints": Reach.ADMIN,

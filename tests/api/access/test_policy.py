@@ -20,6 +20,7 @@ EXPECTED = {
     "/redoc": (401, 403, 200, False),
     "/openapi.json": (401, 200, 200, False),
     "/": (401, 403, "let in", False),  # the page and its files may not be built
+    "/static/js/components/{name}": (404, 404, 404, False),  # there is no such file
     "/static/{name:path}": (401, 403, "let in", False),
     "/favicon.ico": (401, 403, "let in", False),
     "/analytics/stream": (401, 403, 0, False),  # 0: not asked, it has no end
@@ -34,6 +35,8 @@ EXPECTED = {
     "/analytics/system-health-history": (401, 403, 200, True),
     "/analytics/active-users": (401, 200, 200, True),
     "/analytics/usage-stats": (401, 200, 200, True),
+    "/analytics/widget": (401, 200, 200, True),  # a feature of his, as it is called here
+    "/analytics/variants": (401, 403, 422, False),  # 422: of no card
     "/analytics/system-performance": (401, 403, 200, True),
     "/analytics/compare": (401, 200, 200, True),
     "/analytics/unused-endpoints": (401, 403, 200, False),
@@ -45,7 +48,13 @@ EXPECTED = {
     "/tailnet/whois/{address}": (401, 200, 200, True),
     "/mcp": (401, 400, 400, False),  # 400: no call in it; the tools are asked below
 }
-FILLED = {"{name:path}": "no-such-file", "{trace_id}": TRACE, "{device}": "ben-phone", "{address}": "100.64.0.8"}
+FILLED = {
+    "{name:path}": "no-such-file",
+    "{name}": "no-such-file.js",
+    "{trace_id}": TRACE,
+    "{device}": "ben-phone",
+    "{address}": "100.64.0.8",
+}
 # Tool: arguments, what Ana gets ("own": hers without Ben; "refused"), and whether Ben is in the admin's answer.
 TOOLS_EXPECTED = {
     "get_active_users": ({}, "own", True),
@@ -179,3 +188,22 @@ def test_every_tool_as_everybody(api, ask, tokens):
         return found
 
     assert asyncio.run(all_of_them()) == TOOLS_EXPECTED
+
+
+def test_a_page_elsewhere_can_read_why_it_was_refused(api, ask, tokens):
+    from tailtrace_api.card_routes import PagesElsewhere
+
+    app = PagesElsewhere(api, ["https://page.example"])
+    headers = {"Origin": "https://page.example"}
+
+    async def both():
+        refused = await ask(app, "/analytics/widget", headers=headers)
+        member = await ask(app, "/analytics/widget", headers=headers, token=tokens["member"])
+        admin = await ask(app, "/analytics/widget", headers=headers, token=tokens["admin"])
+        return refused, member, admin
+
+    answers = asyncio.run(both())
+    assert [answer.status_code for answer in answers] == [401, 200, 200]
+    assert {answer.headers["access-control-allow-origin"] for answer in answers} == {"https://page.example"}
+    assert [answer.json().get("unique_users") for answer in answers] == [None, 1, 2]
+    assert [answer.json().get("total_requests") for answer in answers] == [None, 3, 6]
