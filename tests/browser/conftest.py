@@ -147,7 +147,7 @@ def filled() -> Callable[[Path, int], None]:
     return fill
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The factory of the demo, two months of it."""
     folder = tmp_path_factory.mktemp("factory")
