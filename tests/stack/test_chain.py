@@ -37,7 +37,11 @@ def test_it_is_ready_before_the_first_request(influxdb: Any, make_chain: Any) ->
     """Whoever waits for `/ready`, as docker-compose.yml does, would wait for a request that waits for it."""
     chain = make_chain(influxdb, has_api=True)
     chain.front.wait_ready(10)
-    assert httpx.get(f"{chain.api_url}/ready").json() == {"status": "ready", "problems": []}
+    assert httpx.get(f"{chain.api_url}/ready").json() == {
+        "status": "ready",
+        "problems": [],
+        "keeps": {"requests_days": None, "sums_days": None, "pseudonyms": False},
+    }
     assert chain.answer("access-logs", hours=1)["logs"] == []
     assert chain.answer("dashboard-usage", days=1)["summary"]["total_requests"] == 0
     assert chain.answer("system-health-history", days=1)["uptime_percentage"] is None
