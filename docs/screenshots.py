@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Takes the pictures in `docs/images/`: dashboard and widget over two months of the demo's factory, in a real browser.
+"""Takes the pictures in `docs/images/` of dashboard, widget and terminal, over two months of the demo's factory.
 
     python docs/screenshots.py
 
@@ -9,6 +9,7 @@ They change with each run, as the page shows now; so they are taken by hand (`ma
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,16 +27,19 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+from rich.console import Console
 
 from tailtrace_api.demo.app import make_app
 from tailtrace_api.demo.history import history
 from tailtrace_api.demo.people import PEOPLE
+from tailtrace_api.report import print_report
 from tailtrace_bridge.store.sqlite import SqliteStore
 
 IMAGES = Path(__file__).with_name("images")
 COLOURS = 128
 """Of a picture's palette: half the bytes, and nobody sees it."""
 DAYS = 60
+TERMINAL_COLUMNS = 118
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,28 @@ def take_widget(browser: Browser, url: str, server: HTTPServer) -> Path:
     return _keep(picture, "widget")
 
 
+def take_terminal(browser: Browser, url: str) -> Path:
+    """Take what `tailtrace report --days 7` prints; give its file."""
+    answers = {
+        "access_logs": "access-logs?hours=168",
+        "dashboard_usage": "dashboard-usage?days=7",
+        "system_health_history": "system-health-history?days=7",
+    }
+    report = {}
+    for name, path in answers.items():
+        with urllib.request.urlopen(f"{url}/analytics/{path}") as answer:  # noqa: S310 - our own address
+            report[name] = json.load(answer)
+    console = Console(record=True, width=TERMINAL_COLUMNS, file=io.StringIO(), force_terminal=True)
+    print_report(console, report, "en")
+    drawn = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="tailtrace report --days 7"), flags=re.DOTALL)
+    context = browser.new_context(device_scale_factor=1.5, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_content(f"<body style='margin:0;width:1280px'>{drawn}")
+    picture = page.locator("svg").screenshot()
+    context.close()
+    return _keep(picture, "terminal")
+
+
 def _origin(server: HTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
@@ -193,7 +219,11 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with page_elsewhere() as server, served(_origin(server)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for path in (*(take(browser, url, shot) for shot in SHOTS), take_widget(browser, url, server)):
+        for path in (
+            *(take(browser, url, shot) for shot in SHOTS),
+            take_widget(browser, url, server),
+            take_terminal(browser, url),
+        ):
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
         browser.close()
 

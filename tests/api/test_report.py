@@ -55,10 +55,31 @@ def printed(answer, lang="en") -> str:
 )
 def test_what_is_said(lang, says):
     text = printed(answers(), lang)
-    for part in (says, "2025-10-07T12:00:00.000Z", "ana@example.com", "1.25", "Dashboard", "2025-10-08 11:59"):
+    for part in (
+        says,
+        "2025-10-07 14:00",
+        "(Europe/Madrid)",
+        "ana@example.com",
+        "1.25",
+        "Dashboard",
+        "2025-10-08 13:59",
+    ):
         assert part in text
-    for part in ("/a/{id}", "prices", "41", "Europe/Madrid", "00          █               23", "99.5", "200", "6.25"):
+    for part in ("/a/{id}", "prices", "41", "00          █               23", "99.5", "200", "6.25"):
         assert part in text
+
+
+def test_times_are_those_of_the_zone_also_when_the_clock_goes_back():
+    answer = answers()
+    answer["dashboard_usage"]["user_sessions"][0]["last_seen"] = "2025-10-26T01:30:00.000Z"
+    assert "2025-10-26 02:30" in printed(answer)
+
+
+def test_what_has_no_route_of_its_own_is_named():
+    answer = answers()
+    answer["system_health_history"]["api_response_times"][0]["endpoint"] = "__other__"
+    assert "other addresses" in printed(answer)
+    assert "otras direcciones" in printed(answer, "es")
 
 
 def test_both_languages_say_the_same_things():
