@@ -25,8 +25,8 @@ class Panels:
     zone: tzinfo
     features: Mapping[str, str]
 
-    def overview(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
-        """Answer `GET /analytics/panels/overview`."""
+    def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
         window = _window(at_us, period)
         before = _window(window.start_us, period)
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
@@ -40,7 +40,10 @@ class Panels:
             "series": panels.series(self.store.endpoint_steps(window, period.step_us, filters), window, period.step_us),
             "heat_days": hours // 24,
             "heat": panels.heat(self._quarters(weeks, filters), self.zone),
-            "choices": panels.choices(self.store.visits(window)),
+            "choices": panels.choices(
+                visit for visit in self.store.visits(window) if only is None or visit.identity.user == only
+            ),
+            "only": only,
             "newest": None if newest_us is None else answers.iso(newest_us),
         }
 
@@ -92,9 +95,9 @@ class Panels:
             "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
         }
 
-    def request(self, at_us: int, trace_id: str, hours: int) -> dict[str, Any]:
+    def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
-        return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours)
+        return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 
     def _quarters(self, window: Window, filters: Filters) -> Iterable[Quarter]:
         """Give usage by the quarter, which the store sums up of everybody; under a filter it has hours."""

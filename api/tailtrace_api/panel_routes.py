@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
+from tailtrace_api.access.roles import only_of
 from tailtrace_api.app import TEXT_MAX, place
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
 from tailtrace_api.panel_queries import Panels
@@ -24,13 +25,17 @@ def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="Ho
 
 
 def _filters(
+    request: Request,
     *,
     user: Text = None,
     device: Text = None,
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
 ) -> Filters:
-    return Filters(user=user, device=device, endpoint=endpoint, status=status)
+    only = only_of(request.scope)
+    if only is not None and user not in {None, only}:
+        raise HTTPException(403, "only your own requests are yours to see: leave out user")
+    return Filters(user=only if user is None else user, device=device, endpoint=endpoint, status=status)
 
 
 def _time_us(text: str, zone: tzinfo) -> int:
@@ -57,9 +62,12 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     filters_type = Annotated[Filters, Depends(_filters)]
 
     @router.get("/overview")
-    def overview(at: at_type, period: period_type, filters: filters_type) -> Answer:
-        """Give the totals beside those of the period before, the series, the heat map and what filters offer."""
-        return panels.overview(at, period, filters)
+    def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give the totals beside those of the period before, the series, the heat map and what filters offer.
+
+        `only` is whom the answer is restricted to, or null.
+        """
+        return panels.overview(at, period, filters, only_of(request.scope))
 
     @router.get("/people")
     def people(at: at_type, period: period_type, filters: filters_type) -> Answer:
@@ -89,13 +97,14 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         return panels.requests(at, period, filters, limit, place(cursor))
 
     @router.get("/request/{trace_id}")
-    def request(
+    def one_request(
+        request: Request,
         at: at_type,
         trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
         *,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
     ) -> Answer:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
-        return panels.request(at, trace_id, hours)
+        return panels.request(at, trace_id, hours, only_of(request.scope))
 
     return router

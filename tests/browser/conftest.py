@@ -187,11 +187,18 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     pages: list[Any] = []
 
     def open_(
-        url: str, *, phone: bool = False, scheme: str = "light", locale: str = "en-GB", ready: str = "#totals dl"
+        url: str,
+        *,
+        phone: bool = False,
+        scheme: str = "light",
+        locale: str = "en-GB",
+        ready: str = "#totals dl",
+        headers: dict[str, str] | None = None,
     ):
         context = browser.new_context(
             viewport=PHONE if phone else WIDE, color_scheme=scheme, locale=locale, timezone_id="Europe/Madrid",
             has_touch=phone, is_mobile=phone, reduced_motion="reduce",
+            extra_http_headers=headers or {},
         )  # fmt: skip
         page = context.new_page()
         page.set_default_timeout(10_000)

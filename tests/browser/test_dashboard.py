@@ -1,6 +1,10 @@
 """The dashboard as a person meets it: numbers, filters, languages, narrow and dark, by keyboard, live, and in trouble."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -313,3 +317,42 @@ def test_real_logs(tmp_path, shared_data, serving, open_page, show_all):
             "/metrics/sticker/" in page.locator("#requests").text_content() + page.locator("#endpoints").text_content()
         )
         assert "carry no times" in page.locator("#health").text_content()
+
+
+def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all):
+    from tailtrace_bridge.store.sqlite import SqliteStore
+
+    store = SqliteStore(tmp_path / "t.db")
+    store.write([row(n, "ben@example.com", "ben-phone", "/hello") for n in range(3)])
+    store.write([row(n, "ana@example.com", "ana-laptop", "/secret") for n in range(3, 5)])
+    store.close()
+    tokens = {"TAILTRACE_ACCESS": "token", "TAILTRACE_TOKENS": str(tmp_path / "tokens.json")}
+    command = [
+        sys.executable,
+        "-m",
+        "tailtrace_api.main",
+        "token",
+        "create",
+        "ben",
+        "--user",
+        "ben@example.com",
+        "--json",
+    ]
+    made = subprocess.run(command, env={**os.environ, **tokens}, cwd=tmp_path, capture_output=True, check=True)
+    token = json.loads(made.stdout)["token"]
+    with serving(tmp_path, **tokens) as url:
+        assert httpx.get(url).status_code == 401
+        page = open_page(url, headers={"Authorization": f"Bearer {token}"})
+        show_all(page)
+        assert totals(page)["Requests"] == 3
+        assert page.locator(".banner").text_content() == "You see what is yours alone, ben@example.com."
+        assert page.locator("#users tbody tr").count() == 1
+        assert page.locator("#health").is_hidden()
+        text = page.locator("main").text_content()
+        assert "ben-phone" in text
+        assert "ana" not in text.replace("Analytics", "")
+        assert "/secret" not in text
+        refused = [said for said in page.said if "403" in said]
+        assert refused, "the health panel and the stream are an admin's"
+        for said in refused:
+            page.said.remove(said)

@@ -19,17 +19,17 @@ EXPECTED = {
     "/docs/oauth2-redirect": (401, 403, 200, False),
     "/redoc": (401, 403, 200, False),
     "/openapi.json": (401, 200, 200, False),
-    "/": (401, 403, "let in", False),  # the page and its files may not be built
+    "/": (401, "let in", "let in", False),  # the page and its files may not be built
     "/static/js/components/{name}": (404, 404, 404, False),  # there is no such file
-    "/static/{name:path}": (401, 403, "let in", False),
-    "/favicon.ico": (401, 403, "let in", False),
+    "/static/{name:path}": (401, 404, 404, False),  # there is no such file
+    "/favicon.ico": (401, "let in", "let in", False),
     "/analytics/stream": (401, 403, 0, False),  # 0: not asked, it has no end
-    "/analytics/panels/overview": (401, 403, "let in", False),
-    "/analytics/panels/people": (401, 403, "let in", False),
-    "/analytics/panels/endpoints": (401, 403, "let in", False),
-    "/analytics/panels/health": (401, 403, "let in", False),
-    "/analytics/panels/requests": (401, 403, "let in", False),
-    "/analytics/panels/request/{trace_id}": (401, 403, "let in", False),
+    "/analytics/panels/overview": (401, 200, 200, True),
+    "/analytics/panels/people": (401, 200, 200, True),
+    "/analytics/panels/endpoints": (401, 200, 200, True),
+    "/analytics/panels/health": (401, 403, 200, False),
+    "/analytics/panels/requests": (401, 200, 200, True),
+    "/analytics/panels/request/{trace_id}": (401, 200, 200, True),
     "/analytics/access-logs": (401, 200, 200, True),
     "/analytics/dashboard-usage": (401, 403, 200, True),
     "/analytics/system-health-history": (401, 403, 200, True),
@@ -99,6 +99,8 @@ def test_every_route_as_everybody(api, ask, tokens):
             asked = path
             for name, value in FILLED.items():
                 asked = asked.replace(name, value)
+            if path.startswith("/analytics/panels/"):
+                asked += "?period=24h"
             everybody = ["", tokens["member"], tokens["admin"]]
             if path == "/analytics/stream":
                 statuses = [(await ask(api, asked, token=token)).status_code for token in everybody[:2]]
@@ -107,13 +109,14 @@ def test_every_route_as_everybody(api, ask, tokens):
             answers = [await ask(api, asked, token=token) for token in everybody]
             statuses = [answer.status_code for answer in answers]
             texts = [answer.text.replace(TRACE, "") for answer in answers]
-            if path == "/analytics/request/{trace_id}":
+            if path.endswith("/request/{trace_id}"):
                 assert answers[1].json()["found"] is False
             assert not names_ben(texts[0]), path
             # An address that Ana asked for herself may come back to her, but not whose it is.
             assert not names_ben(texts[1]), path
             if EXPECTED[path][2] == "let in" and statuses[2] not in {401, 403}:
-                found[path] = (*statuses[:2], "let in", False)
+                member = "let in" if statuses[1] == statuses[2] else statuses[1]
+                found[path] = (statuses[0], member, "let in", False)
                 continue
             found[path] = (*statuses, names_ben(texts[2]))
         return found
@@ -128,9 +131,18 @@ def test_a_member_gets_what_is_theirs(api, ask, tokens):
         others = await ask(api, "/analytics/access-logs?user=ben@example.com", token=tokens["member"])
         usage = (await ask(api, "/analytics/usage-stats", token=tokens["member"])).json()
         compared = (await ask(api, "/analytics/compare", token=tokens["member"])).json()
-        return logs, own, others, usage, compared
+        panels = {
+            name: await ask(api, f"/analytics/panels/{name}", token=tokens["member"])
+            for name in ("overview?period=24h", "requests?period=24h", "overview?period=24h&user=ben@example.com")
+        }
+        return logs, own, others, usage, compared, panels
 
-    logs, own, others, usage, compared = asyncio.run(talk())
+    logs, own, others, usage, compared, panels = asyncio.run(talk())
+    overview, requests, of_ben = panels.values()
+    assert (overview.json()["only"], overview.json()["choices"]["users"]) == ("ana@example.com", ["ana@example.com"])
+    assert {row["metric"]: row["now"] for row in overview.json()["totals"]}["requests"] == 3
+    assert {line["user"] for line in requests.json()["requests"]} == {"ana@example.com"}
+    assert of_ben.status_code == 403
     assert (logs["summary"]["total_requests"], {line["user"] for line in logs["logs"]}) == (3, {"ana@example.com"})
     assert own.json()["summary"]["total_requests"] == 3
     assert (others.status_code, others.json()["detail"]) == (

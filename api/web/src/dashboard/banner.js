@@ -6,6 +6,7 @@
 // | nothing is stored | so | what to type |
 // | nothing in the period, nothing filtered | when the newest request was | to go there |
 // | the newest request is older than STALE_S | how old it is | what to type |
+// | is a member's | that it is theirs alone | |
 
 import { h, replace } from "../shared/dom.js";
 import { ago, moment, t } from "../shared/words.js";
@@ -25,7 +26,7 @@ export class Banner {
     replace(this.element, ...(content ?? []));
   }
 
-  #content({ newest, totals }, state) {
+  #content({ newest, totals, only }, state) {
     const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
     if (state.at) return [t("banner-past", { time: moment(state.at, "full") }), go("", t("to-now"))];
     if (!newest) {
@@ -36,6 +37,8 @@ export class Banner {
       return [t("banner-old", { time: moment(newest, "full") }), go(after, t("to-newest"))];
     }
     const age = (Date.now() - Date.parse(newest)) / 1000;
+    // A member may just have been away.
+    if (only) return [t("banner-own", { user: only })];
     return age > STALE_S ? [t("banner-stale", { ago: ago(age) }), h("code", null, "tailtrace doctor")] : null;
   }
 }

@@ -7,6 +7,7 @@
 // | empty | what to do so that there is something |
 // | failed | what went wrong, what to do, a button to try again; an older answer stays visible below, marked as old |
 //
+// An answer that is an admin's only (403) has no box on a member's page.
 // What stops all of them (`COMMON`) is said by the first panel alone. A panel that nobody sees asks nothing until it is seen.
 
 import { h, replace, rich } from "../shared/dom.js";
@@ -60,6 +61,7 @@ export class Panel {
       this.answeredAt = new Date().toISOString();
       this.problem.hidden = true;
       this.hasFailed = false;
+      this.element.hidden = false;
       this.element.classList.remove("is-old");
       this.show();
     } catch (error) {
@@ -81,6 +83,10 @@ export class Panel {
     if (!error.kind) console.error(error);
     const kind = error.kind ?? "failed";
     this.body.removeAttribute("aria-busy");
+    if (kind === "private") {
+      this.element.hidden = true;
+      return;
+    }
     this.element.classList.toggle("is-old", this.answer !== null);
     this.hasFailed = true;
     if (this.answer === null) replace(this.body);
