@@ -37,7 +37,9 @@ class Panels:
             "timezone": str(self.zone),
             "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
             "step_hours": period.step_us // HOUR_US,
-            "series": panels.series(self.store.endpoint_steps(window, period.step_us, filters), window, period.step_us),
+            "series": panels.series(
+                self.store.endpoint_steps(window, period.step_us, filters, By.ALL), window, period.step_us
+            ),
             "heat_days": hours // 24,
             "heat": panels.heat(self._quarters(weeks, filters), self.zone),
             "choices": panels.choices(
@@ -103,7 +105,7 @@ class Panels:
         """Give usage by the quarter, which the store sums up of everybody; under a filter it has hours."""
         if filters == Filters():
             return self.store.quarters(window)
-        return panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, filters))
+        return panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, filters, By.ALL))
 
     def _counted(self, window: Window, filters: Filters) -> panels.Counted:
         usages = self.store.usage(window, filters, By.IDENTITY)

@@ -170,6 +170,9 @@ def test_sums(store, settle):
     assert store.endpoint_steps(DAY, DAY_US, Filters(user=ANA.user)) == [
         EndpointStep(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
     ]
+    assert store.endpoint_steps(DAY, HOUR_US, ALL, By.ALL) == [
+        EndpointStep(T0, "", Traffic.APP, 3, 1), EndpointStep(T0 + HOUR_US, "", Traffic.HEALTH, 1, 0),
+    ]  # fmt: skip
     assert sorted(store.activity(DAY), key=repr) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]  # fmt: skip

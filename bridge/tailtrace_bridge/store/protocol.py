@@ -274,8 +274,13 @@ class Store(Protocol):
     def steps(self, window: Window, step_us: int) -> list[StepUsage]:
         """Give sums by step of time (`HOUR_US` or `DAY_US`), in order."""
 
-    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
-        """Give sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time."""
+    def endpoint_steps(
+        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointStep]:
+        """Give sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
+
+        Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
+        """
 
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""

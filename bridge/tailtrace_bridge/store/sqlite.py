@@ -302,17 +302,20 @@ class SqliteStore:
             """  # noqa: S608
             return [StepUsage(*row) for row in connection.execute(query, bounds)]
 
-    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
+    def endpoint_steps(
+        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointStep]:
         """Give sums by step of time, endpoint and traffic."""
         where, values = _where(filters)
         with self._reading() as connection:
             table = _usage_table(filters, By.ENDPOINT)
             facts, bounds = windows.usage(self._widened(connection, window), table, step_us)
+            route = "route" if by is By.ENDPOINT else "''"
             query = f"""
-                SELECT time_us / {step_us} * {step_us} AS step_us, route, traffic,
+                SELECT time_us / {step_us} * {step_us} AS step_us, {route} AS name, traffic,
                        sum(requests), sum(requests * (status >= 500))
                 FROM ({facts}) JOIN endpoint e ON e.id = endpoint_id
-                WHERE 1 {where} GROUP BY step_us, route, traffic ORDER BY step_us
+                WHERE 1 {where} GROUP BY step_us, name, traffic ORDER BY step_us
             """  # noqa: S608
             rows = connection.execute(query, (*bounds, *values))
             return [EndpointStep(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]

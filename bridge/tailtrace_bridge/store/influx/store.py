@@ -248,7 +248,9 @@ class InfluxStore:
         # A step may be announced and have no rows: they were not written in the end, or a person was erased.
         return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
 
-    def endpoint_steps(self, window: Window, step_us: int, filters: Filters) -> list[EndpointStep]:
+    def endpoint_steps(
+        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointStep]:
         """Give sums by step of time, endpoint and traffic."""
         tables = Tables()
         kind = _usage_kind(filters, By.ENDPOINT)
@@ -264,7 +266,8 @@ class InfluxStore:
                     (-1, row[0], "", *row[1:4]) if kind is Kind.USAGE_ENDPOINT else row[:6]
                 )
                 if is_asked(who, where, method, status):
-                    total = totals.setdefault((start_us, endpoints[where][1], traffic), [0, 0])
+                    route = endpoints[where][1] if by is By.ENDPOINT else ""
+                    total = totals.setdefault((start_us, route, traffic), [0, 0])
                     total[0] += requests
                     total[1] += requests if status >= 500 else 0
         return [
