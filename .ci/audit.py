@@ -37,7 +37,7 @@ def pip_says(answer: dict[str, Any] | None) -> tuple[str, list[str]]:
     if not checked:
         return "NOT CHECKED: the service was not reached, or knows none of the packages", []
     found = [
-        f"{package['name']} {package['version']}: {one['id']}, mended in {', '.join(one['fix_versions']) or 'no version'}"
+        f"{package['name']} {package['version']}: {one['id']}, mended in {', '.join(one['fix_versions']) or 'none'}"
         for package in checked
         for one in package["vulns"]
     ]

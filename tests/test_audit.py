@@ -24,7 +24,7 @@ NPM = {"metadata": {"dependencies": {"prod": 2, "total": 90}}}
         (
             {"dependencies": [GOOD, BAD, HOPELESS]},
             "2 known vulnerabilities in 3 packages",
-            ["b 2.0: PYSEC-1, mended in 2.1, 3.0", "c 2.0: PYSEC-2, mended in no version"],
+            ["b 2.0: PYSEC-1, mended in 2.1, 3.0", "c 2.0: PYSEC-2, mended in none"],
         ),
     ],
 )

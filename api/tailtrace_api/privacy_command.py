@@ -216,8 +216,11 @@ def _opened(output: str) -> Iterator[IO[str]]:
         yield buffer
         buffer.detach()  # standard output itself stays open
     elif output.endswith(".gz"):
-        with open(output, "wb", opener=private) as file, gzip.open(file, "wt", encoding="utf-8", newline="") as zipped:
+        with (
+            open(output, "wb", opener=private) as packed,
+            gzip.open(packed, "wt", encoding="utf-8", newline="") as zipped,
+        ):
             yield zipped
     else:
-        with open(output, "w", encoding="utf-8", newline="", opener=private) as file:
-            yield file
+        with open(output, "w", encoding="utf-8", newline="", opener=private) as plain:
+            yield plain

@@ -64,7 +64,7 @@ def test_no_form_elsewhere_sends_spans(kind, status):
     """The three types that a browser sends without asking first are none that the receiver takes."""
 
     async def send():
-        transport = httpx.ASGITransport(make_receiver(lambda spans: True))
+        transport = httpx.ASGITransport(make_receiver(lambda _spans: True))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4318") as client:
             asked = await client.options("/v1/traces", headers={**EVIL, "Access-Control-Request-Method": "POST"})
             body = json.dumps({"resourceSpans": []}).encode()
