@@ -129,7 +129,7 @@ def test_one_address_has_its_share(monkeypatch, peer, let_in):
 
     async def connect():
         closed, state = {}, ServerState()
-        config = Config(answer, lifespan="off")
+        config = Config(answer, lifespan="off", ws="none")
         for other in (peer, peer, peer, peer, "100.64.0.99"):
             one = BoundedProtocol(config, state, {}, closed=closed)
             one.connection_made(transport := Transport(other))
