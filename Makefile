@@ -8,6 +8,7 @@
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
+#   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/; make screenshots takes its pictures anew
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
@@ -29,7 +30,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long tailnet collector influxdb inspector lint format bench docs screenshots report-example wheel clean
+.PHONY: setup web demo test test-long tailnet collector influxdb inspector lint audit format bench docs screenshots report-example wheel clean
 
 setup: $(READY)
 
@@ -100,6 +101,15 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p $(package))
+
+# pip-audit has an environment of its own: it must not be what it looks at.
+audit: $(READY) .venv/audit/.ready
+	.venv/audit/bin/python .ci/audit.py .venv/audit/bin/python "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')"
+
+.venv/audit/.ready:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet 'pip-audit>=2.9'
+	@touch $@
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -44,6 +44,9 @@ def create_app(
         title="tailtrace",
         summary="Who used what, when, how fast, and what broke.",
         version=_version(),
+        # FastAPI's pages on the API load scripts from a CDN, into the origin of an admin's page.
+        docs_url=None,
+        redoc_url=None,
         openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

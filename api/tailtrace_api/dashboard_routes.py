@@ -45,7 +45,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
 <h1>The dashboard is not built yet</h1>
 <p>Run <code>make web</code> in the clone (it needs Node.js 20 or later with npm), then start tailtrace again.</p>
-<p>The answers are there without it: <a href="/docs">/docs</a>, or <code>tailtrace report</code>.</p></html>
+<p>The answers are there without it: <code>tailtrace report</code>, or <a href="/openapi.json">the API</a>.</p></html>
 """
 
 

@@ -60,6 +60,7 @@ class _BridgeCollector(Collector):
         yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
         yield _counters("otlp_discarded", "Requests of signals that are not kept.", "signal", receiver.discarded)
         yield _counters("otlp_refused", "OTLP requests answered with an error.", "status", receiver.refused)
+        yield _counters("connections_closed", "Connections over a limit.", "reason", self._access.closed)
         yield _counters("access_refused", "Requests refused before an app saw them.", "status", self._access.refused)
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)

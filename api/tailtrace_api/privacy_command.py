@@ -17,7 +17,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import typer
@@ -28,6 +27,7 @@ from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.errors import SettingsError, StoreError
 from tailtrace_bridge.exporter import ALL_TIME
 from tailtrace_bridge.identity import describe, printable
+from tailtrace_bridge.private_file import private
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
@@ -216,8 +216,11 @@ def _opened(output: str) -> Iterator[IO[str]]:
         yield buffer
         buffer.detach()  # standard output itself stays open
     elif output.endswith(".gz"):
-        with gzip.open(output, "wt", encoding="utf-8", newline="") as zipped:
+        with (
+            open(output, "wb", opener=private) as packed,
+            gzip.open(packed, "wt", encoding="utf-8", newline="") as zipped,
+        ):
             yield zipped
     else:
-        with Path(output).open("w", encoding="utf-8", newline="") as file:
-            yield file
+        with open(output, "w", encoding="utf-8", newline="", opener=private) as plain:
+            yield plain

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tailtrace_bridge.cards import CARD_PREFIX
+from tailtrace_bridge.identity import printable
 from tailtrace_bridge.routes import OTHER
 
 ROWS_MAX = 12
@@ -102,11 +103,11 @@ def _people(rows: list[dict[str, Any]], texts: Mapping[str, str], zone: ZoneInfo
     table.add_column(texts["seen"], no_wrap=True)
     for row in rows[:ROWS_MAX]:
         table.add_row(
-            escape(row["user"]),
+            _shown(row["user"]),
             str(row["sessions"]),
             f"{row['total_time_hours']:.2f}",
             str(row["requests"]),
-            escape(", ".join(_named(feature, texts) for feature in row["favorite_features"])),
+            _shown(", ".join(_named(feature, texts) for feature in row["favorite_features"])),
             _time(row["last_seen"], zone),
         )
     return table
@@ -122,7 +123,7 @@ def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str]) -> Table:
     for row in rows[:ROWS_MAX]:
         failed = errors.get(row["endpoint"], 0)
         table.add_row(
-            escape(_named(row["endpoint"], texts)),
+            _shown(_named(row["endpoint"], texts)),
             str(row["count"]),
             *(_ms(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
             _ms(row["app"]["p95_ms"]),
@@ -135,13 +136,18 @@ def _cards(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
     table = _table(texts["card"], texts["cards"])
     table.add_column(texts["views"], justify="right")
     for row in rows[:ROWS_MAX]:
-        table.add_row(escape(row["name"]), str(row["views"]))
+        table.add_row(_shown(row["name"]), str(row["views"]))
     return table
 
 
 def _bars(counts: list[int]) -> Text:
     highest = max(counts) or 1
     return Text("00 " + "".join(_BARS[-(-count * 8 // highest)] for count in counts) + " 23")
+
+
+def _shown(text: str) -> str:
+    """Keep a stranger's text from being markup of rich's, or an order to the terminal, which rich lets through."""
+    return escape(printable(text))
 
 
 def _named(route: str, texts: Mapping[str, str]) -> str:

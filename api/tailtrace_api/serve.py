@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -22,6 +23,7 @@ import uvicorn
 
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.access.ways import make_callers, require_way
+from tailtrace_api.connections import BoundedProtocol
 from tailtrace_api.operation import create_operation_app
 from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import SettingsError
@@ -62,8 +64,9 @@ def serve(settings: Settings) -> None:
     """Run bridge and API. Raises `SettingsError` where a port is taken, and what `make_bridge` raises."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
-        bridge, receiver = _enter_bridge(stack, settings)
-        app = make_guarded(settings, bridge.store, bridge.routes, bridge)
+        counters = AccessCounters()
+        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        app = make_guarded(settings, bridge.store, bridge.routes, bridge, counters)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
         asyncio.run(_run([(_server_of_api(settings, app), listener), receiver], bridge))
@@ -73,13 +76,13 @@ def serve_bridge(settings: Settings) -> None:
     """Run the bridge without the API. Raises like `serve`."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
-        bridge, receiver = _enter_bridge(stack, settings)
         counters = AccessCounters()
+        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
         app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
         guarded = _guarded(settings, app, counters)
         bridge.start()
         _LOGGER.info("health and counters on http://%s", _name(listener))
-        asyncio.run(_run([(_server(guarded), listener), receiver], bridge))
+        asyncio.run(_run([(_server(guarded, counters.closed), listener), receiver], bridge))
 
 
 def serve_api(settings: Settings) -> None:
@@ -97,9 +100,15 @@ def serve_api(settings: Settings) -> None:
         asyncio.run(_run([(_server_of_api(settings, app), listener)]))
 
 
-def make_guarded(settings: Settings, store: Store, routes: Routes, bridge: Bridge | None = None) -> Guard:
+def make_guarded(
+    settings: Settings,
+    store: Store,
+    routes: Routes,
+    bridge: Bridge | None = None,
+    counters: AccessCounters | None = None,
+) -> Guard:
     """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
-    counters = AccessCounters()
+    counters = counters or AccessCounters()
     return _guarded(settings, make_app(settings, store, routes, bridge, counters), counters)
 
 
@@ -107,7 +116,8 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
     from tailtrace_api.card_routes import PagesElsewhere  # noqa: PLC0415
 
     # Outside the guard, so that a page elsewhere can read why it was refused.
-    return _server(PagesElsewhere(guard, settings.cors_origins), guard.app.state.news.close)
+    app = PagesElsewhere(guard, settings.cors_origins)
+    return _server(app, guard.counters.closed, guard.app.state.news.close)
 
 
 def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
@@ -184,8 +194,11 @@ def _hosts(settings: Settings) -> list[str]:
     return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
 
 
-def _enter_bridge(stack: contextlib.ExitStack, settings: Settings) -> tuple[Bridge, Listening]:
-    """Make the bridge, not started, and its receiver; `stack` stops it, after the servers and before their sockets."""
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver, whose connections over a limit `closed` counts.
+
+    `stack` stops it, after the servers and before their sockets.
+    """
     listener = stack.enter_context(_listen(settings, "otlp_listen"))
     bridge = make_bridge(settings)
     stack.callback(bridge.stop)
@@ -193,9 +206,9 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings) -> tuple[Brid
     _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
     receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
     # Its refusals are counted where the receiver's own are.
-    counters = AccessCounters(bridge.receiver_counters.refused)
+    counters = AccessCounters(bridge.receiver_counters.refused, closed)
     guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
-    return bridge, (_server(guard), listener)
+    return bridge, (_server(guard, closed), listener)
 
 
 def _add_report(bridge: Bridge, settings: Settings) -> None:
@@ -231,7 +244,7 @@ def _name(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _server(app: object, on_exit: Callable[[], None] | None = None) -> _Server:
+def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | None = None) -> _Server:
     server = _Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]
@@ -239,6 +252,8 @@ def _server(app: object, on_exit: Callable[[], None] | None = None) -> _Server:
             access_log=False,
             server_header=False,
             lifespan="off",
+            http=partial(BoundedProtocol, closed=closed),  # type: ignore[arg-type]
+            ws="none",
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
     )

@@ -1,14 +1,15 @@
-"""A small file that is replaced as a whole: after a crash it is the old one or the new one."""
+"""A small file that is replaced as a whole: after a crash it is the old or the new one. For its owner alone."""
 
 import os
 from pathlib import Path
 
+from tailtrace_bridge.private_file import private
 
-def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file; when this returns it is on disk. `mode` is that of a new file, less the umask. Raises OSError."""
-    # An opener, as no other way sets the mode from the beginning.
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file; when this returns it is on disk. Raises OSError."""
     temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+    with open(temporary, "wb", opener=private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

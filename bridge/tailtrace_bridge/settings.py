@@ -258,7 +258,7 @@ class Settings(BaseSettings):
         str,
         Field(
             description="Where people find the dashboard; alerts link to it.",
-            pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
+            pattern=r"^(https?://[^/@\s[:cntrl:]]+(/[^\s[:cntrl:]]*)?)?$",
             max_length=500,
         ),
     ] = ""

@@ -3,6 +3,7 @@
 | a request | is answered |
 |---|---|
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
+| whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
@@ -38,14 +39,6 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
 }
 """https://owasp.org/www-project-secure-headers/ ; no HSTS: whoever ends TLS before us sets it."""
-DOCS_POLICY = (
-    "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; worker-src blob:; "
-    "script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    "font-src https://fonts.gstatic.com; img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
-)
-"""FastAPI's pages on the API take their scripts from elsewhere."""
-_DOCS = frozenset({"/docs", "/redoc", "/docs/oauth2-redirect"})
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -61,7 +54,9 @@ class AccessCounters:
     """What was refused before it reached an app."""
 
     refused: dict[int, int] = field(default_factory=dict)
-    """By HTTP status: 401, 403; 429 is a peer over its limit."""
+    """By HTTP status: 400 is a length said twice; 401, 403; 429 is a peer over its limit."""
+    closed: dict[str, int] = field(default_factory=dict)
+    """Connections, by why they were closed: `connections`."""
 
 
 def of_table(caller: Caller, path: str) -> int:
@@ -89,7 +84,7 @@ class Guard:
         requests_per_s: int = 0,
         judge: Judge = of_table,
     ) -> None:
-        self.app, self._callers, self._counters, self._judge = app, callers, counters, judge
+        self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
         self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
         self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
 
@@ -102,7 +97,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         peer = scope["client"][0] if scope.get("client") else ""
-        send = _with_headers(send, scope["path"])
+        send = _with_headers(send)
         wait_s = self._requests.wait_s(peer, 1) if self._requests is not None else 0.0
         wait_s = wait_s or self._bytes.wait_s(peer, 0)
         if wait_s:
@@ -110,6 +105,10 @@ class Guard:
             await self._refuse(send, 429, f"too much from one address: ask again in {math.ceil(wait_s)} s", retry)
             return
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
+        if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
+            await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
+            return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         if status := self._judge(caller, scope["path"]):
             why = caller.why if status == 401 else policy.ADMINS_ONLY
@@ -127,7 +126,7 @@ class Guard:
         return counting
 
     async def _refuse(self, send: Send, status: int, why: str, headers: dict[str, str]) -> None:
-        self._counters.refused[status] = self._counters.refused.get(status, 0) + 1
+        self.counters.refused[status] = self.counters.refused.get(status, 0) + 1
         body = json.dumps({"detail": why}).encode()
         head = {"content-type": "application/json", "content-length": str(len(body)), **headers}
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
@@ -135,13 +134,14 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
-def _with_headers(send: Send, path: str) -> Send:
+def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             has = {bytes(name).lower() for name, _ in given}
-            ours = {**SECURITY_HEADERS, "content-security-policy": DOCS_POLICY} if path in _DOCS else SECURITY_HEADERS
-            more = [(name.encode(), value.encode()) for name, value in ours.items() if name.encode() not in has]
+            more = [
+                (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items() if name.encode() not in has
+            ]
             message = {**message, "headers": [*given, *more]}
         await send(message)
 

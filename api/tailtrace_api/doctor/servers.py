@@ -93,6 +93,9 @@ def check_store(store: str) -> list[Check]:
         cure = f"mkdir -p {folder}, or correct TAILTRACE_STORE"
         return [make_check("store", "failure", f"{folder}: no such folder", cure)]
     checks = [_check_file(path)]
+    if path.exists() and path.stat().st_mode & 0o007:
+        said = f"{path}: every user of this machine may read who did what"
+        checks.append(make_check("store mode", "warning", said, f"chmod o= {path}*"))
     if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         cure = f"run tailtrace as the owner, or `sudo chown {os.geteuid()} {folder}`; SQLite writes beside its file too"
         checks.append(make_check("store folder", "failure", f"this user may not write {path} and its folder", cure))

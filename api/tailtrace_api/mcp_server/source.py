@@ -11,11 +11,13 @@
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPResponse
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import Insights
@@ -94,20 +96,28 @@ class LocalSource:
         )
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """An API of ours never redirects; what does would be sent our token, to wherever it says."""
+
+    def redirect_request(self, *_args: Any) -> None:
+        """Follow none: the answer stays an error."""
+
+
 class HttpSource:
     """Asks a running API at `url`. Raises `SettingsError` for a URL that is none.
 
     urllib, since it is there: an HTTP client of more comfort takes a tenth of a second to import, of each start.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
             raise SettingsError(f"--url {url!r} is no address of an API; write one like http://127.0.0.1:8470")
         self._url = url.rstrip("/")
         # No proxy of the environment: the API is on this machine or in the tailnet.
-        self._opener: OpenerDirector = build_opener(ProxyHandler({}))
+        self._opener: OpenerDirector = build_opener(ProxyHandler({}), _NoRedirects())
 
     def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Ask the API. Raises `SourceError`."""
@@ -117,7 +127,7 @@ class HttpSource:
         target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")
         try:
             with self._opener.open(Request(target, headers=self._headers), timeout=TIMEOUT_S) as got:  # noqa: S310 - the scheme is checked above
-                body = got.read(RESPONSE_BYTES_MAX + 1)
+                body = self._read(got)
         except HTTPError as error:
             with error:
                 raise SourceError(self._refused(error)) from None
@@ -129,6 +139,16 @@ class HttpSource:
         if len(body) > RESPONSE_BYTES_MAX:
             raise SourceError(f"{self._url} answered with more than {RESPONSE_BYTES_MAX} bytes; ask for less")
         return self._parsed(body)
+
+    def _read(self, got: HTTPResponse) -> bytes:
+        """Read at most one byte too many. `TIMEOUT_S` bounds each wait, and here all of them together."""
+        body = bytearray()
+        end_s = self._clock() + TIMEOUT_S
+        while len(body) <= RESPONSE_BYTES_MAX and (chunk := got.read1(RESPONSE_BYTES_MAX + 1 - len(body))):
+            body += chunk
+            if self._clock() > end_s:
+                raise TimeoutError(f"it was not done after {TIMEOUT_S:g} s")
+        return bytes(body)
 
     def _parsed(self, body: bytes) -> dict[str, Any]:
         try:

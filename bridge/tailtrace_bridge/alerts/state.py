@@ -123,7 +123,7 @@ class Book:
         if content == self._saved:
             return
         try:
-            replace_file(self._path, content, mode=0o600)
+            replace_file(self._path, content)
         except OSError as error:
             self.counters.unsaved += 1
             _LOGGER.warning("%s: the state of alerts cannot be saved: %s; free or mount the disk", self._path, error)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tailtrace_bridge.errors import StoreError
+from tailtrace_bridge.private_file import make_private
 from tailtrace_bridge.store.schema import APPLICATION_ID, MIGRATIONS
 
 BUSY_TIMEOUT_S = 10
@@ -46,6 +47,7 @@ def connect(path: str, cache_kib: int) -> sqlite3.Connection:
 
     Raises `StoreError` for what is no store of ours, and `sqlite3.Error`, which `translated` is for.
     """
+    make_private(path)  # with the names of people in it; SQLite gives -wal and -shm the same mode
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )

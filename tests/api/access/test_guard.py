@@ -72,7 +72,7 @@ def test_a_peer_that_asks_too_often(make_api, ask, tokens):
     own, other = asyncio.run(talk())
     assert ([one.status_code for one in own[:4]], own[-1].status_code, other.status_code) == ([200] * 4, 429, 200)
     assert own[-1].headers["retry-after"] == "1"
-    assert api._counters.refused[429] == 2
+    assert api.counters.refused[429] == 2
 
 
 def test_every_answer_has_the_headers_and_no_cookie(make_api, ask, tokens):

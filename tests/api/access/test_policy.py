@@ -15,9 +15,6 @@ EXPECTED = {
     "/health": (200, 200, 200, False),
     "/ready": (200, 200, 200, False),
     "/metrics": (401, 403, 404, False),  # 404: `tailtrace api` has no bridge
-    "/docs": (401, 403, 200, False),
-    "/docs/oauth2-redirect": (401, 403, 200, False),
-    "/redoc": (401, 403, 200, False),
     "/openapi.json": (401, 200, 200, False),
     "/": (401, "let in", "let in", False),  # the page and its files may not be built
     "/static/js/components/{name}": (404, 404, 404, False),  # there is no such file

@@ -114,3 +114,10 @@ def test_disk(tmp_path, monkeypatch, free, status):
 def test_clock(newest_s, changed_s, now_s, status):
     us = [None if seconds is None else seconds * 1_000_000 for seconds in (newest_s, changed_s, now_s)]
     assert check_clock(*us).status == status
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o600, None), (0o660, None), (0o604, "warning"), (0o666, "warning")])
+def test_a_store_that_anyone_may_read(tmp_path, mode, status):
+    SqliteStore(tmp_path / "t.db").close()
+    (tmp_path / "t.db").chmod(mode)
+    assert statuses(tmp_path / "t.db").get("store mode") == status

@@ -1,0 +1,87 @@
+"""Pages of other origins can change nothing and read nothing that is not meant for them; no page of ours loads theirs."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from tailtrace_api.access.guard import SECURITY_HEADERS
+from tailtrace_api.card_routes import PagesElsewhere
+from tailtrace_api.dashboard_routes import POLICY
+from tailtrace_bridge.receiver import make_receiver
+
+EVIL = {"Origin": "https://evil.example"}
+
+
+@pytest.fixture
+def api(make_api):
+    guard = make_api(access="token")
+    return PagesElsewhere(guard, ["https://intranet.example"])
+
+
+def test_nothing_is_changed_by_a_route_except_mcp(make_api):
+    """No cookie, no login and no form: what a forged request could do is nothing."""
+    methods = {context.path: context.methods for context in iter_route_contexts(make_api().app.routes)}
+    others = {path for path, allowed in methods.items() if not allowed or allowed - {"GET", "HEAD"}}
+    assert others == {"/mcp"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/analytics/access-logs", "/openapi.json", "/metrics", "/mcp", "/analytics/widget"]
+)
+def test_no_page_elsewhere_may_read(api, ask, tokens, path):
+    async def talk():
+        asked = {**EVIL, "Access-Control-Request-Method": "GET"}
+        return [
+            await ask(api, path, method="GET" if path != "/mcp" else "POST", headers=EVIL, token=tokens["admin"]),
+            await ask(api, path, method="OPTIONS", headers=asked),
+        ]
+
+    for answer in asyncio.run(talk()):
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_page_that_the_settings_name_may_read_the_widget(api, ask, tokens):
+    """What the test above looks for would be there."""
+    named = {"Origin": "https://intranet.example"}
+    answer = asyncio.run(ask(api, "/analytics/widget", headers=named, token=tokens["admin"]))
+    assert answer.headers["access-control-allow-origin"] == "https://intranet.example"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data", 415),
+        ("", 415),
+        ("application/json", 200),
+    ],
+)
+def test_no_form_elsewhere_sends_spans(kind, status):
+    """The three types that a browser sends without asking first are none that the receiver takes."""
+
+    async def send():
+        transport = httpx.ASGITransport(make_receiver(lambda _spans: True))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4318") as client:
+            asked = await client.options("/v1/traces", headers={**EVIL, "Access-Control-Request-Method": "POST"})
+            body = json.dumps({"resourceSpans": []}).encode()
+            return asked, await client.post("/v1/traces", content=body, headers={**EVIL, "Content-Type": kind})
+
+    asked, sent = asyncio.run(send())
+    assert (asked.status_code, sent.status_code) == (405, status)
+    assert [name for name in (*asked.headers, *sent.headers) if name.startswith("access-control")] == []
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+def test_there_is_no_page_with_scripts_of_a_cdn(make_api, ask, tokens, path):
+    answer = asyncio.run(ask(make_api(access="token"), path, token=tokens["admin"]))
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("policy", [SECURITY_HEADERS["content-security-policy"], POLICY])
+def test_a_policy_names_no_other_host_and_nothing_inline(policy):
+    assert [word for word in ("http", "//", "unsafe", "data:", "blob:", "*") if word in policy] == []
+    assert "frame-ancestors 'none'" in policy

@@ -1,0 +1,182 @@
+"""A real server on loopback, asked over bare sockets: half requests, too many of them, and requests of two minds."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+
+from tailtrace_api import connections, serve
+from tailtrace_api.access.guard import AccessCounters, Guard
+from tailtrace_api.access.roles import Caller, Role
+from tailtrace_api.connections import BoundedProtocol
+
+
+class Anybody:
+    def who(self, _peer, _headers):
+        return Caller(Role.ADMIN)
+
+
+async def answer(scope, receive, send):
+    """Waits for `/slow`, reads the body of anything else."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1)
+    else:
+        while (await receive()).get("more_body"):
+            pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(connections, "ARRIVAL_S", 0.4)
+    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 5)
+    counters = AccessCounters()
+    guard = Guard(answer, Anybody(), counters, clock=lambda: time.monotonic_ns() // 1000)
+    running = serve._server(guard, counters.closed)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])))
+        thread.start()
+        while not running.started:
+            time.sleep(0.01)
+        yield listener.getsockname(), counters
+        running.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def talk(address, *parts, pause_s=0.1):
+    """Send the parts one after the other; give all that comes until the other side closes, or 2 s."""
+    said = b""
+    with socket.create_connection(address, timeout=2) as one:
+        try:
+            for part in parts:
+                one.sendall(part)
+                time.sleep(pause_s)
+            while more := one.recv(65536):
+                said += more
+        except ConnectionError:
+            return said, "closed"
+        except TimeoutError:
+            return said, "open"
+    return said, "closed"
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (b"GET / HTTP/1.1\r\nHost: loc",),
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n", b"c: d\r\n", b"e: f\r\n", b"g: h\r\n", b"i: j\r\n", b"k: l\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", b"1", b"2", b"3", b"4", b"5", b"6"),
+        (GET, b"GET / HTTP/1.1\r\n", b"a: b\r\n", b"c: d\r\n", b"e: f\r\n", b"g: h\r\n", b"i: j\r\n"),
+    ],
+    ids=["nothing", "half a head", "a slow head", "a slow body", "a slow second head"],
+)
+def test_a_request_that_does_not_end(server, parts):
+    address, counters = server
+    begun = time.monotonic()
+    assert talk(address, *parts)[1] == "closed"
+    assert time.monotonic() - begun < 1.5
+    assert counters.closed == {"too_slow": 1}
+
+
+def test_who_waits_for_an_answer_is_left_alone(server):
+    address, counters = server
+    said, _ = talk(address, b"GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200")
+    assert counters.closed == {}
+
+
+def test_too_many_connections_are_closed_and_the_others_go_on(server):
+    address, counters = server
+    slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
+    time.sleep(0.1)
+    assert talk(address, GET) == (b"", "closed")
+    slow[0].sendall(GET)
+    assert slow[0].recv(100).startswith(b"HTTP/1.1 200")
+    for one in slow:
+        one.close()
+    time.sleep(0.1)
+    assert talk(address, GET)[0].startswith(b"HTTP/1.1 200")
+    assert counters.closed["too_many"] == 1
+
+
+class Transport(asyncio.Transport):
+    def __init__(self, peer):
+        super().__init__({"peername": (peer, 1), "sockname": ("127.0.0.1", 2)})
+        self.is_aborted = False
+
+    def abort(self):
+        self.is_aborted = True
+
+    def is_closing(self):
+        return self.is_aborted
+
+
+@pytest.mark.parametrize(
+    ("peer", "let_in"), [("100.64.0.7", 3), ("fd7a:115c:a1e0::7", 3), ("127.0.0.1", 4), ("::1", 4), ("fe80::1%eth0", 3)]
+)
+def test_one_address_has_its_share(monkeypatch, peer, let_in):
+    monkeypatch.setattr(connections, "CONNECTIONS_PER_PEER_MAX", 3)
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    async def connect():
+        closed, state = {}, ServerState()
+        config = Config(answer, lifespan="off", ws="none")
+        for other in (peer, peer, peer, peer, "100.64.0.99"):
+            one = BoundedProtocol(config, state, {}, closed=closed)
+            one.connection_made(transport := Transport(other))
+            transports.append(transport)
+        return closed
+
+    transports = []
+    closed = asyncio.run(connect())
+    assert [transport.is_aborted for transport in transports] == [False] * 3 + [let_in == 3, False]
+    assert closed == ({"too_many_of_one": 1} if let_in == 3 else {})
+
+
+SECOND = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_of_two_minds",
+    [
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde" + SECOND,
+        HEAD + b"Content-Length: +5\r\n\r\nabcde" + SECOND,
+        HEAD + b"Content-Length: 5, 6\r\n\r\nabcde" + SECOND,
+        HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nabcde\r\n0\r\n\r\n" + SECOND,
+        HEAD + b"Host: elsewhere\r\n\r\n" + SECOND,
+        HEAD + b"X: a\rContent-Length: 5\r\n\r\n" + SECOND,
+        b"GET / HTTP/1.1\r\n\r\n" + SECOND,
+    ],
+)
+def test_a_request_of_two_minds_ends_the_connection(server, request_of_two_minds):
+    said, then = talk(server[0], request_of_two_minds)
+    assert (said.count(b"HTTP/1.1 "), said[:12], then) == (1, b"HTTP/1.1 400", "closed")
+
+
+def test_two_whole_requests_in_a_row_are_two_answers(server):
+    """What the test above counts can be two."""
+    said, _ = talk(server[0], HEAD + b"Content-Length: 5\r\n\r\nabcde" + SECOND)
+    assert said.count(b"HTTP/1.1 200") == 2
+
+
+def test_a_websocket_is_an_ordinary_request(server):
+    upgrade = (
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    said, _ = talk(server[0], upgrade)
+    assert said.startswith(b"HTTP/1.1 200")

@@ -1,0 +1,73 @@
+"""What is written about people is for its owner alone; what somebody gave another mode keeps it."""
+
+import gzip
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from tailtrace_api.cli import app
+from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.checkpoint import Checkpoint, Position
+from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.sqlite import SqliteStore
+
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA", "", "static")
+ACCESS = Access(1_760_000_000_000_000, 1, ANA.address, "GET", "/a", 200, 1, None, True, 1, "", "", "", "", "")
+
+
+@pytest.fixture(autouse=True)
+def _umask(tmp_path, monkeypatch):
+    """The most that a umask lets others do."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
+        monkeypatch.delenv(name)
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(folder):
+    return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in sorted(folder.iterdir())}
+
+
+def test_a_new_store_and_what_sqlite_puts_beside_it(tmp_path):
+    store = SqliteStore(str(tmp_path / "t.db"))
+    store.write([Row(ACCESS, ANA, "/a", Traffic.APP, None, "")])
+    assert modes(tmp_path) == {"t.db": "600", "t.db-shm": "600", "t.db-wal": "600"}
+    store.close()
+
+
+def test_a_store_keeps_the_mode_that_somebody_gave_it(tmp_path):
+    SqliteStore(str(tmp_path / "t.db")).close()
+    (tmp_path / "t.db").chmod(0o640)
+    SqliteStore(str(tmp_path / "t.db")).close()
+    assert modes(tmp_path) == {"t.db": "640"}
+
+
+def test_a_store_behind_a_link(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.db").symlink_to(tmp_path / "data" / "real.db")
+    SqliteStore(str(tmp_path / "t.db")).close()
+    assert modes(tmp_path / "data") == {"real.db": "600"}
+
+
+def test_the_checkpoint(tmp_path):
+    Checkpoint(tmp_path / "c.json").save({"access.log": (Position(1, 2, 3, 4),)})
+    assert modes(tmp_path) == {"c.json": "600"}
+
+
+def test_the_state_of_alerts(tmp_path):
+    Book(tmp_path / "a.json", AlertCounters()).save()
+    assert modes(tmp_path) == {"a.json": "600"}
+
+
+@pytest.mark.parametrize(("output", "opened"), [("ana.json", open), ("ana.json.gz", gzip.open)])
+def test_what_a_person_is_given(tmp_path, output, opened):
+    store = SqliteStore(str(tmp_path / "tailtrace.db"))
+    store.write([Row(ACCESS, ANA, "/a", Traffic.APP, None, "")])
+    store.close()
+    done = CliRunner().invoke(app, ["export", "--user", "ana@example.com", "--output", output])
+    assert (done.exit_code, modes(tmp_path)[output]) == (0, "600")
+    with opened(tmp_path / output, "rt") as file:
+        assert "ana-laptop" in file.read()
