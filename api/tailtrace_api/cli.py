@@ -214,9 +214,16 @@ def _print_refused(done: "Imported") -> None:
     """Show the first refused line of each reason, and what to do."""
     from tailtrace_bridge.identity import printable
 
+    too_old = done.refused_by_reason.get("store", 0)
+    cure = (
+        "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
+        "InfluxDB's bucket takes none so old. Import them into another store (--store)."
+        if 2 * too_old > done.refused
+        else "Name the format that nginx writes (`nginx -T` prints it) with --log-format '…'; "
+        "scripts/validate_log_parser in a clone says more of each reason."
+    )
     _errors.print(
-        f"tailtrace: {done.refused} of {done.lines} lines were refused. Name the format that nginx writes (`nginx -T` "
-        "prints it) with --log-format '…'; scripts/validate_log_parser in a clone says more of each reason.",
+        f"tailtrace: {done.refused} of {done.lines} lines were refused. {cure}",
         style="yellow",
         markup=False,
         highlight=False,

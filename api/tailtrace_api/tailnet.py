@@ -21,6 +21,7 @@ from tailtrace_api.answers import iso
 from tailtrace_bridge.control.devices import Device
 from tailtrace_bridge.errors import BridgeError
 from tailtrace_bridge.identity import Identities, Unavailable, describe, parse_address
+from tailtrace_bridge.records import Identity
 from tailtrace_bridge.tailscale import TAGGED_LOGIN, LocalApi, table_of, tags_of, text_of, time_us_of
 
 FRESH_US = 300_000_000
@@ -131,8 +132,9 @@ class Tailnet:
                     identity = device.identity(address)
                 except (StopIteration, TailnetError):
                     pass
-            if user is not None and identity.user != user:
-                return {"address": address, "found": False, "description": "not yours to see"}
+            hidden = user is not None and identity.user != user
+            if hidden:
+                identity = Identity(address)  # every field stays, as the schema promises, and says nothing
             return {
                 "address": address,
                 "found": bool(identity.user or identity.device),
@@ -145,7 +147,7 @@ class Tailnet:
                 "key_expired": identity.expired,
                 "identified_by": identity.provider or None,
                 "reason": identity.reason or None,
-                "description": describe(identity),
+                "description": "not yours to see" if hidden else describe(identity),
             }
 
     # How it is done: all of it under the lock.

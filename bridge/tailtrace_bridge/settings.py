@@ -455,7 +455,9 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as wrong:
-        lines = [f"{_where(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in wrong.errors()]
+        lines = [
+            f"{_where(error['loc'])}: {_what(error['type'], error['loc'], error['msg'])}" for error in wrong.errors()
+        ]
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
     except SourceError as unreadable:  # a value that should be JSON and is not
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
@@ -474,6 +476,15 @@ def _where(location: tuple[int | str, ...]) -> str:
     if name in {environment_name(field) for field in Settings.model_fields}:
         return name
     return environment_name(name) if name in Settings.model_fields else f"{SETTINGS_FILE}: {name}"
+
+
+def _what(kind: str, location: tuple[int | str, ...], message: str) -> str:
+    if kind != "extra_forbidden":
+        return message.removeprefix("Value error, ")
+    fields, page = (AlertRule.model_fields, "alerts") if len(location) > 1 else (Settings.model_fields, "settings")
+    known = [field.alias or name for name, field in fields.items()]
+    nearest = difflib.get_close_matches(str(location[-1]), known, 1)
+    return "there is no such setting; " + (f"did you mean {nearest[0]}?" if nearest else f"docs/{page}.md lists them")
 
 
 def markdown() -> str:

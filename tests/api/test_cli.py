@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tailtrace_api.cli import app
+from tailtrace_bridge.store.sqlite import SqliteStore
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 COMBINED = str(SAMPLES / "combined.log")
@@ -63,6 +64,16 @@ def test_import_says_what_to_do_where_most_is_refused(run, tmp_path):
     assert "--log-format" in hint
     assert "scripts/validate_log_parser" in hint
     assert (empty, odd) == (f"  empty: {log}, byte 6: ", f"  no-format: {log}, byte 0: odd 1")
+
+
+def test_import_of_what_the_store_has_removed_does_not_blame_the_format(run):
+    assert run("import", COMBINED).exit_code == 0
+    store = SqliteStore("tailtrace.db")
+    assert store.prune(1 << 60) == 10
+    store.close()
+    result = run("import", COMBINED)
+    assert (result.exit_code, "TAILTRACE_RETENTION_DAYS has removed" in result.stderr) == (1, True)
+    assert "--log-format" not in result.stderr
 
 
 @pytest.mark.parametrize(("content", "exit_code"), [(b"odd\x1b[31m\n", 1), (b"", 0)])

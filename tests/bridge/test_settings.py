@@ -73,7 +73,11 @@ def test_every_wrong_setting_has_a_line(monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre"), ("store = \n", "tailtrace.toml: Invalid value")],
+    [
+        ("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre: there is no such setting; did you mean store?"),
+        ("zzz = 1\n", "tailtrace.toml: zzz: there is no such setting; docs/settings.md lists them"),
+        ("store = \n", "tailtrace.toml: Invalid value"),
+    ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, says):
     (tmp_path / "tailtrace.toml").write_text(text)

@@ -317,6 +317,8 @@ def test_real_logs(tmp_path, shared_data, serving, open_page, show_all):
             "/metrics/sticker/" in page.locator("#requests").text_content() + page.locator("#endpoints").text_content()
         )
         assert "carry no times" in page.locator("#health").text_content()
+        assert "Nobody in the last five minutes." in page.locator("#active").text_content()
+        assert "Nothing is stored" not in page.locator("body").text_content()
 
 
 def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all):

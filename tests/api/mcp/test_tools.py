@@ -21,6 +21,7 @@ from tailtrace_bridge.tailscale import LocalApi
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
+BY_NAME = {tool.name: tool for tool in TOOLS}
 LIST_TOKENS_MAX = 3000
 FEATURES = {"/forecast": "Prophet forecast", "/a": "Home"}
 DEFAULTS = {
@@ -250,7 +251,15 @@ def test_only_ones_own(box, trace_id):
     assert not box.call("explain_request", {"trace_id": trace_id}, ana).structured["found"]
     assert {one["user"] for one in box.call("tailscale_list_devices", {}, ana).structured["devices"]} == {ana}
     assert not box.call("tailscale_get_device", {"device": "ben-phone"}, ana).structured["found"]
-    assert "ben" not in json.dumps(box.call("tailscale_who_is", {"address": "100.64.0.8"}, ana).structured)
+    hidden = box.call("tailscale_who_is", {"address": "100.64.0.8"}, ana)
+    assert "ben" not in json.dumps(hidden.structured)
+    assert hidden.text.startswith("100.64.0.8: not yours to see")
+    for name, arguments in [
+        ("tailscale_who_is", {"address": "100.64.0.8"}),
+        ("tailscale_get_device", {"device": "ben-phone"}),
+        ("explain_request", {"trace_id": trace_id}),
+    ]:  # what is hidden keeps the promised form: a client refuses another
+        jsonschema.validate(box.call(name, arguments, ana).structured, output_schema(BY_NAME[name].answers))
     assert [one["email"] for one in box.call("get_active_users", {}, ana).structured["active_users"]] == [ana]
 
 

@@ -82,7 +82,7 @@ def test_rules_come_by_the_environment_too(tmp_path, monkeypatch):
         ),
         ('kind = "p95"\nwindow = "30s"', "number 1 window: Input should be greater than or equal to 60"),
         ('kind = "p95"\nwindow = "2d"', "number 1 window: Input should be less than or equal to 86400"),
-        ('kind = "p95"\ntreshold = 3', "number 1 treshold: Extra inputs are not permitted"),
+        ('kind = "p95"\ntreshold = 3', "number 1 treshold: there is no such setting; did you mean threshold?"),
         ('kind = "error_rate"\nthreshold = 5', "threshold 5 of error_rate is more than 1: it is a share, 0.05 is 5%"),
         ('kind = "p95"\nclear = 2000', "clear 2000 of p95 must be below its threshold 1000"),
         ('kind = "uptime"\nclear = 90', "clear 90 of uptime must be above its threshold 99"),

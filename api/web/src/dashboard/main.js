@@ -47,8 +47,9 @@ async function leading(now, signal) {
   return answer;
 }
 
-const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest ? "empty-period" : "empty-store");
-const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
+const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || now.at ? "empty-period" : "empty-store");
+// In the past the newest request of all is not known here.
+const nobody = () => (state.at ? t("empty-now") : header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
