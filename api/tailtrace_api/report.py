@@ -23,7 +23,7 @@ _TEXTS = {
     "en": {
         "title": "{requests} requests by {users} users on {devices} devices, {errors} errors (5xx), {avg} on average",
         "window": "{start} to {end} ({zone})",
-        "other": "other addresses",
+        "other": "other addresses", "more": "and {count} more: `--json` has them",
         "people": "Who",
         "user": "user", "sessions": "sessions", "hours": "hours", "requests": "requests", "favorites": "uses most", "seen": "last seen",
         "endpoints": "How fast", "endpoint": "endpoint", "calls": "calls", "app": "app", "errors": "5xx",
@@ -35,7 +35,7 @@ _TEXTS = {
     "es": {
         "title": "{requests} accesos de {users} usuarios en {devices} dispositivos, {errors} errores (5xx), {avg} de media",
         "window": "{start} a {end} ({zone})",
-        "other": "otras direcciones",
+        "other": "otras direcciones", "more": "y {count} más: `--json` los tiene",
         "people": "Quién",
         "user": "usuario", "sessions": "sesiones", "hours": "horas", "requests": "accesos", "favorites": "usa más", "seen": "visto",
         "endpoints": "Qué rápido", "endpoint": "endpoint", "calls": "llamadas", "app": "app", "errors": "5xx",
@@ -74,7 +74,9 @@ def _parts(report: Mapping[str, Any], texts: Mapping[str, str]) -> Iterable[Rend
     )
     yield Text()
     yield _people(usage["user_sessions"], texts, zone)
+    yield from _more(len(usage["user_sessions"]), texts)
     yield _endpoints(health, texts)
+    yield from _more(len(_own_routes(health)), texts)
     if usage["most_viewed_cards"]:
         yield _cards(usage["most_viewed_cards"], texts)
     yield Text(texts["peak"], style="bold")
@@ -119,8 +121,7 @@ def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str]) -> Table:
     table.columns[0].header = texts["endpoint"]
     for name in (texts["calls"], "p50", "p95", "p99", f"{texts['app']} p95", texts["errors"]):
         table.add_column(name, justify="right")
-    rows = [row for row in health["api_response_times"] if not row["endpoint"].startswith(CARD_PREFIX)]
-    for row in rows[:ROWS_MAX]:
+    for row in _own_routes(health)[:ROWS_MAX]:
         failed = errors.get(row["endpoint"], 0)
         table.add_row(
             _shown(_named(row["endpoint"], texts)),
@@ -130,6 +131,15 @@ def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str]) -> Table:
             f"[red]{failed}[/]" if failed else "0",
         )
     return table
+
+
+def _own_routes(health: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in health["api_response_times"] if not row["endpoint"].startswith(CARD_PREFIX)]
+
+
+def _more(count: int, texts: Mapping[str, str]) -> Iterable[RenderableType]:
+    if count > ROWS_MAX:
+        yield Text(f"  {texts['more'].format(count=count - ROWS_MAX)}\n", style="dim")
 
 
 def _cards(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:

@@ -188,4 +188,7 @@ class Pipeline:
         # What is old and read only now is to be in the sums first: the store takes nothing older than it has pruned.
         if self._retention_days and not self.tail.behind and now_us - self._pruned_us >= PRUNE_EVERY_US:
             self._pruned_us = now_us
-            self.counters.pruned += self._store.prune(now_us - self._retention_days * DAY_US)
+            removed = self._store.prune(now_us - self._retention_days * DAY_US)
+            self.counters.pruned += removed
+            if removed:
+                _LOGGER.info("removed %d requests older than %d days; their sums stay", removed, self._retention_days)

@@ -82,6 +82,16 @@ def test_what_has_no_route_of_its_own_is_named():
     assert "otras direcciones" in printed(answer, "es")
 
 
+def test_what_is_left_out_is_said():
+    answer = answers()
+    people = answer["dashboard_usage"]["user_sessions"]
+    people += [people[0]] * 14
+    assert "and 3 more: `--json` has them" in printed(answer)
+    assert "y 3 más: `--json` los tiene" in printed(answer, "es")
+    del people[12:]
+    assert "more:" not in printed(answer)
+
+
 def test_both_languages_say_the_same_things():
     assert report._TEXTS["en"].keys() == report._TEXTS["es"].keys()
 

@@ -43,6 +43,9 @@ def wait_for(what: str, look: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
+SPANS_MAX = 100_000
+
+
 class Sink:
     """Our OTLP receiver behind a real server, which remembers each request too. May stop, and start on the same port.
 
@@ -55,7 +58,8 @@ class Sink:
         self.writes: list[bytes] = []
         """Line protocol, as posted to `/api/v2/write`."""
         self.headers: list[dict[str, str]] = []
-        self._receiver = make_receiver(self.spans.put)
+        self._arrived = SpanQueue()
+        self._receiver = make_receiver(self._arrived.put)
         self._port = 0
         self.start()
 
@@ -97,6 +101,8 @@ class Sink:
         self.headers.append(headers)
         unpacked = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else bytes(body)
         (self.writes if is_write else self.bodies).append(unpacked)
+        # Last: a test waits for the spans, and then looks at the rest.
+        self.spans.put(self._arrived.drain(SPANS_MAX))
 
     def trace_ids(self) -> list[str]:
         """Of the spans of any kind, as often as they came."""
