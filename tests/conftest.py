@@ -172,3 +172,13 @@ def otelcol_program() -> Path:
 def influxd_program() -> Path:
     """InfluxDB 2; only for tests with the marker `influxdb`."""
     return INFLUXD
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in, no setting of whoever runs the tests, and no tailscaled: for what reads the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TAILSCALE_SOCKET", str(tmp_path / "none.sock"))
+    return tmp_path

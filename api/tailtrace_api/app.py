@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
 from tailtrace_api.access.guard import AccessCounters
-from tailtrace_api.access.roles import only_of, sees_all
+from tailtrace_api.access.roles import NotYoursError, asked_user, only_of, sees_all
 from tailtrace_api.operation import problems, ready_response
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.build import Bridge
@@ -51,6 +51,7 @@ def create_app(
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(NotYoursError, _not_yours)
     _add_analytics(app, queries, clock)
     counted = access or AccessCounters()
 
@@ -71,6 +72,10 @@ def _store_failed(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
 
 
+def _not_yours(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=403)
+
+
 def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> None:
     @app.get("/analytics/access-logs", tags=["analytics"], response_model=models.AccessLogs)
     def access_logs(
@@ -88,10 +93,8 @@ def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> 
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> dict[str, Any]:
         """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
-        only = only_of(request.scope)
-        if only is not None and user not in {None, only}:
-            raise HTTPException(403, "only your own requests are yours to see: leave out user")
-        filters = Filters(only if user is None else user, device, endpoint, method.upper() if method else None, status)
+        who = asked_user(user, only_of(request.scope))
+        filters = Filters(who, device, endpoint, method.upper() if method else None, status)
         return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=place(cursor))
 
     @app.get("/analytics/dashboard-usage", tags=["analytics"], response_model=models.DashboardUsage)

@@ -38,6 +38,10 @@ REFUSED_LENGTH_MAX = 120
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where rows are kept [TAILTRACE_STORE].")]
+LogOption = Annotated[str | None, typer.Option("--log", help="Access log: path or glob [TAILTRACE_LOG].")]
+ListenOption = Annotated[str | None, typer.Option("--listen", help="API address [TAILTRACE_LISTEN].")]
+OtlpOption = Annotated[str | None, typer.Option("--otlp-listen", help="OTLP address [TAILTRACE_OTLP_LISTEN].")]
+CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", help="Position file [TAILTRACE_CHECKPOINT].")]
 FormatOption = Annotated[
     str | None, typer.Option("--log-format", help="auto, tailtrace, combined, common or a log_format string.")
 ]
@@ -94,14 +98,14 @@ def _common(
 @_reported
 def serve(
     *,
-    log: Annotated[str | None, typer.Option(help="Access log: path or glob [TAILTRACE_LOG].")] = None,
+    log: LogOption = None,
     store: StoreOption = None,
-    listen: Annotated[str | None, typer.Option(help="API address [TAILTRACE_LISTEN].")] = None,
-    otlp_listen: Annotated[str | None, typer.Option(help="OTLP address [TAILTRACE_OTLP_LISTEN].")] = None,
+    listen: ListenOption = None,
+    otlp_listen: OtlpOption = None,
     log_format: FormatOption = None,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Position file [TAILTRACE_CHECKPOINT].")] = None,
+    checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge and the API in one process (embedded mode)."""
     from tailtrace_api.serve import serve as run
@@ -125,16 +129,16 @@ def serve(
 @_reported
 def bridge(
     *,
-    log: Annotated[str | None, typer.Option(help="Access log: path or glob [TAILTRACE_LOG].")] = None,
+    log: LogOption = None,
     store: StoreOption = None,
     bridge_listen: Annotated[
         str | None, typer.Option("--listen", help="Address of health and counters [TAILTRACE_BRIDGE_LISTEN].")
     ] = None,
-    otlp_listen: Annotated[str | None, typer.Option(help="OTLP address [TAILTRACE_OTLP_LISTEN].")] = None,
+    otlp_listen: OtlpOption = None,
     log_format: FormatOption = None,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Position file [TAILTRACE_CHECKPOINT].")] = None,
+    checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge alone: from the log and the spans to the store, no answers."""
     from tailtrace_api.serve import serve_bridge
@@ -159,7 +163,7 @@ def bridge(
 def api(
     *,
     store: StoreOption = None,
-    listen: Annotated[str | None, typer.Option(help="API address [TAILTRACE_LISTEN].")] = None,
+    listen: ListenOption = None,
     openapi: OpenapiOption = None,
 ) -> None:
     """Run the API alone, on the store that a bridge fills."""

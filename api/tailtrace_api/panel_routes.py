@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
-from tailtrace_api.access.roles import only_of
+from tailtrace_api.access.roles import asked_user, only_of
 from tailtrace_api.app import TEXT_MAX, place
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
 from tailtrace_api.panel_queries import Panels
@@ -32,10 +32,7 @@ def _filters(
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
 ) -> Filters:
-    only = only_of(request.scope)
-    if only is not None and user not in {None, only}:
-        raise HTTPException(403, "only your own requests are yours to see: leave out user")
-    return Filters(user=only if user is None else user, device=device, endpoint=endpoint, status=status)
+    return Filters(asked_user(user, only_of(request.scope)), device, endpoint, status=status)
 
 
 def _time_us(text: str, zone: tzinfo) -> int:

@@ -7,7 +7,6 @@ import pytest
 from tailtrace_api import answers
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Identity, Traffic
-from tailtrace_bridge.store.derived import visits_of
 from tailtrace_bridge.store.protocol import (
     Activity,
     Latency,
@@ -19,6 +18,7 @@ from tailtrace_bridge.store.protocol import (
     Usage,
     Visits,
 )
+from tailtrace_bridge.store.sums import USAGE_TRAFFIC
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S
@@ -28,6 +28,16 @@ ANA_V6 = Identity("fd7a:115c:a1e0::7", "user", "ana@example.com", "ana-laptop", 
 ANA_PHONE = Identity("100.64.0.17", "user", "ana@example.com", "ana-phone", "n4", "", "localapi")
 CI = Identity("100.64.0.9", "tagged", "", "runner", "n3", "tag:ci,tag:server", "localapi")
 NOBODY = Identity("203.0.113.5", "external")
+
+
+def visits_of(usages):
+    """Give the usage by identity, endpoint and traffic."""
+    totals = {}
+    for one in usages:
+        if one.traffic in USAGE_TRAFFIC:
+            key = (one.identity, one.endpoint, one.traffic)
+            totals[key] = totals.get(key, 0) + one.requests
+    return [Visits(identity, endpoint, traffic, n) for (identity, endpoint, traffic), n in totals.items()]
 
 
 def usage(who=ANA, endpoint="/a", status=200, traffic=Traffic.APP, requests=1, timed=0, time_us=0, app=(0, 0)):

@@ -15,14 +15,7 @@ COMBINED = str(SAMPLES / "combined.log")
 AT = ["--at", "2025-10-08T15:00:00Z"]
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    import os
-
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TAILSCALE_SOCKET", str(tmp_path / "none.sock"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

@@ -26,13 +26,7 @@ BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "nodeBEN", 
 NEEDLES = (b"ana.unique", b"anas-own-laptop", b"100.64.0.7", b"nodeANA", b"uidANA", b"/only-anas", b"AnasBrowser")
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    import os
-
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def row(at_us, key, who, route="/a", agent="curl", status=200):

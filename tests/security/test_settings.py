@@ -1,7 +1,6 @@
 """Settings and files that are named in them, as somebody might give them who means no good, or knows no better."""
 
 import json
-import os
 import time
 
 import pytest
@@ -10,12 +9,7 @@ from tailtrace_bridge import parts, settings
 from tailtrace_bridge.errors import SettingsError
 from tailtrace_bridge.routes import Routes
 
-
-@pytest.fixture(autouse=True)
-def _own_settings(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,17 @@ def sees_all(scope: Mapping[str, Any]) -> bool:
     """Whether an admin asks."""
     caller = caller_of(scope)
     return caller is None or caller.role is Role.ADMIN
+
+
+class NotYoursError(Exception):
+    """Somebody asked for what another one did. Its words are for whoever asked."""
+
+
+def asked_user(asked: str | None, only: str | None) -> str | None:
+    """Give the login to filter by, of the one asked for and the one that an answer is restricted to.
+
+    Raises `NotYoursError` where these differ.
+    """
+    if only is not None and asked not in {None, only}:
+        raise NotYoursError("only your own requests are yours to see: leave out user")
+    return only if asked is None else asked

@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from tailtrace_api.access.roles import NotYoursError, asked_user
 from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.tailnet import Tailnet
@@ -84,13 +85,11 @@ class LocalSource:
         return answers[question]()
 
     def _access_logs(self, now_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
-        asked = arguments.get("user")
-        if user is not None and asked not in {None, user}:
-            raise SourceError("only your own requests are yours to see: leave out user")
-        filters = Filters(
-            user if asked is None else asked, arguments.get("device"), arguments.get("endpoint"), None,
-            arguments.get("status"),
-        )  # fmt: skip
+        try:
+            who = asked_user(arguments.get("user"), user)
+        except NotYoursError as error:
+            raise SourceError(str(error)) from None
+        filters = Filters(who, arguments.get("device"), arguments.get("endpoint"), None, arguments.get("status"))
         return self._insights.queries.access_logs(
             now_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
         )

@@ -11,11 +11,10 @@ The child is there because the layout takes as much memory as all else together,
 
 import logging
 from concurrent.futures import ProcessPoolExecutor
-from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 
-from tailtrace_api.monthly.month import Month
+from tailtrace_api.monthly.month import Month, month_of
 from tailtrace_api.monthly.pdf import PdfError
 from tailtrace_api.monthly.report import make
 from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
@@ -32,10 +31,9 @@ def monthly_job(settings: Settings) -> Job:
 
 
 def _letter(settings: Settings, due_us: int) -> JobLetter:
-    due = datetime.fromtimestamp(due_us / 1e6, settings.zone)
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
     try:
-        return pool.submit(write_report, settings, Month(due.year, due.month).before).result(CHILD_S_MAX)
+        return pool.submit(write_report, settings, month_of(due_us, settings.zone).before).result(CHILD_S_MAX)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

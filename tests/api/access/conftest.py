@@ -17,13 +17,8 @@ TRACES = {"ana@example.com": "a" * 32, "ben@example.com": "b" * 32}
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(tmp_path, monkeypatch):
-    import os
-
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TAILSCALE_SOCKET", str(tmp_path / "none.sock"))
+def _own_settings(own_folder):
+    pass
 
 
 @pytest.fixture
