@@ -274,6 +274,8 @@ class Tailnet:
 class Watch:
     """`tailtrace serve` on the server node, with an empty store; what peers ask, and what it says of that."""
 
+    wait_for = staticmethod(wait_for)
+
     def __init__(self, tailnet: Tailnet, folder: Path, *program: str | Path) -> None:
         self.tailnet, self.folder = tailnet, folder
         ttl_us = str(int(IDENTITY_TTL_S * 1e6))
