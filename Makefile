@@ -10,7 +10,7 @@
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
-#   make docs                       rewrites what is generated in docs/; make screenshots takes its pictures anew
+#   make docs                       rewrites what is generated in docs/, and takes its pictures anew (chromium); make screenshots these alone
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
 #
@@ -125,6 +125,7 @@ endif
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+	$(MAKE) --no-print-directory screenshots
 
 report-example: $(READY)
 	$(BIN)/python docs/report_example.py

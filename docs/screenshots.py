@@ -3,7 +3,7 @@
 
     python docs/screenshots.py
 
-They change with each run, as the page shows now; so they are taken by hand (`make screenshots`) and looked at.
+They change with each run, as the page shows now; so whoever runs `make docs` or `make screenshots` looks at them.
 """
 
 import io
