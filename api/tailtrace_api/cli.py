@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
+from tailtrace_api.terminal import Formatter, lines
 from tailtrace_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except BridgeError as error:
-            _errors.print(f"tailtrace: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            _errors.print(f"tailtrace: {lines(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -85,11 +86,9 @@ def _common(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[log])
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -207,7 +206,7 @@ def import_(
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
     for problem in done.problems:
-        _errors.print(f"tailtrace: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _errors.print(f"tailtrace: {lines(problem)}", style="red", markup=False, highlight=False, soft_wrap=True)
     if 2 * done.refused > done.lines:
         _print_refused(done)
     if done.problems or done.lines == done.refused > 0:

@@ -9,7 +9,9 @@ from tailtrace_bridge.private_file import private
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file; when this returns it is on disk. Raises OSError."""
     temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb", opener=private) as file:
+    # Made anew: what somebody else left there may be a link to another file, or be open to others.
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb", opener=private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tailtrace_bridge.identity import printable
 from tailtrace_bridge.traffic import static_extension
 
 OTHER = "__other__"
@@ -91,17 +92,20 @@ class Routes:
         node.ends.setdefault(method, route)
 
     def learn_openapi(self, document: dict[str, Any]) -> None:
-        """Learn templates and feature names from an app's OpenAPI file. What is malformed in it is passed over."""
+        """Learn templates and feature names from an app's OpenAPI file. What is malformed in it is passed over.
+
+        A name is a stranger's text, and is made printable; a route that is not printable is malformed.
+        """
         paths = document.get("paths")
         for route, operations in paths.items() if isinstance(paths, dict) else ():
-            if not isinstance(route, str) or not isinstance(operations, dict):
+            if not isinstance(route, str) or not route.isprintable() or not isinstance(operations, dict):
                 continue
             # GET names the feature where a path has several operations.
             for method in sorted(filter(_is_method, operations), key=lambda method: method != "get"):
                 self.learn(method.upper(), route)
                 summary = operations[method].get("summary") if isinstance(operations[method], dict) else None
                 if isinstance(summary, str) and summary.strip() and (method.upper(), route, "") in self._learned:
-                    self._features.setdefault(route, summary.strip()[:FEATURE_LENGTH_MAX])
+                    self._features.setdefault(route, printable(summary.strip(), FEATURE_LENGTH_MAX))
 
     def learned(self) -> list[tuple[str, str]]:
         """Give each learned (method, template), in order; a template of two services once."""

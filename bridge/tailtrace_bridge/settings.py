@@ -8,6 +8,7 @@ import difflib
 import logging
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -452,6 +453,7 @@ def load(**flags: Any) -> Settings:
             nearest = difflib.get_close_matches(name, known, 1)
             meant = f"; did you mean {nearest[0]}?" if nearest else "; docs/settings.md lists them"
             _LOGGER.warning("%s is no setting of tailtrace%s", name, meant)
+    _warn_of_writers()
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as wrong:
@@ -467,6 +469,16 @@ def load(**flags: Any) -> Settings:
         raise SettingsError(f"{where}: this is no JSON; write it like {example}") from None
     except (ValueError, OSError) as unreadable:  # a TOML file that does not parse
         raise SettingsError(f"{SETTINGS_FILE}: {unreadable}; see docs/settings.md for the form of each") from None
+
+
+def _warn_of_writers() -> None:
+    """Whoever may write the file may name admins, and send alerts elsewhere."""
+    try:
+        mode = Path(SETTINGS_FILE).stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_IWOTH:
+        _LOGGER.warning("%s: anyone may write to it; run `chmod o-w %s`", SETTINGS_FILE, SETTINGS_FILE)
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from tailtrace_api.cli import app
 from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.atomic_file import replace_file
 from tailtrace_bridge.checkpoint import Checkpoint, Position
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.sqlite import SqliteStore
@@ -71,3 +72,18 @@ def test_what_a_person_is_given(tmp_path, output, opened):
     assert (done.exit_code, modes(tmp_path)[output]) == (0, "600")
     with opened(tmp_path / output, "rt") as file:
         assert "ana-laptop" in file.read()
+
+
+def test_a_link_in_the_way_of_a_new_file_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_bytes(b"kept")
+    (tmp_path / "state.json.new").symlink_to(tmp_path / "precious")
+    replace_file(tmp_path / "state.json", b"new")
+    assert ((tmp_path / "precious").read_bytes(), (tmp_path / "state.json").read_bytes()) == (b"kept", b"new")
+    assert not (tmp_path / "state.json").is_symlink()
+
+
+def test_what_a_crash_left_lends_no_mode(tmp_path):
+    (tmp_path / "state.json.new").write_bytes(b"half")
+    (tmp_path / "state.json.new").chmod(0o666)
+    replace_file(tmp_path / "state.json", b"new")
+    assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o600

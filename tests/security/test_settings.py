@@ -81,3 +81,12 @@ def test_many_templates_make_no_path_slow():
     for number in range(200):
         routes.template("GET", "/" + "a/" * 10 + f"miss{number}")
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, False), (0o664, False), (0o666, True)])
+def test_a_file_that_anyone_may_write_is_told(tmp_path, monkeypatch, caplog, mode, is_told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tailtrace.toml").write_text('lang = "es"\n')
+    (tmp_path / "tailtrace.toml").chmod(mode)
+    assert settings.load().lang == "es"
+    assert ("anyone may write" in caplog.text) == is_told
