@@ -441,9 +441,7 @@ def whois(
     if devices is not None:
         devices.close()
     if as_json:
-        typer.echo(
-            json.dumps({"identity": dataclasses.asdict(identity), "providers": [list(answer) for answer in answers]})
-        )
+        typer.echo(json.dumps({"identity": identity._asdict(), "providers": [list(answer) for answer in answers]}))
         return
     for provider, text in answers:
         typer.echo(f"{provider:10} {text}")

@@ -37,6 +37,7 @@ import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.records import Identity
@@ -318,6 +319,7 @@ class Identities:
         self._entries[address] = (holder, until_us)
 
 
+@lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
 def parse_address(text: str) -> Address | None:
     """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
     try:
@@ -332,6 +334,7 @@ def is_tailnet(address: Address) -> bool:
     return any(address in network for network in TAILNET_RANGES)
 
 
+@lru_cache(maxsize=4096)
 def kind_of(text: str) -> str:
     """Give the kind of an address that nobody names: the second table above."""
     address = parse_address(text)

@@ -21,7 +21,7 @@ import json
 import logging
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tailtrace_bridge.errors import IdentityError
@@ -58,7 +58,7 @@ class IdentityMap:
                 continue
             host_bits = address.max_prefixlen - length
             if found := identities.get(number >> host_bits << host_bits):
-                return replace(found, address=text)
+                return found._replace(address=text)
         return None
 
 
@@ -145,7 +145,7 @@ def parse_identities(document: object, file: str) -> IdentityMap:
         keys[network] = key
         identity = _identity(entry, where)
         if isinstance(network, str):
-            result.exact[network] = replace(identity, address=network)
+            result.exact[network] = identity._replace(address=network)
         else:
             networks.setdefault((network.version, network.prefixlen), {})[int(network.network_address)] = identity
     result.networks = dict(sorted(networks.items(), key=lambda item: -item[0][1]))

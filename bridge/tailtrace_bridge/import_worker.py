@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwh
 PIPE_BYTES = 1024 * 1024
 """Room for some chunks, so that neither side waits where the other is slow for a moment. Linux allows no more."""
 _LENGTH_BYTES = 8
-_IDENTITY = attrgetter(*(field.name for field in fields(Identity)))
 _REFUSAL = attrgetter(*(field.name for field in fields(Refusal)))
 
 
@@ -108,7 +107,7 @@ def main() -> None:
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     """Give a chunk in plain tuples, which is what marshal takes."""
     (identities, *columns), refusals, read_bytes, problem = chunk
-    return list(map(_IDENTITY, identities)), columns, list(map(_REFUSAL, refusals)), read_bytes, problem
+    return list(map(tuple, identities)), columns, list(map(_REFUSAL, refusals)), read_bytes, problem
 
 
 def _unpacked(message: tuple[Any, ...]) -> "Chunk":
@@ -117,7 +116,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
 
     identities, columns, refusals, read_bytes, problem = message
     return Chunk(
-        Columns([Identity(*one) for one in identities], *columns),
+        Columns(list(map(Identity._make, identities)), *columns),
         [Refusal(*one) for one in refusals],
         read_bytes,
         problem,

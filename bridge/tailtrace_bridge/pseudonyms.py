@@ -16,7 +16,6 @@ The same name gives the same pseudonym as long as the key is the same; so sessio
 import hashlib
 import hmac
 import ipaddress
-from dataclasses import replace
 from functools import lru_cache
 
 from tailtrace_bridge.records import Identity
@@ -54,8 +53,7 @@ class Pseudonyms:
         return str(ipaddress.IPv6Address(_PREFIX | int.from_bytes(self._hash("address", text)[:12])))
 
     def _make(self, identity: Identity) -> Identity:
-        return replace(
-            identity,
+        return identity._replace(
             address=self.address(identity.address),
             user=self.user(identity.user),
             device=self.device(identity.device),

@@ -2,8 +2,8 @@
 
 Units stand last in the names. Times are integers: microseconds since the Unix epoch.
 
-`Access` and `Row` are named tuples, not dataclasses: an import makes one of each for every line of the log, and a
-frozen dataclass of this width costs four times as much to make (`bench/records.py` prints the ratio).
+`Access`, `Row` and `Identity` are named tuples, not dataclasses: an import makes them for every line or address of the
+log, and a frozen dataclass of their width costs four times as much to make (`bench/records.py` prints the ratio).
 """
 
 from dataclasses import dataclass
@@ -85,8 +85,7 @@ class AppSpan:
     """`service.name` of the resource."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again.
 
     | kind | who it is |

@@ -115,7 +115,7 @@ class Snapshot:
         self._refresh_if_due()
         age_us = self._clock() - self._peers_us
         if self._peers is not None and age_us < self._age_us_max and (found := self._peers.find(parsed)):
-            return replace(found, identity=replace(found.identity, address=address))
+            return replace(found, identity=found.identity._replace(address=address))
         if not self._problem or not is_tailnet(parsed):
             return NotFound()
         return Unavailable(self._problem, rests=False)
@@ -176,7 +176,7 @@ def read_peers(status: Mapping[str, object]) -> Peers:
         since_us = time_us_of(peer, "Created")
         for address in map(parse_address, _texts(peer, "TailscaleIPs")):
             if address is not None:
-                peers.nodes[str(address)] = Found(replace(identity, address=str(address)), since_us)
+                peers.nodes[str(address)] = Found(identity._replace(address=str(address)), since_us)
         if peer is own:
             continue
         behind = Found(Identity("", "subnet", provider=Snapshot.name, via=identity.device), since_us)

@@ -3,7 +3,6 @@
 import itertools
 import sqlite3
 import time
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -152,7 +151,7 @@ def test_rules_are_judged_over_either_store(store, tmp_path):
     store.write([row(20 * MINUTE_US, 1)])
     clock, ben = (
         FakeClock(NOW - 10 * MINUTE_US),
-        replace(ANA, user="ben@example.com", user_id="u2", device="ben", node_id="n2"),
+        ANA._replace(user="ben@example.com", user_id="u2", device="ben", node_id="n2"),
     )
     rules = [
         AlertRule(kind="error_rate", window=60, hold=60, min_requests=5),

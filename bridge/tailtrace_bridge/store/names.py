@@ -16,7 +16,6 @@ Two people who had the same address, login or device name one after the other st
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from tailtrace_bridge.records import Identity
@@ -52,7 +51,7 @@ def names_of_now(known: Mapping[int, Named]) -> dict[int, Identity]:
 
     def with_user(one: Identity) -> Identity:
         user_id = one.user_id or (_only(ids_of_login.get(one.user, set())) if one.user else "")
-        return one if not user_id else replace(one, user_id=user_id, user=logins[user_id])
+        return one if not user_id else one._replace(user_id=user_id, user=logins[user_id])
 
     users = [with_user(one) for one in in_order]
     devices = {one.node_id: one.device for one in in_order if one.node_id and one.device}
@@ -62,7 +61,7 @@ def names_of_now(known: Mapping[int, Named]) -> dict[int, Identity]:
 
     def with_device(one: Identity) -> Identity:
         node_id = one.node_id or (_only(nodes_of_name.get((user_key(one), one.device), set())) if one.device else "")
-        return one if not node_id else replace(one, node_id=node_id, device=devices.get(node_id, one.device))
+        return one if not node_id else one._replace(node_id=node_id, device=devices.get(node_id, one.device))
 
     return {
         number: with_device(with_user(one)) if one.user or one.device else one for number, (one, _) in known.items()

@@ -30,14 +30,14 @@ class Sums:
     | `usage` | hour, identity, endpoint, method, status, traffic | those of `protocol.Usage` |
     | `latency` | hour, endpoint | requests by bucket, on the side `PROXY` and on the side `APP` |
     | `activity` | minute, identity | first and last request (µs) and requests, of usage |
-    | `minutes` | minute | requests, and those answered |
+    | `minutes` | minute | whether a request of it was answered |
     """
 
     def __init__(self) -> None:
         self.usage: Usage = {}
         self.latency: Latency = defaultdict(lambda: ({}, {}))
         self.activity: dict[tuple[int, int], list[int]] = {}
-        self.minutes: dict[int, list[int]] = {}
+        self.minutes: dict[int, bool] = {}
 
     def add(self, rows: Iterable[Stored]) -> None:
         """Count rows. The hot loop of a write: one pass, plain dictionaries."""
@@ -51,22 +51,18 @@ class Sums:
                 sums = usage[key] = [0, 0, 0, 0, 0, 0]
             sums[0] += 1
             sums[5] += bytes_sent
-            proxy, app = latency[(hour, endpoint_id)]
             if request_time_us is not None:
                 sums[1] += 1
                 sums[2] += request_time_us
-                bucket = bucket_of(request_time_us)
+                bucket, proxy = bucket_of(request_time_us), latency[(hour, endpoint_id)][PROXY]
                 proxy[bucket] = proxy.get(bucket, 0) + 1
             if app_time_us is not None:
                 sums[3] += 1
                 sums[4] += app_time_us
-                bucket = bucket_of(app_time_us)
+                bucket, app = bucket_of(app_time_us), latency[(hour, endpoint_id)][APP]
                 app[bucket] = app.get(bucket, 0) + 1
-            tally = minutes.get(minute)
-            if tally is None:
-                tally = minutes[minute] = [0, 0]
-            tally[0] += 1
-            tally[1] += 0 < status < 500
+            if not minutes.get(minute):
+                minutes[minute] = 0 < status < 500
             if traffic in _USAGE_TRAFFIC:
                 seen = activity.get((minute, identity_id))
                 if seen is None:

@@ -153,7 +153,7 @@ def latency_all_rows(totals: Totals) -> list[tuple[int, bytes]]:
 def hour_rows(sums: Sums) -> list[tuple[int, ...]]:
     """Give rows of `hour`: step, minutes with traffic, minutes answered, usage of each quarter."""
     hours: dict[int, list[int]] = {}
-    for minute, (_, answered) in sums.minutes.items():
+    for minute, answered in sums.minutes.items():
         of_hour = hours.setdefault(minute // 60, [0, 0, 0, 0, 0, 0])
         bit = 1 << minute % 60
         of_hour[0] |= bit

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,7 +190,7 @@ def test_a_new_name_of_a_known_device_is_no_new_device(world):
     world.ask()
     world.begin({"kind": "new_device"}, {"kind": "new_user"})
     world.run(5, world.ask)
-    renamed = replace(ANA, device="ana-thinkpad", user="ana@example.org")
+    renamed = ANA._replace(device="ana-thinkpad", user="ana@example.org")
     assert world.run(10, lambda: world.ask(who=renamed)) == []
 
 
@@ -341,7 +340,7 @@ def test_a_name_from_the_tailnet_cannot_forge_lines(world):
     world.ask()
     world.begin(kind="new_device")
     world.run(5)
-    evil = replace(BEN, device="x\nNext: all is well\x1b[2J {subject}")
+    evil = BEN._replace(device="x\nNext: all is well\x1b[2J {subject}")
     [(_, body)] = world.run(5, lambda: world.ask(who=evil))
     assert body.splitlines()[0] == r"New device: x\nNext: all is well\x1b[2J {subject} of ben@example.com"
     assert len(body.splitlines()) == 2

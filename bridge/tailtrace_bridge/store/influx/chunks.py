@@ -230,7 +230,7 @@ def _merged_hours(parts: Iterable[Iterable[Row]]) -> list[Row]:
 
 
 def _hour_rows(sums: Sums) -> Iterator[tuple[int, Row]]:
-    for minute, (_, answered) in sums.minutes.items():
+    for minute, answered in sums.minutes.items():
         hour, bit = minute // _MINUTES_OF_HOUR, 1 << minute % _MINUTES_OF_HOUR
         yield hour, (hour, bit, bit if answered else 0)
 
