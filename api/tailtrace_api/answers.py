@@ -30,6 +30,10 @@ from tailtrace_bridge.store.protocol import (
 FAVORITES_MAX = 3
 LISTED_MAX = 500
 """Rows of one list in an answer: the first in its order."""
+CLIENT_CLOSED = 499
+"""What nginx logs where the client left: its time ends there, the app's goes on."""
+NGINX_CLOCK_US = 1000
+"""nginx counts in milliseconds (`$request_time`), a span in less."""
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
 
 
@@ -48,6 +52,14 @@ class Sessions(NamedTuple):
     def spent_us(self) -> int:
         """Add up how long they lasted."""
         return sum(last_us - first_us for first_us, last_us, _ in self.runs)
+
+
+class Spanned(NamedTuple):
+    """Requests that both nginx and the app timed, and their times by each."""
+
+    requests: int
+    request_time_us: float
+    app_time_us: int
 
 
 def iso(time_us: int) -> str:
@@ -248,19 +260,48 @@ def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[
     histograms: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for cell in latency:
         histograms[(cell.endpoint, cell.side)][cell.bucket] += cell.requests
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+    of_endpoint: dict[str, list[Usage]] = defaultdict(list)
     for usage in usages:
-        columns = (usage.requests, usage.timed, usage.request_time_us, usage.app_timed, usage.app_time_us)
-        sums[usage.endpoint] = [a + b for a, b in zip(sums[usage.endpoint], columns, strict=True)]
+        of_endpoint[usage.endpoint].append(usage)
     rows = []
-    for endpoint, (count, timed, time_us, app_timed, app_time_us) in sums.items():
-        total = _times(timed, time_us, histograms[(endpoint, "proxy")])
-        app = _times(app_timed, app_time_us, histograms[(endpoint, "app")])
-        outside = None
-        if total["avg_ms"] is not None and app["avg_ms"] is not None:
-            outside = round(max(0.0, total["avg_ms"] - app["avg_ms"]), 3)
-        rows.append({"endpoint": endpoint, "count": count, **total, "app": app, "proxy_avg_ms": outside})
+    for endpoint, theirs in of_endpoint.items():
+        timed, time_us = sum(one.timed for one in theirs), sum(one.request_time_us for one in theirs)
+        app_timed, app_time_us = sum(one.app_timed for one in theirs), sum(one.app_time_us for one in theirs)
+        rows.append(
+            {
+                "endpoint": endpoint,
+                "count": sum(one.requests for one in theirs),
+                **_times(timed, time_us, histograms[(endpoint, "proxy")]),
+                "app": _times(app_timed, app_time_us, histograms[(endpoint, "app")]),
+                "proxy_avg_ms": outside_avg_ms(theirs),
+            }
+        )
     return sorted(rows, key=lambda row: (-(row["p95_ms"] or 0), -row["count"], row["endpoint"]))[:LISTED_MAX]
+
+
+def spanned(usages: Iterable[Usage]) -> Spanned:
+    """Add up the requests that have a span; those that the client left (499) stay out: nginx's time ends early.
+
+    Of the requests that share endpoint, status and traffic the sums do not say which ones have a span: where some have
+    none, those with one are taken to last as long as all. Where each has one, the sum is exact.
+    """
+    both = [one for one in usages if one.app_timed and one.timed and one.status != CLIENT_CLOSED]
+    return Spanned(
+        sum(one.app_timed for one in both),
+        sum(one.request_time_us * one.app_timed / one.timed for one in both),
+        sum(one.app_time_us for one in both),
+    )
+
+
+def outside_avg_ms(usages: Iterable[Usage]) -> float | None:
+    """Give the mean of what passed outside the app, by `spanned`; None where it is not known."""
+    found = spanned(usages)
+    return outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
+
+
+def outside_ms(left_us: float) -> float | None:
+    """Give nginx's time less the app's, in ms; None where an app went on after its answer, and 0 where a clock did."""
+    return None if left_us < -NGINX_CLOCK_US else millis(max(0.0, left_us))
 
 
 def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, Any]:

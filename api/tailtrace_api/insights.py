@@ -207,10 +207,8 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     with_span = sum(usage.app_timed for usage in failed)
     gateway = _UNREACHED if any(usage.app_timed for usage in of_app) else _UNREACHED - {503}
     unreached = sum(usage.requests - usage.app_timed for usage in failed if usage.status in gateway)
-    both = [usage for usage in of_app if usage.app_timed and usage.timed]
-    # Of the requests with a span; where some of a sum lack one, these are taken to last as long as the others.
-    spanned_us = sum(usage.request_time_us * min(1.0, usage.app_timed / usage.timed) for usage in both)
-    share = round(min(1.0, sum(usage.app_time_us for usage in both) / spanned_us), 3) if spanned_us else None
+    both = answers.spanned(of_app)
+    share = round(min(1.0, both.app_time_us / both.request_time_us), 3) if both.request_time_us else None
     numbers = {
         "error_rate": round(errors / requests, 6) if requests else 0.0,
         "p95_ms": p95_ms,
@@ -416,14 +414,18 @@ def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> list[di
             "timing": {
                 "total_ms": answers.millis(entry.request_time_us),
                 "app_ms": answers.millis(entry.app_time_us),
-                "outside_ms": None
-                if entry.request_time_us is None or entry.app_time_us is None
-                else answers.millis(max(0, entry.request_time_us - entry.app_time_us)),
+                "outside_ms": _outside_ms(entry),
             },
             "traffic": entry.traffic.name.lower(),
         }
         for entry in entries
     ]
+
+
+def _outside_ms(entry: LogEntry) -> float | None:
+    if entry.request_time_us is None or entry.app_time_us is None or entry.status == answers.CLIENT_CLOSED:
+        return None
+    return answers.outside_ms(entry.request_time_us - entry.app_time_us)
 
 
 def _who(identity: Identity) -> dict[str, Any]:

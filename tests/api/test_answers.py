@@ -276,13 +276,38 @@ def test_response_times():
         Latency("/a", "app", bucket_of(8_000), 90),
     ]
     row, untimed = answers.response_times(usages, latency)
-    assert (row["endpoint"], row["count"], row["avg_ms"], row["proxy_avg_ms"]) == ("/a", 101, 109.0, 101.0)
+    # The eleven of CI have no span: of the ninety that have one, 10 ms less 8 ms.
+    assert (row["endpoint"], row["count"], row["avg_ms"], row["proxy_avg_ms"]) == ("/a", 101, 109.0, 2.0)
     assert [row["p50_ms"], row["p95_ms"], row["p99_ms"]] == [
         pytest.approx(10, rel=0.02), pytest.approx(1000, rel=0.02), pytest.approx(1000, rel=0.02),
     ]  # fmt: skip
     assert row["app"] == {"avg_ms": 8.0} | {f"p{rank}_ms": pytest.approx(8, rel=0.02) for rank in (50, 95, 99)}
     nothing = {"avg_ms": None, "p50_ms": None, "p95_ms": None, "p99_ms": None}
     assert untimed == {"endpoint": "/untimed", "count": 7, **nothing, "app": nothing, "proxy_avg_ms": None}
+
+
+@pytest.mark.parametrize(
+    ("usages", "outside_ms"),
+    [
+        ([usage(requests=4, timed=4, time_us=40_000, app=(4, 36_000))], 1.0),
+        # Half have a span: these are taken to last as long as all.
+        ([usage(requests=4, timed=4, time_us=40_000, app=(2, 18_000))], 1.0),
+        # The clients of three left after 1 s, and the app worked on for 30 s.
+        ([usage(requests=2, timed=2, time_us=20_000, app=(2, 16_000)), usage(status=499, requests=3, timed=3, time_us=3_000_000, app=(3, 90_000_000))], 2.0),
+        ([usage(status=499, requests=3, timed=3, time_us=3_000_000, app=(3, 90_000_000))], None),
+        # nginx answered 502 by itself after a minute: the app has no part in it.
+        ([usage(requests=2, timed=2, time_us=20_000, app=(2, 16_000)), usage(status=502, requests=1, timed=1, time_us=60_000_000)], 2.0),
+        # Each status by itself, so that a slow one without spans does not count for a fast one with.
+        ([usage(requests=3, timed=3, time_us=30_000, app=(3, 27_000)), usage(status=500, requests=1, timed=1, time_us=9_000, app=(1, 4_000))], 2.0),
+        ([usage(requests=2, timed=2, time_us=2_000, app=(2, 3_000))], 0.0),  # within nginx's millisecond
+        ([usage(requests=2, timed=2, time_us=2_000, app=(2, 9_000))], None),  # it went on after its answer
+        ([usage(requests=2, app=(2, 9_000))], None),
+        ([usage(requests=2, timed=2, time_us=2_000)], None),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_time_outside_the_app(usages, outside_ms):
+    assert answers.outside_avg_ms(usages) == outside_ms
 
 
 def test_error_rates():

@@ -5,7 +5,7 @@ import pytest
 from tailtrace_api import insights
 from tailtrace_bridge.histogram import bucket_of
 from tailtrace_bridge.records import Identity, Traffic
-from tailtrace_bridge.store.protocol import Activity, Latency, Usage, Window
+from tailtrace_bridge.store.protocol import Activity, Latency, LogEntry, Usage, Window
 
 MINUTE = 60_000_000
 NOBODY = Identity("")
@@ -54,6 +54,8 @@ def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traf
         ([usage(100, ms=2000, app_ms=1200)], 2000, FINE, ("app", "app-slow")),
         ([usage(100, ms=2000, app_ms=800)], 2000, FINE, ("proxy", "outside-slow")),
         ([usage(100, ms=2000, app_ms=1000)], 2000, FINE, ("unknown", "slow-in-both")),
+        # The clients of twenty left: what the app did after that says nothing of the eighty.
+        ([usage(80, ms=2000, app_ms=800), usage(20, 499, ms=2000, app_ms=60_000)], 2000, FINE, ("proxy", "outside-slow")),
     ],
 )  # fmt: skip
 def test_blame(usages, p95_ms, store, verdict):
@@ -115,3 +117,20 @@ def test_a_card_by_its_name_and_a_person_on_two_devices():
     assert asked({"n7": True, "n8": False}) == [("phone", "card: prices", True, 2)]
     assert asked({"n7": False, "n8": False}) == []
     assert asked({"n8": False}) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "request_us", "app_us", "outside_ms"),
+    [
+        (200, 30_000, 28_000, 2.0),
+        (200, 28_000, 28_400, 0.0),  # nginx counts in milliseconds
+        (200, 28_000, 95_000, None),  # the app went on after its answer
+        (499, 1_000_000, 950_000, None),
+        (200, None, 28_000, None),
+        (200, 30_000, None, None),
+    ],
+)
+def test_outside_the_app_of_one_request(status, request_us, app_us, outside_ms):
+    entry = LogEntry(0, 1, NOBODY, "", "/a", "GET", "/a", status, Traffic.APP, request_us, app_us, 10, "", "")
+    (told,) = insights.explain([entry], {})
+    assert told["timing"]["outside_ms"] == outside_ms
