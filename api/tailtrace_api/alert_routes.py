@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from tailtrace_api.alerts import EVENTS_MAX, alerts
+from tailtrace_api.asked import KNOWN_ONLY
 from tailtrace_bridge.alerts.rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
 
 
 def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:
     """Make the route."""
-    router = APIRouter(prefix="/analytics", tags=["analytics"])
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get("/alerts")
     def get_alerts(

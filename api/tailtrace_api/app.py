@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, asked_user, only_of, sees_all
+from tailtrace_api.asked import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.operation import problems, ready_response
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.build import Bridge
@@ -52,7 +53,7 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
-    _add_analytics(app, queries, clock)
+    app.include_router(_analytics_router(queries, clock))
     counted = access or AccessCounters()
 
     def render(bridge: Bridge, news: metrics.News | None) -> bytes:
@@ -76,10 +77,14 @@ def _not_yours(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=403)
 
 
-def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> None:
-    @app.get("/analytics/access-logs", tags=["analytics"], response_model=models.AccessLogs)
+def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
+
+    @router.get("/access-logs", response_model=models.AccessLogs)
     def access_logs(
         request: Request,
+        at: at_type,
         *,
         hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
         user: Text = None,
@@ -95,17 +100,19 @@ def _add_analytics(app: FastAPI, queries: Queries, clock: Callable[[], int]) -> 
         """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
         who = asked_user(user, only_of(request.scope))
         filters = Filters(who, device, endpoint, method.upper() if method else None, status)
-        return queries.access_logs(clock(), hours=hours, filters=filters, limit=limit, before=place(cursor))
+        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor))
 
-    @app.get("/analytics/dashboard-usage", tags=["analytics"], response_model=models.DashboardUsage)
-    def dashboard_usage(*, days: Days = 7) -> dict[str, Any]:
+    @router.get("/dashboard-usage", response_model=models.DashboardUsage)
+    def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
         """Give cards, peak hours, sessions by person and calls by endpoint; health checks and bots stay out."""
-        return queries.dashboard_usage(clock(), hours=24 * days)
+        return queries.dashboard_usage(at, hours=24 * days)
 
-    @app.get("/analytics/system-health-history", tags=["analytics"], response_model=models.SystemHealth)
-    def system_health_history(*, days: Days = 7) -> dict[str, Any]:
+    @router.get("/system-health-history", response_model=models.SystemHealth)
+    def system_health_history(at: at_type, *, days: Days = 7) -> dict[str, Any]:
         """Give uptime, response times and error rates, by endpoint and over time."""
-        return queries.system_health_history(clock(), hours=24 * days)
+        return queries.system_health_history(at, hours=24 * days)
+
+    return router
 
 
 def place(cursor: str | None) -> tuple[int, int] | None:
@@ -114,15 +121,8 @@ def place(cursor: str | None) -> tuple[int, int] | None:
         return None
     match = _CURSOR.fullmatch(cursor)
     if match is None or int(match[2]) >= 1 << 63:
-        detail = [
-            {
-                "type": "cursor",
-                "loc": ["query", "cursor"],
-                "msg": "No cursor of ours: pass the `next_cursor` of the page before, or leave it out.",
-                "input": cursor,
-            }
-        ]
-        raise HTTPException(422, detail)
+        said = "No cursor of ours: pass the `next_cursor` of the page before, or leave it out."
+        raise wrong("cursor", said, cursor, "cursor")
     return int(match[1]), int(match[2])
 
 

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tailtrace_api.asked import KNOWN_ONLY
 from tailtrace_api.card_queries import Cards
 from tailtrace_api.insight_routes import Only
 from tailtrace_bridge.cards import CARD_LENGTH_MAX
@@ -50,7 +51,7 @@ class PagesElsewhere:
 
 def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
-    router = APIRouter(tags=["analytics"])
+    router = APIRouter(tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get(WIDGET)
     def widget(response: Response, *, only: Only, days: Days = 7) -> Answer:

@@ -1,13 +1,12 @@
 """The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
-from tailtrace_api.answers import time_us
+from tailtrace_api.asked import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX, Insights
 from tailtrace_api.tailnet import Tailnet, TailnetError
 from tailtrace_bridge.identity import parse_address
@@ -26,7 +25,8 @@ Only = Annotated[str | None, Depends(_only)]
 
 def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     """Make the routes of the insights. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics", tags=["analytics"])
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
 
     @router.get("/active-users")
     def active_users(only: Only) -> Answer:
@@ -34,24 +34,28 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.active_users(clock(), user=only)
 
     @router.get("/usage-stats")
-    def usage_stats(*, only: Only, days: Days = 7) -> Answer:
+    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
         """Give sessions, people and the features used most."""
-        return insights.usage_stats(clock(), days=days, user=only)
+        return insights.usage_stats(at, days=days, user=only)
 
     @router.get("/system-performance")
-    def system_performance() -> Answer:
-        """Give uptime, response times and errors of seven days, and who is to blame."""
-        return insights.system_performance(clock())
+    def system_performance(at: at_type) -> Answer:
+        """Give uptime, response times and errors of seven days, and who is to blame.
+
+        Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store and the alerts
+        are those of now, whatever `at` says.
+        """
+        return insights.system_performance(at)
 
     @router.get("/compare")
-    def compare(*, only: Only, days: Days = 7) -> Answer:
+    def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:
         """Set the last days beside the days before them."""
-        return insights.compare(clock(), days=days, user=only)
+        return insights.compare(at, days=days, user=only)
 
     @router.get("/unused-endpoints")
-    def unused_endpoints(*, days: Days = 30) -> Answer:
+    def unused_endpoints(at: at_type, *, days: Days = 30) -> Answer:
         """Give the routes that nobody asked for."""
-        return insights.unused_endpoints(clock(), days=days)
+        return insights.unused_endpoints(at, days=days)
 
     @router.get("/request/{trace_id}")
     def request(
@@ -59,10 +63,12 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         *,
         only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 24,
-        at: Annotated[datetime | None, Query(description="Its timestamp, if known: finds an old one at once.")] = None,
+        at: Annotated[
+            str | None, Query(max_length=40, description="Its timestamp, if known: finds an old one at once.")
+        ] = None,
     ) -> Answer:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
-        at_us = None if at is None else time_us(at.isoformat())
+        at_us = None if at is None else moment_us(at)
         return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)
 
     return router
@@ -70,7 +76,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
 def tailnet_router(tailnet: Tailnet) -> APIRouter:
     """Make the routes of the tailnet."""
-    router = APIRouter(prefix="/tailnet", tags=["tailnet"])
+    router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
 
     @router.get("/devices", responses={503: {"description": "Nobody to ask; `detail` says what to do."}})
     def devices(only: Only) -> Answer:

@@ -49,6 +49,7 @@ def make_queries(settings: Settings, store: Store, routes: Routes) -> Queries:
         zone=settings.zone,
         features=Features(routes, settings.features),
         store_name=settings.store.partition(":")[0],
+        clock=clock_us,
     )
 
 

@@ -20,6 +20,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import StreamingResponse
 
+from tailtrace_api.asked import KNOWN_ONLY
 from tailtrace_bridge.errors import StoreError
 
 POLL_S = 2.0
@@ -82,7 +83,7 @@ class News:
 
 def news_router(news: News) -> APIRouter:
     """Make the route."""
-    router = APIRouter(tags=["dashboard"])
+    router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY])
 
     @router.get(
         "/analytics/stream",

@@ -1,13 +1,13 @@
 """The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
 
 from collections.abc import Callable
-from datetime import datetime, tzinfo
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from tailtrace_api.access.roles import asked_user, only_of
 from tailtrace_api.app import TEXT_MAX, place
+from tailtrace_api.asked import KNOWN_ONLY, at_of
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
 from tailtrace_api.panel_queries import Panels
 from tailtrace_api.panels import PERIODS, Period
@@ -15,8 +15,6 @@ from tailtrace_bridge.store.protocol import Filters
 
 Answer = dict[str, Any]
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
-AT_US_MAX = 253_402_300_800_000_000
-"""The year 10000."""
 ROWS_MAX = 200
 
 
@@ -35,26 +33,10 @@ def _filters(
     return Filters(asked_user(user, only_of(request.scope)), device, endpoint, status=status)
 
 
-def _time_us(text: str, zone: tzinfo) -> int:
-    """Read a time, of `zone` where it names none. Answers 422 to what is none."""
-    try:
-        at = datetime.fromisoformat(text)
-        found_us = round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1e6)
-    except (ValueError, OverflowError):
-        found_us = -1
-    if not 0 <= found_us <= AT_US_MAX:
-        raise HTTPException(422, f"at={text!r} is no time; write one like 2025-10-09T10:00:00Z")
-    return found_us
-
-
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"])
-
-    def at_us(at: Annotated[str | None, Query(max_length=40, description="ISO 8601; default now.")] = None) -> int:
-        return clock() if at is None else _time_us(at, panels.zone)
-
-    at_type = Annotated[int, Depends(at_us)]
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
     period_type = Annotated[Period, Depends(_period)]
     filters_type = Annotated[Filters, Depends(_filters)]
 

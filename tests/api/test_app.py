@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import UTC
 
 import httpx
 import pytest
@@ -121,6 +122,35 @@ def test_filters(client, params, requests):
     assert (answer["summary"]["total_requests"], len(answer["logs"])) == (requests, requests)
 
 
+@pytest.mark.parametrize(
+    ("at", "to", "requests"),
+    [
+        ("2025-10-08T12:00:00Z", "2025-10-08T12:00:00.000Z", 5),
+        ("2025-10-07T12:00:00", "2025-10-07T12:00:00.000Z", 1),
+        ("2025-10-07T14:00:00+02:00", "2025-10-07T12:00:00.000Z", 1),
+        ("2025-10-07T05:59:59.999Z", "2025-10-07T05:59:59.999Z", 0),
+        ("1970-01-01", "1970-01-01T00:00:00.000Z", 0),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z", 0),
+    ],
+)
+def test_the_end_of_the_window(client, at, to, requests):
+    logs = client.get("/analytics/access-logs", hours=24, at=at).json()
+    usage = client.get("/analytics/dashboard-usage", days=1, at=at).json()
+    health = client.get("/analytics/system-health-history", days=1, at=at).json()
+    assert [answer["window"]["to"] for answer in (logs, usage, health)] == [to] * 3
+    health_checks = 1 if requests == 5 else 0
+    assert (
+        logs["summary"]["total_requests"], len(logs["logs"]), usage["summary"]["total_requests"] + health_checks,
+        health["error_rate"]["overall"]["requests"],
+    ) == (requests,) * 4  # fmt: skip
+
+
+def test_queries_count_when_they_were_asked_whatever_they_ask_for(store):
+    queries = Queries(store, zone=UTC, features={}, store_name="sqlite", clock=FakeClock(NOW))
+    answer = queries.system_health_history(NOW - 400 * HOUR, hours=24)
+    assert [step["time"] for step in answer["influxdb_query_times"]["over_time"]] == ["2025-10-08T12:00:00.000Z"]
+
+
 def test_pages_and_a_summary_of_the_whole_window(client):
     times, summaries, cursor = [], [], {}
     for _ in range(9):
@@ -237,6 +267,12 @@ def test_a_line_of_the_future_does_not_make_the_data_fresh(client, store):
         ("dashboard-usage", "days", 31),
         ("system-health-history", "days", 0),
         ("system-health-history", "days", 31),
+        ("access-logs", "at", "yesterday"),
+        ("dashboard-usage", "at", "1969-12-31T23:59:59Z"),
+        ("system-health-history", "at", "10000-01-01"),
+        ("access-logs", "at", "2025-10-08T12:00:00 02:00"),  # a + that was not written %2B
+        ("access-logs", "houres", "3"),
+        ("dashboard-usage", "hours", "3"),
     ],
 )
 def test_a_wrong_parameter_is_named(client, path, name, value):

@@ -56,10 +56,13 @@ def client(tmp_path):
     app.include_router(panel_router(Panels(store, queries, insights, MADRID, {"/a": "Dashboard"}), clock))
 
     def get(path, **params):
+        if not path.startswith("request/"):
+            params = {"period": "24h", **params}
+
         async def ask():
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-                return await http.get(f"/analytics/panels/{path}", params={"period": "24h", **params})
+                return await http.get(f"/analytics/panels/{path}", params=params)
 
         return asyncio.run(ask())
 
@@ -81,7 +84,8 @@ def totals(answer):
         ({"status": "5xx"}, (None, None, None), (1, 1, 0.0), (1, 1, 0.0), (1, 1, 0.0)),
         ({"period": "7d"}, (5, 0, None), (2, 0, None), (6, 0, None), (2, 0, None)),
         ({"at": "2025-10-07T12:00:00Z"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),
-        ({"at": "2025-10-07T14:00:00"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),  # Madrid's two o'clock
+        ({"at": "2025-10-07T14:00:00+02:00"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),
+        ({"at": "2025-10-07T12:00:00"}, (2, 0, None), (1, 0, None), (2, 0, None), (1, 0, None)),  # of no zone: UTC
         ({"user": "nobody"}, (0, 0, None), (0, 0, None), (0, 0, None), (0, 0, None)),
     ],
 )
@@ -157,6 +161,7 @@ def test_requests_page_by_page_and_one_whole(client):
     ("path", "params", "said"),
     [
         ("overview", {"period": "1y"}, "24h"),
+        ("overview", {"priod": "7d"}, "Did you mean period?"),
         ("overview", {"at": "tomorrow"}, "write one like 2025-10-09T10:00:00Z"),
         ("overview", {"at": "0001-01-01"}, "write one like"),
         ("overview", {"status": "9"}, "pattern"),
