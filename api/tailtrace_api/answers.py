@@ -1,6 +1,7 @@
 """The answers, as pure functions of what the store sums up. Each is defined in words in `docs/definitions.md`.
 
-No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, MCP and dashboard tell the same.
+No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, MCP and dashboard tell the same. A list
+is given whole and in its order; whoever answers with it cuts it (`cut`).
 """
 
 from collections import Counter, defaultdict
@@ -77,6 +78,14 @@ def time_us(text: str) -> int:
 def millis(time_us: float | None) -> float | None:
     """µs → ms with three decimals."""
     return None if time_us is None else round(time_us / 1000, 3)
+
+
+def cut(**lists: Sequence[Any]) -> dict[str, Any]:
+    """Cut the lists of an answer at `LISTED_MAX`; `truncated` has the length of each that was longer."""
+    return {
+        **{name: rows[:LISTED_MAX] for name, rows in lists.items()},
+        "truncated": {name: len(rows) for name, rows in lists.items() if len(rows) > LISTED_MAX},
+    }
 
 
 def visitor(identity: Identity) -> tuple[str, str]:
@@ -170,8 +179,7 @@ def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> 
         if visit.traffic is Traffic.CARD:
             views[split_endpoint(visit.endpoint)[0]] += visit.requests
     return [
-        {"card": card, "name": features.get(f"card={card}", card), "views": count}
-        for card, count in _most_first(views)[:LISTED_MAX]
+        {"card": card, "name": features.get(f"card={card}", card), "views": count} for card, count in _most_first(views)
     ]
 
 
@@ -209,7 +217,7 @@ def user_sessions(
                 "last_seen": iso(latest.runs[-1][1]),
             }
         )
-    return sorted(rows, key=lambda row: (-row["sessions"], -row["requests"], row["user"]))[:LISTED_MAX]
+    return sorted(rows, key=lambda row: (-row["sessions"], -row["requests"], row["user"]))
 
 
 def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, list[str]]:
@@ -226,7 +234,7 @@ def api_calls_by_endpoint(visits: Iterable[Visits]) -> list[dict[str, int]]:
     for visit in visits:
         if visit.traffic is Traffic.APP:
             calls[visit.endpoint] += visit.requests
-    return [{endpoint: count} for endpoint, count in _most_first(calls)[:LISTED_MAX]]
+    return [{endpoint: count} for endpoint, count in _most_first(calls)]
 
 
 def usage_only(usages: Iterable[Usage]) -> list[Usage]:
@@ -276,7 +284,7 @@ def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[
                 "proxy_avg_ms": outside_avg_ms(theirs),
             }
         )
-    return sorted(rows, key=lambda row: (-(row["p95_ms"] or 0), -row["count"], row["endpoint"]))[:LISTED_MAX]
+    return sorted(rows, key=lambda row: (-(row["p95_ms"] or 0), -row["count"], row["endpoint"]))
 
 
 def spanned(usages: Iterable[Usage]) -> Spanned:
@@ -326,7 +334,7 @@ def error_rates(usages: Sequence[Usage]) -> dict[str, Any]:
     total: Counter[str] = Counter()
     for count in counts.values():
         total.update(count)
-    return {"overall": _rates(total), "by_endpoint": by_endpoint[:LISTED_MAX]}
+    return {"overall": _rates(total), "by_endpoint": by_endpoint}
 
 
 def _error_class(status: int) -> str:

@@ -1,8 +1,8 @@
 """The shapes of the three answers, for OpenAPI and for whoever reads it. Defined in words in `docs/definitions.md`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Answer(BaseModel):
@@ -139,6 +139,12 @@ class UserSessions(_Answer):
     last_seen: str
 
 
+Truncated = Annotated[
+    dict[str, int],
+    Field(description="Lists of this answer that were cut: their name, and how many rows there are. Mostly empty."),
+]
+
+
 class DashboardUsage(_Answer):
     """What is used, by whom, at which hours."""
 
@@ -161,6 +167,7 @@ class DashboardUsage(_Answer):
             }
         ],
         api_calls_by_endpoint=[{"/items/{item_id}": 1204}],
+        truncated={},
     )
 
     window: dict[str, str]
@@ -170,6 +177,7 @@ class DashboardUsage(_Answer):
     peak_hours: list[PeakHour]
     user_sessions: list[UserSessions]
     api_calls_by_endpoint: list[dict[str, int]]
+    truncated: Truncated
 
 
 class Times(_Answer):
@@ -265,6 +273,7 @@ class SystemHealth(_Answer):
         api_response_times=[
             {**_TIMES, "endpoint": "/items/{item_id}", "count": 1204, "app": _APP_TIMES, "proxy_avg_ms": 2.75}
         ],
+        truncated={},
         error_rate={"overall": _RATES, "by_endpoint": [{**_RATES, "endpoint": "/items/{item_id}"}]},
         over_time=[
             {
@@ -289,6 +298,7 @@ class SystemHealth(_Answer):
     minutes_with_traffic: int
     uptime_over_time: list[UptimeDay]
     api_response_times: list[EndpointTimes]
+    truncated: Truncated
     error_rate: ErrorRate
     over_time: list[Step]
     influxdb_query_times: QueryTimes

@@ -63,9 +63,8 @@ class Panels:
         ]
         rows = panels.people(sessions, usages, visits, self.features)
         return {
-            "users": rows,
             "sessions_of_all": not panels.has_sessions(filters),
-            "cards": answers.most_viewed_cards(visits, self.features),
+            **answers.cut(users=rows, cards=answers.most_viewed_cards(visits, self.features)),
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
@@ -76,13 +75,14 @@ class Panels:
         has_latency = filters == Filters(endpoint=filters.endpoint)
         latency = self.store.latency(window) if has_latency else None
         rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
-        return {"endpoints": rows, "has_percentiles": has_latency}
+        return {**answers.cut(endpoints=rows), "has_percentiles": has_latency}
 
     def health(self, at_us: int, period: panels.Period) -> dict[str, Any]:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
         whole = self.queries.system_health_history(at_us, hours=period.hours)
         rates = whole["error_rate"]["overall"]
-        return {key: value for key, value in whole.items() if key != "api_response_times"} | {"error_rate": rates}
+        lists = {"api_response_times", "truncated"}
+        return {key: value for key, value in whole.items() if key not in lists} | {"error_rate": rates}
 
     def requests(
         self, at_us: int, period: panels.Period, filters: Filters, limit: int, before: tuple[int, int] | None

@@ -70,10 +70,12 @@ class Queries:
                 **answers.summary(answers.usage_only(usages)),
                 "total_sessions": answers.session_count(all_sessions),
             },
-            "most_viewed_cards": answers.most_viewed_cards(visits, self._features),
             "peak_hours": answers.peak_hours(quarters, self._zone),
-            "user_sessions": answers.user_sessions(all_sessions, visits, self._features),
-            "api_calls_by_endpoint": answers.api_calls_by_endpoint(visits),
+            **answers.cut(
+                most_viewed_cards=answers.most_viewed_cards(visits, self._features),
+                user_sessions=answers.user_sessions(all_sessions, visits, self._features),
+                api_calls_by_endpoint=answers.api_calls_by_endpoint(visits),
+            ),
         }
 
     def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
@@ -86,14 +88,15 @@ class Queries:
         step_latency = self.timed(lambda: self._store.step_latency(window, step_us), now_us)
         uptime = self.timed(lambda: self._store.uptime(window), now_us)
         newest_us = self.newest_us(now_us)
+        rates = answers.error_rates(usages)  # as many endpoints as there are response times
         return {
             "window": _window(window),
             "uptime_percentage": answers.uptime_percentage(uptime),
             "uptime_method": "traffic: minutes with an answer other than 5xx over minutes with traffic",
             "minutes_with_traffic": sum(day.minutes for day in uptime),
             "uptime_over_time": answers.uptime_by_day(uptime),
-            "api_response_times": answers.response_times(usages, latency),
-            "error_rate": answers.error_rates(usages),
+            "error_rate": {"overall": rates["overall"], "by_endpoint": rates["by_endpoint"][: answers.LISTED_MAX]},
+            **answers.cut(api_response_times=answers.response_times(usages, latency)),
             "over_time": answers.over_time(steps, step_latency),
             "influxdb_query_times": self.query_times(),
             "data_freshness_seconds": None if newest_us is None else round((now_us - newest_us) / 1e6, 1),

@@ -191,7 +191,19 @@ def test_dashboard_usage(client):
             },
         ],
         "api_calls_by_endpoint": [{"/a": 2}, {"/b": 1}],
+        "truncated": {},
     }  # fmt: skip
+
+
+def test_a_list_that_is_cut_says_how_long_it_is(client, store):
+    crowd = [Identity(f"203.0.113.{n % 250}", "user", f"p{n}@example.com", "", "", "", "static") for n in range(600)]
+    store.write([row((n + 1) * S, 1000 + n, who, f"/r/{n}") for n, who in enumerate(crowd)])
+    usage = client.get("/analytics/dashboard-usage", days=1).json()
+    assert (len(usage["user_sessions"]), len(usage["api_calls_by_endpoint"])) == (500, 500)
+    assert usage["truncated"] == {"user_sessions": 602, "api_calls_by_endpoint": 602}
+    health = client.get("/analytics/system-health-history", days=1).json()
+    assert (len(health["api_response_times"]), len(health["error_rate"]["by_endpoint"])) == (500, 500)
+    assert health["truncated"] == {"api_response_times": 604}
 
 
 def test_system_health_history(client):

@@ -139,6 +139,30 @@ def test_endpoints(client):
     ]
 
 
+def test_a_list_that_is_cut_keeps_those_with_most_requests(crowded):
+    people, endpoints = crowded("people"), crowded("endpoints")
+    # One session of 30 requests, behind 600 people of two sessions with a request each.
+    assert (people["users"][0]["user"], people["users"][0]["requests"], len(people["users"])) == ("busy@x", 30, 500)
+    assert people["truncated"] == {"users": 601}
+    assert (endpoints["endpoints"][0]["endpoint"], len(endpoints["endpoints"])) == ("/busy", 500)
+    assert endpoints["truncated"] == {"endpoints": 601}
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    store = SqliteStore(tmp_path / "crowd.db")
+    busy = Identity("203.0.113.1", "user", "busy@x")
+    rows = [row((n + 1) * S, n, busy, "/busy") for n in range(30)]
+    for n in range(600):
+        who = Identity("203.0.113.2", "user", f"p{n}@x")
+        rows += [row((n + 1) * S, 1000 + n, who, f"/r/{n}"), row((n + 1) * S + 2 * HOUR, 2000 + n, who, f"/r/{n}")]
+    store.write(rows)
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    yield lambda name: getattr(panel, name)(NOW, panels.PERIODS["24h"], Filters())
+    store.close()
+
+
 def test_health_says_how_uptime_was_measured(client):
     answer = client("health").json()
     assert answer["uptime_method"].startswith("traffic")
