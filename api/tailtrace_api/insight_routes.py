@@ -35,7 +35,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/usage-stats")
     def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
-        """Give sessions, people and the features used most."""
+        """Give sessions, people and the features used most: usage, without health checks, bots and static files."""
         return insights.usage_stats(at, days=days, user=only)
 
     @router.get("/system-performance")
@@ -49,7 +49,11 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/compare")
     def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:
-        """Set the last days beside the days before them."""
+        """Set the last days beside the days before them.
+
+        Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints` are
+        those asked for in both, `endpoints_new` and `endpoints_gone` those of one side only.
+        """
         return insights.compare(at, days=days, user=only)
 
     @router.get("/unused-endpoints")

@@ -291,7 +291,7 @@ class Period(NamedTuple):
 
 
 def compare(now: Period, before: Period) -> dict[str, Any]:
-    """Set a window beside the one before it: numbers of all, and the endpoints whose p95 changed most.
+    """Set a window beside the one before it: numbers of all, the endpoints of both, and those of one of them only.
 
     `change_percent` is null where there was nothing before.
     """
@@ -309,29 +309,39 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
         }
         for period in (now, before)
     ]
+    ours, theirs = rows
     changes = []
-    for endpoint in rows[0].keys() | rows[1].keys():
-        ours, theirs = (side.get(endpoint, {"count": 0, "p95_ms": None}) for side in rows)
-        pair = (ours["p95_ms"], theirs["p95_ms"])
-        moved_ms = round(pair[0] - pair[1], 3) if pair[0] is not None and pair[1] is not None else None
+    for endpoint in ours.keys() & theirs.keys():
+        pair = (ours[endpoint]["p95_ms"], theirs[endpoint]["p95_ms"])
         changes.append(
             {
                 "endpoint": endpoint,
-                "requests_now": ours["count"],
-                "requests_before": theirs["count"],
+                "requests_now": ours[endpoint]["count"],
+                "requests_before": theirs[endpoint]["count"],
                 "p95_ms_now": pair[0],
                 "p95_ms_before": pair[1],
-                "p95_change_ms": moved_ms,
+                "p95_change_ms": round(pair[0] - pair[1], 3) if None not in pair else None,
             }
         )
     changes.sort(key=lambda row: (-abs(row["p95_change_ms"] or 0), -row["requests_now"], row["endpoint"]))
+    came, went = _only_in(ours, theirs), _only_in(theirs, ours)
     return {
         "now": _window(now.window),
         "before": _window(before.window),
         "metrics": metrics,
         "endpoints": changes[:CHANGES_MAX],
-        "endpoints_total": sum(row["p95_change_ms"] is not None for row in changes),
+        "endpoints_total": len(changes),
+        "endpoints_new": came[:CHANGES_MAX],
+        "endpoints_new_total": len(came),
+        "endpoints_gone": went[:CHANGES_MAX],
+        "endpoints_gone_total": len(went),
     }
+
+
+def _only_in(these: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the endpoints that the others do not have, most requests first."""
+    found = [{"endpoint": name, "requests": row["count"]} for name, row in these.items() if name not in others]
+    return sorted(found, key=lambda row: (-row["requests"], row["endpoint"]))
 
 
 def _totals(period: Period) -> dict[str, float | None]:

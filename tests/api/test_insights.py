@@ -119,6 +119,47 @@ def test_a_card_by_its_name_and_a_person_on_two_devices():
     assert asked({"n8": False}) == []
 
 
+def test_compare_tells_what_is_in_both_and_what_in_one_only():
+    def period(*usages):
+        latency = [
+            Latency(one.endpoint, "proxy", bucket_of(one.request_time_us // one.requests), one.requests)
+            for one in usages
+            if one.timed
+        ]
+        return insights.Period(Window(0, 1), usages, latency, ())
+
+    now = period(
+        usage(5, ms=900),
+        usage(9, ms=100, route="/b"),
+        usage(3, route="/new"),
+        usage(4, route="/newer"),
+        usage(7, route="/static", traffic=Traffic.STATIC),
+    )
+    before = period(usage(6, ms=100), usage(8, ms=100, route="/b"), usage(2, route="/gone"))
+    found = insights.compare(now, before)
+    assert [(row["endpoint"], row["requests_now"], row["requests_before"]) for row in found["endpoints"]] == [
+        ("/a", 5, 6),
+        ("/b", 9, 8),
+    ]
+    assert found["endpoints"][0]["p95_change_ms"] == pytest.approx(800, rel=0.05)
+    assert found["endpoints_total"] == 2
+    assert found["endpoints_new"] == [{"endpoint": "/newer", "requests": 4}, {"endpoint": "/new", "requests": 3}]
+    assert found["endpoints_gone"] == [{"endpoint": "/gone", "requests": 2}]
+    nothing = insights.compare(now, period())
+    assert (
+        nothing["endpoints"],
+        nothing["endpoints_total"],
+        nothing["endpoints_new_total"],
+        nothing["endpoints_gone_total"],
+    ) == ([], 0, 4, 0)
+    many = insights.compare(period(*(usage(n + 1, route=f"/{n}") for n in range(15))), period())
+    assert (len(many["endpoints_new"]), many["endpoints_new"][0], many["endpoints_new_total"]) == (
+        10,
+        {"endpoint": "/14", "requests": 15},
+        15,
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "request_us", "app_us", "outside_ms"),
     [

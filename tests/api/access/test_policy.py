@@ -147,7 +147,7 @@ def test_a_member_gets_what_is_theirs(api, ask, tokens):
         "only your own requests are yours to see: leave out user",
     )
     assert (usage["total_requests"], usage["unique_users"]) == (3, 1)
-    assert [one["endpoint"] for one in compared["endpoints"]] == ["/ana-laptop"]
+    assert [one["endpoint"] for one in compared["endpoints_new"]] == ["/ana-laptop"]
 
 
 @pytest.mark.parametrize(
