@@ -10,18 +10,22 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api import metrics, models
 from tailtrace_api.access.guard import AccessCounters
-from tailtrace_api.access.roles import NotYoursError, asked_user, only_of, sees_all
+from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.asked import KNOWN_ONLY, at_of, wrong
+from tailtrace_api.narrowing import narrowed
 from tailtrace_api.operation import problems, ready_response
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.build import Bridge
 from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.store.protocol import Filters
 
 TEXT_MAX = 512
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
 
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+User = Annotated[
+    str | None,
+    Query(max_length=TEXT_MAX, description="A login, under any name it has had; or an address, whoever had it."),
+]
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 
 
@@ -87,7 +91,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         at: at_type,
         *,
         hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
-        user: Text = None,
+        user: User = None,
         device: Text = None,
         endpoint: Text = None,
         method: Annotated[str | None, Query(max_length=16)] = None,
@@ -98,8 +102,10 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> dict[str, Any]:
         """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
-        who = asked_user(user, only_of(request.scope))
-        filters = Filters(who, device, endpoint, method.upper() if method else None, status)
+        filters = narrowed(
+            user, only_of(request.scope), device=device, endpoint=endpoint, method=method and method.upper(),
+            status=status,
+        )  # fmt: skip
         return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor))
 
     @router.get("/dashboard-usage", response_model=models.DashboardUsage)

@@ -51,8 +51,8 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:
         """Set the last days beside the days before them.
 
-        Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints` are
-        those asked for in both, `endpoints_new` and `endpoints_gone` those of one side only.
+        Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints`
+        are those asked for in both, `endpoints_new` and `endpoints_gone` those of one side only.
         """
         return insights.compare(at, days=days, user=only)
 

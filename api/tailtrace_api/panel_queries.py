@@ -12,7 +12,7 @@ from typing import Any
 from tailtrace_api import answers, panels
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.queries import Queries
-from tailtrace_bridge.store.protocol import HOUR_US, By, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class Panels:
         """Answer `GET /analytics/panels/people`."""
         window = _window(at_us, period)
         usages = self.store.usage(window, filters, By.IDENTITY)
-        sessions = panels.sessions_of(answers.sessions(self.store.activity(window)), usages, filters)
+        sessions = panels.sessions_of(answers.sessions(self._activity(window, filters)), usages, filters)
         asked = {answers.visitor(usage.identity) for usage in usages}
         visits = [
             visit
             for visit in self.store.visits(window)
             if (filters.endpoint is None or visit.endpoint == filters.endpoint)
+            and filters.address in {None, visit.identity.address}
             and (filters == Filters() or answers.visitor(visit.identity) in asked)
         ]
         rows = panels.people(sessions, usages, visits, self.features)
@@ -101,6 +102,10 @@ class Panels:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 
+    def _activity(self, window: Window, filters: Filters) -> list[Activity]:
+        """Give the usage that sessions are cut from: of an address, what came from there."""
+        return [one for one in self.store.activity(window) if filters.address in {None, one.identity.address}]
+
     def _quarters(self, window: Window, filters: Filters) -> Iterable[Quarter]:
         """Give usage by the quarter, which the store sums up of everybody; under a filter it has hours."""
         if filters == Filters():
@@ -111,7 +116,7 @@ class Panels:
         usages = self.store.usage(window, filters, By.IDENTITY)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
-        sessions = answers.sessions(self.store.activity(window))
+        sessions = answers.sessions(self._activity(window, filters))
         return panels.Counted(usages, panels.sessions_of(sessions, usages, filters))
 
 

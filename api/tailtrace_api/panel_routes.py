@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from tailtrace_api.access.roles import asked_user, only_of
-from tailtrace_api.app import TEXT_MAX, place
+from tailtrace_api.access.roles import only_of
+from tailtrace_api.app import TEXT_MAX, User, place
 from tailtrace_api.asked import KNOWN_ONLY, at_of
 from tailtrace_api.insight_queries import TRACE_HOURS_MAX
+from tailtrace_api.narrowing import narrowed
 from tailtrace_api.panel_queries import Panels
 from tailtrace_api.panels import PERIODS, Period
 from tailtrace_bridge.store.protocol import Filters
@@ -25,12 +26,12 @@ def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="Ho
 def _filters(
     request: Request,
     *,
-    user: Text = None,
+    user: User = None,
     device: Text = None,
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
 ) -> Filters:
-    return Filters(asked_user(user, only_of(request.scope)), device, endpoint, status=status)
+    return narrowed(user, only_of(request.scope), device=device, endpoint=endpoint, status=status)
 
 
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:

@@ -4,7 +4,7 @@ Which numbers follow which filter of the page, as the sums allow:
 
 | filter | requests, errors, users, series, endpoints' calls | sessions and time | percentiles | uptime |
 |---|---|---|---|---|
-| user, device | yes | yes | none: null | of all |
+| user (a login or an address), device | yes | yes | none: null | of all |
 | endpoint | yes | null in the totals; in the table of people: of all that they did | yes | of all |
 | status | yes | as for endpoint | none: null | of all |
 """
@@ -132,11 +132,11 @@ def heat(quarters: Iterable[Quarter], zone: tzinfo) -> list[list[int]]:
 
 def choices(visits: Iterable[Visits]) -> dict[str, list[str]]:
     """Give the names that the filters offer, most used first."""
-    users: Counter[str] = Counter()
+    users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
     endpoints: Counter[str] = Counter()
     for visit in visits:
-        users[visit.identity.user] += visit.requests
+        users[visit.identity.user or ("" if visit.identity.device else visit.identity.address)] += visit.requests
         devices[visit.identity.device] += visit.requests
         endpoints[visit.endpoint] += visit.requests
     return {

@@ -163,6 +163,34 @@ def crowded(tmp_path):
     store.close()
 
 
+def test_an_address_is_a_filter_like_a_login(tmp_path):
+    store = SqliteStore(tmp_path / "addresses.db")
+    stranger, ana_there = (
+        Identity("203.0.113.9", "external"),
+        Identity("203.0.113.9", "user", "ana@example.com", "ana-laptop", "n1"),
+    )
+    store.write(
+        [row(1 * S, 1, stranger), row(2 * HOUR, 2, stranger, status=500), row(3 * HOUR, 3, ana_there), row(6 * HOUR, 4)]
+    )
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    day, filters = panels.PERIODS["24h"], Filters(address="203.0.113.9")
+    overview, people = panel.overview(NOW, day, filters), panel.people(NOW, day, filters)
+    assert overview["choices"]["users"] == ["203.0.113.9", "ana@example.com"]
+    assert {row["metric"]: row["now"] for row in overview["totals"]} == {
+        "sessions": 3,
+        "users": 1,
+        "requests": 3,
+        "errors": 1,
+    }
+    assert [(row["user"], row["sessions"], row["requests"]) for row in people["users"]] == [
+        ("203.0.113.9", 2, 2),
+        ("ana@example.com", 1, 1),
+    ]
+    assert [row["calls"] for row in panel.endpoints(NOW, day, filters)["endpoints"]] == [3]
+    store.close()
+
+
 def test_health_says_how_uptime_was_measured(client):
     answer = client("health").json()
     assert answer["uptime_method"].startswith("traffic")

@@ -232,6 +232,10 @@ def test_pages_of_the_log_meet(store):
     [
         (Filters(user="ana@example.com"), {1, 2}),
         (Filters(device="runner"), {4}),
+        (Filters(address="100.64.0.7"), {1, 2}),
+        (Filters(address="fd7a:115c:a1e0::9"), {4}),
+        (Filters(address="100.64.0.7", status="503"), set()),
+        (Filters(address="100.64.0"), set()),
         (Filters(endpoint="/b"), {3}),
         (Filters(method="POST"), {3}),
         (Filters(status="5xx"), {3}),
@@ -244,7 +248,8 @@ def test_pages_of_the_log_meet(store):
 def test_filters(store, filters, keys):
     store.write(ROWS)
     assert {entry.key for entry in store.log(DAY, filters, 10, None)} == keys
-    assert sum(one.requests for one in store.usage(DAY, filters)) == len(keys)
+    for by in By:
+        assert sum(one.requests for one in store.usage(DAY, filters, by)) == len(keys)
     assert sum(one.requests for one in store.endpoint_steps(DAY, HOUR_US, filters)) == len(keys)
 
 

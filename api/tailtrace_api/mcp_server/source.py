@@ -19,12 +19,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from tailtrace_api.access.roles import NotYoursError, asked_user
+from tailtrace_api.access.roles import NotYoursError
 from tailtrace_api.answers import time_us
 from tailtrace_api.insight_queries import Insights
+from tailtrace_api.narrowing import narrowed
 from tailtrace_api.tailnet import Tailnet
 from tailtrace_bridge.errors import BridgeError, SettingsError
-from tailtrace_bridge.store.protocol import Filters
 
 TIMEOUT_S = 30.0
 RESPONSE_BYTES_MAX = 8 * 1024 * 1024
@@ -86,10 +86,11 @@ class LocalSource:
 
     def _access_logs(self, now_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
         try:
-            who = asked_user(arguments.get("user"), user)
+            filters = narrowed(
+                arguments.get("user"), user, endpoint=arguments.get("endpoint"), status=arguments.get("status")
+            )
         except NotYoursError as error:
             raise SourceError(str(error)) from None
-        filters = Filters(who, arguments.get("device"), arguments.get("endpoint"), None, arguments.get("status"))
         return self._insights.queries.access_logs(
             now_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
         )

@@ -33,7 +33,7 @@ class Filters:
     """Which requests: None means all. `status` is one code, or a class such as `5xx`.
 
     `user` and `device` are any name that the person or the device has had: all of their requests count, under whatever
-    name.
+    name. `address` is whence they came, whoever that was.
     """
 
     user: str | None = None
@@ -43,6 +43,12 @@ class Filters:
     status: str | None = None
     trace_id: str | None = None
     """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
+    address: str | None = None
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether they ask who it was: sums without identities cannot tell."""
+        return (self.user, self.device, self.address) != (None, None, None)
 
 
 class By(Enum):

@@ -597,7 +597,7 @@ def _endpoints(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 def _usage_table(filters: Filters, by: By) -> str:
     """Give the smallest table that knows all that is asked."""
-    is_identity, is_endpoint = filters.user is not None or filters.device is not None, filters.endpoint is not None
+    is_identity, is_endpoint = filters.has_identity, filters.endpoint is not None
     if filters.method is None and by is By.IDENTITY and not is_endpoint:
         return "usage_identity"
     if filters.method is None and by is By.ENDPOINT and not is_identity:
@@ -631,6 +631,9 @@ def _where(filters: Filters) -> tuple[str, list[object]]:
     if filters.device is not None:
         clauses.append(_BY_NAME.format(name="device", id="node_id"))
         values.extend([filters.device] * 3)
+    if filters.address is not None:
+        clauses.append("AND identity_id IN (SELECT id FROM identity WHERE address = ?)")
+        values.append(filters.address)
     if filters.endpoint is not None:
         clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)")
         values.append(filters.endpoint)

@@ -96,7 +96,7 @@ def test_every_route_as_everybody(api, ask, tokens):
             asked = path
             for name, value in FILLED.items():
                 asked = asked.replace(name, value)
-            if path.startswith("/analytics/panels/"):
+            if path.startswith("/analytics/panels/") and "/request/" not in path:
                 asked += "?period=24h"
             everybody = ["", tokens["member"], tokens["admin"]]
             if path == "/analytics/stream":

@@ -545,6 +545,9 @@ class InfluxStore:
             if value is not None:
                 clauses.append(f' AND "{column}" = ${column}')
                 values[column] = lines.tag(value)
+        if filters.address is not None:
+            clauses.append(' AND "ip" = $ip')
+            values["ip"] = filters.address
         if filters.trace_id is not None:
             clauses.append(' AND "trace_id" = $trace')
             values["trace"] = filters.trace_id
@@ -696,7 +699,7 @@ def _usage_kind(filters: Filters, by: By) -> Kind:
     """Give the smallest sums that have what is looked at, and what is filtered by."""
     if by is By.IDENTITY and filters.endpoint is None and filters.method is None:
         return Kind.USAGE_IDENTITY
-    if by is By.ENDPOINT and filters.user is None and filters.device is None and filters.method is None:
+    if by is By.ENDPOINT and not filters.has_identity and filters.method is None:
         return Kind.USAGE_ENDPOINT
     return Kind.USAGE
 
@@ -734,6 +737,8 @@ def _matches(
                 or getattr(one, stable) in ids
                 or (not getattr(one, stable) and getattr(one, name) in called)
             }
+    if filters.address is not None:
+        who &= {place for place, one in enumerate(identities) if one.address == filters.address}
     where = {-1} | {
         place for place, (_, route) in enumerate(endpoints) if filters.endpoint is None or route == filters.endpoint
     }
