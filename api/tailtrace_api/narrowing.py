@@ -4,7 +4,7 @@
 |---|---|---|
 | nothing | everybody's | their own |
 | a login | that person's, under whatever name | their own, if it is theirs; else `NotYoursError` |
-| an address, or `unix:` | what came from it, whoever that was: so those are called whom nobody names | `NotYoursError` |
+| an address, or `unix:` | what came from it, whoever that was: so those without a name are called | `NotYoursError` |
 """
 
 from tailtrace_api.access.roles import asked_user

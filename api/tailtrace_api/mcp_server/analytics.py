@@ -13,6 +13,7 @@ ROWS_MAX = 50
 TOP_SHOWN = 5
 GROUP = "analytics"
 _LIMIT = Number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
+_AT = Moment("at", ".+", "2025-10-08T14:32:15Z", "end of the window; now if left out")
 
 
 def active_users(answer: Fields, asked: Asked) -> Shown:
@@ -56,7 +57,7 @@ def usage_stats(answer: Fields, asked: Asked) -> Shown:
     """Show `get_usage_stats`."""
     words = asked.words
     top = answer["top_features"][: asked.limit]
-    features = [words.say("views", feature=row["feature"], count=row["requests"]) for row in top]
+    features = [words.say("views", feature=row["feature"], count=words.count("views", row["requests"])) for row in top]
     structured = {
         "period_days": answer["period_days"],
         "total_sessions": answer["total_sessions"],
@@ -67,18 +68,17 @@ def usage_stats(answer: Fields, asked: Asked) -> Shown:
         "total_requests": answer["total_requests"],
         "top_features_counts": top,
     }
-    most = answer["most_active_user"]
+    most, requests = answer["most_active_user"], answer["total_requests"]
+    views = words.count("views", answer["most_active_user_requests"])
     lines = [
         words.say(
-            "usage",
-            days=answer["period_days"],
-            sessions=answer["total_sessions"],
-            users=answer["unique_users"],
-            minutes=answer["avg_session_duration_min"],
-            requests=answer["total_requests"],
-            most=words.say("views", feature=most, count=answer["most_active_user_requests"])
-            if most
-            else words.say("none"),
+            "usage" if requests else "usage_none",
+            days=_days(answer, asked),
+            sessions=words.count("sessions", answer["total_sessions"]),
+            users=words.count("users", answer["unique_users"]),
+            minutes=f"{answer['avg_session_duration_min']:g}",
+            requests=words.count("requests", requests),
+            most=words.say("views", feature=most, count=views) if most else words.say("none"),
         )
     ]
     if features:
@@ -93,7 +93,12 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
     slowest = answer["slowest_endpoints"][: asked.limit]
     status = words.say("healthy" if store["ok"] else "failing")
     advice = [_advice(one, asked) for one in answer["advice"]]
-    uptime, errors = words.percent(answer["uptime_percentage"]), words.percent(100 * answer["error_rate"])
+    # A rate of no requests is none; nor is one known where the store is silent.
+    has_requests = answer["requests"] > 0
+    ratio = answer["error_rate"] if has_requests else None
+    uptime, errors = words.percent(answer["uptime_percentage"]), words.percent(None if ratio is None else 100 * ratio)
+    if store["ok"] and not has_requests:
+        uptime = errors = words.say("no_requests")
     fresh = words.ago(answer["data_freshness_seconds"])
     structured = {
         "uptime_last_7d": uptime,
@@ -106,7 +111,7 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
         "blame": {"verdict": fault["verdict"], "because": fault["because"], "app_share": fault["app_share"]},
         "advice": advice,
         "uptime_percentage": answer["uptime_percentage"],
-        "error_ratio": answer["error_rate"],
+        "error_ratio": ratio,
         "data_freshness_seconds": answer["data_freshness_seconds"],
         "requests": answer["requests"],
         "store": store["name"],
@@ -115,12 +120,12 @@ def system_performance(answer: Fields, asked: Asked) -> Shown:
     }
     lines = [
         words.say(
-            "performance",
-            days=answer["period_days"],
+            "performance" if has_requests else "performance_none" if store["ok"] else "performance_unknown",
+            days=_days(answer, asked),
             uptime=uptime,
             avg=words.millis(answer["avg_api_response_ms"]),
             errors=errors,
-            requests=answer["requests"],
+            requests=words.count("requests", answer["requests"]),
             store=store["name"],
             status=status,
             fresh=fresh,
@@ -161,9 +166,10 @@ def list_requests(answer: Fields, asked: Asked) -> Shown:
     }
     lines = [
         words.say(
-            "list_head",
-            total=summary["total_requests"],
+            "list_head" if summary["total_requests"] else "list_none",
+            total=words.count("requests", summary["total_requests"]),
             hours=asked.arguments["hours"],
+            until=_until(asked),
             errors=summary["errors_5xx"],
         )
     ]
@@ -204,7 +210,7 @@ def explain_request(answer: Fields, asked: Asked) -> Shown:
                 method=line["method"],
                 path=line["path"],
                 status=line["status"],
-                bytes=line["bytes"],
+                bytes=words.count("bytes", line["bytes"]),
                 total=words.millis(timing["total_ms"]),
             )
         )
@@ -228,18 +234,24 @@ def explain_request(answer: Fields, asked: Asked) -> Shown:
 def compare_periods(answer: Fields, asked: Asked) -> Shown:
     """Show `compare_periods`."""
     words = asked.words
-    moved = [row for row in answer["endpoints"] if row["p95_change_ms"] is not None]
-    rows = moved[: asked.limit]
+    rows = answer["endpoints"][: asked.limit]
+    moved = [row for row in rows if row["p95_change_ms"] is not None]
+    sides = {side: answer[f"endpoints_{side}"][: asked.limit] for side in ("new", "gone")}
     structured = {
         **{key: answer[key] for key in ("period_days", "now", "before", "metrics")},
         "endpoints": [
             {key: row[key] for key in ("endpoint", "p95_ms_now", "p95_ms_before", "requests_now", "requests_before")}
             for row in rows
         ],
+        **{f"endpoints_{side}": found for side, found in sides.items()},
+        **{key: answer[key] for key in ("endpoints_total", "endpoints_new_total", "endpoints_gone_total")},
     }
-    lines = [words.say("compare", days=answer["period_days"])]
-    if answer["metrics"][0]["before"] == 0:
-        lines.append(words.say("compare_none"))
+    lines = [words.say("compare", days=answer["period_days"], until=_until(asked))]
+    lines += [
+        words.say(text)
+        for text, side in (("compare_none_now", "now"), ("compare_none", "before"))
+        if answer["metrics"][0][side] == 0
+    ]
     for row in answer["metrics"]:
         show = _metric(row["metric"], asked)
         change = row["change_percent"]
@@ -252,13 +264,26 @@ def compare_periods(answer: Fields, asked: Asked) -> Shown:
                 change="" if change is None else f" ({change:+g}%)",
             )
         )
-    if rows:
+    if moved:
         shown = (
             f"{row['endpoint']} {words.millis(row['p95_ms_before'])} → {words.millis(row['p95_ms_now'])}"
-            for row in rows
+            for row in moved
         )
         lines.append(words.say("compare_p95", rows=", ".join(shown)))
+    for side, found in sides.items():
+        names = [f"{row['endpoint']} ({words.count('requests', row['requests'])})" for row in found]
+        if more := answer[f"endpoints_{side}_total"] - len(found):
+            names.append(words.say("compare_more", count=more))
+        lines += [words.say(f"compare_{side}", rows=", ".join(names))] if names else []
     return Shown(structured, lines, len(rows), answer["endpoints_total"])
+
+
+def _days(answer: Fields, asked: Asked) -> str:
+    return asked.words.count("days", answer["period_days"]) + _until(asked)
+
+
+def _until(asked: Asked) -> str:
+    return asked.words.up_to(asked.arguments.get("at"))
 
 
 def _metric(name: str, asked: Asked) -> Any:
@@ -280,13 +305,19 @@ def unused_endpoints(answer: Fields, asked: Asked) -> Shown:
         "known_endpoints": answer["known_endpoints"],
     }
     lines = [
-        words.say("unused", count=answer["total_unused"], known=answer["known_endpoints"], days=answer["period_days"])
+        words.say(
+            "unused",
+            count=answer["total_unused"],
+            known=answer["known_endpoints"],
+            days=answer["period_days"],
+            until=_until(asked),
+        )
     ]
     lines += [
         words.say(
             "unused_row",
             endpoint=f"{','.join(row['methods'])} {row['endpoint']}".strip(),
-            earlier=row["requests_earlier"],
+            earlier=words.count("requests", row["requests_earlier"]),
         )
         for row in rows
     ]
@@ -321,7 +352,7 @@ TOOLS = (
         GROUP,
         "How much the app is used: sessions, people, most used features.",
         "usage-stats",
-        (Number("days", 7, 1, 30), Number("limit", TOP_SHOWN, 1, 10)),
+        (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
         {
             "period_days": "integer",
             "total_sessions": "integer",
@@ -337,9 +368,9 @@ TOOLS = (
     Tool(
         "get_system_performance",
         GROUP,
-        "How fast and how healthy the last 7 days were, and whether proxy, app or store is to blame.",
+        "How fast and how healthy 7 days were, and whether proxy, app or store is to blame.",
         "system-performance",
-        (Number("limit", TOP_SHOWN, 1, 10),),
+        (_AT, Number("limit", TOP_SHOWN, 1, 10)),
         {
             "uptime_last_7d": "string",
             "avg_api_response_ms": "number?",
@@ -360,7 +391,8 @@ TOOLS = (
         "access-logs",
         (
             Number("hours", 24, 1, 168),
-            Text("user", ".+", "ana@example.com", "a login"),
+            _AT,
+            Text("user", ".+", "ana@example.com", "a login or an address"),
             Text("endpoint", "/.*|__other__", "/items/{item_id}", "a route"),
             Text("status", "[1-5]xx|[0-9]{3}", "5xx", "a code or a class like 5xx"),
             Number("limit", 8, 1, ROWS_MAX),
@@ -415,13 +447,15 @@ TOOLS = (
         GROUP,
         "The last days beside as many days before: traffic, people, speed, errors.",
         "compare",
-        (Number("days", 7, 1, 30), Number("limit", TOP_SHOWN, 1, 10)),
+        (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
         {
             "period_days": "integer",
             "now": "object",
             "before": "object",
             "metrics": [{"metric": "string", "now": "number?", "before": "number?", "change_percent": "number?"}],
             "endpoints": ["object"],
+            "endpoints_new": [{"endpoint": "string", "requests": "integer"}],
+            "endpoints_gone": [{"endpoint": "string", "requests": "integer"}],
         },
         compare_periods,
         "endpoints",
@@ -431,7 +465,7 @@ TOOLS = (
         GROUP,
         "Endpoints that nobody used.",
         "unused-endpoints",
-        (Number("days", 30, 1, 30), _LIMIT),
+        (Number("days", 30, 1, 30), _AT, _LIMIT),
         {
             "period_days": "integer",
             "unused_endpoints": [

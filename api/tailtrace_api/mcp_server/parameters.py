@@ -11,6 +11,9 @@ from typing import Any
 
 from tailtrace_bridge.identity import parse_address
 
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Times are counted from here."""
+
 
 class WrongArgumentError(ValueError):
     """An argument that cannot be used. The message says the right form."""
@@ -105,15 +108,16 @@ class Moment(Text):
         """Give the time in UTC. Raises `WrongArgumentError`."""
         text = Text.check(self, value)
         try:
-            parsed = datetime.fromisoformat(text)
-            if parsed.tzinfo is None:
-                parsed = parsed.replace(tzinfo=UTC)
-            return parsed.astimezone(UTC).isoformat()
+            given = datetime.fromisoformat(text)
+            parsed = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
+            parsed = None
+        if parsed is None or parsed < _FIRST:
             raise WrongArgumentError(
                 f"{self.name}: {_shown(text)} is no time; give {self.about}, such as "
                 f'{{"{self.name}": "{self.example}"}}'
-            ) from None
+            )
+        return parsed.isoformat()
 
 
 Parameter = Number | Text

@@ -63,20 +63,22 @@ class LocalSource:
     def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
         """Answer from the store and the tailnet."""
         now_us, insights, tailnet = self._clock(), self._insights, self._tailnet
+        at_us = time_us(arguments["at"]) if "at" in arguments else None
+        end_us = now_us if at_us is None else at_us
         answers: Mapping[str, Callable[[], dict[str, Any]]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
-            "usage-stats": lambda: insights.usage_stats(now_us, days=arguments["days"], user=user),
-            "system-performance": lambda: insights.system_performance(now_us, user=user),
-            "compare": lambda: insights.compare(now_us, days=arguments["days"], user=user),
-            "unused-endpoints": lambda: insights.unused_endpoints(now_us, days=arguments["days"]),
+            "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
+            "system-performance": lambda: insights.system_performance(end_us, user=user),
+            "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
+            "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
             "request": lambda: insights.explain_request(
                 now_us,
                 trace_id=arguments["trace_id"],
                 hours=arguments["hours"],
-                at_us=time_us(arguments["at"]) if "at" in arguments else None,
+                at_us=at_us,
                 user=user,
             ),
-            "access-logs": lambda: self._access_logs(now_us, arguments, user),
+            "access-logs": lambda: self._access_logs(end_us, arguments, user),
             "devices": lambda: tailnet.devices(user=user),
             "device": lambda: tailnet.device(arguments["device"], user=user),
             "status": lambda: tailnet.status(user=user),
@@ -84,7 +86,7 @@ class LocalSource:
         }
         return answers[question]()
 
-    def _access_logs(self, now_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
+    def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
         try:
             filters = narrowed(
                 arguments.get("user"), user, endpoint=arguments.get("endpoint"), status=arguments.get("status")
@@ -92,7 +94,7 @@ class LocalSource:
         except NotYoursError as error:
             raise SourceError(str(error)) from None
         return self._insights.queries.access_logs(
-            now_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
+            end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
         )
 
 
@@ -164,6 +166,8 @@ class HttpSource:
             detail = json.loads(error.read(100_000))["detail"]
         except (ValueError, KeyError, TypeError, OSError):
             detail = error.reason
+        if isinstance(detail, list):  # of wrong parameters, each with its message
+            detail = "; ".join(str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in detail)
         if error.code == 404:
             return f"{self._url} does not know this question; is it an older tailtrace? Upgrade it, or mend --url"
         if error.code == 401:

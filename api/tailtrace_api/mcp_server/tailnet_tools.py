@@ -29,7 +29,7 @@ def list_devices(answer: Fields, asked: Asked) -> Shown:
         "online": answer["online"],
         "source": answer["source"],
     }
-    lines = [words.say("devices_head", total=answer["total"], online=answer["online"])]
+    lines = [words.say("devices_head", total=words.count("devices", answer["total"]), online=answer["online"])]
     lines += [_line(row, asked) for row in rows]
     if answer["problem"]:
         lines.append(words.say("problem", problem=answer["problem"]))

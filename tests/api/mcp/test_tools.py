@@ -87,7 +87,7 @@ def test_usage_stats(make_box, store):
         "total_sessions": 4,
         "unique_users": 2,
         "most_active_user": "ana@example.com",
-        "top_features": ["Prophet forecast (234 accesos)", "Home (2 accesos)", "/items/{item_id} (1 accesos)"],
+        "top_features": ["Prophet forecast (234 accesos)", "Home (2 accesos)", "/items/{item_id} (1 acceso)"],
         "avg_session_duration_min": 58.2,
         "total_requests": 237,
         "top_features_counts": [
@@ -123,6 +123,8 @@ def test_a_store_that_does_not_answer_is_to_blame(box, store):
     store.close()
     answer = box.call("get_system_performance", {})
     assert (answer.structured["influxdb_status"], answer.structured["blame"]["verdict"]) == ("failing", "store")
+    assert (answer.structured["error_rate"], answer.structured["error_ratio"]) == ("unknown", None)
+    assert answer.text.startswith("7 days: not known. Store (sqlite): failing.")
     assert "Problem: store sqlite:" in answer.text
     failed = box.call("get_usage_stats", {})
     assert (failed.structured, "store sqlite:" in failed.text) == (None, True)
@@ -174,7 +176,72 @@ def test_compare_periods(box):
         {"metric": "p95_response_ms", "now": 29.768, "before": 10.107, "change_percent": 194.5},
         {"metric": "error_rate", "now": 0.004219, "before": 0.0, "change_percent": None},
     ]
-    assert "- requests: 237, before 30 (+690%)" in answer.text
+    lines = answer.text.splitlines()
+    assert lines[:2] == ["Last 7 d beside the 7 d before:", "- requests to the app: 237, before 30 (+690%)"]
+    assert lines[-3:-1] == [
+        "Only in the last days: /forecast (234 requests), /a (2 requests), /items/{item_id} (1 request).",
+        "Only in the days before: /old (30 requests).",
+    ]
+    few = box.call("compare_periods", {"limit": 1}).text
+    assert (
+        "Only in the last days: /forecast (234 requests), 2 more.\nOnly in the days before: /old (30 requests).\n"
+        in few
+    )
+
+
+def test_a_window_that_ended_earlier(box):
+    at = {"at": "2025-10-01T14:00:00+02:00"}  # of the thirty requests to /old, eight days before
+    assert box.call("get_usage_stats", at).text.splitlines()[0] == (
+        "7 days up to 2025-10-01 12:00 UTC: 1 session by 1 user, 0.5 min on average, 30 requests. "
+        "Most active: ben@example.com (30 views)."
+    )
+    assert box.call("list_requests", {**at, "hours": 48, "limit": 1}).text.splitlines()[0] == (
+        "48 h up to 2025-10-01 12:00 UTC, all traffic that matches: 30 requests, 0 with 5xx. Newest first:"
+    )
+    performance = box.call("get_system_performance", at)
+    assert performance.structured["slowest_endpoints"] == [{"/old": "10ms"}]
+    assert performance.text.startswith(
+        "7 days up to 2025-10-01 12:00 UTC: up 100%, error rate 0% of all traffic (30 requests); the app answers in 10ms on average."
+    )
+    assert box.call("compare_periods", at).structured["metrics"][0] == {
+        "metric": "requests",
+        "now": 30,
+        "before": 0,
+        "change_percent": None,
+    }
+    assert box.call("list_unused_endpoints", {**at, "days": 30}).text.startswith(
+        "Not used in 30 d up to 2025-10-01 12:00 UTC: 3 of 4 known endpoints."
+    )
+
+
+def test_of_nothing_nothing_is_said(make_box, store):
+    at = {"at": "2020-01-01"}
+    box = make_box(store)
+    assert [
+        box.call(tool, at).text.splitlines()[0]
+        for tool in ("get_usage_stats", "get_system_performance", "list_requests")
+    ] == [
+        "7 days up to 2020-01-01 00:00 UTC: nobody used it, there were no requests of people.",
+        "7 days up to 2020-01-01 00:00 UTC: there were no requests, so no uptime, times or errors. Store (sqlite): healthy. Newest data: unknown.",
+        "24 h up to 2020-01-01 00:00 UTC: no request matches.",
+    ]
+    performance = box.call("get_system_performance", at).structured
+    assert [performance[key] for key in ("uptime_last_7d", "error_rate", "error_ratio", "requests")] == [
+        "no requests",
+        "no requests",
+        None,
+        0,
+    ]
+    assert box.call("compare_periods", at).text.splitlines()[1:3] == [
+        "There were no requests to the app in the last days.",
+        "There were no requests to the app in the days before.",
+    ]
+    assert make_box(store, "es").call("get_system_performance", at).structured["error_rate"] == "sin accesos"
+
+
+def test_an_address_is_asked_for_like_a_login(box):
+    listed = box.call("list_requests", {"user": "100.64.0.9"}).structured
+    assert (listed["total"], listed["requests"][0]["device"]) == (1, "kiosk")
 
 
 def test_unused_endpoints(box):

@@ -45,7 +45,27 @@ def test_both_languages_have_the_same_texts_with_the_same_values():
 
 
 def test_a_value_is_no_format():
-    assert EN.say("views", feature="{count} {0.__class__}", count=3) == "{count} {0.__class__} (3 views)"
+    said = EN.say("views", feature="{count} {0.__class__}", count=EN.count("views", 3))
+    assert said == "{count} {0.__class__} (3 views)"
+
+
+@pytest.mark.parametrize(
+    ("what", "number", "en", "es"),
+    [
+        ("sessions", 1, "1 session", "1 sesión"), ("sessions", 2, "2 sessions", "2 sesiones"),
+        ("users", 0, "0 users", "0 usuarios"), ("requests", 1, "1 request", "1 acceso"), ("days", 1, "1 day", "1 día"),
+    ],
+)  # fmt: skip
+def test_one_of_it_and_more(what, number, en, es):
+    assert (EN.count(what, number), ES.count(what, number)) == (en, es)
+
+
+def test_both_languages_count_the_same_things():
+    assert module._COUNTED["en"].keys() == module._COUNTED["es"].keys()
+
+
+def test_the_end_of_a_window():
+    assert (EN.up_to(None), EN.up_to("2025-10-08T12:32:15.500000+00:00")) == ("", " up to 2025-10-08 12:32 UTC")
 
 
 def test_a_language_we_do_not_speak():
