@@ -14,7 +14,7 @@ The conversations in `docs/mcp.md` are made by `docs/conversations.py`, from a r
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,20 @@ def _route(title: str, operation: Mapping[str, Any], schemas: Mapping[str, Any])
     answer = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
     for example in schemas.get(answer.get("$ref", "").rpartition("/")[2], {}).get("examples", ()):
         lines += ["```json", json.dumps(example, indent=2, ensure_ascii=False), "```", ""]
+    if described := [f"| `{name}` | {text} |" for name, text in _described(answer, schemas)]:
+        lines += ["| field | is |", "|---|---|", *described, ""]
     return "\n".join(lines)
+
+
+def _described(schema: Mapping[str, Any], schemas: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Give the fields of an answer that say what they are, those of its parts too: `summary.errors_5xx`."""
+    if "items" in schema:
+        yield from _described(schema["items"], schemas, path)
+    for name, field in schemas.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {}).items():
+        place = f"{path}.{name}" if path else name
+        if "description" in field:
+            yield place, field["description"]
+        yield from _described(field, schemas, place)
 
 
 def _type(schema: Mapping[str, Any]) -> str:

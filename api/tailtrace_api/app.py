@@ -101,7 +101,10 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> dict[str, Any]:
-        """Give the requests of the window, newest first; `summary` counts all that the filters let through."""
+        """Give the requests of the window, newest first; `summary` counts all that the filters let through.
+
+        All traffic: health checks, bots and static files too.
+        """
         filters = narrowed(
             user, only_of(request.scope), device=device, endpoint=endpoint, method=method and method.upper(),
             status=status,
@@ -110,12 +113,15 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/dashboard-usage", response_model=models.DashboardUsage)
     def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
-        """Give cards, peak hours, sessions by person and calls by endpoint; health checks and bots stay out."""
+        """Give cards, peak hours, sessions by person and calls by endpoint.
+
+        Of usage: health checks, bots and static files stay out, of the errors too.
+        """
         return queries.dashboard_usage(at, hours=24 * days)
 
     @router.get("/system-health-history", response_model=models.SystemHealth)
     def system_health_history(at: at_type, *, days: Days = 7) -> dict[str, Any]:
-        """Give uptime, response times and error rates, by endpoint and over time."""
+        """Give uptime, response times and error rates, by endpoint and over time. Of all traffic."""
         return queries.system_health_history(at, hours=24 * days)
 
     return router

@@ -28,6 +28,14 @@ _RATES = {"error_rate": 0.002492, "requests": 1204, "errors_5xx": 3, "errors_4xx
 _SPREAD = {"count": 40, "avg_ms": 1.2, "p50_ms": 0.9, "p95_ms": 3.1, "max_ms": 4.4}
 
 
+def _is(meaning: str) -> Any:
+    return Field(description=meaning)
+
+
+_ALL = "of all traffic"
+_USAGE = "of usage: traffic `app` and `card`, no health checks, bots and static files"
+
+
 class LogLine(_Answer):
     """One request."""
 
@@ -39,7 +47,7 @@ class LogLine(_Answer):
     method: str
     status: int
     response_time_ms: float | None
-    app_time_ms: float | None
+    app_time_ms: float | None = _is("The duration of the app's span; null without one.")
     trace_id: str | None
     kind: str
     tags: list[str]
@@ -50,25 +58,29 @@ class LogLine(_Answer):
     reason: str | None = None
     path: str
     service: str | None
-    traffic: str
+    traffic: str = _is("`app`, `card`, `static`, `health` or `bot`; the first two are usage.")
     bytes: int
     error_type: str | None
 
 
-class Summary(_Answer):
-    """Counts the whole window, not the page."""
-
+class _Counts(_Answer):
     total_requests: int
-    unique_users: int
+    unique_users: int = _is("People with a login; those without are among `unique_addresses`.")
     unique_devices: int
     unique_addresses: int
     avg_response_time_ms: float | None
-    errors_5xx: int
 
 
-class UsageSummary(Summary):
-    """The same, of usage only, and its sessions."""
+class Summary(_Counts):
+    """Counts all traffic of the window that the filters let through, not the page."""
 
+    errors_5xx: int = _is(f"Requests with a status of 500 or more, {_ALL} that the filters let through.")
+
+
+class UsageSummary(_Counts):
+    """The same of usage only: health checks, bots and static files do not count here. And its sessions."""
+
+    errors_5xx: int = _is(f"Requests with a status of 500 or more, {_USAGE}; `system-health-history` has all.")
     total_sessions: int
 
 
@@ -107,8 +119,8 @@ class AccessLogs(_Answer):
 
     window: dict[str, str]
     summary: Summary
-    logs: list[LogLine]
-    next_cursor: str | None
+    logs: list[LogLine] = _is("All traffic that the filters let through, newest first.")
+    next_cursor: str | None = _is("Where the next page begins: pass it as `cursor`; null on the last page.")
 
 
 class CardViews(_Answer):
@@ -140,8 +152,7 @@ class UserSessions(_Answer):
 
 
 Truncated = Annotated[
-    dict[str, int],
-    Field(description="Lists of this answer that were cut: their name, and how many rows there are. Mostly empty."),
+    dict[str, int], _is("Lists of this answer that were cut: their name, and how many rows there are. Mostly empty.")
 ]
 
 
@@ -174,9 +185,9 @@ class DashboardUsage(_Answer):
     timezone: str
     summary: UsageSummary
     most_viewed_cards: list[CardViews]
-    peak_hours: list[PeakHour]
+    peak_hours: list[PeakHour] = _is(f"Requests {_USAGE}.")
     user_sessions: list[UserSessions]
-    api_calls_by_endpoint: list[dict[str, int]]
+    api_calls_by_endpoint: list[dict[str, int]] = _is("Requests to the app (`app`) by endpoint.")
     truncated: Truncated
 
 
@@ -195,15 +206,17 @@ class EndpointTimes(Times):
     endpoint: str
     count: int
     app: Times
-    proxy_avg_ms: float | None
+    proxy_avg_ms: float | None = _is(
+        "Mean time outside the app, of requests that both nginx and the app timed, without 499; null where not known."
+    )
 
 
 class Rates(_Answer):
-    """5xx over all requests, as a fraction; 4xx and 499 are counted apart."""
+    """5xx over all requests, as a fraction; 4xx and 499 are counted apart. Of all traffic."""
 
-    error_rate: float
-    requests: int
-    errors_5xx: int
+    error_rate: float = _is(f"`errors_5xx` over `requests`, 0 to 1, {_ALL}; 0 without requests.")
+    requests: int = _is(f"Requests {_ALL}.")
+    errors_5xx: int = _is(f"Requests with a status of 500 or more, {_ALL}; `dashboard-usage` has those of usage.")
     errors_4xx: int
     client_closed_499: int
 
@@ -230,11 +243,11 @@ class UptimeDay(_Answer):
 
 
 class Step(Times):
-    """One hour or one day."""
+    """One hour or one day, of all traffic."""
 
     time: str
-    requests: int
-    errors_5xx: int
+    requests: int = _is(f"Requests {_ALL}.")
+    errors_5xx: int = _is(f"5xx {_ALL}.")
     error_rate: float
 
 
@@ -293,7 +306,7 @@ class SystemHealth(_Answer):
     )
 
     window: dict[str, str]
-    uptime_percentage: float | None
+    uptime_percentage: float | None = _is(f"By the minute, {_ALL}; null without traffic.")
     uptime_method: str
     minutes_with_traffic: int
     uptime_over_time: list[UptimeDay]
