@@ -73,13 +73,19 @@ class Insights:
             activity = [one for one in activity if one.identity.user == user]
         return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
 
-    def system_performance(self, now_us: int, *, days: int = 7, user: str | None = None) -> dict[str, Any]:
-        """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame."""
+    def system_performance(
+        self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame.
+
+        `at_us` ends the window; the store, how fresh its data is and the alerts are those of now.
+        """
         times, timed = self.queries.query_times(), self.queries.timed
         store: dict[str, Any] = {
             "name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "queries": times["count"], "problem": None,
         }  # fmt: skip
-        window = Window(now_us - days * DAY_US, now_us)
+        end_us = now_us if at_us is None else at_us
+        window = Window(end_us - days * DAY_US, end_us)
         try:
             usages = timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
             latency = timed(lambda: self._store.latency(window), now_us)

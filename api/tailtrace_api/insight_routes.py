@@ -42,10 +42,10 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     def system_performance(at: at_type) -> Answer:
         """Give uptime, response times and errors of seven days, and who is to blame.
 
-        Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store and the alerts
-        are those of now, whatever `at` says.
+        Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store, how fresh its
+        data is and the alerts are those of now, whatever `at` says.
         """
-        return insights.system_performance(at)
+        return insights.system_performance(clock(), at_us=at)
 
     @router.get("/compare")
     def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:

@@ -68,7 +68,7 @@ class LocalSource:
         answers: Mapping[str, Callable[[], dict[str, Any]]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
             "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
-            "system-performance": lambda: insights.system_performance(end_us, user=user),
+            "system-performance": lambda: insights.system_performance(now_us, at_us=at_us, user=user),
             "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
             "request": lambda: insights.explain_request(

@@ -192,7 +192,7 @@ def test_compare_periods(box):
 def test_a_window_that_ended_earlier(box):
     at = {"at": "2025-10-01T14:00:00+02:00"}  # of the thirty requests to /old, eight days before
     assert box.call("get_usage_stats", at).text.splitlines()[0] == (
-        "7 days up to 2025-10-01 12:00 UTC: 1 session by 1 user, 0.5 min on average, 30 requests. "
+        "7 days up to 2025-10-01 12:00 UTC: 1 session, 1 user with a login, 0.5 min on average, 30 requests. "
         "Most active: ben@example.com (30 views)."
     )
     assert box.call("list_requests", {**at, "hours": 48, "limit": 1}).text.splitlines()[0] == (
@@ -201,7 +201,7 @@ def test_a_window_that_ended_earlier(box):
     performance = box.call("get_system_performance", at)
     assert performance.structured["slowest_endpoints"] == [{"/old": "10ms"}]
     assert performance.text.startswith(
-        "7 days up to 2025-10-01 12:00 UTC: up 100%, error rate 0% of all traffic (30 requests); the app answers in 10ms on average."
+        "7 days up to 2025-10-01 12:00 UTC: up 100%, error rate 0% of all traffic (30 requests); average response of the app 10ms."
     )
     assert box.call("compare_periods", at).structured["metrics"][0] == {
         "metric": "requests",
@@ -222,7 +222,7 @@ def test_of_nothing_nothing_is_said(make_box, store):
         for tool in ("get_usage_stats", "get_system_performance", "list_requests")
     ] == [
         "7 days up to 2020-01-01 00:00 UTC: nobody used it, there were no requests of people.",
-        "7 days up to 2020-01-01 00:00 UTC: there were no requests, so no uptime, times or errors. Store (sqlite): healthy. Newest data: unknown.",
+        "7 days up to 2020-01-01 00:00 UTC: there were no requests, so no uptime, times or errors. Store (sqlite): healthy. Newest data: 20 s ago.",
         "24 h up to 2020-01-01 00:00 UTC: no request matches.",
     ]
     performance = box.call("get_system_performance", at).structured
