@@ -59,7 +59,7 @@ TOOLS_EXPECTED = {
     "get_system_performance": ({}, "refused", True),
     "list_requests": ({}, "own", True),
     "explain_request": ({"trace_id": TRACE}, "own", True),
-    "compare_periods": ({}, "own", False),
+    "compare_periods": ({}, "own", True),
     "list_unused_endpoints": ({}, "refused", False),
     "tailscale_list_devices": ({}, "error", False),  # no tailscaled here
     "tailscale_get_device": ({"device": "ben-phone"}, "error", False),
