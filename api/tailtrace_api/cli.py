@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from tailtrace_api.terminal import Formatter, lines
+from tailtrace_api.terminal import Formatter, console, lines
 from tailtrace_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -379,7 +379,7 @@ def report(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        print_report(Console(), answer, chosen.lang)
+        print_report(console(), answer, chosen.lang)
 
 
 def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path | None, *, as_json: bool) -> None:
@@ -513,7 +513,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:
-        print_report(Console(), report)
+        print_report(console(), report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -532,7 +532,7 @@ def alert(
 
     chosen = settings.load(store=store)
     if not test:
-        run_list(chosen, Console(), as_json=as_json)
+        run_list(chosen, console(), as_json=as_json)
     elif not run_test(chosen, as_json=as_json):
         raise typer.Exit(1)
 

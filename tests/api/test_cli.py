@@ -160,8 +160,18 @@ def test_a_report_in_words(run, monkeypatch):
     monkeypatch.setenv("TAILTRACE_LANG", "es")
     result = run("report", *AT)
     assert result.exit_code == 0
-    assert "6 accesos de 2 usuarios" in result.stdout
+    assert "Uso: 6 accesos desde 3 direcciones, de 2 usuarios en 2 dispositivos; 2 errores (5xx), " in result.stdout
+    assert "Todo el tráfico: 10 accesos, de ellos 4 que no son uso" in result.stdout
     assert "ben@example.com" in result.stdout
+
+
+def test_a_pipe_gets_each_row_on_one_line_unless_columns_says_how_wide(run, monkeypatch):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    row = "ben@example.com         1   0.00         3  /batches/{id}, /optimize/production/daily       2025-10-08 12:33"
+    assert row in run("report", *AT).stdout
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, run("report", *AT).stdout.splitlines())) <= 60
 
 
 @pytest.mark.parametrize(
