@@ -173,7 +173,10 @@ def test_it_must_be_said_who(filled, words, message):
 @pytest.mark.parametrize(
     ("who", "says"),
     [
-        (["--user", "ana.uniqe@example.com"], "the login 'ana.uniqe@example.com'; did you mean ana.unique@example.com?"),
+        (
+            ["--user", "ana.uniqe@example.com"],
+            "the login 'ana.uniqe@example.com'; did you mean ana.unique@example.com?",
+        ),
         (["--user", "zoe"], "the login 'zoe'; `tailtrace report` shows who there is"),
         (["--device", "bens-phone"], "the device 'bens-phone'; did you mean ben-phone?"),
         (["--address", "9.9.9.9"], "the address '9.9.9.9'; `tailtrace report` shows who there is"),
@@ -184,9 +187,7 @@ def test_nobody_is_no_success(filled, tmp_path, command, who, says):
     output = ["--output", "theirs.ndjson"] if command == ["export"] else []
     result = run(*command, *who, *output)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"tailtrace: nobody by that name: the store sqlite:tailtrace.db has nothing of {says}\n"
-    )
+    assert result.stderr == (f"tailtrace: nobody by that name: the store sqlite:tailtrace.db has nothing of {says}\n")
     assert not (tmp_path / "theirs.ndjson").exists()
     if "--yes" not in command:
         assert filled.read_bytes() == before

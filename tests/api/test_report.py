@@ -88,7 +88,9 @@ def test_what_is_said(lang, says):
 def test_where_nobody_has_a_name_it_is_said_so():
     answer = answers()
     answer["dashboard_usage"]["summary"] |= {"unique_users": 0, "unique_devices": 0, "avg_response_time_ms": None}
-    says = "Usage: 7 requests from 3 addresses, none of them with a name; 0 errors (5xx), no response times in this log\n"
+    says = (
+        "Usage: 7 requests from 3 addresses, none of them with a name; 0 errors (5xx), no response times in this log\n"
+    )
     assert says in printed(answer)
 
 

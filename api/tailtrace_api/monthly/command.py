@@ -56,6 +56,6 @@ def _warn(report: Report) -> None:
         return
     some = " ".join(f"{char} (U+{ord(char):04X})" for char in report.missing[:_WARNED_MAX])
     sys.stderr.write(
-        f"tailtrace: {len(report.missing)} characters of names are boxes in the PDF, since no font here has them: "
+        f"tailtrace: no font here has {len(report.missing)} of the characters in names, they are boxes in the PDF: "
         f"{some}. apt install {FONTS}\n"
     )
