@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from tailtrace_api.terminal import Formatter, console, lines
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_bridge.errors import BridgeError, FormatError, IdentityError, SettingsError
 
 if TYPE_CHECKING:
     from tailtrace_bridge.importer import Imported
@@ -34,6 +34,8 @@ app = typer.Typer(
     help="Who used what, when, how fast, and what broke: request analytics for FastAPI behind nginx on a tailnet.",
 )
 _errors = Console(stderr=True)
+WRONG_USE = (SettingsError, FormatError, IdentityError)
+"""What a user wrote is wrong: trying again does not help."""
 REFUSED_LENGTH_MAX = 120
 """Characters shown of a refused line, or of its file's name."""
 
@@ -55,7 +57,7 @@ OpenapiOption = Annotated[
 
 
 def _reported(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our errors into a message and exit code 1, and Ctrl-C into a quiet 130."""
+    """Turn our errors into a message and an exit code, and Ctrl-C into a quiet 130."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -63,7 +65,7 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except BridgeError as error:
             _errors.print(f"tailtrace: {lines(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(2 if isinstance(error, WRONG_USE) else 1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 

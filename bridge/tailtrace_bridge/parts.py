@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.file_lock import FileLock, FileLockedError
 from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity_file import IdentityFile
@@ -92,7 +92,7 @@ def require_store(settings: Settings) -> None:
 
 
 def lock_checkpoint(path: Path) -> FileLock:
-    """Keep a second bridge from the positions of this one. Raises `SettingsError`."""
+    """Keep a second bridge from the positions of this one. Raises `BusyError`; `SettingsError` without its folder."""
     where = f"TAILTRACE_CHECKPOINT: {path}"
     if not path.parent.is_dir():
         raise SettingsError(f"{where}: there is no folder {path.parent}; make it, or name a file elsewhere")
@@ -100,11 +100,11 @@ def lock_checkpoint(path: Path) -> FileLock:
         return FileLock(path.with_name(path.name + ".lock"))
     except FileLockedError as error:
         who = f"process {error.holder}" if error.holder else "another process"
-        raise SettingsError(
+        raise BusyError(
             f"{where}: {who} reads the logs from there already; end it, or give each bridge a checkpoint of its own"
         ) from None
     except OSError as error:
-        raise SettingsError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
+        raise BusyError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
 
 
 def make_devices(settings: Settings) -> "DeviceIndexProvider | None":

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -91,18 +92,18 @@ def test_import_reads_gzip(run, tmp_path):
     ("words", "status", "says"),
     [
         (["import"], 2, "Missing argument"),
-        (["import", COMBINED, "--log-format", "$remote_addr"], 1, "add it"),
-        (["import", COMBINED, "--store", "postgres:x"], 1, "'postgres:x' is no store; write sqlite:PATH"),
+        (["import", COMBINED, "--log-format", "$remote_addr"], 2, "add it"),
+        (["import", COMBINED, "--store", "postgres:x"], 2, "'postgres:x' is no store; write sqlite:PATH"),
         (["import", COMBINED, "--store", "sqlite:no/such/t.db"], 1, "no/such/t.db"),
-        (["import", COMBINED, "--identities", "none.toml"], 1, "none.toml: cannot be read"),
-        (["import", COMBINED, "--openapi", "none.json"], 1, "TAILTRACE_OPENAPI: none.json cannot be used"),
+        (["import", COMBINED, "--identities", "none.toml"], 2, "none.toml: cannot be read"),
+        (["import", COMBINED, "--openapi", "none.json"], 2, "TAILTRACE_OPENAPI: none.json cannot be used"),
         (["report"], 1, "store sqlite:tailtrace.db: there is no such file"),
         (["report", "--hours", "1", "--days", "1"], 2, "not both"),
         (["report", "--hours", "0"], 2, "--hours"),
         (["report", "--days", "31"], 2, "--days"),
         (["whois", "ana-laptop"], 2, "is no IP address"),
         (["whois", "100.64.0.7:443"], 2, "is no IP address"),
-        (["serve", "--listen", "0.0.0.0:1"], 1, "TAILTRACE_LISTEN"),
+        (["serve", "--listen", "0.0.0.0:1"], 2, "TAILTRACE_LISTEN"),
         (["nonsense"], 2, "nonsense"),
     ],
 )
@@ -110,6 +111,45 @@ def test_what_is_wrong_is_said(run, words, status, says):
     result = run(*words)
     assert (result.exit_code, result.stdout) == (status, "")
     assert " ".join(says.split()) in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TAILTRACE_LANG", "fr", "'fr' is not accepted; write en or es"),
+        ("TAILTRACE_POLL_MS", "soon", "'soon' is not accepted; write a whole number from 10 to 10000"),
+        ("TAILTRACE_ADMINS", "ana", '\'ana\' is no JSON; write it like ["ana@example.com", "ben@example.com"]'),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["serve"], ["api"], ["report"], ["import", COMBINED], ["doctor"], ["whois", "::1"]]
+)
+def test_a_wrong_setting_is_wrong_use(run, monkeypatch, command, variable, value, says):
+    monkeypatch.setenv(variable, value)
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{variable}: {says}\n" in result.stderr
+
+
+def test_a_wrong_file_is_wrong_use_and_a_port_that_is_taken_is_not(run, tmp_path, monkeypatch):
+    (tmp_path / "tailtrace.toml").write_text("hosts = 'a.ts.net'\n")
+    result = run("api")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(
+        "  tailtrace.toml: hosts: 'a.ts.net' is not accepted; write it like [\"tailtrace.example.ts.net\"]\n"
+    )
+    (tmp_path / "tailtrace.toml").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run("serve", "--listen", address)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"TAILTRACE_LISTEN: cannot listen on {address}: Address already in use; end what" in result.stderr
+    monkeypatch.setenv("TAILTRACE_ACCESS", "whois")
+    result = run("serve", "--listen", "192.0.2.1:8470")
+    assert (result.exit_code, "write an address that this machine has" in result.stderr) == (2, True)
+    monkeypatch.setenv("TAILTRACE_ACCESS", "whoise")
+    result = run("serve")
+    assert (result.exit_code, "there is no way 'whoise': write local, whois, token, with" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("at", ["yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00"])

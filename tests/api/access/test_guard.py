@@ -246,7 +246,7 @@ def test_a_word_that_is_no_way(chosen):
 @pytest.mark.parametrize("command", [["serve"], ["api"], ["bridge"]])
 def test_the_commands_refuse_and_say_how(tmp_path, command):
     result = CliRunner().invoke(command_line, [*command, "--listen", "0.0.0.0:0", "--store", f"sqlite:{tmp_path}/t.db"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     for how in ("TAILTRACE_ACCESS=local,token,whois", "tailtrace token create NAME --role admin", "127.0.0.1:0"):
         assert how in result.stderr
 
