@@ -314,7 +314,7 @@ def export(
     )
     chosen = settings.load(store=store)
     parts.require_store(chosen)
-    opened = parts.open_store(chosen)
+    opened = parts.open_store(chosen, reading=True)
     start = time.monotonic()
     try:
         done, counted = run_export(
@@ -375,9 +375,12 @@ def report(
     if month is not None:
         _report_month(chosen, month, pdf, html, as_json=as_json)
         return
-    queries = make_queries(chosen, parts.open_store(chosen), parts.make_routes(chosen))
-    window_hours = hours or 24 * (days or 7)
-    answer = queries.report(_end_us(at), hours=window_hours, limit=limit)
+    end_us, routes = _end_us(at), parts.make_routes(chosen)
+    opened = parts.open_store(chosen, reading=True)
+    try:
+        answer = make_queries(chosen, opened, routes).report(end_us, hours=hours or 24 * (days or 7), limit=limit)
+    finally:
+        opened.close()
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
@@ -395,7 +398,7 @@ def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path |
         span(wanted, chosen.zone, now_us)
     except MonthError as error:
         raise typer.BadParameter(f"--month: {error}") from None
-    opened = parts.open_store(chosen)
+    opened = parts.open_store(chosen, reading=True)
     try:
         run_month(chosen, opened, wanted, now_us, pdf=pdf, html=html, as_json=as_json)
     finally:

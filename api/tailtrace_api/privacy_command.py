@@ -133,7 +133,7 @@ def _forget_beside(settings: Settings, person: Person, erased: Erased) -> tuple[
 def run_personal_export(settings: Settings, asked: Person, form: str, output: str, *, as_json: bool) -> None:
     """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
     parts.require_store(settings)
-    store = parts.open_store(settings)
+    store = parts.open_store(settings, reading=True)
     count = 0
     try:
         records = personal_records(store, _as_stored(settings, asked))

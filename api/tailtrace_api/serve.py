@@ -94,7 +94,7 @@ def serve_api(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         require_store(settings)
-        store = open_store(settings)
+        store = open_store(settings, reading=True)
         stack.callback(store.close)
         app = make_guarded(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)

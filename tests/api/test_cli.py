@@ -98,6 +98,13 @@ def test_import_reads_gzip(run, tmp_path):
         (["import", COMBINED, "--identities", "none.toml"], 2, "none.toml: cannot be read"),
         (["import", COMBINED, "--openapi", "none.json"], 2, "TAILTRACE_OPENAPI: none.json cannot be used"),
         (["report"], 1, "store sqlite:tailtrace.db: there is no such file"),
+        (
+            ["report", "--store", f"sqlite:{SAMPLES}"],
+            1,
+            f"store sqlite:{SAMPLES}: this is a folder; set TAILTRACE_STORE",
+        ),
+        (["report", "--store", "sqlite:"], 2, "TAILTRACE_STORE: 'sqlite:' is no store; write sqlite:PATH or influxdb"),
+        (["report", "--store", "a.db"], 2, "TAILTRACE_STORE: 'a.db' is no store; write sqlite:PATH or influxdb"),
         (["report", "--hours", "1", "--days", "1"], 2, "not both"),
         (["report", "--hours", "0"], 2, "--hours"),
         (["report", "--days", "31"], 2, "--days"),
