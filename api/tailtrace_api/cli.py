@@ -298,11 +298,15 @@ def export(
 
     if format_ not in FORMATS:
         raise typer.BadParameter(f"--format {format_!r}: write {', '.join(FORMATS)}")
-    if user or device or address:
+    if not output:
+        raise typer.BadParameter("--output is empty: name a file, or write - to print")
+    if not (user is None and device is None and address is None):
         from tailtrace_api.privacy_command import run_personal_export
 
         if since or until or format_ not in {"ndjson", "csv"}:
-            raise typer.BadParameter("of a person everything is given, as ndjson or csv: leave out --since and --until")
+            raise typer.BadParameter(
+                "of a person everything is given, as ndjson or csv: leave out --since, --until and --format parquet"
+            )
         person = _person(user, device, address)
         run_personal_export(settings.load(store=store), person, format_, output, as_json=as_json)
         return
@@ -312,6 +316,8 @@ def export(
         ALL_TIME.start_us if since is None else _time_us("--since", since),
         ALL_TIME.end_us if until is None else _time_us("--until", until),
     )
+    if window.start_us >= window.end_us:
+        raise typer.BadParameter("--since is not before --until: no request can be between them")
     chosen = settings.load(store=store)
     parts.require_store(chosen)
     opened = parts.open_store(chosen, reading=True)
@@ -468,6 +474,8 @@ def token(
 
     if action not in ACTIONS:
         raise typer.BadParameter(f"{action!r}: write {', '.join(ACTIONS)}")
+    if action != "list" and name is None:
+        raise typer.BadParameter(f"tailtrace token {action}: which one? Add its NAME")
     run_token(settings.load(), action, name, role, user, as_json=as_json)
 
 
@@ -513,7 +521,8 @@ def doctor(
     if address is not None and parse_address(address) is None:
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
     if nginx_conf is not None and not nginx_conf.is_file():
-        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file")
+        said = "this is a folder, name a file in it" if nginx_conf.is_dir() else "no such file"
+        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: {said}")
     report = examine(settings.load(identities=identities), clock_us(), nginx_conf=nginx_conf, address=address)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))

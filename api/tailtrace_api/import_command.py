@@ -56,7 +56,7 @@ def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console
                 DownloadColumn(),
                 TimeRemainingColumn(),
                 console=console or Console(quiet=True),
-                disable=console is None,
+                disable=console is None or not console.is_terminal,
                 transient=True,
             ) as progress:
                 task = progress.add_task("importing", total=total_bytes)

@@ -151,6 +151,8 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
                 else:
                     out.write(json.dumps(record, ensure_ascii=False) + "\n")
             out.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error
     finally:

@@ -174,8 +174,9 @@ def _read_openapi(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             document = json.loads(file.read(OPENAPI_BYTES_MAX))  # a longer file is cut, and so no JSON
     except (OSError, ValueError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"TAILTRACE_OPENAPI: {path} cannot be used ({error}); save the app's /openapi.json there"
+            f"TAILTRACE_OPENAPI: {path} cannot be used ({said}); save the app's /openapi.json there"
         ) from error
     if not isinstance(document, dict):
         raise SettingsError(f"TAILTRACE_OPENAPI: {path} is no OpenAPI document; save the app's /openapi.json there")

@@ -111,6 +111,9 @@ def test_import_reads_gzip(run, tmp_path):
         (["whois", "ana-laptop"], 2, "is no IP address"),
         (["whois", "100.64.0.7:443"], 2, "is no IP address"),
         (["serve", "--listen", "0.0.0.0:1"], 2, "TAILTRACE_LISTEN"),
+        (["doctor", "--nginx-conf", str(SAMPLES)], 2, f"--nginx-conf {SAMPLES}: this is a folder, name a file in it"),
+        (["nginx", "include", "--log", str(SAMPLES)], 2, f"--log {SAMPLES}: this is a folder; name the file in it"),
+        (["nginx", COMBINED], 1, "cannot write the include files: File exists; run as a user who may (sudo)"),
         (["nonsense"], 2, "nonsense"),
     ],
 )

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -213,6 +216,18 @@ def test_a_person_gets_all_that_is_theirs_and_nothing_else(filled):
     assert sum(one["requests"] for one in kinds["total"]) == 400
     assert "ben" not in result.stdout
     assert result.stderr == "801 records\n".replace("801", str(len(records)))
+
+
+def test_who_reads_no_further_is_not_told_of_a_broken_pipe(filled, tmp_path):
+    """`tailtrace export --user … | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "tailtrace_api.main", "export", "--user", BEN.user],
+        stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_by_address_and_by_device(filled):
