@@ -66,6 +66,12 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
         except BridgeError as error:
             _errors.print(f"tailtrace: {lines(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, WRONG_USE) else 1) from None
+        except PermissionError as error:
+            said = (
+                f"{error.filename}: {error.strerror}; run tailtrace as a user who may, or mend its mode or its folder's"
+            )
+            _errors.print(f"tailtrace: {lines(said)}", style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
@@ -177,7 +183,9 @@ def api(
 @app.command(name="import")
 @_reported
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs and exports, .gz too.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Access logs and exports, .gz too.")
+    ],
     *,
     store: StoreOption = None,
     log_format: FormatOption = None,

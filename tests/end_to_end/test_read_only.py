@@ -209,3 +209,24 @@ def test_what_may_not_be_read_is_said(here, file_mode, folder_mode, says):
     assert (done.returncode, done.stdout) == (1, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["import", "locked/a.log"], "locked/a.log: permission denied: locked (owner"),
+        (["import", "unreadable.log"], "unreadable.log"),
+        (
+            ["doctor", "--nginx-conf", "locked/nginx.conf"],
+            "locked/nginx.conf: Permission denied; run tailtrace as a user",
+        ),
+        (["import", "here", "--store", "sqlite:locked/t.db"], "store sqlite:locked/t.db: unable to open database file"),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_no_traceback(here, tmp_path, words, says):
+    (tmp_path / "unreadable.log").touch(0o000)
+    (tmp_path / "locked").mkdir(0o000)
+    done = run(without_capabilities(*words))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
