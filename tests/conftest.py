@@ -7,7 +7,7 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
-`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`.
+`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.mount`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -70,6 +70,18 @@ def _lacks_tailnet() -> str | None:
     return None
 
 
+@functools.cache
+def _lacks_mount() -> str | None:
+    """A folder mounted read-only, in a namespace of the command's own; and root that gives up its powers."""
+    if os.geteuid() != 0:
+        return "a mount of our own needs root: sudo make test ARGS='-m mount'"
+    if missing := [name for name in ("unshare", "setpriv", "mount") if not shutil.which(name)]:
+        return f"no {', '.join(missing)}: apt install util-linux mount"
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+        return "no mount namespaces here: in a container, add --cap-add SYS_ADMIN"
+    return None
+
+
 def _lacks_program(path: Path, build: str, variable: str) -> str | None:
     if os.access(path, os.X_OK):
         return None
@@ -112,6 +124,7 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
     "pdf": _lacks_pdf,
     "inspector": _lacks_inspector,
+    "mount": _lacks_mount,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 

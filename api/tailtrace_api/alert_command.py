@@ -52,7 +52,7 @@ def run_test(settings: Settings, *, as_json: bool) -> bool:
 def run_list(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print rules, state and history. Raises `StoreError`, `SettingsError`."""
     require_store(settings)
-    store = open_store(settings)
+    store = open_store(settings, reading=True)
     try:
         answer = alerts(store, settings.alerts)
     finally:

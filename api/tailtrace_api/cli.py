@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from tailtrace_api.terminal import Formatter, lines
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_api.terminal import Formatter, console, lines
+from tailtrace_bridge.errors import BridgeError, FormatError, IdentityError, SettingsError
 
 if TYPE_CHECKING:
     from tailtrace_bridge.importer import Imported
@@ -34,6 +34,8 @@ app = typer.Typer(
     help="Who used what, when, how fast, and what broke: request analytics for FastAPI behind nginx on a tailnet.",
 )
 _errors = Console(stderr=True)
+WRONG_USE = (SettingsError, FormatError, IdentityError)
+"""What a user wrote is wrong: trying again does not help."""
 REFUSED_LENGTH_MAX = 120
 """Characters shown of a refused line, or of its file's name."""
 
@@ -55,7 +57,7 @@ OpenapiOption = Annotated[
 
 
 def _reported(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn our errors into a message and exit code 1, and Ctrl-C into a quiet 130."""
+    """Turn our errors into a message and an exit code, and Ctrl-C into a quiet 130."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -63,6 +65,12 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except BridgeError as error:
             _errors.print(f"tailtrace: {lines(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(2 if isinstance(error, WRONG_USE) else 1) from None
+        except PermissionError as error:
+            said = (
+                f"{error.filename}: {error.strerror}; run tailtrace as a user who may, or mend its mode or its folder's"
+            )
+            _errors.print(f"tailtrace: {lines(said)}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -175,7 +183,9 @@ def api(
 @app.command(name="import")
 @_reported
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs and exports, .gz too.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Access logs and exports, .gz too.")
+    ],
     *,
     store: StoreOption = None,
     log_format: FormatOption = None,
@@ -296,11 +306,15 @@ def export(
 
     if format_ not in FORMATS:
         raise typer.BadParameter(f"--format {format_!r}: write {', '.join(FORMATS)}")
-    if user or device or address:
+    if not output:
+        raise typer.BadParameter("--output is empty: name a file, or write - to print")
+    if not (user is None and device is None and address is None):
         from tailtrace_api.privacy_command import run_personal_export
 
         if since or until or format_ not in {"ndjson", "csv"}:
-            raise typer.BadParameter("of a person everything is given, as ndjson or csv: leave out --since and --until")
+            raise typer.BadParameter(
+                "of a person everything is given, as ndjson or csv: leave out --since, --until and --format parquet"
+            )
         person = _person(user, device, address)
         run_personal_export(settings.load(store=store), person, format_, output, as_json=as_json)
         return
@@ -310,9 +324,11 @@ def export(
         ALL_TIME.start_us if since is None else _time_us("--since", since),
         ALL_TIME.end_us if until is None else _time_us("--until", until),
     )
+    if window.start_us >= window.end_us:
+        raise typer.BadParameter("--since is not before --until: no request can be between them")
     chosen = settings.load(store=store)
     parts.require_store(chosen)
-    opened = parts.open_store(chosen)
+    opened = parts.open_store(chosen, reading=True)
     start = time.monotonic()
     try:
         done, counted = run_export(
@@ -373,13 +389,16 @@ def report(
     if month is not None:
         _report_month(chosen, month, pdf, html, as_json=as_json)
         return
-    queries = make_queries(chosen, parts.open_store(chosen), parts.make_routes(chosen))
-    window_hours = hours or 24 * (days or 7)
-    answer = queries.report(_end_us(at), hours=window_hours, limit=limit)
+    end_us, routes = _end_us(at), parts.make_routes(chosen)
+    opened = parts.open_store(chosen, reading=True)
+    try:
+        answer = make_queries(chosen, opened, routes).report(end_us, hours=hours or 24 * (days or 7), limit=limit)
+    finally:
+        opened.close()
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        print_report(Console(), answer, chosen.lang)
+        print_report(console(), answer, chosen.lang)
 
 
 def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path | None, *, as_json: bool) -> None:
@@ -393,7 +412,7 @@ def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path |
         span(wanted, chosen.zone, now_us)
     except MonthError as error:
         raise typer.BadParameter(f"--month: {error}") from None
-    opened = parts.open_store(chosen)
+    opened = parts.open_store(chosen, reading=True)
     try:
         run_month(chosen, opened, wanted, now_us, pdf=pdf, html=html, as_json=as_json)
     finally:
@@ -463,6 +482,8 @@ def token(
 
     if action not in ACTIONS:
         raise typer.BadParameter(f"{action!r}: write {', '.join(ACTIONS)}")
+    if action != "list" and name is None:
+        raise typer.BadParameter(f"tailtrace token {action}: which one? Add its NAME")
     run_token(settings.load(), action, name, role, user, as_json=as_json)
 
 
@@ -508,12 +529,13 @@ def doctor(
     if address is not None and parse_address(address) is None:
         raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
     if nginx_conf is not None and not nginx_conf.is_file():
-        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file")
+        said = "this is a folder, name a file in it" if nginx_conf.is_dir() else "no such file"
+        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: {said}")
     report = examine(settings.load(identities=identities), clock_us(), nginx_conf=nginx_conf, address=address)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:
-        print_report(Console(), report)
+        print_report(console(), report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -532,7 +554,7 @@ def alert(
 
     chosen = settings.load(store=store)
     if not test:
-        run_list(chosen, Console(), as_json=as_json)
+        run_list(chosen, console(), as_json=as_json)
     elif not run_test(chosen, as_json=as_json):
         raise typer.Exit(1)
 

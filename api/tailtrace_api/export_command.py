@@ -44,7 +44,7 @@ def run_export(
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console or Console(quiet=True),
-            disable=console is None,
+            disable=console is None or not console.is_terminal,
             transient=True,
         ) as progress,
         _opened(output, stdout) as file,

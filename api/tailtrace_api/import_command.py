@@ -3,6 +3,7 @@
 A large import parses in a process of its own, which loads its code while this one loads the rest.
 """
 
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,8 +28,9 @@ def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console
 
     `flags` are those of `settings.load`, whose errors this raises too.
     """
-    total_bytes = sum(path.stat().st_size for path in files if path.is_file())
-    unpacked_bytes = sum(_unpacked_bytes(path) for path in files if path.is_file())
+    sizes = {path: _size(path) for path in files}
+    total_bytes = sum(sizes.values())
+    unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix == ".gz" else 1) for path, size in sizes.items())
     with ImportWorker() if unpacked_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
         from tailtrace_bridge.settings import load  # noqa: PLC0415
 
@@ -56,7 +58,7 @@ def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console
                 DownloadColumn(),
                 TimeRemainingColumn(),
                 console=console or Console(quiet=True),
-                disable=console is None,
+                disable=console is None or not console.is_terminal,
                 transient=True,
             ) as progress:
                 task = progress.add_task("importing", total=total_bytes)
@@ -65,8 +67,13 @@ def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console
             store.close()
 
 
-def _unpacked_bytes(path: Path) -> int:
-    return path.stat().st_size * (GZIP_RATIO if path.suffix == ".gz" else 1)
+def _size(path: Path) -> int:
+    """Give the size of a file; of what is none, or may not be looked at, 0: the importer says so by itself."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.errors import BusyError, SettingsError
 from tailtrace_bridge.log_format import TAILTRACE_FORMAT
 
 TEMPLATES = ("tailtrace-http.conf", "tailtrace-server.conf", "tailtrace-proxy.conf", "tailtrace.logrotate")
@@ -35,13 +35,15 @@ def write_files(
     """Write the four files into `folder`, over older ones, and give their paths.
 
     `trusted` are addresses or CIDR networks. Raises `SettingsError` for one that is neither, for a path that nginx
-    would misread, and for a folder that cannot be written or that nginx includes whole.
+    would misread, and for a folder that nginx includes whole; `BusyError` for one that cannot be written.
     """
     if folder.name in _FOLDERS_INCLUDED_WHOLE:
         raise SettingsError(
             f"{folder}: nginx includes every file of this folder in one place, but these belong in different places; "
             f"choose another folder, such as {DEFAULT_FOLDER}"
         )
+    if log.is_dir():
+        raise SettingsError(f"--log {log}: this is a folder; name the file in it that nginx writes")
     filled = {
         "@LOG_FORMAT@": log_format_directive(),
         "@TRUSTED@": "\n".join(f"    {network} 1;" for network in _networks(trusted)),
@@ -58,7 +60,7 @@ def write_files(
             (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
     except OSError as error:
-        raise SettingsError(
+        raise BusyError(
             f"{folder}: cannot write the include files: {error.strerror}; "
             "run as a user who may (sudo), or choose another folder"
         ) from error

@@ -4,12 +4,14 @@
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
 | export of a person | all rows, names and refused lines that are theirs, and their totals by endpoint |
+| either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
 gets an apostrophe before it (OWASP, "CSV injection"); numbers stay numbers. NDJSON has values as they are.
 """
 
 import csv
+import difflib
 import gzip
 import io
 import json
@@ -17,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO, Any
 
 import typer
@@ -24,16 +27,21 @@ import typer
 from tailtrace_api.answers import iso, log_line
 from tailtrace_bridge import parts
 from tailtrace_bridge.alerts.state import forget
-from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.errors import BridgeError, StoreError
 from tailtrace_bridge.exporter import ALL_TIME
 from tailtrace_bridge.identity import describe, printable
 from tailtrace_bridge.private_file import private
+from tailtrace_bridge.records import Identity
 from tailtrace_bridge.settings import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
 
 PAGE = 5000
 SHOWN_MAX = 20
+NEAR_MAX = 3
+"""Names that are told where the one asked for is nobody's."""
+NEAR_SHARE = 0.8
+"""Of `difflib`: logins share their domain, so by less all of a tailnet would be near."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """https://owasp.org/www-community/attacks/CSV_Injection ; the last are the full-width forms, which count as well."""
 _COLUMNS = (
@@ -43,16 +51,23 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def run_erase(settings: Settings, person: Person, *, is_dry: bool, as_json: bool) -> None:
-    """Show what is theirs, or remove it. Raises `StoreError`."""
-    person = _as_stored(settings, person)
+class NobodyError(BridgeError):
+    """Nothing is stored of whom somebody asked for."""
+
+
+def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool) -> None:
+    """Show what is theirs, or remove it. Raises `StoreError`, and `NobodyError` where nothing is theirs."""
+    person = _as_stored(settings, asked)
     parts.require_store(settings)
     store = parts.open_store(settings)
     try:
         erased = store.erase(person, is_dry=is_dry)
+        nobody = None if _is_anybody(erased) else _nobody(settings, store, asked)
     finally:
         store.close()
-    beside = "" if is_dry else _forget_beside(settings, erased)
+    forgotten, beside = (0, "") if is_dry else _forget_beside(settings, person, erased)
+    if nobody is not None and not forgotten:
+        raise nobody
     result = _shown(erased)
     if as_json:
         typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
@@ -73,43 +88,71 @@ def run_erase(settings: Settings, person: Person, *, is_dry: bool, as_json: bool
         typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
 
 
-def _forget_beside(settings: Settings, erased: Erased) -> str:
-    """Remove what the files beside the checkpoint have of somebody; say what could not go."""
-    shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)  # a month names everybody
+def _is_anybody(erased: Erased) -> bool:
+    return bool(erased.requests or erased.rows or erased.refusals or erased.identities or erased.spans or erased.events)
+
+
+def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
+    """Say that nobody is called so; whoever may open the store may read who is called nearly so."""
+    what, name = next(
+        (what, name)
+        for what, name in (("login", asked.user), ("device", asked.device), ("address", asked.address))
+        if name is not None
+    )
+    said = f"nobody by that name: the store {settings.store} has nothing of the {what} {name!r}"
+    field = {"login": "user", "device": "device", "address": "address"}[what]
+    # A pseudonym is near to none.
+    known = set() if settings.pseudonyms else {getattr(one.identity, field) for one in store.named()} - {""}
+    near = difflib.get_close_matches(name, sorted(known), NEAR_MAX, NEAR_SHARE)
+    cure = f"did you mean {' or '.join(near)}?" if near else "`tailtrace report` shows who there is"
+    return NobodyError(f"{said}; {cure}")
+
+
+def _forget_beside(settings: Settings, person: Person, erased: Erased) -> tuple[int, str]:
+    """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
+    if _is_anybody(erased):  # a month names everybody
+        shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
     if not settings.alert_state_path.exists():
-        return ""
+        return 0, ""
     try:
         lock = parts.lock_checkpoint(settings.checkpoint)
-    except SettingsError:
-        return (
+    except BridgeError:
+        said = (
             "A bridge is running: alerts of this person that still wait to be sent, a day at most, go once they are. "
             "To remove these too, stop it and erase again."
         )
+        return 0, said
+    # They themselves too: whoever erases again finds nobody in the store any more.
+    asked = Identity(person.address or "", "user", person.user or "", person.device or "")
     try:
-        forget(settings.alert_state_path, make_is_their_event(erased.identities, ()))
+        return forget(settings.alert_state_path, make_is_their_event((*erased.identities, asked), ())), ""
     finally:
         lock.release()
-    return ""
 
 
-def run_personal_export(settings: Settings, person: Person, form: str, output: str, *, as_json: bool) -> None:
-    """Write all that is stored about a person. Raises `StoreError`."""
-    person = _as_stored(settings, person)
+def run_personal_export(settings: Settings, asked: Person, form: str, output: str, *, as_json: bool) -> None:
+    """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
     parts.require_store(settings)
-    store = parts.open_store(settings)
+    store = parts.open_store(settings, reading=True)
     count = 0
     try:
+        records = personal_records(store, _as_stored(settings, asked))
+        first = next(records, None)
+        if first is None:
+            raise _nobody(settings, store, asked)
         with _opened(output) as out:
             writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\r\n")
             if form == "csv":
                 writer.writeheader()
-            for record in personal_records(store, person):
+            for record in chain([first], records):
                 count += 1
                 if form == "csv":
                     writer.writerow({name: neutral(value) for name, value in record.items()})
                 else:
                     out.write(json.dumps(record, ensure_ascii=False) + "\n")
             out.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error
     finally:

@@ -11,6 +11,7 @@ The two halves meet in the store, which must be one that two processes can share
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -26,7 +27,7 @@ from tailtrace_api.access.ways import make_callers, require_way
 from tailtrace_api.connections import BoundedProtocol
 from tailtrace_api.operation import create_operation_app
 from tailtrace_bridge.build import Bridge, make_bridge
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.errors import BusyError, SettingsError
 from tailtrace_bridge.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 from tailtrace_bridge.receiver import make_receiver
 from tailtrace_bridge.routes import Routes
@@ -61,7 +62,7 @@ Listening = tuple[_Server, socket.socket]
 
 
 def serve(settings: Settings) -> None:
-    """Run bridge and API. Raises `SettingsError` where a port is taken, and what `make_bridge` raises."""
+    """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
@@ -88,12 +89,12 @@ def serve_bridge(settings: Settings) -> None:
 def serve_api(settings: Settings) -> None:
     """Run the API on a store that a bridge elsewhere fills.
 
-    Raises `SettingsError` where the port is taken, and `StoreError` where there is no store.
+    Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
     """
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         require_store(settings)
-        store = open_store(settings)
+        store = open_store(settings, reading=True)
         stack.callback(store.close)
         app = make_guarded(settings, store, make_routes(settings))
         _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
@@ -232,10 +233,12 @@ def _listen(settings: Settings, field: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise SettingsError(
-            f"{environment_name(field)}: cannot listen on {address}: {error.strerror}; "
-            "end what listens there, or choose another port"
-        ) from error
+        where = f"{environment_name(field)}: cannot listen on {address}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{where}; end what listens there, or choose another port") from error
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            raise BusyError(f"{where}; choose a port of 1024 or more, or let this user have it") from error
+        raise SettingsError(f"{where}; write an address that this machine has, such as 127.0.0.1:8470") from error
     return listener
 
 

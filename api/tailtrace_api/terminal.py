@@ -4,10 +4,22 @@ A terminal obeys escapes, and one line of a log must not look like two (CWE-117,
 """
 
 import logging
+import os
+import sys
+
+from rich.console import Console
 
 from tailtrace_bridge.identity import printable
 
 TEXT_LENGTH_MAX = 20_000
+PIPED_COLUMNS = 1000
+"""A pipe or a file has no width: there a row stays on one line, unless COLUMNS says how wide to write."""
+
+
+def console() -> Console:
+    """Give the standard output for tables."""
+    is_wide = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=PIPED_COLUMNS if is_wide else None)
 
 
 def lines(text: object) -> str:

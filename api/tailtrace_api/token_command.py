@@ -5,7 +5,7 @@ import secrets
 
 import typer
 
-from tailtrace_api.access.tokens import Tokens, TokensError
+from tailtrace_api.access.tokens import Tokens
 from tailtrace_api.access.ways import tokens_path
 from tailtrace_api.answers import iso
 from tailtrace_bridge.parts import clock_us
@@ -20,15 +20,14 @@ def run_token(settings: Settings, action: str, name: str | None, role: str, user
     if action == "list":
         shown = [
             {"name": one.name, "role": one.role, "user": one.user or None, "created": iso(one.created_us)}
-            for one in tokens.now()
+            for one in tokens.kept()
         ]
         if as_json:
             typer.echo(json.dumps({"tokens": shown}))
         for one in () if as_json else shown:
             typer.echo(f"{one['name']}  {one['role']}  {one['user'] or '-'}  made {one['created']}")
         return
-    if name is None:
-        raise TokensError(f"tailtrace token {action}: which one? Add its NAME")
+    assert name is not None
     if action == "revoke":
         tokens.revoke(name)
         typer.echo(json.dumps({"revoked": name}) if as_json else f"revoked {name}: it opens nothing any more")

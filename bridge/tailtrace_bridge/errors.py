@@ -4,6 +4,7 @@ BridgeError
 ├── FormatError      a `log_format` string that cannot be compiled (the setting's fault)
 ├── LogFileError     a log that cannot be read (the machine's fault; the tail goes on when it is mended)
 ├── SettingsError    a setting that is missing or wrong (the user's fault)
+├── BusyError        a port or a file that another process has, or this user may not have
 ├── IdentityError    a static identity file that does not parse
 ├── StoreError       the store refused or is out of reach
 ├── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
@@ -34,6 +35,10 @@ class LogFileError(BridgeError):
 
 class SettingsError(BridgeError):
     """A setting that is missing, unknown or out of its range."""
+
+
+class BusyError(BridgeError):
+    """A port or a file that this process cannot have now."""
 
 
 class IdentityError(BridgeError):

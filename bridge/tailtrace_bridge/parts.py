@@ -4,6 +4,7 @@ With `build` the only place that reads the clock.
 """
 
 import json
+import os
 import random
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtrace_bridge.access_log import LineParser, make_parser
 from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.file_lock import FileLock, FileLockedError
 from tailtrace_bridge.identity import Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity_file import IdentityFile
@@ -43,8 +44,11 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the store that the settings name. Raises `SettingsError` for a store there is not."""
+def open_store(settings: Settings, *, reading: bool = False) -> Store:
+    """Open the store that the settings name. Raises `SettingsError` for a store there is not.
+
+    `reading`: one that cannot be written will do.
+    """
     if settings.store == "influxdb":
         return _open_influx(settings)
     kind, _, path = settings.store.partition(":")
@@ -52,7 +56,7 @@ def open_store(settings: Settings) -> Store:
         raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
     if path == ":memory:":
         raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
-    return SqliteStore(path, clock_us)
+    return SqliteStore(path, clock_us, reading=reading)
 
 
 def _open_influx(settings: Settings) -> Store:
@@ -81,18 +85,22 @@ def _open_influx(settings: Settings) -> Store:
 
 def require_store(settings: Settings) -> None:
     """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path."""
-    if settings.store == "influxdb":
-        return  # it says by itself what is missing
-    path = settings.store.partition(":")[2]
-    if not Path(path).is_file():
-        raise StoreError(
-            f"store {settings.store}: there is no such file; set TAILTRACE_STORE (or --store) to the store that "
-            "`tailtrace serve` or `tailtrace import` writes"
-        )
+    kind, _, path = settings.store.partition(":")
+    if kind != "sqlite" or not path:
+        return  # InfluxDB says by itself what is missing, `open_store` what is no store
+    if os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder may not be looked into
+        return
+    folder = os.path.dirname(path) or "."  # noqa: PTH120
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):  # noqa: PTH112
+        said = f"this user may not look into {folder}; run tailtrace as its owner, or `chmod` it"
+    else:
+        said = "this is a folder" if os.path.isdir(path) else "there is no such file"  # noqa: PTH112
+        said += "; set TAILTRACE_STORE (or --store) to the store that `tailtrace serve` or `tailtrace import` writes"
+    raise StoreError(f"store {settings.store}: {said}")
 
 
 def lock_checkpoint(path: Path) -> FileLock:
-    """Keep a second bridge from the positions of this one. Raises `SettingsError`."""
+    """Keep a second bridge from the positions of this one. Raises `BusyError`; `SettingsError` without its folder."""
     where = f"TAILTRACE_CHECKPOINT: {path}"
     if not path.parent.is_dir():
         raise SettingsError(f"{where}: there is no folder {path.parent}; make it, or name a file elsewhere")
@@ -100,11 +108,11 @@ def lock_checkpoint(path: Path) -> FileLock:
         return FileLock(path.with_name(path.name + ".lock"))
     except FileLockedError as error:
         who = f"process {error.holder}" if error.holder else "another process"
-        raise SettingsError(
+        raise BusyError(
             f"{where}: {who} reads the logs from there already; end it, or give each bridge a checkpoint of its own"
         ) from None
     except OSError as error:
-        raise SettingsError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
+        raise BusyError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
 
 
 def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
@@ -166,8 +174,9 @@ def _read_openapi(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             document = json.loads(file.read(OPENAPI_BYTES_MAX))  # a longer file is cut, and so no JSON
     except (OSError, ValueError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"TAILTRACE_OPENAPI: {path} cannot be used ({error}); save the app's /openapi.json there"
+            f"TAILTRACE_OPENAPI: {path} cannot be used ({said}); save the app's /openapi.json there"
         ) from error
     if not isinstance(document, dict):
         raise SettingsError(f"TAILTRACE_OPENAPI: {path} is no OpenAPI document; save the app's /openapi.json there")

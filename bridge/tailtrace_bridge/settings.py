@@ -9,14 +9,17 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from tailtrace_bridge import wrong_settings
 from tailtrace_bridge.alerts.rules import AlertRule, check_names, quiet_hours
 from tailtrace_bridge.errors import SettingsError
 
@@ -376,6 +379,13 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("checkpoint")
+    @classmethod
+    def _is_file_name(cls, value: Path) -> Path:
+        if not value.name:
+            raise ValueError(f"{str(value)!r} is no file's name; write one like /var/lib/tailtrace/checkpoint.json")
+        return value
+
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
     def _is_address(cls, value: str) -> str:
@@ -454,20 +464,19 @@ def load(**flags: Any) -> Settings:
             meant = f"; did you mean {nearest[0]}?" if nearest else "; docs/settings.md lists them"
             _LOGGER.warning("%s is no setting of tailtrace%s", name, meant)
     _warn_of_writers()
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**given)
     except ValidationError as wrong:
-        lines = [
-            f"{_where(error['loc'])}: {_what(error['type'], error['loc'], error['msg'])}" for error in wrong.errors()
-        ]
+        lines = [_told(error, given) for error in wrong.errors()]
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
     except SourceError as unreadable:  # a value that should be JSON and is not
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
-        examples = {"features": '{"/route": "name"}', "alerts": '[{"kind": "error_rate"}]'}
-        example = examples.get(name, '["/first", "/second"]')
         where = environment_name(name) if name else "a setting"
-        raise SettingsError(f"{where}: this is no JSON; write it like {example}") from None
-    except (ValueError, OSError) as unreadable:  # a TOML file that does not parse
+        raise SettingsError(f"{where}: {wrong_settings.no_json(name, os.environ.get(where))}") from None
+    except OSError as unreadable:
+        raise SettingsError(f"{SETTINGS_FILE}: {unreadable.strerror}; mend its mode, or move it away") from None
+    except ValueError as unreadable:  # a TOML file that does not parse
         raise SettingsError(f"{SETTINGS_FILE}: {unreadable}; see docs/settings.md for the form of each") from None
 
 
@@ -481,22 +490,19 @@ def _warn_of_writers() -> None:
         _LOGGER.warning("%s: anyone may write to it; run `chmod o-w %s`", SETTINGS_FILE, SETTINGS_FILE)
 
 
-def _where(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else "?"
-    if name == "alerts" and len(location) > 1:  # [[alerts]] number 2, threshold
-        return " ".join([f"{SETTINGS_FILE}: [[alerts]] number {int(location[1]) + 1}", *map(str, location[2:])])
-    if name in {environment_name(field) for field in Settings.model_fields}:
-        return name
-    return environment_name(name) if name in Settings.model_fields else f"{SETTINGS_FILE}: {name}"
-
-
-def _what(kind: str, location: tuple[int | str, ...], message: str) -> str:
-    if kind != "extra_forbidden":
-        return message.removeprefix("Value error, ")
-    fields, page = (AlertRule.model_fields, "alerts") if len(location) > 1 else (Settings.model_fields, "settings")
-    known = [field.alias or name for name, field in fields.items()]
-    nearest = difflib.get_close_matches(str(location[-1]), known, 1)
-    return "there is no such setting; " + (f"did you mean {nearest[0]}?" if nearest else f"docs/{page}.md lists them")
+def _told(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
+    """Say where a wrong setting stands, and what is wrong with it."""
+    place = error["loc"]
+    of_variable = {environment_name(field): field for field in Settings.model_fields}
+    name = of_variable.get(str(place[0]), str(place[0])) if place else ""
+    variable = environment_name(name) if name in Settings.model_fields else ""
+    is_file = not variable or (name not in flags and variable not in os.environ)
+    where = f"{SETTINGS_FILE}: {name}" if is_file else variable
+    if name == "alerts" and len(place) > 1:  # [[alerts]] number 2 threshold
+        rule = f"{'[[alerts]] ' if is_file else ''}number {int(place[1]) + 1}"
+        where = " ".join([f"{SETTINGS_FILE if is_file else variable}: {rule}", *map(str, place[2:])])
+    error["loc"] = (name, *place[1:])
+    return f"{where}: {wrong_settings.told(error, Settings.model_fields, is_file=is_file)}"
 
 
 def markdown() -> str:

@@ -140,7 +140,7 @@ def test_the_command_without_rules_or_without_a_store(run, tmp_path):
 
 
 def test_the_test_says_of_each_destination_whether_it_went(run, monkeypatch):
-    assert run("--test").exit_code == 1
+    assert run("--test").exit_code == 2
     monkeypatch.setenv("TAILTRACE_ALERT_URLS", "nosuch://sekret/1 tgram://sekret")
     said = run("--test", "--json")
     assert said.exit_code == 1

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -91,18 +92,28 @@ def test_import_reads_gzip(run, tmp_path):
     ("words", "status", "says"),
     [
         (["import"], 2, "Missing argument"),
-        (["import", COMBINED, "--log-format", "$remote_addr"], 1, "add it"),
-        (["import", COMBINED, "--store", "postgres:x"], 1, "'postgres:x' is no store; write sqlite:PATH"),
+        (["import", COMBINED, "--log-format", "$remote_addr"], 2, "add it"),
+        (["import", COMBINED, "--store", "postgres:x"], 2, "'postgres:x' is no store; write sqlite:PATH"),
         (["import", COMBINED, "--store", "sqlite:no/such/t.db"], 1, "no/such/t.db"),
-        (["import", COMBINED, "--identities", "none.toml"], 1, "none.toml: cannot be read"),
-        (["import", COMBINED, "--openapi", "none.json"], 1, "TAILTRACE_OPENAPI: none.json cannot be used"),
+        (["import", COMBINED, "--identities", "none.toml"], 2, "none.toml: cannot be read"),
+        (["import", COMBINED, "--openapi", "none.json"], 2, "TAILTRACE_OPENAPI: none.json cannot be used"),
         (["report"], 1, "store sqlite:tailtrace.db: there is no such file"),
+        (
+            ["report", "--store", f"sqlite:{SAMPLES}"],
+            1,
+            f"store sqlite:{SAMPLES}: this is a folder; set TAILTRACE_STORE",
+        ),
+        (["report", "--store", "sqlite:"], 2, "TAILTRACE_STORE: 'sqlite:' is no store; write sqlite:PATH or influxdb"),
+        (["report", "--store", "a.db"], 2, "TAILTRACE_STORE: 'a.db' is no store; write sqlite:PATH or influxdb"),
         (["report", "--hours", "1", "--days", "1"], 2, "not both"),
         (["report", "--hours", "0"], 2, "--hours"),
         (["report", "--days", "31"], 2, "--days"),
         (["whois", "ana-laptop"], 2, "is no IP address"),
         (["whois", "100.64.0.7:443"], 2, "is no IP address"),
-        (["serve", "--listen", "0.0.0.0:1"], 1, "TAILTRACE_LISTEN"),
+        (["serve", "--listen", "0.0.0.0:1"], 2, "TAILTRACE_LISTEN"),
+        (["doctor", "--nginx-conf", str(SAMPLES)], 2, f"--nginx-conf {SAMPLES}: this is a folder, name a file in it"),
+        (["nginx", "include", "--log", str(SAMPLES)], 2, f"--log {SAMPLES}: this is a folder; name the file in it"),
+        (["nginx", COMBINED], 1, "cannot write the include files: File exists; run as a user who may (sudo)"),
         (["nonsense"], 2, "nonsense"),
     ],
 )
@@ -110,6 +121,45 @@ def test_what_is_wrong_is_said(run, words, status, says):
     result = run(*words)
     assert (result.exit_code, result.stdout) == (status, "")
     assert " ".join(says.split()) in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TAILTRACE_LANG", "fr", "'fr' is not accepted; write en or es"),
+        ("TAILTRACE_POLL_MS", "soon", "'soon' is not accepted; write a whole number from 10 to 10000"),
+        ("TAILTRACE_ADMINS", "ana", '\'ana\' is no JSON; write it like ["ana@example.com", "ben@example.com"]'),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["serve"], ["api"], ["report"], ["import", COMBINED], ["doctor"], ["whois", "::1"]]
+)
+def test_a_wrong_setting_is_wrong_use(run, monkeypatch, command, variable, value, says):
+    monkeypatch.setenv(variable, value)
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{variable}: {says}\n" in result.stderr
+
+
+def test_a_wrong_file_is_wrong_use_and_a_port_that_is_taken_is_not(run, tmp_path, monkeypatch):
+    (tmp_path / "tailtrace.toml").write_text("hosts = 'a.ts.net'\n")
+    result = run("api")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(
+        "  tailtrace.toml: hosts: 'a.ts.net' is not accepted; write it like [\"tailtrace.example.ts.net\"]\n"
+    )
+    (tmp_path / "tailtrace.toml").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run("serve", "--listen", address)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"TAILTRACE_LISTEN: cannot listen on {address}: Address already in use; end what" in result.stderr
+    monkeypatch.setenv("TAILTRACE_ACCESS", "whois")
+    result = run("serve", "--listen", "192.0.2.1:8470")
+    assert (result.exit_code, "write an address that this machine has" in result.stderr) == (2, True)
+    monkeypatch.setenv("TAILTRACE_ACCESS", "whoise")
+    result = run("serve")
+    assert (result.exit_code, "there is no way 'whoise': write local, whois, token, with" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("at", ["yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00"])
@@ -160,8 +210,18 @@ def test_a_report_in_words(run, monkeypatch):
     monkeypatch.setenv("TAILTRACE_LANG", "es")
     result = run("report", *AT)
     assert result.exit_code == 0
-    assert "6 accesos de 2 usuarios" in result.stdout
+    assert "Uso: 6 accesos desde 3 direcciones, de 2 usuarios en 2 dispositivos; 2 errores (5xx), " in result.stdout
+    assert "Todo el tráfico: 10 accesos, de ellos 4 que no son uso" in result.stdout
     assert "ben@example.com" in result.stdout
+
+
+def test_a_pipe_gets_each_row_on_one_line_unless_columns_says_how_wide(run, monkeypatch):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    row = "ben@example.com         1   0.00         3  /batches/{id}, /optimize/production/daily       2025-10-08 12:33"
+    assert row in run("report", *AT).stdout
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, run("report", *AT).stdout.splitlines())) <= 60
 
 
 @pytest.mark.parametrize(

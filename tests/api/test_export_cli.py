@@ -137,6 +137,10 @@ def test_a_cut_export_fails_after_it_is_in(filled):
         (["--store", "sqlite:none.db"], 1, "store sqlite:none.db: there is no such file"),
         (["--output", "no/such/folder.ndjson"], 1, "no/such/folder.ndjson: cannot be written"),
         (["--output", "."], 1, "cannot be written"),
+        (["--output", ""], 2, "--output is empty: name a file, or write - to print"),
+        (["--since", "2025-10-09", "--until", "2025-10-08"], 2, "--since is not before --until"),
+        (["--user", ""], 2, "say who: one of --user, --device, --address"),  # an empty variable is not everybody
+        (["--user", "ana@example.com", "--format", "parquet"], 2, "leave out --since, --until and --format parquet"),
     ],
 )
 def test_wrong_use(filled, words, status, says):

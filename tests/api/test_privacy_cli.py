@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -169,6 +172,36 @@ def test_it_must_be_said_who(filled, words, message):
     assert (result.exit_code, message in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", [["erase"], ["erase", "--yes"], ["erase", "--yes", "--json"], ["export"]])
+@pytest.mark.parametrize(
+    ("who", "says"),
+    [
+        (
+            ["--user", "ana.uniqe@example.com"],
+            "the login 'ana.uniqe@example.com'; did you mean ana.unique@example.com?",
+        ),
+        (["--user", "zoe"], "the login 'zoe'; `tailtrace report` shows who there is"),
+        (["--device", "bens-phone"], "the device 'bens-phone'; did you mean ben-phone?"),
+        (["--address", "9.9.9.9"], "the address '9.9.9.9'; `tailtrace report` shows who there is"),
+    ],
+)
+def test_nobody_is_no_success(filled, tmp_path, command, who, says):
+    before = filled.read_bytes()
+    output = ["--output", "theirs.ndjson"] if command == ["export"] else []
+    result = run(*command, *who, *output)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (f"tailtrace: nobody by that name: the store sqlite:tailtrace.db has nothing of {says}\n")
+    assert not (tmp_path / "theirs.ndjson").exists()
+    if "--yes" not in command:
+        assert filled.read_bytes() == before
+
+
+def test_a_file_of_somebody_else_is_left_where_there_is_nobody(filled, tmp_path):
+    (tmp_path / "old.ndjson").write_text("of before")
+    assert run("export", "--user", "zoe", "--output", "old.ndjson").exit_code == 1
+    assert (tmp_path / "old.ndjson").read_text() == "of before"
+
+
 def test_a_person_gets_all_that_is_theirs_and_nothing_else(filled):
     result = run("export", "--user", ANA.user)
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -183,6 +216,18 @@ def test_a_person_gets_all_that_is_theirs_and_nothing_else(filled):
     assert sum(one["requests"] for one in kinds["total"]) == 400
     assert "ben" not in result.stdout
     assert result.stderr == "801 records\n".replace("801", str(len(records)))
+
+
+def test_who_reads_no_further_is_not_told_of_a_broken_pipe(filled, tmp_path):
+    """`tailtrace export --user … | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "tailtrace_api.main", "export", "--user", BEN.user],
+        stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_by_address_and_by_device(filled):
@@ -285,3 +330,7 @@ def test_while_a_bridge_runs_its_file_is_its_own(filled, tmp_path):
         lock.release()
     assert "A bridge is running: alerts of this person that still wait" in said
     assert len(Book(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox) == 1
+    # As it says: again, once the bridge has ended; by then nobody in the store is called so.
+    assert run("erase", "--user", ANA.user, "--yes").exit_code == 0
+    assert Book(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox == []
+    assert run("erase", "--user", ANA.user, "--yes").exit_code == 1

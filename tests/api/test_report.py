@@ -17,7 +17,8 @@ def answers(requests=7, user="ana@example.com"):
             "window": {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"},
             "timezone": "Europe/Madrid",
             "summary": {
-                "total_requests": requests, "unique_users": 1, "unique_devices": 2, "avg_response_time_ms": 12.5,
+                "total_requests": requests, "unique_users": 1, "unique_devices": 2, "unique_addresses": 3,
+                "avg_response_time_ms": 12.5, "errors_5xx": 0,
             },
             "user_sessions": [
                 {
@@ -30,7 +31,7 @@ def answers(requests=7, user="ana@example.com"):
         },
         "system_health_history": {
             "error_rate": {
-                "overall": {"error_rate": 0.0625, "requests": requests, "errors_5xx": 1},
+                "overall": {"error_rate": 0.0625, "requests": requests and requests + 1993, "errors_5xx": 1},
                 "by_endpoint": [{"endpoint": "/a/{id}", "errors_5xx": 1}],
             },
             "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES}],
@@ -40,8 +41,8 @@ def answers(requests=7, user="ana@example.com"):
     }  # fmt: skip
 
 
-def printed(answer, lang="en") -> str:
-    console = Console(file=io.StringIO(), width=120)
+def printed(answer, lang="en", width=120) -> str:
+    console = Console(file=io.StringIO(), width=width)
     report.print_report(console, answer, lang)
     return console.file.getvalue()
 
@@ -49,12 +50,27 @@ def printed(answer, lang="en") -> str:
 @pytest.mark.parametrize(
     ("lang", "says"),
     [
-        ("en", "7 requests by 1 users on 2 devices, 1 errors (5xx)"),
-        ("es", "7 accesos de 1 usuarios en 2 dispositivos, 1 errores (5xx)"),
+        (
+            "en",
+            """\
+Usage: 7 requests from 3 addresses, by 1 user on 2 devices; 0 errors (5xx), 12 ms on average
+All traffic: 2,000 requests, 1,993 of them no usage (health checks, bots, files); 1 error (5xx), 6.25%
+Uptime: 99.50% of 200 minutes with traffic
+""",
+        ),
+        (
+            "es",
+            """\
+Uso: 7 accesos desde 3 direcciones, de 1 usuario en 2 dispositivos; 0 errores (5xx), 12 ms de media
+Todo el tráfico: 2.000 accesos, de ellos 1.993 que no son uso (comprobaciones de salud, robots, ficheros); 1 error
+(5xx), 6.25%
+Disponible: 99.50% de 200 minutos con tráfico
+""",
+        ),
     ],
 )
 def test_what_is_said(lang, says):
-    text = printed(answers(), lang)
+    text = "".join(f"{line.rstrip()}\n" for line in printed(answers(), lang).splitlines())
     for part in (
         says,
         "2025-10-07 14:00",
@@ -65,8 +81,54 @@ def test_what_is_said(lang, says):
         "2025-10-08 13:59",
     ):
         assert part in text
-    for part in ("/a/{id}", "prices", "41", "00          █               23", "99.5", "200", "6.25"):
+    for part in ("/a/{id}", "prices", "41", "00          █               23", "(usage)" if lang == "en" else "(uso)"):
         assert part in text
+
+
+def test_where_nobody_has_a_name_it_is_said_so():
+    answer = answers()
+    answer["dashboard_usage"]["summary"] |= {"unique_users": 0, "unique_devices": 0, "avg_response_time_ms": None}
+    says = (
+        "Usage: 7 requests from 3 addresses, none of them with a name; 0 errors (5xx), no response times in this log\n"
+    )
+    assert says in printed(answer)
+
+
+def test_traffic_without_usage():
+    answer = answers()
+    answer["dashboard_usage"]["user_sessions"] = []
+    assert "Who (usage): nobody, all that came are health checks, bots and files\n" in printed(answer)
+
+
+LONG = {
+    "user": "maximiliana.wolkenstein@example.com", "sessions": 1234, "total_time_hours": 1234.5, "requests": 12345678,
+    "favorite_features": ["/a-long-name-of-a-route/{id}/of-a-part/{id}", "Daily production plan", "/b"],
+    "last_seen": "2025-10-08T11:59:59.000Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "seen", "shows"),
+    [
+        (60, "10-08 13:59", {"uses most": False, "p99": False}),
+        (80, "10-08 13:59", {"uses most": True, "p99": True}),
+        (120, "2025-10-08 13:59", {"uses most": True, "p99": True}),
+    ],
+)
+def test_no_width_cuts_anything(width, seen, shows):
+    answer = answers()
+    answer["dashboard_usage"]["user_sessions"] = [LONG]
+    times = {"avg_ms": 98765.4, "p50_ms": 98765.4, "p95_ms": 98765.4, "p99_ms": 98765.4}
+    endpoint = {"endpoint": "/a-long-name-of-a-route/{id}/of-a-part/{id}", "count": 12345678, **times, "app": times}
+    answer["system_health_history"]["api_response_times"] = [endpoint]
+    text = printed(answer, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert [line for line in text.splitlines() if "12345678" in line and line.rstrip().endswith(seen)]
+    assert {name: name in text for name in shows} == shows
+    # A name goes on in the next line of its column.
+    column = text[text.index("\nuser") :].split("\n\n")[0].splitlines()[3:]
+    assert "".join(line.split(" ")[0] for line in column) == LONG["user"]
 
 
 def test_times_are_those_of_the_zone_also_when_the_clock_goes_back():

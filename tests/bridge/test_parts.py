@@ -3,7 +3,7 @@
 import pytest
 
 from tailtrace_bridge import settings
-from tailtrace_bridge.errors import SettingsError, StoreError
+from tailtrace_bridge.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.parts import lock_checkpoint, open_store
 
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_in_a_folder_that_is_missing(tmp_path):
 
 def test_a_checkpoint_has_one_bridge(tmp_path):
     lock = lock_checkpoint(tmp_path / "c.json")
-    with pytest.raises(SettingsError, match=r"c\.json: process \d+ reads the logs from there already; end it"):
+    with pytest.raises(BusyError, match=r"c\.json: process \d+ reads the logs from there already; end it"):
         lock_checkpoint(tmp_path / "c.json")
     other = lock_checkpoint(tmp_path / "other.json")
     lock.release()
@@ -72,5 +72,5 @@ def test_a_checkpoint_has_one_bridge(tmp_path):
 
 def test_a_lock_that_cannot_be_made(tmp_path):
     (tmp_path / "c.json.lock").mkdir()
-    with pytest.raises(SettingsError, match=r"c\.json: its lock: Is a directory; mend"):
+    with pytest.raises(BusyError, match=r"c\.json: its lock: Is a directory; mend"):
         lock_checkpoint(tmp_path / "c.json")

@@ -48,10 +48,20 @@ def test_the_socket_has_its_standard_name(monkeypatch, tmp_path):
         ("timezone", "../etc/passwd", "TAILTRACE_TIMEZONE: '../etc/passwd' is no IANA time zone"),
         ("otlp_listen", "4318", "TAILTRACE_OTLP_LISTEN: '4318' is no HOST:PORT"),
         ("listen", "127.0.0.1:65536", "is no HOST:PORT"),
-        ("lang", "fr", "TAILTRACE_LANG: "),
-        ("retention_days", -1, "TAILTRACE_RETENTION_DAYS: "),
-        ("poll_ms", 9, "TAILTRACE_POLL_MS: "),
-        ("span_wait_ms", 60_001, "TAILTRACE_SPAN_WAIT_MS: "),
+        ("lang", "fr", "TAILTRACE_LANG: 'fr' is not accepted; write en or es"),
+        ("control", "x", "TAILTRACE_CONTROL: 'x' is not accepted; write tailscale or headscale"),
+        ("retention_days", -1, "TAILTRACE_RETENTION_DAYS: -1 is not accepted; write a whole number from 0 to 36500"),
+        ("poll_ms", 9, "TAILTRACE_POLL_MS: 9 is not accepted; write a whole number from 10 to 10000"),
+        ("span_wait_ms", 60_001, "TAILTRACE_SPAN_WAIT_MS: 60001 is not accepted; write a whole number from 0 to 60000"),
+        ("requests_per_s", -1, "TAILTRACE_REQUESTS_PER_S: -1 is not accepted; write a whole number, 0 or more"),
+        ("pseudonyms", "maybe", "TAILTRACE_PSEUDONYMS: 'maybe' is not accepted; write true or false"),
+        (
+            "public_url",
+            "stats",
+            "TAILTRACE_PUBLIC_URL: 'stats' is not accepted; write it like https://stats.example.ts.net",
+        ),
+        ("checkpoint", "", "TAILTRACE_CHECKPOINT: '.' is no file's name; write one like "),
+        ("source", "x" * 129, "…: string should have at most 128 characters"),
     ],
 )
 def test_what_is_wrong_is_named(flag, value, says):
@@ -77,6 +87,12 @@ def test_every_wrong_setting_has_a_line(monkeypatch):
         ("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre: there is no such setting; did you mean store?"),
         ("zzz = 1\n", "tailtrace.toml: zzz: there is no such setting; docs/settings.md lists them"),
         ("store = \n", "tailtrace.toml: Invalid value"),
+        ("admins = 'ana'\n", "tailtrace.toml: admins: 'ana' is not accepted; write it like [\"ana@example.com\", "),
+        (
+            "features = 3\n",
+            'tailtrace.toml: features: 3 is not accepted; write it like [features] and below it "/route"',
+        ),
+        ("alert_urls = 5\n", "tailtrace.toml: alert_urls: this value: input should be a valid string"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, says):
@@ -122,9 +138,33 @@ def test_a_name_that_is_no_setting_is_said(monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("TAILTRACE_HEALTH_PATHS", "/ping", "TAILTRACE_HEALTH_PATHS: this is no JSON; write it like "),
-        ("TAILTRACE_FEATURES", "{bad", "TAILTRACE_FEATURES: this is no JSON; write it like "),
-        ("TAILSCALE_API_URL", "ftp://x", "\n  TAILSCALE_API_URL: "),
+        (
+            "TAILTRACE_HEALTH_PATHS",
+            "/ping",
+            'TAILTRACE_HEALTH_PATHS: \'/ping\' is no JSON; write it like ["/up", "/ping"]',
+        ),
+        ("TAILTRACE_FEATURES", "{bad", 'TAILTRACE_FEATURES: \'{bad\' is no JSON; write it like {"/route": "name"}'),
+        (
+            "TAILTRACE_ADMINS",
+            "ana@example.com",
+            "TAILTRACE_ADMINS: 'ana@example.com' is no JSON; write it like [\"ana@",
+        ),
+        ("TAILTRACE_HOSTS", '"a.ts.net"', "TAILTRACE_HOSTS: 'a.ts.net' is not accepted; write it like [\"tailtrace."),
+        (
+            "TAILTRACE_ALERTS",
+            '[{"kind": "p95", "window": "2d"}]',
+            "TAILTRACE_ALERTS: number 1 window: '2d' is not accepted",
+        ),
+        (
+            "TAILSCALE_API_URL",
+            "ftp://x",
+            "\n  TAILSCALE_API_URL: 'ftp://x' is not accepted; write it like https://api.",
+        ),
+        (
+            "INFLUXDB_V2_URL",
+            "http://u:pw@x",
+            "\n  INFLUXDB_V2_URL: this address is not accepted; write it like http://127",
+        ),
     ],
 )
 def test_an_error_names_the_variable(monkeypatch, name, value, said):
@@ -132,3 +172,4 @@ def test_an_error_names_the_variable(monkeypatch, name, value, said):
     with pytest.raises(SettingsError) as caught:
         load()
     assert said in str(caught.value)
+    assert "pw" not in str(caught.value)

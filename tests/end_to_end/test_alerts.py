@@ -147,6 +147,20 @@ def serve(tmp_path, receiver):
     made.stop(signal.SIGKILL)
 
 
+def test_a_destination_that_takes_nothing_is_told_at_the_start_and_keeps_nothing_back(serve) -> None:
+    (serve.folder / "urls").write_text(f"tgram://{SECRET}\n", encoding="utf-8")
+    serve.log.touch()
+    serve.start()
+    serve.line(1, 200)
+    wait_for(lambda: "tailtrace_rows_stored_total 1.0" in serve.get("/metrics"))
+    log = serve.folder / "serve.log"
+    warning = "TAILTRACE_ALERT_URLS: 1:tgram: apprise knows no such URL, or a part of it is missing"
+    wait_for(lambda: warning in log.read_text(encoding="utf-8"))
+    serve.stop()
+    said = log.read_text(encoding="utf-8")
+    assert (said.count("TAILTRACE_ALERT_URLS"), SECRET in said, "Traceback" in said) == (1, False, False)
+
+
 def test_from_the_line_to_the_message_though_the_service_was_dead_and_serve_was_killed(serve, receiver) -> None:
     serve.log.touch()
     serve.start()

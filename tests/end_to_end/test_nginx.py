@@ -23,7 +23,7 @@ import pytest
 from tailtrace_api.nginx_files import instructions, log_format_directive, write_files
 from tailtrace_api.nginx_process import NginxError, NginxServer, find_nginx, nginx_binaries
 from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.errors import BusyError, SettingsError
 from tailtrace_bridge.log_format import TAILTRACE_FIELDS, TAILTRACE_FORMAT
 from tailtrace_bridge.records import Access
 
@@ -536,12 +536,13 @@ class TestFiles:
             ("t", {"trusted": ["10.0.0.1 1; } evil {"]}, "give an address or a network"),
             ("t", {"log": Path("/var/log/$host.log")}, "nginx would misread '$' in this path"),
             ("t", {"log": Path('/var/log/a"; x')}, "nginx would misread"),
+            ("t", {"log": Path("/var/log")}, "--log /var/log: this is a folder"),
             ("file/t", {}, "file/t: cannot write the include files: Not a directory"),
         ],
     )
     def test_refusals(self, tmp_path, folder, given, message):
         (tmp_path / "file").write_text("")
-        with pytest.raises(SettingsError, match=re.escape(message)):
+        with pytest.raises(BusyError if "cannot write" in message else SettingsError, match=re.escape(message)):
             write_files(tmp_path / folder, **given)
         assert not (tmp_path / "t").exists()
 

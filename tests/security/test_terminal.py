@@ -15,7 +15,14 @@ def answers(text):
         "dashboard_usage": {
             "timezone": "UTC",
             "window": {"from": "2025-10-07T14:00:00Z", "to": "2025-10-08T14:00:00Z"},
-            "summary": {"total_requests": 1, "unique_users": 1, "unique_devices": 1, "avg_response_time_ms": 1.0},
+            "summary": {
+                "total_requests": 1,
+                "unique_users": 1,
+                "unique_devices": 1,
+                "unique_addresses": 1,
+                "avg_response_time_ms": 1.0,
+                "errors_5xx": 0,
+            },
             "user_sessions": [
                 {
                     "user": f"u{text}",

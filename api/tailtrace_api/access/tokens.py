@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_bridge.errors import BridgeError, SettingsError
 from tailtrace_bridge.identity import printable
 
 PREFIX = "ttk_"
@@ -38,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 class TokensError(BridgeError):
     """The tokens file cannot be used, or a command names a token there is or is not."""
+
+
+class WrongTokenError(TokensError, SettingsError):
+    """A token that cannot be, as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,18 @@ class Tokens:
                     self._tokens = ()
             return self._tokens
 
+    def kept(self) -> tuple[Token, ...]:
+        """Give the tokens that the file has. Raises `TokensError` for one that cannot be believed."""
+        return _read(self.path)
+
     def create(self, name: str, role: str, user: str, *, random: Callable[[int], str], now_us: int) -> str:
         """Keep a new token and give its secret, which nobody can give again. Raises `TokensError`."""
         if not name or len(name) > 64 or not name.isprintable() or name != name.strip():
-            raise TokensError(f"a token's name has 1 to 64 printable characters, not {printable(name)!r}")
+            raise WrongTokenError(f"a token's name has 1 to 64 printable characters, not {printable(name)!r}")
         if role not in ROLES:
-            raise TokensError(f"there is no role {printable(role)!r}: write {', '.join(ROLES)}")
+            raise WrongTokenError(f"there is no role {printable(role)!r}: write {', '.join(ROLES)}")
         if (role == "member") != bool(user):
-            raise TokensError(
+            raise WrongTokenError(
                 "a member's token names whose data it shows, and no other does: --role member --user LOGIN"
             )
         secret = PREFIX + random(SECRET_BYTES)

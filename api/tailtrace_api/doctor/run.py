@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tailtrace_api.doctor.alerts import check_alerts
 from tailtrace_api.doctor.checks import Check, Status, make_check
 from tailtrace_api.doctor.control import TIMEOUT_S, check_control
 from tailtrace_api.doctor.log import check_logs
@@ -72,6 +73,7 @@ def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, 
         check_api(settings.listen),
         check_receiver(settings.otlp_listen),
         *check_store(settings.store),
+        check_alerts(settings),
         check_clock(log.newest_us, log.changed_us, now_us),
     ]
     return Report(tuple(checks), patch)

@@ -25,9 +25,11 @@ import httpx
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.store.database import schema_version
+from tailtrace_bridge.store.read_only import connect_read_only, is_writable
 
 TIMEOUT_S = 2.0
 BODY_BYTES_MAX = 64 * 1024
+CACHE_KIB = 200
 DISK_WARNING_BYTES = 1024**3
 DISK_FAILURE_BYTES = 100 * 1024**2
 SKEW_WARNING_US = 2_000_000
@@ -116,10 +118,8 @@ def check_store(store: str) -> list[Check]:
 def _check_file(path: Path) -> Check:
     if not path.exists():
         return make_check("store", "warning", f"{path}: not made yet", f"`tailtrace serve` makes it; {_START}")
-    # Read-only: a look must neither make nor upgrade a store.
-    uri = f"file:{quote(str(path))}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT_S)) as connection:
+        with closing(_connect(path)) as connection:
             version = schema_version(connection, str(path))
             rows = connection.execute("SELECT EXISTS (SELECT 1 FROM access)").fetchone()[0] if version else 0
     except StoreError as error:
@@ -130,6 +130,13 @@ def _check_file(path: Path) -> Check:
     if not rows:
         return make_check("store", "warning", f"{path} opens, and holds no row yet", "send a request through nginx")
     return make_check("store", "ok", f"{path} opens and holds rows")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a store for reading: a look must neither make nor upgrade it."""
+    if not is_writable(str(path)):
+        return connect_read_only(str(path), CACHE_KIB)
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=TIMEOUT_S)
 
 
 def check_clock(newest_us: int | None, changed_us: int | None, now_us: int) -> Check:

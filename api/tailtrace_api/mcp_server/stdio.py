@@ -44,7 +44,7 @@ def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -
     from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
 
     require_store(settings)
-    store = open_store(settings)
+    store = open_store(settings, reading=True)
     at_end(store.close)
     routes, tailnet = make_routes(settings), make_tailnet(settings)
     insights: Insights = make_insights(settings, store, routes, make_queries(settings, store, routes), tailnet)

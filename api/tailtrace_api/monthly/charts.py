@@ -16,6 +16,8 @@ BAR, BAR_WEEKEND, BAD = "#2f6db5", "#9dbde0", "#c0392b"
 _FONT = "Noto Sans, Inter, DejaVu Sans, sans-serif"
 _LABEL = 7.0
 """Size of the letters."""
+_DIGIT = 4.2
+"""The width of one at most, for a digit."""
 _COLD, _HOT = (0xEC, 0xF2, 0xF9), (0x12, 0x3F, 0x7D)
 
 
@@ -66,6 +68,13 @@ def _markup(svg: ET.Element) -> Markup:
     return Markup(ET.tostring(svg, encoding="unicode"))  # noqa: S704 - ElementTree has escaped all text
 
 
+def _empty(svg: ET.Element, width: float, height: float, text: str) -> Markup:
+    """Say in place of an axis that there is nothing to show."""
+    _rect(svg, 0, 0, width, height, "#f8fafc")
+    _text(svg, width / 2, height / 2 + 2.4, text)
+    return _markup(svg)
+
+
 def nice_ceiling(value: float) -> float:
     """Give the end of an axis: the next of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten."""
     if value <= 0:
@@ -81,15 +90,21 @@ def bars(
     muted: Sequence[bool],
     title: str,
     number: Callable[[float], str],
+    empty: str,
     width: float = WIDTH,
     height: float = 165.0,
     fill: str = BAR,
     every: int = 1,
 ) -> Markup:
-    """Draw a bar for each value, each `every`th labelled; those `muted` are lighter, the highest has its number."""
+    """Draw a bar for each value, each `every`th labelled; those `muted` are lighter, the highest has its number.
+
+    Where there is nothing but zeros, `empty` says so.
+    """
     svg = _svg(width, height, title)
+    if not any(values):
+        return _empty(svg, width, height, empty)
     left, top, bottom = 32.0, 12.0, height - 12.0
-    highest = max(values, default=0)
+    highest = max(values)
     ceiling = nice_ceiling(highest)
     for part in (0.0, 0.5, 1.0):
         y = bottom - part * (bottom - top)
@@ -109,11 +124,13 @@ def bars(
             )
         if index % every == 0:
             _text(svg, x + slot / 2, bottom + 9, labels[index])
-    if highest > 0:
-        index = list(values).index(highest)
-        y = bottom - (bottom - top) * highest / ceiling - 2.5
-        x = min(max(left + (index + 0.5) * slot, left + 12), width - 14)
-        _text(svg, x, y, number(highest), fill=INK)
+    index = list(values).index(highest)
+    y = bottom - (bottom - top) * highest / ceiling - 2.5
+    x = min(max(left + (index + 0.5) * slot, left + 12), width - 14)
+    # A line of the grid must not go through the number: it stands on a ground of its own.
+    ground = _DIGIT * len(number(highest)) + 2
+    _rect(svg, x - ground / 2, y - _LABEL + 0.6, ground, _LABEL + 0.4, "#ffffff")
+    _text(svg, x, y, number(highest), fill=INK)
     return _markup(svg)
 
 
@@ -123,12 +140,18 @@ def line(
     *,
     title: str,
     number: Callable[[float], str],
+    empty: str,
     width: float = WIDTH,
     height: float = 80.0,
     every: int = 1,
 ) -> Markup:
-    """Draw a line through the values; where one is missing the line is broken, and one that stands alone is a dot."""
+    """Draw a line through the values; where one is missing the line is broken, and one that stands alone is a dot.
+
+    Where all are missing, `empty` says so.
+    """
     svg = _svg(width, height, title)
+    if all(value is None for value in values):
+        return _empty(svg, width, height, empty)
     left, top, bottom = 36.0, 12.0, height - 12.0
     ceiling = nice_ceiling(max((value for value in values if value is not None), default=0))
     for part in (0.0, 0.5, 1.0):

@@ -4,13 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.pdf import FONTS
 from tailtrace_api.monthly.report import Report, make_of, read_numbers
 from tailtrace_api.monthly.report import as_json as to_json
 from tailtrace_api.monthly.terminal import print_month
+from tailtrace_api.terminal import console
 from tailtrace_bridge import parts
 from tailtrace_bridge.errors import BridgeError
 from tailtrace_bridge.settings import Settings
@@ -39,7 +38,7 @@ def run_month(
     if as_json:
         sys.stdout.write(json.dumps(to_json(numbers), ensure_ascii=False, default=str) + "\n")
     elif pdf is None and html is None:
-        print_month(Console(), numbers, settings.lang)
+        print_month(console(), numbers, settings.lang)
     else:
         for path in filter(None, (pdf, html)):
             sys.stdout.write(f"wrote {path}\n")
@@ -57,6 +56,6 @@ def _warn(report: Report) -> None:
         return
     some = " ".join(f"{char} (U+{ord(char):04X})" for char in report.missing[:_WARNED_MAX])
     sys.stderr.write(
-        f"tailtrace: {len(report.missing)} characters of names are boxes in the PDF, since no font here has them: "
+        f"tailtrace: no font here has {len(report.missing)} of the characters in names, they are boxes in the PDF: "
         f"{some}. apt install {FONTS}\n"
     )

@@ -70,6 +70,7 @@ def render(numbers: Numbers, lang: str) -> str:
         subtitle=subtitle(numbers, words),
         lead=lead(numbers, words),
         tiles=tiles(numbers, words),
+        tiles_note=note(numbers, words),
         charts=_charts(numbers, words),
         groups=_groups(numbers, words),
         names_max=NAMES_MAX,
@@ -104,17 +105,12 @@ def lead(numbers: Numbers, words: Words) -> list[str]:
     now, before = numbers.now, numbers.before
     if not now.all_requests:
         return [words("nothing"), words("nothing.do")]
-    if now.requests:
-        said = [
-            words(
-                "lead",
-                people=words.count("people", now.people),
-                sessions=words.count("sessions", now.sessions),
-                requests=words.count("requests", now.requests),
-            )
-        ]
-    else:
-        said = [words("no-usage")]
+    usage = {
+        "people": words.count("people", now.people),
+        "sessions": words.count("sessions", now.sessions),
+        "requests": words.count("requests", now.requests),
+    }
+    said = [words("no-usage" if not now.requests else "lead" if now.people else "lead.unnamed", **usage)]
     month = words.month_name(numbers.month.before)
     if numbers.comparable and before.requests and now.requests:
         share = now.requests / before.requests - 1
@@ -185,7 +181,7 @@ def tiles(numbers: Numbers, words: Words) -> list[Tile]:
             _uptime(before, words),
             points,
             up_is="good",
-            text="" if points is None else words("kpi.points", n=words.number(abs(points))),
+            text="" if points is None else words.count("points", abs(points)),
         ),
         tile(
             "p95",
@@ -195,6 +191,16 @@ def tiles(numbers: Numbers, words: Words) -> list[Tile]:
             up_is="bad",
         ),
     ]
+
+
+def note(numbers: Numbers, words: Words) -> str:
+    """Say what the tiles count: two of them are of more requests than the first."""
+    now = numbers.now
+    return words(
+        "kpi.note",
+        requests=words.count("requests", now.all_requests),
+        apart=words.number(now.all_requests - now.requests),
+    )
 
 
 def _uptime(totals: Totals, words: Words) -> str:
@@ -211,6 +217,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             muted=[day.day.weekday() >= 5 for day in numbers.days],
             title=words("days"),
             number=words.short,
+            empty=words("empty.usage"),
         ),
         "hours": charts.heat(numbers.hours, words.weekdays(), title=words("hours"), number=words.number),
         "errors": charts.bars(
@@ -219,6 +226,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             muted=[False] * len(labels),
             title=words("health.errors"),
             number=words.short,
+            empty=words("empty.errors"),
             width=half,
             height=78,
             fill=charts.BAD,
@@ -229,6 +237,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             labels,
             title=words("health.p95"),
             number=words.duration,
+            empty=words("empty.times"),
             width=half,
             height=78,
             every=5,

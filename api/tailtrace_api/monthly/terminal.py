@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tailtrace_api.monthly.numbers import Numbers
-from tailtrace_api.monthly.page import lead, subtitle, tiles, title
+from tailtrace_api.monthly.page import lead, note, subtitle, tiles, title
 from tailtrace_api.monthly.words import Words
 
 _STYLES = {"good": "green", "bad": "red", "plain": "dim"}
@@ -24,9 +24,11 @@ def _parts(numbers: Numbers, words: Words) -> Iterable[RenderableType]:
     yield Text(" ".join(lead(numbers, words)))
     if not numbers.now.all_requests:
         return
-    table = Table("")
+    table = Table()
+    table.add_column("", overflow="fold")
     for key in ("now", "before", "change"):
-        table.add_column(words(f"table.{key}"), justify="right")
+        table.add_column(words(f"table.{key}"), justify="right", no_wrap=True)
     for tile in tiles(numbers, words):
         table.add_row(tile.label, tile.value, tile.before_value, Text(tile.change, style=_STYLES[tile.tone]))
     yield table
+    yield Text(note(numbers, words), style="dim")

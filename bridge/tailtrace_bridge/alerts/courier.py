@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -30,6 +31,8 @@ PAUSE_S = 15.0
 PAUSE_S_MAX = 900.0
 AGE_US_MAX = 24 * 3_600_000_000
 DESTINATIONS_MAX = 20
+STOPS = "tailtrace stops"
+BROKEN = "the process that sends ended"
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -71,10 +74,22 @@ class ChildSend:
 
     def __call__(self, destination: Destination, letter: Letter) -> str:
         """Send one message to one destination."""
-        order = {
+        answer = self._ask({
             "url": destination.url.get_secret_value(), "title": letter.title, "body": letter.body,
             "is_bad": letter.is_bad, "attachments": letter.attachments,
-        }  # fmt: skip
+        })  # fmt: skip
+        return answer if isinstance(answer, str) else str(answer.get("problem", BROKEN))
+
+    def check(self, destinations: Sequence[Destination]) -> list[str]:
+        """Look at the form of the URLs, and send nothing: give what is wrong with each, or nothing."""
+        answer = self._ask({"urls": [one.url.get_secret_value() for one in destinations]})
+        problems = answer if isinstance(answer, str) else answer.get("problems")
+        if not isinstance(problems, list) or len(problems) != len(destinations):
+            return [problems if isinstance(problems, str) else BROKEN] * len(destinations)
+        return list(map(str, problems))
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any] | str:
+        """Give what the child answers, or what became of it."""
         given = json.dumps(order).encode()
         with subprocess.Popen(  # our own program
             [sys.executable, "-m", "tailtrace_bridge.alerts.send_child"],
@@ -92,17 +107,28 @@ class ChildSend:
                     if monotonic() < end_s and not self._stop.is_set():
                         continue
                     child.kill()
-                    return "tailtrace stops" if self._stop.is_set() else f"no answer within {self._timeout_s:.0f} s"
+                    return STOPS if self._stop.is_set() else f"no answer within {self._timeout_s:.0f} s"
         try:
-            return str(json.loads(said)["problem"])
-        except (ValueError, KeyError, TypeError):
-            return f"the process that sends ended with status {child.returncode}"
+            answer = json.loads(said)
+        except ValueError:
+            answer = None
+        return answer if isinstance(answer, dict) else f"{BROKEN} with status {child.returncode}"
 
 
 @dataclass(slots=True)
 class _Pause:
     tries: int = 0
     until_us: int = 0
+
+
+def warn_of_wrong(destinations: Sequence[Destination], send: ChildSend) -> None:
+    """Tell in one line of the log which destinations will take nothing, for want of a right URL."""
+    found = zip(destinations, send.check(destinations), strict=True)
+    wrong = [f"{one.name}: {problem}" for one, problem in found if problem not in {"", STOPS}]
+    if wrong:
+        _LOGGER.warning(
+            "TAILTRACE_ALERT_URLS: %s. Alerts do not go there; `tailtrace alert --test` tries each", "; ".join(wrong)
+        )
 
 
 class Courier:

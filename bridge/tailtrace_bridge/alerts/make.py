@@ -1,11 +1,15 @@
-"""Makes alerts of the settings, and runs them: two threads, one that judges and one that sends."""
+"""Makes alerts of the settings, and runs them: two threads, one that judges and one that sends.
+
+The second begins with a look at the form of the destinations: a wrong one is known before the first alert, and nothing
+waits for the look.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tailtrace_bridge.alerts.courier import ChildSend, Courier, destinations_of
+from tailtrace_bridge.alerts.courier import ChildSend, Courier, destinations_of, warn_of_wrong
 from tailtrace_bridge.alerts.jobs import Job
 from tailtrace_bridge.alerts.state import AlertCounters, Book
 from tailtrace_bridge.alerts.watch import Probes, Watch
@@ -27,17 +31,18 @@ class Alerts:
     counters: AlertCounters
     watch: Watch
     courier: Courier
+    check: Callable[[], None]
     every_s: float
     stop_event: threading.Event
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Start both threads."""
-        for name, work, pause_s in (
-            ("alerts", self.watch.round, self.every_s),
-            ("alerts-courier", self.courier.step, COURIER_POLL_S),
+        for name, first, work, pause_s in (
+            ("alerts", None, self.watch.round, self.every_s),
+            ("alerts-courier", self.check, self.courier.step, COURIER_POLL_S),
         ):
-            thread = threading.Thread(target=self._repeat, args=(work, pause_s), name=name, daemon=True)
+            thread = threading.Thread(target=self._repeat, args=(first, work, pause_s), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -51,9 +56,12 @@ class Alerts:
         for thread in self._threads:
             thread.join(STOP_S)
 
-    def _repeat(self, work: Callable[[], None], pause_s: float) -> None:
+    def _repeat(self, first: Callable[[], None] | None, work: Callable[[], None], pause_s: float) -> None:
         while not self.stop_event.is_set():
             try:
+                if first is not None:
+                    once, first = first, None
+                    once()
                 work()
             except Exception:
                 self.counters.failed_rounds += 1
@@ -93,5 +101,11 @@ def make_alerts(
         send_to=[one.name for one in destinations],
         quiet=settings.alert_quiet,
     )
-    courier = Courier(destinations, ChildSend(stop), book, clock)
-    return Alerts(counters, watch, courier, settings.alert_every_s, stop)
+    send = ChildSend(stop)
+    courier = Courier(destinations, send, book, clock)
+
+    def check() -> None:
+        if destinations:
+            warn_of_wrong(destinations, send)
+
+    return Alerts(counters, watch, courier, check, settings.alert_every_s, stop)

@@ -1,7 +1,11 @@
-"""Sends one message to one destination, in a process of its own: `python -m tailtrace_bridge.alerts.send_child`.
+"""Talks to apprise in a process of its own: `python -m tailtrace_bridge.alerts.send_child`.
 
-JSON on stdin: `url`, `title`, `body`, `is_bad`, `attachments`. JSON on stdout: `problem`, empty when it was taken. The
-URL holds tokens: it is in no argument, no variable, no log, and no word of an answer.
+| JSON on stdin | what is done | JSON on stdout |
+|---|---|---|
+| `url`, `title`, `body`, `is_bad`, `attachments` | sends to one destination | `problem`, empty when it was taken |
+| `urls` | looks at their form, sends nothing | `problems`, one for each, empty where it is right |
+
+A URL holds tokens: it is in no argument, no variable, no log, and no word of an answer.
 
 apprise and its services take 45 MiB and may hang; here both end with the process.
 """
@@ -16,6 +20,16 @@ from typing import Any
 NOT_INSTALLED = "apprise is not installed: pip install 'tailtrace[server]'"
 NO_URL = "apprise knows no such URL, or a part of it is missing: https://appriseit.com/services/ has the form of each"
 _STATUS = re.compile(r"error=(\d{3})\b")
+
+
+def check(urls: list[str]) -> list[str]:
+    """Give for each URL what is wrong with its form, or nothing."""
+    try:
+        import apprise  # noqa: PLC0415
+    except ImportError:
+        return [NOT_INSTALLED] * len(urls)
+    logging.getLogger("apprise").propagate = False  # its words hold the URL
+    return ["" if apprise.Apprise().add(url) else NO_URL for url in urls]
 
 
 def send(order: dict[str, Any]) -> str:
@@ -47,5 +61,6 @@ def send(order: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     logging.disable(logging.NOTSET)
-    answer = send(json.load(sys.stdin))
-    sys.stdout.write(json.dumps({"problem": answer}))
+    given = json.load(sys.stdin)
+    answer = {"problems": check(given["urls"])} if "urls" in given else {"problem": send(given)}
+    sys.stdout.write(json.dumps(answer))

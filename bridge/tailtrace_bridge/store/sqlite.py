@@ -7,6 +7,7 @@
 | some rows are new | undone to the savepoint, then row by row: only new rows are summed |
 | rows are older than one that was pruned | refused: whether they are in the sums already cannot be told any more |
 | the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
+| the file cannot be written, and was opened for reading (`read_only`) | `StoreError` |
 
 The file and its errors stand in `database`, its tables in `schema`, what they sum up in `totals`, how the reads of a
 window are put together in `windows`.
@@ -16,7 +17,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
+from tailtrace_bridge.store.read_only import connect_read_only, is_writable, unchanged
 from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
 from tailtrace_bridge.store.totals import (
     USAGE,
@@ -125,11 +127,13 @@ _TIME = itemgetter(0)
 class SqliteStore:
     """`Store` in a SQLite file. Safe to share between threads: a read borrows a connection that no other has.
 
-    `clock` gives microseconds since the epoch, to tell which rows are of the last minutes; without it no row is.
+    `clock` gives microseconds since the epoch, to tell which rows are of the last minutes; without it no row is. With
+    `reading`, a file that cannot be written is opened all the same, and writing to it raises `StoreError`.
     """
 
-    def __init__(self, path: Path | str, clock: Callable[[], int] | None = None) -> None:
+    def __init__(self, path: Path | str, clock: Callable[[], int] | None = None, *, reading: bool = False) -> None:
         self._path = str(path)
+        self._is_read_only = reading and not is_writable(self._path)
         self._clock = clock
         self._minutes = Minutes()
         self._is_closed = False
@@ -431,7 +435,7 @@ class SqliteStore:
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         if self._is_closed:
             raise sqlite3.ProgrammingError("it was closed")
-        connection = connect(self._path, cache_kib)
+        connection = (connect_read_only if self._is_read_only else connect)(self._path, cache_kib)
         for merge in (merged_counts, merged_runs):
             connection.create_function(merge.__name__, 2, merge, deterministic=True)
         for name, aggregate in (("numbers", Numbers), ("durations", Durations), ("times", Times)):
@@ -458,7 +462,7 @@ class SqliteStore:
     @contextmanager
     def _lent(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection: a web server's threads come and go, and each would leave one of its own behind."""
-        with self._translated():
+        with self._translated(), unchanged(self._path) if self._is_read_only else nullcontext():
             try:
                 connection = self._idle_readers.pop()
             except IndexError:
@@ -466,7 +470,11 @@ class SqliteStore:
             try:
                 yield connection
             finally:
-                self._idle_readers.append(connection)
+                if self._is_read_only:
+                    self._open_connections.remove(connection)
+                    connection.close()
+                else:
+                    self._idle_readers.append(connection)
 
     def _widened(self, connection: sqlite3.Connection, window: Window) -> Window:
         return windows.widened(window, connection.execute(_NEWEST).fetchone()[0])

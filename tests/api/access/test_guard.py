@@ -246,7 +246,7 @@ def test_a_word_that_is_no_way(chosen):
 @pytest.mark.parametrize("command", [["serve"], ["api"], ["bridge"]])
 def test_the_commands_refuse_and_say_how(tmp_path, command):
     result = CliRunner().invoke(command_line, [*command, "--listen", "0.0.0.0:0", "--store", f"sqlite:{tmp_path}/t.db"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     for how in ("TAILTRACE_ACCESS=local,token,whois", "tailtrace token create NAME --role admin", "127.0.0.1:0"):
         assert how in result.stderr
 
@@ -261,4 +261,8 @@ def test_the_command_makes_lists_and_revokes(tmp_path):
     assert made.stdout.strip() not in (tmp_path / "tailtrace.tokens.json").read_text()
     assert run("revoke", "ana").exit_code == 0
     assert run("list", "--json").stdout == '{"tokens": []}\n'
-    assert (run("revoke", "ana").exit_code, run("create").exit_code, run("steal").exit_code) == (1, 1, 2)
+    assert (run("revoke", "ana").exit_code, run("create").exit_code, run("steal").exit_code) == (1, 2, 2)
+    assert (run("create", "x").exit_code, run("create", "x", "--role", "king").exit_code) == (2, 2)
+    (tmp_path / "tailtrace.tokens.json").write_text("{")
+    damaged = run("list")
+    assert (damaged.exit_code, damaged.stdout, "damaged (JSONDecodeError)" in damaged.stderr) == (1, "", True)

@@ -145,7 +145,7 @@ def test_killed_and_started_again(started, live_store, environment, tmp_path):
     ("arguments", "code", "told"),
     [
         (("--store", "sqlite:/nowhere/t.db"), 1, "there is no such file"),
-        (("--url", "ftp://x"), 1, "--url 'ftp://x' is no address of an API; write one like http://127.0.0.1:8470"),
+        (("--url", "ftp://x"), 2, "--url 'ftp://x' is no address of an API; write one like http://127.0.0.1:8470"),
         (("--tools", "x"), 2, "there is no x"),
         (("--store", "sqlite:a", "--url", "http://b"), 2, "give --store or --url, not both"),
     ],

@@ -66,7 +66,7 @@ def test_names_without_a_font_are_told(run, monkeypatch):
     result = run(*OCTOBER, "--pdf", "report.pdf")
     assert result.exit_code == 0
     assert (
-        "2 characters of names are boxes in the PDF, since no font here has them: ሴ (U+1234) \U0010fffd (U+10FFFD)."
+        "no font here has 2 of the characters in names, they are boxes in the PDF: ሴ (U+1234) \U0010fffd (U+10FFFD)."
         in result.stderr
     )
     assert "apt install fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji" in result.stderr

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tailtrace_api.monthly import charts, pdf
 from tailtrace_api.monthly.month import Month
-from tailtrace_api.monthly.page import lead, render, shown, tiles
+from tailtrace_api.monthly.page import lead, note, render, shown, tiles
 from tailtrace_api.monthly.report import make, make_of, read_numbers
 from tailtrace_api.monthly.terminal import print_month
 from tailtrace_api.monthly.words import TEXTS, Words
@@ -146,8 +146,38 @@ def test_the_first_words(example):
         "11 people used the service in 257 sessions and made 4,919 requests.",
         "That is 27% more requests than in September.",
         "The busiest day was Thursday 23 October, the busiest time Wednesday at 15:00.",
-        "It answered in 99.92% of the minutes with traffic: in 3 minutes there was no good answer at all, with 4 server errors in the month.",
+        "It answered in 99.92% of the minutes with traffic: in 3 minutes there was no good answer at all, with 4 server errors in all traffic.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lang", "people", "said"),
+    [
+        ("en", 0, "Nobody with a name used the service: services, and addresses without a name, made 1 request in 1 session."),
+        ("es", 0, "Nadie con nombre usó el servicio: los servicios y las direcciones sin nombre hicieron 1 acceso en 1 sesión."),
+        ("en", 1, "1 person used the service in 1 session and made 1 request."),
+        ("es", 1, "Uso del servicio: 1 persona, 1 sesión y 1 acceso."),
+    ],
+)  # fmt: skip
+def test_one_and_none(example, lang, people, said):
+    now = dataclasses.replace(example.now, people=people, sessions=1, requests=1)
+    assert lead(dataclasses.replace(example, now=now), Words(lang))[0] == said
+
+
+def test_a_point_of_uptime(example):
+    now, before = (dataclasses.replace(example.now, uptime_percent=percent) for percent in (99.5, 98.5))
+    one = dataclasses.replace(example, now=now, before=before)
+    assert [tiles(one, Words(lang))[4].change for lang in ("en", "es")] == ["▲ 1 point", "▲ 1 punto"]
+
+
+def test_each_number_says_what_it_is_of(example):
+    assert note(example, Words("en")) == (
+        "Requests, people and sessions are usage, the response time that of the app. All traffic was 4,919 requests: "
+        "0 more than usage, for health checks, robots and files."
+    )
+    page = Elements(render(example, "es")).text
+    assert "Todo el tráfico fueron 4.919 accesos: 0 más que el uso" in page
+    assert "De los accesos a la aplicación; los demás errores fueron de otro tráfico." in page
 
 
 def test_what_is_missing_is_said(example):
@@ -170,8 +200,8 @@ def test_what_is_missing_is_said(example):
 def test_the_tiles(example):
     assert [(tile.label, tile.value, tile.before_value, tile.change, tile.tone) for tile in tiles(example, Words("en"))] == [
         ("Requests", "4,919", "3,882", "▲ 27%", "good"), ("People", "11", "9", "▲ 22%", "good"),
-        ("Sessions", "257", "187", "▲ 37%", "good"), ("Server errors", "4", "9", "▼ 56%", "good"),
-        ("Uptime", "99.92%", "99.86%", "▲ 0.05 points", "good"), ("Response time, p95", "857\N{NO-BREAK SPACE}ms", "1.1\N{NO-BREAK SPACE}s", "▼ 21%", "good"),
+        ("Sessions", "257", "187", "▲ 37%", "good"), ("Server errors, all traffic", "4", "9", "▼ 56%", "good"),
+        ("Uptime, all traffic", "99.92%", "99.86%", "▲ 0.05 points", "good"), ("Response time, p95", "857\N{NO-BREAK SPACE}ms", "1.1\N{NO-BREAK SPACE}s", "▼ 21%", "good"),
     ]  # fmt: skip
 
 
@@ -227,20 +257,45 @@ def test_the_page_s_policy_lets_in_its_own_style_and_nothing_else(example):
 
 def test_charts_are_well_formed_and_escape():
     svg = ET.fromstring(
-        charts.bars([3, 0, 1], ["<a>", "b", "c"], muted=[False] * 3, title='"<t>', number="{:.0f}".format)
+        charts.bars([3, 0, 1], ["<a>", "b", "c"], muted=[False] * 3, title='"<t>', number="{:.0f}".format, empty="none")
     )
-    shapes = [child for child in svg if child.tag.endswith("rect")]
+    shapes = [child for child in svg if child.tag.endswith("rect") and child.get("fill") != "#ffffff"]
     assert len(shapes) == 2  # nothing is no bar
     assert [float(shape.get("height")) for shape in shapes] == [141.0, 47.0]
     assert svg.get("aria-label") == '"<t>'
     heat = ET.fromstring(charts.heat([[0] * 24] * 6 + [[0] * 23 + [9]], list("abcdefg"), title="t", number=str))
     fills = [child.get("fill") for child in heat if child.tag.endswith("rect")]
     assert (len(fills), fills[0], fills[-1]) == (168, "#f8fafc", "#123f7d")
-    dots = ET.fromstring(charts.line([1, None, 2, 3], list("abcd"), title="t", number=str))
+    dots = ET.fromstring(charts.line([1, None, 2, 3], list("abcd"), title="t", number=str, empty="none"))
     assert [child.tag.rpartition("}")[2] for child in dots if child.get("r") or child.get("points")] == [
         "circle",
         "polyline",
     ]
+
+
+def test_a_chart_of_nothing_says_so_and_has_no_axis():
+    for chart in (
+        charts.bars([0, 0], ["1", "2"], muted=[False] * 2, title="t", number=str, empty="<none>"),
+        charts.line([None, None], ["1", "2"], title="t", number=str, empty="<none>"),
+    ):
+        svg = ET.fromstring(chart)
+        assert [child.text for child in svg if child.tag.endswith("text")] == ["<none>"]
+        assert [child for child in svg if child.tag.endswith("line")] == []
+
+
+def test_no_line_of_the_grid_goes_through_the_highest_number():
+    svg = ET.fromstring(
+        charts.bars([1, 38, 20], ["a", "b", "c"], muted=[False] * 3, title="t", number="{:.0f}".format, empty="none")
+    )
+    kinds = [child.tag.rpartition("}")[2] for child in svg]
+    ground, number = list(svg)[-2:]
+    assert (kinds[-2:], ground.get("fill"), number.text) == (["rect", "text"], "#ffffff", "38")
+    top = float(ground.get("y"))
+    bottom, baseline = top + float(ground.get("height")), float(number.get("y"))
+    assert top <= baseline - 5.2 < baseline <= bottom  # digits are 0.74 of the letters' size high
+    # Here the grid's line of 40 would do it.
+    assert any(child.tag.endswith("line") and top < float(child.get("y1")) < bottom for child in svg)
+    assert bottom <= min(float(child.get("y")) for child in svg if child.get("fill") == charts.BAR)
 
 
 @pytest.mark.parametrize(("value", "ceiling"), [(0, 1), (0.4, 1), (1, 1), (7, 8), (11, 15), (317, 400), (8001, 10000)])

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
-from tailtrace_bridge.alerts.courier import AGE_US_MAX, ChildSend, Courier, Destination, destinations_of
+from tailtrace_bridge.alerts.courier import AGE_US_MAX, ChildSend, Courier, Destination, destinations_of, warn_of_wrong
 from tailtrace_bridge.alerts.state import OUTBOX_MAX, AlertCounters, Book, Letter
 from tailtrace_bridge.testing import FakeClock
 
@@ -105,6 +105,31 @@ def test_what_is_wrong_is_told_without_the_url(receiver, stop, url, said):
     problem = ChildSend(stop)(destination, letter())
     assert said in problem
     assert SECRET not in problem + repr(destination)
+
+
+def test_the_form_of_each_url_is_looked_at_and_nothing_is_sent(receiver, stop, caplog):
+    urls = f"{receiver.url} nosuch://127.0.0.1/{SECRET} tgram://{SECRET} ntfys://ntfy.sh/{SECRET}"
+    destinations = destinations_of(SecretStr(urls))
+    problems = ChildSend(stop).check(destinations)
+    assert ["knows no such URL" in problem for problem in problems] == [False, True, True, False]
+    assert receiver.took == []
+    warn_of_wrong(destinations, ChildSend(stop))
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith("TAILTRACE_ALERT_URLS: 2:nosuch: apprise knows no such URL, or a part of it is missing: ")
+    assert "; 3:tgram: apprise knows no such URL" in said
+    assert SECRET not in said + "".join(problems)
+
+
+def test_of_right_urls_nothing_is_said(receiver, stop, caplog):
+    warn_of_wrong(destinations_of(SecretStr(receiver.url)), ChildSend(stop))
+    assert caplog.records == []
+
+
+def test_a_look_that_takes_too_long_is_left(stop):
+    destinations = destinations_of(SecretStr("json://127.0.0.1/a json://127.0.0.1/b"))
+    assert ChildSend(stop, timeout_s=0.0).check(destinations) == ["no answer within 0 s"] * 2
+    stop.set()
+    assert ChildSend(stop).check(destinations) == ["tailtrace stops"] * 2
 
 
 def test_a_slow_service_is_left_after_the_timeout(receiver, stop):
