@@ -242,7 +242,7 @@ def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
         monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
         requests = count(store)
         monkeypatch.undo()
-        return requests, sum('FROM "batch"' in text for texts in asked for text in texts)
+        return requests, sum('SELECT "data" FROM "batch"' in text for texts in asked for text in texts)
 
     assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
     store.write([row(DAY_AGO_US + 10_000_000, 10)])

@@ -123,6 +123,22 @@ def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
     return list(zip(*columns, strict=True))
 
 
+def translated(kind: Kind, rows: list[Row], here: Tables, there: Tables) -> list[Row]:
+    """Give rows whose places are those of other tables."""
+    maps: dict[int, list[int]] = {}
+    if (column := _IDENTITY_COLUMN.get(kind)) is not None:
+        maps[column] = [there.identities[one] for one in here.identities]
+    if (column := _ENDPOINT_COLUMN.get(kind)) is not None:
+        maps[column] = [there.endpoints[one] for one in here.endpoints]
+    other = {column: places for column, places in maps.items() if places != list(range(len(places)))}
+    if not rows or not other:
+        return rows
+    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    for column, places in other.items():
+        columns[column] = map(places.__getitem__, columns[column])
+    return list(zip(*columns, strict=True))
+
+
 def _pack(column: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
     """Write a column: each cell in as few bytes as the widest needs, less what all have in common."""
     how: dict[str, Any] = {}
