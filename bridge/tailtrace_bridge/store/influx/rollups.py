@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from tailtrace_bridge.store.influx import batches
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Row, Tables, decode, merged, rows_of, translated
+from tailtrace_bridge.store.influx.chunks import Kind, Row, Sought, Tables, chosen, decode, merged, rows_of, translated
 from tailtrace_bridge.store.influx.kept import Kept
 from tailtrace_bridge.store.influx.query import InfluxQL, Result
 from tailtrace_bridge.store.influx.spans import cut, edges, groups, joined, whole
@@ -103,9 +103,10 @@ class Rollups:
         self._levels.clear()
         self._steps.clear()
 
-    def merged(self, window: Window, kind: Kind, tables: Tables) -> list[Row]:
-        """Give the sums of a window as one."""
-        return merged(kind, (part.rows for part in self.parts(window, kind, tables, is_apart=False)))
+    def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
+        """Give the sums of a window as one; of `usage`, those that are sought."""
+        parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
+        return merged(kind, (part.rows for part in parts))
 
     def parts(
         self,
@@ -115,6 +116,7 @@ class Rollups:
         sizes: Sequence[int] = SUM_SIZES,
         source: str | None = None,
         *,
+        sought: Sought | None = None,
         is_apart: bool = True,
     ) -> Iterator[Part]:
         """Give the sums of a window, no more and no less, from as few points as there can be; in no order.
@@ -130,18 +132,25 @@ class Rollups:
             inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
             rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
             places, asofs = self._asofs(kind, size_us, inner)
-            level = self._level(kind, size_us, asofs, source, is_apart=is_apart)
+            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
             for part in level.parts:
                 yield part._replace(rows=translated(kind, part.rows, level.tables, tables))
             for one, start_us in places - level.places:
                 rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
-        yield from self._ends(kind, rest, tables)
+        yield from self._ends(kind, rest, tables, sought)
 
     def _level(
-        self, kind: Kind, size_us: int, asofs: Mapping[Place, int], source: str | None, *, is_apart: bool
+        self,
+        kind: Kind,
+        size_us: int,
+        asofs: Mapping[Place, int],
+        source: str | None,
+        *,
+        sought: Sought | None,
+        is_apart: bool,
     ) -> _Level:
         """Give the sums of steps that are valid as of then, or later."""
-        name = (kind, size_us, is_apart, frozenset(asofs.items()))
+        name = (kind, size_us, sought, is_apart, frozenset(asofs.items()))
         if (kept := self._levels.get(name)) is not None:
             return kept
         if not asofs:
@@ -155,7 +164,7 @@ class Rollups:
             rows = _valid(kind, points.get(place, []), asof_us, tables)
             if rows is not None:
                 places.add(place)
-                parts.append(Part(place[1], size_us, rows))
+                parts.append(Part(place[1], size_us, chosen(rows, tables, sought) if sought else rows))
         if not is_apart and parts:
             parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
         level = _Level(frozenset(places), tables, parts)
@@ -163,7 +172,7 @@ class Rollups:
             self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in parts if part.rows))
         return level
 
-    def _ends(self, kind: Kind, spans: Spans, tables: Tables) -> Iterator[Part]:
+    def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
         """Give the sums of what no sums are there for, a few steps at a time."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
@@ -178,8 +187,9 @@ class Rollups:
                     requests = list(_within(found(place, step.tables)[1], place, wanted[place]))
                     step.sums.add(batches.stored(requests))
                     self._steps.put(name, step, len(requests))
-                rows = translated(kind, [row for _, row in rows_of(kind, step.sums)], step.tables, tables)
-                yield Part(place[1] // HOUR_US * HOUR_US, 0, rows)
+                rows = [row for _, row in rows_of(kind, step.sums)]
+                rows = chosen(rows, step.tables, sought) if sought else rows
+                yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
 
     def requests(self, spans: Spans, tables: Tables) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
         """Give the requests of spans of time by step, with the number of batches. In order of time."""

@@ -26,7 +26,7 @@ from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
 from tailtrace_bridge.store.influx import alerts, batches, directory, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.chunks import Kind, Sought, Tables, merged
 from tailtrace_bridge.store.influx.delete import Deleter
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.known import Known
@@ -211,7 +211,7 @@ class InfluxStore:
         """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
         tables = Tables()
         kind = _usage_kind(filters, by)
-        rows = self._rollups.merged(window, kind, tables)
+        rows = self._rollups.merged(window, kind, tables, _sought(filters) if kind is Kind.USAGE else None)
         if not rows:
             return []
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
@@ -752,6 +752,13 @@ def _matches(
         )
 
     return is_asked
+
+
+def _sought(filters: Filters) -> Sought | None:
+    """Give what can be told of a row by itself: most are left out before they are added up."""
+    if filters.endpoint is None and filters.method is None and filters.status is None:
+        return None
+    return Sought(filters.endpoint, filters.method, *_statuses(filters.status))
 
 
 def _statuses(status: str | None) -> tuple[int, int]:
