@@ -10,10 +10,11 @@ from tailtrace_bridge.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.influx import batches, directory, rollups
 from tailtrace_bridge.store.influx import known as known_module
 from tailtrace_bridge.store.influx import store as module
+from tailtrace_bridge.store.influx.kept import Kept
 from tailtrace_bridge.store.influx.query import Server
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, Filters, Window, Written
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window, Written
 
 pytestmark = pytest.mark.influxdb
 EVER = Window(0, 2**53)
@@ -242,13 +243,53 @@ def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
         monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
         requests = count(store)
         monkeypatch.undo()
-        return requests, sum('FROM "batch"' in text for texts in asked for text in texts)
+        return requests, sum('SELECT "data" FROM "batch"' in text for texts in asked for text in texts)
 
     assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
     store.write([row(DAY_AGO_US + 10_000_000, 10)])
     assert batches_read() == (8, 1)  # one that comes late: the batches count again
     store.settle()
     assert batches_read() == (8, 0)
+
+
+def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
+    writer, reader = make(), make()
+    writer.write(minutes(1, 1440))
+    writer.settle()
+    asked = []
+    ask_all = reader._influx.ask_all
+    monkeypatch.setattr(reader._influx, "ask_all", lambda *a: asked.append("; ".join(a[1])) or ask_all(*a))
+
+    def read(window=RAGGED):
+        asked.clear()
+        requests = count(reader, window)
+        return requests, sum('"asof_us", "parts", "data"' in text or '"data" FROM "batch"' in text for text in asked)
+
+    hours, requests_of_ends, batches_of_ends = 1, 1, 1  # calls
+    assert read() == (1439, hours + requests_of_ends + batches_of_ends)
+    assert read() == (1439, 0)
+    other_end = Window(RAGGED.start_us, RAGGED.end_us - 60_000_000)
+    assert read(other_end) == (1438, requests_of_ends + batches_of_ends), "one step is cut elsewhere; no hour is read"
+    writer.write([row(DAY_AGO_US + 5 * HOUR_US, 10_000)])
+    assert read() == (1440, hours + requests_of_ends + batches_of_ends), "the other hours, and the steps of this one"
+    assert read() == (1440, 0)
+    reader._rollups.forget()
+    assert read() == (1440, hours + requests_of_ends + batches_of_ends)
+
+
+def test_what_is_kept_is_bounded():
+    kept = Kept(10)
+    kept.put("a", 1, 5)
+    kept.put("b", 2, 5)
+    kept.get("a")
+    kept.put("c", 3, 5)
+    kept.put("d", 4, 11)
+    assert [kept.get(name) for name in "abcd"] == [1, None, 3, None]
+    kept.put("c", 5, 1)
+    kept.put("e", 6, 4)
+    assert [kept.get(name) for name in "ace"] == [1, 5, 6]
+    kept.clear()
+    assert kept.get("a") is None
 
 
 def test_any_number_of_steps_is_read_in_pieces(make, monkeypatch):

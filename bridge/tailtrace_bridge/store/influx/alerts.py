@@ -4,15 +4,18 @@ InfluxDB sums up the minutes itself: what it sends is as long at any traffic, wh
 Our own sums are of ten minutes at least, and come minutes after these; a quantile of more than `SORTED_US_MAX`, for
 which InfluxDB would sort each time of it, is made of these all the same, without the last minutes (`quantile_of_sums`).
 
-Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; fields subject, value, text.
+Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; fields subject, value, text. The newest
+`EVENTS_MAX` are given; those before are deleted where the server can do that.
 """
 
 from collections.abc import Iterable
 
 from tailtrace_bridge.histogram import percentiles
+from tailtrace_bridge.store.alert_events import EVENTS_MAX
 from tailtrace_bridge.store.influx import lines
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.chunks import Kind, Tables
+from tailtrace_bridge.store.influx.delete import Deleter
 from tailtrace_bridge.store.influx.query import InfluxQL
 from tailtrace_bridge.store.influx.rollups import GRACE_US, Rollups
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US, AlertEvent, Recent, Window
@@ -63,13 +66,7 @@ def quantile_of_sums(
     """Give the time at `rank` of the steps in a window that are summed up, µs."""
     tables = Tables()
     end_us = (window.end_us - GRACE_US) // STEP_US * STEP_US
-    rows = merged(
-        Kind.LATENCY,
-        (
-            part.rows
-            for part in rollups.parts(Window(-(-window.start_us // STEP_US) * STEP_US, end_us), Kind.LATENCY, tables)
-        ),
-    )
+    rows = rollups.merged(Window(-(-window.start_us // STEP_US) * STEP_US, end_us), Kind.LATENCY, tables)
     wanted = {
         number
         for number, (of_service, route) in enumerate(tables.endpoints)
@@ -99,9 +96,16 @@ def event_points(events: Iterable[AlertEvent]) -> list[bytes]:
 
 def newest_events(influx: InfluxQL, bucket: str, limit: int) -> list[AlertEvent]:
     """Give the newest events first."""
+    limit = min(limit, EVENTS_MAX)
     return [
         AlertEvent(
             time_ns // 1000, lines.untag(rule), kind, what, subject or "", float(value) if value else None, text or ""
         )
         for time_ns, rule, kind, what, subject, value, text in influx.rows(bucket, f"{_SELECT}{limit:d}")
     ]
+
+
+def delete_old_events(influx: InfluxQL, bucket: str, delete: Deleter) -> None:
+    """Let the oldest events go. Raises `StoreError`, also where the server cannot delete."""
+    for time_ns, *_ in influx.rows(bucket, f"{_SELECT}1 OFFSET {EVENTS_MAX}"):
+        delete(bucket, {"_measurement": EVENTS}, (0, time_ns))

@@ -28,7 +28,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailtrace_bridge.columns import Places
 from tailtrace_bridge.records import Identity
@@ -67,6 +67,16 @@ SUMS = tuple(kind for kind in Kind if kind is not Kind.ROWS)
 _IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0}
 _ENDPOINT_COLUMN = {Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.ROWS: 1}
 _USAGE_KEY_WIDTH = {Kind.USAGE: 5, Kind.USAGE_IDENTITY: 3, Kind.USAGE_ENDPOINT: 3}
+
+
+class Sought(NamedTuple):
+    """Which rows of `usage` are wanted, of all identities. None: any."""
+
+    endpoint: str | None
+    method: str | None
+    low: int
+    high: int
+    """The lowest and the highest status, both included."""
 
 
 class Tables:
@@ -120,6 +130,29 @@ def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
     if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
         here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
         columns[place] = map(here.__getitem__, columns[place])
+    return list(zip(*columns, strict=True))
+
+
+def chosen(rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
+    """Give the rows of `usage` that are wanted."""
+    endpoint, method, low, high = sought
+    where = {place for place, (_, route) in enumerate(tables.endpoints) if endpoint in {None, route}}
+    return [row for row in rows if row[1] in where and low <= row[3] <= high and method in {None, row[2]}]
+
+
+def translated(kind: Kind, rows: list[Row], here: Tables, there: Tables) -> list[Row]:
+    """Give rows whose places are those of other tables."""
+    maps: dict[int, list[int]] = {}
+    if (column := _IDENTITY_COLUMN.get(kind)) is not None:
+        maps[column] = [there.identities[one] for one in here.identities]
+    if (column := _ENDPOINT_COLUMN.get(kind)) is not None:
+        maps[column] = [there.endpoints[one] for one in here.endpoints]
+    other = {column: places for column, places in maps.items() if places != list(range(len(places)))}
+    if not rows or not other:
+        return rows
+    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    for column, places in other.items():
+        columns[column] = map(places.__getitem__, columns[column])
     return list(zip(*columns, strict=True))
 
 

@@ -9,18 +9,13 @@
 | names, refused lines, what alerts told | point by point |
 | raw spans | by the trace ids of their rows |
 
-`/api/v2/delete` knows no OR and no fields, which is why there are so many calls; each takes some 20 ms. A key that is a
-word of InfluxQL, such as user, must be quoted there. Deleted points leave the disk when InfluxDB next compacts a shard.
-
-https://docs.influxdata.com/influxdb/v2/reference/syntax/delete-predicate/
+`/api/v2/delete` knows no OR and no fields, which is why there are so many calls; each takes some 20 ms. Deleted points
+leave the disk when InfluxDB next compacts a shard.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity
@@ -28,8 +23,10 @@ from tailtrace_bridge.store.influx import batches, directory, lines
 from tailtrace_bridge.store.influx.alerts import EVENTS
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Tables, decode, encode
-from tailtrace_bridge.store.influx.query import InfluxQL, explain
-from tailtrace_bridge.store.influx.rollups import SIZES, SUM_SIZES, Buckets, Roller, Rollups
+from tailtrace_bridge.store.influx.delete import EVER_NS, Deleter
+from tailtrace_bridge.store.influx.query import InfluxQL
+from tailtrace_bridge.store.influx.roller import Roller
+from tailtrace_bridge.store.influx.rollups import SIZES, SUM_SIZES, Buckets, Rollups
 from tailtrace_bridge.store.person import (
     Erased,
     IsTheirs,
@@ -40,9 +37,7 @@ from tailtrace_bridge.store.person import (
 )
 from tailtrace_bridge.store.protocol import DAY_US, Window
 
-_EVER_NS = (0, 2**62)
 _NS = 1000
-_S_NS = 1_000_000_000
 _OF_SOMEBODY = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0}
 """Kinds whose rows name an identity, and in which column."""
 _SELECT = (
@@ -68,8 +63,7 @@ class Eraser:
     """Forgets people in one InfluxDB. `write` takes points for the sums, `write_raw` for the bucket of rows."""
 
     influx: InfluxQL
-    url: str
-    org: str
+    delete: Deleter
     buckets: Buckets
     spans_bucket: str
     write: Write
@@ -102,20 +96,20 @@ class Eraser:
             of_source = [point for point in points if point.source == source]
             self._forget(source, of_source, days[source][1], is_theirs, named)
         for one in theirs:
-            self._delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
+            self.delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
         for time_ns, source in lines_gone:
-            self._delete(self.buckets.rollups, {"_measurement": "refusal", "source": source}, (time_ns, time_ns))
+            self.delete(self.buckets.rollups, {"_measurement": "refusal", "source": source}, (time_ns, time_ns))
         for time_ns in events:
-            self._delete(self.buckets.rollups, {"_measurement": EVENTS}, (time_ns, time_ns))
+            self.delete(self.buckets.rollups, {"_measurement": EVENTS}, (time_ns, time_ns))
         for trace_id in traces:
-            self._delete(self.spans_bucket, {"trace_id": trace_id})
+            self.delete(self.spans_bucket, {"trace_id": trace_id})
         return erased
 
     def _points(self, source: str, where: tuple[str, Mapping[str, object]]) -> Iterable[_Point]:
         text, values = where
         reader = lines.RowReader()
         for row in self.influx.pages(
-            self.buckets.raw, _SELECT, f'{text} AND "source" = $source', {**values, "source": source}, _EVER_NS
+            self.buckets.raw, _SELECT, f'{text} AND "source" = $source', {**values, "source": source}, EVER_NS
         ):
             yield _Point(reader.identity(row[1:]), source, row[0], row[-2], row[-1] or "")
 
@@ -182,7 +176,7 @@ class Eraser:
         for day_us in rebuilt:
             for kind in SUMS:
                 span_ns = (day_us * _NS, (day_us + DAY_US) * _NS - 1)
-                self._delete(self.buckets.rollups, {"_measurement": kind, "source": source}, span_ns)
+                self.delete(self.buckets.rollups, {"_measurement": kind, "source": source}, span_ns)
         for day_us in days.keys() - rebuilt:
             self._take_out(source, day_us, is_theirs)
         roller = Roller(rollups, source, self.write, self.write_raw, self.clock)
@@ -216,9 +210,9 @@ class Eraser:
                 by_tags.add((*tags.items(), ("source", point.source)))
             else:
                 predicate = {"_measurement": lines.RAW, "source": point.source}
-                self._delete(self.buckets.raw, predicate, (point.time_ns, point.time_ns))
+                self.delete(self.buckets.raw, predicate, (point.time_ns, point.time_ns))
         for one in by_tags:
-            self._delete(self.buckets.raw, {"_measurement": lines.RAW, **dict(one)})
+            self.delete(self.buckets.raw, {"_measurement": lines.RAW, **dict(one)})
 
     def _write_step_anew(self, rollups: Rollups, source: str, step_us: int, is_theirs: IsTheirs) -> None:
         """Write the requests of a step again as batches, without theirs, in the place of those that there are."""
@@ -229,7 +223,7 @@ class Eraser:
         kept = [one for one in requests if one.identity not in mine]
         span_ns = (step_us * _NS, (step_us + STEP_US) * _NS - 1)
         for measurement in (batches.MEASUREMENT, Kind.ROWS):
-            self._delete(self.buckets.raw, {"_measurement": measurement, "source": source}, span_ns)
+            self.delete(self.buckets.raw, {"_measurement": measurement, "source": source}, span_ns)
         if kept:
             self.write_raw(batches.points(kept, tables, source))
 
@@ -252,12 +246,11 @@ class Eraser:
                     tags = {"size": size, "source": source}
                     made = encode(kind, kept, tables)
                     start_ns = start_us * _NS
-                    self._delete(
-                        self.buckets.rollups, {"_measurement": kind, **tags}, (start_ns, start_ns + len(texts))
-                    )
+                    self.delete(self.buckets.rollups, {"_measurement": kind, **tags}, (start_ns, start_ns + len(texts)))
                     self.write([
                         lines.point(
-                            kind, tags, {"asof_us": asof_us, "parts": len(made), "data": text}, start_ns + place
+                            # Later, so that who keeps what was there (`kept`) sees that it is another.
+                            kind, tags, {"asof_us": asof_us + 1, "parts": len(made), "data": text}, start_ns + place
                         )
                         for place, text in enumerate(made)
                     ])  # fmt: skip
@@ -281,18 +274,6 @@ class Eraser:
             return []
         there = {row[1] for result in kept for row in result.rows}
         return sorted(there.intersection(ids))
-
-    def _delete(self, bucket: str, tags: Mapping[str, str], span_ns: tuple[int, int] = _EVER_NS) -> None:
-        """Delete points with these tags; both ends of the span are in it. Raises `StoreError`."""
-        predicate = " AND ".join(f"{_key(name)}={_quoted(lines.tag(value))}" for name, value in tags.items() if value)
-        body = {"start": _iso(span_ns[0]), "stop": _iso(span_ns[1]), "predicate": predicate}
-        path = "/api/v2/delete?" + urlencode({"org": self.org, "bucket": bucket})
-        status, answer = self.influx.call("POST", path, body=body)
-        if status != 204:
-            said = answer[:300].decode(errors="replace")
-            raise StoreError(
-                f"{explain(self.url, bucket, status, said)}; nothing can be erased without /api/v2/delete (InfluxDB 2)"
-            )
 
 
 def _without(rows: Sequence[Any], usage: Sequence[str], tables: Tables, is_theirs: IsTheirs) -> list[Any]:
@@ -319,15 +300,3 @@ def _without(rows: Sequence[Any], usage: Sequence[str], tables: Tables, is_their
 def _tags(one: Identity) -> dict[str, str]:
     tags = {"user": one.user, "user_id": one.user_id, "device": one.device, "node_id": one.node_id, "kind": one.kind}
     return {name: value for name, value in tags.items() if value}
-
-
-def _key(name: str) -> str:
-    return name if name == "_measurement" else json.dumps(name)
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _iso(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // _S_NS, UTC):%Y-%m-%dT%H:%M:%S}.{time_ns % _S_NS:09d}Z"

@@ -17,7 +17,8 @@ from tailtrace_bridge.store.influx import batches, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Tables
 from tailtrace_bridge.store.influx.query import InfluxQL
-from tailtrace_bridge.store.influx.rollups import Buckets, Rollups, joined
+from tailtrace_bridge.store.influx.rollups import Buckets, Rollups
+from tailtrace_bridge.store.influx.spans import joined
 from tailtrace_bridge.store.protocol import Window
 
 NAMES_MAX = 20_000

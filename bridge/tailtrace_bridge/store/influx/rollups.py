@@ -27,13 +27,14 @@ the number of sources and steps, one call says until when and one gives the sums
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.store.influx import batches, lines
+from tailtrace_bridge.store.influx import batches
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Row, Tables, decode, encode, merged, rows_of
+from tailtrace_bridge.store.influx.chunks import Kind, Row, Sought, Tables, chosen, decode, merged, rows_of, translated
+from tailtrace_bridge.store.influx.kept import Kept
 from tailtrace_bridge.store.influx.query import InfluxQL, Result
+from tailtrace_bridge.store.influx.spans import cut, edges, groups, joined, whole
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
 from tailtrace_bridge.store.sums import Sums
 
@@ -41,20 +42,20 @@ SIZES = {DAY_US: "1d", HOUR_US: "1h", STEP_US: "10m"}
 SUM_SIZES = (DAY_US, HOUR_US)
 GRACE_US = 2 * MINUTE_US
 """How long after its end a step waits for rows: for lines that wait for their span, and their write."""
-WRITE_US = MINUTE_US
-"""How long a write takes at most, tries and all."""
 QUERIES_MAX = 16
 """For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
-BATCH_POINTS = 500
-"""Of sums, written at once."""
-BATCHES_MAX = 8
-"""Of one step: where there are more, they are put into one when the step is summed up."""
 STEPS_MAX = 36
 """Whose requests are fetched in one call."""
-_STEPS = "step"
+KEPT_CELLS_MAX = 500_000
+"""Of sums, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
+KEPT_REQUESTS_MAX = 60_000
+"""Whose sums are kept, of the steps at the ends of windows: some 15 MB at most."""
+STEPS = "step"
 _NS = 1000
 Place = tuple[str, int]
 """A source, and the start of a step of time, µs."""
+Spans = Mapping[str | None, Sequence[Window]]
+"""Of a source; None: of each."""
 
 
 class Part(NamedTuple):
@@ -73,11 +74,39 @@ class Buckets(NamedTuple):
     rollups: str
 
 
+class _Level(NamedTuple):
+    """The sums of one kind in steps of one size."""
+
+    places: frozenset[Place]
+    """Which steps; all sources of a step are one part."""
+    tables: Tables
+    parts: list[Part]
+
+
+class _Step(NamedTuple):
+    """The sums of requests of one step."""
+
+    tables: Tables
+    sums: Sums
+
+
 class Rollups:
-    """Reads sums of all sources."""
+    """Reads sums of all sources. Safe to share between threads."""
 
     def __init__(self, influx: InfluxQL, buckets: Buckets) -> None:
         self._influx, self._buckets = influx, buckets
+        self._levels: Kept[_Level] = Kept(KEPT_CELLS_MAX)
+        self._steps: Kept[_Step] = Kept(KEPT_REQUESTS_MAX)
+
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        self._levels.clear()
+        self._steps.clear()
+
+    def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
+        """Give the sums of a window as one; of `usage`, those that are sought."""
+        parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
+        return merged(kind, (part.rows for part in parts))
 
     def parts(
         self,
@@ -86,76 +115,132 @@ class Rollups:
         tables: Tables,
         sizes: Sequence[int] = SUM_SIZES,
         source: str | None = None,
+        *,
+        sought: Sought | None = None,
+        is_apart: bool = True,
     ) -> Iterator[Part]:
-        """Give the sums of a window, no more and no less, from as few points as there can be; in no order."""
+        """Give the sums of a window, no more and no less, from as few points as there can be; in no order.
+
+        Unless they are to be apart, all of one size are one part.
+        """
         if window.start_us >= window.end_us:
             return
         if sizes and sizes[0] == DAY_US:
             window = self._widened(window)
-        rest: dict[str | None, list[Window]] = {source: [window]}  # None: of every source
+        rest: dict[str | None, list[Window]] = {source: [window]}
         for size_us in sizes:
-            whole = {one: [w for w in (_whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
-            rest = {one: [edge for span in spans for edge in _edges(span, size_us)] for one, spans in rest.items()}
-            untils, found = self._sums(kind, size_us, whole)
-            for (one, start_us), until_us in untils.items():
-                if not any(w.start_us <= start_us < w.end_us for w in (*whole.get(one, ()), *whole.get(None, ()))):
-                    continue
-                rows = _valid(kind, found.get((one, start_us), []), until_us, tables)
-                if rows is None:
-                    rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
-                else:
-                    yield Part(start_us, size_us, rows)
-        sums = Sums()
-        for _, _, requests in self.requests(rest, tables):
-            sums.add(map(batches.stored, requests))
-        by_hour: dict[int, list[Row]] = defaultdict(list)
-        for hour, row in rows_of(kind, sums):
-            by_hour[hour].append(row)
-        for hour, rows in by_hour.items():
-            yield Part(hour * HOUR_US, 0, rows)
+            inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
+            rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
+            places, asofs = self._asofs(kind, size_us, inner)
+            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
+            for part in level.parts:
+                yield part._replace(rows=translated(kind, part.rows, level.tables, tables))
+            for one, start_us in places - level.places:
+                rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
+        yield from self._ends(kind, rest, tables, sought)
 
-    def requests(
-        self, spans: Mapping[str | None, Sequence[Window]], tables: Tables
-    ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
-        """Give the requests of spans of time (of a source; None: of each), by step, with the number of batches.
+    def _level(
+        self,
+        kind: Kind,
+        size_us: int,
+        asofs: Mapping[Place, int],
+        source: str | None,
+        *,
+        sought: Sought | None,
+        is_apart: bool,
+    ) -> _Level:
+        """Give the sums of steps that are valid as of then, or later."""
+        name = (kind, size_us, sought, is_apart, frozenset(asofs.items()))
+        if (kept := self._levels.get(name)) is not None:
+            return kept
+        if not asofs:
+            return _Level(frozenset(), Tables(), [])
+        where, values = _of_source(source)
+        spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
+        text = _sums_text(kind, size_us, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
+        tables, parts, places = Tables(), [], set()
+        for place, asof_us in asofs.items():
+            rows = _valid(kind, points.get(place, []), asof_us, tables)
+            if rows is not None:
+                places.add(place)
+                parts.append(Part(place[1], size_us, chosen(rows, tables, sought) if sought else rows))
+        if not is_apart and parts:
+            parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
+        level = _Level(frozenset(places), tables, parts)
+        if source is None and len(places) == len(asofs):  # who sums up reads what it reads once
+            self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in parts if part.rows))
+        return level
 
-        In order of time.
-        """
-        spans_of = {one: joined(theirs) for one, theirs in spans.items()}
-        source = next(iter(spans_of)) if len(spans_of) == 1 else None
-        untils = self.untils(
-            joined(_steps_around(span) for theirs in spans_of.values() for span in theirs), STEP_US, source
-        )
-        wanted: dict[Place, list[Window]] = {}
-        for place in sorted(untils, key=lambda place: place[1]):
-            step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
-            if cut := [c for span in asked if (c := _cut(span, step))]:
-                wanted[place] = cut
-        places = list(wanted)
-        for start in range(0, len(places), STEPS_MAX):
-            some = places[start : start + STEPS_MAX]
-            found = self._requests({place: untils[place] for place in some}, tables, source)
+    def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
+        """Give the sums of what no sums are there for, a few steps at a time."""
+        source = _only(spans)
+        untils, wanted = self._wanted(spans)
+        for some in _pieces(list(wanted)):
+            versions = self._versions({place: untils[place] for place in some}, source)
+            names = {place: (place, tuple(wanted[place]), version) for place, version in versions.items()}
+            steps = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
+            found = self._requests({place: untils[place] for place in names.keys() - steps.keys()}, source)
+            for place, name in names.items():
+                if (step := steps.get(place)) is None:
+                    step = _Step(Tables(), Sums())
+                    requests = list(_within(found(place, step.tables)[1], place, wanted[place]))
+                    step.sums.add(batches.stored(requests))
+                    self._steps.put(name, step, len(requests))
+                rows = [row for _, row in rows_of(kind, step.sums)]
+                rows = chosen(rows, step.tables, sought) if sought else rows
+                yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
+
+    def requests(self, spans: Spans, tables: Tables) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
+        """Give the requests of spans of time by step, with the number of batches. In order of time."""
+        source = _only(spans)
+        untils, wanted = self._wanted(spans)
+        for some in _pieces(list(wanted)):
+            found = self._requests({place: untils[place] for place in some}, source)
             for place in some:
-                count, requests = found(place)
-                cut = wanted[place]
-                if cut != [_step(place)]:
-                    requests = [one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in cut)]
-                yield place, count, requests
+                count, requests = found(place, tables)
+                yield place, count, _within(requests, place, wanted[place])
+
+    def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
+        """Give until when rows may come, and what is asked for of each step, in order of time."""
+        spans_of = {one: joined(theirs) for one, theirs in spans.items()}
+        around = joined(_steps_around(span) for theirs in spans_of.values() for span in theirs)
+        untils = self.untils(around, STEP_US, _only(spans)) if around else {}
+        wanted: dict[Place, list[Window]] = {}
+        for place in sorted(untils, key=_start_us):
+            step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
+            if shared := [c for span in asked if (c := cut(span, step))]:
+                wanted[place] = shared
+        return untils, wanted
+
+    def _versions(self, untils: Mapping[Place, int], source: str | None) -> dict[Place, Any]:
+        """Give what the requests of steps are made of, of those that have any: as of when, or the times of batches."""
+        where, values = _of_source(source)
+        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        versions: dict[Place, Any] = {
+            place: points[place][0][1] for place in untils if _is_valid(points.get(place, ()), untils[place])
+        }
+        loose = joined(_step(place) for place in untils if place not in versions)
+        for place, rows in self._batches("rows", loose, source).items():
+            if place in untils:
+                versions.setdefault(place, tuple(time_ns for time_ns, _ in rows))
+        return versions
 
     def _requests(
-        self, untils: Mapping[Place, int], tables: Tables, source: str | None
-    ) -> Callable[[Place], tuple[int, Iterable[batches.Request]]]:
+        self, untils: Mapping[Place, int], source: str | None
+    ) -> Callable[[Place, Tables], tuple[int, Iterable[batches.Request]]]:
         """Fetch the requests of steps; give what gives those of one, and their number of batches."""
         where, values = _of_source(source)
-        text = _chunks_text(Kind.ROWS, STEP_US, where)
-        chunks = _chunks(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
-        whole = {place: texts for place in untils if (texts := _valid_texts(chunks.get(place, []), untils[place]))}
-        loose = self._batches(joined(_step(place) for place in untils if place not in whole), source)
+        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        whole = {place: texts for place in untils if (texts := _valid_texts(points.get(place, []), untils[place]))}
+        loose = self._batches("data", joined(_step(place) for place in untils if place not in whole), source)
 
-        def of(place: Place) -> tuple[int, Iterable[batches.Request]]:
+        def of(place: Place, tables: Tables) -> tuple[int, Iterable[batches.Request]]:
             if place in whole:
-                return 1, map(batches.Request._make, decode(Kind.ROWS, whole[place], tables))
-            texts = loose.get(place, [])
+                return 1, batches.requests_from(decode(Kind.ROWS, whole[place], tables))
+            texts = [text for _, text in loose.get(place, [])]
             return len(texts), batches.read(texts, tables)
 
         return of
@@ -167,13 +252,13 @@ class Rollups:
 
     def all_untils(self, source: str) -> dict[int, int]:
         """Give until when rows of a source may come, of each step that has any."""
-        text = f'SELECT "until_us" FROM "{_STEPS}" WHERE "source" = $source'  # noqa: S608
+        text = f'SELECT "until_us" FROM "{STEPS}" WHERE "source" = $source'  # noqa: S608
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source})
         return {time_ns // _NS: until_us for time_ns, until_us in rows}
 
     def newest_step_us(self) -> int | None:
         """Give the beginning of the newest step with rows."""
-        text = f'SELECT last("until_us") FROM "{_STEPS}"'  # noqa: S608
+        text = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
         return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
 
     def asofs(self, size_us: int, source: str) -> dict[int, int]:
@@ -190,30 +275,36 @@ class Rollups:
         newest_us = self.newest_step_us()
         return window if newest_us is None or newest_us + STEP_US > window.end_us else Window(window.start_us, end_us)
 
-    def _sums(
-        self, kind: Kind, size_us: int, spans: Mapping[str | None, Sequence[Window]]
-    ) -> tuple[dict[Place, int], dict[Place, list[list[Any]]]]:
-        """Give until when rows may come, and the points of the sums: in one call."""
-        where, values = _of_source(next(iter(spans)) if len(spans) == 1 else None)
-        untils, chunks = self.each(
+    def _asofs(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, int]]:
+        """Give the steps with rows, and as of when the sums of those are that are valid: in one call."""
+        where, values = _of_source(_only(spans))
+        untils, points = self.each(
             self._buckets.rollups,
-            (_untils_text(size_us, where), _chunks_text(kind, size_us, where)),
+            (_untils_text(size_us, where), _sums_text(kind, size_us, where, '"asof_us", "parts"')),
             joined(span for theirs in spans.values() for span in theirs),
             values,
         )
-        return _untils(untils), _chunks(chunks, size_us)
+        found = _points(points, size_us)
+        places = {
+            (one, start_us): until_us
+            for (one, start_us), until_us in _untils(untils).items()
+            if any(w.start_us <= start_us < w.end_us for w in (*spans.get(one, ()), *spans.get(None, ())))
+        }
+        asofs = {place: found[place][0][1] for place in places if _is_valid(found.get(place, ()), places[place])}
+        return set(places), asofs
 
-    def _batches(self, spans: Sequence[Window], source: str | None) -> dict[Place, list[str]]:
+    def _batches(self, field: str, spans: Sequence[Window], source: str | None) -> dict[Place, list[tuple[int, Any]]]:
+        """Give a field of the batches of each step, with their times, ns."""
         where, values = _of_source(source)
         text = (
-            f'SELECT "data" FROM "{batches.MEASUREMENT}"'  # noqa: S608
+            f'SELECT "{field}" FROM "{batches.MEASUREMENT}"'  # noqa: S608
             f' WHERE time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
         )
-        found: dict[Place, list[str]] = defaultdict(list)
+        found: dict[Place, list[tuple[int, Any]]] = defaultdict(list)
         for result in self.each(self._buckets.raw, (text,), spans, values)[0]:
             one = result.tags.get("source", "")
-            for time_ns, data in result.rows:
-                found[(one, time_ns // _NS // STEP_US * STEP_US)].append(data)
+            for time_ns, value in result.rows:
+                found[(one, time_ns // _NS // STEP_US * STEP_US)].append((time_ns, value))
         return found
 
     def each(
@@ -228,244 +319,9 @@ class Rollups:
         return [[one for _ in covering for one in next(found)] for _ in texts]
 
 
-class Roller:
-    """Sums up what one source has written."""
-
-    def __init__(
-        self,
-        rollups: Rollups,
-        source: str,
-        write: Callable[[list[bytes]], object],
-        write_raw: Callable[[list[bytes]], object],
-        clock: Callable[[], int],
-    ) -> None:
-        self.rolled = 0
-        """Hours and days summed up."""
-        self._rollups, self._source, self._clock = rollups, source, clock
-        self._write, self._write_raw = write, write_raw
-        self._untils: dict[int, int] = {}
-        self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
-        self._joined: dict[int, int] = {}
-        """As of when the batches of a step were put into one, or were few; those of an hour that is not summed up."""
-
-    def load(self) -> None:
-        """Read what is there, of this process and others of the same source."""
-        self._untils.update(self._rollups.all_untils(self._source))
-        for size_us, known in self._asofs.items():
-            known.update(self._rollups.asofs(size_us, self._source))
-
-    def announce(self, times_us: Iterable[int]) -> list[bytes]:
-        """Give the points to write before rows of these times are."""
-        now_us = self._clock()
-        steps = {time_us // STEP_US * STEP_US for time_us in times_us}
-        # An open step is announced once. One that is over is each time: another process may have settled it since.
-        return [
-            self._point(step_us, max(now_us + WRITE_US, step_us + STEP_US + GRACE_US))
-            for step_us in sorted(steps)
-            if self._untils.get(step_us, 0) < now_us + WRITE_US or _is_over(step_us, STEP_US, now_us)
-        ]
-
-    def settle(self) -> list[bytes]:
-        """Give the points that say that this process writes no more to steps that are over.
-
-        What another process of this source announced since is left alone: it may still be writing.
-        """
-        now_us = self._clock()
-        mine = {us: until_us for us, until_us in self._untils.items() if until_us > now_us}
-        if not mine:
-            return []
-        said = self._said([Window(min(mine), max(mine) + STEP_US)])
-        return [
-            self._point(step_us, now_us)
-            for step_us, until_us in mine.items()
-            if said.get(step_us) == until_us and _is_over(step_us, STEP_US, now_us)
-        ]
-
-    def roll_day(self) -> bool:
-        """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now.
-
-        Then the steps of the hour that is not over yet are put together.
-        """
-        now_us, rolled = self._clock(), self.rolled
-        due = {us // DAY_US * DAY_US for size_us in SUM_SIZES for us in self._due(size_us, now_us)}
-        for day_us in sorted(due):
-            self._roll_hours(day_us, now_us)
-            self._roll_day(day_us, now_us)
-            if self.rolled > rolled:
-                return True
-        self._join_batches(now_us)
-        return False
-
-    def _due(self, size_us: int, now_us: int) -> list[int]:
-        return [
-            start_us
-            for start_us, until_us in self._needed(size_us).items()
-            if self._asofs[size_us].get(start_us, -1) < until_us <= now_us and _is_over(start_us, size_us, now_us)
-        ]
-
-    def _said(self, spans: Sequence[Window]) -> dict[int, int]:
-        """Ask until when rows of this source may come; other processes of it write, too."""
-        return {us: until_us for (_, us), until_us in self._rollups.untils(spans, STEP_US, self._source).items()}
-
-    def _point(self, step_us: int, until_us: int) -> bytes:
-        # Later than all sums that there are, also where the clock was set back since.
-        asof_us = max(known.get(step_us // size_us * size_us, 0) for size_us, known in self._asofs.items())
-        until_us = max(until_us, asof_us + 1)
-        self._untils[step_us] = until_us
-        return lines.point(_STEPS, {"source": self._source}, {"until_us": until_us}, step_us * _NS)
-
-    def _needed(self, size_us: int) -> dict[int, int]:
-        needed: dict[int, int] = {}
-        for step_us, until_us in list(self._untils.items()):
-            start_us = step_us // size_us * size_us
-            needed[start_us] = max(needed.get(start_us, 0), until_us)
-        return needed
-
-    def _roll_hours(self, day_us: int, now_us: int) -> None:
-        """Sum up the hours of a day from their rows: one hour at a time is held, and its sums."""
-        due = [us for us in self._due(HOUR_US, now_us) if day_us <= us < day_us + DAY_US]
-        spans = [Window(us, us + HOUR_US) for us in due]
-        asof_us, tables, batch = self._clock(), Tables(), _Batch(self._keep)
-        with_rows: set[int] = set()
-        steps = self._rollups.requests({self._source: spans}, tables)
-        for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
-            with_rows.add(hour_us)
-            sums = Sums()
-            for (_, step_us), count, requests in of_hour:
-                of_step = list(requests)
-                sums.add(map(batches.stored, of_step))
-                self._join_step(step_us, asof_us, count, of_step, tables)
-            self._add_hour(batch, hour_us, asof_us, sums, tables)
-        for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
-            self._add_hour(batch, hour_us, asof_us, Sums(), tables)
-        batch.flush()
-
-    def _join_batches(self, now_us: int) -> None:
-        """Put the batches of each step that is over into one; those of an hour that was summed up are, already."""
-        hours = self._asofs[HOUR_US]
-        waiting = {
-            us: until_us
-            for us, until_us in list(self._untils.items())
-            if until_us > hours.get(us // HOUR_US * HOUR_US, -1)
-        }
-        self._joined = {us: asof_us for us, asof_us in self._joined.items() if us in waiting}
-        asof_us, tables = self._clock(), Tables()
-        due = [
-            us
-            for us, until_us in waiting.items()
-            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, STEP_US, now_us)
-        ]
-        spans = [Window(us, us + STEP_US) for us in due]
-        for (_, step_us), count, requests in self._rollups.requests({self._source: spans}, tables):
-            self._join_step(step_us, asof_us, count, requests, tables)
-        self._joined |= dict.fromkeys(due, asof_us)
-
-    def _join_step(
-        self, step_us: int, asof_us: int, count: int, requests: Iterable[batches.Request], tables: Tables
-    ) -> None:
-        if count > BATCHES_MAX:
-            self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: list(requests)}, tables))
-
-    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
-        totals: dict[Kind, Sequence[Row]] = {
-            kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in SUMS
-        }
-        batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, totals, tables))
-
-    def _roll_day(self, day_us: int, now_us: int) -> None:
-        """Sum up a day from its hours, if all of these are valid; else it waits."""
-        if day_us not in self._due(DAY_US, now_us):
-            return
-        asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
-        totals: dict[Kind, Sequence[Row]] = {}
-        for kind in SUMS:
-            parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
-            if not all(part.size_us for part in parts):
-                return
-            totals[kind] = merged(kind, (part.rows for part in parts))
-        self._keep(self._points(DAY_US, day_us, asof_us, totals, tables), [(DAY_US, day_us, asof_us)])
-
-    def _points(
-        self, size_us: int, start_us: int, asof_us: int, sums: Mapping[Kind, Sequence[Row]], tables: Tables
-    ) -> list[bytes]:
-        tags = {"size": SIZES[size_us], "source": self._source}
-        return [
-            lines.point(kind, tags, {"asof_us": asof_us, "parts": len(texts), "data": text}, start_us * _NS + place)
-            for kind, rows in sums.items()
-            for texts in (encode(kind, rows, tables),)
-            for place, text in enumerate(texts)
-        ]
-
-    def _keep(self, points: list[bytes], rolled: Sequence[tuple[int, int, int]]) -> None:
-        self._write(points)
-        for size_us, start_us, asof_us in rolled:
-            self._asofs[size_us][start_us] = asof_us
-        self.rolled += len(rolled)
-
-
-class _Batch:
-    """Points of several steps, kept together: a write for each would take most of the time."""
-
-    def __init__(self, keep: Callable[[list[bytes], Sequence[tuple[int, int, int]]], None]) -> None:
-        self._keep = keep
-        self._points: list[bytes] = []
-        self._rolled: list[tuple[int, int, int]] = []
-
-    def add(self, size_us: int, start_us: int, asof_us: int, points: list[bytes]) -> None:
-        """Take the points of one step; keep what there is when it is enough."""
-        self._points += points
-        self._rolled.append((size_us, start_us, asof_us))
-        if len(self._points) >= BATCH_POINTS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Keep what there is."""
-        if self._rolled:
-            self._keep(self._points, self._rolled)
-        self._points, self._rolled = [], []
-
-
-def _is_over(start_us: int, size_us: int, now_us: int) -> bool:
-    return start_us + size_us + GRACE_US <= now_us
-
-
-def groups(spans: Sequence[Window], count_max: int) -> list[Window]:
-    """Cover spans, in order, with at most `count_max` of them: those with the smallest gaps between are joined."""
-    apart = joined(spans)
-    if len(apart) <= count_max:
-        return apart
-    gaps = sorted(range(1, len(apart)), key=lambda at: apart[at].start_us - apart[at - 1].end_us, reverse=True)
-    cuts = [0, *sorted(gaps[: count_max - 1]), len(apart)]
-    return [Window(apart[a].start_us, apart[b - 1].end_us) for a, b in pairwise(cuts)]
-
-
-def joined(spans: Iterable[Window]) -> list[Window]:
-    """Join spans that touch; in order."""
-    apart: list[Window] = []
-    for span in sorted(spans):
-        if apart and span.start_us <= apart[-1].end_us:
-            apart[-1] = Window(apart[-1].start_us, max(apart[-1].end_us, span.end_us))
-        else:
-            apart.append(span)
-    return apart
-
-
-def _whole(span: Window, size_us: int) -> Window | None:
-    low_us, high_us = -(-span.start_us // size_us) * size_us, span.end_us // size_us * size_us
-    return Window(low_us, high_us) if low_us < high_us else None
-
-
-def _edges(span: Window, size_us: int) -> list[Window]:
-    whole = _whole(span, size_us)
-    if whole is None:
-        return [span] if span.start_us < span.end_us else []
-    edges = [Window(span.start_us, whole.start_us), Window(whole.end_us, span.end_us)]
-    return [edge for edge in edges if edge.start_us < edge.end_us]
-
-
-def _valid(kind: Kind, points: Sequence[list[Any]], until_us: int, tables: Tables) -> list[Row] | None:
+def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:
     """Give the rows that points of one step hold, if these are valid."""
-    texts = _valid_texts(points, until_us)
+    texts = _valid_texts(points, asof_us)
     if texts is None:
         return None
     try:
@@ -475,19 +331,22 @@ def _valid(kind: Kind, points: Sequence[list[Any]], until_us: int, tables: Table
 
 
 def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None:
-    """Give the texts of points of one step, if they are whole, of one making, and recent enough."""
+    """Give the texts of points of one step, if they are valid."""
+    return [point[3] for point in points[: points[0][2]]] if _is_valid(points, until_us) else None
+
+
+def _is_valid(points: Sequence[list[Any]], until_us: int) -> bool:
+    """Tell whether points of one step are whole, of one making, and recent enough."""
     if not points:
-        return None
-    _, asof_us, parts, _ = points[0]
+        return False
+    _, asof_us, parts = points[0][:3]
     mine = points[:parts]  # what is behind these is left of a longer text of before
-    if asof_us < until_us or len(mine) < parts or any(point[1:3] != [asof_us, parts] for point in mine):
-        return None
-    return [point[3] for point in mine]
+    return asof_us >= until_us and len(mine) == parts and all(point[1:3] == [asof_us, parts] for point in mine)
 
 
 def _untils_text(size_us: int, where: str) -> str:
     return (
-        f'SELECT max("until_us") FROM "{_STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
+        f'SELECT max("until_us") FROM "{STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
         f' GROUP BY "source", time({SIZES[size_us]}) fill(none)'
     )
 
@@ -502,14 +361,14 @@ def _untils(results: Iterable[Result]) -> dict[Place, int]:
     return found
 
 
-def _chunks_text(kind: Kind, size_us: int, where: str) -> str:
+def _sums_text(kind: Kind, size_us: int, where: str, fields: str) -> str:
     return (
-        f'SELECT "asof_us", "parts", "data" FROM "{kind}"'  # noqa: S608
+        f'SELECT {fields} FROM "{kind}"'  # noqa: S608
         f' WHERE "size" = \'{SIZES[size_us]}\' AND time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
     )
 
 
-def _chunks(results: Iterable[Result], size_us: int) -> dict[Place, list[list[Any]]]:
+def _points(results: Iterable[Result], size_us: int) -> dict[Place, list[list[Any]]]:
     found: dict[Place, list[list[Any]]] = defaultdict(list)
     for result in results:
         one = result.tags.get("source", "")
@@ -518,8 +377,26 @@ def _chunks(results: Iterable[Result], size_us: int) -> dict[Place, list[list[An
     return found
 
 
+def _within(requests: Iterable[batches.Request], place: Place, spans: Sequence[Window]) -> Iterable[batches.Request]:
+    if list(spans) == [_step(place)]:
+        return requests
+    return [one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in spans)]
+
+
+def _pieces(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    return (places[start : start + STEPS_MAX] for start in range(0, len(places), STEPS_MAX))
+
+
+def _only(spans: Spans) -> str | None:
+    return next(iter(spans)) if len(spans) == 1 else None
+
+
 def _of_source(source: str | None) -> tuple[str, dict[str, object]]:
     return ("", {}) if source is None else (' AND "source" = $source', {"source": source})
+
+
+def _start_us(place: Place) -> int:
+    return place[1]
 
 
 def _step(place: Place) -> Window:
@@ -528,8 +405,3 @@ def _step(place: Place) -> Window:
 
 def _steps_around(span: Window) -> Window:
     return Window(span.start_us // STEP_US * STEP_US, -(-span.end_us // STEP_US) * STEP_US)
-
-
-def _cut(span: Window, step: Window) -> Window | None:
-    low_us, high_us = max(span.start_us, step.start_us), min(span.end_us, step.end_us)
-    return Window(low_us, high_us) if low_us < high_us else None

@@ -16,7 +16,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xxhash
 
@@ -26,11 +26,13 @@ from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
 from tailtrace_bridge.store.influx import alerts, batches, directory, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Tables, merged
+from tailtrace_bridge.store.influx.chunks import Kind, Sought, Tables, merged
+from tailtrace_bridge.store.influx.delete import Deleter
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.known import Known
 from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
-from tailtrace_bridge.store.influx.rollups import SUM_SIZES, Buckets, Roller, Rollups
+from tailtrace_bridge.store.influx.roller import Roller
+from tailtrace_bridge.store.influx.rollups import SUM_SIZES, Buckets, Rollups
 from tailtrace_bridge.store.influx.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
 from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Timing, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
@@ -114,6 +116,7 @@ class InfluxStore:
         self._influx = InfluxQL(config.server)
         self._buckets = Buckets(config.bucket, config.bucket + ROLLUPS_SUFFIX)
         self._rollups = Rollups(self._influx, self._buckets)
+        self._delete = Deleter(self._influx, config.server.url, config.server.org)
         self._lock = threading.Lock()
         self._is_rolling = is_rolling
         self._session: _Session | None = None
@@ -153,15 +156,15 @@ class InfluxStore:
         """Forget a person, of all sources."""
         with self._lock:
             session = self._open()
-            server = self._config.server
             eraser = Eraser(
-                self._influx, server.url, server.org, self._buckets, self._config.spans_bucket,
+                self._influx, self._delete, self._buckets, self._config.spans_bucket,
                 session.write_rollups, session.write_raw, self._clock,
             )  # fmt: skip
             filters = Filters(user=person.user, device=person.device)
             where = (' AND "ip" = $ip', {"ip": person.address}) if person.address else self._where(filters)
             erased = eraser.erase(person, where, is_dry=is_dry)
             if not is_dry:
+                self._rollups.forget()
                 self._session = None  # what it knows of names and sums is of before
                 session.close()
             return erased
@@ -208,7 +211,7 @@ class InfluxStore:
         """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
         tables = Tables()
         kind = _usage_kind(filters, by)
-        rows = self._merged(window, kind, tables)
+        rows = self._rollups.merged(window, kind, tables, _sought(filters) if kind is Kind.USAGE else None)
         if not rows:
             return []
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
@@ -231,7 +234,7 @@ class InfluxStore:
     def visits(self, window: Window) -> list[Visits]:
         """Give usage by identity, endpoint and traffic."""
         tables = Tables()
-        rows = self._merged(window, Kind.VISITS, tables)
+        rows = self._rollups.merged(window, Kind.VISITS, tables)
         now, endpoints = self._names_of_now(tables), list(tables.endpoints)
         return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
 
@@ -278,7 +281,7 @@ class InfluxStore:
     def latency(self, window: Window) -> list[Latency]:
         """Give histograms by endpoint and side."""
         tables = Tables()
-        rows = self._merged(window, Kind.LATENCY, tables)
+        rows = self._rollups.merged(window, Kind.LATENCY, tables)
         routes = [route for _, route in tables.endpoints]
         totals: dict[tuple[str, int, int], int] = {}
         for side, endpoint, bucket, requests in rows:
@@ -298,7 +301,7 @@ class InfluxStore:
     def activity(self, window: Window) -> list[Activity]:
         """Give usage in runs."""
         tables = Tables()
-        rows = self._merged(window, Kind.RUNS, tables)
+        rows = self._rollups.merged(window, Kind.RUNS, tables)
         now = self._names_of_now(tables)
         runs: dict[Identity, list[Run]] = {}
         for who, first_us, last_us, requests in rows:
@@ -307,13 +310,13 @@ class InfluxStore:
 
     def quarters(self, window: Window) -> list[Quarter]:
         """Give usage by quarter of an hour."""
-        return [Quarter(*row) for row in sorted(self._merged(window, Kind.QUARTERS, Tables()), key=tuple)]
+        return [Quarter(*row) for row in sorted(self._rollups.merged(window, Kind.QUARTERS, Tables()), key=tuple)]
 
     def uptime(self, window: Window) -> list[Uptime]:
         """Give the minutes with traffic by day; a minute that the window cuts counts whole."""
         whole = Window(window.start_us // MINUTE_US * MINUTE_US, -(-window.end_us // MINUTE_US) * MINUTE_US)
         totals: dict[int, list[int]] = {}
-        for hour, minutes, answered in self._merged(whole, Kind.HOURS, Tables()):
+        for hour, minutes, answered in self._rollups.merged(whole, Kind.HOURS, Tables()):
             total = totals.setdefault(hour * HOUR_US // DAY_US * DAY_US, [0, 0])
             total[0] += minutes.bit_count()
             total[1] += answered.bit_count()
@@ -347,9 +350,13 @@ class InfluxStore:
         return sums._replace(quantile_us=quantile_us)
 
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
-        """Keep events, for as long as the sums are kept."""
+        """Keep events, the newest of them, for as long as the sums are kept."""
         with self._lock:
             self._open().write_rollups(alerts.event_points(events))
+        try:
+            alerts.delete_old_events(self._influx, self._buckets.rollups, self._delete)
+        except StoreError as error:  # they are not shown anyway
+            _LOGGER.debug("old alert events stay: %s", error)
 
     def alert_events(self, limit: int) -> list[AlertEvent]:
         """Give the newest events first."""
@@ -644,9 +651,6 @@ class InfluxStore:
             found += sorted(page, key=lambda one: one[1], reverse=is_newest_first)
         return found
 
-    def _merged(self, window: Window, kind: Kind, tables: Tables) -> list[Any]:
-        return merged(kind, (part.rows for part in self._rollups.parts(window, kind, tables)))
-
     def _names_of_now(self, tables: Tables) -> list[Identity]:
         known = directory.read(self._influx, self._buckets.rollups) if tables.identities else {}
         return _names(known, list(tables.identities))
@@ -753,6 +757,13 @@ def _matches(
         )
 
     return is_asked
+
+
+def _sought(filters: Filters) -> Sought | None:
+    """Give what can be told of a row by itself: most are left out before they are added up."""
+    if filters.endpoint is None and filters.method is None and filters.status is None:
+        return None
+    return Sought(filters.endpoint, filters.method, *_statuses(filters.status))
 
 
 def _statuses(status: str | None) -> tuple[int, int]:
