@@ -21,7 +21,14 @@ export class Banner {
   }
 
   show(overview, state) {
-    const content = this.#content(overview, state);
+    this.shown = [overview, state];
+    this.say();
+  }
+
+  /** Says it in the language of now. */
+  say() {
+    if (!this.shown) return;
+    const content = this.#content(...this.shown);
     this.element.hidden = content === null;
     replace(this.element, ...(content ?? []));
   }

@@ -7,6 +7,7 @@ import { Banner } from "./banner.js";
 import { Filters } from "./filters.js";
 import { Header, stored } from "./header.js";
 import { listen } from "./live.js";
+import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
 import { active } from "./panels/active.js";
@@ -18,19 +19,32 @@ import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
 import { Rounds } from "./rounds.js";
 import { hasFilters, parameters, read, write } from "./state.js";
+import { Trail } from "./trail.js";
 
 const root = document.documentElement;
 const $ = (id) => document.getElementById(id);
-let state = read();
+let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
 const filters = new Filters({ change });
 const banner = new Banner((at) => change({ at }));
-const header = new Header({ onLang: (lang) => change({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
+const notice = new Notice({ dismiss: () => rename({}) });
+const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
 const pages = new Pages();
 const dialog = new RequestDialog({
   find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(state.at ? { at: state.at } : {}), new AbortController().signal),
-  onclose: () => change({ request: "" }, { isQuiet: true }),
+  onclose: () => {
+    // What a walk through the history closed stands in no address any more.
+    if (!dialog.element.open && (state.request || trail.line)) trail.leave(write((state = { ...state, request: "" })));
+  },
+});
+const trail = new Trail({
+  onWalk: () => {
+    const [asked, lang] = [parameters(state).toString(), state.lang];
+    ({ state, misread } = read());
+    if (parameters(state).toString() !== asked || state.lang !== lang) show();
+    else overlay();
+  },
 });
 
 const overview = rounds.share("overview");
@@ -67,41 +81,65 @@ const panels = [
 ];
 
 function open(line) {
-  dialog.showLine(line);
-  change({ request: line.trace_id ?? "" }, { isQuiet: true });
+  trail.once(() => {
+    state = { ...state, request: line.trace_id ?? "" };
+    trail.step(write(state), line);
+    overlay();
+  });
 }
 
-/** Changes what the page shows. Quiet: nothing needs to be asked for it. */
-function change(next, { isQuiet = false } = {}) {
-  const before = write(state);
+/** Shows the request that the address or the history names, or none. */
+function overlay() {
+  if (trail.line) dialog.showLine(trail.line);
+  else if (state.request) dialog.showTrace(state.request);
+  else dialog.close();
+}
+
+/** Changes what the page shows. */
+function change(next) {
+  trail.once(() => {
+    const before = write(state);
+    state = { ...state, ...next };
+    misread = [];
+    if (write(state) === before) return;
+    trail.step(write(state));
+    show();
+  });
+}
+
+/** Changes how the page shows it: no step that somebody would want to go back. */
+function rename(next) {
   state = { ...state, ...next };
-  if (write(state) === before) return;
-  history[isQuiet ? "replaceState" : "pushState"](null, "", write(state));
-  if (!isQuiet) show();
+  misread = [];
+  trail.rename(write(state));
+  say();
 }
 
-function show() {
+/** Says everything in the language of now. */
+function say() {
   root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
   const focused = document.activeElement?.id;
   header.say(state);
   filters.render(state);
+  notice.show(misread);
+  banner.say();
   for (const panel of panels) panel.show();
   if (focused) $(focused)?.focus();
-  rounds.now().then(() => { $("said").textContent = t("said-shown"); });
-  if (state.request && !dialog.element.open) dialog.showTrace(state.request);
 }
 
-addEventListener("popstate", () => {
-  state = read();
-  show();
-});
+function show() {
+  say();
+  rounds.now().then(() => { $("said").textContent = t("said-shown"); });
+  overlay();
+}
+
 document.addEventListener("narrow", (event) => {
   change(event.detail);
   scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 
 $("filters").append(filters.element);
-$("main").append(banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
+$("main").append(notice.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
 document.body.append(dialog.element);
 rounds.watch(panels);
 show();

@@ -20,10 +20,12 @@ const fromLine = (line) => ({
 });
 
 export class RequestDialog {
+  #asked = 0;
+
   constructor({ find, onclose }) {
     this.find = find;
     this.body = h("div", { class: "dialog-body" });
-    this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose });
+    this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose: () => this.#closed(onclose) });
     this.element.addEventListener("click", (event) => {
       if (event.target === this.element) this.element.close(); // beside the box
     });
@@ -34,14 +36,22 @@ export class RequestDialog {
     this.show([fromLine(line)], line.trace_id);
   }
 
-  /** Shows what an address names. */
+  /** Shows what an address names, unless something else was asked for until it is found. */
   async showTrace(traceId) {
-    try {
-      const { requests } = await this.find(traceId);
-      this.show(requests, traceId);
-    } catch (error) {
-      this.show([], traceId, error.message);
-    }
+    const asked = (this.#asked += 1);
+    const found = await this.find(traceId).catch((error) => ({ requests: [], problem: error.message }));
+    if (asked === this.#asked) this.show(found.requests, traceId, found.problem);
+  }
+
+  /** The page may have been drawn anew below: the focus goes to the same place of it. */
+  #closed(then) {
+    if (document.activeElement === document.body && this.from) document.querySelector(`[data-key="${CSS.escape(this.from)}"]`)?.focus();
+    then();
+  }
+
+  close() {
+    this.#asked += 1;
+    this.element.close();
   }
 
   show(requests, traceId, problem) {
@@ -52,7 +62,10 @@ export class RequestDialog {
         h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
       ...(requests.length ? requests.map(whole) : [h("p", { class: "empty" }, problem ?? t("request-none-do"))]),
       traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null);
-    if (!this.element.open) this.element.showModal();
+    this.#asked += 1;
+    if (this.element.open) return;
+    this.from = document.activeElement?.dataset?.key;
+    this.element.showModal();
   }
 }
 
