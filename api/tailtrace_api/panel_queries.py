@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from tailtrace_api import answers, panels
+from tailtrace_api import answers, panels, variants
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.store.protocol import HOUR_US, By, Filters, LogEntry, Quarter, Store, Window
@@ -61,11 +61,15 @@ class Panels:
             if (filters.endpoint is None or visit.endpoint == filters.endpoint)
             and (filters == Filters() or answers.visitor(visit.identity) in asked)
         ]
+        split = variants.by_card(visits)
         rows = panels.people(sessions, usages, visits, self.features)
         return {
             "users": rows,
             "sessions_of_all": not panels.has_sessions(filters),
-            "cards": answers.most_viewed_cards(visits, self.features),
+            "cards": [
+                {**card, **split.get(card["card"], variants.NOT_SPLIT)}
+                for card in answers.most_viewed_cards(visits, self.features)
+            ],
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:

@@ -33,9 +33,9 @@ export class Banner {
     replace(this.element, ...(content ?? []));
   }
 
-  #content({ newest, totals, only }, state) {
+  #content({ newest, totals, only, window: shown }, state) {
     const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
-    if (state.at) return [t("banner-past", { time: moment(state.at, "full") }), go("", t("to-now"))];
+    if (state.at) return [t("banner-past", { time: moment(shown.to, "full") }), go("", t("to-now"))];
     if (!newest) {
       return [h("strong", null, t("empty-store")), " ", t("empty-store-do"), h("code", null, "tailtrace import /var/log/nginx/access.log*")];
     }

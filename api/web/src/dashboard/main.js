@@ -10,7 +10,7 @@ import { listen } from "./live.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
-import { active } from "./panels/active.js";
+import { active, loadActive } from "./panels/active.js";
 import { endpoints } from "./panels/endpoints.js";
 import { health } from "./panels/health.js";
 import { heat, series, totals } from "./panels/overview.js";
@@ -62,13 +62,12 @@ async function leading(now, signal) {
 }
 
 const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || now.at ? "empty-period" : "empty-store");
-// In the past the newest request of all is not known here.
-const nobody = () => (state.at ? t("empty-now") : header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
+const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
   new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: overview, render: series, empty: nothing }),
-  new Panel({ id: "active", title: "active", lines: 5, load: (_, signal) => ask("/analytics/active-users", null, signal), render: active, empty: nobody }),
+  new Panel({ id: "active", title: "active", lines: 5, load: loadActive, render: active, empty: nobody }),
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
@@ -76,7 +75,7 @@ const panels = [
   new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: () => t("empty-store") }),
   new Panel({
     id: "requests", title: "requests", wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
-    render: (answer, now, panel) => requests(answer, now, { open, more: () => pages.more(panel) }),
+    render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),
   }),
 ];
 

@@ -74,9 +74,14 @@ export class Panel {
     this.heading.textContent = t(this.title);
     if (this.answer === null) return;
     this.body.removeAttribute("aria-busy");
-    this.note.textContent = "";
+    this.note.replaceChildren();
     const content = this.render(this.answer, this.answeredFor, this);
     replace(this.body, content ?? h("p", { class: "empty" }, rich(this.empty(this.answeredFor))));
+  }
+
+  /** Says something beside the heading, besides what is said there already. */
+  tell(...notes) {
+    for (const note of notes) if (note) this.note.append(this.note.hasChildNodes() ? " · " : "", note);
   }
 
   fail(error) {

@@ -36,7 +36,11 @@ export class Trail {
 
   /** Closes what the entry opened; `address` is that of the page without it. */
   leave(address) {
-    if (!this.line) return this.rename(address);
+    if (this.#isLeaving) return;
+    if (!this.line) {
+      this.rename(address);
+      return;
+    }
     this.#isLeaving = true;
     history.back();
   }
