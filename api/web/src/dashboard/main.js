@@ -72,7 +72,7 @@ const panels = [
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
-  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: () => t("empty-store") }),
+  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: (now) => t(now.at ? "empty-period" : "empty-store") }),
   new Panel({
     id: "requests", title: "requests", wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
     render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),

@@ -10,7 +10,7 @@ export class Notice {
   /** `dismiss()` mends the address. */
   constructor({ dismiss }) {
     this.dismiss = dismiss;
-    this.element = h("div", { class: "banner notice", hidden: true, role: "status" });
+    this.element = h("div", { class: "notice", hidden: true, role: "status" });
   }
 
   show(misread) {

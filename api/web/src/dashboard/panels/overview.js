@@ -28,8 +28,9 @@ function tile({ metric, now, before, change_percent: change }, state) {
     h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
 }
 
-export function series({ series: points, step_hours: step, timezone }, state) {
+export function series({ series: points, step_hours: step, timezone }, state, panel) {
   if (!points.some((point) => point.requests)) return null;
+  panel.tell(of("usage"));
   const isDay = step === 24;
   const zone = isDay ? "UTC" : timezone;
   const label = (style) => (point) => moment(point.time, style, zone);
