@@ -239,7 +239,9 @@ def row() -> Callable[..., Any]:
         begun_us = time.time_ns() // 1000 - 2_000_000 if at_us is None else at_us
         access = Access(begun_us, number, address, "GET", path, status, 5000, None, True, 10, "", "", "", "", "")
         node = f"n{number}" if device else ""
-        return Row(access, Identity(address, kind, user, device, node, "", "static"), path, Traffic[traffic.upper()], None, "")
+        return Row(
+            access, Identity(address, kind, user, device, node, "", "static"), path, Traffic[traffic.upper()], None, ""
+        )
 
     return make
 

@@ -102,7 +102,7 @@ function change(next) {
     misread = [];
     if (write(state) === before) return;
     trail.step(write(state));
-    show();
+    show().then(keepFocus);
   });
 }
 
@@ -112,24 +112,28 @@ function rename(next) {
   misread = [];
   trail.rename(write(state));
   say();
+  keepFocus();
+}
+
+/** What had the focus may be gone: a keyboard then goes on at the numbers, not at the top of the page. */
+function keepFocus() {
+  if (document.activeElement === document.body) $("main").focus({ preventScroll: true });
 }
 
 /** Says everything in the language of now. */
 function say() {
   root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
-  const focused = document.activeElement?.id;
   header.say(state);
-  filters.render(state);
+  filters.render(state, root.lang);
   notice.show(misread);
   banner.say();
   for (const panel of panels) panel.show();
-  if (focused) $(focused)?.focus();
 }
 
 function show() {
   say();
-  rounds.now().then(() => { $("said").textContent = t("said-shown"); });
   overlay();
+  return rounds.now().then(() => { $("said").textContent = t("said-shown"); });
 }
 
 document.addEventListener("narrow", (event) => {
