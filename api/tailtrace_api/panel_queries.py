@@ -61,15 +61,11 @@ class Panels:
             if (filters.endpoint is None or visit.endpoint == filters.endpoint)
             and (filters == Filters() or answers.visitor(visit.identity) in asked)
         ]
-        split = variants.by_card(visits)
         rows = panels.people(sessions, usages, visits, self.features)
         return {
             "users": rows,
             "sessions_of_all": not panels.has_sessions(filters),
-            "cards": [
-                {**card, **split.get(card["card"], variants.NOT_SPLIT)}
-                for card in answers.most_viewed_cards(visits, self.features)
-            ],
+            "cards": variants.divided(answers.most_viewed_cards(visits, self.features), visits),
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:

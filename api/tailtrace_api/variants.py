@@ -26,8 +26,6 @@ USERS_MIN = 10
 """Of each variant: from fewer no difference is told."""
 VARIANTS_MAX = 8
 """Of a card: those with most views, as anyone can write one into a URL."""
-NOT_SPLIT: Mapping[str, Any] = {"variants": [], "variants_left_out": 0}
-"""What `by_card` would say of a card without variants."""
 _DIGITS = 4
 
 
@@ -48,10 +46,11 @@ def viewers(entries: Iterable[LogEntry]) -> Viewers:
     return Viewers(views, first_us)
 
 
-def by_card(visits: Iterable[Visits]) -> dict[str, dict[str, Any]]:
-    """Split the views of each card that has variants: a row for each, most views first, and how many were left out.
+def divided(cards: Iterable[Mapping[str, Any]], visits: Iterable[Visits]) -> list[dict[str, Any]]:
+    """Add to rows of cards how their views divide: `variants`, most views first, and how many were left out.
 
-    `users` are counted as in `compare`: who saw this variant and no other. `variant` is None for views without one.
+    `users` are counted as in `compare`: who saw this variant and no other. `variant` is None for views without one. A
+    card that no variant was seen of has none.
     """
     views: dict[str, Counter[str]] = defaultdict(Counter)
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -60,12 +59,12 @@ def by_card(visits: Iterable[Visits]) -> dict[str, dict[str, Any]]:
             card, variant = split_endpoint(visit.endpoint)
             views[card][variant] += visit.requests
             seen[card][person(visit.identity)].add(variant)
-    return {card: _split(counts, seen[card].values()) for card, counts in views.items() if any(counts)}
+    return [{**row, **_division(views[row["card"]], seen[row["card"]].values())} for row in cards]
 
 
-def _split(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, Any]:
+def _division(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, Any]:
     users = Counter(name for names in seen if len(names) == 1 for name in names)
-    names = sorted(views, key=lambda name: (-views[name], name))
+    names = sorted(views if any(views) else (), key=lambda name: (-views[name], name))
     return {
         "variants": [
             {"variant": name or None, "views": views[name], "users": users[name]} for name in names[:VARIANTS_MAX]

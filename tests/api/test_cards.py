@@ -11,7 +11,7 @@ from tailtrace_api.answers import most_viewed_cards
 from tailtrace_api.card_queries import Cards
 from tailtrace_api.card_routes import PagesElsewhere, card_router
 from tailtrace_api.making import Features
-from tailtrace_api.variants import USERS_MIN, VARIANTS_MAX, by_card
+from tailtrace_api.variants import USERS_MIN, VARIANTS_MAX, divided
 from tailtrace_bridge.errors import SettingsError
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.routes import Routes
@@ -268,9 +268,14 @@ def test_the_views_of_a_card_divide_by_variant(log):
     log(1, 1, "/a#B")
     for number in range(10):
         log(1, 1, f"{VIEW}many#{number}")
-    split = by_card(log.store.visits(Window(NOW - 2 * HOUR, NOW)))
-    assert set(split) == {"prices", "many"}, "a card without variants, and a path, have none"
+    visits = list(log.store.visits(Window(NOW - 2 * HOUR, NOW)))
+    split = {row["card"]: row for row in divided(most_viewed_cards(visits, {}), visits)}
+    assert set(split) == {"prices", "many", "plain"}
+    assert split["plain"]["variants"] == []
     assert split["prices"] == {
+        "card": "prices",
+        "name": "prices",
+        "views": 7,
         "variants": [
             {"variant": "A", "views": 4, "users": 2},
             {"variant": "B", "views": 2, "users": 1},

@@ -75,6 +75,20 @@ def test_who_has_no_name_narrows_by_address_and_a_service_by_its_device(mixed, o
     assert page.locator("#totals .figure").all_text_contents()[2] == "1"
 
 
+def test_a_list_that_was_cut_says_of_how_many(mixed, open_page):
+    page = open_page(mixed)
+
+    def cut(route):
+        answer = httpx.get(route.request.url).json()
+        answer["users"] = [{**answer["users"][0], "user": f"u{n}"} for n in range(12)]
+        route.fulfill(json={**answer, "truncated": {"users": 12_374}})
+
+    page.route("**/panels/people*", cut)
+    page.reload()
+    page.get_by_role("button", name="Show the first 12 of 12,374").click()
+    page.until("document.querySelectorAll('#users tbody tr').length === 12")
+
+
 def test_time_outside_the_app_that_nobody_knows_is_a_dash(mixed, open_page, show_all):
     page = open_page(mixed)
 

@@ -10,13 +10,14 @@ import { table } from "../table.js";
 
 const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
 
-export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles }, _state, panel) {
+export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated }, _state, panel) {
   if (!rows.length) return null;
   panel.tell(of("app"), !hasPercentiles && t("no-percentiles"));
   return table({
     id: "endpoints",
     label: t("endpoints"),
     rows,
+    total: truncated?.endpoints,
     again: () => panel.show(),
     columns: [
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => row.endpoint, cell: name },

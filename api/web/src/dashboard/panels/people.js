@@ -8,13 +8,14 @@ import { filterButton } from "../filter_button.js";
 import { of } from "../of.js";
 import { when } from "../when.js";
 
-export function users({ users: rows, sessions_of_all: isOfAll }, { at }, panel) {
+export function users({ users: rows, sessions_of_all: isOfAll, truncated }, { at }, panel) {
   if (!rows.length) return null;
   panel.tell(of("usage"), isOfAll && t("sessions-of-all"));
   return table({
     id: "users",
     label: t("users"),
     rows,
+    total: truncated?.users,
     again: () => panel.show(),
     columns: [
       { key: "user", title: "user", kind: "main", value: (row) => row.user, cell: who },
