@@ -103,6 +103,7 @@ def test_back_walks_through_periods_and_names_but_not_languages(factory, open_pa
         ("constructor=1", "constructor=1 is nothing that this page knows; it is left out."),
         ("at=yesterday", "at=yesterday is no time like 2026-10-09T10:00:00Z; the time up to now is shown."),
         ("at=7", "at=7 is no time like 2026-10-09T10:00:00Z; the time up to now is shown."),
+        ("at=1969-12-31", "at=1969-12-31 is no time like 2026-10-09T10:00:00Z; the time up to now is shown."),
         ("status=teapot", "status=teapot is no status like 404 or 5xx; any status is shown."),
         ("request=abc", "request=abc is no trace id of 32 hex digits; no request is opened."),
         ("lang=fr", "lang=fr is neither en nor es; the page keeps its language."),

@@ -60,6 +60,7 @@ def test_a_past_before_everything_is_no_empty_store(years_apart, open_page, show
     assert page.locator("#health .empty").text_content() == "No requests in this period. Choose a longer one."
 
 
-def test_a_time_without_a_zone_is_of_the_servers_zone(years_apart, open_page):
+def test_a_time_without_a_zone_is_the_readers(years_apart, open_page):
     page = open_page(f"{years_apart}/?at=2018-04-27T08:00:00")
+    assert page.get_by_label("Until").input_value() == "2018-04-27T08:00"
     assert "up to 27 Apr 2018, 08:00:00" in page.locator(".banner").text_content()

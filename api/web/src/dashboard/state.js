@@ -10,7 +10,7 @@ const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?
 const isShort = (text) => text.length <= TEXT_MAX;
 const CHECKS = {
   period: (text) => ["24h", "7d", "30d"].includes(text),
-  at: (text) => ISO.test(text) && !Number.isNaN(Date.parse(text)),
+  at: (text) => ISO.test(text) && Date.parse(text) >= 0,
   user: isShort,
   device: isShort,
   endpoint: isShort,
@@ -28,6 +28,8 @@ export function read(search = location.search) {
     else if (value && CHECKS[key](value)) state[key] = value;
     else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : `misread-${key}` });
   }
+  // A time without a zone is the reader's own.
+  if (state.at) state.at = new Date(state.at).toISOString();
   return { state, misread };
 }
 
