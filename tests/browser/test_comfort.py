@@ -47,6 +47,20 @@ def test_the_focus_stays_on_a_request_behind_its_dialog(factory, open_page, show
     page.until(f"document.activeElement.dataset.key === {key!r}")
 
 
+def test_tab_leads_through_every_panel(factory, open_page):
+    page = open_page(factory)
+    reached = set()
+    for _ in range(20):  # a tabulator asks for what is below, too
+        page.keyboard.press("Tab")
+    page.until("!document.querySelector('.panel-body[aria-busy]')")
+    for _ in range(160):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('.panel')?.id"))
+        if page.evaluate("document.activeElement.closest('.foot') !== null"):
+            break
+    assert reached >= {"users", "heat", "endpoints", "health", "requests"}
+
+
 @pytest.mark.parametrize("width", [640, 320])
 def test_large_letters_fold_the_page(factory, open_page, show_all, width):
     """1280 pixels at 200 % and 400 %."""
@@ -54,6 +68,9 @@ def test_large_letters_fold_the_page(factory, open_page, show_all, width):
     page.set_viewport_size({"width": width, "height": 450})
     show_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width > 560:  # narrower, the fields are folded away
+        periods, user = page.locator(".segments").bounding_box(), page.locator("#filter-user").bounding_box()
+        assert periods["y"] + periods["height"] <= user["y"], "the periods lie on no other field"
 
 
 def test_a_slow_answer_looks_like_none_yet(factory, open_page):
