@@ -13,8 +13,6 @@ from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, LogEntry, 
 
 FEATURES_MAX = 5
 """In the widget: a card, not a table."""
-VARIANTS_MAX = 8
-"""That are compared: those with most views, as anyone can write one into a URL."""
 PAGE_ROWS = 1000
 ROWS_MAX = 50_000
 """Newest requests that are looked through for each variant, and for the goal; `complete` is false if there are more."""
@@ -68,7 +66,8 @@ class Cards:
                 views[split_endpoint(visit.endpoint)[1]] += visit.requests
         names = [name for name, _ in sorted(views.items(), key=lambda item: (-item[1], item[0]))]
         looked = {
-            name: _Looked(self.store, window, f"{CARD_PREFIX}{card_key(card, name)}") for name in names[:VARIANTS_MAX]
+            name: _Looked(self.store, window, f"{CARD_PREFIX}{card_key(card, name)}")
+            for name in names[: variants.VARIANTS_MAX]
         }
         seen = {name: variants.viewers(entries) for name, entries in looked.items()}
         uses = None if goal is None else _Looked(self.store, window, goal)
@@ -79,7 +78,7 @@ class Cards:
             "goal": goal,
             "period_days": days,
             **found,
-            "variants_left_out": len(names[VARIANTS_MAX:]),
+            "variants_left_out": len(names[variants.VARIANTS_MAX :]),
             "complete": not any(one.is_cut for one in (*looked.values(), uses) if one is not None),
         }
 

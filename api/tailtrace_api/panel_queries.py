@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from tailtrace_api import answers, panels
+from tailtrace_api import answers, panels, variants
 from tailtrace_api.insight_queries import Insights
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
@@ -65,7 +65,9 @@ class Panels:
         rows = panels.people(sessions, usages, visits, self.features)
         return {
             "sessions_of_all": not panels.has_sessions(filters),
-            **answers.cut(users=rows, cards=answers.most_viewed_cards(visits, self.features)),
+            **answers.cut(
+                users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)
+            ),
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:

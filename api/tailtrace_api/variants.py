@@ -12,17 +12,20 @@ Of each two variants, the first row that fits:
 A person who saw several variants (two devices, a login in between) tells nothing about either, and is left out.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tailtrace_api.answers import person
 from tailtrace_api.proportions import CONFIDENCE, newcombe, wilson
+from tailtrace_bridge.cards import split_endpoint
 from tailtrace_bridge.records import Traffic
-from tailtrace_bridge.store.protocol import LogEntry
+from tailtrace_bridge.store.protocol import LogEntry, Visits
 
 USERS_MIN = 10
 """Of each variant: from fewer no difference is told."""
+VARIANTS_MAX = 8
+"""Of a card: those with most views, as anyone can write one into a URL."""
 _DIGITS = 4
 
 
@@ -41,6 +44,33 @@ def viewers(entries: Iterable[LogEntry]) -> Viewers:
             views += 1
             first_us[person(entry.identity)] = entry.time_us
     return Viewers(views, first_us)
+
+
+def divided(cards: Iterable[Mapping[str, Any]], visits: Iterable[Visits]) -> list[dict[str, Any]]:
+    """Add to rows of cards how their views divide: `variants`, most views first, and how many were left out.
+
+    `users` are counted as in `compare`: who saw this variant and no other. `variant` is None for views without one. A
+    card that no variant was seen of has none.
+    """
+    views: dict[str, Counter[str]] = defaultdict(Counter)
+    seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for visit in visits:
+        if visit.traffic is Traffic.CARD:
+            card, variant = split_endpoint(visit.endpoint)
+            views[card][variant] += visit.requests
+            seen[card][person(visit.identity)].add(variant)
+    return [{**row, **_division(views[row["card"]], seen[row["card"]].values())} for row in cards]
+
+
+def _division(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, Any]:
+    users = Counter(name for names in seen if len(names) == 1 for name in names)
+    names = sorted(views if any(views) else (), key=lambda name: (-views[name], name))
+    return {
+        "variants": [
+            {"variant": name or None, "views": views[name], "users": users[name]} for name in names[:VARIANTS_MAX]
+        ],
+        "variants_left_out": len(names[VARIANTS_MAX:]),
+    }
 
 
 def last_use(entries: Iterable[LogEntry]) -> dict[str, int]:

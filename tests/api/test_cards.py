@@ -11,7 +11,7 @@ from tailtrace_api.answers import most_viewed_cards
 from tailtrace_api.card_queries import Cards
 from tailtrace_api.card_routes import PagesElsewhere, card_router
 from tailtrace_api.making import Features
-from tailtrace_api.variants import USERS_MIN
+from tailtrace_api.variants import USERS_MIN, VARIANTS_MAX, divided
 from tailtrace_bridge.errors import SettingsError
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.routes import Routes
@@ -259,3 +259,32 @@ def test_wherever_a_card_is_named_its_variants_are_one():
     assert page("/a", names) == "A"
     visits = [Visits(who(1), f"{VIEW}{key}", Traffic.CARD, 1) for key in ("prices", "prices#A", "prices#B", "energy#A")]
     assert [(one.name, one.requests) for one in _cards(visits, [], names)] == [("Prices of today", 3), ("energy", 1)]
+
+
+def test_the_views_of_a_card_divide_by_variant(log):
+    for number, variant in ((1, "A"), (1, "A"), (2, "A"), (3, "B"), (4, "B"), (4, "A"), (5, "")):
+        log(1, number, f"{VIEW}prices#{variant}" if variant else f"{VIEW}prices")
+    log(1, 1, f"{VIEW}plain")
+    log(1, 1, "/a#B")
+    for number in range(10):
+        log(1, 1, f"{VIEW}many#{number}")
+    visits = list(log.store.visits(Window(NOW - 2 * HOUR, NOW)))
+    split = {row["card"]: row for row in divided(most_viewed_cards(visits, {}), visits)}
+    assert set(split) == {"prices", "many", "plain"}
+    assert split["plain"]["variants"] == []
+    assert split["prices"] == {
+        "card": "prices",
+        "name": "prices",
+        "views": 7,
+        "variants": [
+            {"variant": "A", "views": 4, "users": 2},
+            {"variant": "B", "views": 2, "users": 1},
+            {"variant": None, "views": 1, "users": 1},
+        ],
+        "variants_left_out": 0,
+    }, "person 4 saw both, and tells nothing about either"
+    assert [len(split["many"]["variants"]), split["many"]["variants_left_out"]] == [VARIANTS_MAX, 2]
+    compared = ask(log, "/analytics/variants", card="prices").json()["variants"]
+    assert sorted((row["variant"] or "", row["views"], row["users"]) for row in compared) == [
+        ("", 1, 1), ("A", 4, 2), ("B", 2, 1),
+    ], "as the comparison has it"  # fmt: skip

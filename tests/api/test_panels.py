@@ -114,7 +114,7 @@ def test_people_and_cards(client):
         ("ana@example.com", 1, 2, 1), ("ben@example.com", 2, 2, 0),
     ]  # fmt: skip
     assert answer["users"][0]["favorite_features"] == ["Dashboard"]
-    assert answer["cards"] == [{"card": "prices", "name": "prices", "views": 1}]
+    assert answer["cards"] == [{"card": "prices", "name": "prices", "views": 1, "variants": [], "variants_left_out": 0}]
     assert answer["sessions_of_all"] is False
     narrow = client("people", status="404").json()
     assert [(row["user"], row["requests"]) for row in narrow["users"]] == [("ben@example.com", 1)]

@@ -219,6 +219,33 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     assert said == [], "the page's console has errors"
 
 
+@pytest.fixture(scope="session")
+def row() -> Callable[..., Any]:
+    """Makes a row: its number, who, on what, which path; `traffic` names its kind, `app` or `card` and the like."""
+    from tailtrace_bridge.records import Access, Identity, Row, Traffic
+
+    def make(
+        number: int,
+        user: str = "",
+        device: str = "",
+        path: str = "/a",
+        *,
+        status: int = 200,
+        traffic: str = "app",
+        address: str = "100.64.0.9",
+        kind: str = "user",
+        at_us: int | None = None,
+    ) -> Row:
+        begun_us = time.time_ns() // 1000 - 2_000_000 if at_us is None else at_us
+        access = Access(begun_us, number, address, "GET", path, status, 5000, None, True, 10, "", "", "", "", "")
+        node = f"n{number}" if device else ""
+        return Row(
+            access, Identity(address, kind, user, device, node, "", "static"), path, Traffic[traffic.upper()], None, ""
+        )
+
+    return make
+
+
 @pytest.fixture
 def show_all() -> Callable[[Any], None]:
     """Makes the window as long as the page, so that each panel has asked and shows its answer."""

@@ -21,14 +21,21 @@ export class Banner {
   }
 
   show(overview, state) {
-    const content = this.#content(overview, state);
+    this.shown = [overview, state];
+    this.say();
+  }
+
+  /** Says it in the language of now. */
+  say() {
+    if (!this.shown) return;
+    const content = this.#content(...this.shown);
     this.element.hidden = content === null;
     replace(this.element, ...(content ?? []));
   }
 
-  #content({ newest, totals, only }, state) {
+  #content({ newest, totals, only, window: shown }, state) {
     const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
-    if (state.at) return [t("banner-past", { time: moment(state.at, "full") }), go("", t("to-now"))];
+    if (state.at) return [t("banner-past", { time: moment(shown.to, "full") }), go("", t("to-now"))];
     if (!newest) {
       return [h("strong", null, t("empty-store")), " ", t("empty-store-do"), h("code", null, "tailtrace import /var/log/nginx/access.log*")];
     }

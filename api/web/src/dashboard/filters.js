@@ -1,12 +1,21 @@
 // The bar of filters: period, names, status, end of the period. It writes nothing but the address (`change`).
+//
+// Its fields stay the same while the page changes, so that whoever types goes on typing; another language makes them anew.
 
 import { h } from "../shared/dom.js";
-import { moment, t } from "../shared/words.js";
+import { t } from "../shared/words.js";
 import { FILTERS, hasFilters } from "./state.js";
 
 const NAMES = { user: "users", device: "devices", endpoint: "endpoints" };
+const PERIODS = ["24h", "7d", "30d"];
+const STATUSES = ["", "2xx", "3xx", "4xx", "5xx"];
+/** After the last key in the field of a time: half a year is no time that somebody asked for. */
+const TYPING_MS = 1200;
 
 export class Filters {
+  #lang = null;
+  #state = null;
+
   constructor({ change }) {
     this.change = change;
     this.lists = Object.fromEntries(Object.keys(NAMES).map((kind) => [kind, h("datalist", { id: `choices-${kind}` })]));
@@ -20,46 +29,85 @@ export class Filters {
     }
   }
 
-  /** On a narrow screen the fields stay folded until asked for. */
-  opener(state) {
-    const button = h("button", { type: "button", class: "opener", "aria-expanded": String(this.element.classList.contains("open")) }, t("filters"));
+  render(state, lang) {
+    this.#state = state;
+    if (this.#lang !== lang) this.#build();
+    this.#lang = lang;
+    for (const kind of Object.keys(NAMES)) this.#fill(this.fields[kind], state[kind]);
+    for (const [period, input] of Object.entries(this.periods)) input.checked = period === state.period;
+    this.#offerStatus(state.status);
+    this.#fill(this.status, state.status);
+    this.#fill(this.until, state.at && localTime(state.at));
     const count = FILTERS.filter((key) => state[key]).length;
-    if (count) button.append(` (${count})`);
-    button.addEventListener("click", () => {
-      button.setAttribute("aria-expanded", String(this.element.classList.toggle("open")));
-    });
-    return button;
+    this.opener.textContent = count ? `${t("filters")} (${count})` : t("filters");
+    this.clear.hidden = !hasFilters(state) && !state.at;
   }
 
-  render(state) {
+  #fill(input, value) {
+    if (input.value !== value) input.value = value;
+    input.parentElement.classList.toggle("on", Boolean(value));
+  }
+
+  /** A code by itself is chosen by the address alone. */
+  #offerStatus(status) {
+    this.status.replaceChildren(...[...new Set([...STATUSES, status])].map((value) => h("option", { value }, value || t("any-status"))));
+  }
+
+  #build() {
     this.element.setAttribute("aria-label", t("filters"));
-    const field = (kind) => {
-      const id = `filter-${kind}`;
-      const input = h("input", { id, name: kind, type: "search", list: `choices-${kind}`, maxlength: 512, autocomplete: "off", spellcheck: "false", placeholder: t(`any-${kind}`) });
-      input.value = state[kind];
-      input.addEventListener("change", () => this.change({ [kind]: input.value.trim() }));
-      return h("div", { class: `field${state[kind] ? " on" : ""}` }, h("label", { for: id }, t(kind)), input, this.lists[kind]);
-    };
-    const status = h("select", { id: "filter-status", onchange: (event) => this.change({ status: event.target.value }) },
-      ...["", "2xx", "3xx", "4xx", "5xx"].map((value) => h("option", { value }, value || t("any-status"))));
-    if (state.status && ![...status.options].some((one) => one.value === state.status)) status.append(h("option", { value: state.status }, state.status));
-    status.value = state.status;
-    const until = h("input", { id: "filter-at", type: "datetime-local" });
-    if (state.at) until.value = localTime(state.at);
-    until.addEventListener("change", () => this.change({ at: until.value ? new Date(until.value).toISOString() : "" }));
+    const field = (label, id, input, list = null) => h("div", { class: "field" }, h("label", { for: id }, t(label)), input, list);
+    this.fields = Object.fromEntries(Object.keys(NAMES).map((kind) => [kind, this.#name(kind)]));
+    this.periods = Object.fromEntries(PERIODS.map((value) =>
+      [value, h("input", { id: `period-${value}`, type: "radio", name: "period", value, onchange: () => this.change({ period: value }) })]));
+    this.status = h("select", { id: "filter-status", onchange: (event) => this.change({ status: event.target.value }) });
+    this.until = this.#time();
+    // On a narrow screen the fields stay folded until asked for.
+    this.opener = h("button", { type: "button", class: "opener", "aria-expanded": String(this.element.classList.contains("open")) });
+    this.opener.addEventListener("click", () => {
+      this.opener.setAttribute("aria-expanded", String(this.element.classList.toggle("open")));
+    });
+    const nothing = { at: "", ...Object.fromEntries(FILTERS.map((key) => [key, ""])) };
+    this.clear = h("button", { type: "button", class: "quiet clear", onclick: () => this.change(nothing) }, t("clear"));
     this.element.replaceChildren(
-      h("fieldset", { class: "segments" }, h("legend", { class: "sr" }, t("period")), ...["24h", "7d", "30d"].map((value) =>
-        h("label", null,
-          h("input", { id: `period-${value}`, type: "radio", name: "period", value, checked: state.period === value, onchange: () => this.change({ period: value }) }),
-          h("span", null, t(`period-${value}`))))),
-      this.opener(state),
-      ...Object.keys(NAMES).map(field),
-      h("div", { class: `field${state.status ? " on" : ""}` }, h("label", { for: "filter-status" }, t("status")), status),
-      h("div", { class: `field${state.at ? " on" : ""}` }, h("label", { for: "filter-at" }, t("until")), until),
-      ...(hasFilters(state) || state.at
-        ? [h("button", { type: "button", class: "quiet clear", onclick: () => this.change({ at: "", ...Object.fromEntries(FILTERS.map((key) => [key, ""])) }) }, t("clear"))]
-        : []),
+      h("fieldset", { class: "segments" }, h("legend", { class: "sr" }, t("period")),
+        ...PERIODS.map((value) => h("label", null, this.periods[value], h("span", null, t(`period-${value}`))))),
+      this.opener,
+      ...Object.keys(NAMES).map((kind) => field(kind, `filter-${kind}`, this.fields[kind], this.lists[kind])),
+      field("status", "filter-status", this.status),
+      field("until", "filter-at", this.until),
+      this.clear,
     );
+  }
+
+  #name(kind) {
+    const input = h("input", {
+      id: `filter-${kind}`, name: kind, type: "search", list: `choices-${kind}`, maxlength: 512, autocomplete: "off",
+      spellcheck: "false", placeholder: t(`any-${kind}`),
+    });
+    // `search` comes of the cross in the field, which empties it.
+    for (const event of ["change", "search"]) input.addEventListener(event, () => this.change({ [kind]: input.value.trim() }));
+    return input;
+  }
+
+  /** A browser tells of each digit of a year: what is typed counts after a pause, with Enter, or when the field is left. */
+  #time() {
+    const input = h("input", { id: "filter-at", type: "datetime-local", min: "1970-01-02T00:00", max: "9999-12-30T00:00" });
+    let waiting = 0;
+    const settle = () => {
+      clearTimeout(waiting);
+      const { at } = this.#state;
+      if (!input.validity.valid || input.value === (at && localTime(at))) return;
+      this.change({ at: input.value && new Date(input.value).toISOString() });
+    };
+    input.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(settle, TYPING_MS);
+    });
+    input.addEventListener("blur", settle);
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") settle();
+    });
+    return input;
   }
 }
 
@@ -68,5 +116,3 @@ function localTime(iso) {
   const at = new Date(iso);
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
-
-export const untilText = (at) => moment(at, "full");

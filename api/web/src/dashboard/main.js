@@ -7,9 +7,10 @@ import { Banner } from "./banner.js";
 import { Filters } from "./filters.js";
 import { Header, stored } from "./header.js";
 import { listen } from "./live.js";
+import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
-import { active } from "./panels/active.js";
+import { active, loadActive } from "./panels/active.js";
 import { endpoints } from "./panels/endpoints.js";
 import { health } from "./panels/health.js";
 import { heat, series, totals } from "./panels/overview.js";
@@ -18,19 +19,32 @@ import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
 import { Rounds } from "./rounds.js";
 import { hasFilters, parameters, read, write } from "./state.js";
+import { Trail } from "./trail.js";
 
 const root = document.documentElement;
 const $ = (id) => document.getElementById(id);
-let state = read();
+let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
 const filters = new Filters({ change });
 const banner = new Banner((at) => change({ at }));
-const header = new Header({ onLang: (lang) => change({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
+const notice = new Notice({ dismiss: () => rename({}) });
+const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
 const pages = new Pages();
 const dialog = new RequestDialog({
   find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(state.at ? { at: state.at } : {}), new AbortController().signal),
-  onclose: () => change({ request: "" }, { isQuiet: true }),
+  onclose: () => {
+    // What a walk through the history closed stands in no address any more.
+    if (!dialog.element.open && (state.request || trail.line)) trail.leave(write((state = { ...state, request: "" })));
+  },
+});
+const trail = new Trail({
+  onWalk: () => {
+    const [asked, lang] = [parameters(state).toString(), state.lang];
+    ({ state, misread } = read());
+    if (parameters(state).toString() !== asked || state.lang !== lang) show();
+    else overlay();
+  },
 });
 
 const overview = rounds.share("overview");
@@ -48,60 +62,87 @@ async function leading(now, signal) {
 }
 
 const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || now.at ? "empty-period" : "empty-store");
-// In the past the newest request of all is not known here.
-const nobody = () => (state.at ? t("empty-now") : header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
+const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
   new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: overview, render: series, empty: nothing }),
-  new Panel({ id: "active", title: "active", lines: 5, load: (_, signal) => ask("/analytics/active-users", null, signal), render: active, empty: nobody }),
+  new Panel({ id: "active", title: "active", lines: 5, load: loadActive, render: active, empty: nobody }),
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
-  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: () => t("empty-store") }),
+  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: (now) => t(now.at ? "empty-period" : "empty-store") }),
   new Panel({
     id: "requests", title: "requests", wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
-    render: (answer, now, panel) => requests(answer, now, { open, more: () => pages.more(panel) }),
+    render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),
   }),
 ];
 
 function open(line) {
-  dialog.showLine(line);
-  change({ request: line.trace_id ?? "" }, { isQuiet: true });
+  trail.once(() => {
+    state = { ...state, request: line.trace_id ?? "" };
+    trail.step(write(state), line);
+    overlay();
+  });
 }
 
-/** Changes what the page shows. Quiet: nothing needs to be asked for it. */
-function change(next, { isQuiet = false } = {}) {
-  const before = write(state);
+/** Shows the request that the address or the history names, or none. */
+function overlay() {
+  if (trail.line) dialog.showLine(trail.line);
+  else if (state.request) dialog.showTrace(state.request);
+  else dialog.close();
+}
+
+/** Changes what the page shows. */
+function change(next) {
+  trail.once(() => {
+    const before = write(state);
+    state = { ...state, ...next };
+    misread = [];
+    if (write(state) === before) return;
+    trail.step(write(state));
+    show().then(keepFocus);
+  });
+}
+
+/** Changes how the page shows it: no step that somebody would want to go back. */
+function rename(next) {
   state = { ...state, ...next };
-  if (write(state) === before) return;
-  history[isQuiet ? "replaceState" : "pushState"](null, "", write(state));
-  if (!isQuiet) show();
+  misread = [];
+  trail.rename(write(state));
+  say();
+  keepFocus();
+}
+
+/** What had the focus may be gone: a keyboard then goes on at the numbers, not at the top of the page. */
+function keepFocus() {
+  if (document.activeElement === document.body) $("main").focus({ preventScroll: true });
+}
+
+/** Says everything in the language of now. */
+function say() {
+  root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
+  header.say(state);
+  filters.render(state, root.lang);
+  notice.show(misread);
+  banner.say();
+  for (const panel of panels) panel.show();
 }
 
 function show() {
-  root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
-  const focused = document.activeElement?.id;
-  header.say(state);
-  filters.render(state);
-  for (const panel of panels) panel.show();
-  if (focused) $(focused)?.focus();
-  rounds.now().then(() => { $("said").textContent = t("said-shown"); });
-  if (state.request && !dialog.element.open) dialog.showTrace(state.request);
+  say();
+  overlay();
+  return rounds.now().then(() => { $("said").textContent = t("said-shown"); });
 }
 
-addEventListener("popstate", () => {
-  state = read();
-  show();
-});
 document.addEventListener("narrow", (event) => {
   change(event.detail);
   scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 
 $("filters").append(filters.element);
-$("main").append(banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
+$("main").append(notice.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
 document.body.append(dialog.element);
 rounds.watch(panels);
 show();

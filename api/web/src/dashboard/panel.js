@@ -3,16 +3,20 @@
 // | state | shows |
 // |---|---|
 // | loading | grey bars, the first time only |
+// | waiting | the answer to what was asked before, faint: other filters were chosen, and their answer takes a while |
 // | shown | the answer |
 // | empty | what to do so that there is something |
-// | failed | what went wrong, what to do, a button to try again; an older answer stays visible below, marked as old |
+// | failed | what went wrong, what to do, a button to try again; an older answer to the same stays visible below, marked as old |
 //
 // An answer that is an admin's only (403) has no box on a member's page.
 // What stops all of them (`COMMON`) is said by the first panel alone. A panel that nobody sees asks nothing until it is seen.
 
 import { h, replace, rich } from "../shared/dom.js";
 import { moment, t } from "../shared/words.js";
+import { parameters } from "./state.js";
 
+/** So long what was asked before looks like the answer. */
+const WAITING_MS = 300;
 /** Problems that every panel has at the same time. */
 const COMMON = new Set(["away", "store"]);
 
@@ -53,6 +57,7 @@ export class Panel {
     this.asked?.abort();
     const asked = (this.asked = new AbortController());
     this.heading.textContent = t(this.title);
+    const faint = setTimeout(() => this.wait(), WAITING_MS);
     try {
       const answer = await this.load(state, asked.signal);
       if (asked.signal.aborted) return;
@@ -67,16 +72,35 @@ export class Panel {
     } catch (error) {
       if (asked.signal.aborted || error.name === "AbortError") return;
       this.fail(error);
+    } finally {
+      clearTimeout(faint);
+      if (this.asked === asked) this.element.classList.remove("is-waiting");
     }
+  }
+
+  /** Whether what the panel shows answers something else than what was asked last. */
+  get isOfBefore() {
+    return this.answer !== null && parameters(this.answeredFor).toString() !== parameters(this.state).toString();
+  }
+
+  wait() {
+    if (!this.isOfBefore) return;
+    this.element.classList.add("is-waiting");
+    this.body.setAttribute("aria-busy", "true");
   }
 
   show() {
     this.heading.textContent = t(this.title);
     if (this.answer === null) return;
     this.body.removeAttribute("aria-busy");
-    this.note.textContent = "";
+    this.note.replaceChildren();
     const content = this.render(this.answer, this.answeredFor, this);
     replace(this.body, content ?? h("p", { class: "empty" }, rich(this.empty(this.answeredFor))));
+  }
+
+  /** Says something beside the heading, besides what is said there already. */
+  tell(...notes) {
+    for (const note of notes) if (note) this.note.append(this.note.hasChildNodes() ? " · " : "", note);
   }
 
   fail(error) {
@@ -87,6 +111,7 @@ export class Panel {
       this.element.hidden = true;
       return;
     }
+    if (this.isOfBefore) this.answer = null;
     this.element.classList.toggle("is-old", this.answer !== null);
     this.hasFailed = true;
     if (this.answer === null) replace(this.body);

@@ -1,7 +1,8 @@
 // When the panels ask: a round of questions at once, then another when there is news, or when one had no answer.
 //
 // Rounds keep a distance: ROUND_MS_MIN, or longer where answers take long, so that no page keeps a server busy. A panel
-// that is off the screen waits until it is seen; a page in the background asks nothing.
+// that is off the screen waits until it is seen, or until somebody goes through the page by Tab, which leads into what is
+// there already; a page in the background asks nothing.
 
 import { ask } from "./ask.js";
 import { parameters } from "./state.js";
@@ -17,6 +18,7 @@ export class Rounds {
   #startedMs = 0;
   #tookMs = 0;
   #waiting = 0;
+  #isWalked = false;
 
   /** `state()` gives what the page shows now. */
   constructor(state) {
@@ -31,11 +33,19 @@ export class Rounds {
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         const panel = panels.find((one) => one.element === entry.target);
-        panel.isSeen = entry.isIntersecting;
+        panel.isSeen = entry.isIntersecting || this.#isWalked;
         if (panel.isSeen && panel.isDue) panel.refresh(this.state());
       }
     }, { rootMargin: "200px" });
     for (const panel of panels) seen.observe(panel.element);
+    addEventListener("keydown", ({ key }) => {
+      if (key !== "Tab" || this.#isWalked) return;
+      this.#isWalked = true;
+      for (const panel of panels) {
+        panel.isSeen = true;
+        if (panel.isDue) panel.refresh(this.state());
+      }
+    });
   }
 
   /** Gives a panel's `load` for an answer that several panels show parts of: it is asked for once in a round. */

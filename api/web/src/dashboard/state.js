@@ -1,17 +1,36 @@
 // What the page shows stands in its address, so that a link or a bookmark shows the same; a default leaves no trace.
+// What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
 export const DEFAULTS = { period: "24h", at: "", user: "", device: "", endpoint: "", status: "", request: "", lang: "" };
 export const FILTERS = ["user", "device", "endpoint", "status"];
-const PERIODS = ["24h", "7d", "30d"];
+/** As the HTTP API has it. */
+const TEXT_MAX = 512;
+const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
 
+const isShort = (text) => text.length <= TEXT_MAX;
+const CHECKS = {
+  period: (text) => ["24h", "7d", "30d"].includes(text),
+  at: (text) => ISO.test(text) && Date.parse(text) >= 0,
+  user: isShort,
+  device: isShort,
+  endpoint: isShort,
+  status: (text) => /^([1-5]xx|\d{3})$/.test(text),
+  request: (text) => /^[0-9a-f]{32}$/i.test(text),
+  lang: (text) => ["en", "es"].includes(text),
+};
+
+/** Gives the state that an address names, and what of it was not understood: {key, value, why: a text's key}. */
 export function read(search = location.search) {
-  const given = new URLSearchParams(search);
-  const state = Object.fromEntries(Object.keys(DEFAULTS).map((key) => [key, given.get(key) ?? DEFAULTS[key]]));
-  if (!PERIODS.includes(state.period)) state.period = DEFAULTS.period;
-  if (!/^([1-5]xx|\d{3})?$/.test(state.status)) state.status = "";
-  if (state.at && Number.isNaN(Date.parse(state.at))) state.at = "";
-  if (!/^([0-9a-f]{32})?$/i.test(state.request)) state.request = "";
-  return state;
+  const state = { ...DEFAULTS };
+  const misread = [];
+  for (const [key, value] of new URLSearchParams(search)) {
+    if (!Object.hasOwn(CHECKS, key)) misread.push({ key, value, why: "misread-key" });
+    else if (value && CHECKS[key](value)) state[key] = value;
+    else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : `misread-${key}` });
+  }
+  // A time without a zone is the reader's own.
+  if (state.at) state.at = new Date(state.at).toISOString();
+  return { state, misread };
 }
 
 export function write(state) {

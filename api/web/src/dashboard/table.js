@@ -10,9 +10,9 @@ const views = new Map();
 
 /**
  * `columns`: {key, title, cell(row), value?(row), kind?: "number" | "main"}; with `value` one can sort by it.
- * `again()` is called when the view changed.
+ * `total`: how many rows there are, where the answer has but the first of them. `again()` is called when the view changed.
  */
-export function table({ id, label, columns, rows, again }) {
+export function table({ id, label, columns, rows, total = rows.length, again }) {
   const view = views.get(id) ?? { key: null, down: true, all: false };
   const change = (next) => {
     views.set(id, { ...view, ...next });
@@ -46,7 +46,7 @@ export function table({ id, label, columns, rows, again }) {
           )))))),
     rows.length > ROWS_FIRST
       ? h("button", { type: "button", class: "quiet more", "data-key": `${id}-all`, onclick: () => change({ all: !view.all }) },
-          view.all ? t("show-fewer") : t("show-all", { n: number(rows.length) }))
+          view.all ? t("show-fewer") : total > rows.length ? t("show-first", { n: number(rows.length), all: number(total) }) : t("show-all", { n: number(rows.length) }))
       : null,
   ];
 }

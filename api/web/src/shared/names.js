@@ -3,10 +3,13 @@
 import { t } from "./words.js";
 
 const CARD = "/_tailtrace/view?card=";
+/** As an answer calls what somebody looks at, who looks at a card. */
+const LOOKED_AT = "card: ";
 const OTHER = "__other__";
 
 export function pageName(endpoint) {
   if (endpoint === OTHER) return t("other-paths");
+  if (endpoint.startsWith(LOOKED_AT)) return t("card-named", { name: endpoint.slice(LOOKED_AT.length) });
   if (!endpoint.startsWith(CARD)) return endpoint;
   const [, name, variant] = /^(.*)#([^#]*)$/su.exec(endpoint.slice(CARD.length)) ?? [null, endpoint.slice(CARD.length)];
   return t("card-named", { name: variant ? `${name} (${variant})` : name });

@@ -64,15 +64,22 @@ const STYLES = {
   time: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
   hour: { hour: "2-digit", minute: "2-digit" },
   day: { day: "numeric", month: "short" },
+  date: { day: "numeric", month: "short" },
   weekday: { weekday: "short", day: "numeric" },
   full: { dateStyle: "medium", timeStyle: "medium" },
   short: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
   seconds: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
 };
 
+/** They tell the year where it is another than this one; what stands at an axis has no room for it. */
+const DATED = ["date", "short", "seconds"];
+
 /** Gives a time in one of STYLES, in `zone` or the browser's own. */
-export const moment = (iso, style, zone) =>
-  new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...(zone && { timeZone: zone }) }).format(new Date(iso));
+export function moment(iso, style, zone) {
+  const at = new Date(iso);
+  const year = DATED.includes(style) && at.getFullYear() !== new Date().getFullYear() && { year: "numeric" };
+  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...year, ...(zone && { timeZone: zone }) }).format(at);
+}
 
 /** Gives the hour of the day in `zone`. */
 export const hourOf = (iso, zone) =>

@@ -1,13 +1,19 @@
-// Who made a request in the last five minutes, and what they look at.
+// Who made a request in the last five minutes, and what they look at. Of the past there is no now: the panel says so.
 
 import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { ago, number, t, tn } from "../../shared/words.js";
+import { ask } from "../ask.js";
+import { narrowing } from "../filter_button.js";
 
 const SHOWN_MAX = 8;
 
-export function active({ active_users: people, total_active: total, services_active: services }, _state, panel) {
-  panel.note.textContent = services ? tn("services-too", services) : "";
+export const loadActive = (state, signal) => (state.at ? Promise.resolve({ isPast: true }) : ask("/analytics/active-users", null, signal));
+
+export function active(answer, _state, panel) {
+  if (answer.isPast) return [h("p", { class: "empty" }, t("active-past")), narrowing({ at: "" }, t("to-now"))];
+  const { active_users: people, total_active: total, services_active: services } = answer;
+  panel.tell(services && tn("services-too", services));
   if (!total) return null;
   return [
     h("p", { class: "count" }, h("span", { class: "figure" }, number(total)), " ", tn("people-active", total)),

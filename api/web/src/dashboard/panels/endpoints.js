@@ -4,18 +4,20 @@ import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { duration, number, percent, t } from "../../shared/words.js";
 import { filterButton } from "../filter_button.js";
+import { of } from "../of.js";
 import { spark } from "../spark.js";
 import { table } from "../table.js";
 
 const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
 
-export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles }, _state, panel) {
+export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated }, _state, panel) {
   if (!rows.length) return null;
-  panel.note.textContent = hasPercentiles ? "" : t("no-percentiles");
+  panel.tell(of("app"), !hasPercentiles && t("no-percentiles"));
   return table({
     id: "endpoints",
     label: t("endpoints"),
     rows,
+    total: truncated?.endpoints,
     again: () => panel.show(),
     columns: [
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => row.endpoint, cell: name },
@@ -24,12 +26,14 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles }, 
       time("avg_ms", "average"),
       ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
       time("app_ms", "in-app"),
-      time("proxy_ms", "outside-app"),
+      { ...time("proxy_ms", "outside-app"), cell: outside },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
       { key: "refused", title: "errors-4xx", kind: "number", value: (row) => row.errors_4xx, cell: (row) => number(row.errors_4xx) },
     ],
   });
 }
+
+const outside = ({ proxy_ms: ms }) => (ms === null ? h("span", { class: "none", title: t("outside-unknown") }, duration(ms)) : duration(ms));
 
 const name = (row) => [
   filterButton("endpoint", row.endpoint, "path"),

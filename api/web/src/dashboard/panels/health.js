@@ -1,8 +1,9 @@
 // Uptime and how it was measured, response times over time, the store's own speed, how fresh the data is.
 
 import { h, rich } from "../../shared/dom.js";
-import { ago, duration, moment, number, percent, t, tn } from "../../shared/words.js";
+import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { chart } from "../charts.js";
+import { when } from "../when.js";
 
 export const STALE_S = 15 * 60;
 
@@ -10,11 +11,13 @@ export function health(answer, state) {
   const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
   if (fresh === null) return null;
   const isStale = !state.at && fresh > STALE_S;
+  const newest = new Date(Date.parse(answer.window.to) - fresh * 1000).toISOString();
+  const freshnessHow = state.at ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";
   const facts = h("dl", { class: "facts" },
     fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), t("uptime-how", { n: tn("minutes", answer.minutes_with_traffic) })),
     fact("error-rate", percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
     fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
-    fact("freshness", ago(fresh), isStale ? t("freshness-stale") : t("freshness-how"), isStale));
+    fact("freshness", when(newest, state.at), t(freshnessHow), isStale));
   const isDay = state.period !== "24h";
   return [facts, steps.some((step) => step.p50_ms !== null) ? times(steps, isDay) : h("p", { class: "empty" }, rich(t("empty-times")))];
 }
@@ -31,7 +34,7 @@ function times(steps, isDay) {
       id: "latency",
       label: t("latency-label"),
       labels: steps.map((step) => moment(step.time, style, zone)),
-      titles: steps.map((step) => moment(step.time, isDay ? "day" : "short", zone)),
+      titles: steps.map((step) => moment(step.time, isDay ? "date" : "short", zone)),
       format: duration,
       height: "low",
       sets: [

@@ -3,10 +3,14 @@
 import { h, sr } from "../../shared/dom.js";
 import { hourOf, moment, number, percent, t, weekdays } from "../../shared/words.js";
 import { chart } from "../charts.js";
+import { of } from "../of.js";
 
 export function totals({ totals: rows }, state) {
   return h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state)));
 }
+
+/** Of these Health and the list of requests have other numbers. */
+const OF_USAGE = new Set(["requests", "errors"]);
 
 function tile({ metric, now, before, change_percent: change }, state) {
   const period = t(`before-${state.period}`);
@@ -21,11 +25,12 @@ function tile({ metric, now, before, change_percent: change }, state) {
       " ", t("than-before", { n: number(before), period }));
   }
   return h("div", { class: `tile ${metric === "errors" && now ? "bad" : ""}` },
-    h("dt", null, t(`metric-${metric}`)), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
+    h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
 }
 
-export function series({ series: points, step_hours: step, timezone }, state) {
+export function series({ series: points, step_hours: step, timezone }, state, panel) {
   if (!points.some((point) => point.requests)) return null;
+  panel.tell(of("usage"));
   const isDay = step === 24;
   const zone = isDay ? "UTC" : timezone;
   const label = (style) => (point) => moment(point.time, style, zone);
@@ -33,13 +38,13 @@ export function series({ series: points, step_hours: step, timezone }, state) {
   const peak = points.reduce((best, point) => (point.requests > best.requests ? point : best));
   return chart({
     id: "series",
-    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: moment(peak.time, isDay ? "day" : "short", zone) }),
+    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: moment(peak.time, isDay ? "date" : "short", zone) }),
     // A week of hours is labelled by its midnights.
     labels: state.period === "7d"
       ? points.map((point) => (hourOf(point.time, zone) ? "" : moment(point.time, "weekday", zone)))
       : points.map(label(isDay ? "day" : "hour")),
     showsAll: state.period === "7d",
-    titles: points.map(label(isDay ? "day" : "short")),
+    titles: points.map(label(isDay ? "date" : "short")),
     stacked: true,
     sets: [
       { label: t("series-fine"), values: points.map((point) => point.requests - point.errors), colour: "accent-soft" },
@@ -53,7 +58,7 @@ const LEVELS = 5;
 export function heat({ heat: cells, heat_days: days, timezone }, _state, panel) {
   const top = Math.max(...cells.flat());
   if (!top) return null;
-  panel.note.textContent = t("in-zone", { zone: timezone, n: number(days) });
+  panel.tell(of("usage"), t("in-zone", { zone: timezone, n: number(days) }));
   const short = weekdays("short");
   const long = weekdays("long");
   return h("div", { class: "scroll plain", tabindex: "0", role: "group", "aria-label": t("heat") },

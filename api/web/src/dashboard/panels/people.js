@@ -2,19 +2,20 @@
 
 import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
-import { ago, hours, number, t } from "../../shared/words.js";
+import { hours, number, percent, t, tn } from "../../shared/words.js";
 import { table } from "../table.js";
 import { filterButton } from "../filter_button.js";
+import { of } from "../of.js";
+import { when } from "../when.js";
 
-const secondsSince = (iso) => Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
-
-export function users({ users: rows, sessions_of_all: isOfAll }, _state, panel) {
+export function users({ users: rows, sessions_of_all: isOfAll, truncated }, { at }, panel) {
   if (!rows.length) return null;
-  panel.note.textContent = isOfAll ? t("sessions-of-all") : "";
+  panel.tell(of("usage"), isOfAll && t("sessions-of-all"));
   return table({
     id: "users",
     label: t("users"),
     rows,
+    total: truncated?.users,
     again: () => panel.show(),
     columns: [
       { key: "user", title: "user", kind: "main", value: (row) => row.user, cell: who },
@@ -24,14 +25,14 @@ export function users({ users: rows, sessions_of_all: isOfAll }, _state, panel) 
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
       { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
       { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
-      { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => ago(secondsSince(row.last_seen)) },
+      { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => when(row.last_seen, at) },
     ],
   });
 }
 
 function who(row) {
-  const isPerson = row.user.includes("@") || row.kind === "user" || row.kind === "shared";
-  const name = isPerson ? filterButton("user", row.user) : h("span", { class: "name" }, row.user);
+  // A service is called what its device is; who has no name at all, by the address.
+  const name = filterButton(row.kind !== "user" && row.devices.includes(row.user) ? "device" : "user", row.user);
   return [name, row.kind === "user" ? null : h("span", { class: "kind" }, t(`kind-${row.kind}`))];
 }
 
@@ -42,5 +43,15 @@ export function cards({ cards: rows }) {
     h("li", null,
       h("span", { class: "bar-name" }, row.name),
       h("meter", { min: 0, max: top, value: row.views, "aria-hidden": "true" }),
-      h("span", { class: "bar-value" }, number(row.views)))));
+      h("span", { class: "bar-value" }, number(row.views)),
+      row.variants.length ? variants(row) : null)));
 }
+
+/** How the views of a card divide: a line for each of its variants. */
+const variants = ({ name, views: all, variants: rows, variants_left_out: more }) =>
+  h("ul", { class: "variants", "aria-label": t("variants", { name }) }, ...rows.map(({ variant, views, users: seenBy }) =>
+    h("li", null,
+      h("span", { class: "tag" }, variant ?? t("variant-none")),
+      h("span", { class: "share" }, percent(views / all, 0)),
+      h("span", null, `${tn("views", views)}, `, h("span", { title: t("variant-people-how") }, tn("people-only", seenBy))))),
+    more ? h("li", null, t("and-more", { n: number(more) })) : null);

@@ -1,6 +1,6 @@
 // One request whole: where it was (nginx, the app), who it was, and where the time went. A dialog over the page.
 
-import { h, replace } from "../../shared/dom.js";
+import { h, replace, rich } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
 import { statusClass } from "./requests.js";
@@ -20,10 +20,12 @@ const fromLine = (line) => ({
 });
 
 export class RequestDialog {
+  #asked = 0;
+
   constructor({ find, onclose }) {
     this.find = find;
     this.body = h("div", { class: "dialog-body" });
-    this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose });
+    this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose: () => this.#closed(onclose) });
     this.element.addEventListener("click", (event) => {
       if (event.target === this.element) this.element.close(); // beside the box
     });
@@ -34,25 +36,46 @@ export class RequestDialog {
     this.show([fromLine(line)], line.trace_id);
   }
 
-  /** Shows what an address names. */
+  /** Shows what an address names, unless something else was asked for until it is found. */
   async showTrace(traceId) {
-    try {
-      const { requests } = await this.find(traceId);
-      this.show(requests, traceId);
-    } catch (error) {
-      this.show([], traceId, error.message);
-    }
+    const asked = (this.#asked += 1);
+    const found = await this.find(traceId).catch((error) => ({ requests: [], problem: error }));
+    if (asked === this.#asked) this.show(found.requests, traceId, found.problem);
+  }
+
+  /** The page may have been drawn anew below: the focus goes to the same place of it. */
+  #closed(then) {
+    const isLost = [document.body, ...this.element.querySelectorAll(":focus")].includes(document.activeElement);
+    if (isLost && this.from) document.querySelector(`[data-key="${CSS.escape(this.from)}"]`)?.focus();
+    then();
+  }
+
+  #lost({ kind = "failed", message }, traceId) {
+    return h("div", { class: "problem", role: "alert" },
+      h("p", null, h("strong", null, t(`problem-${kind}`)), " ", rich(t(`problem-${kind}-do`))),
+      h("p", { class: "detail" }, message),
+      h("button", { type: "button", onclick: () => this.showTrace(traceId) }, t("try-again")));
+  }
+
+  close() {
+    this.#asked += 1;
+    this.element.close();
   }
 
   show(requests, traceId, problem) {
     const first = requests[0];
+    // Nobody could say whether there is one.
+    const isLost = problem && problem.kind !== "refused";
     replace(this.body,
       h("div", { class: "dialog-head" },
-        h("h2", { id: "request-title" }, first ? [h("span", { class: "method" }, first.nginx.method), " ", first.nginx.path] : t("request-none")),
+        h("h2", { id: "request-title" }, first ? [h("span", { class: "method" }, first.nginx.method), " ", first.nginx.path] : t(isLost ? "request" : "request-none")),
         h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
-      ...(requests.length ? requests.map(whole) : [h("p", { class: "empty" }, problem ?? t("request-none-do"))]),
+      ...(requests.length ? requests.map(whole) : [isLost ? this.#lost(problem, traceId) : h("p", { class: "empty" }, problem?.message ?? t("request-none-do"))]),
       traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null);
-    if (!this.element.open) this.element.showModal();
+    this.#asked += 1;
+    if (this.element.open) return;
+    this.from = document.activeElement?.dataset?.key;
+    this.element.showModal();
   }
 }
 

@@ -2,12 +2,14 @@
 
 import { h } from "../../shared/dom.js";
 import { duration, moment, t } from "../../shared/words.js";
+import { of } from "../of.js";
 
 export const statusClass = (status) => (status >= 500 ? "s5" : status >= 400 ? "s4" : status >= 300 ? "s3" : "s2");
 
 /** `more()` loads the next page, `open(line)` shows one. */
-export function requests({ requests: lines, next_cursor: next }, _state, { more, open }) {
+export function requests({ requests: lines, next_cursor: next }, _state, panel, { more, open }) {
   if (!lines.length) return null;
+  panel.tell(of("all"));
   return [
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": t("requests") },
       h("table", { class: "log" },
@@ -21,7 +23,7 @@ export function requests({ requests: lines, next_cursor: next }, _state, { more,
 function row(line, open) {
   const key = `request-${line.timestamp}-${line.trace_id ?? line.path}`;
   return h("tr", null,
-    h("td", { class: "nowrap" }, moment(line.timestamp, "time"), h("span", { class: "device" }, moment(line.timestamp, "day"))),
+    h("td", { class: "nowrap" }, moment(line.timestamp, "time"), h("span", { class: "device" }, moment(line.timestamp, "date"))),
     h("td", null, h("span", { class: `status ${statusClass(line.status)}` }, String(line.status))),
     h("td", { class: "wide" }, h("button", { type: "button", class: "link path", "data-key": key, "aria-haspopup": "dialog", onclick: () => open(line) },
       h("span", { class: "method" }, line.method), " ", line.path)),

@@ -1,0 +1,65 @@
+"""Little room: nothing is wider than the page, and a table that goes on behind its edge shows that."""
+
+import io
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.chromium
+SMALL = {"width": 360, "height": 740}
+TOO_WIDE = """[...document.querySelectorAll('body *')].filter((one) =>
+    one.checkVisibility() && !one.closest('.scroll, .sr, svg') && one.getBoundingClientRect().right > innerWidth + 0.5)
+    .map((one) => `${one.tagName}.${one.className} ${one.textContent.slice(0, 40)}`)"""
+
+
+@pytest.mark.parametrize("query", ["?period=30d", "?period=30d&lang=es", "?period=7d&at=2018-04-27T06:00:00Z&lang=es"])
+def test_nothing_is_wider_than_a_small_phone(factory, open_page, show_all, query):
+    page = open_page(f"{factory}/{query}", phone=True)
+    page.set_viewport_size(SMALL)
+    show_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate(TOO_WIDE) == []
+    page.set_viewport_size(SMALL)
+    page.get_by_role("button", name="Filt").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate(TOO_WIDE) == []
+    if "at=" not in query:
+        page.locator("#requests button.path").first.click()
+        page.until("document.querySelector('dialog').open")
+        assert page.evaluate(TOO_WIDE) == []
+
+
+def shades(page, place):
+    """The tones of a column of pixels of the table of users, at an edge, from its heading on."""
+    table = page.locator("#users .scroll")
+    picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+    x = picture.width - 2 if place == "right" else 1
+    return picture.getpixel((x, 4)), picture.getpixel((picture.width // 2, 1))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_has_a_shadow_at_that_edge(factory, open_page, show_all, scheme):
+    page = open_page(f"{factory}/?period=30d", phone=True, scheme=scheme)
+    page.set_viewport_size(SMALL)
+    show_all(page)
+
+    def shaded():
+        found = []
+        for place in ("left", "right"):
+            edge, middle = shades(page, place)
+            found.append(abs(edge - middle) > 12)
+        return found
+
+    assert shaded() == [False, True], "it begins here, and goes on to the right"
+    page.evaluate("document.querySelector('#users .scroll').scrollLeft = 100")
+    assert shaded() == [True, True]
+    page.evaluate("document.querySelector('#users .scroll').scrollLeft = 9999")
+    assert shaded() == [True, False]
+
+
+def test_a_table_that_fits_has_no_shadow(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d")
+    show_all(page)
+    for place in ("left", "right"):
+        edge, middle = shades(page, place)
+        assert edge == middle, place

@@ -1,0 +1,108 @@
+"""What a number is of stands beside it, variants beside their card, and a name that is a mere address narrows too."""
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.chromium
+VIEW = "/_tailtrace/view?card=prices"
+
+
+@pytest.fixture
+def mixed(tmp_path, serving, row):
+    """Errors of the app and of a health check; a card in two variants; somebody without a name, and a service."""
+    from tailtrace_bridge.store.sqlite import SqliteStore
+
+    rows = [
+        row(1, "ana@example.com", "ana-pc", status=500),
+        row(2, path="/health", traffic="health", status=503, address="100.64.0.1", kind="unknown"),
+        row(3, path="/app.js", traffic="static", status=500, address="100.64.0.1", kind="unknown"),
+        row(4, address="100.64.0.77", kind="unknown", path="/only-there"),
+        row(5, device="ci-runner", kind="tagged", path="/of-ci", address="100.64.0.5"),
+        *(row(n, f"u{n}@example.com", f"d{n}", f"{VIEW}#A", traffic="card", status=204) for n in (10, 11, 12)),
+        row(13, "u13@example.com", "d13", f"{VIEW}#B", traffic="card", status=204),
+        row(14, "u14@example.com", "d14", f"{VIEW}plain", traffic="card", status=204),
+    ]
+    store = SqliteStore(tmp_path / "t.db")
+    store.write(rows)
+    store.close()
+    with serving(tmp_path) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("lang", "usage", "of_app", "of_all", "health"),
+    [
+        ("en", "usage", "requests to the app", "all traffic", "Of all traffic: 3 of 10 answers were 5xx."),
+        ("es", "uso", "peticiones a la app", "todo el tráfico", "De todo el tráfico: 3 de 10 respuestas fueron 5xx."),
+    ],
+)
+def test_a_number_says_of_what(mixed, open_page, show_all, lang, usage, of_app, of_all, health):
+    page = open_page(f"{mixed}/?lang={lang}")
+    show_all(page)
+    tiles = page.locator("#totals .tile")
+    assert tiles.locator(".figure").all_text_contents()[2:] == ["8", "1"], "the health check's and the file's are none"
+    assert [tiles.nth(place).locator(".of").all_text_contents() for place in range(4)] == [[], [], [usage], [usage]]
+    assert len(tiles.nth(3).locator(".of").get_attribute("title")) > 60
+    assert page.locator("#requests-by-hour .of").text_content() == usage
+    assert page.locator("#users .of").text_content() == usage
+    assert page.locator("#endpoints .of").text_content() == of_app
+    assert page.locator("#requests .of").text_content() == of_all
+    assert health in page.locator("#health").text_content()
+
+
+def test_a_card_shows_how_its_variants_divide(mixed, open_page, show_all):
+    page = open_page(mixed)
+    show_all(page)
+    cards = page.locator("#cards > .panel-body > ol > li")
+    assert cards.count() == 2
+    assert page.get_by_role("list", name="Variants of prices").get_by_role("listitem").all_text_contents() == [
+        "A75%3 views, 3 people",
+        "B25%1 view, 1 person",
+    ]
+    assert cards.nth(1).locator(".variants").count() == 0, "a card without variants is one bar"
+
+
+def test_who_has_no_name_narrows_by_address_and_a_service_by_its_device(mixed, open_page):
+    page = open_page(mixed)
+    page.locator("#users").get_by_role("button", name="100.64.0.77").click()
+    page.until("location.search === '?user=100.64.0.77'")
+    page.evaluate("history.back()")
+    page.until("location.search === ''")
+    page.until("document.querySelectorAll('#users tbody tr').length > 2")
+    page.locator("#users th").get_by_role("button", name="ci-runner").click()
+    page.until("location.search === '?device=ci-runner'")
+    page.until("document.querySelectorAll('#users tbody tr').length === 1")
+    assert page.locator("#totals .figure").all_text_contents()[2] == "1"
+
+
+def test_a_list_that_was_cut_says_of_how_many(mixed, open_page):
+    page = open_page(mixed)
+
+    def cut(route):
+        answer = httpx.get(route.request.url).json()
+        answer["users"] = [{**answer["users"][0], "user": f"u{n}"} for n in range(12)]
+        route.fulfill(json={**answer, "truncated": {"users": 12_374}})
+
+    page.route("**/panels/people*", cut)
+    page.reload()
+    page.get_by_role("button", name="Show the first 12 of 12,374").click()
+    page.until("document.querySelectorAll('#users tbody tr').length === 12")
+
+
+def test_time_outside_the_app_that_nobody_knows_is_a_dash(mixed, open_page, show_all):
+    page = open_page(mixed)
+
+    def unknown(route):
+        answer = httpx.get(route.request.url).json()
+        for place, one in enumerate(answer["endpoints"]):
+            one["proxy_ms"] = None if place else 0
+        route.fulfill(json=answer)
+
+    page.route("**/panels/endpoints*", unknown)
+    page.reload()
+    page.wait_for_selector("#totals dl")
+    show_all(page)
+    headings = page.locator("#endpoints thead th").all_text_contents()
+    cells = page.locator(f"#endpoints tbody td:nth-child({headings.index('Outside it') + 1})")
+    assert set(cells.all_text_contents()) == {"0 ms", "–"}
+    assert cells.nth(1).locator("span").get_attribute("title").startswith("Not known")
