@@ -65,9 +65,7 @@ class Panels:
         rows = panels.people(sessions, usages, visits, self.features)
         return {
             "sessions_of_all": not panels.has_sessions(filters),
-            **answers.cut(
-                users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)
-            ),
+            **answers.cut(users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)),
         }
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
