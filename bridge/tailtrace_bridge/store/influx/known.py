@@ -10,7 +10,7 @@
 At most `NAMES_MAX` requests are kept in mind, those of the steps touched last; a step that is forgotten is read anew.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tailtrace_bridge.store.influx import batches, lines
@@ -24,12 +24,16 @@ from tailtrace_bridge.store.protocol import Window
 NAMES_MAX = 20_000
 Name = tuple[int, int]
 """A request: its time, µs, and key."""
+_KEY_BITS = 63
 
 
 @dataclass(slots=True)
 class _Step:
-    slots: dict[Name, int] = field(default_factory=dict)
-    """The time of each request's point, ns."""
+    shifts: dict[int, int] = field(default_factory=dict)
+    """How far the time of each request's point lies from `lines.first_slot`, ns; almost always 0.
+
+    Ten minutes of requests stay here: as one number a name takes half of what it does as a tuple (`_number`).
+    """
     batches: set[int] = field(default_factory=set)
     """The times of the batches that were read, or written by ourselves."""
 
@@ -51,8 +55,11 @@ class Known:
         self._source, self._write = source, write
         self._steps: dict[int, _Step] = {}
 
-    def around(self, times_us: Iterable[int]) -> dict[Name, int]:
-        """Give the requests of the steps that these times lie in, and the time of each one's point, ns."""
+    def around(self, times_us: Sequence[int]) -> dict[Name, int]:
+        """Give the requests of the milliseconds that these times lie in, and the time of each one's point, ns.
+
+        Requests of other milliseconds have neither the name nor the slot of one of these.
+        """
         touched = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
         first = [us for us in touched if us not in self._steps]
         announced = {us for _, us in self._rollups.untils(_spans(first), STEP_US, self._source)} if first else set()
@@ -62,23 +69,30 @@ class Known:
         self._forget(len(touched))
         self._read_batches(read)
         self.find([us for us in first if us in announced])
-        return {name: slot_ns for us in touched for name, slot_ns in self._steps[us].slots.items()}
+        wanted = {time_us // lines.MS_US for time_us in times_us}
+        names = (
+            (_name(number), shift)
+            for us in touched
+            for number, shift in self._steps[us].shifts.items()
+            if (number >> _KEY_BITS) // lines.MS_US in wanted
+        )
+        return {name: lines.first_slot(*name) + shift for name, shift in names}
 
     def add(self, slots: Iterable[tuple[Name, int]], points: Iterable[bytes]) -> None:
         """Remember what was written: requests, and batches."""
         for name, slot_ns in slots:
-            self._steps[name[0] // STEP_US * STEP_US].slots[name] = slot_ns
+            self._steps[name[0] // STEP_US * STEP_US].shifts[_number(*name)] = slot_ns - lines.first_slot(*name)
         for point in points:
             time_ns = int(point.rpartition(b" ")[2])
             self._steps[time_ns // batches.NS // STEP_US * STEP_US].batches.add(time_ns)
 
     def _forget(self, kept_count: int) -> None:
         """Let go of the steps touched longest ago, but for the last `kept_count`."""
-        names = sum(len(step.slots) for step in self._steps.values())
+        names = sum(len(step.shifts) for step in self._steps.values())
         for us in list(self._steps)[:-kept_count]:
             if names <= NAMES_MAX:
                 break
-            names -= len(self._steps.pop(us).slots)
+            names -= len(self._steps.pop(us).shifts)
 
     def _read_batches(self, steps: list[int]) -> None:
         where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
@@ -96,7 +110,7 @@ class Known:
                     step = self._steps[time_ns // batches.NS // STEP_US * STEP_US]
                     step.batches.add(time_ns)
                     for one in batches.read([data], Tables()):
-                        step.slots[one[2:4]] = lines.first_slot(one.time_us, one.key) + one.shift
+                        step.shifts[_number(one.time_us, one.key)] = one.shift
 
     def find(self, times_us: Iterable[int]) -> None:
         """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
@@ -111,15 +125,17 @@ class Known:
             time_us // STEP_US * STEP_US
             for result in names
             for _, time_us, key in result.rows
-            if (step := self._steps.get(time_us // STEP_US * STEP_US)) is not None and (time_us, key) not in step.slots
+            if (step := self._steps.get(time_us // STEP_US * STEP_US)) is not None
+            and _number(time_us, key) not in step.shifts
         }
         for span in _spans(sorted(lost & set(steps))):
             tables, found = Tables(), []
             for slot_ns, one in self._whole(span, tables):
                 step = self._steps[one.time_us // STEP_US * STEP_US]
-                if (one.time_us, one.key) not in step.slots:
+                number = _number(one.time_us, one.key)
+                if number not in step.shifts:
                     found.append(one)
-                    step.slots[(one.time_us, one.key)] = slot_ns
+                    step.shifts[number] = slot_ns - lines.first_slot(one.time_us, one.key)
             points = batches.points(found, tables, self._source)
             self._write(points)
             self.add((), points)
@@ -144,3 +160,11 @@ class Known:
 
 def _spans(steps: list[int]) -> list[Window]:
     return joined(Window(us, us + STEP_US) for us in steps)
+
+
+def _number(time_us: int, key: int) -> int:
+    return time_us << _KEY_BITS | key
+
+
+def _name(number: int) -> Name:
+    return number >> _KEY_BITS, number & ((1 << _KEY_BITS) - 1)
