@@ -4,7 +4,6 @@ A flag of the command line beats the environment, the environment beats `tailtra
 that beats the default. `markdown()` writes `docs/settings.md`; a test compares the two.
 """
 
-import difflib
 import logging
 import os
 import re
@@ -460,9 +459,8 @@ def load(**flags: Any) -> Settings:
     known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     for name in os.environ:
         if name.startswith("TAILTRACE_") and name not in known:
-            nearest = difflib.get_close_matches(name, known, 1)
-            meant = f"; did you mean {nearest[0]}?" if nearest else "; docs/settings.md lists them"
-            _LOGGER.warning("%s is no setting of tailtrace%s", name, meant)
+            meant = wrong_settings.meant(name, known, "settings")
+            _LOGGER.warning("%s is no setting of tailtrace; %s", name, meant)
     _warn_of_writers()
     given = {name: value for name, value in flags.items() if value is not None}
     try:

@@ -13,7 +13,7 @@ The value of a secret is not shown, nor an address with a password in it.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -70,6 +70,12 @@ def told(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool)
     return f"{value}: {message[:1].lower()}{message[1:]}"
 
 
+def meant(name: str, known: Iterable[str], page: str) -> str:
+    """Say which of the known names is nearest to one that is none, or where they stand."""
+    nearest = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {nearest[0]}?" if nearest else f"docs/{page}.md lists them"
+
+
 def _accepted(error: ErrorDetails, name: str, field: FieldInfo, is_file: bool) -> str:
     """Say what to write; empty: the message says it."""
     kind, said = error["type"], error.get("ctx", {})
@@ -87,8 +93,7 @@ def _accepted(error: ErrorDetails, name: str, field: FieldInfo, is_file: bool) -
 
 
 def _no_such(name: str, known: Mapping[str, FieldInfo], page: str) -> str:
-    nearest = difflib.get_close_matches(name, list(known), 1)
-    return "there is no such setting; " + (f"did you mean {nearest[0]}?" if nearest else f"docs/{page}.md lists them")
+    return f"there is no such setting; {meant(name, known, page)}"
 
 
 def _example(name: str, field: FieldInfo, is_file: bool) -> str:

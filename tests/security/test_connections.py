@@ -2,20 +2,12 @@
 
 import asyncio
 import socket
-import threading
 import time
 
 import pytest
 
-from tailtrace_api import connections, serve
-from tailtrace_api.access.guard import AccessCounters, Guard
-from tailtrace_api.access.roles import Caller, Role
+from tailtrace_api import connections
 from tailtrace_api.connections import BoundedProtocol
-
-
-class Anybody:
-    def who(self, _peer, _headers):
-        return Caller(Role.ADMIN)
 
 
 async def answer(scope, receive, send):
@@ -30,21 +22,11 @@ async def answer(scope, receive, send):
 
 
 @pytest.fixture
-def server(monkeypatch):
+def server(monkeypatch, serving):
     monkeypatch.setattr(connections, "ARRIVAL_S", 0.4)
     monkeypatch.setattr(connections, "CONNECTIONS_MAX", 5)
-    counters = AccessCounters()
-    guard = Guard(answer, Anybody(), counters, clock=lambda: time.monotonic_ns() // 1000)
-    running = serve._server(guard, counters.closed)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])))
-        thread.start()
-        while not running.started:
-            time.sleep(0.01)
-        yield listener.getsockname(), counters
-        running.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+    with serving(answer) as running:
+        yield running
 
 
 def talk(address, *parts, pause_s=0.1):

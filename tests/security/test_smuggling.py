@@ -1,23 +1,13 @@
 """A real nginx before a real server of ours: both see the same requests, or none."""
 
-import asyncio
 import contextlib
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
 
-from tailtrace_api import serve
-from tailtrace_api.access.guard import AccessCounters, Guard
-from tailtrace_api.access.roles import Caller, Role
 from tailtrace_api.nginx_process import find_nginx
-
-
-class Anybody:
-    def who(self, _peer, _headers):
-        return Caller(Role.ADMIN)
 
 
 @pytest.fixture
@@ -26,7 +16,7 @@ def seen():
 
 
 @pytest.fixture
-def port(seen):
+def port(seen, serving):
     async def app(scope, receive, send):
         seen.append(scope["path"])
         while (await receive()).get("more_body"):
@@ -34,17 +24,8 @@ def port(seen):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    counters = AccessCounters()
-    guard = Guard(app, Anybody(), counters, clock=lambda: time.monotonic_ns() // 1000)
-    running = serve._server(guard, counters.closed)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])))
-        thread.start()
-        while not running.started:
-            time.sleep(0.01)
-        yield listener.getsockname()[1]
-        running.should_exit = True
-        thread.join(10)
+    with serving(app) as ((_, number), _counters):
+        yield number
 
 
 @pytest.fixture
