@@ -64,6 +64,7 @@ def test_filters_live_in_the_address(factory, open_page, show_all):
     page.locator("#users").get_by_role("button", name=ANA).click()
     page.until("document.querySelectorAll('#users tbody tr').length === 1")
     assert query(page) == {"period": "30d", "user": ANA}
+    show_all(page)
     assert totals(page)["Users"] == 1
     page.get_by_label("Status").select_option("5xx")
     page.until("document.querySelector('#totals').textContent.includes('not counted')")
