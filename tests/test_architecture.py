@@ -2,6 +2,8 @@
 
 import ast
 import runpy
+import subprocess
+import sys
 from graphlib import CycleError
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +104,15 @@ def test_no_import_cycle() -> None:
         GENERATE["levels"](IMPORTS)
     except CycleError as error:
         pytest.fail(f"an import cycle: {' -> '.join(error.args[1])}", pytrace=False)
+
+
+def test_a_bridge_on_influxdb_loads_nothing_that_it_does_not_use() -> None:
+    code = """
+import sys, tailtrace_api.cli, tailtrace_api.serve, tailtrace_bridge.store.influx.store
+print(sorted({"fastapi", "influxdb_client", "mcp", "rich.console", "sqlite3"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
 
 
 def test_the_levels_of_a_known_graph() -> None:

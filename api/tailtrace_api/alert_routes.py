@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from tailtrace_api.alerts import EVENTS_MAX, alerts
+from tailtrace_api.alerts import alerts
 from tailtrace_api.asked import KNOWN_ONLY
 from tailtrace_bridge.alerts.rules import AlertRule
-from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.protocol import EVENTS_MAX, Store
 
 
 def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:

@@ -9,9 +9,8 @@ from typing import Any
 
 from tailtrace_api.answers import iso
 from tailtrace_bridge.alerts.rules import SEEN, AlertRule
-from tailtrace_bridge.store.protocol import AlertEvent, Store
+from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent, Store
 
-EVENTS_MAX = 500
 RECENT_SHOWN = 5
 
 

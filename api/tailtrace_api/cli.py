@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
-from rich.console import Console
 
-from tailtrace_api.terminal import Formatter, console, lines
+from tailtrace_api.terminal import Formatter, console, errors, lines, note
 from tailtrace_bridge.errors import BridgeError, FormatError, IdentityError, SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Who used what, when, how fast, and what broke: request analytics for FastAPI behind nginx on a tailnet.",
 )
-_errors = Console(stderr=True)
 WRONG_USE = (SettingsError, FormatError, IdentityError)
 """What a user wrote is wrong: trying again does not help."""
 REFUSED_LENGTH_MAX = 120
@@ -64,13 +62,13 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except BridgeError as error:
-            _errors.print(f"tailtrace: {lines(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
+            note(f"tailtrace: {lines(error)}", "red")
             raise typer.Exit(2 if isinstance(error, WRONG_USE) else 1) from None
         except PermissionError as error:
             said = (
                 f"{error.filename}: {error.strerror}; run tailtrace as a user who may, or mend its mode or its folder's"
             )
-            _errors.print(f"tailtrace: {lines(said)}", style="red", markup=False, highlight=False, soft_wrap=True)
+            note(f"tailtrace: {lines(said)}", "red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -198,7 +196,7 @@ def import_(
 
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
-    done = run_import(files, flags, None if as_json else _errors)
+    done = run_import(files, flags, None if as_json else errors())
     result: dict[str, Any] = {
         "lines": done.lines,
         "stored": done.stored,
@@ -216,7 +214,7 @@ def import_(
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
     for problem in done.problems:
-        _errors.print(f"tailtrace: {lines(problem)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        note(f"tailtrace: {lines(problem)}", "red")
     if 2 * done.refused > done.lines:
         _print_refused(done)
     if done.problems or done.lines == done.refused > 0:
@@ -235,21 +233,10 @@ def _print_refused(done: "Imported") -> None:
         else "Name the format that nginx writes (`nginx -T` prints it) with --log-format '…'; "
         "scripts/validate_log_parser in a clone says more of each reason."
     )
-    _errors.print(
-        f"tailtrace: {done.refused} of {done.lines} lines were refused. {cure}",
-        style="yellow",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    note(f"tailtrace: {done.refused} of {done.lines} lines were refused. {cure}", "yellow")
     for reason, refusal in sorted(done.first_refused.items()):
         text = printable(refusal.text, REFUSED_LENGTH_MAX)
-        _errors.print(
-            f"  {reason}: {printable(refusal.file, REFUSED_LENGTH_MAX)}, byte {refusal.offset}: {text}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        note(f"  {reason}: {printable(refusal.file, REFUSED_LENGTH_MAX)}, byte {refusal.offset}: {text}")
 
 
 @app.command()
@@ -332,7 +319,7 @@ def export(
     start = time.monotonic()
     try:
         done, counted = run_export(
-            opened, chosen.store, window, format_, output, sys.stdout.buffer, None if as_json else _errors
+            opened, chosen.store, window, format_, output, sys.stdout.buffer, None if as_json else errors()
         )
     finally:
         opened.close()
@@ -346,12 +333,9 @@ def export(
         err=output == "-",  # else it would stand in the export
     )
     if result["pruned"] and not as_json:
-        _errors.print(
+        note(
             f"tailtrace: {result['pruned']} more are only in the sums of this store, since it has removed old rows: "
-            "these stay behind",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            "these stay behind"
         )
 
 

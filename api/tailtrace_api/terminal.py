@@ -6,20 +6,38 @@ A terminal obeys escapes, and one line of a log must not look like two (CWE-117,
 import logging
 import os
 import sys
-
-from rich.console import Console
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tailtrace_bridge.identity import printable
+
+if TYPE_CHECKING:  # 3 MiB of a server that never draws a table, so brought where one is drawn
+    from rich.console import Console
 
 TEXT_LENGTH_MAX = 20_000
 PIPED_COLUMNS = 1000
 """A pipe or a file has no width: there a row stays on one line, unless COLUMNS says how wide to write."""
 
 
-def console() -> Console:
+def console() -> "Console":
     """Give the standard output for tables."""
+    from rich.console import Console  # noqa: PLC0415
+
     is_wide = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
     return Console(width=PIPED_COLUMNS if is_wide else None)
+
+
+@cache
+def errors() -> "Console":
+    """Give the standard error, for what is no answer: progress, notes, what went wrong."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True)
+
+
+def note(text: object, style: str | None = None) -> None:
+    """Print a text to the standard error as it is; what may hold a stranger's words is given through `lines`."""
+    errors().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def lines(text: object) -> str:

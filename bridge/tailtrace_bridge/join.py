@@ -195,8 +195,10 @@ class Join(Generic[T]):
             self.counters.matched += len(held.lines)
         else:
             self.counters.unmatched += len(held.lines)
+        if held.span:  # its own texts, so that the line's, which are equal, need not stay
+            key = held.span.trace_id, held.span.parent_span_id
+        self._recent.pop(key, None)
         self._recent[key] = held.span
-        self._recent.move_to_end(key)
         if len(self._recent) > self._recent_max:
             self._recent.popitem(last=False)
         return [Joined(access, held.span, token) for access, token in held.lines]

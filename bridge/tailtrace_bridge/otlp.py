@@ -21,6 +21,7 @@ Every text is a stranger's text: cut, and made printable.
 
 import json
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -193,7 +194,7 @@ def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
     duration_us = (raw.end_ns - raw.start_ns) // 1000
     if raw.start_ns <= 0 or not 0 <= duration_us <= DURATION_US_MAX:
         return "bad-time"
-    route = _text(raw.attributes.get("http.route"), ROUTE_LENGTH_MAX)
+    route = sys.intern(_text(raw.attributes.get("http.route"), ROUTE_LENGTH_MAX))  # few, and in thousands of spans
     return AppSpan(raw.trace_id, parent, route, duration_us, _error_type(raw), service)
 
 

@@ -12,11 +12,10 @@ from tailtrace_bridge.alerts.state import AlertCounters, Book
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.alert_events import EVENTS_MAX
 from tailtrace_bridge.store.influx.query import Server
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
+from tailtrace_bridge.store.protocol import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.store.sqlite import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 

@@ -3,9 +3,8 @@
 import sqlite3
 from collections.abc import Sequence
 
-from tailtrace_bridge.store.protocol import AlertEvent
+from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent
 
-EVENTS_MAX = 500
 MIGRATION = """
     CREATE TABLE alert_event (
         time_us INTEGER PRIMARY KEY, rule TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL,

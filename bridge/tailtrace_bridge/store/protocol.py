@@ -216,6 +216,10 @@ class Recent(NamedTuple):
     """nginx's request time at the rank that was asked for; None: not asked, or no request has a time."""
 
 
+EVENTS_MAX = 500
+"""Events of alerts that a store keeps, the newest."""
+
+
 class AlertEvent(NamedTuple):
     """Something that an alert told, or would have told outside of quiet hours. Named by its time."""
 

@@ -85,7 +85,7 @@ def point(measurement: str, tags: Mapping[str, str], fields: Mapping[str, object
 
 Head = tuple[str, str, str, str, str, str, str, str, int]
 """What the tags of a point are made of."""
-HEADS_MAX = 10_000
+HEADS_MAX = 4_000
 
 
 class LineMaker:

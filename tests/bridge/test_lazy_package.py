@@ -1,0 +1,107 @@
+"""A package that only gathers names is imported without what nobody asked for, and is the same to who asks."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from tailtrace_bridge.lazy_package import gather_lazily
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes a package of the given `__init__`, with the modules `one` and `two`; gives its name."""
+    made = []
+
+    def make(init: str) -> str:
+        name = f"gathered{len(made)}"
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text(init.replace("PACKAGE", name))
+        (folder / "one.py").write_text(f"from {name} import Two\nclass One: two = Two\n")
+        (folder / "two.py").write_text("class Two: pass\n")
+        made.append(name)
+        importlib.invalidate_caches()
+        return name
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield make
+    for name in [one for one in sys.modules if one.partition(".")[0] in made]:
+        del sys.modules[name]
+
+
+GATHERS = '"""What it is."""\nfrom __future__ import annotations\nfrom PACKAGE.two import Two as Two\nfrom PACKAGE.one import One\nAlias = One\n'
+
+
+def test_a_name_is_brought_when_it_is_asked_for(package):
+    name = package(GATHERS)
+    gather_lazily(name)
+    module = importlib.import_module(name)
+    assert f"{name}.one" not in sys.modules
+    from_two = module.Two
+    assert f"{name}.one" not in sys.modules
+    assert module.One.two is from_two
+    assert module.Alias is module.One
+    assert module.One is module.__dict__["One"], "asked for once, then it is there"
+    assert importlib.import_module(f"{name}.two").Two is from_two
+
+
+def test_a_name_that_there_is_not(package):
+    name = package(GATHERS)
+    gather_lazily(name)
+    module = importlib.import_module(name)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Three'"):
+        module.Three  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "more", ["VALUE = 1", "import os", "from .two import Two", "for _ in (): pass", "from PACKAGE.two import *"]
+)
+def test_a_package_that_does_more_is_left_to_python(package, more):
+    name = package(GATHERS + more)
+    gather_lazily(name)
+    assert name not in sys.modules
+    assert importlib.import_module(name).One.two is importlib.import_module(name).Two
+
+
+def test_a_package_inside_stands_in_its_parent(package, tmp_path):
+    name = package(GATHERS)
+    inner = tmp_path / name / "inner"
+    inner.mkdir()
+    (inner / "__init__.py").write_text(f"from {name}.two import Two\n")
+    gather_lazily(name, f"{name}.inner")
+    module = importlib.import_module(name)
+    assert module.inner is sys.modules[f"{name}.inner"]
+    assert module.inner.Two is module.Two
+
+
+def test_what_is_imported_already_stays(package):
+    name = package(GATHERS)
+    module = importlib.import_module(name)
+    gather_lazily(name)
+    assert sys.modules[name] is module
+
+
+def test_no_such_package():
+    gather_lazily("never_heard_of")
+    assert "never_heard_of" not in sys.modules
+
+
+def test_influxdb_client_is_such_a_package_and_each_of_its_names_is_there():
+    code = """
+import sys
+from tailtrace_bridge.lazy_package import gather_lazily
+gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+from influxdb_client.client.influxdb_client import InfluxDBClient
+import influxdb_client
+print(sum(name.startswith("influxdb_client.domain.") for name in sys.modules))
+print(influxdb_client.InfluxDBClient is InfluxDBClient, influxdb_client.WritePrecision.NS, influxdb_client.__version__)
+from influxdb_client.domain import Dashboard
+print(Dashboard is influxdb_client.Dashboard)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    from influxdb_client.version import VERSION
+
+    assert int(said[0]) < 100, "of more than 300"
+    assert said[1:] == ["True", "ns", VERSION, "True"]
