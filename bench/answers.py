@@ -1,4 +1,4 @@
-"""The three answers of 30 days, from either store: how long each takes, over its goal, at any number of rows.
+"""The three answers and the page, of 30 days, from either store: what each takes, over its goal, at any number of rows.
 
     python bench/answers.py --rows 1000000 10000000
     python bench/answers.py --influxdb --rows 1000000 10000000
@@ -23,6 +23,9 @@ from pathlib import Path
 from memory import pss_mib
 from store import make_rows, write
 
+from tailtrace_api.insight_queries import Insights
+from tailtrace_api.panel_queries import Panels
+from tailtrace_api.panels import PERIODS
 from tailtrace_api.queries import Queries
 from tailtrace_bridge.store.influx.query import Server
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
@@ -40,21 +43,29 @@ INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or Path.home() / ".cache/tail
 ASKED_TIMES = 6
 
 
-def questions(queries: Queries) -> Mapping[str, Callable[[], object]]:
-    """Give the three, the log with filters, and two whose windows end in the past."""
+def questions(store: Store, store_name: str) -> Mapping[str, Callable[[], object]]:
+    """Give the three, the log with filters, two whose windows end in the past, and panels of all and of one user."""
+    queries = Queries(store, zone=UTC, features={}, store_name=store_name)
+    panels = Panels(store, queries, Insights(store, queries, features={}), UTC, {})
 
     def logs(filters: Filters) -> Callable[[], object]:
         return lambda: queries.access_logs(END_US, hours=168, filters=filters, limit=100)
 
-    past_us = END_US - EARLIER_US
+    past_us, month = END_US - EARLIER_US, PERIODS["30d"]
+    user = Filters(user="person3@example.com")
     return {
         "access logs, 168 h": logs(Filters()),
-        "access logs of a user": logs(Filters(user="person3@example.com")),
+        "access logs of a user": logs(user),
         "access logs, endpoint, 5xx": logs(Filters(endpoint="/area3/thing3", status="5xx")),
         "dashboard usage": lambda: queries.dashboard_usage(END_US, hours=HOURS_MAX),
         "dashboard usage, past": lambda: queries.dashboard_usage(past_us, hours=HOURS_MAX),
         "system health": lambda: queries.system_health_history(END_US, hours=HOURS_MAX),
         "system health, past": lambda: queries.system_health_history(past_us, hours=HOURS_MAX),
+        "overview": lambda: panels.overview(END_US, month, Filters()),
+        "overview of a user": lambda: panels.overview(END_US, month, user),
+        "people": lambda: panels.people(END_US, month, Filters()),
+        "endpoints": lambda: panels.endpoints(END_US, month, Filters()),
+        "endpoints of a user": lambda: panels.endpoints(END_US, month, user),
     }
 
 
@@ -67,8 +78,7 @@ def timed_s(ask: Callable[[], object]) -> float:
 
 def show(store: Store, store_name: str, answer_s_max: float) -> None:
     """Print a line for each question."""
-    queries = Queries(store, zone=UTC, features={}, store_name=store_name)
-    for name, ask in questions(queries).items():
+    for name, ask in questions(store, store_name).items():
         first_s, *later_s = (timed_s(ask) for _ in range(ASKED_TIMES))
         median_s = statistics.median(later_s)
         print(

@@ -120,6 +120,7 @@ def log_line(entry: LogEntry) -> dict[str, Any]:
         "status": entry.status,
         "response_time_ms": millis(entry.request_time_us),
         "app_time_ms": millis(entry.app_time_us),
+        "outside_ms": outside_of(entry),
         "trace_id": entry.trace_id or None,
         "kind": who.kind,
         "tags": who.tags.split(",") if who.tags else [],
@@ -304,10 +305,17 @@ def spanned(usages: Iterable[Usage]) -> Spanned:
 def outside_avg_ms(usages: Iterable[Usage]) -> float | None:
     """Give the mean of what passed outside the app, by `spanned`; None where it is not known."""
     found = spanned(usages)
-    return outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
+    return _outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
 
 
-def outside_ms(left_us: float) -> float | None:
+def outside_of(entry: LogEntry) -> float | None:
+    """Give what passed outside the app in one request, by `outside_avg_ms`'s rules."""
+    if entry.request_time_us is None or entry.app_time_us is None or entry.status == CLIENT_CLOSED:
+        return None
+    return _outside_ms(entry.request_time_us - entry.app_time_us)
+
+
+def _outside_ms(left_us: float) -> float | None:
     """Give nginx's time less the app's, in ms; None where an app went on after its answer, and 0 where a clock did."""
     return None if left_us < -NGINX_CLOCK_US else millis(max(0.0, left_us))
 

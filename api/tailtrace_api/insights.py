@@ -424,18 +424,12 @@ def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> list[di
             "timing": {
                 "total_ms": answers.millis(entry.request_time_us),
                 "app_ms": answers.millis(entry.app_time_us),
-                "outside_ms": _outside_ms(entry),
+                "outside_ms": answers.outside_of(entry),
             },
             "traffic": entry.traffic.name.lower(),
         }
         for entry in entries
     ]
-
-
-def _outside_ms(entry: LogEntry) -> float | None:
-    if entry.request_time_us is None or entry.app_time_us is None or entry.status == answers.CLIENT_CLOSED:
-        return None
-    return answers.outside_ms(entry.request_time_us - entry.app_time_us)
 
 
 def _who(identity: Identity) -> dict[str, Any]:

@@ -48,6 +48,9 @@ class LogLine(_Answer):
     status: int
     response_time_ms: float | None
     app_time_ms: float | None = _is("The duration of the app's span; null without one.")
+    outside_ms: float | None = _is(
+        "Time outside the app: nginx's less the app's; null without either, for 499, and where it would be below 0."
+    )
     trace_id: str | None
     kind: str
     tags: list[str]
@@ -101,6 +104,7 @@ class AccessLogs(_Answer):
                 "status": 500,
                 "response_time_ms": 31.0,
                 "app_time_ms": 28.4,
+                "outside_ms": 2.6,
                 "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
                 "kind": "user",
                 "tags": [],

@@ -70,7 +70,7 @@ def test_a_log_line():
     )  # fmt: skip
     assert answers.log_line(entry) == {
         "timestamp": "2025-10-08T12:00:00.250Z", "user": None, "device": "runner", "ip": "100.64.0.9",
-        "endpoint": "/items/{id}", "method": "GET", "status": 500, "response_time_ms": 31.25, "app_time_ms": 4.0,
+        "endpoint": "/items/{id}", "method": "GET", "status": 500, "response_time_ms": 31.25, "app_time_ms": 4.0, "outside_ms": 27.25,
         "trace_id": "ab" * 16, "kind": "tagged", "tags": ["tag:ci", "tag:server"], "identified_by": "localapi",
         "path": "/items/7", "service": None, "traffic": "app", "bytes": 99, "error_type": "OSError",
         "identified_at": None, "via": None, "key_expired": False, "reason": None,

@@ -96,7 +96,7 @@ def test_access_logs(client):
     ]
     assert answer["logs"][0] == {
         "timestamp": "2025-10-08T11:59:59.000Z", "user": "ana@example.com", "device": "ana-laptop", "ip": "100.64.0.7",
-        "endpoint": "/a", "method": "GET", "status": 200, "response_time_ms": 30.0, "app_time_ms": 10.0,
+        "endpoint": "/a", "method": "GET", "status": 200, "response_time_ms": 30.0, "app_time_ms": 10.0, "outside_ms": 20.0,
         "trace_id": None, "kind": "user", "tags": [], "identified_by": "static", "path": "/path", "service": None,
         "identified_at": None, "via": None, "key_expired": False, "reason": None, "traffic": "app", "bytes": 10, "error_type": None,
     }  # fmt: skip

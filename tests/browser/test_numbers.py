@@ -108,3 +108,24 @@ def test_time_outside_the_app_that_nobody_knows_is_a_dash(mixed, open_page, show
     cells = page.locator(f"#endpoints tbody td:nth-child({headings.index('Outside it') + 1})")
     assert set(cells.all_text_contents()) == {"0 ms", "–"}
     assert cells.nth(1).locator("span").get_attribute("title").startswith("Not known")
+
+
+def test_a_request_whose_time_outside_the_app_nobody_knows_is_not_divided(mixed, open_page, show_all):
+    page = open_page(mixed)
+
+    def timed(route):
+        answer = httpx.get(route.request.url).json()
+        for place, one in enumerate(answer["requests"]):
+            one |= {"response_time_ms": 5.0, "app_time_ms": 4.0, "outside_ms": None if place else 1.0}
+        route.fulfill(json=answer)
+
+    page.route("**/panels/requests*", timed)
+    page.reload()
+    page.wait_for_selector("#totals dl")
+    show_all(page)
+    for place, told in enumerate(("nginx and network 1 ms", None)):
+        page.locator("#requests button.path").nth(place).click()
+        split = page.get_by_role("dialog").locator(".split-text .out")
+        assert split.all_text_contents() == ([told] if told else [])
+        page.keyboard.press("Escape")
+        page.until("!document.querySelector('dialog').open")

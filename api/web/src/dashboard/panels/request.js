@@ -12,10 +12,7 @@ const fromLine = (line) => ({
   span: line.app_time_ms === null ? null : { route: line.endpoint, error_type: line.error_type },
   feature: line.endpoint,
   identity: { user: line.user, device: line.device, ip: line.ip, kind: line.kind, identified_by: line.identified_by, tags: line.tags, at: line.identified_at, reason: line.reason },
-  timing: {
-    total_ms: line.response_time_ms, app_ms: line.app_time_ms,
-    outside_ms: line.response_time_ms === null || line.app_time_ms === null ? null : Math.max(0, line.response_time_ms - line.app_time_ms),
-  },
+  timing: { total_ms: line.response_time_ms, app_ms: line.app_time_ms, outside_ms: line.outside_ms },
   traffic: line.traffic,
 });
 
@@ -80,7 +77,7 @@ export class RequestDialog {
 }
 
 function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
-  const share = timing.total_ms && timing.app_ms !== null ? Math.min(1, timing.app_ms / timing.total_ms) : null;
+  const share = timing.total_ms && timing.outside_ms !== null ? Math.min(1, timing.app_ms / timing.total_ms) : null;
   return h("div", { class: "whole" },
     h("p", { class: "when" }, h("span", { class: `status ${statusClass(nginx.status)}` }, String(nginx.status)), " ", moment(timestamp, "full"), " · ", traffic === "card" ? pageName(feature) : t(`traffic-${traffic}`)),
     share === null ? null : split(timing, share),
