@@ -57,6 +57,22 @@ def test_what_was_written_twice_counts_once():
     assert [one[2:4] for one in batches.read(texts, Tables())] == [(T0, 1), (T0, 2), (T0 + 1, 2)]
 
 
+def test_a_busy_step_is_put_into_one_and_read_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(batches, "REQUESTS_AT_ONCE", 40)
+    tables = Tables()
+    texts = texts_of(points_of([row(T0 + key, key, (ANA, BEN)[key % 2]) for key in range(1, 101)]))
+    pieces = list(batches.pieces(batches.read(texts, tables)))
+    assert [len(piece) for piece in pieces] == [40, 40, 20]
+    whole = chunks.cut([chunks.document(Kind.ROWS, piece, tables) for piece in pieces])
+    assert [len(rows) for rows in chunks.decoded(Kind.ROWS, whole, Tables())] == [40, 40, 20]
+    other = Tables()
+    assert list(batches.read_whole(whole, other)) == [one for piece in pieces for one in piece]
+    assert list(other.identities) == list(tables.identities)
+    assert decode(Kind.ROWS, whole, tables) == [one for piece in pieces for one in piece]
+    with pytest.raises(ValueError, match=r".+"):
+        list(batches.read_whole([whole[0][:-9]], Tables()))
+
+
 def test_more_than_a_field_holds_goes_to_several_points(monkeypatch):
     monkeypatch.setattr(chunks, "TEXT_LENGTH_MAX", 600)
     rows = [row(T0 + key, random.Random(key).getrandbits(63)) for key in range(100)]

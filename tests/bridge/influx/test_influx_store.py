@@ -12,6 +12,7 @@ from tailtrace_bridge.store.influx import known as known_module
 from tailtrace_bridge.store.influx import store as module
 from tailtrace_bridge.store.influx.kept import Kept
 from tailtrace_bridge.store.influx.query import Server
+from tailtrace_bridge.store.influx.rollups import FETCHED_LENGTH, _Fetched, _Fetches
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.write import Timing
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window, Written
@@ -232,6 +233,7 @@ def test_a_reader_that_stays_sees_what_others_write_and_sum_up(make):
 
 
 def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.store.influx.batches.REQUESTS_AT_ONCE", 4)  # in three documents
     store = make()
     for key in range(1, 10):
         store.write([row(DAY_AGO_US + key * 1_000_000, key)])
@@ -242,7 +244,7 @@ def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
         ask_all = store._influx.ask_all
         monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
         requests = count(store)
-        monkeypatch.undo()
+        monkeypatch.setattr(store._influx, "ask_all", ask_all)
         return requests, sum('SELECT "data" FROM "batch"' in text for texts in asked for text in texts)
 
     assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
@@ -275,6 +277,16 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
     assert read() == (1440, 0)
     reader._rollups.forget()
     assert read() == (1440, hours + requests_of_ends + batches_of_ends)
+
+
+def test_busy_steps_are_fetched_few_at_a_time():
+    places = [("", number) for number in range(100)]
+    fetches, fetched = _Fetches(places, 1), []
+    for some, length in zip(fetches, (FETCHED_LENGTH // 8, 0, 2 * FETCHED_LENGTH, FETCHED_LENGTH, 40), strict=False):
+        fetched.append(len(some))
+        fetches.told(_Fetched({some[0]: ["x" * length]}, {place: ["x" * length] for place in some[1:]}))
+    assert fetched == [1, 8, 8, 1, 1]
+    assert [one for some in _Fetches(places, 36) for one in some] == places
 
 
 def test_what_is_kept_is_bounded():

@@ -21,8 +21,7 @@ A shift is what a point's time in `api_access` differs by from `lines.first_slot
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import groupby, repeat
-from operator import itemgetter
+from itertools import chain, groupby, islice, repeat
 from typing import Any, NamedTuple
 
 import xxhash
@@ -30,7 +29,7 @@ import xxhash
 from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.influx import lines
-from tailtrace_bridge.store.influx.chunks import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, encode
+from tailtrace_bridge.store.influx.chunks import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, decoded, encode
 from tailtrace_bridge.store.protocol import MINUTE_US
 from tailtrace_bridge.store.sums import Stored
 
@@ -40,7 +39,10 @@ ROWS_MAX = TEXT_LENGTH_MAX // 32
 """Of a point, at first: where that is more than a string field holds, each half goes to a point of its own."""
 SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
 """Characters and number of the texts that are kept decoded, some 4 MB: a bridge writes such a one each second."""
+REQUESTS_AT_ONCE = 10_000
+"""Held, and put into one document, of a step: some 4 MB."""
 NS = 1000
+_KEY_BITS = 63
 
 
 class Request(NamedTuple):
@@ -61,8 +63,6 @@ class Request(NamedTuple):
 
 _named: Callable[[Row], Request] = partial(tuple.__new__, Request)
 """`Request._make`, without a line of Python for each row."""
-_name = itemgetter(2, 3)
-"""Of a row: its time, µs, and key."""
 
 
 def requests_of(
@@ -98,18 +98,27 @@ def points(requests: Iterable[Request], tables: Tables, source: str) -> list[byt
 
 def read(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
     """Give the requests of points of one step, each once. The hot loop of summing up."""
-    rows = [row for text in texts for row in _decoded(text, tables)]
-    if len(texts) > 1 and len(set(map(_name, rows))) < len(rows):
-        first: dict[tuple[int, int], Row] = {}
-        for row in rows:
-            first.setdefault(_name(row), row)
-        rows = list(first.values())
-    return requests_from(rows)
+    seen: set[int] = set()
+    for text in texts:
+        rows = _decoded(text, tables)
+        if len(texts) > 1:
+            names = [row[2] << _KEY_BITS | row[3] for row in rows]
+            if not seen.isdisjoint(names):
+                rows = [row for row, name in zip(rows, names, strict=True) if name not in seen]
+            seen.update(names)
+        yield from map(_named, rows)
 
 
-def requests_from(rows: Iterable[Row]) -> Iterator[Request]:
-    """Name the columns of rows."""
-    return map(_named, rows)
+def read_whole(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
+    """Give the requests of one step whose batches were put into one, a document at a time."""
+    return map(_named, chain.from_iterable(decoded(Kind.ROWS, texts, tables)))
+
+
+def pieces(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Give requests some at a time: all of a busy step would take 50 MB."""
+    them = iter(requests)
+    while piece := list(islice(them, REQUESTS_AT_ONCE)):
+        yield piece
 
 
 def stored(requests: Iterable[Request]) -> Iterable[Stored]:

@@ -2,7 +2,8 @@
 
 A step's sums go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
 of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
-are, compressed, cut into texts that a string field can hold. Its rows:
+are, compressed, cut into texts that a string field can hold. So many rows that they should not be held all at once
+are several such documents, with a `.` between them. Its rows:
 
 | kind | row | two with the same key become one by |
 |---|---|---|
@@ -27,6 +28,7 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -42,6 +44,7 @@ _IDENTITY_VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
 _MINUTES_OF_HOUR = 60
+_BETWEEN = "."
 _ROWS_LEVEL, _SUMS_LEVEL = 1, 6
 """Of compression: rows are written while a log waits, sums are read for years."""
 Row = Sequence[Any]
@@ -89,6 +92,17 @@ class Tables:
 
 def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
     """Write rows of one step."""
+    return cut([document(kind, rows, tables)])
+
+
+def cut(documents: Iterable[str]) -> list[str]:
+    """Give documents of one step as texts."""
+    text = _BETWEEN.join(documents)
+    return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
+
+
+def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
+    """Write rows, all or some of one step."""
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     head: dict[str, Any] = {}
     if columns and (place := _IDENTITY_COLUMN.get(kind)) is not None:
@@ -103,16 +117,25 @@ def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
         head["endpoints"] = [endpoints[one] for one in used]
     packed = [_pack(column) for column in columns]
     head["columns"] = [how for how, _ in packed]
-    document = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(cells for _, cells in packed)
+    content = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(cells for _, cells in packed)
     level = _ROWS_LEVEL if kind is Kind.ROWS else _SUMS_LEVEL
-    text = b64encode(zlib.compress(document, level)).decode()
-    return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
+    return b64encode(zlib.compress(content, level)).decode()
 
 
 def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
     """Read rows of one step back. Raises ValueError where the texts are not whole."""
+    return list(chain.from_iterable(decoded(kind, texts, tables)))
+
+
+def decoded(kind: Kind, texts: Iterable[str], tables: Tables) -> Iterator[list[Row]]:
+    """Read rows of one step back, a document at a time. Raises ValueError as `decode` does."""
+    for one in "".join(texts).split(_BETWEEN):
+        yield _read(kind, one, tables)
+
+
+def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
     try:
-        document = zlib.decompress(b64decode("".join(texts)))
+        document = zlib.decompress(b64decode(text))
     except zlib.error as error:
         raise ValueError(str(error)) from error
     place = document.index(b"\n") + 1

@@ -10,8 +10,10 @@
 At most `NAMES_MAX` requests are kept in mind, those of the steps touched last; a step that is forgotten is read anew.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
 
 from tailtrace_bridge.store.influx import batches, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
@@ -22,20 +24,47 @@ from tailtrace_bridge.store.influx.spans import joined
 from tailtrace_bridge.store.protocol import Window
 
 NAMES_MAX = 20_000
+T = TypeVar("T")
 Name = tuple[int, int]
 """A request: its time, µs, and key."""
-_KEY_BITS = 63
+_SECOND_US = 1_000_000
 
 
-@dataclass(slots=True)
 class _Step:
-    shifts: dict[int, int] = field(default_factory=dict)
-    """How far the time of each request's point lies from `lines.first_slot`, ns; almost always 0.
+    """What is known of one step: a busy one has 100,000 requests. In numbers side by side, a request takes 16 bytes.
 
-    Ten minutes of requests stay here: as one number a name takes half of what it does as a tuple (`_number`).
+    A batch is of few seconds, so few are looked through.
     """
-    batches: set[int] = field(default_factory=set)
-    """The times of the batches that were read, or written by ourselves."""
+
+    __slots__ = ("_seconds", "_shifts", "batches", "count")
+
+    def __init__(self) -> None:
+        self.batches: set[int] = set()
+        """The times of the batches that were read, or written by ourselves."""
+        self.count = 0
+        self._seconds: dict[int, array[int]] = {}
+        """The time of a request, its key, those of the next."""
+        self._shifts: dict[Name, int] = {}
+        """How far the time of a request's point lies from `lines.first_slot`, ns, where it is not that."""
+
+    def add(self, name: Name, slot_ns: int) -> None:
+        """Take a request and the time of its point."""
+        second = name[0] // _SECOND_US
+        if (names := self._seconds.get(second)) is None:
+            names = self._seconds[second] = array("q")
+        names.extend(name)
+        self.count += 1
+        if (shift := slot_ns - lines.first_slot(*name)) != 0:
+            self._shifts[name] = shift
+
+    def of(self, second: int) -> Iterator[Name]:
+        """Give the requests of one second since the epoch."""
+        numbers = iter(self._seconds.get(second, ()))
+        return zip(numbers, numbers, strict=True)
+
+    def slot_ns(self, name: Name) -> int:
+        """Give the time of the point of a request that is here."""
+        return lines.first_slot(*name) + self._shifts.get(name, 0)
 
 
 class Known:
@@ -70,29 +99,33 @@ class Known:
         self._read_batches(read)
         self.find([us for us in first if us in announced])
         wanted = {time_us // lines.MS_US for time_us in times_us}
-        names = (
-            (_name(number), shift)
-            for us in touched
-            for number, shift in self._steps[us].shifts.items()
-            if (number >> _KEY_BITS) // lines.MS_US in wanted
-        )
-        return {name: lines.first_slot(*name) + shift for name, shift in names}
+        seconds = {time_us // _SECOND_US for time_us in times_us}
+        return {
+            name: step.slot_ns(name)
+            for second in seconds
+            for step in (self._step(second * _SECOND_US),)
+            for name in step.of(second)
+            if name[0] // lines.MS_US in wanted
+        }
 
     def add(self, slots: Iterable[tuple[Name, int]], points: Iterable[bytes]) -> None:
         """Remember what was written: requests, and batches."""
         for name, slot_ns in slots:
-            self._steps[name[0] // STEP_US * STEP_US].shifts[_number(*name)] = slot_ns - lines.first_slot(*name)
+            self._step(name[0]).add(name, slot_ns)
         for point in points:
             time_ns = int(point.rpartition(b" ")[2])
-            self._steps[time_ns // batches.NS // STEP_US * STEP_US].batches.add(time_ns)
+            self._step(time_ns // batches.NS).batches.add(time_ns)
+
+    def _step(self, time_us: int) -> _Step:
+        return self._steps[time_us // STEP_US * STEP_US]
 
     def _forget(self, kept_count: int) -> None:
         """Let go of the steps touched longest ago, but for the last `kept_count`."""
-        names = sum(len(step.shifts) for step in self._steps.values())
+        names = sum(step.count for step in self._steps.values())
         for us in list(self._steps)[:-kept_count]:
             if names <= NAMES_MAX:
                 break
-            names -= len(self._steps.pop(us).shifts)
+            names -= self._steps.pop(us).count
 
     def _read_batches(self, steps: list[int]) -> None:
         where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
@@ -107,10 +140,11 @@ class Known:
         for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
             for time_ns, data in result.rows:
                 if is_new(time_ns):
-                    step = self._steps[time_ns // batches.NS // STEP_US * STEP_US]
+                    step = self._step(time_ns // batches.NS)
                     step.batches.add(time_ns)
                     for one in batches.read([data], Tables()):
-                        step.shifts[_number(one.time_us, one.key)] = one.shift
+                        name = one.time_us, one.key
+                        step.add(name, lines.first_slot(*name) + one.shift)
 
     def find(self, times_us: Iterable[int]) -> None:
         """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
@@ -120,26 +154,28 @@ class Known:
             f'SELECT "time_us", "key" FROM "{lines.RAW}" WHERE "source" = $source'  # noqa: S608  # our own names
             " AND time >= {start} AND time < {end}"
         )
-        names = self._rollups.each(self._raw, (text,), spans, {"source": self._source})[0]
-        lost = {
-            time_us // STEP_US * STEP_US
-            for result in names
-            for _, time_us, key in result.rows
-            if (step := self._steps.get(time_us // STEP_US * STEP_US)) is not None
-            and _number(time_us, key) not in step.shifts
-        }
+        there = self._rollups.each(self._raw, (text,), spans, {"source": self._source})[0]
+        names = ((time_us, key) for result in there for _, time_us, key in result.rows)
+        lost = {name[0] // STEP_US * STEP_US for name in self._new(names, lambda name: name)}
         for span in _spans(sorted(lost & set(steps))):
-            tables, found = Tables(), []
-            for slot_ns, one in self._whole(span, tables):
-                step = self._steps[one.time_us // STEP_US * STEP_US]
-                number = _number(one.time_us, one.key)
-                if number not in step.shifts:
-                    found.append(one)
-                    step.shifts[number] = slot_ns - lines.first_slot(one.time_us, one.key)
-            points = batches.points(found, tables, self._source)
+            tables = Tables()
+            found = list(self._new(self._whole(span, tables), lambda pair: (pair[1].time_us, pair[1].key)))
+            requests = [one for _, one in found]
+            points = batches.points(requests, tables, self._source)
             self._write(points)
-            self.add((), points)
+            self.add((((one.time_us, one.key), slot_ns) for slot_ns, one in found), points)
             self.found_count += len(found)
+
+    def _new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
+        """Give those whose name is not known, of the steps that are; they come in order of time."""
+        for second, of_second in groupby(things, lambda thing: name_of(thing)[0] // _SECOND_US):
+            step = self._steps.get(second * _SECOND_US // STEP_US * STEP_US)
+            if step is not None:
+                known = set(step.of(second))
+                for thing in of_second:
+                    if (name := name_of(thing)) not in known:
+                        known.add(name)
+                        yield thing
 
     def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
         reader = lines.RowReader()
@@ -160,11 +196,3 @@ class Known:
 
 def _spans(steps: list[int]) -> list[Window]:
     return joined(Window(us, us + STEP_US) for us in steps)
-
-
-def _number(time_us: int, key: int) -> int:
-    return time_us << _KEY_BITS | key
-
-
-def _name(number: int) -> Name:
-    return number >> _KEY_BITS, number & ((1 << _KEY_BITS) - 1)

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from tailtrace_bridge.store.influx import batches, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Row, Tables, encode, merged, rows_of
+from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Tables, cut, document, encode, merged, rows_of
 from tailtrace_bridge.store.influx.rollups import GRACE_US, SIZES, STEPS, SUM_SIZES, Rollups
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
 from tailtrace_bridge.store.sums import Sums
@@ -127,9 +127,7 @@ class Roller:
             with_rows.add(hour_us)
             sums = Sums()
             for (_, step_us), count, requests in of_hour:
-                of_step = list(requests)
-                sums.add(batches.stored(of_step))
-                self._join_step(step_us, asof_us, count, of_step, tables)
+                self._take_step(step_us, asof_us, count, requests, tables, sums)
             self._add_hour(batch, hour_us, asof_us, sums, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
             self._add_hour(batch, hour_us, asof_us, Sums(), tables)
@@ -152,43 +150,53 @@ class Roller:
         ]
         spans = [Window(us, us + STEP_US) for us in due]
         for (_, step_us), count, requests in self._rollups.requests({self._source: spans}, tables):
-            self._join_step(step_us, asof_us, count, requests, tables)
+            self._take_step(step_us, asof_us, count, requests, tables)
         self._joined |= dict.fromkeys(due, asof_us)
 
-    def _join_step(
-        self, step_us: int, asof_us: int, count: int, requests: Iterable[batches.Request], tables: Tables
+    def _take_step(
+        self,
+        step_us: int,
+        asof_us: int,
+        count: int,
+        requests: Iterable[batches.Request],
+        tables: Tables,
+        sums: Sums | None = None,
     ) -> None:
-        if count > BATCHES_MAX:
-            self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: list(requests)}, tables))
+        """Sum up the requests of a step, if it is to be, and put them together if they came in many batches."""
+        documents: list[str] = []
+        for some in batches.pieces(requests):
+            if sums is not None:
+                sums.add(batches.stored(some))
+            if count > BATCHES_MAX:
+                documents.append(document(Kind.ROWS, some, tables))
+        if documents:
+            self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: cut(documents)}))
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
-        totals: dict[Kind, Sequence[Row]] = {
-            kind: merged(kind, [[row for _, row in rows_of(kind, sums)]]) for kind in SUMS
+        texts: dict[Kind, list[str]] = {
+            kind: encode(kind, merged(kind, [[row for _, row in rows_of(kind, sums)]]), tables) for kind in SUMS
         }
-        batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, totals, tables))
+        batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
         """Sum up a day from its hours, if all of these are valid; else it waits."""
         if day_us not in self._due(DAY_US, now_us):
             return
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
-        totals: dict[Kind, Sequence[Row]] = {}
+        texts: dict[Kind, list[str]] = {}
         for kind in SUMS:
             parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
             if not all(part.size_us for part in parts):
                 return
-            totals[kind] = merged(kind, (part.rows for part in parts))
-        self._keep(self._points(DAY_US, day_us, asof_us, totals, tables), [(DAY_US, day_us, asof_us)])
+            texts[kind] = encode(kind, merged(kind, (part.rows for part in parts)), tables)
+        self._keep(self._points(DAY_US, day_us, asof_us, texts), [(DAY_US, day_us, asof_us)])
 
-    def _points(
-        self, size_us: int, start_us: int, asof_us: int, sums: Mapping[Kind, Sequence[Row]], tables: Tables
-    ) -> list[bytes]:
+    def _points(self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]) -> list[bytes]:
         tags = {"size": SIZES[size_us], "source": self._source}
         return [
-            lines.point(kind, tags, {"asof_us": asof_us, "parts": len(texts), "data": text}, start_us * _NS + place)
-            for kind, rows in sums.items()
-            for texts in (encode(kind, rows, tables),)
-            for place, text in enumerate(texts)
+            lines.point(kind, tags, {"asof_us": asof_us, "parts": len(of_kind), "data": text}, start_us * _NS + place)
+            for kind, of_kind in texts.items()
+            for place, text in enumerate(of_kind)
         ]
 
     def _keep(self, points: list[bytes], rolled: Sequence[tuple[int, int, int]]) -> None:

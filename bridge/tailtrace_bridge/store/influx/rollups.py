@@ -26,7 +26,7 @@ the number of sources and steps, one call says until when and one gives the sums
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.store.influx import batches
@@ -46,6 +46,8 @@ QUERIES_MAX = 16
 """For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
 STEPS_MAX = 36
 """Whose requests are fetched in one call."""
+FETCHED_LENGTH = 4_000_000
+"""Characters: of 150,000 requests, or so."""
 KEPT_CELLS_MAX = 500_000
 """Of sums, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
 KEPT_REQUESTS_MAX = 60_000
@@ -88,6 +90,49 @@ class _Step(NamedTuple):
 
     tables: Tables
     sums: Sums
+
+
+class _Fetched(NamedTuple):
+    """The requests of some steps, still as texts."""
+
+    whole: Mapping[Place, Sequence[str]]
+    """Of steps whose batches were put into one."""
+    loose: Mapping[Place, Sequence[str]]
+
+    @property
+    def length(self) -> int:
+        """How many characters they are."""
+        return sum(len(text) for places in self for texts in places.values() for text in texts)
+
+    def count(self, place: Place) -> int:
+        """Give the number of batches of a step."""
+        return 1 if place in self.whole else len(self.loose.get(place, ()))
+
+    def requests(self, place: Place, tables: Tables) -> Iterator[batches.Request]:
+        """Give the requests of a step."""
+        if place in self.whole:
+            return batches.read_whole(self.whole[place], tables)
+        return batches.read(self.loose.get(place, ()), tables)
+
+
+class _Fetches:
+    """Which steps to fetch in one call: as many as would have `FETCHED_LENGTH` if they are like those before."""
+
+    def __init__(self, places: Sequence[Place], first: int) -> None:
+        self._places, self._size = places, first
+
+    def __iter__(self) -> Iterator[Sequence[Place]]:
+        start = 0
+        while start < len(self._places):
+            end = start + self._size
+            yield self._places[start:end]
+            start = end
+
+    def told(self, found: _Fetched) -> None:
+        """Take what the last gave."""
+        if found.length:
+            count = len(found.whole) + len(found.loose)
+            self._size = min(STEPS_MAX, max(1, count * FETCHED_LENGTH // found.length))
 
 
 class Rollups:
@@ -176,17 +221,21 @@ class Rollups:
         """Give the sums of what no sums are there for, a few steps at a time."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
-        for some in _pieces(list(wanted)):
+        fetches = _Fetches(list(wanted), STEPS_MAX)
+        for some in fetches:
             versions = self._versions({place: untils[place] for place in some}, source)
             names = {place: (place, tuple(wanted[place]), version) for place, version in versions.items()}
             steps = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
-            found = self._requests({place: untils[place] for place in names.keys() - steps.keys()}, source)
+            found = self._fetch({place: untils[place] for place in names.keys() - steps.keys()}, source)
+            fetches.told(found)
             for place, name in names.items():
                 if (step := steps.get(place)) is None:
                     step = _Step(Tables(), Sums())
-                    requests = list(_within(found(place, step.tables)[1], place, wanted[place]))
-                    step.sums.add(batches.stored(requests))
-                    self._steps.put(name, step, len(requests))
+                    requests, count = _within(found.requests(place, step.tables), place, wanted[place]), 0
+                    for piece in batches.pieces(requests):
+                        step.sums.add(batches.stored(piece))
+                        count += len(piece)
+                    self._steps.put(name, step, count)
                 rows = [row for _, row in rows_of(kind, step.sums)]
                 rows = chosen(rows, step.tables, sought) if sought else rows
                 yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
@@ -195,11 +244,12 @@ class Rollups:
         """Give the requests of spans of time by step, with the number of batches. In order of time."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
-        for some in _pieces(list(wanted)):
-            found = self._requests({place: untils[place] for place in some}, source)
+        fetches = _Fetches(list(wanted), 1)  # who sums up has hours that are busy, or years that are not
+        for some in fetches:
+            found = self._fetch({place: untils[place] for place in some}, source)
+            fetches.told(found)
             for place in some:
-                count, requests = found(place, tables)
-                yield place, count, _within(requests, place, wanted[place])
+                yield place, found.count(place), _within(found.requests(place, tables), place, wanted[place])
 
     def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
         """Give until when rows may come, and what is asked for of each step, in order of time."""
@@ -227,23 +277,14 @@ class Rollups:
                 versions.setdefault(place, tuple(time_ns for time_ns, _ in rows))
         return versions
 
-    def _requests(
-        self, untils: Mapping[Place, int], source: str | None
-    ) -> Callable[[Place, Tables], tuple[int, Iterable[batches.Request]]]:
-        """Fetch the requests of steps; give what gives those of one, and their number of batches."""
+    def _fetch(self, untils: Mapping[Place, int], source: str | None) -> "_Fetched":
+        """Fetch the requests of steps."""
         where, values = _of_source(source)
         text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts", "data"')
         points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
         whole = {place: texts for place in untils if (texts := _valid_texts(points.get(place, []), untils[place]))}
         loose = self._batches("data", joined(_step(place) for place in untils if place not in whole), source)
-
-        def of(place: Place, tables: Tables) -> tuple[int, Iterable[batches.Request]]:
-            if place in whole:
-                return 1, batches.requests_from(decode(Kind.ROWS, whole[place], tables))
-            texts = [text for _, text in loose.get(place, [])]
-            return len(texts), batches.read(texts, tables)
-
-        return of
+        return _Fetched(whole, {place: [text for _, text in rows] for place, rows in loose.items()})
 
     def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
         """Give until when rows may come, of each step of a size that has any in these spans."""
@@ -380,11 +421,7 @@ def _points(results: Iterable[Result], size_us: int) -> dict[Place, list[list[An
 def _within(requests: Iterable[batches.Request], place: Place, spans: Sequence[Window]) -> Iterable[batches.Request]:
     if list(spans) == [_step(place)]:
         return requests
-    return [one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in spans)]
-
-
-def _pieces(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
-    return (places[start : start + STEPS_MAX] for start in range(0, len(places), STEPS_MAX))
+    return (one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in spans))
 
 
 def _only(spans: Spans) -> str | None:
