@@ -22,6 +22,7 @@ A shift is what a point's time in `api_access` differs by from `lines.first_slot
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, groupby, islice, repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import xxhash
@@ -30,6 +31,7 @@ from tailtrace_bridge.columns import Columns
 from tailtrace_bridge.records import Identity
 from tailtrace_bridge.store.influx import lines
 from tailtrace_bridge.store.influx.chunks import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, decoded, encode
+from tailtrace_bridge.store.influx.seen import Seen
 from tailtrace_bridge.store.protocol import MINUTE_US
 from tailtrace_bridge.store.sums import Stored
 
@@ -42,7 +44,6 @@ SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
 REQUESTS_AT_ONCE = 10_000
 """Held, and put into one document, of a step: some 4 MB."""
 NS = 1000
-_KEY_BITS = 63
 
 
 class Request(NamedTuple):
@@ -63,6 +64,8 @@ class Request(NamedTuple):
 
 _named: Callable[[Row], Request] = partial(tuple.__new__, Request)
 """`Request._make`, without a line of Python for each row."""
+_name = itemgetter(2, 3)
+"""Of a row: its time, µs, and key."""
 
 
 def requests_of(
@@ -98,14 +101,13 @@ def points(requests: Iterable[Request], tables: Tables, source: str) -> list[byt
 
 def read(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
     """Give the requests of points of one step, each once. The hot loop of summing up."""
-    seen: set[int] = set()
+    seen = Seen()
     for text in texts:
         rows = _decoded(text, tables)
         if len(texts) > 1:
-            names = [row[2] << _KEY_BITS | row[3] for row in rows]
-            if not seen.isdisjoint(names):
-                rows = [row for row, name in zip(rows, names, strict=True) if name not in seen]
-            seen.update(names)
+            rows = list(seen.new(rows, _name))
+            for row in rows:
+                seen.add(_name(row))
         yield from map(_named, rows)
 
 

@@ -10,7 +10,6 @@
 At most `NAMES_MAX` requests are kept in mind, those of the steps touched last; a step that is forgotten is read anew.
 """
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
@@ -20,47 +19,29 @@ from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Tables
 from tailtrace_bridge.store.influx.query import InfluxQL
 from tailtrace_bridge.store.influx.rollups import Buckets, Rollups
+from tailtrace_bridge.store.influx.seen import SECOND_US, Name, Seen
 from tailtrace_bridge.store.influx.spans import joined
 from tailtrace_bridge.store.protocol import Window
 
 NAMES_MAX = 20_000
 T = TypeVar("T")
-Name = tuple[int, int]
-"""A request: its time, µs, and key."""
-_SECOND_US = 1_000_000
 
 
 class _Step:
-    """What is known of one step: a busy one has 100,000 requests. In numbers side by side, a request takes 16 bytes.
-
-    A batch is of few seconds, so few are looked through.
-    """
-
-    __slots__ = ("_seconds", "_shifts", "batches", "count")
+    """What is known of one step."""
 
     def __init__(self) -> None:
         self.batches: set[int] = set()
         """The times of the batches that were read, or written by ourselves."""
-        self.count = 0
-        self._seconds: dict[int, array[int]] = {}
-        """The time of a request, its key, those of the next."""
+        self.seen = Seen()
         self._shifts: dict[Name, int] = {}
         """How far the time of a request's point lies from `lines.first_slot`, ns, where it is not that."""
 
     def add(self, name: Name, slot_ns: int) -> None:
         """Take a request and the time of its point."""
-        second = name[0] // _SECOND_US
-        if (names := self._seconds.get(second)) is None:
-            names = self._seconds[second] = array("q")
-        names.extend(name)
-        self.count += 1
+        self.seen.add(name)
         if (shift := slot_ns - lines.first_slot(*name)) != 0:
             self._shifts[name] = shift
-
-    def of(self, second: int) -> Iterator[Name]:
-        """Give the requests of one second since the epoch."""
-        numbers = iter(self._seconds.get(second, ()))
-        return zip(numbers, numbers, strict=True)
 
     def slot_ns(self, name: Name) -> int:
         """Give the time of the point of a request that is here."""
@@ -99,12 +80,12 @@ class Known:
         self._read_batches(read)
         self.find([us for us in first if us in announced])
         wanted = {time_us // lines.MS_US for time_us in times_us}
-        seconds = {time_us // _SECOND_US for time_us in times_us}
+        seconds = {time_us // SECOND_US for time_us in times_us}
         return {
             name: step.slot_ns(name)
             for second in seconds
-            for step in (self._step(second * _SECOND_US),)
-            for name in step.of(second)
+            for step in (self._step(second * SECOND_US),)
+            for name in step.seen.of(second)
             if name[0] // lines.MS_US in wanted
         }
 
@@ -121,11 +102,11 @@ class Known:
 
     def _forget(self, kept_count: int) -> None:
         """Let go of the steps touched longest ago, but for the last `kept_count`."""
-        names = sum(step.count for step in self._steps.values())
+        names = sum(step.seen.count for step in self._steps.values())
         for us in list(self._steps)[:-kept_count]:
             if names <= NAMES_MAX:
                 break
-            names -= self._steps.pop(us).count
+            names -= self._steps.pop(us).seen.count
 
     def _read_batches(self, steps: list[int]) -> None:
         where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
@@ -167,15 +148,10 @@ class Known:
             self.found_count += len(found)
 
     def _new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
-        """Give those whose name is not known, of the steps that are; they come in order of time."""
-        for second, of_second in groupby(things, lambda thing: name_of(thing)[0] // _SECOND_US):
-            step = self._steps.get(second * _SECOND_US // STEP_US * STEP_US)
-            if step is not None:
-                known = set(step.of(second))
-                for thing in of_second:
-                    if (name := name_of(thing)) not in known:
-                        known.add(name)
-                        yield thing
+        """Give those whose name is not known, of the steps that are."""
+        for step_us, of_step in groupby(things, lambda thing: name_of(thing)[0] // STEP_US * STEP_US):
+            if (step := self._steps.get(step_us)) is not None:
+                yield from step.seen.new(of_step, name_of)
 
     def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
         reader = lines.RowReader()

@@ -1,0 +1,45 @@
+"""Which requests there were, where they may be 100,000: numbers side by side, 16 bytes a request.
+
+As tuples in a set they would take 200. They are looked for by second, and what is asked about is of few seconds.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import TypeVar
+
+SECOND_US = 1_000_000
+Name = tuple[int, int]
+"""A request: its time, µs, and key."""
+T = TypeVar("T")
+
+
+class Seen:
+    """Grows by names."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seconds: dict[int, array[int]] = {}
+        """The time of a request, its key, those of the next."""
+
+    def of(self, second: int) -> Iterator[Name]:
+        """Give the names of one second since the epoch."""
+        numbers = iter(self._seconds.get(second, ()))
+        return zip(numbers, numbers, strict=True)
+
+    def add(self, name: Name) -> None:
+        """Take a name, which may be here."""
+        second = name[0] // SECOND_US
+        if (numbers := self._seconds.get(second)) is None:
+            numbers = self._seconds[second] = array("q")
+        numbers.extend(name)
+        self.count += 1
+
+    def new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
+        """Give the things whose name is not here, each name once; quick where they come nearly in order of time."""
+        for second, of_second in groupby(things, lambda thing: name_of(thing)[0] // SECOND_US):
+            known = set(self.of(second))
+            for thing in of_second:
+                if (name := name_of(thing)) not in known:
+                    known.add(name)
+                    yield thing
