@@ -99,11 +99,12 @@ def _parts(report: Mapping[str, Any], lang: str, width: int) -> Iterable[Rendera
     yield Text()
     if usage["user_sessions"]:
         yield _people(usage["user_sessions"], texts, zone, width)
-        yield from _more(len(usage["user_sessions"]), texts)
+        yield from _more(_whole(usage, "user_sessions"), texts)
     else:
         yield Text(f"{texts['people.none']}\n", style="bold")
     yield _endpoints(health, texts, width)
-    yield from _more(len(_own_routes(health)), texts)
+    cards = len(health["api_response_times"]) - len(_own_routes(health))
+    yield from _more(_whole(health, "api_response_times") - cards, texts)
     if usage["most_viewed_cards"]:
         yield _cards(usage["most_viewed_cards"], texts)
         yield Text()
@@ -197,6 +198,12 @@ def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str], width: int) 
 
 def _own_routes(health: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for row in health["api_response_times"] if not row["endpoint"].startswith(CARD_PREFIX)]
+
+
+def _whole(answer: Mapping[str, Any], name: str) -> int:
+    """Give the length of a list, of which an answer may have the beginning."""
+    length: int = answer["truncated"].get(name, len(answer[name]))
+    return length
 
 
 def _more(count: int, texts: Mapping[str, str]) -> Iterable[RenderableType]:

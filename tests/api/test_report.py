@@ -28,6 +28,7 @@ def answers(requests=7, user="ana@example.com"):
             ],
             "most_viewed_cards": [{"card": "prices", "name": "prices", "views": 41}],
             "peak_hours": [{"hour": hour, "requests": 8 if hour == 9 else 0} for hour in range(24)],
+            "truncated": {},
         },
         "system_health_history": {
             "error_rate": {
@@ -37,6 +38,7 @@ def answers(requests=7, user="ana@example.com"):
             "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES}],
             "uptime_percentage": 99.5,
             "minutes_with_traffic": 200,
+            "truncated": {},
         },
     }  # fmt: skip
 
@@ -150,6 +152,9 @@ def test_what_is_left_out_is_said():
     people += [people[0]] * 14
     assert "and 3 more: `--json` has them" in printed(answer)
     assert "y 3 más: `--json` los tiene" in printed(answer, "es")
+    answer["dashboard_usage"]["truncated"] = {"user_sessions": 1_012}
+    assert "and 1000 more" in printed(answer), "of all, not of those that the answer has"
+    answer["dashboard_usage"]["truncated"] = {}
     del people[12:]
     assert "more:" not in printed(answer)
 
