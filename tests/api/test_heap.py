@@ -1,0 +1,47 @@
+"""The heap of a server, in a process of its own: it cannot be undone."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tailtrace_api.heap import keep_small
+
+OF_FOUR_THREADS = """
+import ctypes, sys, threading
+from tailtrace_api.heap import keep_small
+print(keep_small() if sys.argv[1] == "small" else None, flush=True)
+wait = threading.Barrier(4)
+
+def work():
+    kept = [bytes(1000) for _ in range(2000)]
+    wait.wait()
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for one in threads: one.start()
+for one in threads: one.join()
+libc = ctypes.CDLL(None)
+out = ctypes.c_void_p.in_dll(libc, "stdout")
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
+
+def heaps(how):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", OF_FOUR_THREADS, how]
+    said = subprocess.run(command, env=kept, capture_output=True, text=True, check=True, timeout=60).stdout
+    return said.partition("\n")[0], said.count("<heap nr=")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_threads_share_one_heap():
+    assert heaps("small") == ("True", 1)
+    assert heaps("as it is")[1] > 1
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_who_has_settings_for_the_heap_keeps_them(name):
+    assert keep_small({name: "4"}) is False
