@@ -35,12 +35,14 @@ def answers(text):
             ],
             "most_viewed_cards": [{"name": f"c{text}", "views": 1}],
             "peak_hours": [{"requests": 1}] * 24,
+            "truncated": {},
         },
         "system_health_history": {
             "error_rate": {
                 "overall": {"requests": 1, "errors_5xx": 0, "error_rate": 0.0},
                 "by_endpoint": [{"endpoint": f"e{text}", "errors_5xx": 0}],
             },
+            "truncated": {},
             "api_response_times": [
                 {
                     "endpoint": f"e{text}",

@@ -7,7 +7,8 @@
 | has rows in `api_access` that no batch has: a writer died | these rows, whole; they are written as a batch |
 | was touched before | which batches there are, and those that are not our own |
 
-At most `NAMES_MAX` requests are kept in mind, those of the steps touched last; a step that is forgotten is read anew.
+At most `NAMES_MAX` requests are kept in mind, and always the two steps touched last, as a line may come late; a step
+that is forgotten is read anew.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +104,7 @@ class Known:
     def _forget(self, kept_count: int) -> None:
         """Let go of the steps touched longest ago, but for the last `kept_count`."""
         names = sum(step.seen.count for step in self._steps.values())
-        for us in list(self._steps)[:-kept_count]:
+        for us in list(self._steps)[: -max(2, kept_count)]:
             if names <= NAMES_MAX:
                 break
             names -= self._steps.pop(us).seen.count

@@ -4,8 +4,8 @@ An hour's sums are made of requests that are read once, a few steps at a time; s
 more than one that sums up an hour.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 
 from tailtrace_bridge.store.influx import batches, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
@@ -18,6 +18,8 @@ WRITE_US = MINUTE_US
 """How long a write takes at most, tries and all."""
 BATCH_POINTS = 500
 """Of sums, written at once."""
+RAW_POINTS = 16
+"""Of requests put together, written at once: half a MB."""
 BATCHES_MAX = 8
 """Of one step: where there are more, they are put into one when the step is summed up."""
 _NS = 1000
@@ -169,8 +171,9 @@ class Roller:
                 sums.add(batches.stored(some))
             if count > BATCHES_MAX:
                 documents.append(document(Kind.ROWS, some, tables))
-        if documents:
-            self._write_raw(self._points(STEP_US, step_us, asof_us, {Kind.ROWS: cut(documents)}))
+        points = self._points(STEP_US, step_us, asof_us, {Kind.ROWS: cut(documents)})
+        while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
+            self._write_raw(some_points)
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
         texts: dict[Kind, list[str]] = {
@@ -189,15 +192,17 @@ class Roller:
             if not all(part.size_us for part in parts):
                 return
             texts[kind] = encode(kind, merged(kind, (part.rows for part in parts)), tables)
-        self._keep(self._points(DAY_US, day_us, asof_us, texts), [(DAY_US, day_us, asof_us)])
+        self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
 
-    def _points(self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]) -> list[bytes]:
+    def _points(
+        self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]
+    ) -> Iterator[bytes]:
         tags = {"size": SIZES[size_us], "source": self._source}
-        return [
+        return (
             lines.point(kind, tags, {"asof_us": asof_us, "parts": len(of_kind), "data": text}, start_us * _NS + place)
             for kind, of_kind in texts.items()
             for place, text in enumerate(of_kind)
-        ]
+        )
 
     def _keep(self, points: list[bytes], rolled: Sequence[tuple[int, int, int]]) -> None:
         self._write(points)
@@ -214,7 +219,7 @@ class _Batch:
         self._points: list[bytes] = []
         self._rolled: list[tuple[int, int, int]] = []
 
-    def add(self, size_us: int, start_us: int, asof_us: int, points: list[bytes]) -> None:
+    def add(self, size_us: int, start_us: int, asof_us: int, points: Iterable[bytes]) -> None:
         """Take the points of one step; keep what there is when it is enough."""
         self._points += points
         self._rolled.append((size_us, start_us, asof_us))
