@@ -222,6 +222,22 @@ def test_a_writer_that_forgets_reads_anew(make, monkeypatch):
     assert store.write(minutes(0, 600)) == Written(0, 600)
 
 
+def test_a_late_line_finds_the_step_before_in_mind(make, monkeypatch):
+    monkeypatch.setattr(known_module, "NAMES_MAX", 10)
+    store = make()
+    first = row(DAY_AGO_US + 599_000_000, 99)
+    store.write([*minutes(0, 10), first])
+    store.write([row(DAY_AGO_US + 600_000_000, 100)])
+    asked = []
+    monkeypatch.setattr(store._session.known, "find", asked.extend)
+    assert store.write([row(DAY_AGO_US + 598_000_000, 98), first]) == Written(1, 1)
+    assert asked == []
+    store.write(minutes(30, 40))
+    store.write(minutes(40, 50))
+    store.write([first])
+    assert asked, "but not for ever"
+
+
 def test_a_reader_that_stays_sees_what_others_write_and_sum_up(make):
     writer, reader, written = make(), make(), 0
     for last in (200, 201, 700):
