@@ -99,11 +99,14 @@ def points(requests: Iterable[Request], tables: Tables, source: str) -> list[byt
     return made
 
 
-def read(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
-    """Give the requests of points of one step, each once. The hot loop of summing up."""
+def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iterator[Request]:
+    """Give the requests of points of one step, each once. The hot loop of summing up.
+
+    `is_kept`: small texts are kept decoded, as they will be read again.
+    """
     seen = Seen()
     for text in texts:
-        rows = _decoded(text, tables)
+        rows = _decoded(text, tables) if is_kept else decode(Kind.ROWS, (text,), tables)
         if len(texts) > 1:
             rows = list(seen.new(rows, _name))
             for row in rows:

@@ -108,11 +108,11 @@ class _Fetched(NamedTuple):
         """Give the number of batches of a step."""
         return 1 if place in self.whole else len(self.loose.get(place, ()))
 
-    def requests(self, place: Place, tables: Tables) -> Iterator[batches.Request]:
+    def requests(self, place: Place, tables: Tables, *, is_kept: bool) -> Iterator[batches.Request]:
         """Give the requests of a step."""
         if place in self.whole:
             return batches.read_whole(self.whole[place], tables)
-        return batches.read(self.loose.get(place, ()), tables)
+        return batches.read(self.loose.get(place, ()), tables, is_kept=is_kept)
 
 
 class _Fetches:
@@ -231,7 +231,7 @@ class Rollups:
             for place, name in names.items():
                 if (step := steps.get(place)) is None:
                     step = _Step(Tables(), Sums())
-                    requests, count = _within(found.requests(place, step.tables), place, wanted[place]), 0
+                    requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
                     for piece in batches.pieces(requests):
                         step.sums.add(batches.stored(piece))
                         count += len(piece)
@@ -240,8 +240,13 @@ class Rollups:
                 rows = chosen(rows, step.tables, sought) if sought else rows
                 yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
 
-    def requests(self, spans: Spans, tables: Tables) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
-        """Give the requests of spans of time by step, with the number of batches. In order of time."""
+    def requests(
+        self, spans: Spans, tables: Tables, *, is_kept: bool = False
+    ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
+        """Give the requests of spans of time by step, with the number of batches. In order of time.
+
+        `is_kept`: who answers reads the same small batches again; who sums up does not.
+        """
         source = _only(spans)
         untils, wanted = self._wanted(spans)
         fetches = _Fetches(list(wanted), 1)  # who sums up has hours that are busy, or years that are not
@@ -249,7 +254,8 @@ class Rollups:
             found = self._fetch({place: untils[place] for place in some}, source)
             fetches.told(found)
             for place in some:
-                yield place, found.count(place), _within(found.requests(place, tables), place, wanted[place])
+                requests = found.requests(place, tables, is_kept=is_kept)
+                yield place, found.count(place), _within(requests, place, wanted[place])
 
     def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
         """Give until when rows may come, and what is asked for of each step, in order of time."""

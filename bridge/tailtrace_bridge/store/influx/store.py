@@ -24,7 +24,7 @@ from tailtrace_bridge.columns import Columns, Places, columns_of
 from tailtrace_bridge.errors import StoreError
 from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.routes import OTHER
-from tailtrace_bridge.store.influx import alerts, batches, directory, lines
+from tailtrace_bridge.store.influx import alerts, batches, chunks, directory, lines
 from tailtrace_bridge.store.influx.batches import STEP_US
 from tailtrace_bridge.store.influx.chunks import Kind, Sought, Tables, merged
 from tailtrace_bridge.store.influx.delete import Deleter
@@ -217,12 +217,7 @@ class InfluxStore:
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
         identities, endpoints = list(tables.identities), list(tables.endpoints)
         is_asked = _matches(filters, known, identities, endpoints)
-        # In the form of `Kind.USAGE`, with -1 for what is blank.
-        if kind is Kind.USAGE_IDENTITY:
-            rows = [(row[0], -1, "", *row[1:]) for row in rows]
-        elif kind is Kind.USAGE_ENDPOINT:
-            rows = [(-1, row[0], "", *row[1:]) for row in rows]
-        rows = [row for row in rows if is_asked(row[0], row[1], row[2], row[3])]
+        rows = [row for row in _in_full(kind, rows) if is_asked(row[0], row[1], row[2], row[3])]
         if by is By.IDENTITY:
             rows = merged(Kind.USAGE, [[(row[0], -1, "", *row[3:]) for row in rows]])
         elif by is By.ENDPOINT:
@@ -256,7 +251,7 @@ class InfluxStore:
     ) -> list[EndpointStep]:
         """Give sums by step of time, endpoint and traffic."""
         tables = Tables()
-        kind = _usage_kind(filters, By.ENDPOINT)
+        kind = _usage_kind(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
         parts = list(self._rollups.parts(window, kind, tables, _sizes(step_us)))
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
         endpoints = list(tables.endpoints)
@@ -264,10 +259,7 @@ class InfluxStore:
         totals: dict[tuple[int, str, int], list[int]] = {}
         for part in parts:
             start_us = part.start_us // step_us * step_us
-            for row in part.rows:
-                who, where, method, status, traffic, requests = (
-                    (-1, row[0], "", *row[1:4]) if kind is Kind.USAGE_ENDPOINT else row[:6]
-                )
+            for who, where, method, status, traffic, requests, *_ in _in_full(kind, part.rows):
                 if is_asked(who, where, method, status):
                     route = endpoints[where][1] if by is By.ENDPOINT else ""
                     total = totals.setdefault((start_us, route, traffic), [0, 0])
@@ -572,7 +564,7 @@ class InfluxStore:
             found = [
                 (one[2:4], source, one)
                 for (source, _), _, requests in self._rollups.requests(
-                    {None: [Window(start_us, before[0] + 1)]}, tables
+                    {None: [Window(start_us, before[0] + 1)]}, tables, is_kept=True
                 )
                 for one in requests
                 if one[2:4] < before
@@ -706,6 +698,15 @@ def _usage_kind(filters: Filters, by: By) -> Kind:
     if by is By.ENDPOINT and not filters.has_identity and filters.method is None:
         return Kind.USAGE_ENDPOINT
     return Kind.USAGE
+
+
+def _in_full(kind: Kind, rows: list[chunks.Row]) -> list[chunks.Row]:
+    """Give rows in the form of `Kind.USAGE`, with -1 for what is blank."""
+    if kind is Kind.USAGE_IDENTITY:
+        return [(row[0], -1, "", *row[1:]) for row in rows]
+    if kind is Kind.USAGE_ENDPOINT:
+        return [(-1, row[0], "", *row[1:]) for row in rows]
+    return rows
 
 
 def _names(known: dict[Identity, tuple[int, int]], identities: Sequence[Identity]) -> list[Identity]:
