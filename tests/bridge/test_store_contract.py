@@ -156,6 +156,30 @@ def test_rows_come_back_whole(store, settle):
     assert store.newest_us() == T0 + HOUR_US
 
 
+@pytest.mark.parametrize("is_settled", [True, False])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        ALL, Filters(user=ANA.user), Filters(user=BEN.user, status="5xx"), Filters(user=ANA.user, endpoint="/a"),
+        Filters(device=CI.device), Filters(address=BEN.address), Filters(status="200"), Filters(endpoint="/b"),
+        Filters(user=ANA.user, method="GET"), Filters(method="POST"),
+    ],
+)  # fmt: skip
+def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filters, is_settled):
+    store.write(ROWS)
+    if is_settled:
+        settle(store)
+    expected: dict[tuple[int, Traffic], list[int]] = {}
+    for one in store.endpoint_steps(DAY, HOUR_US, filters):
+        total = expected.setdefault((one.time_us, one.traffic), [0, 0])
+        total[0] += one.requests
+        total[1] += one.errors
+    assert sum(requests for requests, _ in expected.values()) == len(store.log(DAY, filters, 100, None))
+    steps = store.endpoint_steps(DAY, HOUR_US, filters, By.ALL)
+    assert {(one.time_us, one.traffic): [one.requests, one.errors] for one in steps} == expected
+    assert {one.endpoint for one in steps} <= {""}
+
+
 def test_sums(store, settle):
     store.write(ROWS)
     settle(store)
