@@ -25,7 +25,7 @@ import uvicorn
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.access.ways import make_callers, require_way
 from tailtrace_api.connections import BoundedProtocol
-from tailtrace_api.heap import keep_small
+from tailtrace_api.heap import share_one
 from tailtrace_api.operation import create_operation_app
 from tailtrace_bridge.build import Bridge, make_bridge
 from tailtrace_bridge.errors import BusyError, SettingsError
@@ -64,7 +64,7 @@ Listening = tuple[_Server, socket.socket]
 
 def serve(settings: Settings) -> None:
     """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
-    keep_small()
+    share_one()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> None:
 
 def serve_bridge(settings: Settings) -> None:
     """Run the bridge without the API. Raises like `serve`."""
-    keep_small()
+    share_one()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
@@ -94,7 +94,7 @@ def serve_api(settings: Settings) -> None:
 
     Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
     """
-    keep_small()
+    share_one()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         require_store(settings)

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from tailtrace_api.heap import keep_small
+from tailtrace_api.heap import share_one
 
 OF_FOUR_THREADS = """
 import ctypes, sys, threading
-from tailtrace_api.heap import keep_small
-print(keep_small() if sys.argv[1] == "small" else None, flush=True)
+from tailtrace_api.heap import share_one
+print(share_one() if sys.argv[1] == "one" else None, flush=True)
 wait = threading.Barrier(4)
 
 def work():
@@ -38,10 +38,10 @@ def heaps(how):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_threads_share_one_heap():
-    assert heaps("small") == ("True", 1)
+    assert heaps("one") == ("True", 1)
     assert heaps("as it is")[1] > 1
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
 def test_who_has_settings_for_the_heap_keeps_them(name):
-    assert keep_small({name: "4"}) is False
+    assert share_one({name: "4"}) is False
