@@ -192,11 +192,10 @@ class Join(Generic[T]):
         held = self._held.pop(key)
         self._held_lines -= len(held.lines)
         if held.span:
+            key = held.span.trace_id, held.span.parent_span_id  # the line's texts, which are equal, need not stay
             self.counters.matched += len(held.lines)
         else:
             self.counters.unmatched += len(held.lines)
-        if held.span:  # its own texts, so that the line's, which are equal, need not stay
-            key = held.span.trace_id, held.span.parent_span_id
         self._recent.pop(key, None)
         self._recent[key] = held.span
         if len(self._recent) > self._recent_max:

@@ -247,6 +247,20 @@ def row() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def alert_of() -> Callable[..., Any]:
+    """Has each panel answered by `handler`, asks anew, and gives the alert that is shown."""
+
+    def fail(page: Any, handler: Callable[[Any], None]) -> Any:
+        page.route("**/analytics/panels/**", handler)
+        page.get_by_label("7 days").check()
+        alert = page.locator("#totals [role=alert]")
+        alert.wait_for()
+        return alert
+
+    return fail
+
+
+@pytest.fixture
 def show_all() -> Callable[[Any], None]:
     """Makes the window as long as the page, so that each panel has asked and shows its answer."""
 

@@ -90,13 +90,10 @@ def test_a_slow_answer_looks_like_none_yet(factory, open_page):
     assert "30 days" in page.locator("#totals").text_content()
 
 
-def test_old_numbers_are_not_shown_under_new_filters(factory, open_page):
+def test_old_numbers_are_not_shown_under_new_filters(factory, open_page, alert_of):
     page = open_page(factory)
-    page.route("**/analytics/panels/**", lambda route: route.fulfill(status=500, body="no"))
     page.locator("#totals .figure").first.wait_for()
-    page.get_by_label("7 days").check()
-    alert = page.locator("#totals [role=alert]")
-    alert.wait_for()
+    alert = alert_of(page, lambda route: route.fulfill(status=500, body="no"))
     assert "Something went wrong" in alert.text_content()
     assert page.locator("#totals .figure").count() == 0, "those were of 24 hours"
     page.unroute("**/analytics/panels/**")
@@ -105,12 +102,10 @@ def test_old_numbers_are_not_shown_under_new_filters(factory, open_page):
     page.said.clear()
 
 
-def test_a_proxy_without_tailtrace_behind_it_says_that_it_is_away(factory, open_page):
+def test_a_proxy_without_tailtrace_behind_it_says_that_it_is_away(factory, open_page, alert_of):
     page = open_page(factory)
-    page.route("**/analytics/panels/**", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
-    page.get_by_label("7 days").check()
-    page.locator("#totals [role=alert]").wait_for()
-    assert "tailtrace does not answer" in page.locator("#totals [role=alert]").text_content()
+    alert = alert_of(page, lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    assert "tailtrace does not answer" in alert.text_content()
     assert page.locator(".problem:visible").count() == 1
     page.said.clear()
 

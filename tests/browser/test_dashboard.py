@@ -213,12 +213,9 @@ def test_news_come_by_themselves(tmp_path, serving, open_page, row):
     page.said.clear()  # the server went away on purpose
 
 
-def test_trouble_says_what_to_do_and_mends_itself(factory, open_page):
+def test_trouble_says_what_to_do_and_mends_itself(factory, open_page, alert_of):
     page = open_page(factory)
-    page.route("**/analytics/panels/**", lambda route: route.abort())
-    page.get_by_label("7 days").check()
-    alert = page.locator("#totals [role=alert]")
-    alert.wait_for()
+    alert = alert_of(page, lambda route: route.abort())
     assert "tailtrace does not answer" in alert.text_content()
     assert page.locator(".problem:visible").count() == 1, "said once"
     page.unroute("**/analytics/panels/**")

@@ -62,6 +62,21 @@ class By(Enum):
     ENDPOINT = "endpoint"
 
 
+def smallest_sums(filters: Filters, by: By) -> By:
+    """Give by what the smallest sums are that have what is looked at, and what is filtered by; `ALL`: by everything."""
+    if filters.method is None:
+        if by is By.IDENTITY and filters.endpoint is None:
+            return By.IDENTITY
+        if by is By.ENDPOINT and not filters.has_identity:
+            return By.ENDPOINT
+    return By.ALL
+
+
+def smallest_step_sums(filters: Filters, by: By) -> By:
+    """Give the same for `Store.endpoint_steps`, where `ALL` looks at neither identity nor endpoint."""
+    return smallest_sums(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
+
+
 class Written(NamedTuple):
     """What became of a batch."""
 

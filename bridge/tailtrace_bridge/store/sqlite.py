@@ -63,6 +63,8 @@ from tailtrace_bridge.store.protocol import (
     Visits,
     Window,
     Written,
+    smallest_step_sums,
+    smallest_sums,
 )
 from tailtrace_bridge.store.read_only import connect_read_only, is_writable, unchanged
 from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
@@ -115,6 +117,7 @@ _QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE 
 _COUNT_USAGE = f"""
     SELECT count(*) FROM access WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE}
 """  # noqa: S608  # our own numbers
+_USAGE_TABLE = {By.ALL: "usage", By.IDENTITY: "usage_identity", By.ENDPOINT: "usage_endpoint"}
 _COLUMNS_BY = {
     By.ALL: ("identity_id", "endpoint_id", "method", "status", "traffic"),
     By.IDENTITY: ("identity_id", "status", "traffic"),
@@ -261,7 +264,7 @@ class SqliteStore:
         where, values = _where(filters)
         columns = _COLUMNS_BY[by]
         with self._reading() as connection:
-            facts, bounds = windows.usage(self._widened(connection, window), _usage_table(filters, by))
+            facts, bounds = windows.usage(self._widened(connection, window), _USAGE_TABLE[smallest_sums(filters, by)])
             query = f"""
                 SELECT {", ".join(columns)}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed),
                        sum(app_time_us), sum(bytes_sent)
@@ -311,13 +314,13 @@ class SqliteStore:
         """Give sums by step of time, endpoint and traffic."""
         where, values = _where(filters)
         with self._reading() as connection:
-            table = _usage_table(filters, By.ENDPOINT)
+            table = _USAGE_TABLE[smallest_step_sums(filters, by)]
             facts, bounds = windows.usage(self._widened(connection, window), table, step_us)
-            route = "route" if by is By.ENDPOINT else "''"
+            route, of_route = ("route", "JOIN endpoint e ON e.id = endpoint_id") if by is By.ENDPOINT else ("''", "")
             query = f"""
                 SELECT time_us / {step_us} * {step_us} AS step_us, {route} AS name, traffic,
                        sum(requests), sum(requests * (status >= 500))
-                FROM ({facts}) JOIN endpoint e ON e.id = endpoint_id
+                FROM ({facts}) {of_route}
                 WHERE 1 {where} GROUP BY step_us, name, traffic ORDER BY step_us
             """  # noqa: S608
             rows = connection.execute(query, (*bounds, *values))
@@ -601,16 +604,6 @@ def _identities(connection: sqlite3.Connection) -> dict[int, Identity]:
 def _endpoints(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
     """Give service and route of all endpoints."""
     return {row[0]: row[1:] for row in connection.execute("SELECT id, service, route FROM endpoint")}
-
-
-def _usage_table(filters: Filters, by: By) -> str:
-    """Give the smallest table that knows all that is asked."""
-    is_identity, is_endpoint = filters.has_identity, filters.endpoint is not None
-    if filters.method is None and by is By.IDENTITY and not is_endpoint:
-        return "usage_identity"
-    if filters.method is None and by is By.ENDPOINT and not is_identity:
-        return "usage_endpoint"
-    return "usage"
 
 
 def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[Refusal]) -> None:

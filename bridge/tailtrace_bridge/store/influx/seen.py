@@ -4,6 +4,7 @@ As tuples in a set they would take 200. They are looked for by second, and what 
 """
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import TypeVar
@@ -19,7 +20,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.count = 0
-        self._seconds: dict[int, array[int]] = {}
+        self._seconds: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
         """The time of a request, its key, those of the next."""
 
     def of(self, second: int) -> Iterator[Name]:
@@ -29,10 +30,7 @@ class Seen:
 
     def add(self, name: Name) -> None:
         """Take a name, which may be here."""
-        second = name[0] // SECOND_US
-        if (numbers := self._seconds.get(second)) is None:
-            numbers = self._seconds[second] = array("q")
-        numbers.extend(name)
+        self._seconds[name[0] // SECOND_US].extend(name)
         self.count += 1
 
     def new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:

@@ -59,6 +59,8 @@ from tailtrace_bridge.store.protocol import (
     Visits,
     Window,
     Written,
+    smallest_step_sums,
+    smallest_sums,
 )
 from tailtrace_bridge.store.sums import APP, PROXY
 
@@ -73,6 +75,7 @@ PAGE_EXTRA = 16
 SERIES_AT_ONCE = 200
 """Whose rows are asked for in one call."""
 _REFUSALS = "refusal"
+_USAGE_KIND = {By.ALL: Kind.USAGE, By.IDENTITY: Kind.USAGE_IDENTITY, By.ENDPOINT: Kind.USAGE_ENDPOINT}
 _SIDES = {PROXY: "proxy", APP: "app"}
 _SERIES = ("source", "user", "device", "service", "endpoint", "method", "status_class")
 _LOG_SPANS_US = (HOUR_US, DAY_US, 7 * DAY_US)
@@ -210,7 +213,7 @@ class InfluxStore:
     def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
         """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
         tables = Tables()
-        kind = _usage_kind(filters, by)
+        kind = _USAGE_KIND[smallest_sums(filters, by)]
         rows = self._rollups.merged(window, kind, tables, _sought(filters) if kind is Kind.USAGE else None)
         if not rows:
             return []
@@ -251,7 +254,7 @@ class InfluxStore:
     ) -> list[EndpointStep]:
         """Give sums by step of time, endpoint and traffic."""
         tables = Tables()
-        kind = _usage_kind(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
+        kind = _USAGE_KIND[smallest_step_sums(filters, by)]
         parts = list(self._rollups.parts(window, kind, tables, _sizes(step_us)))
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
         endpoints = list(tables.endpoints)
@@ -689,15 +692,6 @@ def _entry(row: Row, name: tuple[int, int]) -> LogEntry:
 
 def _sizes(step_us: int) -> list[int]:
     return [size_us for size_us in SUM_SIZES if size_us <= step_us]
-
-
-def _usage_kind(filters: Filters, by: By) -> Kind:
-    """Give the smallest sums that have what is looked at, and what is filtered by."""
-    if by is By.IDENTITY and filters.endpoint is None and filters.method is None:
-        return Kind.USAGE_IDENTITY
-    if by is By.ENDPOINT and not filters.has_identity and filters.method is None:
-        return Kind.USAGE_ENDPOINT
-    return Kind.USAGE
 
 
 def _in_full(kind: Kind, rows: list[chunks.Row]) -> list[chunks.Row]:
