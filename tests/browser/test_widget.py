@@ -71,7 +71,8 @@ def test_spanish_by_the_page_or_by_its_own_word(shown, open_page):
     page = show(shown, open_page, lang="es-MX")
     assert text(page, "h2") == ["📊 Analytics Última Semana"]
     assert text(page, "dt") == ["sesiones", "usuarios únicos"]
-    assert re.fullmatch(r"Dashboard \([\d,.]+ accesos\)", text(page, "li")[0])
+    first = httpx.get(f"{shown[1]}/analytics/widget").json()["top_features"][0]
+    assert re.fullmatch(rf"{re.escape(first['feature'])} \([\d,.]+ accesos\)", text(page, "li")[0])
     page.evaluate("document.querySelector('tailtrace-widget').lang = 'en'")
     assert text(page, "h2") == ["📊 Analytics Last Week"]
     page.evaluate("document.querySelector('tailtrace-widget').setAttribute('days', '14')")
