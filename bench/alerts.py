@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.alerts.rules import AlertRule
 from tailtrace_bridge.alerts.state import AlertCounters, Book
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.settings.alert_rules import AlertRule
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 NOW_US = 1_764_001_800_000_000
 """2025-11-24T16:30:00Z"""

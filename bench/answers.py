@@ -23,15 +23,15 @@ from pathlib import Path
 from memory import pss_mib
 from store import make_rows, write
 
-from tailtrace_api.insight_queries import Insights
-from tailtrace_api.panel_queries import Panels
-from tailtrace_api.panels import PERIODS
-from tailtrace_api.queries import Queries
-from tailtrace_bridge.store.influx.query import Server
+from tailtrace_api.answers.panels import PERIODS
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.panels import Panels
+from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
-from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import Filters, Store
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 END_US = 1_764_001_800_000_000
 """2025-11-24T16:30:00Z, also of a window that ends before the newest row by an hour and a quarter."""

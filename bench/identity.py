@@ -18,9 +18,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from tailtrace_bridge.identity import Identities
-from tailtrace_bridge.parts import make_identities
-from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.identity.chain import Identities
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.parts import make_identities
 
 WARM_US_MAX = 2.0
 WARM_ROUNDS = 20

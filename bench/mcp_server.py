@@ -34,7 +34,7 @@ from mcp import Client, StdioServerParameters
 from memory import SETTLE_S, pss_mib, serving
 from store import make_rows, write
 
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 STARTS = 7
 CALLS = 40

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 from store import make_rows, write
 
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 ANSWERS = (
     "/analytics/access-logs?hours=168",

@@ -22,7 +22,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 from store import make_rows, write
 
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 PAINT_S_MAX = 1.0
 BYTES_MAX = 250_000

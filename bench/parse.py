@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.records import Access
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.parser import make_parser
 
 ROUNDS = 5
 BARE = re.compile(r'([^ ]+) - [^"]*\[([^\]]+)\] "([^"]*)" ([0-9]+) ([^ ]+) "([^"]*)" "([^"]*)"')

@@ -7,7 +7,7 @@ import sys
 import timeit
 from dataclasses import make_dataclass
 
-from tailtrace_bridge.records import Access
+from tailtrace_bridge.core.records import Access
 
 TIMES = 200_000
 VALUES = (1, 2, "100.64.0.7", "GET", "/", 200, 3, 3, True, 5, "", "", "", "curl/8", "")

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from tailtrace_bridge.importer import BATCH_ROWS
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.transfer.importer import BATCH_ROWS
 
 DAY_US = 24 * 3_600_000_000
 PAGE_REQUESTS = 8

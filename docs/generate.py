@@ -4,9 +4,9 @@
 | file | part | made from |
 |---|---|---|
 | `docs/design.md` | the import ladder, between its two markers | the imports of the three packages |
-| `docs/settings.md` | all | `tailtrace_bridge.settings` |
+| `docs/settings.md` | all | `tailtrace_bridge.settings.table` |
 | `docs/http-api.md` | what is behind its marker: routes, parameters, fields | the API's own OpenAPI document |
-| `docs/export.md` | the table of fields, between its two markers | `tailtrace_bridge.export_format` |
+| `docs/export.md` | the table of fields, between its two markers | `tailtrace_bridge.transfer.format` |
 | `docs/mcp.md` | the clients' configurations, between its two markers | `tailtrace_api.mcp_server.client_config` |
 
 The conversations in `docs/mcp.md` are made by `docs/conversations.py`, from a run of the demo.
@@ -71,7 +71,7 @@ def with_ladder(text: str) -> str:
 
 def with_fields(text: str) -> str:
     """Return the text of `docs/export.md` with the fields of now between the markers."""
-    from tailtrace_bridge.export_format import FIELDS  # noqa: PLC0415 - as below
+    from tailtrace_bridge.transfer.format import FIELDS  # noqa: PLC0415 - as below
 
     before, _, rest = text.partition(FIELDS_BEGIN)
     _, _, after = rest.partition(FIELDS_END)
@@ -82,10 +82,10 @@ def with_fields(text: str) -> str:
 
 def openapi() -> dict[str, Any]:
     """Give the OpenAPI document of the API as `tailtrace api` serves it, on an empty store."""
-    from tailtrace_api.serve import make_app  # noqa: PLC0415 - as below
-    from tailtrace_bridge.routes import Routes  # noqa: PLC0415
-    from tailtrace_bridge.settings import Settings  # noqa: PLC0415
-    from tailtrace_bridge.store.sqlite import SqliteStore  # noqa: PLC0415
+    from tailtrace_api.server.serve import make_app  # noqa: PLC0415 - as below
+    from tailtrace_bridge.rows.routes import Routes  # noqa: PLC0415
+    from tailtrace_bridge.settings.table import Settings  # noqa: PLC0415
+    from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder, "empty.db"))
@@ -163,7 +163,7 @@ def _default(parameter: Mapping[str, Any]) -> str:
 def with_configurations(text: str) -> str:
     """Return the text of `docs/mcp.md` with what `tailtrace mcp --print-config` prints for somebody called Ana."""
     from tailtrace_api.mcp_server.client_config import CLIENTS, client_config, merged  # noqa: PLC0415 - as below
-    from tailtrace_bridge.settings import Settings  # noqa: PLC0415
+    from tailtrace_bridge.settings.table import Settings  # noqa: PLC0415
 
     command = Path("/home/ana/app/.venv/bin/tailtrace")
     settings = Settings.model_construct(store="sqlite:/home/ana/app/tailtrace.db", lang="es")  # of no environment
@@ -188,7 +188,7 @@ def with_configurations(text: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Give each generated file and what it should say."""
-    from tailtrace_bridge import settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
+    from tailtrace_bridge.settings import table as settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
 
     design, export, api, mcp = DOCS / "design.md", DOCS / "export.md", DOCS / "http-api.md", DOCS / "mcp.md"
     return {

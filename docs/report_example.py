@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.report import make
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 DOCS = Path(__file__).resolve().parent
 ZONE = ZoneInfo("Europe/Madrid")

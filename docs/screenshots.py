@@ -32,8 +32,8 @@ from rich.console import Console
 from tailtrace_api.demo.app import make_app
 from tailtrace_api.demo.history import history
 from tailtrace_api.demo.people import PEOPLE
-from tailtrace_api.report import print_report
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.terminal.report import print_report
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 IMAGES = Path(__file__).with_name("images")
 COLOURS = 128

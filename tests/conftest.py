@@ -38,7 +38,7 @@ INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "infl
 
 
 def _lacks_nginx() -> str | None:
-    from tailtrace_api.nginx_process import NginxError, find_nginx
+    from tailtrace_api.nginx.process import NginxError, find_nginx
 
     try:
         find_nginx()

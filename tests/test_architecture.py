@@ -15,21 +15,21 @@ IMPORTS: dict[str, set[str]] = GENERATE["imports"]()
 
 PURE = (
     "tailtrace_bridge.alerts.judge",
-    "tailtrace_bridge.alerts.rules",
+    "tailtrace_bridge.settings.alert_rules",
     "tailtrace_bridge.alerts.words",
-    "tailtrace_bridge.records",
-    "tailtrace_bridge.errors",
-    "tailtrace_bridge.export_format",
-    "tailtrace_bridge.log_format",
-    "tailtrace_bridge.access_log",
-    "tailtrace_bridge.otlp",
-    "tailtrace_bridge.join",
-    "tailtrace_bridge.pseudonyms",
-    "tailtrace_bridge.routes",
-    "tailtrace_bridge.scrub",
-    "tailtrace_bridge.traffic",
-    "tailtrace_api.answers",
-    "tailtrace_api.panels",
+    "tailtrace_bridge.core.records",
+    "tailtrace_bridge.core.errors",
+    "tailtrace_bridge.transfer.format",
+    "tailtrace_bridge.logs.format",
+    "tailtrace_bridge.logs.parser",
+    "tailtrace_bridge.spans.otlp",
+    "tailtrace_bridge.rows.join",
+    "tailtrace_bridge.identity.pseudonyms",
+    "tailtrace_bridge.rows.routes",
+    "tailtrace_bridge.logs.scrub",
+    "tailtrace_bridge.rows.traffic",
+    "tailtrace_api.answers.requests",
+    "tailtrace_api.answers.panels",
     "tailtrace_api.doctor.checks",
     "tailtrace_api.doctor.nginx",
     "tailtrace_api.doctor.patch",
@@ -108,7 +108,7 @@ def test_no_import_cycle() -> None:
 
 def test_a_bridge_on_influxdb_loads_nothing_that_it_does_not_use() -> None:
     code = """
-import sys, tailtrace_api.cli, tailtrace_api.serve, tailtrace_bridge.store.influx.store
+import sys, tailtrace_api.commands.cli, tailtrace_api.server.serve, tailtrace_bridge.store.influx.store
 print(sorted({"fastapi", "influxdb_client", "mcp", "rich.console", "sqlite3"} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -77,7 +77,7 @@ def commands() -> dict[str, set[str]]:
     """Each command and its options."""
     import typer.main
 
-    from tailtrace_api.cli import app
+    from tailtrace_api.commands.cli import app
 
     group: Any = typer.main.get_command(app)
     return {
@@ -144,7 +144,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pages
 def test_settings_exist(page: Path) -> None:
-    from tailtrace_bridge.settings import Settings, environment_name
+    from tailtrace_bridge.settings.table import Settings, environment_name
 
     known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     told = set(re.findall(r"\b(?:TAILTRACE_|TAILSCALE_|TAILNET)[A-Z_]*\b(?!\.md)", text_of(page)))
@@ -152,7 +152,7 @@ def test_settings_exist(page: Path) -> None:
 
 
 def test_settings_page_is_of_now() -> None:
-    from tailtrace_bridge import settings
+    from tailtrace_bridge.settings import table as settings
 
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert page == settings.markdown(), "the settings changed: run `make docs`"

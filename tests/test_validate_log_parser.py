@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tailtrace_bridge.access_log import LINE_LENGTH_MAX, REASONS
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, REASONS
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "validate_log_parser"

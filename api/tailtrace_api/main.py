@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from tailtrace_api.cli import app  # noqa: PLC0415  # only here can its absence be told
+        from tailtrace_api.commands.cli import app  # noqa: PLC0415  # only here can its absence be told
     except ModuleNotFoundError as missing:
         if missing.name and missing.name.startswith("tailtrace"):
             raise

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tailtrace_bridge.identity import Answer, NotFound
+from tailtrace_bridge.identity.chain import Answer, NotFound
 
 
 @dataclass(slots=True)

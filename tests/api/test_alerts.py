@@ -8,20 +8,21 @@ import pytest
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from tailtrace_api import metrics
 from tailtrace_api.access.guard import AccessCounters
-from tailtrace_api.alert_routes import alert_router
-from tailtrace_api.cli import app as cli
-from tailtrace_api.insight_queries import Insights
+from tailtrace_api.commands.cli import app as cli
+from tailtrace_api.http import metrics
+from tailtrace_api.http.alerts import alert_router
 from tailtrace_api.mcp_server.analytics import system_performance
 from tailtrace_api.mcp_server.tool import Asked
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_api.queries import Queries
-from tailtrace_bridge import build, settings
-from tailtrace_bridge.alerts.rules import AlertRule
-from tailtrace_bridge.errors import StoreError
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import AlertEvent
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.wiring import bridge as build
 
 NOW = 1_759_924_800_000_000  # 2025-10-08T12:00:00Z
 EVENTS = [

@@ -4,9 +4,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_api import answers
-from tailtrace_bridge.histogram import bucket_of
-from tailtrace_bridge.records import Identity, Traffic
+from tailtrace_api.answers import requests as answers
+from tailtrace_bridge.core.histogram import bucket_of
+from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.protocol import (
     Activity,
     Latency,

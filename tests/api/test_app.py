@@ -7,12 +7,14 @@ from datetime import UTC
 import httpx
 import pytest
 
-from tailtrace_api.app import create_app
-from tailtrace_api.queries import Queries
-from tailtrace_bridge import build, parts, settings
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.http.app import create_app
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
+from tailtrace_bridge.wiring import bridge as build
+from tailtrace_bridge.wiring import parts
 
 S = 1_000_000
 HOUR = 3600 * S
@@ -344,7 +346,7 @@ def test_many_ask_at_once(client):
 
 
 def test_openapi_shows_an_example_of_each_answer(app, client):
-    from tailtrace_api import models
+    from tailtrace_api.http import models
 
     document = client.get("/openapi.json").json()
     for path, model in (
@@ -425,7 +427,7 @@ def test_ready_and_metrics_of_a_bridge(bridge):
 def test_a_name_that_somebody_led_to_loopback_is_refused(store, clock, host, status):
     from zoneinfo import ZoneInfo
 
-    from tailtrace_api.serve import _hosts
+    from tailtrace_api.server.serve import _hosts
 
     hosts = _hosts(settings.load(hosts=["tailtrace.example.ts.net"]))
     queries = Queries(store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")

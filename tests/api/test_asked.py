@@ -5,10 +5,10 @@ import asyncio
 import httpx
 import pytest
 
-from tailtrace_api.serve import make_app
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.server.serve import make_app
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture

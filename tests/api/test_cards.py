@@ -7,17 +7,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tailtrace_api.answers import most_viewed_cards
-from tailtrace_api.card_queries import Cards
-from tailtrace_api.card_routes import PagesElsewhere, card_router
-from tailtrace_api.making import Features
-from tailtrace_api.variants import USERS_MIN, VARIANTS_MAX, divided
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.settings import load
+from tailtrace_api.answers.requests import most_viewed_cards
+from tailtrace_api.answers.variants import USERS_MIN, VARIANTS_MAX, divided
+from tailtrace_api.http.cards import PagesElsewhere, card_router
+from tailtrace_api.queries.cards import Cards
+from tailtrace_api.queries.make import Features
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.protocol import Window
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 S = 1_000_000
 HOUR = 3600 * S
@@ -218,8 +218,8 @@ def test_ten_users_of_each_can_be_enough(log, a, b, verdict, interval):
 
 
 def test_pages_of_views_are_all_looked_through_and_too_many_are_said(log, monkeypatch):
-    monkeypatch.setattr("tailtrace_api.card_queries.PAGE_ROWS", 2)
-    monkeypatch.setattr("tailtrace_api.card_queries.ROWS_MAX", 6)
+    monkeypatch.setattr("tailtrace_api.queries.cards.PAGE_ROWS", 2)
+    monkeypatch.setattr("tailtrace_api.queries.cards.ROWS_MAX", 6)
     for number in range(5):
         log(10 - number, number, VIEW + "prices#A", 204)
     answer = ask(log, "/analytics/variants", card="prices").json()
@@ -249,7 +249,7 @@ def test_names_of_cards():
 
 
 def test_wherever_a_card_is_named_its_variants_are_one():
-    from tailtrace_api.insights import page
+    from tailtrace_api.answers.insights import page
     from tailtrace_api.monthly.numbers import _cards
     from tailtrace_bridge.store.protocol import Visits
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tailtrace_api.cli import app
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.commands.cli import app
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 COMBINED = str(SAMPLES / "combined.log")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tailtrace_api.dashboard_routes import dashboard_router
+from tailtrace_api.http.page import dashboard_router
 
 PAGE = '<html data-lang="en"><script src="/static/assets/main-X.js"></script></html>'
 SCRIPT = "console.log('ñ')\n" * 50

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tailtrace_api.cli import app
-from tailtrace_bridge import exporter
-from tailtrace_bridge.export_format import Lines
+from tailtrace_api.commands.cli import app
+from tailtrace_bridge.transfer import exporter
+from tailtrace_bridge.transfer.format import Lines
 
 COMBINED = str(Path(__file__).parents[1] / "samples" / "combined.log")
 AT = ["--at", "2025-10-08T15:00:00Z"]
@@ -108,7 +108,7 @@ def test_a_device_is_written_to_and_not_replaced(filled):
 
 
 def test_pruned_requests_are_told(filled):
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore("tailtrace.db")
     assert store.prune(1 << 60) == 10

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tailtrace_api.heap import share_one
+from tailtrace_api.server.heap import share_one
 
 OF_FOUR_THREADS = """
 import ctypes, sys, threading
-from tailtrace_api.heap import share_one
+from tailtrace_api.server.heap import share_one
 print(share_one() if sys.argv[1] == "one" else None, flush=True)
 wait = threading.Barrier(4)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tailtrace_api.access.roles import NotYoursError
-from tailtrace_api.narrowing import narrowed
+from tailtrace_api.http.narrowing import narrowed
 from tailtrace_bridge.store.protocol import Filters
 
 ANA = "ana@example.com"

@@ -10,9 +10,9 @@ import time
 import httpx
 import pytest
 
-from tailtrace_api import news
-from tailtrace_api.news import News
-from tailtrace_bridge.errors import StoreError
+from tailtrace_api.http import news
+from tailtrace_api.http.news import News
+from tailtrace_bridge.core.errors import StoreError
 
 
 async def take(stream, count):

@@ -6,15 +6,15 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from tailtrace_api import panels
-from tailtrace_api.app import create_app
-from tailtrace_api.insight_queries import Insights
-from tailtrace_api.panel_queries import Panels
-from tailtrace_api.panel_routes import panel_router
-from tailtrace_api.queries import Queries
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_api.answers import panels
+from tailtrace_api.http.app import create_app
+from tailtrace_api.http.panels import panel_router
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.panels import Panels
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.protocol import EndpointStep, Filters, Quarter, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

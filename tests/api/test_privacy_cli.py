@@ -12,14 +12,14 @@ import threading
 import pytest
 from typer.testing import CliRunner
 
-from tailtrace_api.cli import app
-from tailtrace_api.privacy_command import neutral
+from tailtrace_api.commands.cli import app
+from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Book, Letter
-from tailtrace_bridge.parts import lock_checkpoint
-from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 S = 1_000_000
 T0 = 1_759_924_800 * S

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailtrace_api.proportions import newcombe, wilson
+from tailtrace_api.answers.proportions import newcombe, wilson
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tailtrace_api import report
+from tailtrace_api.terminal import report
 
 TIMES = {"avg_ms": 12.5, "p50_ms": 10.0, "p95_ms": 1234.5, "p99_ms": None}
 

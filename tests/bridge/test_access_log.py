@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.access_log import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
-from tailtrace_bridge.errors import FormatError
-from tailtrace_bridge.records import Access, Refusal
+from tailtrace_bridge.core.errors import FormatError
+from tailtrace_bridge.core.records import Access, Refusal
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 T_14_32_15 = 1_759_933_935_000_000

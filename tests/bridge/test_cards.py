@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.access_log import _card
-from tailtrace_bridge.cards import CARD_LENGTH_MAX, VARIANT, card_key, split_endpoint, split_key
+from tailtrace_bridge.core.cards import CARD_LENGTH_MAX, VARIANT, card_key, split_endpoint, split_key
+from tailtrace_bridge.logs.parser import _card
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tailtrace_bridge.checkpoint import BEFORE_ALL, Checkpoint, Ledger, Position, TailLine
-from tailtrace_bridge.errors import LogFileError
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.logs.checkpoint import BEFORE_ALL, Checkpoint, Ledger, Position, TailLine
 
 PLACE = Position(inode=7, fingerprint=11, offset=0, mtime_ns=5)
 
@@ -163,7 +163,7 @@ def test_positions_without_an_id_are_taken_over(tmp_path, caplog):
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):
     path = tmp_path / "p.json"
     program = (
-        "import sys; from pathlib import Path; from tailtrace_bridge.checkpoint import Checkpoint, Position\n"
+        "import sys; from pathlib import Path; from tailtrace_bridge.logs.checkpoint import Checkpoint, Position\n"
         "c = Checkpoint(Path(sys.argv[1])); i = 0\n"
         "while True:\n"
         "    i += 1; c.save({f'{n}.log': [Position(1, 2, i, 3)] for n in range(50)})\n"

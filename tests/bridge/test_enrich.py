@@ -2,10 +2,10 @@
 
 import pytest
 
-from tailtrace_bridge.enrich import CARDS_MAX, Enricher
-from tailtrace_bridge.identity import Holder
-from tailtrace_bridge.records import Access, AppSpan, Identity, Row, Traffic
-from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.core.records import Access, AppSpan, Identity, Row, Traffic
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.rows.enricher import CARDS_MAX, Enricher
+from tailtrace_bridge.rows.routes import Routes
 
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop")
 

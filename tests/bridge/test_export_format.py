@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.errors import LogFileError
-from tailtrace_bridge.export_format import FIELDS, ExportReader, Lines, is_export
-from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.names import Named
+from tailtrace_bridge.transfer.format import FIELDS, ExportReader, Lines, is_export
 
 ANA = Identity(
     "100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "tag:a,tag:b", "localapi", "u1", "router", "", True

@@ -12,24 +12,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tailtrace_api.queries import Queries
-from tailtrace_bridge import exporter
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.errors import BridgeError
-from tailtrace_bridge.export_format import NAMES, values_of
-from tailtrace_bridge.exporter import ALL_TIME, Export, Exported, write_csv, write_ndjson, write_parquet
-from tailtrace_bridge.identity import Holder
-from tailtrace_bridge.import_worker import ImportWorker
-from tailtrace_bridge.importer import Imported, ImportJob, import_logs, store_chunks
-from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.store.influx.query import Server
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.errors import BridgeError
+from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
-from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.transfer import exporter
+from tailtrace_bridge.transfer.exporter import ALL_TIME, Export, Exported, write_csv, write_ndjson, write_parquet
+from tailtrace_bridge.transfer.format import NAMES, values_of
+from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
+from tailtrace_bridge.transfer.worker import ImportWorker
 
 S = 1_000_000
 T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a whole hour

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from tailtrace_bridge.file_lock import FileLock, FileLockedError
+from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
 
 HOLD = (
-    "import sys; from pathlib import Path; from tailtrace_bridge.file_lock import FileLock\n"
+    "import sys; from pathlib import Path; from tailtrace_bridge.core.files.lock import FileLock\n"
     "lock = FileLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()\n"
 )
 

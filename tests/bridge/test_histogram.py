@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailtrace_bridge.histogram import bucket_of, percentiles, value_of
+from tailtrace_bridge.core.histogram import bucket_of, percentiles, value_of
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from tailtrace_bridge.identity import (
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import (
     Found,
     Holder,
     Identities,
@@ -13,7 +14,6 @@ from tailtrace_bridge.identity import (
     printable,
     reason_of,
 )
-from tailtrace_bridge.records import Identity
 from tailtrace_bridge.testing import FakeClock, FakeProvider
 
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi")

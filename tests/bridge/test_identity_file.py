@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_bridge.errors import IdentityError
-from tailtrace_bridge.identity import Found, NotFound
-from tailtrace_bridge.identity_file import FILE_BYTES_MAX, IdentityFile, load_identities
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.errors import IdentityError
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Found, NotFound
+from tailtrace_bridge.identity.static_file import FILE_BYTES_MAX, IdentityFile, load_identities
 from tailtrace_bridge.testing import FakeClock
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "identities.toml"

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_bridge import importer
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.control.devices import Device, DeviceIndex
-from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.errors import BridgeError, FormatError, IdentityError
-from tailtrace_bridge.identity import Holder
-from tailtrace_bridge.import_worker import ImportWorker
-from tailtrace_bridge.importer import Imported, ImportJob, import_logs, store_chunks
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.identity.control.devices import Device, DeviceIndex
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.protocol import Filters, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
-from tailtrace_bridge.traffic import HEALTH_PATHS
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.transfer import importer
+from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
+from tailtrace_bridge.transfer.worker import ImportWorker
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ALL = Window(0, 1 << 60)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.join import Join
-from tailtrace_bridge.records import Access, AppSpan
+from tailtrace_bridge.core.records import Access, AppSpan
+from tailtrace_bridge.rows.join import Join
 
 S = 1_000_000
 WAIT, ORPHAN, SILENCE = 10 * S, 30 * S, 60 * S

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tailtrace_bridge.lazy_package import gather_lazily
+from tailtrace_bridge.core.lazy_package import gather_lazily
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_no_such_package():
 def test_influxdb_client_is_such_a_package_and_each_of_its_names_is_there():
     code = """
 import sys
-from tailtrace_bridge.lazy_package import gather_lazily
+from tailtrace_bridge.core.lazy_package import gather_lazily
 gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
 from influxdb_client.client.influxdb_client import InfluxDBClient
 import influxdb_client

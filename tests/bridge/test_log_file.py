@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.access_log import LINE_LENGTH_MAX
-from tailtrace_bridge.errors import LogFileError
-from tailtrace_bridge.log_file import LineSplitter, fingerprint, read_lines
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.logs.files import LineSplitter, fingerprint, read_lines
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
 
 BOM = b"\xef\xbb\xbf"
 

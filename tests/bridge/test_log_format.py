@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.errors import FormatError
-from tailtrace_bridge.log_format import (
+from tailtrace_bridge.core.errors import FormatError
+from tailtrace_bridge.logs.format import (
     COMBINED_FORMAT,
     FORMAT_LENGTH_MAX,
     compile_format,

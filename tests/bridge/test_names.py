@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.names import Named, names_of_now
 
 

@@ -11,10 +11,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tailtrace_bridge import otlp
-from tailtrace_bridge.errors import OtlpError
-from tailtrace_bridge.otlp import JSON, PROTOBUF, Decoded, decode_traces, encode_error, encode_success, unpack
-from tailtrace_bridge.records import AppSpan
+from tailtrace_bridge.core.errors import OtlpError
+from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.spans import otlp
+from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, Decoded, decode_traces, encode_error, encode_success, unpack
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

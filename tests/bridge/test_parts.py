@@ -2,9 +2,9 @@
 
 import pytest
 
-from tailtrace_bridge import settings
-from tailtrace_bridge.errors import BusyError, SettingsError, StoreError
-from tailtrace_bridge.parts import lock_checkpoint, open_store
+from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.wiring.parts import lock_checkpoint, open_store
 
 
 @pytest.fixture(autouse=True)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.checkpoint import Checkpoint
-from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.identity import Holder
-from tailtrace_bridge.join import Join
-from tailtrace_bridge.pipeline import DAY_US, Pipeline
-from tailtrace_bridge.receiver import SpanQueue
-from tailtrace_bridge.records import AppSpan, Identity
-from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import AppSpan, Identity
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.logs.checkpoint import Checkpoint
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.tail import Tail
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.join import Join
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.spans.receiver import SpanQueue
 from tailtrace_bridge.store.protocol import Filters, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
-from tailtrace_bridge.tail import Tail
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
+from tailtrace_bridge.wiring.pipeline import DAY_US, Pipeline
 
 T0 = 1_759_926_735_000_000
 ALL = Window(0, 1 << 60)
@@ -357,7 +357,7 @@ def test_nothing_is_removed_while_old_lines_are_still_to_come(bench, monkeypatch
     bench.clock.now_us = T0 + 2 * DAY_US
     pipeline = bench.start(retention_days=1)
     monkeypatch.setattr(pipeline.tail, "_read_bytes_max", 1)
-    monkeypatch.setattr("tailtrace_bridge.tail.CHUNK_BYTES", len(line(5)))
+    monkeypatch.setattr("tailtrace_bridge.logs.tail.CHUNK_BYTES", len(line(5)))
     for _ in range(3):
         pipeline.step()
     assert (pipeline.counters.stored, pipeline.counters.refused, pipeline.counters.pruned) == (3, 0, 0)

@@ -20,9 +20,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tailtrace_bridge import receiver as receiver_module
-from tailtrace_bridge.receiver import ReceiverCounters, SpanQueue, make_receiver
-from tailtrace_bridge.records import AppSpan
+from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.spans import receiver as receiver_module
+from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue, make_receiver
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

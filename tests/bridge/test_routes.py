@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.routes import OTHER, Routes
+from tailtrace_bridge.rows.routes import OTHER, Routes
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.records import Refusal
-from tailtrace_bridge.scrub import scrub
+from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.scrub import scrub
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 

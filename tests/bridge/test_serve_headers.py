@@ -2,12 +2,12 @@
 
 import pytest
 
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.identity import Holder, kind_of
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.serve_headers import decoded
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Holder, kind_of
+from tailtrace_bridge.identity.serve_headers import decoded
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
 
 LINE = (
     '{"msec":"1759926735.123","request_id":"4bf92f3577b34da6a3ce929d0e0e4736","tailtrace_trace_id":"",'

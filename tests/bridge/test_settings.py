@@ -2,8 +2,8 @@
 
 import pytest
 
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.settings import load, markdown, split_listen
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings.table import load, markdown, split_listen
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_listen(value, place):
 
 
 def test_the_page_has_a_row_for_each_setting():
-    from tailtrace_bridge.settings import Settings
+    from tailtrace_bridge.settings.table import Settings
 
     rows = [line for line in markdown().splitlines() if line.startswith("| `")]
     assert len(rows) == len(Settings.model_fields)

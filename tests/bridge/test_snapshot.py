@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from tailtrace_bridge.identity import Found, Identities, NotFound, Unavailable
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.snapshot import ROUTES_MAX, USERSPACE_PROBLEM, Snapshot, read_peers
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Found, Identities, NotFound, Unavailable
+from tailtrace_bridge.identity.snapshot import ROUTES_MAX, USERSPACE_PROBLEM, Snapshot, read_peers
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

@@ -9,11 +9,9 @@ from collections import defaultdict
 
 import pytest
 
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.histogram import bucket_of
-from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
-from tailtrace_bridge.store import database
-from tailtrace_bridge.store import sqlite as module
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.histogram import bucket_of
+from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     Activity,
@@ -29,8 +27,10 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.schema import MIGRATIONS
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite import database
+from tailtrace_bridge.store.sqlite import store as module
+from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S
@@ -498,8 +498,8 @@ def test_a_store_where_nothing_was_pruned_takes_any_age(store):
 
 WRITE_FOR_EVER = """
 import sys
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 store = SqliteStore(sys.argv[1])
 who = Identity("100.64.0.7", "user", "ana@example.com")

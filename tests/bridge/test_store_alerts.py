@@ -7,16 +7,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_bridge.alerts.rules import AlertRule
 from tailtrace_bridge.alerts.state import AlertCounters, Book
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx.query import Server
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
-from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

@@ -10,16 +10,16 @@ from datetime import UTC
 
 import pytest
 
-from tailtrace_api.queries import Queries
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.enrich import Enricher
-from tailtrace_bridge.identity import Identities
-from tailtrace_bridge.importer import import_logs
-from tailtrace_bridge.records import Access, Identity, Refusal, Row, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.store.influx.query import Server
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.identity.chain import Identities
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
-from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.protocol import (
     DAY_US,
@@ -37,9 +37,9 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock, FakeProvider
-from tailtrace_bridge.traffic import HEALTH_PATHS
+from tailtrace_bridge.transfer.importer import import_logs
 
 S = 1_000_000
 T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a whole hour

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_bridge.access_log import LINE_LENGTH_MAX
-from tailtrace_bridge.checkpoint import Checkpoint
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.generations import is_rotated_name
-from tailtrace_bridge.log_file import fingerprint, read_lines
-from tailtrace_bridge.tail import DRAIN_SECONDS, Tail
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.logs.checkpoint import Checkpoint
+from tailtrace_bridge.logs.files import fingerprint, read_lines
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rotation import is_rotated_name
+from tailtrace_bridge.logs.tail import DRAIN_SECONDS, Tail
 
 
 class Clock:
@@ -408,7 +408,7 @@ def test_an_unreadable_file_names_owner_mode_and_remedy(log):
             folder.chmod(0o755)
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from tailtrace_bridge.checkpoint import Checkpoint; from tailtrace_bridge.tail import Tail\n"
+        "from tailtrace_bridge.logs.checkpoint import Checkpoint; from tailtrace_bridge.logs.tail import Tail\n"
         "tail = Tail(sys.argv[1], Checkpoint(Path(sys.argv[2])))\n"
         "os.seteuid(65534)\n"
         "print(tail.read(), *tail.problems().values())\n"
@@ -465,7 +465,7 @@ def test_unacknowledged_lines_are_bounded(log, start):
 
 
 def test_logs_of_a_glob_are_bounded(tmp_path, start, monkeypatch):
-    monkeypatch.setattr("tailtrace_bridge.tail.LOGS_MAX", 2)
+    monkeypatch.setattr("tailtrace_bridge.logs.tail.LOGS_MAX", 2)
     for name in "abc":
         (tmp_path / f"{name}.log").write_bytes(name.encode() + b"\n")
     tail = start(f"{tmp_path}/*.log")

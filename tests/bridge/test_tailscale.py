@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tailtrace_bridge.identity import Answer, Found, NotFound, Unavailable
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.tailscale import BackendStatus, LocalApi
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable
+from tailtrace_bridge.identity.local_api import BackendStatus, LocalApi
 
 RUNNING = '{"Version":"1.102.5","BackendState":"Running","Self":{"ID":"nSELF","TailscaleIPs":["100.64.0.1"]}}'
 NEEDS_LOGIN = '{"Version":"1.102.5","BackendState":"NeedsLogin","Self":{"ID":"","TailscaleIPs":null}}'

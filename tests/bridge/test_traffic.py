@@ -1,7 +1,7 @@
 import pytest
 
-from tailtrace_bridge.records import Access, Traffic
-from tailtrace_bridge.traffic import classify, static_extension
+from tailtrace_bridge.core.records import Access, Traffic
+from tailtrace_bridge.rows.traffic import classify, static_extension
 
 
 def access(path: str, agent: str = "", status: int = 200, card: str = "") -> Access:

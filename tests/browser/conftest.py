@@ -134,7 +134,7 @@ def fill(folder: Path, days: int) -> None:
     """Give a folder the store of a factory with a past."""
     from tailtrace_api.demo.history import history
     from tailtrace_api.demo.people import PEOPLE
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(folder / "t.db")
     store.write(sorted(history(PEOPLE, time.time_ns() // 1000, days), key=lambda row: row.access.time_us))
@@ -222,7 +222,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 @pytest.fixture(scope="session")
 def row() -> Callable[..., Any]:
     """Makes a row: its number, who, on what, which path; `traffic` names its kind, `app` or `card` and the like."""
-    from tailtrace_bridge.records import Access, Identity, Row, Traffic
+    from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 
     def make(
         number: int,

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from tailtrace_api.nginx_process import NginxServer
+from tailtrace_api.nginx.process import NginxServer
 
 pytestmark = [pytest.mark.chromium, pytest.mark.nginx]
 DOCS = Path(__file__).parents[2] / "docs" / "cards.md"

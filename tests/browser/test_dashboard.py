@@ -197,7 +197,7 @@ def test_axe_finds_nothing(factory, open_page, show_all, scheme):
 
 
 def test_news_come_by_themselves(tmp_path, serving, open_page, row):
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     with serving(tmp_path) as url:
         page = open_page(url, ready=".banner code")
@@ -234,7 +234,7 @@ HOSTILE = (
 
 
 def test_strangers_words_are_only_text(tmp_path, serving, open_page, show_all, row):
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "t.db")
     store.write([row(number, text, f"{text}-device", f"/{text}") for number, text in enumerate(HOSTILE)])
@@ -287,7 +287,7 @@ def test_the_page_is_light_and_loads_from_nowhere_else(factory, open_page, show_
 @pytest.mark.shared
 def test_real_logs(tmp_path, shared_data, serving, open_page, show_all):
     """Days of 2018: the page says how old they are, and leads there."""
-    from tailtrace_api.import_command import run_import
+    from tailtrace_api.commands.import_logs import run_import
 
     log = shared_data / "nginx-access" / "access.log.7.gz"
     done = run_import([log], {"store": f"sqlite:{tmp_path / 't.db'}"}, None)
@@ -309,7 +309,7 @@ def test_real_logs(tmp_path, shared_data, serving, open_page, show_all):
 
 
 def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all, row):
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "t.db")
     store.write([row(n, "ben@example.com", "ben-phone", "/hello") for n in range(3)])

@@ -10,7 +10,7 @@ VIEW = "/_tailtrace/view?card=prices"
 @pytest.fixture
 def mixed(tmp_path, serving, row):
     """Errors of the app and of a health check; a card in two variants; somebody without a name, and a service."""
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     rows = [
         row(1, "ana@example.com", "ana-pc", status=500),

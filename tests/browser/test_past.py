@@ -11,7 +11,7 @@ HOUR_US = 3_600_000_000
 @pytest.fixture
 def years_apart(tmp_path, serving, row):
     """One request of 2018, 17 hours before `AT`, and one of this minute."""
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "t.db")
     store.write([row(1, "old@example.com", "old-pc", at_us=AT_US - 17 * HOUR_US), row(2, "new@example.com", "new-pc")])

@@ -190,8 +190,8 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "\"'><script>alert(1)</script>", "{n}
 def test_strangers_words_are_only_text(tmp_path, serving, elsewhere, open_page):
     import time
 
-    from tailtrace_bridge.records import Access, Identity, Row, Traffic
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "t.db")
     who = Identity("100.64.0.9", "user", "a@example.com", "d", "n1", "", "static")

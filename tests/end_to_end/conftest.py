@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tailtrace_api.nginx_process import NginxServer, find_nginx
+from tailtrace_api.nginx.process import NginxServer, find_nginx
 
 HERE = Path(__file__).parents[1] / "tailnet"
 BINARIES = Path.home() / ".cache" / "tailtrace" / "tailnet"

@@ -105,7 +105,7 @@ class Serve:
     def start(self) -> None:
         with (self.folder / "serve.log").open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tailtrace_api.cli", "-v", "serve"],
+                [sys.executable, "-m", "tailtrace_api.commands.cli", "-v", "serve"],
                 env=self.environment,
                 stderr=said,
                 cwd=self.folder,
@@ -131,7 +131,7 @@ class Serve:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "tailtrace_api.cli", "alert", *words],
+            [sys.executable, "-m", "tailtrace_api.commands.cli", "alert", *words],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,

@@ -23,7 +23,7 @@ from tailtrace_api.demo.clients import Step, walk
 from tailtrace_api.demo.live_table import LiveTable
 from tailtrace_api.demo.people import PEOPLE, identities_toml
 
-TAILTRACE = (sys.executable, "-m", "tailtrace_api.cli")
+TAILTRACE = (sys.executable, "-m", "tailtrace_api.commands.cli")
 KEEPING = (
     "import pathlib, sys; from tailtrace_api.demo.run import run_demo; "
     "folder, seconds, rate = sys.argv[1:]; "

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from tailtrace_api.cli import app
-from tailtrace_api.nginx_process import NginxServer
-from tailtrace_bridge.control.testing import API_KEY, FakeControlApi
+from tailtrace_api.commands.cli import app
+from tailtrace_api.nginx.process import NginxServer
+from tailtrace_bridge.identity.control.testing import API_KEY, FakeControlApi
 
 LOCATIONS = """
         location /good/ {

@@ -20,12 +20,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tailtrace_api.nginx_files import instructions, log_format_directive, write_files
-from tailtrace_api.nginx_process import NginxError, NginxServer, find_nginx, nginx_binaries
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.errors import BusyError, SettingsError
-from tailtrace_bridge.log_format import TAILTRACE_FIELDS, TAILTRACE_FORMAT
-from tailtrace_bridge.records import Access
+from tailtrace_api.nginx.include_files import instructions, log_format_directive, write_files
+from tailtrace_api.nginx.process import NginxError, NginxServer, find_nginx, nginx_binaries
+from tailtrace_bridge.core.errors import BusyError, SettingsError
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT
+from tailtrace_bridge.logs.parser import make_parser
 
 STRANGER, TRUSTED = "127.0.0.1", "127.0.0.2"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

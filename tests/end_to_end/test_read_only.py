@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")

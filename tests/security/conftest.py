@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tailtrace_api import serve
 from tailtrace_api.access.guard import AccessCounters, Guard
 from tailtrace_api.access.roles import Caller, Role
+from tailtrace_api.server import serve
 
 
 class Anybody:

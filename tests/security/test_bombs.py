@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from tailtrace_bridge.checkpoint import Checkpoint
-from tailtrace_bridge.tail import Tail
+from tailtrace_bridge.logs.checkpoint import Checkpoint
+from tailtrace_bridge.logs.tail import Tail
 
 MIB = 1024 * 1024
 
@@ -33,7 +33,7 @@ def grown_mib(program, *words):
 
 
 READ = """
-from tailtrace_bridge.log_file import read_lines
+from tailtrace_bridge.logs.files import read_lines
 before = peak()
 print(sum(1 for _ in read_lines(sys.argv[1])), peak() - before)
 """
@@ -54,8 +54,8 @@ def test_a_log_that_is_a_bomb(tmp_path, name, content, lines):
 
 
 UNPACK = """
-from tailtrace_bridge.errors import OtlpError
-from tailtrace_bridge.otlp import unpack
+from tailtrace_bridge.core.errors import OtlpError
+from tailtrace_bridge.spans.otlp import unpack
 body = open(sys.argv[1], "rb").read()
 before = peak()
 try:
@@ -83,7 +83,7 @@ def test_a_pipe_in_place_of_the_log_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "access.log.1")
     program = (
         "import sys; from pathlib import Path\n"
-        "from tailtrace_bridge.checkpoint import Checkpoint; from tailtrace_bridge.tail import Tail\n"
+        "from tailtrace_bridge.logs.checkpoint import Checkpoint; from tailtrace_bridge.logs.tail import Tail\n"
         "print(Tail(sys.argv[1], Checkpoint(Path(sys.argv[2]))).read())"
     )
     words = [sys.executable, "-c", program, str(tmp_path / "access.log"), str(tmp_path / "c.json")]

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tailtrace_api import connections
-from tailtrace_api.connections import BoundedProtocol
+from tailtrace_api.server import connections
+from tailtrace_api.server.connections import BoundedProtocol
 
 
 async def answer(scope, receive, send):

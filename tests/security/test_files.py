@@ -6,12 +6,12 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from tailtrace_api.cli import app
+from tailtrace_api.commands.cli import app
 from tailtrace_bridge.alerts.state import AlertCounters, Book
-from tailtrace_bridge.atomic_file import replace_file
-from tailtrace_bridge.checkpoint import Checkpoint, Position
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.files.atomic import replace_file
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.logs.checkpoint import Checkpoint, Position
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA", "", "static")
 ACCESS = Access(1_760_000_000_000_000, 1, ANA.address, "GET", "/a", 200, 1, None, True, 1, "", "", "", "", "")

@@ -9,7 +9,7 @@ import pytest
 
 from tailtrace_api.mcp_server import source
 from tailtrace_api.mcp_server.source import HttpSource, SourceError
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.core.errors import SettingsError
 
 
 @pytest.fixture

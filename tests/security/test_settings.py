@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from tailtrace_bridge import parts, settings
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.routes import Routes
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.wiring import parts
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tailtrace_api.nginx_process import find_nginx
+from tailtrace_api.nginx.process import find_nginx
 
 
 @pytest.fixture

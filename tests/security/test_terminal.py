@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tailtrace_api.report import print_report
+from tailtrace_api.terminal.report import print_report
 
 ORDERS = "\x1b[2J\x1b]0;evil\x07\x9b31m\r\u202e\u200b"
 

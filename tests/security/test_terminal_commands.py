@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_api.terminal import Formatter, lines
+from tailtrace_api.terminal.console import Formatter, lines
 
 TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 ESCAPE = "\x1b]0;owned\x07\x1b[31m\u202e"

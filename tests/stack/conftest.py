@@ -43,14 +43,14 @@ import yaml
 from tailtrace_api.demo.clients import Tally, drive
 from tailtrace_api.demo.outcome import parse_metrics
 from tailtrace_api.demo.people import PEOPLE, identities_toml
-from tailtrace_api.nginx_process import NginxServer
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.records import Access
+from tailtrace_api.nginx.process import NginxServer
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.parser import make_parser
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "otel-collector.yaml"
 OVERRIDE = Path(__file__).with_name("otelcol-override.yaml")
-CLI = (sys.executable, "-m", "tailtrace_api.cli")
+CLI = (sys.executable, "-m", "tailtrace_api.commands.cli")
 APP = (sys.executable, "-m", "tailtrace_api.demo.app")
 REQUEST_S_MAX = 10.0
 SETTLE_S_MAX = 30.0

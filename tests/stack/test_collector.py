@@ -24,8 +24,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from tailtrace_bridge.receiver import SpanQueue, make_receiver
-from tailtrace_bridge.records import AppSpan
+from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.spans.receiver import SpanQueue, make_receiver
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "otel-collector.yaml"

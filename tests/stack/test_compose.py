@@ -225,7 +225,7 @@ def test_who_sends_sends_to_who_listens() -> None:
 
 @pytest.mark.parametrize("name", ["bridge", "api"])
 def test_settings_are_taken_by_tailtrace(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tailtrace_bridge import settings
+    from tailtrace_bridge.settings import table as settings
 
     monkeypatch.chdir(tmp_path)
     environment = SERVICES[name]["environment"]
@@ -258,7 +258,7 @@ def test_collector_settings_are_those_of_its_file() -> None:
 def test_commands_of_ours_exist() -> None:
     import typer.main
 
-    from tailtrace_api.cli import app
+    from tailtrace_api.commands.cli import app
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert {SERVICES[name]["command"][0] for name in ("bridge", "api")} <= commands.keys()
@@ -328,8 +328,8 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def running_nginx(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
     """deploy/nginx.conf, with its folders in `folder` and other ports: by the ports it has."""
-    from tailtrace_api.nginx_files import write_files
-    from tailtrace_api.nginx_process import find_nginx
+    from tailtrace_api.nginx.include_files import write_files
+    from tailtrace_api.nginx.process import find_nginx
 
     write_files(folder / "include", log=folder / "tailtrace.log")
     text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")

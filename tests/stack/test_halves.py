@@ -63,7 +63,10 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[[str
     def run(command: str) -> subprocess.Popen[bytes]:
         with (tmp_path / f"{command}.log").open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tailtrace_api.cli", command], env=environment, stderr=said, cwd=tmp_path
+                [sys.executable, "-m", "tailtrace_api.commands.cli", command],
+                env=environment,
+                stderr=said,
+                cwd=tmp_path,
             )
         started.append(process)
         return process
@@ -94,7 +97,7 @@ def test_the_bridge_stores_and_the_api_answers(tmp_path, environment, start) -> 
     assert get(f"{api}/metrics") == (404, '{"detail":"this process runs no bridge; ask the one that does"}')
     assert get(f"http://{environment['TAILTRACE_OTLP_LISTEN']}/v1/traces")[0] == 405, "the receiver is there"
     report = subprocess.run(
-        [sys.executable, "-m", "tailtrace_api.cli", "report", "--json", "--at", "2026-11-24T13:00:00Z"],
+        [sys.executable, "-m", "tailtrace_api.commands.cli", "report", "--json", "--at", "2026-11-24T13:00:00Z"],
         env=environment,
         capture_output=True,
         text=True,

@@ -5,8 +5,8 @@ python serve.py FOUND_TTL_US NOT_FOUND_TTL_US
 
 import sys
 
-from tailtrace_api.cli import app
-from tailtrace_bridge.identity import Identities
+from tailtrace_api.commands.cli import app
+from tailtrace_bridge.identity.chain import Identities
 
 ttls = Identities.__init__.__kwdefaults__
 assert {"ttl_us", "watched_ttl_us", "not_found_ttl_us"} <= ttls.keys(), ttls

@@ -25,9 +25,9 @@ from typing import NamedTuple, Protocol
 
 from tailtrace_api.access.roles import Caller, Role
 from tailtrace_api.access.tokens import PREFIX, Tokens
-from tailtrace_bridge.identity import Answer, Found, IdentityProvider, Unavailable, parse_address, printable
-from tailtrace_bridge.serve_headers import FUNNEL, decoded
-from tailtrace_bridge.tailscale import BackendStatus
+from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable, parse_address, printable
+from tailtrace_bridge.identity.local_api import BackendStatus
+from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
 
 WAYS = ("local", "whois", "token")
 KNOWN_US = 10_000_000

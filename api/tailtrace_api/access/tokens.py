@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tailtrace_bridge.errors import BridgeError, SettingsError
-from tailtrace_bridge.identity import printable
+from tailtrace_bridge.core.errors import BridgeError, SettingsError
+from tailtrace_bridge.identity.chain import printable
 
 PREFIX = "ttk_"
 SECRET_BYTES = 32

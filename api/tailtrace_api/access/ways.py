@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tailtrace_api.access.callers import WAYS, Admins, Callers
 from tailtrace_api.access.tokens import Tokens
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.identity import parse_address
-from tailtrace_bridge.identity_file import IdentityFile
-from tailtrace_bridge.parts import make_pseudonyms, monotonic_us
-from tailtrace_bridge.settings import Settings, environment_name, split_listen
-from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.identity.static_file import IdentityFile
+from tailtrace_bridge.settings.table import Settings, environment_name, split_listen
+from tailtrace_bridge.wiring.parts import make_pseudonyms, monotonic_us
 
 TOKENS_FILE = "tailtrace.tokens.json"
 

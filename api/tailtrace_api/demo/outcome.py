@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from tailtrace_api.demo.stack import Stack
-from tailtrace_bridge.access_log import make_parser
-from tailtrace_bridge.records import Access
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.parser import make_parser
 
 SETTLE_S_MAX = 15.0
 """More than the 10 s for which the join lets a line wait for its span."""

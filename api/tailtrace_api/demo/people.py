@@ -48,7 +48,7 @@ PEOPLE = (
 
 
 def identities_toml(people: Iterable[Person]) -> str:
-    """Give the file for `TAILTRACE_IDENTITIES` that names these people; form: `tailtrace_bridge.identity_file`."""
+    """Return a file for `TAILTRACE_IDENTITIES` naming these people; form: `tailtrace_bridge.identity.static_file`."""
     lines = []
     for person in people:
         # A JSON string or list of strings is a TOML one too.

@@ -28,7 +28,7 @@ from tailtrace_api.demo.live_table import LiveTable
 from tailtrace_api.demo.outcome import Outcome, settle
 from tailtrace_api.demo.people import PEOPLE
 from tailtrace_api.demo.stack import CLI, Stack, run_stack
-from tailtrace_bridge.errors import BridgeError, SettingsError
+from tailtrace_bridge.core.errors import BridgeError, SettingsError
 
 WISHED_PORT = 8080
 WISHED_API_PORT = 8470

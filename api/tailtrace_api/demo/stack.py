@@ -19,12 +19,12 @@ import httpx
 
 from tailtrace_api.demo.children import ChildDied, Children
 from tailtrace_api.demo.people import Person, identities_toml, unusable_address
-from tailtrace_api.nginx_process import NginxServer
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_api.nginx.process import NginxServer
+from tailtrace_bridge.core.errors import SettingsError
 
 HOST = "127.0.0.1"
 WATCH_NGINX_S = 1.0
-CLI = (sys.executable, "-u", "-m", "tailtrace_api.cli")
+CLI = (sys.executable, "-u", "-m", "tailtrace_api.commands.cli")
 APP = (sys.executable, "-u", "-m", "tailtrace_api.demo.app")
 EXPORT_DELAY_MS = "200"
 """`OTEL_BSP_SCHEDULE_DELAY` of the app: a demo shows a request at once, not after the default of 5 s."""

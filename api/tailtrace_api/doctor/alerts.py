@@ -11,8 +11,8 @@ import threading
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.alerts.courier import ChildSend, destinations_of
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings.table import Settings
 
 NAME = "alerts"
 

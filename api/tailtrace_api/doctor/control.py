@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.control.devices import Device
-from tailtrace_bridge.control.lookups import DeviceSource
-from tailtrace_bridge.control.provider import make_client
-from tailtrace_bridge.errors import ControlApiError, SettingsError
-from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.core.errors import ControlApiError, SettingsError
+from tailtrace_bridge.identity.control.devices import Device
+from tailtrace_bridge.identity.control.lookups import DeviceSource
+from tailtrace_bridge.identity.control.provider import make_client
+from tailtrace_bridge.settings.table import Settings
 
 TIMEOUT_S = 10.0
 _NAME = "control API"

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailtrace_api.doctor.checks import Check, Status, make_check
-from tailtrace_bridge.access_log import LineParser
-from tailtrace_bridge.generations import is_rotated_name
-from tailtrace_bridge.log_file import fingerprint, unreadable
-from tailtrace_bridge.records import Refusal
+from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.logs.files import fingerprint, unreadable
+from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.rotation import is_rotated_name
 
 LOGS_MAX = 20
 """Logs of a glob that are looked at; a check counts the others."""

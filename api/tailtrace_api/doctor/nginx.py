@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from tailtrace_api.doctor.checks import Check, Status, make_check, worst
 from tailtrace_api.doctor.nginx_config import Config, Directive
 from tailtrace_api.doctor.patch import Edit
-from tailtrace_bridge.cards import VIEW_PATH
-from tailtrace_bridge.log_format import TAILTRACE_FORMAT
+from tailtrace_bridge.core.cards import VIEW_PATH
+from tailtrace_bridge.logs.format import TAILTRACE_FORMAT
 
 PLACES_MAX = 300
 """Servers and locations that are reported; a last check counts the others."""

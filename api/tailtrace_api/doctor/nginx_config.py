@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tailtrace_api.nginx_process import find_nginx
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_api.nginx.process import find_nginx
+from tailtrace_bridge.core.errors import BridgeError
 
 PRINT_SECONDS_MAX = 10
 BYTES_MAX = 8 * 1024 * 1024

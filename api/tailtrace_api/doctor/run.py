@@ -20,13 +20,13 @@ from tailtrace_api.doctor.nginx_config import Config, ConfigError, read_config
 from tailtrace_api.doctor.patch import make_patch
 from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
 from tailtrace_api.doctor.tailscale import check_address, check_local
-from tailtrace_api.nginx_files import DEFAULT_FOLDER
-from tailtrace_api.nginx_process import NginxError
-from tailtrace_bridge.control.provider import make_device_provider
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.parts import clock_us, line_parser, make_identities, monotonic_us
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
+from tailtrace_api.nginx.process import NginxError
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.identity.control.provider import make_device_provider
+from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.parts import clock_us, line_parser, make_identities, monotonic_us
 
 _MARKS: dict[Status, tuple[str, str]] = {
     "ok": ("✓", "green"),

@@ -23,9 +23,9 @@ from urllib.parse import quote
 import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.store.database import schema_version
-from tailtrace_bridge.store.read_only import connect_read_only, is_writable
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.sqlite.database import schema_version
+from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable
 
 TIMEOUT_S = 2.0
 BODY_BYTES_MAX = 64 * 1024

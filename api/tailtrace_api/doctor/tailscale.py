@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.identity import Identities, Unavailable, describe, printable
-from tailtrace_bridge.tailscale import HOST, LocalApi
+from tailtrace_bridge.identity.chain import Identities, Unavailable, describe, printable
+from tailtrace_bridge.identity.local_api import HOST, LocalApi
 
 TIMEOUT_S = 1.0
 STATUS_BYTES_MAX = 1024 * 1024

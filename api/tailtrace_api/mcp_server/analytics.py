@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tailtrace_api.alerts import in_short
-from tailtrace_api.insight_queries import TRACE_HOURS_MAX
+from tailtrace_api.answers.alerts import in_short
 from tailtrace_api.mcp_server.parameters import Moment, Number, Text
 from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
+from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 
 ROWS_DEFAULT = 10
 ROWS_MAX = 50

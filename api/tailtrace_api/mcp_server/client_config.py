@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.settings import Settings, environment_name
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings.table import Settings, environment_name
 
 CLIENTS = {
     "claude-desktop": "Settings → Developer → Edit Config opens claude_desktop_config.json. Restart Claude Desktop.",

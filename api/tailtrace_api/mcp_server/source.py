@@ -20,11 +20,11 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from tailtrace_api.access.roles import NotYoursError
-from tailtrace_api.answers import time_us
-from tailtrace_api.insight_queries import Insights
-from tailtrace_api.narrowing import narrowed
-from tailtrace_api.tailnet import Tailnet
-from tailtrace_bridge.errors import BridgeError, SettingsError
+from tailtrace_api.answers.requests import time_us
+from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.tailnet import Tailnet
+from tailtrace_bridge.core.errors import BridgeError, SettingsError
 
 TIMEOUT_S = 30.0
 RESPONSE_BYTES_MAX = 8 * 1024 * 1024

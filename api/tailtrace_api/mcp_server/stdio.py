@@ -12,13 +12,13 @@ import anyio
 import anyio.to_thread
 from mcp.server.stdio import stdio_server
 
-from tailtrace_api.insight_queries import Insights
 from tailtrace_api.mcp_server.server import make_server
 from tailtrace_api.mcp_server.source import HttpSource, LocalSource, Source
 from tailtrace_api.mcp_server.tool import Tool
 from tailtrace_api.mcp_server.tools import Toolbox
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_bridge.settings import Settings
+from tailtrace_api.queries.insights import Insights
+from tailtrace_bridge.settings.table import Settings
 
 CALLS_AT_ONCE_MAX = 4
 """Answers are made in threads; more of them at once would only take more memory."""
@@ -40,8 +40,8 @@ def _remote(settings: Settings, url: str) -> Source:
 
 def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -> Source:
     # Not for a client of an API, which starts faster without them.
-    from tailtrace_api.making import make_insights, make_queries, make_tailnet  # noqa: PLC0415
-    from tailtrace_bridge.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
+    from tailtrace_api.queries.make import make_insights, make_queries, make_tailnet  # noqa: PLC0415
+    from tailtrace_bridge.wiring.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
 
     require_store(settings)
     store = open_store(settings, reading=True)

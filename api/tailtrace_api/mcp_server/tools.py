@@ -21,7 +21,7 @@ from tailtrace_api.mcp_server.parameters import Number, WrongArgumentError, chec
 from tailtrace_api.mcp_server.source import Source
 from tailtrace_api.mcp_server.tool import Asked, Shown, Tool
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_bridge.core.errors import BridgeError
 
 TOKENS_MAX = 1500
 """Of an answer whose caller asked for no number of rows."""

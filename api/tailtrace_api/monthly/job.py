@@ -18,8 +18,8 @@ from tailtrace_api.monthly.month import Month, month_of
 from tailtrace_api.monthly.pdf import PdfError
 from tailtrace_api.monthly.report import make
 from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
-from tailtrace_bridge.parts import clock_us, make_routes, open_store
-from tailtrace_bridge.settings import Settings
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.parts import clock_us, make_routes, open_store
 
 CHILD_S_MAX = 300.0
 _LOGGER = logging.getLogger(__name__)

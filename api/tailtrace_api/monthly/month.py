@@ -12,7 +12,7 @@ from calendar import monthrange
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.store.protocol import Window
 
 YEARS = range(1971, 2100)

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any, NamedTuple
 
-from tailtrace_api import answers, insights
+from tailtrace_api.answers import insights
+from tailtrace_api.answers import requests as answers
 from tailtrace_api.monthly.month import Month, Span
-from tailtrace_bridge.cards import split_endpoint
-from tailtrace_bridge.histogram import percentiles
-from tailtrace_bridge.records import Traffic
-from tailtrace_bridge.routes import OTHER
+from tailtrace_bridge.core.cards import split_endpoint
+from tailtrace_bridge.core.histogram import percentiles
+from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.protocol import (
     HOUR_US,
@@ -37,7 +39,6 @@ from tailtrace_bridge.store.protocol import (
     Usage,
     Visits,
 )
-from tailtrace_bridge.traffic import HEALTH_PATHS
 
 PEOPLE_MAX = 10
 FEATURES_MAX = 10

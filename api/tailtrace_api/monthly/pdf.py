@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.errors import BridgeError
+from tailtrace_bridge.core.errors import BridgeError
 
 LIBRARIES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 FONTS = "fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji"

@@ -7,14 +7,14 @@ import dataclasses
 from datetime import date, datetime, tzinfo
 from typing import Any, NamedTuple
 
-from tailtrace_api.making import Features
 from tailtrace_api.monthly.month import Month, Span, span
 from tailtrace_api.monthly.numbers import Course, Numbers, Routes, Sums, numbers
 from tailtrace_api.monthly.page import lead, render, title
 from tailtrace_api.monthly.pdf import make_pdf
 from tailtrace_api.monthly.words import Words
-from tailtrace_bridge import routes as routing
-from tailtrace_bridge.settings import Settings
+from tailtrace_api.queries.make import Features
+from tailtrace_bridge.rows import routes as routing
+from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
 
 EARLIER_US = 90 * DAY_US

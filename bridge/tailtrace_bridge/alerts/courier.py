@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from tailtrace_bridge.alerts.state import Book, Letter
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.core.errors import SettingsError
 
 SEND_S = 30.0
 PAUSE_S = 15.0

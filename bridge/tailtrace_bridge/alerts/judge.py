@@ -12,7 +12,7 @@ is about to change is forgotten at a restart, that it fires is not.
 
 from dataclasses import dataclass
 
-from tailtrace_bridge.alerts.rules import AlertRule
+from tailtrace_bridge.settings.alert_rules import AlertRule
 
 
 @dataclass(slots=True)

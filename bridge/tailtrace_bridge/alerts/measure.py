@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tailtrace_bridge.alerts.rules import AlertRule
 from tailtrace_bridge.alerts.state import hashed
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.names import device_key, names_of_now, user_key
 from tailtrace_bridge.store.protocol import HOUR_US, By, Filters, Recent, Store, Window
 

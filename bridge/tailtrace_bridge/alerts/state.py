@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tailtrace_bridge.alerts.judge import RuleState
-from tailtrace_bridge.atomic_file import replace_file
+from tailtrace_bridge.core.files.atomic import replace_file
 from tailtrace_bridge.store.protocol import AlertEvent
 
 OUTBOX_MAX = 200

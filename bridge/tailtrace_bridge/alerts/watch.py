@@ -24,11 +24,11 @@ from zoneinfo import ZoneInfo
 from tailtrace_bridge.alerts.jobs import RETRY_US, Job
 from tailtrace_bridge.alerts.judge import RuleState, judge
 from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
-from tailtrace_bridge.alerts.rules import PROBES, SEEN, AlertRule, is_quiet
 from tailtrace_bridge.alerts.state import KNOWN_MAX, Book, Letter
 from tailtrace_bridge.alerts.words import Words, duration
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.identity import printable
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.settings.alert_rules import PROBES, SEEN, AlertRule, is_quiet
 from tailtrace_bridge.store.protocol import AlertEvent, Store
 
 ABSENT_US_MAX = 600_000_000

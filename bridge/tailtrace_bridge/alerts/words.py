@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.alerts.rules import AlertRule
-from tailtrace_bridge.identity import printable
+from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import AlertEvent
 
 LINES_MAX = 20

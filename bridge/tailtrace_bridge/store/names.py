@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.records import Identity
 
 
 class Named(NamedTuple):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.records import Identity
 
 
 @dataclass(frozen=True, slots=True)

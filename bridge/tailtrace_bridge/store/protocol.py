@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from tailtrace_bridge.columns import Columns
-from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.columns import Columns
+from tailtrace_bridge.core.records import Identity, Refusal, Row, Traffic
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from tailtrace_bridge.histogram import bucket_of
-from tailtrace_bridge.records import Traffic
+from tailtrace_bridge.core.histogram import bucket_of
+from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
 
 PROXY, APP = 0, 1

@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from tailtrace_api.access.tokens import Tokens
-from tailtrace_api.serve import make_guarded
-from tailtrace_bridge import parts, settings
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
+from tailtrace_api.server.serve import make_guarded
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.wiring import parts
 
 S = 1_000_000
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA", "", "static")

@@ -8,10 +8,10 @@ import pytest
 from tailtrace_api.access.callers import KNOWN_US, Admins, Callers
 from tailtrace_api.access.roles import Role
 from tailtrace_api.access.tokens import Tokens, TokensError
-from tailtrace_bridge.identity import Found, NotFound, Unavailable
-from tailtrace_bridge.identity_file import IdentityFile
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.tailscale import BackendStatus
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Found, NotFound, Unavailable
+from tailtrace_bridge.identity.local_api import BackendStatus
+from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.testing import FakeClock
 
 CAPABILITY = "tailtrace.dev/cap/admin"

@@ -8,9 +8,9 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from tailtrace_api.access.guard import SECURITY_HEADERS
-from tailtrace_api.card_routes import PagesElsewhere
-from tailtrace_api.dashboard_routes import POLICY
-from tailtrace_bridge.receiver import make_receiver
+from tailtrace_api.http.cards import PagesElsewhere
+from tailtrace_api.http.page import POLICY
+from tailtrace_bridge.spans.receiver import make_receiver
 
 EVIL = {"Origin": "https://evil.example"}
 

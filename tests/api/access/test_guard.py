@@ -11,11 +11,11 @@ from tailtrace_api.access.limits import PEERS_MAX, Buckets, peer_name
 from tailtrace_api.access.policy import ROUTES
 from tailtrace_api.access.roles import Caller, Role
 from tailtrace_api.access.ways import make_callers, require_way
-from tailtrace_api.cli import app as command_line
-from tailtrace_bridge.errors import SettingsError
-from tailtrace_bridge.parts import monotonic_us
-from tailtrace_bridge.receiver import ReceiverCounters, make_receiver
+from tailtrace_api.commands.cli import app as command_line
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.spans.receiver import ReceiverCounters, make_receiver
 from tailtrace_bridge.testing import FakeClock
+from tailtrace_bridge.wiring.parts import monotonic_us
 
 S = 1_000_000
 
@@ -106,8 +106,8 @@ def test_an_app_says_by_itself_what_differs(ask, chosen):
 
 
 def test_nobody_hears_what_is_wrong_with_the_store(make_api, ask, tokens, monkeypatch):
-    from tailtrace_api.queries import Queries
-    from tailtrace_bridge.errors import StoreError
+    from tailtrace_api.queries.requests import Queries
+    from tailtrace_bridge.core.errors import StoreError
 
     def fail(_self):
         raise StoreError("store sqlite:/secret/place: broken")

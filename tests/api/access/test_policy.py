@@ -200,7 +200,7 @@ def test_every_tool_as_everybody(api, ask, tokens):
 
 
 def test_a_page_elsewhere_can_read_why_it_was_refused(api, ask, tokens):
-    from tailtrace_api.card_routes import PagesElsewhere
+    from tailtrace_api.http.cards import PagesElsewhere
 
     app = PagesElsewhere(api, ["https://page.example"])
     headers = {"Origin": "https://page.example"}

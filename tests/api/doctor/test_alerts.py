@@ -3,7 +3,7 @@
 import pytest
 
 from tailtrace_api.doctor.alerts import check_alerts
-from tailtrace_bridge.settings import load
+from tailtrace_bridge.settings.table import load
 
 SECRET = "sekret-token-1"
 RULES = [{"kind": "p95"}]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tailtrace_api.doctor.log import check_logs, check_rotation, parse_rules
-from tailtrace_bridge.access_log import make_parser
+from tailtrace_bridge.logs.parser import make_parser
 
 NOW_US = 1_760_000_000_000_000
 LINE = '100.64.0.7 - - [09/Oct/2025:08:53:20 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl"\n'

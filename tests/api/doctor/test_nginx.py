@@ -9,7 +9,7 @@ import pytest
 from tailtrace_api.doctor.nginx import HEADERS, OWN_PATHS, diagnose
 from tailtrace_api.doctor.nginx_config import ConfigError, read_config, split_dump
 from tailtrace_api.doctor.patch import Edit, make_patch
-from tailtrace_api.nginx_files import write_files
+from tailtrace_api.nginx.include_files import write_files
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_no_http(tmp_path):
 
 
 def test_the_widget_handed_on_as_the_docs_say_is_no_app(look):
-    from tailtrace_api.card_routes import COMPONENTS, WIDGET
+    from tailtrace_api.http.cards import COMPONENTS, WIDGET
 
     assert OWN_PATHS == (COMPONENTS, WIDGET)
     docs = Path(__file__).parents[3] / "docs" / "cards.md"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,13 +10,13 @@ import pytest
 
 from tailtrace_api.doctor.control import check_control
 from tailtrace_api.doctor.tailscale import check_address, check_local, judge
-from tailtrace_bridge.control.testing import API_KEY, FakeControlApi
-from tailtrace_bridge.identity import Found, Identities
-from tailtrace_bridge.parts import clock_us, monotonic_us
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Found, Identities
+from tailtrace_bridge.identity.control.testing import API_KEY, FakeControlApi
+from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.testing import FakeProvider
+from tailtrace_bridge.wiring.parts import clock_us, monotonic_us
 
 NOW_US = 1_760_000_000_000_000  # 2025-10-09T08:53:20Z
 

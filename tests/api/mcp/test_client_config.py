@@ -9,7 +9,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from tailtrace_api.mcp_server.client_config import CLIENTS, client_config, merged
-from tailtrace_bridge.settings import load
+from tailtrace_bridge.settings.table import load
 
 COMMAND = Path("/opt/tailtrace/bin/tailtrace")
 

@@ -12,16 +12,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tailtrace_api.insight_queries import Insights
 from tailtrace_api.mcp_server.server import make_server
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOKENS_MAX, TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_api.queries import Queries
-from tailtrace_api.tailnet import Tailnet
-from tailtrace_bridge.identity import Identities
-from tailtrace_bridge.store.sqlite import SqliteStore
-from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.requests import Queries
+from tailtrace_api.queries.tailnet import Tailnet
+from tailtrace_bridge.identity.chain import Identities
+from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
 NEEDED = {

@@ -93,7 +93,7 @@ def test_it_is_loaded_when_it_is_asked(make_serve):
     before = kib(serve.process)
     assert post(serve.url)[0] == 200
     assert kib(serve.process) - before > 4096
-    code = "import sys, tailtrace_api.serve; print([name for name in sys.modules if name.split('.')[0] in ('mcp', 'mcp_types')])"
+    code = "import sys, tailtrace_api.server.serve; print([name for name in sys.modules if name.split('.')[0] in ('mcp', 'mcp_types')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

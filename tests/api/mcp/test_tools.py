@@ -7,17 +7,17 @@ from zoneinfo import ZoneInfo
 import jsonschema
 import pytest
 
-from tailtrace_api.insight_queries import Insights
 from tailtrace_api.mcp_server.fence import TEXT_LENGTH_MAX
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tool import output_schema
 from tailtrace_api.mcp_server.tools import TOKENS_MAX, TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_api.queries import Queries
-from tailtrace_api.tailnet import Tailnet
-from tailtrace_bridge.identity import Identities
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.tailscale import LocalApi
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.requests import Queries
+from tailtrace_api.queries.tailnet import Tailnet
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Identities
+from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -366,7 +366,7 @@ def test_the_promised_fields():
 @pytest.fixture
 def crowded(tmp_path, make_row, now_us):
     """A store that strangers filled: long, foreign and hostile names, paths and errors."""
-    from tailtrace_bridge.store.sqlite import SqliteStore
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "crowded.db")
     nasty = [

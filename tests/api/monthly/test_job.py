@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from tailtrace_api.monthly.job import monthly_job
-from tailtrace_api.serve import _add_report
-from tailtrace_bridge.build import make_bridge
-from tailtrace_bridge.errors import SettingsError, StoreError
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.server.serve import _add_report
+from tailtrace_bridge.core.errors import SettingsError, StoreError
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.wiring.bridge import make_bridge
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "report_example.py"))
 

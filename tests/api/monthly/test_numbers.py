@@ -8,10 +8,10 @@ import pytest
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.numbers import Change, Day, Endpoint, Feature, Person, Totals, Unused
 from tailtrace_api.monthly.report import read_numbers
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 S = 1_000_000
 CARD = "/_tailtrace/view?card=prices"

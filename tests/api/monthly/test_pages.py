@@ -18,12 +18,12 @@ from tailtrace_api.monthly import charts, pdf
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.page import lead, note, render, shown, tiles
 from tailtrace_api.monthly.report import make, make_of, read_numbers
-from tailtrace_api.monthly.terminal import print_month
 from tailtrace_api.monthly.words import TEXTS, Words
-from tailtrace_bridge.records import Identity, Traffic
-from tailtrace_bridge.routes import Routes
-from tailtrace_bridge.settings import Settings
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_api.terminal.month import print_month
+from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "report_example.py"))
 SETTINGS = Settings(timezone="Europe/Madrid")

@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_bridge.alerts.rules import AlertRule
 from tailtrace_bridge.alerts.state import AlertCounters, Book
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.sqlite import SqliteStore
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.settings.alert_rules import AlertRule
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

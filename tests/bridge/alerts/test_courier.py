@@ -166,7 +166,7 @@ def test_the_url_is_in_no_argument_and_no_variable(receiver, stop):
 
 def test_apprise_stays_out_of_this_process():
     """Its 45 MiB are the child's: who only waits for an alert does not pay for them."""
-    code = "import sys, tailtrace_bridge.alerts.make; print('apprise' in sys.modules, 'requests' in sys.modules)"
+    code = "import sys, tailtrace_bridge.wiring.alerts; print('apprise' in sys.modules, 'requests' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False False\n"
 

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_bridge import settings
 from tailtrace_bridge.alerts.courier import destinations_of
-from tailtrace_bridge.alerts.rules import AlertRule, is_quiet
-from tailtrace_bridge.errors import SettingsError
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.settings.alert_rules import AlertRule, is_quiet
 
 
 def load(tmp_path, monkeypatch, text):

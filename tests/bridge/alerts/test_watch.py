@@ -8,8 +8,8 @@ import pytest
 
 from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
 from tailtrace_bridge.alerts.state import hashed
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import Identity
 
 S, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")

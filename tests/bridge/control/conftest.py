@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailtrace_bridge.control.testing import FakeControlApi
+from tailtrace_bridge.identity.control.testing import FakeControlApi
 from tailtrace_bridge.testing import FakeClock
 
 NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z

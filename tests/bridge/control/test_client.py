@@ -6,15 +6,15 @@ import logging
 import anyio
 import pytest
 
-from tailtrace_bridge import errors
-from tailtrace_bridge.control.auth import ApiKey, OAuthClient
-from tailtrace_bridge.control.client import TailscaleClient
-from tailtrace_bridge.control.headscale import HeadscaleClient
-from tailtrace_bridge.control.lookups import ControlStatus, Whois
-from tailtrace_bridge.control.testing import API_KEY, CLIENT_ID, CLIENT_SECRET, FakeAnswer
-from tailtrace_bridge.control.transport import read_retry_after
-from tailtrace_bridge.identity import Found, NotFound, Unavailable
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core import errors
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import Found, NotFound, Unavailable
+from tailtrace_bridge.identity.control.auth import ApiKey, OAuthClient
+from tailtrace_bridge.identity.control.client import TailscaleClient
+from tailtrace_bridge.identity.control.headscale import HeadscaleClient
+from tailtrace_bridge.identity.control.lookups import ControlStatus, Whois
+from tailtrace_bridge.identity.control.testing import API_KEY, CLIENT_ID, CLIENT_SECRET, FakeAnswer
+from tailtrace_bridge.identity.control.transport import read_retry_after
 
 pytestmark = pytest.mark.anyio
 

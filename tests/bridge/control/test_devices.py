@@ -2,8 +2,8 @@
 
 import pytest
 
-from tailtrace_bridge.control.devices import Device, DeviceIndex, Holder, read_headscale, read_tailscale
-from tailtrace_bridge.records import Identity
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.control.devices import Device, DeviceIndex, Holder, read_headscale, read_tailscale
 
 MARCH_US = 1_772_355_600_000_000  # 2026-03-01T09:00:00Z
 

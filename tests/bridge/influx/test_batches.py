@@ -5,10 +5,12 @@ import re
 
 import pytest
 
-from tailtrace_bridge.columns import columns_of
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx import batches, chunks, lines
-from tailtrace_bridge.store.influx.chunks import Kind, Tables, decode, encode
+from tailtrace_bridge.core.columns import columns_of
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups import encoding as chunks
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, decode, encode
+from tailtrace_bridge.store.influx.wire import lines
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben")
 T0 = 1_759_924_800_000_000  # a whole hour

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.store.influx import chunks
-from tailtrace_bridge.store.influx.chunks import Kind, Tables, decode, encode, merged
-from tailtrace_bridge.store.influx.spans import groups
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.influx.rollups import encoding as chunks
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, decode, encode, merged
+from tailtrace_bridge.store.influx.rollups.spans import groups
 from tailtrace_bridge.store.protocol import Window
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben", expired=True)

@@ -5,16 +5,18 @@ import time
 
 import pytest
 
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx import batches, directory, rollups
-from tailtrace_bridge.store.influx import known as known_module
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.influx import directory
 from tailtrace_bridge.store.influx import store as module
-from tailtrace_bridge.store.influx.kept import Kept
-from tailtrace_bridge.store.influx.query import Server
-from tailtrace_bridge.store.influx.rollups import FETCHED_LENGTH, _Fetched, _Fetches
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups import known as known_module
+from tailtrace_bridge.store.influx.rollups import reader as rollups
+from tailtrace_bridge.store.influx.rollups.lru import Kept
+from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetched, _Fetches
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
-from tailtrace_bridge.store.influx.write import Timing
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window, Written
 
 pytestmark = pytest.mark.influxdb
@@ -249,7 +251,7 @@ def test_a_reader_that_stays_sees_what_others_write_and_sum_up(make):
 
 
 def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
-    monkeypatch.setattr("tailtrace_bridge.store.influx.batches.REQUESTS_AT_ONCE", 4)  # in three documents
+    monkeypatch.setattr("tailtrace_bridge.store.influx.rollups.batches.REQUESTS_AT_ONCE", 4)  # in three documents
     store = make()
     for key in range(1, 10):
         store.write([row(DAY_AGO_US + key * 1_000_000, key)])

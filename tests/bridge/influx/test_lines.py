@@ -1,8 +1,8 @@
 """A row and its line, side by side."""
 
-from tailtrace_bridge.columns import columns_of
-from tailtrace_bridge.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx import lines
+from tailtrace_bridge.core.columns import columns_of
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.store.influx.wire import lines
 
 
 def test_a_row_and_its_line():

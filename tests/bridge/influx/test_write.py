@@ -2,8 +2,8 @@
 
 import pytest
 
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Answered, Timing, Writer, retry_after_s
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Answered, Timing, Writer, retry_after_s
 
 
 class FakeServer:

@@ -10,13 +10,13 @@ Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; 
 
 from collections.abc import Iterable
 
-from tailtrace_bridge.histogram import percentiles
-from tailtrace_bridge.store.influx import lines
-from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Tables
-from tailtrace_bridge.store.influx.delete import Deleter
-from tailtrace_bridge.store.influx.query import InfluxQL
-from tailtrace_bridge.store.influx.rollups import GRACE_US, Rollups
+from tailtrace_bridge.core.histogram import percentiles
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
+from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, Rollups
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.delete import Deleter
+from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.protocol import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.store.sums import PROXY
 

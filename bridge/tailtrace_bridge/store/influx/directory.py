@@ -13,10 +13,10 @@ from operator import attrgetter
 
 import xxhash
 
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.routes import OTHER
-from tailtrace_bridge.store.influx import lines
-from tailtrace_bridge.store.influx.query import InfluxQL
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.names import Named
 
 MEASUREMENT = "identity"

@@ -17,16 +17,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.records import Identity
-from tailtrace_bridge.store.influx import batches, directory, lines
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.influx import directory
 from tailtrace_bridge.store.influx.alerts import EVENTS
-from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import SUMS, Kind, Tables, decode, encode
-from tailtrace_bridge.store.influx.delete import EVER_NS, Deleter
-from tailtrace_bridge.store.influx.query import InfluxQL
-from tailtrace_bridge.store.influx.roller import Roller
-from tailtrace_bridge.store.influx.rollups import SIZES, SUM_SIZES, Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, decode, encode
+from tailtrace_bridge.store.influx.rollups.reader import SIZES, SUM_SIZES, Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.writer import Roller
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.delete import EVER_NS, Deleter
+from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.person import (
     Erased,
     IsTheirs,

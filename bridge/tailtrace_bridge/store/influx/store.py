@@ -20,21 +20,24 @@ from typing import NamedTuple
 
 import xxhash
 
-from tailtrace_bridge.columns import Columns, Places, columns_of
-from tailtrace_bridge.errors import StoreError
-from tailtrace_bridge.records import Identity, Refusal, Row, Traffic
-from tailtrace_bridge.routes import OTHER
-from tailtrace_bridge.store.influx import alerts, batches, chunks, directory, lines
-from tailtrace_bridge.store.influx.batches import STEP_US
-from tailtrace_bridge.store.influx.chunks import Kind, Sought, Tables, merged
-from tailtrace_bridge.store.influx.delete import Deleter
+from tailtrace_bridge.core.columns import Columns, Places, columns_of
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
-from tailtrace_bridge.store.influx.known import Known
-from tailtrace_bridge.store.influx.query import InfluxQL, Server, names
-from tailtrace_bridge.store.influx.roller import Roller
-from tailtrace_bridge.store.influx.rollups import SUM_SIZES, Buckets, Rollups
-from tailtrace_bridge.store.influx.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
-from tailtrace_bridge.store.influx.write import BATCH_LINES_MAX, Timing, Writer, client_post
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups import encoding as chunks
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Sought, Tables, merged
+from tailtrace_bridge.store.influx.rollups.known import Known
+from tailtrace_bridge.store.influx.rollups.reader import SUM_SIZES, Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.writer import Roller
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.delete import Deleter
+from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server, names
+from tailtrace_bridge.store.influx.wire.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person

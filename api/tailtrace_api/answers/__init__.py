@@ -1,0 +1,1 @@
+"""What answers say: pure functions and records, from rows of a store to numbers."""

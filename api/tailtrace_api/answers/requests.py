@@ -1,0 +1,386 @@
+"""The answers, as pure functions of what the store sums up. Each is defined in words in `docs/definitions.md`.
+
+No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, MCP and dashboard tell the same. A list
+is given whole and in its order; whoever answers with it cuts it (`cut`).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+from tailtrace_bridge.core.cards import split_endpoint
+from tailtrace_bridge.core.histogram import percentiles
+from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.names import device_key, user_key
+from tailtrace_bridge.store.packed import join_runs
+from tailtrace_bridge.store.protocol import (
+    HOUR_US,
+    Activity,
+    Latency,
+    LogEntry,
+    Quarter,
+    Run,
+    StepLatency,
+    StepUsage,
+    Uptime,
+    Usage,
+    Visits,
+)
+
+FAVORITES_MAX = 3
+LISTED_MAX = 500
+"""Rows of one list in an answer: the first in its order."""
+CLIENT_CLOSED = 499
+"""What nginx logs where the client left: its time ends there, the app's goes on."""
+NGINX_CLOCK_US = 1000
+"""nginx counts in milliseconds (`$request_time`), a span in less."""
+_USAGE = frozenset({Traffic.APP, Traffic.CARD})
+
+
+class Sessions(NamedTuple):
+    """Those of one visitor, in order of time: in each, no request comes more than 30 minutes after the one before."""
+
+    identity: Identity
+    runs: Sequence[Run]
+
+    @property
+    def requests(self) -> int:
+        """Count requests."""
+        return sum(requests for _, _, requests in self.runs)
+
+    @property
+    def spent_us(self) -> int:
+        """Add up how long they lasted."""
+        return sum(last_us - first_us for first_us, last_us, _ in self.runs)
+
+
+class Spanned(NamedTuple):
+    """Requests that both nginx and the app timed, and their times by each."""
+
+    requests: int
+    request_time_us: float
+    app_time_us: int
+
+
+def iso(time_us: int) -> str:
+    """`2025-10-08T14:32:15.000Z`: milliseconds, UTC."""
+    return datetime.fromtimestamp(time_us // 1000 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def time_us(text: str) -> int:
+    """ISO 8601 → µs since the epoch; a time without a zone is UTC. Raises `ValueError`."""
+    parsed = datetime.fromisoformat(text)
+    moment = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def millis(time_us: float | None) -> float | None:
+    """µs → ms with three decimals."""
+    return None if time_us is None else round(time_us / 1000, 3)
+
+
+def cut(**lists: Sequence[Any]) -> dict[str, Any]:
+    """Cut the lists of an answer at `LISTED_MAX`; `truncated` has the length of each that was longer."""
+    return {
+        **{name: rows[:LISTED_MAX] for name, rows in lists.items()},
+        "truncated": {name: len(rows) for name, rows in lists.items() if len(rows) > LISTED_MAX},
+    }
+
+
+def visitor(identity: Identity) -> tuple[str, str]:
+    """Give who counts as one: user and device where they are known, by what outlives a rename; else the address."""
+    user, device = user_key(identity), device_key(identity)
+    return (user, device) if user or device else (f"{identity.kind} at", identity.address)
+
+
+def person(identity: Identity) -> str:
+    """Give what tells people apart: the user, or where there is none (a tagged device, a bare address) the visitor."""
+    return user_key(identity) or "/".join(visitor(identity))
+
+
+def name(identity: Identity) -> str:
+    """Give what a person is called."""
+    return identity.user or identity.device or identity.address
+
+
+# --- access logs ---------------------------------------------------------------------------------------------------
+
+
+def log_line(entry: LogEntry) -> dict[str, Any]:
+    """One line of `logs`."""
+    who = entry.identity
+    return {
+        "timestamp": iso(entry.time_us),
+        "user": who.user or None,
+        "device": who.device or None,
+        "ip": who.address,
+        "endpoint": entry.endpoint,
+        "method": entry.method,
+        "status": entry.status,
+        "response_time_ms": millis(entry.request_time_us),
+        "app_time_ms": millis(entry.app_time_us),
+        "outside_ms": outside_of(entry),
+        "trace_id": entry.trace_id or None,
+        "kind": who.kind,
+        "tags": who.tags.split(",") if who.tags else [],
+        "identified_by": who.provider or None,
+        "identified_at": iso(entry.identified_us) if entry.identified_us else None,
+        "via": who.via or None,
+        "key_expired": who.expired,
+        "reason": who.reason or None,
+        "path": entry.path,
+        "service": entry.service or None,
+        "traffic": entry.traffic.name.lower(),
+        "bytes": entry.bytes_sent,
+        "error_type": entry.error_type or None,
+    }
+
+
+def summary(usages: Sequence[Usage]) -> dict[str, Any]:
+    """Count every request of the window, whatever page is shown."""
+    timed = sum(usage.timed for usage in usages)
+    return {
+        "total_requests": sum(usage.requests for usage in usages),
+        "unique_users": len({user_key(usage.identity) for usage in usages} - {""}),
+        "unique_devices": len({device_key(usage.identity) for usage in usages} - {""}),
+        "unique_addresses": len({usage.identity.address for usage in usages}),
+        "avg_response_time_ms": millis(sum(usage.request_time_us for usage in usages) / timed) if timed else None,
+        "errors_5xx": sum(usage.requests for usage in usages if usage.status >= 500),
+    }
+
+
+# --- dashboard usage -----------------------------------------------------------------------------------------------
+
+
+def sessions(activity: Iterable[Activity]) -> list[Sessions]:
+    """Cut each visitor's usage wherever it pauses for more than 30 minutes; by visitor, the first that came first."""
+    of_visitor: dict[tuple[str, str], list[Activity]] = defaultdict(list)
+    for seen in activity:
+        of_visitor[visitor(seen.identity)].append(seen)
+    found = [
+        Sessions(
+            max(theirs, key=lambda one: one.last_us).identity,
+            theirs[0].runs if len(theirs) == 1 else join_runs(run for one in theirs for run in one.runs),
+        )
+        for theirs in of_visitor.values()
+    ]
+    return sorted(found, key=lambda one: (one.runs[0], visitor(one.identity)))
+
+
+def session_count(all_sessions: Iterable[Sessions]) -> int:
+    """Count the sessions of all visitors."""
+    return sum(len(one.runs) for one in all_sessions)
+
+
+def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Count card views, all variants of a card together, most first. `features` may name a card: `card=prices`."""
+    views: Counter[str] = Counter()
+    for visit in visits:
+        if visit.traffic is Traffic.CARD:
+            views[split_endpoint(visit.endpoint)[0]] += visit.requests
+    return [
+        {"card": card, "name": features.get(f"card={card}", card), "views": count} for card, count in _most_first(views)
+    ]
+
+
+def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> list[dict[str, Any]]:
+    """Sum usage by hour of the day in `zone`: always 24 of them, 0 to 23.
+
+    A zone's hours begin with a quarter of UTC's: none has been off by other minutes since Liberia's in 1972.
+    """
+    requests = [0] * 24
+    for quarter in quarters:
+        requests[datetime.fromtimestamp(quarter.time_us / 1e6, zone).hour] += quarter.requests
+    return [{"hour": hour, "requests": count} for hour, count in enumerate(requests)]
+
+
+def user_sessions(
+    all_sessions: Iterable[Sessions], visits: Iterable[Visits], features: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Sum sessions by person, most sessions first; favourites are the features they asked for most."""
+    by_person: dict[str, list[Sessions]] = defaultdict(list)
+    for one in all_sessions:
+        by_person[person(one.identity)].append(one)
+    favorites = _favorites(visits, features)
+    rows: list[dict[str, Any]] = []
+    for who, theirs in by_person.items():
+        latest = max(theirs, key=lambda one: one.runs[-1][1])
+        rows.append(
+            {
+                "user": name(latest.identity),
+                "kind": latest.identity.kind,
+                "sessions": session_count(theirs),
+                "total_time_hours": round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
+                "favorite_features": favorites.get(who, []),
+                "requests": sum(one.requests for one in theirs),
+                "devices": sorted({one.identity.device for one in theirs} - {""}),
+                "last_seen": iso(latest.runs[-1][1]),
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["sessions"], -row["requests"], row["user"]))
+
+
+def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, list[str]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for visit in visits:
+        if visit.traffic is Traffic.APP:
+            counts[person(visit.identity)][features.get(visit.endpoint, visit.endpoint)] += visit.requests
+    return {who: [feature for feature, _ in _most_first(count)[:FAVORITES_MAX]] for who, count in counts.items()}
+
+
+def api_calls_by_endpoint(visits: Iterable[Visits]) -> list[dict[str, int]]:
+    """Count calls of the app by endpoint, most first; health checks, bots, static files and card views stay out."""
+    calls: Counter[str] = Counter()
+    for visit in visits:
+        if visit.traffic is Traffic.APP:
+            calls[visit.endpoint] += visit.requests
+    return [{endpoint: count} for endpoint, count in _most_first(calls)]
+
+
+def usage_only(usages: Iterable[Usage]) -> list[Usage]:
+    """Leave out health checks, bots and static files."""
+    return [usage for usage in usages if usage.traffic in _USAGE]
+
+
+# --- system health -------------------------------------------------------------------------------------------------
+
+
+def uptime_percentage(days: Sequence[Uptime]) -> float | None:
+    """Minutes with an answer other than 5xx over minutes with traffic; None where there was none."""
+    minutes = sum(day.minutes for day in days)
+    return round(100 * sum(day.answered for day in days) / minutes, 3) if minutes else None
+
+
+def uptime_by_day(days: Iterable[Uptime]) -> list[dict[str, Any]]:
+    """Give the same for each UTC day."""
+    return [
+        {
+            "time": iso(day.day_us),
+            "uptime_percentage": uptime_percentage([day]),
+            "minutes_with_traffic": day.minutes,
+        }
+        for day in days
+    ]
+
+
+def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[dict[str, Any]]:
+    """Response times by endpoint, slowest p95 first: all of nginx's time, and the app's part of it."""
+    histograms: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    for cell in latency:
+        histograms[(cell.endpoint, cell.side)][cell.bucket] += cell.requests
+    of_endpoint: dict[str, list[Usage]] = defaultdict(list)
+    for usage in usages:
+        of_endpoint[usage.endpoint].append(usage)
+    rows = []
+    for endpoint, theirs in of_endpoint.items():
+        timed, time_us = sum(one.timed for one in theirs), sum(one.request_time_us for one in theirs)
+        app_timed, app_time_us = sum(one.app_timed for one in theirs), sum(one.app_time_us for one in theirs)
+        rows.append(
+            {
+                "endpoint": endpoint,
+                "count": sum(one.requests for one in theirs),
+                **_times(timed, time_us, histograms[(endpoint, "proxy")]),
+                "app": _times(app_timed, app_time_us, histograms[(endpoint, "app")]),
+                "proxy_avg_ms": outside_avg_ms(theirs),
+            }
+        )
+    return sorted(rows, key=lambda row: (-(row["p95_ms"] or 0), -row["count"], row["endpoint"]))
+
+
+def spanned(usages: Iterable[Usage]) -> Spanned:
+    """Add up the requests that have a span; those that the client left (499) stay out: nginx's time ends early.
+
+    Of the requests that share endpoint, status and traffic the sums do not say which ones have a span: where some have
+    none, those with one are taken to last as long as all. Where each has one, the sum is exact.
+    """
+    both = [one for one in usages if one.app_timed and one.timed and one.status != CLIENT_CLOSED]
+    return Spanned(
+        sum(one.app_timed for one in both),
+        sum(one.request_time_us * one.app_timed / one.timed for one in both),
+        sum(one.app_time_us for one in both),
+    )
+
+
+def outside_avg_ms(usages: Iterable[Usage]) -> float | None:
+    """Give the mean of what passed outside the app, by `spanned`; None where it is not known."""
+    found = spanned(usages)
+    return _outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
+
+
+def outside_of(entry: LogEntry) -> float | None:
+    """Give what passed outside the app in one request, by `outside_avg_ms`'s rules."""
+    if entry.request_time_us is None or entry.app_time_us is None or entry.status == CLIENT_CLOSED:
+        return None
+    return _outside_ms(entry.request_time_us - entry.app_time_us)
+
+
+def _outside_ms(left_us: float) -> float | None:
+    """Give nginx's time less the app's, in ms; None where an app went on after its answer, and 0 where a clock did."""
+    return None if left_us < -NGINX_CLOCK_US else millis(max(0.0, left_us))
+
+
+def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, Any]:
+    p50, p95, p99 = percentiles(histogram, (0.5, 0.95, 0.99)) or (None, None, None)
+    return {
+        "avg_ms": millis(time_us / timed) if timed else None,
+        "p50_ms": millis(p50),
+        "p95_ms": millis(p95),
+        "p99_ms": millis(p99),
+    }
+
+
+def error_rates(usages: Sequence[Usage]) -> dict[str, Any]:
+    """5xx over all, overall and by endpoint; 4xx and 499 (the client left) apart. Rates are 0–1."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for usage in usages:
+        of_endpoint = counts[usage.endpoint]
+        of_endpoint["requests"] += usage.requests
+        of_endpoint[_error_class(usage.status)] += usage.requests
+    by_endpoint = [{"endpoint": endpoint, **_rates(count)} for endpoint, count in counts.items()]
+    by_endpoint.sort(key=lambda row: (-row["error_rate"], -row["errors_5xx"], -row["requests"], row["endpoint"]))
+    total: Counter[str] = Counter()
+    for count in counts.values():
+        total.update(count)
+    return {"overall": _rates(total), "by_endpoint": by_endpoint}
+
+
+def _error_class(status: int) -> str:
+    if status >= 500:
+        return "errors_5xx"
+    if status == 499:
+        return "client_closed_499"
+    return "errors_4xx" if status >= 400 else "fine"
+
+
+def _rates(count: Mapping[str, int]) -> dict[str, Any]:
+    requests = count.get("requests", 0)
+    errors = count.get("errors_5xx", 0)
+    return {
+        "error_rate": round(errors / requests, 6) if requests else 0.0,
+        "requests": requests,
+        "errors_5xx": errors,
+        "errors_4xx": count.get("errors_4xx", 0),
+        "client_closed_499": count.get("client_closed_499", 0),
+    }
+
+
+def over_time(steps: Iterable[StepUsage], latency: Iterable[StepLatency]) -> list[dict[str, Any]]:
+    """Give requests, errors and response times by step of time, an hour or a day, UTC."""
+    histograms: dict[int, Counter[int]] = defaultdict(Counter)
+    for cell in latency:
+        histograms[cell.time_us][cell.bucket] += cell.requests
+    return [
+        {
+            "time": iso(step.time_us),
+            "requests": step.requests,
+            "errors_5xx": step.errors,
+            "error_rate": round(step.errors / step.requests, 6) if step.requests else 0.0,
+            **_times(step.timed, step.request_time_us, histograms[step.time_us]),
+        }
+        for step in steps
+    ]
+
+
+def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

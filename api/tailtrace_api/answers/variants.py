@@ -1,0 +1,141 @@
+"""Which variant of a card works better, and whether that can be told at all. Pure; defined in `docs/definitions.md`.
+
+Of each two variants, the first row that fits:
+
+| users of either | the interval of the difference | verdict |
+|---|---|---|
+| fewer than `USERS_MIN` | any | too-little-data |
+| as many | above 0 | higher |
+| as many | below 0 | lower |
+| as many | holds 0 | undecided |
+
+A person who saw several variants (two devices, a login in between) tells nothing about either, and is left out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tailtrace_api.answers.proportions import CONFIDENCE, newcombe, wilson
+from tailtrace_api.answers.requests import person
+from tailtrace_bridge.core.cards import split_endpoint
+from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.store.protocol import LogEntry, Visits
+
+USERS_MIN = 10
+"""Of each variant: from fewer no difference is told."""
+VARIANTS_MAX = 8
+"""Of a card: those with most views, as anyone can write one into a URL."""
+_DIGITS = 4
+
+
+class Viewers(NamedTuple):
+    """Who saw one variant: how often it was seen, and when each person saw it first, µs."""
+
+    views: int
+    first_us: Mapping[str, int]
+
+
+def viewers(entries: Iterable[LogEntry]) -> Viewers:
+    """Sum up the views of one variant, which come newest first."""
+    views, first_us = 0, {}
+    for entry in entries:
+        if entry.traffic is Traffic.CARD:
+            views += 1
+            first_us[person(entry.identity)] = entry.time_us
+    return Viewers(views, first_us)
+
+
+def divided(cards: Iterable[Mapping[str, Any]], visits: Iterable[Visits]) -> list[dict[str, Any]]:
+    """Add to rows of cards how their views divide: `variants`, most views first, and how many were left out.
+
+    `users` are counted as in `compare`: who saw this variant and no other. `variant` is None for views without one. A
+    card that no variant was seen of has none.
+    """
+    views: dict[str, Counter[str]] = defaultdict(Counter)
+    seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for visit in visits:
+        if visit.traffic is Traffic.CARD:
+            card, variant = split_endpoint(visit.endpoint)
+            views[card][variant] += visit.requests
+            seen[card][person(visit.identity)].add(variant)
+    return [{**row, **_division(views[row["card"]], seen[row["card"]].values())} for row in cards]
+
+
+def _division(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, Any]:
+    users = Counter(name for names in seen if len(names) == 1 for name in names)
+    names = sorted(views if any(views) else (), key=lambda name: (-views[name], name))
+    return {
+        "variants": [
+            {"variant": name or None, "views": views[name], "users": users[name]} for name in names[:VARIANTS_MAX]
+        ],
+        "variants_left_out": len(names[VARIANTS_MAX:]),
+    }
+
+
+def last_use(entries: Iterable[LogEntry]) -> dict[str, int]:
+    """Give when each person last used the goal, µs, of its requests, newest first. A refusal or an error is no use."""
+    last_us: dict[str, int] = {}
+    for entry in entries:
+        if entry.traffic is Traffic.APP and entry.status < 400:
+            last_us.setdefault(person(entry.identity), entry.time_us)
+    return last_us
+
+
+def compare(seen: Mapping[str, Viewers], last_us: Mapping[str, int] | None) -> dict[str, Any]:
+    """Set variants beside each other, the first in order of name as the measure of the others.
+
+    `last_us`: who used the goal and when last; None where no goal was named, then only views and users are counted.
+    """
+    met = Counter(who for one in seen.values() for who in one.first_us)
+    rows: list[dict[str, Any]] = []
+    for name, one in sorted(seen.items()):
+        mine = {who: at_us for who, at_us in one.first_us.items() if met[who] == 1}
+        converted = None if last_us is None else sum(last_us.get(who, -1) > at_us for who, at_us in mine.items())
+        rows.append(
+            {
+                "variant": name or None,
+                "views": one.views,
+                "users": len(mine),
+                "converted": converted,
+                "share": _rounded(converted / len(mine)) if converted is not None and mine else None,
+                "interval": _interval(wilson(converted, len(mine))) if converted is not None and mine else None,
+            }
+        )
+    named = [row for row in rows if row["variant"] is not None]
+    return {
+        "confidence": CONFIDENCE,
+        "users_min": USERS_MIN,
+        "variants": rows,
+        "users_of_several": sum(count > 1 for count in met.values()),
+        "users_of_goal": None if last_us is None else len(last_us),
+        "comparisons": [] if last_us is None else [_comparison(row, named[0]) for row in named[1:]],
+    }
+
+
+def _comparison(row: dict[str, Any], against: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"variant": row["variant"], "against": against["variant"]}
+    counts = (row["converted"], row["users"], against["converted"], against["users"])
+    interval = newcombe(*counts) if row["users"] and against["users"] else None
+    shares = " and ".join(f"{one['converted']} of {one['users']} with {one['variant']}" for one in (row, against))
+    if interval is None or min(row["users"], against["users"]) < USERS_MIN:
+        verdict, because = "too-little-data", f"{shares}: each needs {USERS_MIN} users or more"
+    else:
+        low, high = interval
+        verdict = "higher" if low > 0 else "lower" if high < 0 else "undecided"
+        because = f"{shares}: the difference is between {100 * low:+.1f} and {100 * high:+.1f} percentage points"
+    return {
+        **found,
+        "difference": None if interval is None else _rounded(row["converted"] / row["users"] - counts[2] / counts[3]),
+        "interval": None if interval is None else _interval(interval),
+        "verdict": verdict,
+        "because": because,
+    }
+
+
+def _interval(bounds: tuple[float, float]) -> list[float]:
+    return [_rounded(bound) for bound in bounds]
+
+
+def _rounded(share: float) -> float:
+    return round(share, _DIGITS)

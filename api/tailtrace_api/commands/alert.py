@@ -1,0 +1,107 @@
+"""`tailtrace alert`: rules, what fires and what was told, in the terminal; and a message to try each destination."""
+
+import json
+import threading
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tailtrace_api.answers.alerts import alerts
+from tailtrace_bridge.alerts.courier import ChildSend, Send, destinations_of
+from tailtrace_bridge.alerts.state import Letter, read_waiting
+from tailtrace_bridge.alerts.words import Words, duration
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings.alert_rules import PROBES, SEEN
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.parts import clock_us, open_store, require_store
+
+EVENTS_SHOWN = 20
+
+
+def send_test(settings: Settings, send: Send | None = None) -> list[dict[str, Any]]:
+    """Send a test message to each destination; say of each whether it took it. Raises `SettingsError`."""
+    destinations = destinations_of(settings.secret("alert_urls"))
+    if not destinations:
+        raise SettingsError(
+            "there is no destination: set TAILTRACE_ALERT_URLS, or TAILTRACE_ALERT_URLS_FILE, to one like "
+            "ntfys://ntfy.sh/topic; docs/alerts.md has more"
+        )
+    words = Words(settings.lang, settings.zone, settings.public_url)
+    letter = Letter(words.say("test.title"), words.letter("", [words.say("test")], is_bad=False), clock_us(), False)
+    sent = []
+    for destination in destinations:
+        problem = (send or ChildSend(threading.Event()))(destination, letter)
+        sent.append({"destination": destination.name, "sent": not problem, "problem": problem or None})
+    return sent
+
+
+def run_test(settings: Settings, *, as_json: bool) -> bool:
+    """Send the test and say so; give whether all destinations took it."""
+    sent = send_test(settings)
+    if as_json:
+        typer.echo(json.dumps({"destinations": sent}))
+    else:
+        for one in sent:
+            typer.echo(f"{one['destination']:16} {'sent' if one['sent'] else one['problem']}")
+    return all(one["sent"] for one in sent)
+
+
+def run_list(settings: Settings, console: Console, *, as_json: bool) -> None:
+    """Print rules, state and history. Raises `StoreError`, `SettingsError`."""
+    require_store(settings)
+    store = open_store(settings, reading=True)
+    try:
+        answer = alerts(store, settings.alerts)
+    finally:
+        store.close()
+    answer |= {
+        "destinations": [one.name for one in destinations_of(settings.secret("alert_urls"))],
+        "messages_waiting": read_waiting(settings.alert_state_path),
+    }
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    _print(answer, console)
+
+
+def _print(answer: dict[str, Any], console: Console) -> None:
+    if answer["rules"]:
+        console.print(_table(["rule", "kind", "window", "starts", "ends", "for", "state"], map(_row, answer["rules"])))
+    else:
+        console.print("No rules: add [[alerts]] tables to tailtrace.toml; docs/alerts.md has examples.", markup=False)
+    known = {rule["name"] for rule in answer["rules"]}
+    for event in answer["active"]:
+        if event["rule"] not in known:
+            console.print(f"{event['rule']}: fires since {event['time']}", markup=False, highlight=False)
+    if answer["events"]:
+        rows = ([one["time"], one["rule"], one["what"], one["text"]] for one in answer["events"][:EVENTS_SHOWN])
+        console.print(_table(["time", "rule", "what", "text"], rows))
+    to = ", ".join(answer["destinations"]) or "nobody (TAILTRACE_ALERT_URLS is not set)"
+    waiting = answer["messages_waiting"]
+    rest = f"; {waiting} messages wait to be sent" if waiting else ""
+    console.print(f"Sent to: {to}{rest}", markup=False, highlight=False)
+
+
+def _row(rule: dict[str, Any]) -> list[str]:
+    scope = " ".join(one for one in (rule["endpoint"], rule["service"]) if one)
+    return [
+        rule["name"],
+        f"{rule['kind']} {scope}".strip(),
+        "" if rule["kind"] in PROBES else duration(rule["window_s"]),
+        "" if rule["threshold"] is None else f"{rule['threshold']:g}",
+        "" if rule["clear"] is None else f"{rule['clear']:g}",
+        "" if rule["kind"] in SEEN else duration(rule["for_s"]),
+        f"fires since {rule['since']}" if rule["firing"] else "at rest",
+    ]
+
+
+def _table(heads: list[str], rows: Any) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # texts come from logs: no markup
+    return table

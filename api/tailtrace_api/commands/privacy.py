@@ -1,0 +1,269 @@
+"""`tailtrace erase` and `tailtrace export --user`: what a person may ask of whoever keeps data about them.
+
+| asked for | what is done |
+|---|---|
+| erase | shows what would go; with `--yes`, removes it from the store, which says what went |
+| export of a person | all rows, names and refused lines that are theirs, and their totals by endpoint |
+| either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
+
+With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
+gets an apostrophe before it (OWASP, "CSV injection"); numbers stay numbers. NDJSON has values as they are.
+"""
+
+import csv
+import difflib
+import gzip
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import IO, Any
+
+import typer
+
+from tailtrace_api.answers.requests import iso, log_line
+from tailtrace_bridge.alerts.state import forget
+from tailtrace_bridge.core.errors import BridgeError, StoreError
+from tailtrace_bridge.core.files.private import private
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import describe, printable
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
+from tailtrace_bridge.transfer.exporter import ALL_TIME
+from tailtrace_bridge.wiring import parts
+
+PAGE = 5000
+SHOWN_MAX = 20
+NEAR_MAX = 3
+"""Names that are told where the one asked for is nobody's."""
+NEAR_SHARE = 0.8
+"""Of `difflib`: logins share their domain, so by less all of a tailnet would be near."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""https://owasp.org/www-community/attacks/CSV_Injection ; the last are the full-width forms, which count as well."""
+_COLUMNS = (
+    "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
+    "response_time_ms", "app_time_ms", "bytes", "trace_id", "user_agent", "identified_by", "identified_at",
+    "requests", "reason", "text",
+)  # fmt: skip
+
+
+class NobodyError(BridgeError):
+    """Nothing is stored of whom somebody asked for."""
+
+
+def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool) -> None:
+    """Show what is theirs, or remove it. Raises `StoreError`, and `NobodyError` where nothing is theirs."""
+    person = _as_stored(settings, asked)
+    parts.require_store(settings)
+    store = parts.open_store(settings)
+    try:
+        erased = store.erase(person, is_dry=is_dry)
+        nobody = None if _is_anybody(erased) else _nobody(settings, store, asked)
+    finally:
+        store.close()
+    forgotten, beside = (0, "") if is_dry else _forget_beside(settings, person, erased)
+    if nobody is not None and not forgotten:
+        raise nobody
+    result = _shown(erased)
+    if as_json:
+        typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
+        return
+    span = f", {result['first']} to {result['last']}" if erased.rows else ""
+    typer.echo(
+        f"{'would remove' if is_dry else 'removed'} {erased.requests} requests ({erased.rows} of them one by one"
+        f"{span}), {len(erased.identities)} names, "
+        f"{erased.refusals} refused lines, {erased.events} alerts, spans of {erased.spans} traces:"
+    )
+    for one in erased.identities[:SHOWN_MAX]:
+        typer.echo(f"  {printable(one.address)}  {describe(one)}")
+    if len(erased.identities) > SHOWN_MAX:
+        typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if beside:
+        typer.echo(beside)
+    if is_dry:
+        typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
+
+
+def _is_anybody(erased: Erased) -> bool:
+    return bool(erased.requests or erased.rows or erased.refusals or erased.identities or erased.spans or erased.events)
+
+
+def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
+    """Say that nobody is called so; whoever may open the store may read who is called nearly so."""
+    what, name = next(
+        (what, name)
+        for what, name in (("login", asked.user), ("device", asked.device), ("address", asked.address))
+        if name is not None
+    )
+    said = f"nobody by that name: the store {settings.store} has nothing of the {what} {name!r}"
+    field = {"login": "user", "device": "device", "address": "address"}[what]
+    # A pseudonym is near to none.
+    known = set() if settings.pseudonyms else {getattr(one.identity, field) for one in store.named()} - {""}
+    near = difflib.get_close_matches(name, sorted(known), NEAR_MAX, NEAR_SHARE)
+    cure = f"did you mean {' or '.join(near)}?" if near else "`tailtrace report` shows who there is"
+    return NobodyError(f"{said}; {cure}")
+
+
+def _forget_beside(settings: Settings, person: Person, erased: Erased) -> tuple[int, str]:
+    """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
+    if _is_anybody(erased):  # a month names everybody
+        shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
+    if not settings.alert_state_path.exists():
+        return 0, ""
+    try:
+        lock = parts.lock_checkpoint(settings.checkpoint)
+    except BridgeError:
+        said = (
+            "A bridge is running: alerts of this person that still wait to be sent, a day at most, go once they are. "
+            "To remove these too, stop it and erase again."
+        )
+        return 0, said
+    # They themselves too: whoever erases again finds nobody in the store any more.
+    asked = Identity(person.address or "", "user", person.user or "", person.device or "")
+    try:
+        return forget(settings.alert_state_path, make_is_their_event((*erased.identities, asked), ())), ""
+    finally:
+        lock.release()
+
+
+def run_personal_export(settings: Settings, asked: Person, form: str, output: str, *, as_json: bool) -> None:
+    """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
+    parts.require_store(settings)
+    store = parts.open_store(settings, reading=True)
+    count = 0
+    try:
+        records = personal_records(store, _as_stored(settings, asked))
+        first = next(records, None)
+        if first is None:
+            raise _nobody(settings, store, asked)
+        with _opened(output) as out:
+            writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\r\n")
+            if form == "csv":
+                writer.writeheader()
+            for record in chain([first], records):
+                count += 1
+                if form == "csv":
+                    writer.writerow({name: neutral(value) for name, value in record.items()})
+                else:
+                    out.write(json.dumps(record, ensure_ascii=False) + "\n")
+            out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error
+    finally:
+        store.close()
+    typer.echo(json.dumps({"records": count}) if as_json else f"{count} records", err=output == "-")
+
+
+def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
+    """Give all that is stored about a person, as records of four kinds: name, request, total, refused line."""
+    known = [one.identity for one in store.named()]
+    is_theirs = make_is_theirs(person, known)
+    theirs = {one for one in known if is_theirs(one)}
+    for one in sorted(theirs, key=repr):
+        yield {"record": "name", **_identity(one)}
+    if person.address is None:
+        requests = _by_name(store, Filters(user=person.user, device=person.device))
+    else:
+        requests = _by_address(store, person.address)
+    for record, identity in requests:
+        theirs.add(identity)
+        yield record
+    for usage in store.usage(ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
+        if is_theirs(usage.identity) or (person.address is None):
+            yield {
+                "record": "total", **_identity(usage.identity), "service": usage.service, "endpoint": usage.endpoint,
+                "method": usage.method, "status": usage.status, "requests": usage.requests,
+                "bytes": usage.bytes_sent,
+            }  # fmt: skip
+    is_their_line = make_is_their_line(theirs, (one for one in known if one not in theirs))
+    place = None
+    while refusals := store.refused(place, PAGE):
+        place = (refusals[-1].file, refusals[-1].offset)
+        for refusal in refusals:
+            if is_their_line(refusal.text):
+                yield {"record": "refused line", "reason": refusal.reason, "text": refusal.text}
+
+
+def neutral(value: Any) -> Any:
+    """Give a value that no spreadsheet takes for a formula."""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return value
+
+
+def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], Any]]:
+    before = None
+    while entries := store.log(ALL_TIME, filters, PAGE, before):
+        before = (entries[-1].time_us, entries[-1].key)
+        for entry in entries:
+            yield _request(entry), entry.identity
+
+
+def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    before = None
+    while entries := store.log(ALL_TIME, Filters(), PAGE, before):
+        before = (entries[-1].time_us, entries[-1].key)
+        for entry in entries:
+            if entry.identity.address == address:
+                yield _request(entry), entry.identity
+
+
+def _request(entry: LogEntry) -> dict[str, Any]:
+    return {"record": "request", **log_line(entry)}
+
+
+def _identity(one: Any) -> dict[str, Any]:
+    return {
+        "user": one.user or None, "device": one.device or None, "ip": one.address or None, "kind": one.kind,
+        "tags": one.tags.split(",") if one.tags else [], "node_id": one.node_id or None,
+        "user_id": one.user_id or None, "identified_by": one.provider or None,
+    }  # fmt: skip
+
+
+def _as_stored(settings: Settings, person: Person) -> Person:
+    pseudonyms = parts.make_pseudonyms(settings)
+    if pseudonyms is None:
+        return person
+    return Person(
+        None if person.user is None else pseudonyms.user(person.user),
+        None if person.device is None else pseudonyms.device(person.device),
+        None if person.address is None else pseudonyms.address(person.address),
+    )
+
+
+def _shown(erased: Erased) -> dict[str, Any]:
+    return {
+        "requests": erased.requests,
+        "rows": erased.rows,
+        "refused_lines": erased.refusals,
+        "traces": erased.spans,
+        "alerts": erased.events,
+        "first": None if erased.first_us is None else iso(erased.first_us),
+        "last": None if erased.last_us is None else iso(erased.last_us),
+        "identities": [_identity(one) for one in erased.identities],
+    }
+
+
+@contextmanager
+def _opened(output: str) -> Iterator[IO[str]]:
+    if output == "-":
+        buffer = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        yield buffer
+        buffer.detach()  # standard output itself stays open
+    elif output.endswith(".gz"):
+        with (
+            open(output, "wb", opener=private) as packed,
+            gzip.open(packed, "wt", encoding="utf-8", newline="") as zipped,
+        ):
+            yield zipped
+    else:
+        with open(output, "w", encoding="utf-8", newline="", opener=private) as plain:
+            yield plain

@@ -1,0 +1,165 @@
+"""The HTTP API: three answers, health, readiness and counters. Parameters are checked here, the rest is `queries`."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from tailtrace_api.access.guard import AccessCounters
+from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
+from tailtrace_api.http import metrics, models
+from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.http.operation import problems, ready_response
+from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.wiring.bridge import Bridge
+
+TEXT_MAX = 512
+_CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
+
+Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+User = Annotated[
+    str | None,
+    Query(max_length=TEXT_MAX, description="A login, under any name it has had; or an address, whoever had it."),
+]
+Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
+
+
+def create_app(
+    queries: Queries,
+    *,
+    clock: Callable[[], int],
+    bridge: Bridge | None = None,
+    hosts: Sequence[str] = ("*",),
+    mcp_counts: Callable[[], Mapping[str, int]] = dict,
+    access: AccessCounters | None = None,
+    keeps: Mapping[str, Any] | None = None,
+) -> FastAPI:
+    """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
+
+    `hosts` are the names that a request may have in its Host header. A page elsewhere that lets its own name lead to
+    loopback (DNS rebinding) is told from a reader by nothing else: it needs no login there. Who may ask at all is for
+    the guard before this app to say (`access`). `keeps` says what is stored and how long; `/ready` shows it.
+    """
+    app = FastAPI(
+        title="tailtrace",
+        summary="Who used what, when, how fast, and what broke.",
+        version=_version(),
+        # FastAPI's pages on the API load scripts from a CDN, into the origin of an admin's page.
+        docs_url=None,
+        redoc_url=None,
+        openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(NotYoursError, _not_yours)
+    app.include_router(_analytics_router(queries, clock))
+    counted = access or AccessCounters()
+
+    def render(bridge: Bridge, news: metrics.News | None) -> bytes:
+        return metrics.render(bridge, mcp_counts(), counted, news)
+
+    _add_operation(app, queries, clock, bridge, render, {} if keeps is None else {"keeps": dict(keeps)})
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("tailtrace")
+
+
+def _store_failed(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+
+
+def _not_yours(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=403)
+
+
+def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
+
+    @router.get("/access-logs", response_model=models.AccessLogs)
+    def access_logs(
+        request: Request,
+        at: at_type,
+        *,
+        hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
+        user: User = None,
+        device: Text = None,
+        endpoint: Text = None,
+        method: Annotated[str | None, Query(max_length=16)] = None,
+        status: Annotated[
+            str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or a class such as `5xx`.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
+    ) -> dict[str, Any]:
+        """Give the requests of the window, newest first; `summary` counts all that the filters let through.
+
+        All traffic: health checks, bots and static files too.
+        """
+        filters = narrowed(
+            user, only_of(request.scope), device=device, endpoint=endpoint, method=method and method.upper(),
+            status=status,
+        )  # fmt: skip
+        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor))
+
+    @router.get("/dashboard-usage", response_model=models.DashboardUsage)
+    def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
+        """Give cards, peak hours, sessions by person and calls by endpoint.
+
+        Of usage: health checks, bots and static files stay out, of the errors too.
+        """
+        return queries.dashboard_usage(at, hours=24 * days)
+
+    @router.get("/system-health-history", response_model=models.SystemHealth)
+    def system_health_history(at: at_type, *, days: Days = 7) -> dict[str, Any]:
+        """Give uptime, response times and error rates, by endpoint and over time. Of all traffic."""
+        return queries.system_health_history(at, hours=24 * days)
+
+    return router
+
+
+def place(cursor: str | None) -> tuple[int, int] | None:
+    """Give the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
+    if cursor is None:
+        return None
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or int(match[2]) >= 1 << 63:
+        said = "No cursor of ours: pass the `next_cursor` of the page before, or leave it out."
+        raise wrong("cursor", said, cursor, "cursor")
+    return int(match[1]), int(match[2])
+
+
+def _add_operation(
+    app: FastAPI,
+    queries: Queries,
+    clock: Callable[[], int],
+    bridge: Bridge | None,
+    render: Callable[[Bridge, metrics.News | None], bytes],
+    more: Mapping[str, Any],
+) -> None:
+    @app.get("/health", tags=["operation"])
+    def health() -> dict[str, str]:
+        """Say that the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
+    def ready(request: Request) -> Response:
+        """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
+        found = problems(queries.check_store, bridge, clock())
+        return ready_response(found, more, is_shown=sees_all(request.scope))
+
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    def bridge_metrics() -> Response:
+        """Give the bridge's own counters in Prometheus text."""
+        if bridge is None:
+            raise HTTPException(404, "this process runs no bridge; ask the one that does")
+        return Response(render(bridge, getattr(app.state, "news", None)), media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,118 @@
+"""The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+
+from tailtrace_api.access.roles import only_of
+from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
+from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
+from tailtrace_api.queries.tailnet import Tailnet, TailnetError
+from tailtrace_bridge.identity.chain import parse_address
+
+Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
+Answer = dict[str, Any]
+
+
+def _only(request: Request) -> str | None:
+    return only_of(request.scope)
+
+
+Only = Annotated[str | None, Depends(_only)]
+"""The login that an answer is restricted to: that of a member who asks."""
+
+
+def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
+    """Make the routes of the insights. `clock` gives microseconds since the epoch."""
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
+
+    @router.get("/active-users")
+    def active_users(only: Only) -> Answer:
+        """Give who made a request in the last five minutes, and what each looks at."""
+        return insights.active_users(clock(), user=only)
+
+    @router.get("/usage-stats")
+    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
+        """Give sessions, people and the features used most: usage, without health checks, bots and static files."""
+        return insights.usage_stats(at, days=days, user=only)
+
+    @router.get("/system-performance")
+    def system_performance(at: at_type) -> Answer:
+        """Give uptime, response times and errors of seven days, and who is to blame.
+
+        Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store, how fresh its
+        data is and the alerts are those of now, whatever `at` says.
+        """
+        return insights.system_performance(clock(), at_us=at)
+
+    @router.get("/compare")
+    def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:
+        """Set the last days beside the days before them.
+
+        Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints`
+        are those asked for in both, `endpoints_new` and `endpoints_gone` those of one side only.
+        """
+        return insights.compare(at, days=days, user=only)
+
+    @router.get("/unused-endpoints")
+    def unused_endpoints(at: at_type, *, days: Days = 30) -> Answer:
+        """Give the routes that nobody asked for."""
+        return insights.unused_endpoints(at, days=days)
+
+    @router.get("/request/{trace_id}")
+    def request(
+        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        *,
+        only: Only,
+        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 24,
+        at: Annotated[
+            str | None, Query(max_length=40, description="Its timestamp, if known: finds an old one at once.")
+        ] = None,
+    ) -> Answer:
+        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        at_us = None if at is None else moment_us(at)
+        return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)
+
+    return router
+
+
+def tailnet_router(tailnet: Tailnet) -> APIRouter:
+    """Make the routes of the tailnet."""
+    router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
+
+    @router.get("/devices", responses={503: {"description": "Nobody to ask; `detail` says what to do."}})
+    def devices(only: Only) -> Answer:
+        """List the tailnet's devices, those online first."""
+        return _asked(lambda: tailnet.devices(user=only))
+
+    @router.get("/devices/{device}", responses={503: {"description": "Nobody to ask."}})
+    def device(
+        device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
+    ) -> Answer:
+        """Give one device; null if there is none of that name."""
+        return _asked(lambda: tailnet.device(device, user=only))
+
+    @router.get("/status")
+    def status(only: Only) -> Answer:
+        """Sum up the tailnet, and say what does not answer."""
+        return tailnet.status(user=only)
+
+    @router.get("/whois/{address}")
+    def whois(
+        address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")], only: Only
+    ) -> Answer:
+        """Say who the bridge would take an address for."""
+        if parse_address(address) is None:
+            raise HTTPException(422, f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
+        return tailnet.whois(address, user=only)
+
+    return router
+
+
+def _asked(question: Callable[[], Answer]) -> Answer:
+    try:
+        return question()
+    except TailnetError as error:
+        raise HTTPException(503, str(error)) from None

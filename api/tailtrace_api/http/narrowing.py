@@ -1,0 +1,34 @@
+"""Whose requests an answer is narrowed to, in the words of the store. Pure.
+
+| `user` says | asked by an admin | by a member |
+|---|---|---|
+| nothing | everybody's | their own |
+| a login | that person's, under whatever name | their own, if it is theirs; else `NotYoursError` |
+| an address, or `unix:` | what came from it, whoever that was: so those without a name are called | `NotYoursError` |
+"""
+
+from tailtrace_api.access.roles import asked_user
+from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.store.protocol import Filters
+
+
+def narrowed(
+    user: str | None,
+    only: str | None,
+    *,
+    device: str | None = None,
+    endpoint: str | None = None,
+    method: str | None = None,
+    status: str | None = None,
+) -> Filters:
+    """Give the filters of what was asked for; `only` is the login that an answer is restricted to, or None.
+
+    Raises `NotYoursError`.
+    """
+    who = asked_user(user, only)
+    if who is None or only is not None:  # a member is restricted to a login, whatever it looks like
+        return Filters(who, device, endpoint, method, status)
+    address = who if who == "unix:" else parse_address(who)
+    if address is None:
+        return Filters(who, device, endpoint, method, status)
+    return Filters(None, device, endpoint, method, status, address=str(address))

@@ -1,0 +1,63 @@
+"""How a process is: `/health`, `/ready` and `/metrics`, as a small app for a bridge that has no API.
+
+It is made of Starlette alone: FastAPI and the models of the answers would take 9 MiB of the bridge's memory.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tailtrace_api.access.guard import AccessCounters
+from tailtrace_api.access.roles import sees_all
+from tailtrace_api.http import metrics
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.wiring.bridge import Bridge
+
+_STALLED_US = 60_000_000
+"""A bridge that took no step for so long is not ready."""
+
+
+def create_operation_app(
+    check_store: Callable[[], object], bridge: Bridge, *, clock: Callable[[], int], access: AccessCounters | None = None
+) -> Starlette:
+    """Make the app of a bridge without an API: health, readiness and counters, no answers."""
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    def ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
+        return ready_response(problems(check_store, bridge, clock()), {}, is_shown=sees_all(request.scope))
+
+    def counters(_request: Request) -> Response:
+        return Response(metrics.render(bridge, {}, access or AccessCounters()), media_type=metrics.CONTENT_TYPE)
+
+    routes = {"/health": health, "/ready": ready, "/metrics": counters}
+    return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
+
+
+def ready_response(found: list[str], more: Mapping[str, Any], *, is_shown: bool = True) -> Response:
+    """Give the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
+    body = {"status": "not ready" if found else "ready", "problems": found if is_shown else [], **more}
+    return JSONResponse(body, 503 if found else 200)
+
+
+def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: int) -> list[str]:
+    """Say whether the store answers, the bridge works and its logs can be read: empty where all is well."""
+    found = []
+    try:
+        check_store()
+    except StoreError as error:
+        found.append(str(error))
+    if bridge is not None:
+        found.extend(bridge.pipeline.tail.problems().values())
+        if bridge.pipeline.problem:
+            found.append(bridge.pipeline.problem)
+        if not bridge.running:
+            found.append("the bridge has ended; see the log of tailtrace, and start it again")
+        elif now_us - bridge.pipeline.counters.last_step_us > _STALLED_US:
+            found.append("the bridge took no step for a minute; see the log of tailtrace")
+    return found

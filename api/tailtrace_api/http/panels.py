@@ -1,0 +1,94 @@
+"""The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from tailtrace_api.access.roles import only_of
+from tailtrace_api.answers.panels import PERIODS, Period
+from tailtrace_api.http.app import TEXT_MAX, User, place
+from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.http.parameters import KNOWN_ONLY, at_of
+from tailtrace_api.queries.insights import TRACE_HOURS_MAX
+from tailtrace_api.queries.panels import Panels
+from tailtrace_bridge.store.protocol import Filters
+
+Answer = dict[str, Any]
+Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+ROWS_MAX = 200
+
+
+def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="How far it reaches back.")]) -> Period:
+    return PERIODS[period]
+
+
+def _filters(
+    request: Request,
+    *,
+    user: User = None,
+    device: Text = None,
+    endpoint: Text = None,
+    status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
+) -> Filters:
+    return narrowed(user, only_of(request.scope), device=device, endpoint=endpoint, status=status)
+
+
+def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
+    """Make the routes. `clock` gives microseconds since the epoch."""
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    at_type = Annotated[int, Depends(at_of(clock))]
+    period_type = Annotated[Period, Depends(_period)]
+    filters_type = Annotated[Filters, Depends(_filters)]
+
+    @router.get("/overview")
+    def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give the totals beside those of the period before, the series, the heat map and what filters offer.
+
+        Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
+        `only` is whom the answer is restricted to, or null.
+        """
+        return panels.overview(at, period, filters, only_of(request.scope))
+
+    @router.get("/people")
+    def people(at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give who used what, and the cards. Requests and errors (5xx) are of usage."""
+        return panels.people(at, period, filters)
+
+    @router.get("/endpoints")
+    def endpoints(at: at_type, period: period_type, filters: filters_type) -> Answer:
+        """Give calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
+        return panels.endpoints(at, period, filters)
+
+    @router.get("/health")
+    def health(at: at_type, period: period_type) -> Answer:
+        """Give uptime and how it was measured, times over time, errors, the store's query times, freshness.
+
+        Of all traffic, whatever the filters of the page say.
+        """
+        return panels.health(at, period)
+
+    @router.get("/requests")
+    def requests(
+        at: at_type,
+        period: period_type,
+        filters: filters_type,
+        *,
+        limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
+        cursor: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> Answer:
+        """Give a page of requests, newest first: all traffic that the filters let through."""
+        return panels.requests(at, period, filters, limit, place(cursor))
+
+    @router.get("/request/{trace_id}")
+    def one_request(
+        request: Request,
+        at: at_type,
+        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        *,
+        hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
+    ) -> Answer:
+        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        return panels.request(at, trace_id, hours, only_of(request.scope))
+
+    return router

@@ -1,0 +1,99 @@
+"""How every answer of the HTTP API is asked: what is the same on all routes below `/analytics` and `/tailnet`.
+
+| asked with | answered |
+|---|---|
+| a parameter that the route does not take, such as `houres=3` | 422: which one, the near ones, all that there are |
+| an `at` that is no time | 422 |
+| anything else | by the route |
+
+A parameter that is passed over in silence gives a number that somebody did not ask for. So no answer is tolerant, the
+widget's neither: the script that asks for it comes from here, and its answer is never cached. What answers with no
+numbers of its parameters is: the page, its files (a `?v=3` is no harm there) and `/health`, `/ready`, `/metrics`.
+"""
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from tailtrace_api.answers.requests import time_us
+
+TOLD_MAX = 10
+"""Unknown parameters that are told of one by one; a 422 names the first."""
+AT_US_MAX = 253_402_300_800_000_000
+"""The year 10000."""
+
+
+def wrong(name: str, message: str, value: str, kind: str) -> RequestValidationError:
+    """Make the 422 of a parameter, in the form that FastAPI gives its own."""
+    return RequestValidationError([{"type": kind, "loc": ["query", name], "msg": message, "input": value}])
+
+
+async def refuse_unknown(request: Request) -> None:
+    """Answer 422 to parameters that the route does not take. A coroutine, so that it costs no thread."""
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    known = list(dict.fromkeys(_names(route.dependant)))
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise RequestValidationError(
+            [
+                {
+                    "type": "unknown_parameter",
+                    "loc": ["query", name],
+                    "msg": _unknown(route.path, name, known),
+                    "input": request.query_params[name],
+                }
+                for name in unknown[:TOLD_MAX]
+            ]
+        )
+
+
+KNOWN_ONLY = Depends(refuse_unknown)
+"""For the `dependencies` of a router."""
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    """Give the parameters of a route, those of what it depends on too."""
+    for field in dependant.query_params:
+        yield field.alias
+    for other in dependant.dependencies:
+        yield from _names(other)
+
+
+def _unknown(path: str, name: str, known: list[str]) -> str:
+    if not known:
+        return f"{path} takes no parameters."
+    near = get_close_matches(name.lower(), known, n=3)
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{path} does not take this parameter. {meant}It takes: {', '.join(known)}."
+
+
+def at_of(clock: Callable[[], int]) -> Callable[[str | None], int]:
+    """Make what gives the end of a window, µs, for `Depends`. `clock` gives microseconds since the epoch."""
+
+    async def at_us(
+        at: Annotated[
+            str | None,
+            Query(max_length=40, description="End of the window: ISO 8601, UTC where it names no zone. Default: now."),
+        ] = None,
+    ) -> int:
+        return clock() if at is None else moment_us(at)
+
+    return at_us  # type: ignore[return-value]  # a coroutine, which FastAPI awaits
+
+
+def moment_us(text: str) -> int:
+    """Read a time. Answers 422 to what is none."""
+    try:
+        found_us = time_us(text)
+    except (ValueError, OverflowError):
+        found_us = -1
+    if not 0 <= found_us <= AT_US_MAX:
+        said = "No time: write one like 2025-10-09T10:00:00Z. The + of a zone is written %2B in an address."
+        raise wrong("at", said, text, "time")
+    return found_us

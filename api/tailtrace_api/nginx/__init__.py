@@ -1,0 +1,1 @@
+"""nginx: its include files, and a process of it for the demo and the tests."""

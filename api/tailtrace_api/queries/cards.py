@@ -1,0 +1,109 @@
+"""Reads what the widget shows, and what compares the variants of a card. The time of now is a parameter."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from typing import Any
+
+from tailtrace_api.answers import insights, panels, variants
+from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
+from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Store, Window
+
+FEATURES_MAX = 5
+"""In the widget: a card, not a table."""
+PAGE_ROWS = 1000
+ROWS_MAX = 50_000
+"""Newest requests that are looked through for each variant, and for the goal; `complete` is false if there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Asks one store."""
+
+    store: Store
+    zone: tzinfo
+    features: Mapping[str, str]
+
+    def widget(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/widget`: whole days of `zone`, today the last of them, which is not over yet.
+
+        `user` restricts it to one person, by login: what a caller may see is decided before.
+        """
+        today = datetime.fromtimestamp(now_us / 1e6, self.zone).date()
+        first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
+        window = Window(int(first.timestamp()) * 1_000_000, now_us)
+        visits, activity = self.store.visits(window), self.store.activity(window)
+        quarters: Iterable[Quarter]
+        if user is None:
+            quarters = self.store.quarters(window)
+        else:
+            visits = [one for one in visits if one.identity.user == user]
+            activity = [one for one in activity if one.identity.user == user]
+            quarters = panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, Filters(user=user)))
+        stats = insights.usage_stats(visits, activity, self.features)
+        by_day = self._by_day(quarters)
+        return {
+            "period_days": days,
+            "timezone": str(self.zone),
+            "total_sessions": stats["total_sessions"],
+            "unique_users": stats["unique_users"],
+            "total_requests": stats["total_requests"],
+            "by_day": [
+                {"day": day.isoformat(), "requests": by_day[day.isoformat()]}
+                for day in (first.date() + timedelta(days=number) for number in range(days))
+            ],
+            "top_features": stats["top_features"][:FEATURES_MAX],
+        }
+
+    def variants(self, now_us: int, *, card: str, days: int, goal: str | None) -> dict[str, Any]:
+        """Answer `GET /analytics/variants`."""
+        window = Window(now_us - days * DAY_US, now_us)
+        views: Counter[str] = Counter()
+        for visit in self.store.visits(window):
+            if visit.traffic is Traffic.CARD and split_endpoint(visit.endpoint)[0] == card:
+                views[split_endpoint(visit.endpoint)[1]] += visit.requests
+        names = [name for name, _ in sorted(views.items(), key=lambda item: (-item[1], item[0]))]
+        looked = {
+            name: _Looked(self.store, window, f"{CARD_PREFIX}{card_key(card, name)}")
+            for name in names[: variants.VARIANTS_MAX]
+        }
+        seen = {name: variants.viewers(entries) for name, entries in looked.items()}
+        uses = None if goal is None else _Looked(self.store, window, goal)
+        found = variants.compare(seen, None if uses is None else variants.last_use(uses))
+        return {
+            "card": card,
+            "name": self.features.get(f"card={card}", card),
+            "goal": goal,
+            "period_days": days,
+            **found,
+            "variants_left_out": len(names[variants.VARIANTS_MAX :]),
+            "complete": not any(one.is_cut for one in (*looked.values(), uses) if one is not None),
+        }
+
+    def _by_day(self, quarters: Iterable[Quarter]) -> Counter[str]:
+        days: Counter[str] = Counter()
+        for quarter in quarters:
+            days[datetime.fromtimestamp(quarter.time_us / 1e6, self.zone).date().isoformat()] += quarter.requests
+        return days
+
+
+@dataclass(slots=True)
+class _Looked:
+    """The requests of one endpoint, newest first, page by page: at most `ROWS_MAX`, and whether that cut some off."""
+
+    store: Store
+    window: Window
+    endpoint: str
+    is_cut: bool = False
+
+    def __iter__(self) -> Iterator[LogEntry]:
+        before: tuple[int, int] | None = None
+        for _ in range(ROWS_MAX // PAGE_ROWS):
+            page = self.store.log(self.window, Filters(endpoint=self.endpoint), PAGE_ROWS, before)
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            before = page[-1].time_us, page[-1].key
+        self.is_cut = True

@@ -1,0 +1,157 @@
+"""Reads what `insights` needs: the sums of a window from the store, who is online from the tailnet.
+
+HTTP (`insight_routes`) and MCP call these. The time of now is a parameter. `user` restricts an answer about people to
+one of them, by login: what a caller may see is decided before.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from tailtrace_api.answers import alerts, insights
+from tailtrace_api.answers import requests as answers
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Store, Usage, Window
+
+PAGES_MAX = 2000
+"""Newest requests that are looked through for what each person looks at now."""
+PAGES_ASKED_MAX = 20
+"""People who are not among them and are asked for one by one."""
+TRACE_REQUESTS_MAX = 5
+"""Requests of one trace: an app behind nginx that calls another behind nginx."""
+TRACE_HOURS_MAX = 24 * 30
+EARLIER_DAYS = 90
+"""How far back an endpoint counts as once used."""
+
+
+class Insights:
+    """Asks one store. `declared` gives the (method, route) that the app is known to have."""
+
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        *,
+        features: Mapping[str, str],
+        declared: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        online: Callable[[], Mapping[str, bool]] = dict,
+    ) -> None:
+        self.queries = queries
+        self._store = store
+        self._features = features
+        self._declared = declared
+        self._online = online
+
+    def active_users(self, now_us: int, *, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/active-users`."""
+        window = Window(now_us - insights.ACTIVE_US, now_us)
+        timed = self.queries.timed
+        activity = timed(lambda: self._store.activity(window), now_us)
+        activity = [one for one in activity if user is None or one.identity.user == user]
+        entries = timed(lambda: self._store.log(window, Filters(user=user), PAGES_MAX, None), now_us)
+        pages = insights.newest_pages(entries)
+        if len(entries) == PAGES_MAX:
+            absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
+            for login in sorted(absent)[:PAGES_ASKED_MAX]:
+                pages |= insights.newest_pages(self._store.log(window, Filters(user=login), 10, None))
+        return insights.active_users(activity, pages, self._online(), self._features, now_us)
+
+    def news(self, now_us: int) -> dict[str, Any]:
+        """Give what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
+        newest_us = self._store.newest_us()
+        activity = self._store.activity(Window(now_us - insights.ACTIVE_US, now_us))
+        active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
+        return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
+
+    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/usage-stats`."""
+        window = Window(now_us - days * DAY_US, now_us)
+        visits = self.queries.timed(lambda: self._store.visits(window), now_us)
+        activity = self.queries.timed(lambda: self._store.activity(window), now_us)
+        if user is not None:
+            visits = [one for one in visits if one.identity.user == user]
+            activity = [one for one in activity if one.identity.user == user]
+        return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
+
+    def system_performance(
+        self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame.
+
+        `at_us` ends the window; the store, how fresh its data is and the alerts are those of now.
+        """
+        times, timed = self.queries.query_times(), self.queries.timed
+        store: dict[str, Any] = {
+            "name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "queries": times["count"], "problem": None,
+        }  # fmt: skip
+        end_us = now_us if at_us is None else at_us
+        window = Window(end_us - days * DAY_US, end_us)
+        try:
+            usages = timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+            latency = timed(lambda: self._store.latency(window), now_us)
+            uptime = timed(lambda: self._store.uptime(window), now_us)
+            newest_us = self.queries.newest_us(now_us)
+            told = alerts.summary(self._store, user)
+        except StoreError as error:
+            failed = {**store, "ok": False, "problem": str(error)}
+            return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
+        freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
+        performance = insights.system_performance(usages, latency, uptime, store, freshness_s)
+        return {"period_days": days, **performance, "alerts": told}
+
+    def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.
+
+        Percentiles of one person there are none: they are kept by endpoint, for all.
+        """
+        middle_us = now_us - days * DAY_US
+
+        def period(window: Window) -> insights.Period:
+            timed, mine = self.queries.timed, Filters(user=user)
+            return insights.Period(
+                window,
+                timed(lambda: self._store.usage(window, mine, By.ENDPOINT), now_us),
+                timed(lambda: self._store.latency(window), now_us) if user is None else (),
+                timed(lambda: self._store.usage(window, mine, By.IDENTITY), now_us),
+            )
+
+        now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
+        return {"period_days": days, **insights.compare(now, before)}
+
+    def unused_endpoints(self, now_us: int, *, days: int) -> dict[str, Any]:
+        """Answer `GET /analytics/unused-endpoints`."""
+        start_us = now_us - days * DAY_US
+
+        def used(window: Window) -> list[Usage]:
+            return self.queries.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+
+        recent = used(Window(start_us, now_us))
+        earlier = used(Window(now_us - EARLIER_DAYS * DAY_US, start_us))
+        found = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
+        return {"period_days": days, **found}
+
+    def explain_request(
+        self, now_us: int, *, trace_id: str, hours: int = 24, at_us: int | None = None, user: str | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most.
+
+        No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
+        minute, finds an old one at once.
+        """
+        filters = Filters(user=user, trace_id=trace_id.lower())
+        spans = sorted({min(span, hours) for span in (1, 24, 168, hours)})
+        ends_us = [now_us, *(now_us - span * HOUR_US for span in spans)]
+        windows = [] if at_us is None else [Window(at_us - MINUTE_US, at_us + MINUTE_US)]
+        windows += [Window(start_us, end_us) for end_us, start_us in pairwise(ends_us)]
+        found: list[LogEntry] = []
+        for window in windows:
+            found = self._store.log(window, filters, TRACE_REQUESTS_MAX, None)
+            if found:
+                break
+        return {
+            "trace_id": trace_id.lower(),
+            "searched_hours": hours,
+            "found": bool(found),
+            "requests": insights.explain(found, self._features),
+        }

@@ -1,0 +1,125 @@
+"""Reads what the panels of the dashboard need from the store, and gives it to the pure functions of `panels`.
+
+Each panel has an answer of its own, so that the page can show one while another is still being made. All end at
+`at_us`: now, or a time of the past that somebody looks at.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from tailtrace_api.answers import panels, variants
+from tailtrace_api.answers import requests as answers
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Asks one store."""
+
+    store: Store
+    queries: Queries
+    insights: Insights
+    zone: tzinfo
+    features: Mapping[str, str]
+
+    def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
+        window = _window(at_us, period)
+        before = _window(window.start_us, period)
+        hours = max(period.hours, panels.HEAT_HOURS_MIN)
+        weeks = Window(at_us - hours * HOUR_US, at_us)
+        newest_us = self.queries.newest_us(at_us)
+        return {
+            "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
+            "timezone": str(self.zone),
+            "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
+            "step_hours": period.step_us // HOUR_US,
+            "series": panels.series(
+                self.store.endpoint_steps(window, period.step_us, filters, By.ALL), window, period.step_us
+            ),
+            "heat_days": hours // 24,
+            "heat": panels.heat(self._quarters(weeks, filters), self.zone),
+            "choices": panels.choices(
+                visit for visit in self.store.visits(window) if only is None or visit.identity.user == only
+            ),
+            "only": only,
+            "newest": None if newest_us is None else answers.iso(newest_us),
+        }
+
+    def people(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/people`."""
+        window = _window(at_us, period)
+        usages = self.store.usage(window, filters, By.IDENTITY)
+        sessions = panels.sessions_of(answers.sessions(self._activity(window, filters)), usages, filters)
+        asked = {answers.visitor(usage.identity) for usage in usages}
+        visits = [
+            visit
+            for visit in self.store.visits(window)
+            if (filters.endpoint is None or visit.endpoint == filters.endpoint)
+            and filters.address in {None, visit.identity.address}
+            and (filters == Filters() or answers.visitor(visit.identity) in asked)
+        ]
+        rows = panels.people(sessions, usages, visits, self.features)
+        return {
+            "sessions_of_all": not panels.has_sessions(filters),
+            **answers.cut(users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)),
+        }
+
+    def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/endpoints`."""
+        window = _window(at_us, period)
+        usages = self.store.usage(window, filters, By.ENDPOINT)
+        steps = self.store.endpoint_steps(window, min(period.spark_us, period.step_us), filters)
+        has_latency = filters == Filters(endpoint=filters.endpoint)
+        latency = self.store.latency(window) if has_latency else None
+        rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
+        return {**answers.cut(endpoints=rows), "has_percentiles": has_latency}
+
+    def health(self, at_us: int, period: panels.Period) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
+        whole = self.queries.system_health_history(at_us, hours=period.hours)
+        rates = whole["error_rate"]["overall"]
+        lists = {"api_response_times", "truncated"}
+        return {key: value for key, value in whole.items() if key not in lists} | {"error_rate": rates}
+
+    def requests(
+        self, at_us: int, period: panels.Period, filters: Filters, limit: int, before: tuple[int, int] | None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
+        window = _window(at_us, period)
+        entries: list[LogEntry] = self.store.log(window, filters, limit + 1, before)
+        page = entries[:limit]
+        more = len(entries) > limit
+        return {
+            "requests": [answers.log_line(entry) for entry in page],
+            "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
+        }
+
+    def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> dict[str, Any]:
+        """Answer `GET /analytics/panels/request/{trace_id}`."""
+        return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
+
+    def _activity(self, window: Window, filters: Filters) -> list[Activity]:
+        """Give the usage that sessions are cut from: of an address, what came from there."""
+        return [one for one in self.store.activity(window) if filters.address in {None, one.identity.address}]
+
+    def _quarters(self, window: Window, filters: Filters) -> Iterable[Quarter]:
+        """Give usage by the quarter, which the store sums up of everybody; under a filter it has hours."""
+        if filters == Filters():
+            return self.store.quarters(window)
+        return panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, filters, By.ALL))
+
+    def _counted(self, window: Window, filters: Filters) -> panels.Counted:
+        usages = self.store.usage(window, filters, By.IDENTITY)
+        if not panels.has_sessions(filters):
+            return panels.Counted(usages, None)
+        sessions = answers.sessions(self._activity(window, filters))
+        return panels.Counted(usages, panels.sessions_of(sessions, usages, filters))
+
+
+def _window(end_us: int, period: panels.Period) -> Window:
+    return Window(end_us - period.hours * HOUR_US, end_us)

@@ -1,0 +1,163 @@
+"""The three answers: read the sums of a window from the store, give them to the pure functions.
+
+HTTP, `tailtrace report` and whatever comes later call these and nothing else. The time of now is a parameter.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from typing import Any, TypeVar
+
+from tailtrace_api.answers import requests as answers
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+
+T = TypeVar("T")
+QUERY_TIMES_MAX = 10_000
+"""Store queries whose time is remembered for `influxdb_query_times`."""
+
+
+class Queries:
+    """Asks one store. `features` gives routes their human names.
+
+    `clock` gives microseconds since the epoch, for `influxdb_query_times`: when the store was asked, whatever window it
+    was asked for. Without it, that is the end of the window.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        zone: tzinfo,
+        features: Mapping[str, str],
+        store_name: str,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._zone = zone
+        self._features = features
+        self._store_name = store_name
+        self._times: deque[tuple[int, int]] = deque(maxlen=QUERY_TIMES_MAX)
+
+    def access_logs(
+        self, now_us: int, *, hours: int, filters: Filters, limit: int, before: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
+        """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        entries = self.timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
+        usages = self.timed(lambda: self._store.usage(window, filters, By.IDENTITY), now_us)
+        page = entries[:limit]
+        more = len(entries) > limit
+        return {
+            "window": _window(window),
+            "summary": answers.summary(usages),
+            "logs": [answers.log_line(entry) for entry in page],
+            "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
+        }
+
+    def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
+        """Answer `GET /analytics/dashboard-usage`."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        usages = self.timed(lambda: self._store.usage(window, Filters(), By.IDENTITY), now_us)
+        visits = self.timed(lambda: self._store.visits(window), now_us)
+        all_sessions = answers.sessions(self.timed(lambda: self._store.activity(window), now_us))
+        quarters = self.timed(lambda: self._store.quarters(window), now_us)
+        return {
+            "window": _window(window),
+            "timezone": str(self._zone),
+            "summary": {
+                **answers.summary(answers.usage_only(usages)),
+                "total_sessions": answers.session_count(all_sessions),
+            },
+            "peak_hours": answers.peak_hours(quarters, self._zone),
+            **answers.cut(
+                most_viewed_cards=answers.most_viewed_cards(visits, self._features),
+                user_sessions=answers.user_sessions(all_sessions, visits, self._features),
+                api_calls_by_endpoint=answers.api_calls_by_endpoint(visits),
+            ),
+        }
+
+    def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
+        """Answer `GET /analytics/system-health-history`."""
+        window = Window(now_us - hours * HOUR_US, now_us)
+        usages = self.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+        latency = self.timed(lambda: self._store.latency(window), now_us)
+        step_us = HOUR_US if hours <= 48 else DAY_US
+        steps = self.timed(lambda: self._store.steps(window, step_us), now_us)
+        step_latency = self.timed(lambda: self._store.step_latency(window, step_us), now_us)
+        uptime = self.timed(lambda: self._store.uptime(window), now_us)
+        newest_us = self.newest_us(now_us)
+        rates = answers.error_rates(usages)  # as many endpoints as there are response times
+        return {
+            "window": _window(window),
+            "uptime_percentage": answers.uptime_percentage(uptime),
+            "uptime_method": "traffic: minutes with an answer other than 5xx over minutes with traffic",
+            "minutes_with_traffic": sum(day.minutes for day in uptime),
+            "uptime_over_time": answers.uptime_by_day(uptime),
+            "error_rate": {"overall": rates["overall"], "by_endpoint": rates["by_endpoint"][: answers.LISTED_MAX]},
+            **answers.cut(api_response_times=answers.response_times(usages, latency)),
+            "over_time": answers.over_time(steps, step_latency),
+            "influxdb_query_times": self.query_times(),
+            "data_freshness_seconds": None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
+        }
+
+    def report(self, now_us: int, *, hours: int, limit: int) -> dict[str, Any]:
+        """Give all three over one window, each as HTTP gives it."""
+        return {
+            "access_logs": self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
+            "dashboard_usage": self.dashboard_usage(now_us, hours=hours),
+            "system_health_history": self.system_health_history(now_us, hours=hours),
+        }
+
+    def check_store(self) -> None:
+        """Raise `StoreError` if the store does not answer."""
+        self._store.newest_us()
+
+    def query_times(self) -> dict[str, Any]:
+        """How long the store took for the queries of this process, whichever store it is; by hour too."""
+        by_hour: dict[int, list[int]] = {}
+        times = tuple(self._times)  # other threads add to it
+        for asked_us, took_us in times:
+            by_hour.setdefault(asked_us // HOUR_US, []).append(took_us)
+        return {
+            "store": self._store_name,
+            **_spread([took_us for _, took_us in times]),
+            "over_time": [
+                {"time": answers.iso(hour * HOUR_US), **_spread(times)} for hour, times in sorted(by_hour.items())
+            ],
+        }
+
+    def newest_us(self, now_us: int) -> int | None:
+        """Give the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
+        newest_us = self.timed(self._store.newest_us, now_us)
+        if newest_us is None or newest_us <= now_us:
+            return newest_us
+        past = Window(0, now_us + 1)
+        entries = self.timed(lambda: self._store.log(past, Filters(), 1, None), now_us)
+        return entries[0].time_us if entries else None
+
+    def timed(self, query: Callable[[], T], now_us: int) -> T:
+        """Ask the store, and remember how long it took."""
+        start_ns = time.perf_counter_ns()
+        try:
+            return query()
+        finally:
+            asked_us = now_us if self._clock is None else self._clock()
+            self._times.append((asked_us, (time.perf_counter_ns() - start_ns) // 1000))
+
+
+def _spread(times_us: list[int]) -> dict[str, Any]:
+    times = sorted(times_us)
+    count = len(times)
+    return {
+        "count": count,
+        "avg_ms": answers.millis(sum(times) / count) if count else None,
+        "p50_ms": answers.millis(times[(count - 1) // 2]) if count else None,
+        "p95_ms": answers.millis(times[(count - 1) * 95 // 100]) if count else None,
+        "max_ms": answers.millis(times[-1]) if count else None,
+    }
+
+
+def _window(window: Window) -> dict[str, str]:
+    return {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)}

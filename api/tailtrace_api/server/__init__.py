@@ -1,0 +1,1 @@
+"""The process: `serve`, `bridge` and `api`, their sockets and their heap."""

@@ -1,0 +1,292 @@
+"""What runs until a signal ends it: the bridge in a thread, HTTP servers on one event loop, all in one process.
+
+| command | bridge | OTLP receiver | on HTTP |
+|---|---|---|---|
+| `tailtrace serve` | yes | `otlp_listen` | the API, with the bridge's health and counters: `listen` |
+| `tailtrace bridge` | yes | `otlp_listen` | health and counters, no answers: `bridge_listen` |
+| `tailtrace api` | no | no | the API; `/metrics` is 404, and `/ready` speaks of the store alone: `listen` |
+
+The two halves meet in the store, which must be one that two processes can share: InfluxDB, or the same SQLite file.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import uvicorn
+
+from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
+from tailtrace_api.access.ways import make_callers, require_way
+from tailtrace_api.http.operation import create_operation_app
+from tailtrace_api.server.connections import BoundedProtocol
+from tailtrace_api.server.heap import share_one
+from tailtrace_bridge.core.errors import BusyError, SettingsError
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings, environment_name, split_listen
+from tailtrace_bridge.spans.receiver import make_receiver
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.wiring.bridge import Bridge, make_bridge
+from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, open_store, require_store
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+SHUTDOWN_S = 5
+ANSWERS_AT_ONCE_MAX = 4
+"""Answers are made in threads; more of them at once would only take more memory."""
+_LOGGER = logging.getLogger("tailtrace")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: several servers share one loop. `on_exit` ends what would hold up the shutdown."""
+
+    on_exit: Callable[[], None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.on_exit is not None:
+            self.on_exit()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+Listening = tuple[_Server, socket.socket]
+
+
+def serve(settings: Settings) -> None:
+    """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
+    share_one()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings, "listen"))
+        counters = AccessCounters()
+        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        app = make_guarded(settings, bridge.store, bridge.routes, bridge, counters)
+        bridge.start()
+        _LOGGER.info("API on http://%s", _name(listener))
+        asyncio.run(_run([(_server_of_api(settings, app), listener), receiver], bridge))
+
+
+def serve_bridge(settings: Settings) -> None:
+    """Run the bridge without the API. Raises like `serve`."""
+    share_one()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings, "bridge_listen"))
+        counters = AccessCounters()
+        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
+        guarded = _guarded(settings, app, counters)
+        bridge.start()
+        _LOGGER.info("health and counters on http://%s", _name(listener))
+        asyncio.run(_run([(_server(guarded, counters.closed), listener), receiver], bridge))
+
+
+def serve_api(settings: Settings) -> None:
+    """Run the API on a store that a bridge elsewhere fills.
+
+    Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
+    """
+    share_one()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings, "listen"))
+        require_store(settings)
+        store = open_store(settings, reading=True)
+        stack.callback(store.close)
+        app = make_guarded(settings, store, make_routes(settings))
+        _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
+        asyncio.run(_run([(_server_of_api(settings, app), listener)]))
+
+
+def make_guarded(
+    settings: Settings,
+    store: Store,
+    routes: Routes,
+    bridge: Bridge | None = None,
+    counters: AccessCounters | None = None,
+) -> Guard:
+    """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
+    counters = counters or AccessCounters()
+    return _guarded(settings, make_app(settings, store, routes, bridge, counters), counters)
+
+
+def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
+    from tailtrace_api.http.cards import PagesElsewhere  # noqa: PLC0415
+
+    # Outside the guard, so that a page elsewhere can read why it was refused.
+    app = PagesElsewhere(guard, settings.cors_origins)
+    return _server(app, guard.counters.closed, guard.app.state.news.close)
+
+
+def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
+    return Guard(app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s)
+
+
+def make_app(
+    settings: Settings,
+    store: Store,
+    routes: Routes,
+    bridge: Bridge | None = None,
+    counters: AccessCounters | None = None,
+) -> "FastAPI":
+    """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
+
+    Nothing asks or loads anything yet. `state.news.close` ends the streams of open pages, which would not end by
+    themselves.
+    """
+    # A bridge without an API does not pay for it.
+    from starlette.routing import Route  # noqa: PLC0415
+
+    from tailtrace_api.http.alerts import alert_router  # noqa: PLC0415
+    from tailtrace_api.http.app import create_app  # noqa: PLC0415
+    from tailtrace_api.http.cards import card_router  # noqa: PLC0415
+    from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
+    from tailtrace_api.http.news import News, news_router  # noqa: PLC0415
+    from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
+    from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
+    from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
+    from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
+    from tailtrace_api.queries.make import (  # noqa: PLC0415
+        make_cards,
+        make_insights,
+        make_panels,
+        make_queries,
+        make_tailnet,
+    )
+
+    queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
+    insights = make_insights(settings, store, routes, queries, tailnet)
+    mcp = Mcp(
+        LocalSource(insights, tailnet, clock_us),
+        lang=settings.lang,
+        hosts=(split_listen(settings.listen)[0], *settings.hosts),
+        is_own_only=settings.mcp_scope == "own",
+    )
+    app = create_app(
+        queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts, access=counters,
+        keeps=_keeps(settings),
+    )  # fmt: skip
+    app.include_router(insight_router(insights, clock_us))
+    app.include_router(tailnet_router(tailnet))
+    app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
+    app.include_router(card_router(make_cards(settings, store, routes), clock_us))
+    app.state.news = News(lambda: insights.news(clock_us()))
+    app.include_router(news_router(app.state.news))
+    app.include_router(dashboard_router(lang=settings.lang))
+    app.include_router(alert_router(store, settings.alerts))
+    app.router.routes.append(Route("/mcp", endpoint=mcp))
+    return app
+
+
+def _keeps(settings: Settings) -> dict[str, object]:
+    """Say how long what is kept, in days; null is for ever. In SQLite sums have no end of their own."""
+    is_influx = settings.store == "influxdb"
+    return {
+        "requests_days": settings.retention_days or None,
+        "sums_days": (settings.rollup_retention_days or None) if is_influx else None,
+        "pseudonyms": settings.pseudonyms,
+    }
+
+
+def _hosts(settings: Settings) -> list[str]:
+    return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
+
+
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver, whose connections over a limit `closed` counts.
+
+    `stack` stops it, after the servers and before their sockets.
+    """
+    listener = stack.enter_context(_listen(settings, "otlp_listen"))
+    bridge = make_bridge(settings)
+    stack.callback(bridge.stop)
+    _add_report(bridge, settings)
+    _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
+    receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
+    # Its refusals are counted where the receiver's own are.
+    counters = AccessCounters(bridge.receiver_counters.refused, closed)
+    guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
+    return bridge, (_server(guard, closed), listener)
+
+
+def _add_report(bridge: Bridge, settings: Settings) -> None:
+    if not settings.monthly_report or not settings.alerts_here:
+        return
+    if bridge.alerts is None or settings.secret("alert_urls") is None:
+        raise SettingsError("TAILTRACE_MONTHLY_REPORT is set, and there is nobody to send it to: TAILTRACE_ALERT_URLS")
+    from tailtrace_api.monthly.job import monthly_job  # noqa: PLC0415 - who wants no report loads nothing of it
+
+    bridge.alerts.add_job(monthly_job(settings))
+
+
+def _listen(settings: Settings, field: str) -> socket.socket:
+    require_way(settings, field)
+    address = getattr(settings, field)
+    host, port = split_listen(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        where = f"{environment_name(field)}: cannot listen on {address}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{where}; end what listens there, or choose another port") from error
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            raise BusyError(f"{where}; choose a port of 1024 or more, or let this user have it") from error
+        raise SettingsError(f"{where}; write an address that this machine has, such as 127.0.0.1:8470") from error
+    return listener
+
+
+def _name(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | None = None) -> _Server:
+    server = _Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            http=partial(BoundedProtocol, closed=closed),  # type: ignore[arg-type]
+            ws="none",
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+    )
+    server.on_exit = on_exit
+    return server
+
+
+async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:
+    loop = asyncio.get_running_loop()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = ANSWERS_AT_ONCE_MAX
+
+    def stop() -> None:
+        for server, _ in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    watch = None if bridge is None else asyncio.create_task(_watch(bridge))
+    try:
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in servers))
+    finally:
+        if watch is not None:
+            watch.cancel()
+
+
+async def _watch(bridge: Bridge) -> None:
+    while bridge.running:  # noqa: ASYNC110  # a thread sets no asyncio.Event
+        await asyncio.sleep(1)
+    _LOGGER.error("the bridge ended on its own; `/ready` says so until it is started again")

@@ -1,0 +1,93 @@
+"""A batch of rows as columns, the form in which a store takes them and in which they pass between processes. Pure.
+
+A batch names few identities, endpoints and agents many times: they stand in tables of their own, and a row holds its
+places in these. So a store looks each of them up once, and what goes over a pipe is numbers for the most part.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from tailtrace_bridge.core.records import Access, Identity, Row
+
+_T = TypeVar("_T")
+
+
+class Columns(NamedTuple):
+    """The tables, then a sequence for each column: they are of one length. What they hold stands in `records`."""
+
+    identities: Sequence[Identity]
+    endpoints: Sequence[tuple[str, str]]
+    """Service and route."""
+    agents: Sequence[str]
+    identified_us: Sequence[int]
+    """When each of `identities` was found out."""
+    time_us: Sequence[int]
+    key: Sequence[int]
+    identity: Sequence[int]
+    endpoint: Sequence[int]
+    agent: Sequence[int]
+    method: Sequence[str]
+    path: Sequence[str]
+    status: Sequence[int]
+    traffic: Sequence[int]
+    request_time_us: Sequence[int | None]
+    upstream_time_us: Sequence[int | None]
+    app_time_us: Sequence[int | None]
+    bytes_sent: Sequence[int]
+    trace_id: Sequence[bytes | None]
+    span_id: Sequence[bytes | None]
+    error_type: Sequence[str | None]
+
+
+class Places(dict[_T, int]):
+    """A table that grows: each value's place is the number of those that were asked for before it."""
+
+    def __missing__(self, value: _T) -> int:
+        place = self[value] = len(self)
+        return place
+
+
+def columns_of(rows: Sequence[Row]) -> Columns:
+    """Turn rows by a quarter."""
+    accesses = [row.access for row in rows]
+    identities: Places[tuple[Identity, int]] = Places()
+    endpoints: Places[tuple[str, str]] = Places()
+    identity = [identities[(row.identity, row.identified_us)] for row in rows]
+    endpoint = [endpoints[(row.access.service, row.route)] for row in rows]
+    return join_columns(
+        turned(accesses),
+        (list(identities), list(endpoints)),
+        (identity, endpoint, [int(row.traffic) for row in rows]),
+        ([row.app_time_us for row in rows], [row.error_type or None for row in rows]),
+    )
+
+
+def turned(accesses: Sequence[Access]) -> Sequence[Sequence[Any]]:
+    """Give the lines' columns, in the order of `Access`: `zip` turns all lines at once, in C."""
+    return tuple(zip(*accesses, strict=True)) or ((),) * len(Access._fields)
+
+
+def join_columns(
+    lines: Sequence[Sequence[Any]],
+    tables: tuple[Sequence[tuple[Identity, int]], Sequence[tuple[str, str]]],
+    found: tuple[Sequence[int], Sequence[int], Sequence[int]],
+    spans: tuple[Sequence[int | None], Sequence[str | None]],
+) -> Columns:
+    """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part."""
+    (time_us, key, _, method, path, status, request_time_us, upstream_time_us, _, bytes_sent, _, trace_id, span_id,
+     agent, _, _) = lines  # fmt: skip
+    agents: Places[str] = Places()
+    agent_places = [agents[text] for text in agent]
+    identity, endpoint, traffic = found
+    identities, endpoints = tables
+    return Columns(
+        [one for one, _ in identities], endpoints, list(agents), [identified_us for _, identified_us in identities],
+        time_us, key, identity, endpoint, agent_places, method, path, status, traffic,
+        request_time_us, upstream_time_us, spans[0], bytes_sent, _from_hex(trace_id), _from_hex(span_id), spans[1],
+    )  # fmt: skip
+
+
+def _from_hex(texts: Sequence[str]) -> Sequence[bytes | None]:
+    if not any(texts):  # a log without ids
+        return (None,) * len(texts)
+    return [bytes.fromhex(text) if text else None for text in texts]

@@ -1,0 +1,1 @@
+"""Files written whole, read by their owner alone, or locked."""

@@ -1,0 +1,23 @@
+"""A small file that is replaced as a whole: after a crash it is the old or the new one. For its owner alone."""
+
+import os
+from pathlib import Path
+
+from tailtrace_bridge.core.files.private import private
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file; when this returns it is on disk. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    # Made anew: what somebody else left there may be a link to another file, or be open to others.
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb", opener=private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself is on disk only now
+    finally:
+        os.close(folder)

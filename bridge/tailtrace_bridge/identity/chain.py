@@ -1,0 +1,377 @@
+"""Who stands behind an address: a chain of providers with a cache before it.
+
+A wrong name is worse than "unknown": a name comes from a provider or not at all.
+
+| the providers, in order | the answer | kept for |
+|---|---|---|
+| one says found | that identity; later ones are not asked | `FOUND_TTL_US`; `WATCHED_TTL_US`, see below |
+| all say not found | the address's kind, from the table below | `NOT_FOUND_TTL_US` |
+| one is certain that nobody has it | those in `FROM_MEMORY`, which may know less, are not asked | the same |
+| one is unavailable | what the others make of it | until that one is asked again |
+
+| the line | gets |
+|---|---|
+| is younger than `RECENT_US`, and the node's creation date is not known | the name of now |
+| began before the node was created (give or take `SKEW_US`) | unknown, `address-reused-or-unknown-then` |
+| began later | the name of now: the address was that node's already |
+| is older, and the node's creation date is not known | unknown, `address-reused-or-unknown-then` |
+
+So lines of an outage, or of an old log, never get the name of who has their address today and had not then.
+An address that changes hands loses its entry in the cache as soon as `changes` tells it. While there is somebody who
+tells (`is_watched`), what the providers in `WATCHED` found holds for `WATCHED_TTL_US`, so that an address costs one
+call in five minutes; that is also for how long a snapshot is believed when tailscaled goes away. Where nobody tells,
+`FOUND_TTL_US` is the longest that a wrong name could last.
+
+| an address that nobody names | kind |
+|---|---|
+| loopback (127.0.0.0/8, ::1) and `unix:` | self |
+| the tailnet's (100.64.0.0/10, fd7a:115c:a1e0::/48) | unknown: a node that we could not name |
+| private, link-local, reserved, or no address at all | unknown |
+| public | external |
+
+A provider that is unavailable rests before it is asked again, `BACKOFF_US_MIN` at first and twice as long each time
+up to `BACKOFF_US_MAX`: while it is down, lines do not wait for it. It is well again when it names somebody.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from tailtrace_bridge.core.records import Identity
+
+UNKNOWN_THEN = "address-reused-or-unknown-then"
+UNAVAILABLE = "provider-unavailable"
+NO_SUCH_NODE = "no-such-node"
+NO_OWNER = "node-without-owner"
+PRIVATE_ADDRESS = "private-address"
+NO_ADDRESS = "no-address"
+USERSPACE_NETWORKING = "userspace-networking"
+NO_LOGIN_FROM_SERVE = "no-login-from-serve"
+REASONS = {
+    UNKNOWN_THEN: "whoever has the address now may not have had it then",
+    UNAVAILABLE: "who could tell was out of reach; `tailtrace doctor` says why",
+    NO_SUCH_NODE: "no node of the tailnet has the address",
+    NO_OWNER: "the node has no owner and no tags",
+    PRIVATE_ADDRESS: "a private address that no subnet router announces; name it in TAILTRACE_IDENTITIES",
+    NO_ADDRESS: "the line has no IP address",
+    USERSPACE_NETWORKING: "tailscaled runs without TUN, so everyone is 127.0.0.1",
+    NO_LOGIN_FROM_SERVE: "`tailscale serve` named nobody: a tagged node, or a process of this machine",
+}
+"""Why an identity is unknown, and what that means."""
+
+FROM_MEMORY = frozenset({"snapshot", "control"})
+"""Providers that tell what they heard some time ago."""
+WATCHED = frozenset({"localapi", "snapshot"})
+"""Providers whose changes `changes` tells of."""
+RECENT_US = 600_000_000
+SKEW_US = 60_000_000
+"""Clocks of two machines differ by less."""
+WATCH_US = 1_000_000
+"""How often `changes` is asked."""
+FOUND_TTL_US = 30_000_000
+WATCHED_TTL_US = 300_000_000
+NOT_FOUND_TTL_US = 10_000_000
+BACKOFF_US_MIN = 1_000_000
+BACKOFF_US_MAX = 8_000_000
+ENTRIES_MAX = 65_536
+TEXT_LENGTH_MAX = 254
+"""Characters of a login or a device name: the longest e-mail address, the longest DNS name."""
+
+TAILNET_RANGES = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))
+"""https://tailscale.com/kb/1015/100.x-addresses and https://tailscale.com/kb/1033/ip-and-dns-addresses"""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The provider knows who it is."""
+
+    identity: Identity
+    since_us: int | None = None
+    """When the node came to be, µs since the epoch; 0: the answer holds for all times; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The provider works, and knows of nobody at this address."""
+
+    is_certain: bool = False
+    """There is nobody, whatever others remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The provider cannot tell now; `reason` says what is wrong and what to do."""
+
+    reason: str
+    rests: bool = True
+    """Whether to leave it alone for a while; not one that has nothing to wait for."""
+
+
+class Holder(NamedTuple):
+    """Who has an address now, and for which lines that counts."""
+
+    identity: Identity
+    from_us: int = 0
+    """Lines that began before this, µs since the epoch, are not this one's."""
+    identified_us: int = 0
+    """When it was found out, µs since the epoch."""
+
+    def at(self, time_us: int) -> Identity:
+        """Give the identity of a line that began at `time_us`."""
+        if time_us >= self.from_us:
+            return self.identity
+        return Identity(self.identity.address, reason=UNKNOWN_THEN)
+
+
+Answer = Found | NotFound | Unavailable
+
+
+class IdentityProvider(Protocol):
+    """Something that knows who is behind an address. It never raises, and answers within half a second."""
+
+    @property
+    def name(self) -> str:
+        """What `Identity.provider` says of its answers."""
+
+    def whois(self, address: str) -> Answer:
+        """Say who is behind `address`, an IPv4 or IPv6 address or `unix:`."""
+
+
+@dataclass(slots=True)
+class IdentityCounts:
+    """What happened so far."""
+
+    hits: int = 0
+    """Answered by the cache."""
+    misses: int = 0
+    found: int = 0
+    """Misses that a provider named."""
+    not_found: int = 0
+    """Misses that nobody named."""
+    unavailable: int = 0
+    """Times that a provider could not tell."""
+    rested: int = 0
+    """Times that a provider was not asked because it had been unavailable just before."""
+    evicted: int = 0
+    """Entries that left the cache because it was full."""
+    changed: int = 0
+    """Entries that left the cache because their address has changed hands."""
+
+
+@dataclass(slots=True)
+class _Source:
+    """A provider and its rest."""
+
+    provider: IdentityProvider
+    backoff_us: int = 0
+    """The last rest; 0 while it works."""
+    retry_at_us: int = 0
+
+
+class Identities:
+    """The chain and its cache; for use by one thread.
+
+    `clock` gives microseconds and never goes back; `wall` gives microseconds since the epoch, by the clock that lines
+    are written by. `changes` gives the addresses that have changed hands since it was last asked; `is_watched` says
+    whether it can tell now.
+
+    `entries_max` bounds the cache: the entry that was longest not renewed leaves first. An entry is renewed once in its
+    time to live, not at each hit, so that a hit moves nothing.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[IdentityProvider],
+        *,
+        clock: Callable[[], int],
+        wall: Callable[[], int] | None = None,
+        changes: Callable[[], Iterable[str]] = tuple,
+        is_watched: Callable[[], bool] = bool,
+        ttl_us: int = FOUND_TTL_US,
+        watched_ttl_us: int = WATCHED_TTL_US,
+        not_found_ttl_us: int = NOT_FOUND_TTL_US,
+        entries_max: int = ENTRIES_MAX,
+    ) -> None:
+        self.counts = IdentityCounts()
+        self._sources = [_Source(provider) for provider in providers]
+        self._clock = clock
+        self._wall = wall or clock
+        self._changes = changes
+        self._is_watched = is_watched
+        self._watch_at_us = clock()
+        self._ttl_us = ttl_us
+        self._watched_ttl_us = watched_ttl_us
+        self._not_found_ttl_us = not_found_ttl_us
+        self._entries_max = entries_max
+        self._entries: dict[str, tuple[Holder, int]] = {}
+
+    def identify(self, address: str) -> Identity:
+        """Say who is behind `address` now. Never raises."""
+        return self.holder(address).identity
+
+    def holder(self, address: str) -> Holder:
+        """Say who is behind `address` now, and for which lines that counts. Never raises."""
+        now_us = self._clock()
+        if now_us >= self._watch_at_us:
+            self._forget_changed()
+            self._watch_at_us = now_us + WATCH_US
+        entry = self._entries.get(address)
+        if entry is not None and now_us < entry[1]:
+            self.counts.hits += 1
+            return entry[0]
+        self.counts.misses += 1
+        holder, ttl_us = self._ask(address, now_us)
+        self._keep(address, holder, now_us + ttl_us)
+        return holder
+
+    def explain(self, address: str) -> list[tuple[str, str]]:
+        """Ask every provider, whatever the cache says: (provider, answer in words), and last what the answer is.
+
+        The last pair is that of `tailtrace` where no provider knows the address.
+        """
+        lines: list[tuple[str, str]] = []
+        named = is_out_of_reach = False
+        for source in self._sources if parse_address(address) or address == "unix:" else ():
+            match source.provider.whois(address):
+                case Found(identity):
+                    answer = f"{describe(identity)}{' (an earlier provider has the word)' if named else ''}"
+                    named = True
+                case NotFound():
+                    answer = "not found"
+                case Unavailable(problem):
+                    answer = f"unavailable: {problem}"
+                    is_out_of_reach = True
+            lines.append((source.provider.name, answer))
+        if not named:
+            reason = reason_of(address)
+            if reason == NO_SUCH_NODE and is_out_of_reach:
+                reason = UNAVAILABLE
+            why = f" ({REASONS[reason]})" if reason else ""
+            lines.append(("tailtrace", f"{kind_of(address)}: no provider names this address{why}"))
+        return lines
+
+    def _forget_changed(self) -> None:
+        for address in self._changes():
+            if self._entries.pop(address, None) is not None:
+                self.counts.changed += 1
+
+    def _ask(self, address: str, now_us: int) -> tuple[Holder, int]:
+        """Walk the chain; give who it is and for how long that holds."""
+        holds_us = self._watched_ttl_us
+        is_certain = is_out_of_reach = False
+        for source in self._sources if parse_address(address) or address == "unix:" else ():
+            if is_certain and source.provider.name in FROM_MEMORY:
+                continue
+            answer = self._ask_source(source, address, now_us)
+            if isinstance(answer, Found):
+                self.counts.found += 1
+                is_watched = source.provider.name in WATCHED and self._is_watched()
+                return self._held(answer), min(holds_us, self._watched_ttl_us if is_watched else self._ttl_us)
+            if isinstance(answer, Unavailable):
+                is_out_of_reach = True
+                holds_us = min(holds_us, max(0, source.retry_at_us - now_us) if answer.rests else BACKOFF_US_MIN)
+            else:
+                is_certain = is_certain or answer.is_certain
+        self.counts.not_found += 1
+        reason = reason_of(address)
+        if reason == NO_SUCH_NODE and is_out_of_reach and not is_certain:
+            reason = UNAVAILABLE
+        nobody = Holder(Identity(address, kind_of(address), reason=reason), 0, self._wall())
+        return nobody, min(holds_us, self._not_found_ttl_us)
+
+    def _held(self, found: Found) -> Holder:
+        identified_us = self._wall()
+        from_us = identified_us - RECENT_US if found.since_us is None else found.since_us - SKEW_US
+        return Holder(found.identity, max(0, from_us), identified_us)
+
+    def _ask_source(self, source: _Source, address: str, now_us: int) -> Answer:
+        if now_us < source.retry_at_us:
+            self.counts.rested += 1
+            return Unavailable("resting")
+        answer = source.provider.whois(address)
+        if isinstance(answer, Unavailable):
+            self.counts.unavailable += 1
+            if not answer.rests:
+                return answer
+            if not source.backoff_us:
+                _log.warning("identity: %s is unavailable: %s", source.provider.name, answer.reason)
+            source.backoff_us = min(source.backoff_us * 2, BACKOFF_US_MAX) or BACKOFF_US_MIN
+            # From after the answer: one that took long to fail must not eat its own rest.
+            source.retry_at_us = self._clock() + source.backoff_us
+        elif source.backoff_us and isinstance(answer, Found):
+            # A "not found" proves nothing: a provider may give it without asking anyone.
+            _log.info("identity: %s is back", source.provider.name)
+            source.backoff_us = 0
+        return answer
+
+    def _keep(self, address: str, holder: Holder, until_us: int) -> None:
+        self._entries.pop(address, None)
+        if len(self._entries) >= self._entries_max:
+            del self._entries[next(iter(self._entries))]
+            self.counts.evicted += 1
+        self._entries[address] = (holder, until_us)
+
+
+@lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
+def parse_address(text: str) -> Address | None:
+    """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_tailnet(address: Address) -> bool:
+    """Whether Tailscale may have given this address to a node."""
+    return any(address in network for network in TAILNET_RANGES)
+
+
+@lru_cache(maxsize=4096)
+def kind_of(text: str) -> str:
+    """Give the kind of an address that nobody names: the second table above."""
+    address = parse_address(text)
+    if text == "unix:" or (address and address.is_loopback):
+        return "self"
+    if address and address.is_global and not address.is_multicast:
+        return "external"
+    return "unknown"
+
+
+def reason_of(text: str) -> str:
+    """Say why an address that nobody names is of kind unknown; empty: it is not."""
+    if kind_of(text) != "unknown":
+        return ""
+    address = parse_address(text)
+    if address is None:
+        return NO_ADDRESS
+    return NO_SUCH_NODE if is_tailnet(address) else PRIVATE_ADDRESS
+
+
+def describe(identity: Identity) -> str:
+    """Say an identity in words: `user ana@example.com, device ana-laptop`."""
+    parts = [f"{identity.kind} {identity.user}".rstrip()]
+    words = (
+        ("device", identity.device),
+        ("via", identity.via),
+        ("tags", identity.tags),
+        ("node", identity.node_id),
+        ("because", REASONS.get(identity.reason, identity.reason)),
+    )
+    parts += [f"{word} {value}" for word, value in words if value]
+    return ", ".join([*parts, *(["key expired"] if identity.expired else [])])
+
+
+def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
+    """Cut, and make every character printable: a device's name is what its owner typed."""
+    cut = text[:length_max]
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]

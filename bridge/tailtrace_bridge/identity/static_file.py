@@ -1,0 +1,229 @@
+"""The static map: a TOML or JSON file that says who is behind an address or a range.
+
+    "100.64.0.7" = { user = "ana@example.com", device = "ana-laptop" }
+    "10.20.0.0/16" = { device = "office", kind = "unknown" }
+    "fd7a:115c:a1e0::9" = { device = "runner", tags = ["tag:ci"] }
+
+The same under a table `[addresses]`, where the file has one. A name that ends in `.json` is JSON, any other TOML.
+
+| what | rule |
+|---|---|
+| key | an address, a range in CIDR form, or `unix:` (a client that came over a unix socket) |
+| several ranges hold the address | the longest prefix wins; the order in the file does not matter |
+| `kind` left out | user where there is a `user`, tagged where there are `tags`, else unknown |
+| `tags` or kind tagged with a `user` | refused: a service is not a person |
+| a line of any time | is named: the file says who has an address, not since when |
+| the file changed | read again, at most once a second; a broken one is logged once and the old map stays |
+"""
+
+import ipaddress
+import json
+import logging
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tailtrace_bridge.core.errors import IdentityError
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.chain import TEXT_LENGTH_MAX, Answer, Found, NotFound, parse_address
+
+FILE_BYTES_MAX = 8 * 1024 * 1024
+ENTRIES_MAX = 100_000
+CHECK_EVERY_US = 1_000_000
+KINDS = ("user", "tagged", "shared", "self", "subnet", "funnel", "external", "unknown")
+ENTRY_KEYS = ("user", "device", "kind", "tags")
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class IdentityMap:
+    """Ranges and who they are; finds the longest prefix that holds an address."""
+
+    exact: dict[str, Identity] = field(default_factory=dict)
+    """Keys that are no address: `unix:`."""
+    networks: dict[tuple[int, int], dict[int, Identity]] = field(default_factory=dict)
+    """(IP version, prefix length), longest first → network address as a number → identity."""
+
+    def find(self, text: str) -> Identity | None:
+        """Give the identity of an address, or None."""
+        address = parse_address(text)
+        if address is None:
+            return self.exact.get(text)
+        number = int(address)
+        for (version, length), identities in self.networks.items():
+            if version != address.version:
+                continue
+            host_bits = address.max_prefixlen - length
+            if found := identities.get(number >> host_bits << host_bits):
+                return found._replace(address=text)
+        return None
+
+
+class IdentityFile:
+    """The provider `static`. `clock` gives microseconds and never goes back.
+
+    Raises `IdentityError` if the file cannot be used when it is first read, never later.
+    """
+
+    name = "static"
+
+    def __init__(self, path: Path, *, clock: Callable[[], int]) -> None:
+        self.reloads = 0
+        self.reload_failures = 0
+        self._path = path
+        self._clock = clock
+        self._checked_us = clock()
+        self._signature = self._stat()
+        self._map = load_identities(path)
+
+    def whois(self, address: str) -> Answer:
+        """Say who the file says it is."""
+        now_us = self._clock()
+        if now_us - self._checked_us >= CHECK_EVERY_US:
+            self._checked_us = now_us
+            self._reload_if_changed()
+        identity = self._map.find(address)
+        return NotFound() if identity is None else Found(identity, since_us=0)
+
+    def _reload_if_changed(self) -> None:
+        signature = self._stat()
+        if signature == self._signature:
+            return
+        # Remembered also when the new file is broken, so that it is read, and complained about, once.
+        self._signature = signature
+        try:
+            self._map = load_identities(self._path)
+        except IdentityError as error:
+            self.reload_failures += 1
+            _log.warning("identities: the old map stays in use: %s", error)
+        else:
+            self.reloads += 1
+
+    def _stat(self) -> tuple[int, ...]:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return ()
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def load_identities(path: Path) -> IdentityMap:
+    """Read the file. Raises `IdentityError` that names the file, the key and what to do."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise IdentityError(
+            f"{path}: cannot be read ({error.strerror}); mend it or unset TAILTRACE_IDENTITIES"
+        ) from error
+    if len(data) > FILE_BYTES_MAX:
+        raise IdentityError(f"{path}: larger than {FILE_BYTES_MAX} bytes; name ranges instead of single addresses")
+    is_json = path.suffix == ".json"
+    try:
+        text = data.decode("utf-8-sig")
+        document = json.loads(text, object_pairs_hook=_unique) if is_json else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        form = "JSON" if is_json else "TOML"
+        raise IdentityError(f"{path}: not valid {form}: {error}") from error
+    return parse_identities(document, str(path))
+
+
+def parse_identities(document: object, file: str) -> IdentityMap:
+    """Check a parsed document; `file` is what errors call it. Raises `IdentityError`."""
+    table = _table(document, file)
+    keys: dict[str | _Network, str] = {}
+    result = IdentityMap()
+    networks: dict[tuple[int, int], dict[int, Identity]] = {}
+    for key, entry in table.items():
+        where = f"{file}: {key[:TEXT_LENGTH_MAX]!r}"
+        network = "unix:" if key == "unix:" else _network(key, where)
+        if network in keys:
+            raise IdentityError(f"{where}: the same as {keys[network]!r} further up; keep one of the two")
+        keys[network] = key
+        identity = _identity(entry, where)
+        if isinstance(network, str):
+            result.exact[network] = identity._replace(address=network)
+        else:
+            networks.setdefault((network.version, network.prefixlen), {})[int(network.network_address)] = identity
+    result.networks = dict(sorted(networks.items(), key=lambda item: -item[0][1]))
+    return result
+
+
+def _table(document: object, file: str) -> dict[str, object]:
+    if not isinstance(document, dict):
+        raise IdentityError(f'{file}: must be a table: {{"100.64.0.7": {{"user": "ana@example.com"}}}}')
+    table = document
+    if "addresses" in document:
+        table = document["addresses"]
+        if others := sorted(document.keys() - {"addresses"}):
+            raise IdentityError(f"{file}: unknown key {others[0]!r} beside [addresses]; put it under [addresses]")
+        if not isinstance(table, dict):
+            raise IdentityError(f"{file}: addresses must be a table of addresses")
+    if len(table) > ENTRIES_MAX:
+        raise IdentityError(f"{file}: {len(table)} addresses, at most {ENTRIES_MAX}; name ranges instead")
+    return table
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse what TOML refuses by itself and JSON lets pass: a key that stands twice."""
+    result: dict[str, object] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"{key!r} stands in it twice; keep one of the two")
+        result[key] = value
+    return result
+
+
+def _network(key: str, where: str) -> _Network:
+    try:
+        network = ipaddress.ip_network(key, strict=False)
+    except ValueError:
+        raise IdentityError(
+            f'{where}: neither an address nor a range; write "100.64.0.7", "10.0.0.0/8" or "unix:", with the quotes'
+        ) from None
+    address = ipaddress.ip_interface(key).ip
+    if address != network.network_address:
+        raise IdentityError(f'{where}: an address with a range\'s length; write "{network}" or "{address}"')
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
+        return ipaddress.IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
+def _identity(entry: object, where: str) -> Identity:
+    if not isinstance(entry, dict):
+        raise IdentityError(f'{where}: must be a table: {{ user = "ana@example.com", device = "ana-laptop" }}')
+    if unknown := sorted(entry.keys() - set(ENTRY_KEYS)):
+        raise IdentityError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(ENTRY_KEYS)}")
+    user, device = _text(entry, "user", where), _text(entry, "device", where)
+    tags = _tags(entry.get("tags", []), where)
+    kind = _text(entry, "kind", where) or ("user" if user else "tagged" if tags else "unknown")
+    if kind not in KINDS:
+        raise IdentityError(f"{where}: kind {kind!r} is none of {', '.join(KINDS)}")
+    if kind == "user" and not user:
+        raise IdentityError(f"{where}: kind user needs a user; add user, or leave kind out")
+    if user and (tags or kind == "tagged"):
+        raise IdentityError(f"{where}: a tagged device is a service, not a person; remove user or the tags")
+    if not (user or device or tags or "kind" in entry):
+        raise IdentityError(f"{where}: says nothing; give it a user or a device")
+    return Identity("", kind, user, device, "", tags, IdentityFile.name)
+
+
+def _text(entry: Mapping[str, object], key: str, where: str) -> str:
+    value = entry.get(key, "")
+    if not isinstance(value, str):
+        raise IdentityError(f"{where}: {key} must be text in quotes")
+    if len(value) > TEXT_LENGTH_MAX or not value.isprintable():
+        raise IdentityError(f"{where}: {key} must be at most {TEXT_LENGTH_MAX} printable characters")
+    return value.strip()
+
+
+def _tags(value: object, where: str) -> str:
+    if not isinstance(value, list) or not all(isinstance(tag, str) and tag.startswith("tag:") for tag in value):
+        raise IdentityError(f'{where}: tags must be a list such as ["tag:ci"]')
+    tags = ",".join(value)
+    if "," in "".join(value) or len(tags) > TEXT_LENGTH_MAX or not tags.isprintable():
+        raise IdentityError(f"{where}: tags must be at most {TEXT_LENGTH_MAX} printable characters without commas")
+    return tags

@@ -1,0 +1,175 @@
+"""The files that one log has been: the rotated ones beside it, oldest first, and the live one.
+
+| name | place in the order |
+|---|---|
+| `access.log.3`, `access.log.2.gz`, `access.log.old` | the higher number is the older, as logrotate has it; `old` is |
+|  | the newest |
+| the same, but the last writes say the opposite throughout | the higher number is the newer |
+| the same, and the last writes say neither | by the time of the last write |
+| `access.log-20250101`, `access-20250102.log.gz` | by the date, as text |
+| both kinds | by the time of the last write |
+| `access.log.1` and `access.log.1.gz` together | one: gzip is at work, the plain one is whole |
+
+A position is found again by its fingerprint, and by its inode where several files begin with the same line.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.logs.checkpoint import Position
+from tailtrace_bridge.logs.files import fingerprint, first_line, is_gzip, unreadable
+
+GENERATIONS_MAX = 1000
+"""Rotated files of one log that are looked at; older ones are left out."""
+TO_THE_END = 1 << 62
+"""An offset that means: this generation is done with, however long it is."""
+
+_ROTATED = re.compile(r"[.-](?P<mark>old|\d[\w-]*)(?P<packed>\.gz)?")
+_ROTATED_INSIDE = re.compile(r"-(?P<mark>\d{6,}[\d-]*)")  # logrotate's `extension`: the date stands before it
+_NUMBER_DIGITS_MAX = 5  # six and more are a date
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One file of a log, as it stood when it was looked at."""
+
+    path: str
+    live: bool
+    inode: int
+    fingerprint: int
+    """0: it has no line yet."""
+    size: int
+    mtime_ns: int
+    packed: bool
+
+
+def is_rotated_name(name: str, live_name: str) -> bool:
+    """Say whether `name` is what a rotation makes of `live_name`."""
+    return _mark(name, live_name) is not None
+
+
+def _mark(name: str, live_name: str) -> str | None:
+    """Give the number or date that a rotation put into `name`, or None where `name` is no rotated `live_name`."""
+    if name.startswith(live_name):
+        match = _ROTATED.fullmatch(name, len(live_name))
+    else:
+        stem, dot, extension = live_name.rpartition(".")
+        plain = name.removesuffix(".gz")
+        if not (stem and name.startswith(stem) and plain.endswith(dot + extension)):
+            return None
+        match = _ROTATED_INSIDE.fullmatch(plain, len(stem), len(plain) - len(dot + extension))
+    return match["mark"] if match else None
+
+
+def list_generations(live_path: str, on_problem: Callable[[str, str], None]) -> list[Generation]:
+    """Look at all files of a log, the live one last if it is there. Tells `on_problem` the file that it cannot read."""
+    folder, live_name = Path(live_path).parent, Path(live_path).name
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are what the pattern is for
+    except OSError as error:
+        on_problem(live_path, str(unreadable(live_path, error)))
+        return []
+    marks: dict[str, str] = {}
+    for name in sorted(names, reverse=True):  # so that the plain file takes the place of its `.gz`
+        mark = _mark(name, live_name)
+        if mark is not None:
+            marks[mark] = str(folder / name)
+    found = [(mark, _look_at(path, False, on_problem)) for mark, path in marks.items()]
+    rotated = _oldest_first([(mark, generation) for mark, generation in found if generation is not None])
+    live = _look_at(live_path, True, on_problem)
+    return rotated[-GENERATIONS_MAX:] + ([live] if live else [])
+
+
+def index_of(position: Position, generations: Sequence[Generation]) -> int | None:
+    """Find the generation that `position` lies in: the newest, where only the fingerprint says so."""
+    best = None
+    for index, generation in enumerate(generations):
+        same_inode = position.inode == generation.inode
+        if not position.fingerprint:
+            if position.inode and same_inode:
+                return index
+        elif generation.fingerprint == position.fingerprint and _is_long_enough(generation, position):
+            if same_inode:
+                return index
+            best = index
+    return best
+
+
+def after(position: Position, generations: Sequence[Generation]) -> list[Generation]:
+    """Give what was written after the generation of `position`. Where that is gone, time tells.
+
+    Time has a say too where that was rotated: a late line in it can make it look newer than the next one is. A file
+    that was written after all that had been seen may be a later one. Rather read again what is stored than not at all.
+    """
+    index = index_of(position, generations)
+    if index is None:
+        return [generation for generation in generations if generation.live or generation.mtime_ns >= position.mtime_ns]
+    if generations[index].live:
+        return []
+    before = [generation for generation in generations[:index] if generation.mtime_ns > position.mtime_ns]
+    return before + list(generations[index + 1 :])
+
+
+def _is_long_enough(generation: Generation, position: Position) -> bool:
+    return generation.packed or position.offset == TO_THE_END or generation.size >= position.offset
+
+
+def _look_at(path: str, live: bool, on_problem: Callable[[str, str], None]) -> Generation | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if S_ISDIR(status.st_mode) and live:
+                raise IsADirectoryError(path)
+            if not S_ISREG(status.st_mode):
+                return None
+            packed = is_gzip(descriptor)
+        finally:
+            os.close(descriptor)
+        line, complete = first_line(path)
+    except FileNotFoundError:  # a rotation is at work
+        return None
+    except OSError as error:
+        on_problem(path, str(unreadable(path, error)))
+        return None
+    except LogFileError as error:
+        on_problem(path, str(error))
+        return None
+    named = complete or (not live and bool(line))
+    return Generation(
+        path, live, status.st_ino, fingerprint(line) if named else 0, status.st_size, status.st_mtime_ns, packed
+    )
+
+
+def _oldest_first(marked: list[tuple[str, Generation]]) -> list[Generation]:
+    numbers = [_number(mark) for mark, _ in marked]
+    if all(number is not None for number in numbers):
+        by_number = sorted(marked, key=lambda item: -(_number(item[0]) or 0))
+        marked = next(
+            (order for order in (by_number, by_number[::-1]) if _is_by_time(order)), sorted(by_number, key=_written_ns)
+        )
+    elif any(number is not None for number in numbers):
+        marked = sorted(marked, key=_written_ns)
+    else:
+        marked = sorted(marked, key=lambda item: item[0])
+    return [generation for _, generation in marked]
+
+
+def _is_by_time(marked: list[tuple[str, Generation]]) -> bool:
+    return all(_written_ns(one) <= _written_ns(other) for one, other in pairwise(marked))
+
+
+def _written_ns(item: tuple[str, Generation]) -> int:
+    return item[1].mtime_ns
+
+
+def _number(mark: str) -> int | None:
+    if mark == "old":
+        return 0
+    return int(mark) if mark.isdigit() and len(mark) <= _NUMBER_DIGITS_MAX else None

@@ -1,0 +1,1 @@
+"""From lines and spans to rows: join, endpoint, kind of traffic."""

@@ -1,0 +1,153 @@
+"""A request on its last step before the store: the endpoint it counts under, what it was for, and who stood behind it.
+
+| the request | its endpoint |
+|---|---|
+| a card view | `/_tailtrace/view?card=KEY` (`cards.card_key`); past `CARDS_MAX` of them, `KEY` is `__other__` |
+| has a span with a route | the route, which is learned for lines without a span |
+| else | the template that `routes` finds for its path |
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tailtrace_bridge.core.cards import CARD_PREFIX
+from tailtrace_bridge.core.columns import Columns, Places, join_columns, turned
+from tailtrace_bridge.core.records import Access, AppSpan, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.identity.serve_headers import identity_of_serve
+from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
+
+CARDS_MAX = 500
+"""Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
+_TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
+
+
+class Enricher:
+    """Makes rows. `holder` says who is behind an address, as of now: asked for each live row, or once in a batch.
+
+    `serve_headers`: a request from loopback came through `tailscale serve`, which says who it is.
+    `pseudonyms`: what names and addresses are replaced with, as the last thing before the store.
+    """
+
+    def __init__(
+        self,
+        holder: Callable[[str], Holder],
+        routes: Routes,
+        health_paths: frozenset[str] = HEALTH_PATHS,
+        *,
+        serve_headers: bool = False,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        self.cards_over_limit = 0
+        self._holder = holder
+        self._serve_headers = serve_headers
+        self._pseudonyms = pseudonyms
+        self._routes = routes
+        self._health_paths = health_paths
+        self._cards: set[str] = set()
+
+    def row(self, access: Access, span: AppSpan | None = None) -> Row:
+        """Make the row of a line, and of its span where there is one."""
+        identity, identified_us = self._identified(access, self._holder(access.address))
+        if self._pseudonyms is not None:
+            identity = self._pseudonyms.identity(identity)
+        if span is None:
+            route, by_request = self._placed(access)
+            traffic = TOGETHER[by_request, of_agent(access.user_agent)]
+            return Row(access, identity, route, traffic, None, "", identified_us)
+        traffic = classify(access, self._health_paths)
+        if traffic is Traffic.CARD:
+            return Row(access, identity, self._view(access), traffic, None, "", identified_us)
+        if span.route:
+            self._routes.learn(access.method, span.route, access.service)
+        route = span.route or self._routes.template(access.method, access.path, access.service, access.status)
+        return Row(access, identity, route, traffic, span.duration_us, span.error_type, identified_us)
+
+    def columns(self, accesses: Sequence[Access]) -> Columns:
+        """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
+        lines = turned(accesses)
+        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
+        places: Places[str] = Places()
+        endpoints: Places[tuple[str, str]] = Places()
+        # Requests and senders are few, their pairs are many: each is looked at by itself.
+        senders = {agent: int(of_agent(agent)) for agent in set(agents)}
+        requests: dict[tuple[str, str, str, int, str], tuple[int, int]] = {}
+        endpoint_places: list[int] = []
+        traffics: list[int] = []
+        for access, request, agent in zip(
+            accesses, zip(methods, paths, services, statuses, cards, strict=True), agents, strict=True
+        ):
+            known = requests.get(request)
+            if known is None:
+                route, traffic = self._placed(access)
+                known = endpoints[(access.service, route)], int(traffic)
+                if route != OTHER and not access.card:  # each that becomes `__other__` is counted
+                    requests[request] = known
+            endpoint, by_request = known
+            endpoint_places.append(endpoint)
+            traffics.append(_TOGETHER[by_request][senders[agent]])
+        identity_places = [places[address] for address in addresses]
+        holders = [self._holder(address) for address in places]
+        identities = [(holder.identity, holder.identified_us) for holder in holders]
+        oldest_us = min(times_us, default=0)
+        if self._serve_headers or any(holder.from_us > oldest_us for holder in holders):
+            # Not all of an address's lines have the same name: line by line.
+            named: Places[tuple[Identity, int]] = Places()
+            identity_places = [
+                named[self._identified(access, holders[place])]
+                for access, place in zip(accesses, identity_places, strict=True)
+            ]
+            identities = list(named)
+        if self._pseudonyms is not None:
+            identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
+        none = (None,) * len(accesses)
+        return join_columns(
+            lines,
+            (identities, list(endpoints)),
+            (identity_places, endpoint_places, traffics),
+            (none, none),
+        )
+
+    def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
+        """Give what makes columns of rows that come from another store: with pseudonyms, its names go no further."""
+        pseudonyms = self._pseudonyms
+        if pseudonyms is None:
+            return columns
+
+        def without_names(rows: list[Any]) -> Columns:
+            made = columns(rows)
+            return made._replace(identities=[pseudonyms.identity(one) for one in made.identities])
+
+        return without_names
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        """Give a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
+        return refusal if self._pseudonyms is None else replace(refusal, text="…")
+
+    def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
+        """Give the identity of a line and when that was found out."""
+        if self._serve_headers and (said := identity_of_serve(access, holder.identity)) is not None:
+            return said, holder.identified_us
+        return holder.at(access.time_us), holder.identified_us
+
+    def _placed(self, access: Access) -> tuple[str, Traffic]:
+        """Give the route of a line without a span, and what the request was for, whoever sent it."""
+        traffic = of_request(access, self._health_paths)
+        if traffic is Traffic.CARD:
+            return self._view(access), traffic
+        return self._routes.template(access.method, access.path, access.service, access.status), traffic
+
+    def _view(self, access: Access) -> str:
+        return f"{CARD_PREFIX}{self._card(access.card)}"
+
+    def _card(self, key: str) -> str:
+        if key in self._cards:
+            return key
+        if len(self._cards) >= CARDS_MAX:
+            self.cards_over_limit += 1
+            return OTHER
+        self._cards.add(key)
+        return key

@@ -1,0 +1,523 @@
+"""The one table of settings: environment, `tailtrace.toml`, flags, docs and checks all come from here.
+
+A flag of the command line beats the environment, the environment beats `tailtrace.toml` in the working folder, and
+that beats the default. `markdown()` writes `docs/settings.md`; a test compares the two.
+"""
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.settings import messages as wrong_settings
+from tailtrace_bridge.settings.alert_rules import AlertRule, check_names, quiet_hours
+
+SETTINGS_FILE = "tailtrace.toml"
+OTHER_VARIABLES = frozenset({"TAILTRACE_NGINX", "TAILTRACE_OTELCOL", "TAILTRACE_REQUIRE", "TAILTRACE_SHARED_DATA"})
+"""What the demo and the tests read; no settings."""
+
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+"""As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""
+
+_LOGGER = logging.getLogger(__name__)
+SECRET_BYTES_MAX = 4096
+"""Of a file that holds a secret; longer than any key."""
+
+
+def _standard(name: str, field: str) -> AliasChoices:
+    """Name a setting that the field's tools share: it has no prefix; in `tailtrace.toml` it goes by its plain name."""
+    return AliasChoices(name, field)
+
+
+class Settings(BaseSettings):
+    """Everything that a user can set. Each description is one row of `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TAILTRACE_", toml_file=SETTINGS_FILE, extra="forbid", populate_by_name=True
+    )
+
+    store: Annotated[str, Field(description="Where rows are kept: `sqlite:PATH` or `influxdb`.")] = (
+        "sqlite:tailtrace.db"
+    )
+    log: Annotated[str, Field(description="The access log to follow: a path or a glob; several with commas.")] = (
+        "/var/log/nginx/tailtrace.log"
+    )
+    log_format: Annotated[
+        str, Field(description="`auto`, `tailtrace`, `combined`, `common`, or an nginx `log_format` string.")
+    ] = "auto"
+    checkpoint: Annotated[
+        Path,
+        Field(
+            description="The file that holds how far the log was read: its folder must be there; for one bridge each."
+        ),
+    ] = Path("tailtrace.checkpoint.json")
+    identities: Annotated[
+        Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
+    ] = None
+    listen: Annotated[
+        str, Field(description="Where the API listens. Beyond loopback it asks who is there, see `TAILTRACE_ACCESS`.")
+    ] = "127.0.0.1:8470"
+    hosts: Annotated[
+        list[str],
+        Field(description="More names that the API may be asked by (Host header), such as `tailtrace.example.ts.net`."),
+    ] = []
+    cors_origins: Annotated[
+        list[str],
+        Field(
+            description="Pages elsewhere that may show the widget, by origin: `https://intranet.example.ts.net`. "
+            "They read `/analytics/widget` and nothing else."
+        ),
+    ] = []
+    bridge_listen: Annotated[
+        str,
+        Field(description="Where `tailtrace bridge` shows health and counters. Beyond loopback: `TAILTRACE_ACCESS`."),
+    ] = "127.0.0.1:8471"
+    otlp_listen: Annotated[
+        str,
+        Field(description="Where apps send their spans (OTLP over HTTP). Beyond loopback they send a token."),
+    ] = "127.0.0.1:4318"
+    access: Annotated[
+        str,
+        Field(
+            description="How callers are known, with commas: `local` (who works on this machine: sees all), `token` "
+            "(`tailtrace token`), `whois` (people of the tailnet, who see their own; admins see all)."
+        ),
+    ] = "local,token"
+    admins: Annotated[list[str], Field(description="Logins that see all. JSON in the environment.")] = []
+    admins_file: Annotated[
+        Path | None, Field(description="A file with more such logins, one on each line; read anew when it changes.")
+    ] = None
+    admin_capability: Annotated[
+        str,
+        Field(
+            description="The capability that a grant of the tailnet's ACL gives to who sees all.",
+            pattern="^[a-z0-9.-]+/[A-Za-z0-9/._-]+$",
+        ),
+    ] = "tailtrace.dev/cap/admin"
+    tokens: Annotated[
+        Path | None,
+        Field(
+            description="The file that keeps tokens, hashed; empty is `tailtrace.tokens.json` beside the checkpoint."
+        ),
+    ] = None
+    api_token: Annotated[
+        SecretStr | None, Field(description="The token with which `tailtrace mcp --url` asks an API.")
+    ] = None
+    api_token_file: Annotated[Path | None, Field(description="A file that holds that token.")] = None
+    requests_per_s: Annotated[
+        int,
+        Field(
+            description="Requests that one address may make in a second, four times as many at once; 0: no limit.", ge=0
+        ),
+    ] = 100
+    pseudonyms: Annotated[
+        bool,
+        Field(
+            description="Store pseudonyms for users, devices and addresses, made with the key; not the other way back."
+        ),
+    ] = False
+    pseudonyms_key: Annotated[
+        SecretStr | None,
+        Field(description="The secret that pseudonyms are made with; another makes others. 16 characters or more."),
+    ] = None
+    pseudonyms_key_file: Annotated[Path | None, Field(description="A file that holds that secret.")] = None
+    openapi: Annotated[
+        Path | None, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
+    ] = None
+    features: Annotated[
+        dict[str, str],
+        Field(
+            description="Names of features: route → name, and of cards: `card=NAME` → name. A table in "
+            "`tailtrace.toml`, else JSON.",
+            max_length=2000,
+        ),
+    ] = {}
+    health_paths: Annotated[
+        list[str], Field(description="More paths of health checks, kept out of usage. JSON in the environment.")
+    ] = []
+    timezone: Annotated[
+        str, Field(description="Zone of peak hours, and of log times that name none (IANA name, `Europe/Madrid`).")
+    ] = "UTC"
+    retention_days: Annotated[
+        int,
+        Field(
+            description="Rows older than this are removed, hourly sums stay; 0 keeps all. What is as old as rows that "
+            "went is not stored any more.",
+            ge=0,
+            le=36500,
+        ),
+    ] = 0
+    rollup_retention_days: Annotated[
+        int, Field(description="How long InfluxDB keeps the sums; 0 keeps all.", ge=0, le=36500)
+    ] = 0
+    source: Annotated[
+        str,
+        Field(
+            description="The name of this bridge in InfluxDB, another for each that writes there; empty is the host's.",
+            max_length=128,
+        ),
+    ] = ""
+    influxdb_v2_url: Annotated[
+        str,
+        Field(
+            description="Where InfluxDB is, for `TAILTRACE_STORE=influxdb`.",
+            validation_alias=_standard("INFLUXDB_V2_URL", "influxdb_v2_url"),
+            pattern="^https?://[^/@]+(/.*)?$",
+        ),
+    ] = "http://127.0.0.1:8086"
+    influxdb_v2_org: Annotated[
+        str,
+        Field(
+            description="InfluxDB's organization, by name.",
+            validation_alias=_standard("INFLUXDB_V2_ORG", "influxdb_v2_org"),
+        ),
+    ] = "tailtrace"
+    influxdb_v2_token: Annotated[
+        SecretStr | None,
+        Field(
+            description="A token that may read and write the buckets; `user:password` for InfluxDB 1.8.",
+            validation_alias=_standard("INFLUXDB_V2_TOKEN", "influxdb_v2_token"),
+        ),
+    ] = None
+    influxdb_v2_token_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that token.",
+            validation_alias=_standard("INFLUXDB_V2_TOKEN_FILE", "influxdb_v2_token_file"),
+        ),
+    ] = None
+    influxdb_v2_bucket: Annotated[
+        str,
+        Field(
+            description="The bucket of the rows; the sums go to that name with `_rollups` behind it.",
+            validation_alias=_standard("INFLUXDB_V2_BUCKET", "influxdb_v2_bucket"),
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        ),
+    ] = "tailtrace"
+    traces_bucket: Annotated[
+        str,
+        Field(
+            description="The bucket where the collector keeps raw spans; `tailtrace erase` empties it of a person's.",
+            pattern="^[A-Za-z0-9_.-]{0,100}$",
+        ),
+    ] = "traces"
+    span_wait_ms: Annotated[
+        int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
+    ] = 6000
+    poll_ms: Annotated[int, Field(description="How often the log is looked at.", ge=10, le=10_000)] = 200
+    lang: Annotated[
+        str,
+        Field(
+            description="Language of what `tailtrace report` and the MCP tools say, and of the dashboard where a "
+            "browser prefers neither: `en` or `es`.",
+            pattern="^(en|es)$",
+        ),
+    ] = "en"
+    mcp_scope: Annotated[
+        str,
+        Field(
+            description="What a caller of `/mcp` sees: `all` that their role may, or `own`: only their own, also of an "
+            "admin.",
+            pattern="^(all|own)$",
+        ),
+    ] = "all"
+    alerts: Annotated[
+        list[AlertRule],
+        Field(description="Rules: tables `[[alerts]]` in `tailtrace.toml`, see [alerts](alerts.md); else JSON."),
+    ] = []
+    alert_urls: Annotated[
+        SecretStr | None, Field(description="Where alerts go: apprise URLs, with blanks between them.")
+    ] = None
+    alert_urls_file: Annotated[Path | None, Field(description="A file that holds these URLs, one a line.")] = None
+    alert_quiet: Annotated[
+        str, Field(description="Hours in which alerts are held back, `22:00-07:00`, in `TAILTRACE_TIMEZONE`.")
+    ] = ""
+    alert_every_s: Annotated[int, Field(description="How often alerts are judged, seconds.", ge=1, le=60)] = 30
+    alert_state: Annotated[
+        Path | None,
+        Field(
+            description="The file that holds which alerts fire, and what is to be sent; empty is "
+            "`tailtrace.alerts.json` beside the checkpoint."
+        ),
+    ] = None
+    alerts_here: Annotated[
+        bool, Field(description="Whether this bridge judges the alerts: of several on one store, only one may.")
+    ] = True
+    monthly_report: Annotated[
+        bool,
+        Field(description="Send the report of the last month on the first, at 8, to where alerts go."),
+    ] = False
+    public_url: Annotated[
+        str,
+        Field(
+            description="Where people find the dashboard; alerts link to it.",
+            pattern=r"^(https?://[^/@\s[:cntrl:]]+(/[^\s[:cntrl:]]*)?)?$",
+            max_length=500,
+        ),
+    ] = ""
+    tailscale_socket: Annotated[
+        Path,
+        Field(
+            description="The socket of tailscaled's LocalAPI.",
+            validation_alias=_standard("TAILSCALE_SOCKET", "tailscale_socket"),
+        ),
+    ] = Path("/var/run/tailscale/tailscaled.sock")
+    serve_headers: Annotated[
+        bool,
+        Field(
+            description="Believe `Tailscale-User-Login` of a request that comes from loopback: only where nginx can be "
+            "reached through `tailscale serve` and no other way."
+        ),
+    ] = False
+    control: Annotated[
+        str,
+        Field(
+            description="Whose control API to ask for devices: `tailscale` or `headscale`; empty finds out by key and "
+            "URL. Asked only where there is a key.",
+            pattern="^(tailscale|headscale|)$",
+        ),
+    ] = ""
+    control_stale_s: Annotated[
+        int,
+        Field(
+            description="How old, in seconds, a list of devices may be and still name people while the control API "
+            "is out of reach.",
+            ge=0,
+            le=7 * 86_400,
+        ),
+    ] = 3600
+    tailscale_api_key: Annotated[
+        SecretStr | None,
+        Field(
+            description="A key of the control API (`tskey-api-…`, or one of Headscale's).",
+            validation_alias=_standard("TAILSCALE_API_KEY", "tailscale_api_key"),
+        ),
+    ] = None
+    tailscale_api_key_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that key.",
+            validation_alias=_standard("TAILSCALE_API_KEY_FILE", "tailscale_api_key_file"),
+        ),
+    ] = None
+    tailscale_oauth_client_id: Annotated[
+        str,
+        Field(
+            description="An OAuth client of the tailnet, instead of a key; scope `devices:core:read`.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID", "tailscale_oauth_client_id"),
+        ),
+    ] = ""
+    tailscale_oauth_client_id_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds the client's id.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID_FILE", "tailscale_oauth_client_id_file"),
+        ),
+    ] = None
+    tailscale_oauth_client_secret: Annotated[
+        SecretStr | None,
+        Field(
+            description="The secret of that client (`tskey-client-…`).",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET", "tailscale_oauth_client_secret"),
+        ),
+    ] = None
+    tailscale_oauth_client_secret_file: Annotated[
+        Path | None,
+        Field(
+            description="A file that holds that secret.",
+            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET_FILE", "tailscale_oauth_client_secret_file"),
+        ),
+    ] = None
+    tailnet: Annotated[
+        str,
+        Field(
+            description="The tailnet to ask about; `-` is the key's own.",
+            validation_alias=_standard("TAILNET", "tailnet"),
+            min_length=1,
+        ),
+    ] = "-"
+    tailscale_api_url: Annotated[
+        str,
+        Field(
+            description="Where the control API is; for Headscale its own URL.",
+            validation_alias=_standard("TAILSCALE_API_URL", "tailscale_api_url"),
+            pattern="^https?://[^/@]+(/.*)?$",
+        ),
+    ] = "https://api.tailscale.com"
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no IANA time zone; write one like Europe/Madrid") from None
+        return value
+
+    _names_differ = field_validator("alerts")(check_names)
+    _quiet_is_hours = field_validator("alert_quiet")(quiet_hours)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write each page's scheme, host and port, such as "
+                    "https://intranet.example.ts.net or http://localhost:3000, without a path and without `*`"
+                )
+        return value
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _is_file_name(cls, value: Path) -> Path:
+        if not value.name:
+            raise ValueError(f"{str(value)!r} is no file's name; write one like /var/lib/tailtrace/checkpoint.json")
+        return value
+
+    @field_validator("listen", "bridge_listen", "otlp_listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        split_listen(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take flags first, then environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def secret(self, field: str) -> SecretStr | None:
+        """Give a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
+
+        Raises `SettingsError` where both are set, or the file cannot be read or is empty.
+        """
+        given, path = getattr(self, field), getattr(self, f"{field}_file")
+        if path is None:
+            return (SecretStr(given) if isinstance(given, str) else given) or None
+        name = environment_name(f"{field}_file")
+        if given:
+            raise SettingsError(f"{environment_name(field)} and {name} are both set; keep one")
+        try:
+            with path.open("rb") as file:
+                text = file.read(SECRET_BYTES_MAX).decode("ascii", "replace").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}: cannot read {path}: {error.strerror}; mend the path or its mode") from None
+        if not text:
+            raise SettingsError(f"{name}: {path} is empty; write the secret into it")
+        return SecretStr(text)
+
+    @property
+    def has_control_key(self) -> bool:
+        """Whether any credential of the control API is set."""
+        names = ("tailscale_api_key", "tailscale_oauth_client_id", "tailscale_oauth_client_secret")
+        return any(getattr(self, name + suffix) for name in names for suffix in ("", "_file"))
+
+    @property
+    def alert_state_path(self) -> Path:
+        """`alert_state`, also where it is not set."""
+        return self.alert_state or self.checkpoint.with_name("tailtrace.alerts.json")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`timezone` as an object."""
+        return ZoneInfo(self.timezone)
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """`127.0.0.1:8470` → its host and port. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is no HOST:PORT; write one like 127.0.0.1:8470")
+    return host.strip("[]"), int(port)
+
+
+def environment_name(field: str) -> str:
+    """Give the environment variable of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"TAILTRACE_{field.upper()}"
+
+
+def load(**flags: Any) -> Settings:
+    """Read the settings; flags that are None were not given. Raises `SettingsError`, a line for each wrong setting."""
+    known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
+    for name in os.environ:
+        if name.startswith("TAILTRACE_") and name not in known:
+            meant = wrong_settings.meant(name, known, "settings")
+            _LOGGER.warning("%s is no setting of tailtrace; %s", name, meant)
+    _warn_of_writers()
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as wrong:
+        lines = [_told(error, given) for error in wrong.errors()]
+        raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
+    except SourceError as unreadable:  # a value that should be JSON and is not
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
+        where = environment_name(name) if name else "a setting"
+        raise SettingsError(f"{where}: {wrong_settings.no_json(name, os.environ.get(where))}") from None
+    except OSError as unreadable:
+        raise SettingsError(f"{SETTINGS_FILE}: {unreadable.strerror}; mend its mode, or move it away") from None
+    except ValueError as unreadable:  # a TOML file that does not parse
+        raise SettingsError(f"{SETTINGS_FILE}: {unreadable}; see docs/settings.md for the form of each") from None
+
+
+def _warn_of_writers() -> None:
+    """Whoever may write the file may name admins, and send alerts elsewhere."""
+    try:
+        mode = Path(SETTINGS_FILE).stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_IWOTH:
+        _LOGGER.warning("%s: anyone may write to it; run `chmod o-w %s`", SETTINGS_FILE, SETTINGS_FILE)
+
+
+def _told(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
+    """Say where a wrong setting stands, and what is wrong with it."""
+    place = error["loc"]
+    of_variable = {environment_name(field): field for field in Settings.model_fields}
+    name = of_variable.get(str(place[0]), str(place[0])) if place else ""
+    variable = environment_name(name) if name in Settings.model_fields else ""
+    is_file = not variable or (name not in flags and variable not in os.environ)
+    where = f"{SETTINGS_FILE}: {name}" if is_file else variable
+    if name == "alerts" and len(place) > 1:  # [[alerts]] number 2 threshold
+        rule = f"{'[[alerts]] ' if is_file else ''}number {int(place[1]) + 1}"
+        where = " ".join([f"{SETTINGS_FILE if is_file else variable}: {rule}", *map(str, place[2:])])
+    error["loc"] = (name, *place[1:])
+    return f"{where}: {wrong_settings.told(error, Settings.model_fields, is_file=is_file)}"
+
+
+def markdown() -> str:
+    """Write the page `docs/settings.md`."""
+    head = (
+        "# Settings\n\nMade from `tailtrace_bridge/settings/table.py` by `make docs`.\n\n"
+        "A flag beats the environment, the environment beats `tailtrace.toml` in the working folder (same names in\n"
+        "lower case, without `TAILTRACE_`), and that beats the default.\n\n"
+        "The app's side reads the standard `OTEL_*` variables and nothing else.\n\n"
+        "| environment | default | what it sets |\n|---|---|---|\n"
+    )
+    rows = [
+        f"| `{environment_name(name)}` | {_shown(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return head + "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    return "" if default in (None, [], {}) else f"`{default}`"

@@ -1,0 +1,358 @@
+"""An OTLP trace request in, `AppSpan`s out; and the answers. Pure: bytes in, bytes out, no clock, no socket.
+
+What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
+
+| the request | becomes |
+|---|---|
+| neither protobuf nor JSON by its content type, or an unknown content encoding | `OtlpError` 415 |
+| longer than `DECODED_BYTES_MAX` unpacked, or of more than `ELEMENTS_MAX` parts | `OtlpError` 413 |
+| not gzip though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
+| anything else | `Decoded`, span by span: |
+
+| the span | becomes |
+|---|---|
+| any kind but SERVER | ignored: counted, not rejected, since the sender did nothing wrong |
+| SERVER, an id of the wrong length or all zeros | rejected: bad-id |
+| SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
+| SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
+
+Every text is a stranger's text: cut, and made printable.
+"""
+
+import json
+import re
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tailtrace_bridge.core.errors import OtlpError
+from tailtrace_bridge.core.records import AppSpan
+
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+DECODED_BYTES_MAX = 16 * 1024 * 1024
+ELEMENTS_MAX = 500_000
+"""Resources, scopes and spans of one request, attributes and events of its SERVER spans. SDKs send 512 spans at a time,
+the collector 8192; 16 KiB of gzip can unpack to eight million empty parts, to walk over which takes ten seconds."""
+ROUTE_LENGTH_MAX = 256
+ERROR_TYPE_LENGTH_MAX = 128
+SERVICE_LENGTH_MAX = 128
+DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
+REASONS = ("bad-id", "bad-time")
+
+_SERVER = (2, "SPAN_KIND_SERVER")
+_FAILED = (2, "STATUS_CODE_ERROR")
+_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code"})
+_SERVICE_NAME = frozenset({"service.name"})
+_EXCEPTION_TYPE = frozenset({"exception.type"})
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one request held: `len(spans) + rejected + ignored` is all of its spans."""
+
+    spans: list[AppSpan]
+    rejected: int
+    reasons: dict[str, int]
+    """How many were rejected for each of `REASONS`."""
+    ignored: int
+
+    @property
+    def message(self) -> str:
+        """What to tell the sender of its rejected spans; empty if there are none."""
+        if not self.rejected:
+            return ""
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
+        return (
+            f"{self.rejected} SERVER spans rejected ({counts}): ids are 16 and 8 bytes, not all zero; 0 < start <= end"
+        )
+
+
+class _Budget:
+    """Counts the parts of one request as they are walked over."""
+
+    def __init__(self) -> None:
+        self._left = ELEMENTS_MAX
+
+    def take(self, parts: Sized) -> None:
+        self._left -= len(parts)
+        if self._left < 0:
+            raise OtlpError(f"request has more than {ELEMENTS_MAX} parts: send smaller batches", 413)
+
+
+class _RawSpan(NamedTuple):
+    """A SERVER span as either encoding gives it: nothing checked but the types."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, str | int]
+    failed: bool
+    exception_type: str
+    """Of a failed span only: an exception that was handled is no error."""
+
+
+def media_type(content_type: str) -> str:
+    """Give `PROTOBUF` or `JSON`, whichever a Content-Type header names; raise `OtlpError` 415 for any other."""
+    name = content_type.partition(";")[0].strip().lower()
+    if name not in {PROTOBUF, JSON}:
+        raise OtlpError(f"Content-Type {name[:64]!a}: send {PROTOBUF} or {JSON}", 415)
+    return name
+
+
+def unpack(body: bytes, content_encoding: str, bytes_max: int = DECODED_BYTES_MAX) -> bytes:
+    """Undo a Content-Encoding, never making more than `bytes_max` bytes and one.
+
+    Raises `OtlpError`: 413 for more than that, 415 for an encoding but gzip, 400 for gzip that is broken or has a
+    second member (no exporter writes one, and a body of a million empty members would cost their square).
+    """
+    encoding = content_encoding.strip().lower()
+    if encoding not in {"", "identity", "gzip"}:
+        raise OtlpError(f"Content-Encoding {encoding[:64]!a}: send gzip or none", 415)
+    if encoding == "gzip":
+        unzip = zlib.decompressobj(wbits=31)
+        try:
+            body = unzip.decompress(body, bytes_max + 1)
+        except zlib.error as error:
+            raise OtlpError(f"body is not gzip ({error}): check Content-Encoding", 400) from None
+        if len(body) <= bytes_max and (not unzip.eof or unzip.unused_data):
+            raise OtlpError("gzip body is cut short or goes on behind its end: send one whole member", 400)
+    if len(body) > bytes_max:
+        raise OtlpError(f"body unpacks to more than {bytes_max} bytes: send smaller batches", 413)
+    return body
+
+
+def decode_traces(body: bytes, content_type: str) -> Decoded:
+    """Read an `ExportTraceServiceRequest`, already unpacked; raise `OtlpError` and nothing else."""
+    if len(body) > DECODED_BYTES_MAX:
+        raise OtlpError(f"body is longer than {DECODED_BYTES_MAX} bytes: send smaller batches", 413)
+    raw_spans = _json_spans(body) if media_type(content_type) == JSON else _protobuf_spans(body)
+    spans: list[AppSpan] = []
+    reasons: Counter[str] = Counter()
+    ignored = 0
+    for service, raw in raw_spans:
+        if raw is None:
+            ignored += 1
+            continue
+        span = _app_span(raw, service)
+        if isinstance(span, AppSpan):
+            spans.append(span)
+        else:
+            reasons[span] += 1
+    return Decoded(spans, reasons.total(), dict(reasons), ignored)
+
+
+def encode_success(media: str, rejected: int = 0, message: str = "") -> bytes:
+    """Give the body of a 200: an `ExportTraceServiceResponse`, with `partial_success` only if spans were rejected.
+
+    An empty one is an empty answer for metrics and logs too.
+    """
+    if media == JSON:
+        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
+        return json.dumps(partial if rejected else {}).encode()
+    response = ExportTraceServiceResponse()
+    if rejected:
+        response.partial_success.rejected_spans = rejected
+        response.partial_success.error_message = message
+    body: bytes = response.SerializeToString()
+    return body
+
+
+def encode_error(media: str, message: str) -> bytes:
+    """Give the body of a 4xx or 5xx: a `google.rpc.Status`, whose `code` the specification leaves unused."""
+    if media == JSON:
+        return json.dumps({"message": message}).encode()
+    body: bytes = Status(message=message).SerializeToString()
+    return body
+
+
+def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
+    """Give the record, or one of `REASONS`."""
+    parent = raw.parent_span_id
+    if not (
+        _TRACE_ID.fullmatch(raw.trace_id)
+        and _SPAN_ID.fullmatch(raw.span_id)
+        and (not parent or _SPAN_ID.fullmatch(parent))
+    ):
+        return "bad-id"
+    duration_us = (raw.end_ns - raw.start_ns) // 1000
+    if raw.start_ns <= 0 or not 0 <= duration_us <= DURATION_US_MAX:
+        return "bad-time"
+    route = sys.intern(_text(raw.attributes.get("http.route"), ROUTE_LENGTH_MAX))  # few, and in thousands of spans
+    return AppSpan(raw.trace_id, parent, route, duration_us, _error_type(raw), service)
+
+
+def _error_type(raw: _RawSpan) -> str:
+    """Give `error.type`; where a failed span has none, the next best that it says.
+
+    `_OTHER` is OpenTelemetry's word: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
+    """
+    named = _text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX)
+    if named:
+        return named
+    status = raw.attributes.get("http.response.status_code")
+    if raw.exception_type:
+        return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
+    if isinstance(status, int) and 500 <= status <= 599:
+        return str(status)
+    return "_OTHER" if raw.failed else ""
+
+
+def _text(value: object, length_max: int) -> str:
+    if not isinstance(value, str):
+        return ""
+    cut = value[:length_max]
+    return (
+        cut
+        if cut.isprintable()
+        else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
+    )
+
+
+def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
+    """Give each span with its service; None for a span that is not a SERVER's."""
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError:
+        raise OtlpError(
+            f"body is not an ExportTraceServiceRequest in protobuf: check Content-Type {PROTOBUF}"
+        ) from None
+    budget = _Budget()
+    budget.take(request.resource_spans)
+    for resource_spans in request.resource_spans:
+        resource = _protobuf_attributes(resource_spans.resource.attributes, _SERVICE_NAME, budget)
+        service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
+        budget.take(resource_spans.scope_spans)
+        for scope_spans in resource_spans.scope_spans:
+            budget.take(scope_spans.spans)
+            for span in scope_spans.spans:
+                yield service, _protobuf_span(span, budget) if span.kind in _SERVER else None
+
+
+def _protobuf_span(span: Span, budget: _Budget) -> _RawSpan:
+    failed = span.status.code in _FAILED
+    exceptions: list[dict[str, str | int]] = []
+    if failed:
+        budget.take(span.events)
+        exceptions = [_protobuf_attributes(event.attributes, _EXCEPTION_TYPE, budget) for event in span.events]
+    return _RawSpan(
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        _protobuf_attributes(span.attributes, _SPAN_ATTRIBUTES, budget),
+        failed,
+        _last_exception(exceptions),
+    )
+
+
+def _protobuf_attributes(pairs: Sequence[KeyValue], wanted: frozenset[str], budget: _Budget) -> dict[str, str | int]:
+    budget.take(pairs)
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in pairs if pair.key in wanted}
+
+
+def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
+    """Give the same for JSON, whose ids are hex and not protobuf's base64.
+
+    https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: 64-bit integers are strings or numbers, enums
+    numbers (names are taken too), unknown fields are ignored.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):  # of ValueError: bad JSON, bad UTF-8, a number of thousands of digits
+        raise OtlpError(f"body is not JSON: check Content-Type {JSON}") from None
+    if not isinstance(request, dict):
+        raise OtlpError("body is JSON but no ExportTraceServiceRequest: an object must stand outermost")
+    budget = _Budget()
+    for resource_spans in _objects(request, "resourceSpans", budget):
+        resource = _json_attributes(_object(resource_spans, "resource"), _SERVICE_NAME, budget)
+        service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
+        for scope_spans in _objects(resource_spans, "scopeSpans", budget):
+            for span in _objects(scope_spans, "spans", budget):
+                yield service, _json_span(span, budget) if span.get("kind") in _SERVER else None
+
+
+def _json_span(span: dict[str, object], budget: _Budget) -> _RawSpan:
+    failed = _object(span, "status").get("code") in _FAILED
+    events = _objects(span, "events", budget) if failed else []
+    exceptions = [_json_attributes(event, _EXCEPTION_TYPE, budget) for event in events]
+    return _RawSpan(
+        _json_id(span.get("traceId")),
+        _json_id(span.get("spanId")),
+        _json_id(span.get("parentSpanId")),
+        _json_integer(span.get("startTimeUnixNano")),
+        _json_integer(span.get("endTimeUnixNano")),
+        _json_attributes(span, _SPAN_ATTRIBUTES, budget),
+        failed,
+        _last_exception(exceptions),
+    )
+
+
+def _json_attributes(holder: dict[str, object], wanted: frozenset[str], budget: _Budget) -> dict[str, str | int]:
+    values: dict[str, str | int] = {}
+    for pair in _objects(holder, "attributes", budget):
+        key, value = pair.get("key"), _object(pair, "value")
+        if isinstance(key, str) and key in wanted:
+            text = value.get("stringValue")
+            values[key] = text if isinstance(text, str) else _json_integer(value.get("intValue"))
+    return values
+
+
+def _json_id(value: object) -> str:
+    """Give the hex digits in lower case, empty for an absent id, and `?`, which is no id, for what is no text."""
+    if value is None:
+        return ""
+    return value.lower() if isinstance(value, str) and len(value) <= 32 else "?"
+
+
+def _json_integer(value: object) -> int:
+    """Give -1, which no time and no status is, for what cannot be read."""
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit() else -1
+
+
+def _object(holder: dict[str, object], name: str) -> dict[str, object]:
+    value = holder.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise OtlpError(f"JSON field {name}: an object must stand here")
+    return value
+
+
+def _objects(holder: dict[str, object], name: str, budget: _Budget) -> list[dict[str, object]]:
+    value = holder.get(name)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        budget.take(value)
+        if all(isinstance(item, dict) for item in value):
+            return value
+    raise OtlpError(f"JSON field {name}: a list of objects must stand here")
+
+
+def _last_exception(events: list[dict[str, str | int]]) -> str:
+    """Give the type of the last exception recorded: the one that ended the request."""
+    for attributes in reversed(events):
+        kind = attributes.get("exception.type")
+        if isinstance(kind, str) and kind:
+            return kind
+    return ""

@@ -1,0 +1,201 @@
+"""The OTLP/HTTP receiver: an ASGI app that hands the spans it is sent to a sink, and the queue behind it.
+
+| request | answer |
+|---|---|
+| POST /v1/traces, taken by the sink | 200, with `partial_success` if some spans were rejected |
+| POST /v1/traces, not taken: the queue is full | 503 and Retry-After: the sender keeps the batch and comes again |
+| POST /v1/metrics, /v1/logs | 200, counted and thrown away: an app that exports all three has no errors in its log |
+| a body that is none (`otlp`) | 400, 413 or 415 |
+| more than `BODIES_MAX` bodies on their way in | 429 and Retry-After |
+| a body that does not end in `BODY_TIMEOUT_S` | 408 |
+| another method, another path | 405, 404 |
+
+An answer is in the encoding of its request. No CORS header is ever sent, so that a web page elsewhere, whose browser
+asks first before it may post either content type, cannot write here.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tailtrace_bridge.core.errors import OtlpError
+from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces, encode_error, encode_success, media_type, unpack
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""As sent, before gzip is undone."""
+DISCARD_BYTES_MAX = 4 * BODY_BYTES_MAX
+"""Of a body too long this much is read and thrown away: a sender cut off while it sends may never see the 413."""
+BODIES_MAX = 16
+BODY_TIMEOUT_S = 10.0
+RETRY_AFTER_S = 1
+SPANS_QUEUED_MAX = 100_000
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class ReceiverCounters:
+    """What came in. Written by the receiver's thread only; a reader may be one request behind."""
+
+    requests: int = 0
+    spans: int = 0
+    """SERVER spans that the sink took."""
+    spans_ignored: int = 0
+    spans_rejected: dict[str, int] = field(default_factory=dict)
+    """By reason, one of `otlp.REASONS`."""
+    discarded: dict[str, int] = field(default_factory=lambda: {"metrics": 0, "logs": 0})
+    """Requests of signals that we do not keep."""
+    refused: dict[int, int] = field(default_factory=dict)
+    """Requests answered with an error, by HTTP status; 503 is the full queue, 429 the limit on bodies."""
+    disconnected: int = 0
+    """Senders that left before their request was whole."""
+
+
+class SpanQueue:
+    """Spans on their way from the receiver's thread to the pipeline's. Safe for any number of threads."""
+
+    def __init__(self, limit: int = SPANS_QUEUED_MAX) -> None:
+        self._limit = limit
+        self._spans: deque[AppSpan] = deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def put(self, spans: list[AppSpan]) -> bool:
+        """Take all of `spans`, or none and say False: half a batch taken would come twice when it is sent again.
+
+        An empty queue takes a batch of any length (`otlp.ELEMENTS_MAX` bounds it), which could otherwise never come in.
+        """
+        with self._lock:
+            if self._spans and len(self._spans) + len(spans) > self._limit:
+                return False
+            self._spans.extend(spans)
+            return True
+
+    def drain(self, spans_max: int) -> list[AppSpan]:
+        """Give the oldest spans, at most `spans_max`, and forget them. Never waits."""
+        with self._lock:
+            return [self._spans.popleft() for _ in range(min(spans_max, len(self._spans)))]
+
+
+class _DisconnectedError(Exception):
+    """The sender left; nobody is there to answer."""
+
+
+def make_receiver(sink: Callable[[list[AppSpan]], bool], counters: ReceiverCounters | None = None) -> AsgiApp:
+    """Make the ASGI app. `sink` takes a batch whole or says False at once (`SpanQueue.put`); it must not block."""
+    return _Receiver(sink, counters or ReceiverCounters())
+
+
+class _Receiver:
+    def __init__(self, sink: Callable[[list[AppSpan]], bool], counters: ReceiverCounters) -> None:
+        self._sink = sink
+        self._counters = counters
+        self._bodies = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self._counters.requests += 1
+        media, status, extra = PROTOBUF, 200, {}
+        if headers.get("content-type", "").lower().startswith(JSON):
+            media = JSON
+        try:
+            body = await self._handle(scope, headers, receive)
+        except _DisconnectedError:
+            self._counters.disconnected += 1
+            return
+        except OtlpError as error:
+            status, body = error.status, encode_error(media, str(error))
+            self._counters.refused[status] = self._counters.refused.get(status, 0) + 1
+            if status in {429, 503}:
+                extra["retry-after"] = str(RETRY_AFTER_S)
+            elif status == 405:
+                extra["allow"] = "POST"
+        head = {"content-type": media, "content-length": str(len(body)), **extra}
+        pairs = [(name.encode(), value.encode()) for name, value in head.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _handle(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
+        """Give the body of a 200, or raise `OtlpError`."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        signal = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}.get(path)
+        if signal is None:
+            raise OtlpError("no such path: OTLP/HTTP posts to /v1/traces, /v1/metrics or /v1/logs", 404)
+        if scope["method"] != "POST":
+            raise OtlpError(f"{path} takes POST only", 405)
+        body = await self._read(receive)
+        media = media_type(headers.get("content-type", ""))
+        if signal != "traces":
+            self._counters.discarded[signal] += 1
+            return encode_success(media)
+        return self._take(unpack(body, headers.get("content-encoding", "")), media)
+
+    def _take(self, body: bytes, media: str) -> bytes:
+        decoded = decode_traces(body, media)
+        if decoded.spans and not self._sink(decoded.spans):
+            raise OtlpError(f"the bridge's queue is full: send again in {RETRY_AFTER_S} s", 503)
+        # Counted only now: a batch that was not taken comes again.
+        counters = self._counters
+        counters.spans += len(decoded.spans)
+        counters.spans_ignored += decoded.ignored
+        for reason, count in decoded.reasons.items():
+            counters.spans_rejected[reason] = counters.spans_rejected.get(reason, 0) + count
+        return encode_success(media, decoded.rejected, decoded.message)
+
+    async def _read(self, receive: Receive) -> bytes:
+        if self._bodies >= BODIES_MAX:
+            raise OtlpError(f"{BODIES_MAX} requests are being read: send again in {RETRY_AFTER_S} s", 429)
+        self._bodies += 1
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await _read_body(receive)
+        except TimeoutError:
+            raise OtlpError(f"the body did not end within {BODY_TIMEOUT_S:g} s", 408) from None
+        finally:
+            self._bodies -= 1
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """Read the body, never keeping more than `BODY_BYTES_MAX`; raise `OtlpError` 413 if it is longer."""
+    kept = bytearray()
+    size = 0
+    more = True
+    while more and size <= DISCARD_BYTES_MAX:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _DisconnectedError
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size <= BODY_BYTES_MAX:
+            kept += chunk
+    if size > BODY_BYTES_MAX:
+        raise OtlpError(f"body is longer than {BODY_BYTES_MAX} bytes: send smaller batches, or gzip", 413)
+    return bytes(kept)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Nothing to start or stop; said so that a server does not wait."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,1 @@
+"""The rollups kept beside the rows: written, read back, remembered."""

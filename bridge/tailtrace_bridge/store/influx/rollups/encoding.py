@@ -1,0 +1,322 @@
+"""Sums of one step of time as texts, and back. Pure.
+
+A step's sums go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
+of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
+are, compressed, cut into texts that a string field can hold. So many rows that they should not be held all at once
+are several such documents, with a `.` between them. Its rows:
+
+| kind | row | two with the same key become one by |
+|---|---|---|
+| usage | **identity, endpoint, method, status, traffic**, the six sums of `protocol.Usage` | adding up |
+| usage_identity | **identity, status, traffic**, the six sums | adding up |
+| usage_endpoint | **endpoint, status, traffic**, the six sums | adding up |
+| visits | **identity, endpoint, traffic**, requests; usage only | adding up |
+| latency | **side, endpoint, bucket**, requests | adding up |
+| latency_all | **bucket**, requests: nginx's times, all endpoints | adding up |
+| runs | **identity**, first_us, last_us, requests; usage only | `packed.join_runs` |
+| quarters | **start of the quarter, µs**, requests; usage only | adding up |
+| hours | **hour**, minutes with traffic, minutes with an answer: a bit for each | either |
+| rows | requests, as `batches` has them | |
+
+Identity and endpoint are places in tables: the step's own in a text, the reader's in what `decode` gives.
+"""
+
+import json
+import sys
+import zlib
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import chain
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from tailtrace_bridge.core.columns import Places
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.packed import join_runs
+from tailtrace_bridge.store.protocol import MINUTE_US, QUARTER_US, Run
+from tailtrace_bridge.store.sums import PROXY, USAGE_TRAFFIC, Sums
+
+TEXT_LENGTH_MAX = 32_000
+"""A string field holds 64 KiB."""
+_IDENTITY_VALUES = attrgetter(
+    "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
+)
+_MINUTES_OF_HOUR = 60
+_BETWEEN = "."
+_ROWS_LEVEL, _SUMS_LEVEL = 1, 6
+"""Of compression: rows are written while a log waits, sums are read for years."""
+Row = Sequence[Any]
+
+
+class Kind(StrEnum):
+    """What is summed up; also the measurement."""
+
+    USAGE = "usage"
+    USAGE_IDENTITY = "usage_identity"
+    USAGE_ENDPOINT = "usage_endpoint"
+    VISITS = "visits"
+    LATENCY = "latency"
+    LATENCY_ALL = "latency_all"
+    RUNS = "runs"
+    QUARTERS = "quarters"
+    HOURS = "hours"
+    ROWS = "rows"
+
+
+SUMS = tuple(kind for kind in Kind if kind is not Kind.ROWS)
+
+_IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0}
+_ENDPOINT_COLUMN = {Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.ROWS: 1}
+_USAGE_KEY_WIDTH = {Kind.USAGE: 5, Kind.USAGE_IDENTITY: 3, Kind.USAGE_ENDPOINT: 3}
+
+
+class Sought(NamedTuple):
+    """Which rows of `usage` are wanted, of all identities. None: any."""
+
+    endpoint: str | None
+    method: str | None
+    low: int
+    high: int
+    """The lowest and the highest status, both included."""
+
+
+class Tables:
+    """The places of identities and endpoints for one reader."""
+
+    def __init__(self) -> None:
+        self.identities: Places[Identity] = Places()
+        self.endpoints: Places[tuple[str, str]] = Places()
+
+
+def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
+    """Write rows of one step."""
+    return cut([document(kind, rows, tables)])
+
+
+def cut(documents: Iterable[str]) -> list[str]:
+    """Give documents of one step as texts."""
+    text = _BETWEEN.join(documents)
+    return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
+
+
+def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
+    """Write rows, all or some of one step."""
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    head: dict[str, Any] = {}
+    if columns and (place := _IDENTITY_COLUMN.get(kind)) is not None:
+        identities = list(tables.identities)
+        used: Places[int] = Places()
+        columns[place] = [used[one] for one in columns[place]]
+        head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in used]
+    if columns and (place := _ENDPOINT_COLUMN.get(kind)) is not None:
+        endpoints = list(tables.endpoints)
+        used = Places()
+        columns[place] = [used[one] for one in columns[place]]
+        head["endpoints"] = [endpoints[one] for one in used]
+    packed = [_pack(column) for column in columns]
+    head["columns"] = [how for how, _ in packed]
+    content = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(cells for _, cells in packed)
+    level = _ROWS_LEVEL if kind is Kind.ROWS else _SUMS_LEVEL
+    return b64encode(zlib.compress(content, level)).decode()
+
+
+def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
+    """Read rows of one step back. Raises ValueError where the texts are not whole."""
+    return list(chain.from_iterable(decoded(kind, texts, tables)))
+
+
+def decoded(kind: Kind, texts: Iterable[str], tables: Tables) -> Iterator[list[Row]]:
+    """Read rows of one step back, a document at a time. Raises ValueError as `decode` does."""
+    for one in "".join(texts).split(_BETWEEN):
+        yield _read(kind, one, tables)
+
+
+def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
+    try:
+        document = zlib.decompress(b64decode(text))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    place = document.index(b"\n") + 1
+    head = json.loads(document[:place])
+    columns: list[Iterable[Any]] = []
+    for how in head["columns"]:
+        end = place + how["bytes"]
+        columns.append(_unpack(how, document[place:end]))
+        place = end
+    if not columns:
+        return []
+    if (place := _IDENTITY_COLUMN.get(kind, -1)) >= 0:
+        here = [tables.identities[Identity(*values)] for values in head["identities"]]
+        columns[place] = map(here.__getitem__, columns[place])
+    if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
+        here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
+        columns[place] = map(here.__getitem__, columns[place])
+    return list(zip(*columns, strict=True))
+
+
+def chosen(rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
+    """Give the rows of `usage` that are wanted."""
+    endpoint, method, low, high = sought
+    where = {place for place, (_, route) in enumerate(tables.endpoints) if endpoint in {None, route}}
+    return [row for row in rows if row[1] in where and low <= row[3] <= high and method in {None, row[2]}]
+
+
+def translated(kind: Kind, rows: list[Row], here: Tables, there: Tables) -> list[Row]:
+    """Give rows whose places are those of other tables."""
+    maps: dict[int, list[int]] = {}
+    if (column := _IDENTITY_COLUMN.get(kind)) is not None:
+        maps[column] = [there.identities[one] for one in here.identities]
+    if (column := _ENDPOINT_COLUMN.get(kind)) is not None:
+        maps[column] = [there.endpoints[one] for one in here.endpoints]
+    other = {column: places for column, places in maps.items() if places != list(range(len(places)))}
+    if not rows or not other:
+        return rows
+    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    for column, places in other.items():
+        columns[column] = map(places.__getitem__, columns[column])
+    return list(zip(*columns, strict=True))
+
+
+def _pack(column: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
+    """Write a column: each cell in as few bytes as the widest needs, less what all have in common."""
+    how: dict[str, Any] = {}
+    if isinstance(column[0], str):
+        texts: Places[str] = Places()
+        column = [texts[one] for one in column]
+        how["texts"] = list(texts)
+    numbers = [one for one in column if one is not None] if None in column else column
+    low, high = (min(numbers), max(numbers)) if numbers else (0, 0)
+    if len(numbers) < len(column):
+        how["none"] = True  # written as 0, and what there is from 1 on
+        base = low - 1
+    else:
+        base = low if low < 0 or _code(high - low) != _code(high) else 0
+    code = _code(high - base)
+    if base:
+        column = [0 if one is None else one - base for one in column]
+    elif len(numbers) < len(column):
+        column = [one or 0 for one in column]
+    cells = array(code, column)
+    if sys.byteorder == "big":
+        cells.byteswap()
+    data = cells.tobytes()
+    return {**how, "code": code, "base": base, "bytes": len(data)}, data
+
+
+def _unpack(how: Mapping[str, Any], data: bytes) -> Sequence[Any]:
+    cells = array(how["code"], data)
+    if sys.byteorder == "big":
+        cells.byteswap()
+    base = how["base"]
+    if "texts" in how:
+        texts = how["texts"]
+        return [texts[one] for one in cells]
+    if "none" in how:
+        return [base + one if one else None for one in cells]
+    return [base + one for one in cells] if base else cells
+
+
+def _code(high: int) -> str:
+    return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
+
+
+def rows_of(kind: Kind, sums: Sums) -> list[tuple[int, Row]]:
+    """Give the rows of sums, each with the hour it belongs to. Keys may come twice: `merged` makes them one."""
+    return list(_ROWS_OF[kind](sums))
+
+
+def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:
+    """Make one of rows with the same key, by the table above. The hot loop of an answer."""
+    if kind is Kind.RUNS:
+        return _merged_runs(parts)
+    if kind is Kind.HOURS:
+        return _merged_hours(parts)
+    if (width := _USAGE_KEY_WIDTH.get(kind)) is not None:
+        return _merged_usage(parts, width)
+    counts: dict[Any, int] = {}
+    known = counts.get
+    if kind is Kind.VISITS or kind is Kind.LATENCY:
+        for rows in parts:
+            for one, two, three, requests in rows:
+                key = (one, two, three)
+                counts[key] = known(key, 0) + requests
+        return [(*key, requests) for key, requests in counts.items()]
+    for rows in parts:
+        for one, requests in rows:
+            counts[one] = known(one, 0) + requests
+    return list(counts.items())
+
+
+def _merged_usage(parts: Iterable[Iterable[Row]], width: int) -> list[Row]:
+    totals: dict[Row, list[int]] = {}
+    for rows in parts:
+        for row in rows:
+            key = row[:width]
+            known = totals.get(key)
+            if known is None:
+                totals[key] = list(row[width:])
+                continue
+            a, b, c, d, e, f = row[width:]
+            known[0] += a
+            known[1] += b
+            known[2] += c
+            known[3] += d
+            known[4] += e
+            known[5] += f
+    return [(*key, *values) for key, values in totals.items()]
+
+
+def _merged_runs(parts: Iterable[Iterable[Row]]) -> list[Row]:
+    runs: dict[int, list[Run]] = {}
+    for rows in parts:
+        for identity, first_us, last_us, requests in rows:
+            runs.setdefault(identity, []).append((first_us, last_us, requests))
+    return [(identity, *run) for identity, theirs in runs.items() for run in join_runs(theirs)]
+
+
+def _merged_hours(parts: Iterable[Iterable[Row]]) -> list[Row]:
+    totals: dict[int, tuple[int, int]] = {}
+    for rows in parts:
+        for hour, minutes, answered in rows:
+            known = totals.get(hour, (0, 0))
+            totals[hour] = (known[0] | minutes, known[1] | answered)
+    return [(hour, *totals[hour]) for hour in sorted(totals)]
+
+
+def _hour_rows(sums: Sums) -> Iterator[tuple[int, Row]]:
+    for minute, answered in sums.minutes.items():
+        hour, bit = minute // _MINUTES_OF_HOUR, 1 << minute % _MINUTES_OF_HOUR
+        yield hour, (hour, bit, bit if answered else 0)
+
+
+_ROWS_OF: dict[Kind, Callable[[Sums], Iterable[tuple[int, Row]]]] = {
+    Kind.USAGE: lambda sums: ((key[0], (*key[1:], *v)) for key, v in sums.usage.items()),
+    Kind.USAGE_IDENTITY: lambda sums: (
+        (hour, (who, status, traffic, *v)) for (hour, who, _, _, status, traffic), v in sums.usage.items()
+    ),
+    Kind.USAGE_ENDPOINT: lambda sums: (
+        (hour, (where, status, traffic, *v)) for (hour, _, where, _, status, traffic), v in sums.usage.items()
+    ),
+    Kind.VISITS: lambda sums: (
+        (hour, (who, where, traffic, v[0]))
+        for (hour, who, where, _, _, traffic), v in sums.usage.items()
+        if traffic in USAGE_TRAFFIC
+    ),
+    Kind.LATENCY: lambda sums: (
+        (hour, (side, endpoint, bucket, n))
+        for (hour, endpoint), sides in sums.latency.items()
+        for side, counts in enumerate(sides)
+        for bucket, n in counts.items()
+    ),
+    Kind.LATENCY_ALL: lambda sums: (
+        (hour, (bucket, n)) for (hour, _), sides in sums.latency.items() for bucket, n in sides[PROXY].items()
+    ),
+    Kind.RUNS: lambda sums: ((minute // _MINUTES_OF_HOUR, (who, *run)) for (minute, who), run in sums.activity.items()),
+    Kind.QUARTERS: lambda sums: (
+        (minute // _MINUTES_OF_HOUR, (minute * MINUTE_US // QUARTER_US * QUARTER_US, n))
+        for (minute, _), (_, _, n) in sums.activity.items()
+    ),
+    Kind.HOURS: _hour_rows,
+}

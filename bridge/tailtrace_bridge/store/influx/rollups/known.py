@@ -1,0 +1,176 @@
+"""What a source has stored already, around the times of a batch: so that each request is written once.
+
+| a step of time | what is read |
+|---|---|
+| nobody has announced it (`rollups`) | nothing: it has no rows |
+| is touched for the first time since the writer began | its batches; its rows in `api_access`, by time and key |
+| has rows in `api_access` that no batch has: a writer died | these rows, whole; they are written as a batch |
+| was touched before | which batches there are, and those that are not our own |
+
+At most `NAMES_MAX` requests are kept in mind, and always the two steps touched last, as a line may come late; a step
+that is forgotten is read anew.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import Tables
+from tailtrace_bridge.store.influx.rollups.reader import Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.seen import SECOND_US, Name, Seen
+from tailtrace_bridge.store.influx.rollups.spans import joined
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.query import InfluxQL
+from tailtrace_bridge.store.protocol import Window
+
+NAMES_MAX = 20_000
+T = TypeVar("T")
+
+
+class _Step:
+    """What is known of one step."""
+
+    def __init__(self) -> None:
+        self.batches: set[int] = set()
+        """The times of the batches that were read, or written by ourselves."""
+        self.seen = Seen()
+        self._shifts: dict[Name, int] = {}
+        """How far the time of a request's point lies from `lines.first_slot`, ns, where it is not that."""
+
+    def add(self, name: Name, slot_ns: int) -> None:
+        """Take a request and the time of its point."""
+        self.seen.add(name)
+        if (shift := slot_ns - lines.first_slot(*name)) != 0:
+            self._shifts[name] = shift
+
+    def slot_ns(self, name: Name) -> int:
+        """Give the time of the point of a request that is here."""
+        return lines.first_slot(*name) + self._shifts.get(name, 0)
+
+
+class Known:
+    """Knows one source. `write` takes points for the bucket of the rows."""
+
+    def __init__(
+        self,
+        influx: InfluxQL,
+        buckets: Buckets,
+        rollups: Rollups,
+        source: str,
+        write: Callable[[list[bytes]], object],
+    ) -> None:
+        self.found_count = 0
+        """Requests that were in `api_access` and in no batch."""
+        self._influx, self._raw, self._rollups = influx, buckets.raw, rollups
+        self._source, self._write = source, write
+        self._steps: dict[int, _Step] = {}
+
+    def around(self, times_us: Sequence[int]) -> dict[Name, int]:
+        """Give the requests of the milliseconds that these times lie in, and the time of each one's point, ns.
+
+        Requests of other milliseconds have neither the name nor the slot of one of these.
+        """
+        touched = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        first = [us for us in touched if us not in self._steps]
+        announced = {us for _, us in self._rollups.untils(_spans(first), STEP_US, self._source)} if first else set()
+        read = [us for us in touched if us in announced or us in self._steps]
+        for us in touched:  # those touched last are the last to go
+            self._steps[us] = self._steps.pop(us) if us in self._steps else _Step()
+        self._forget(len(touched))
+        self._read_batches(read)
+        self.find([us for us in first if us in announced])
+        wanted = {time_us // lines.MS_US for time_us in times_us}
+        seconds = {time_us // SECOND_US for time_us in times_us}
+        return {
+            name: step.slot_ns(name)
+            for second in seconds
+            for step in (self._step(second * SECOND_US),)
+            for name in step.seen.of(second)
+            if name[0] // lines.MS_US in wanted
+        }
+
+    def add(self, slots: Iterable[tuple[Name, int]], points: Iterable[bytes]) -> None:
+        """Remember what was written: requests, and batches."""
+        for name, slot_ns in slots:
+            self._step(name[0]).add(name, slot_ns)
+        for point in points:
+            time_ns = int(point.rpartition(b" ")[2])
+            self._step(time_ns // batches.NS).batches.add(time_ns)
+
+    def _step(self, time_us: int) -> _Step:
+        return self._steps[time_us // STEP_US * STEP_US]
+
+    def _forget(self, kept_count: int) -> None:
+        """Let go of the steps touched longest ago, but for the last `kept_count`."""
+        names = sum(step.seen.count for step in self._steps.values())
+        for us in list(self._steps)[: -max(2, kept_count)]:
+            if names <= NAMES_MAX:
+                break
+            names -= self._steps.pop(us).seen.count
+
+    def _read_batches(self, steps: list[int]) -> None:
+        where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
+        values, wanted = {"source": self._source}, set(steps)
+
+        def is_new(time_ns: int) -> bool:
+            us = time_ns // batches.NS // STEP_US * STEP_US
+            return us in wanted and time_ns not in self._steps[us].batches
+
+        there = self._rollups.each(self._raw, (f'SELECT "rows"{where}',), _spans(steps), values)[0]
+        new = {row[0] // batches.NS // STEP_US * STEP_US for result in there for row in result.rows if is_new(row[0])}
+        for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
+            for time_ns, data in result.rows:
+                if is_new(time_ns):
+                    step = self._step(time_ns // batches.NS)
+                    step.batches.add(time_ns)
+                    for one in batches.read([data], Tables()):
+                        name = one.time_us, one.key
+                        step.add(name, lines.first_slot(*name) + one.shift)
+
+    def find(self, times_us: Iterable[int]) -> None:
+        """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
+        steps = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        spans = _spans(steps)
+        text = (
+            f'SELECT "time_us", "key" FROM "{lines.RAW}" WHERE "source" = $source'  # noqa: S608  # our own names
+            " AND time >= {start} AND time < {end}"
+        )
+        there = self._rollups.each(self._raw, (text,), spans, {"source": self._source})[0]
+        names = ((time_us, key) for result in there for _, time_us, key in result.rows)
+        lost = {name[0] // STEP_US * STEP_US for name in self._new(names, lambda name: name)}
+        for span in _spans(sorted(lost & set(steps))):
+            tables = Tables()
+            found = list(self._new(self._whole(span, tables), lambda pair: (pair[1].time_us, pair[1].key)))
+            requests = [one for _, one in found]
+            points = batches.points(requests, tables, self._source)
+            self._write(points)
+            self.add((((one.time_us, one.key), slot_ns) for slot_ns, one in found), points)
+            self.found_count += len(found)
+
+    def _new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
+        """Give those whose name is not known, of the steps that are."""
+        for step_us, of_step in groupby(things, lambda thing: name_of(thing)[0] // STEP_US * STEP_US):
+            if (step := self._steps.get(step_us)) is not None:
+                yield from step.seen.new(of_step, name_of)
+
+    def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
+        reader = lines.RowReader()
+        for values in self._influx.pages(
+            self._raw, lines.SELECT_SUMS, ' AND "source" = $source', {"source": self._source},
+            (span.start_us * batches.NS, span.end_us * batches.NS),
+        ):  # fmt: skip
+            (time_us, route, service, method, status, traffic, request_ms, app_ms, sent, key) = values[
+                1 + lines.IDENTITY_WIDTH :
+            ]
+            yield values[0], batches.Request(
+                tables.identities[reader.identity(values[1:])],
+                tables.endpoints[(lines.untag(service), lines.untag(route))],
+                time_us, key, values[0] - lines.first_slot(time_us, key), lines.untag(method), status, traffic,
+                lines.to_us(request_ms), lines.to_us(app_ms), sent,
+            )  # fmt: skip
+
+
+def _spans(steps: list[int]) -> list[Window]:
+    return joined(Window(us, us + STEP_US) for us in steps)

@@ -1,0 +1,460 @@
+"""Sums by hour and by day, so that a month is read from few points; true whatever happens.
+
+Three things are kept, for each source by itself; the last in the bucket of the rows, the others in that of the rollups:
+
+| point | at | says |
+|---|---|---|
+| `step` | each `STEP_US` with rows | `until_us`: rows of this step may come until then |
+| `usage`, `latency` and the other kinds | each hour, day | its sums (`chunks`), `asof_us`: as of when |
+| `rows` | a step that was written in many batches | its requests in one, and `asof_us`; else see `batches` |
+
+**Sums are valid if as of then or later than `until_us` of all steps in them.** Everything follows from this:
+
+| what happens | `until_us` | so |
+|---|---|---|
+| the first row of a step is about to be written | end of the step + `GRACE_US` | open: read from its batches |
+| a row comes late, or by an import | before its write: later than now | not valid: batches are read, summed up again |
+| the writer dies after that, row written or not | passes | summed up again by who comes next |
+| another process writes while a step is summed up | later than `asof_us` | not valid: summed up again |
+| a replay | unchanged: no row is new | the sums stay |
+| a step without the point `step` | | has no rows: nothing is read |
+
+Sums are made of all rows that the step has, never added to; so to make them twice changes nothing.
+
+A window is read from the days in it, then the hours at its ends, then the steps at theirs: for each of these, whatever
+the number of sources and steps, one call says until when and one gives the sums.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import (
+    Kind,
+    Row,
+    Sought,
+    Tables,
+    chosen,
+    decode,
+    merged,
+    rows_of,
+    translated,
+)
+from tailtrace_bridge.store.influx.rollups.lru import Kept
+from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
+from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
+from tailtrace_bridge.store.sums import Sums
+
+SIZES = {DAY_US: "1d", HOUR_US: "1h", STEP_US: "10m"}
+SUM_SIZES = (DAY_US, HOUR_US)
+GRACE_US = 2 * MINUTE_US
+"""How long after its end a step waits for rows: for lines that wait for their span, and their write."""
+QUERIES_MAX = 16
+"""For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
+STEPS_MAX = 36
+"""Whose requests are fetched in one call."""
+FETCHED_LENGTH = 4_000_000
+"""Characters: of 150,000 requests, or so."""
+KEPT_CELLS_MAX = 500_000
+"""Of sums, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
+KEPT_REQUESTS_MAX = 60_000
+"""Whose sums are kept, of the steps at the ends of windows: some 15 MB at most."""
+STEPS = "step"
+_NS = 1000
+Place = tuple[str, int]
+"""A source, and the start of a step of time, µs."""
+Spans = Mapping[str | None, Sequence[Window]]
+"""Of a source; None: of each."""
+
+
+class Part(NamedTuple):
+    """Sums of one kind of a step of time that begins at `start_us`."""
+
+    start_us: int
+    size_us: int
+    """0: made of rows, of the hour that begins then."""
+    rows: list[Row]
+
+
+class Buckets(NamedTuple):
+    """Where rows are, and where sums are."""
+
+    raw: str
+    rollups: str
+
+
+class _Level(NamedTuple):
+    """The sums of one kind in steps of one size."""
+
+    places: frozenset[Place]
+    """Which steps; all sources of a step are one part."""
+    tables: Tables
+    parts: list[Part]
+
+
+class _Step(NamedTuple):
+    """The sums of requests of one step."""
+
+    tables: Tables
+    sums: Sums
+
+
+class _Fetched(NamedTuple):
+    """The requests of some steps, still as texts."""
+
+    whole: Mapping[Place, Sequence[str]]
+    """Of steps whose batches were put into one."""
+    loose: Mapping[Place, Sequence[str]]
+
+    @property
+    def length(self) -> int:
+        """How many characters they are."""
+        return sum(len(text) for places in self for texts in places.values() for text in texts)
+
+    def count(self, place: Place) -> int:
+        """Give the number of batches of a step."""
+        return 1 if place in self.whole else len(self.loose.get(place, ()))
+
+    def requests(self, place: Place, tables: Tables, *, is_kept: bool) -> Iterator[batches.Request]:
+        """Give the requests of a step."""
+        if place in self.whole:
+            return batches.read_whole(self.whole[place], tables)
+        return batches.read(self.loose.get(place, ()), tables, is_kept=is_kept)
+
+
+class _Fetches:
+    """Which steps to fetch in one call: as many as would have `FETCHED_LENGTH` if they are like those before."""
+
+    def __init__(self, places: Sequence[Place], first: int) -> None:
+        self._places, self._size = places, first
+
+    def __iter__(self) -> Iterator[Sequence[Place]]:
+        start = 0
+        while start < len(self._places):
+            end = start + self._size
+            yield self._places[start:end]
+            start = end
+
+    def told(self, found: _Fetched) -> None:
+        """Take what the last gave."""
+        if found.length:
+            count = len(found.whole) + len(found.loose)
+            self._size = min(STEPS_MAX, max(1, count * FETCHED_LENGTH // found.length))
+
+
+class Rollups:
+    """Reads sums of all sources. Safe to share between threads."""
+
+    def __init__(self, influx: InfluxQL, buckets: Buckets) -> None:
+        self._influx, self._buckets = influx, buckets
+        self._levels: Kept[_Level] = Kept(KEPT_CELLS_MAX)
+        self._steps: Kept[_Step] = Kept(KEPT_REQUESTS_MAX)
+
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        self._levels.clear()
+        self._steps.clear()
+
+    def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
+        """Give the sums of a window as one; of `usage`, those that are sought."""
+        parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
+        return merged(kind, (part.rows for part in parts))
+
+    def parts(
+        self,
+        window: Window,
+        kind: Kind,
+        tables: Tables,
+        sizes: Sequence[int] = SUM_SIZES,
+        source: str | None = None,
+        *,
+        sought: Sought | None = None,
+        is_apart: bool = True,
+    ) -> Iterator[Part]:
+        """Give the sums of a window, no more and no less, from as few points as there can be; in no order.
+
+        Unless they are to be apart, all of one size are one part.
+        """
+        if window.start_us >= window.end_us:
+            return
+        if sizes and sizes[0] == DAY_US:
+            window = self._widened(window)
+        rest: dict[str | None, list[Window]] = {source: [window]}
+        for size_us in sizes:
+            inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
+            rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
+            places, asofs = self._asofs(kind, size_us, inner)
+            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
+            for part in level.parts:
+                yield part._replace(rows=translated(kind, part.rows, level.tables, tables))
+            for one, start_us in places - level.places:
+                rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
+        yield from self._ends(kind, rest, tables, sought)
+
+    def _level(
+        self,
+        kind: Kind,
+        size_us: int,
+        asofs: Mapping[Place, int],
+        source: str | None,
+        *,
+        sought: Sought | None,
+        is_apart: bool,
+    ) -> _Level:
+        """Give the sums of steps that are valid as of then, or later."""
+        name = (kind, size_us, sought, is_apart, frozenset(asofs.items()))
+        if (kept := self._levels.get(name)) is not None:
+            return kept
+        if not asofs:
+            return _Level(frozenset(), Tables(), [])
+        where, values = _of_source(source)
+        spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
+        text = _sums_text(kind, size_us, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
+        tables, parts, places = Tables(), [], set()
+        for place, asof_us in asofs.items():
+            rows = _valid(kind, points.get(place, []), asof_us, tables)
+            if rows is not None:
+                places.add(place)
+                parts.append(Part(place[1], size_us, chosen(rows, tables, sought) if sought else rows))
+        if not is_apart and parts:
+            parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
+        level = _Level(frozenset(places), tables, parts)
+        if source is None and len(places) == len(asofs):  # who sums up reads what it reads once
+            self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in parts if part.rows))
+        return level
+
+    def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
+        """Give the sums of what no sums are there for, a few steps at a time."""
+        source = _only(spans)
+        untils, wanted = self._wanted(spans)
+        fetches = _Fetches(list(wanted), STEPS_MAX)
+        for some in fetches:
+            versions = self._versions({place: untils[place] for place in some}, source)
+            names = {place: (place, tuple(wanted[place]), version) for place, version in versions.items()}
+            steps = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
+            found = self._fetch({place: untils[place] for place in names.keys() - steps.keys()}, source)
+            fetches.told(found)
+            for place, name in names.items():
+                if (step := steps.get(place)) is None:
+                    step = _Step(Tables(), Sums())
+                    requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
+                    for piece in batches.pieces(requests):
+                        step.sums.add(batches.stored(piece))
+                        count += len(piece)
+                    self._steps.put(name, step, count)
+                rows = [row for _, row in rows_of(kind, step.sums)]
+                rows = chosen(rows, step.tables, sought) if sought else rows
+                yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
+
+    def requests(
+        self, spans: Spans, tables: Tables, *, is_kept: bool = False
+    ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
+        """Give the requests of spans of time by step, with the number of batches. In order of time.
+
+        `is_kept`: who answers reads the same small batches again; who sums up does not.
+        """
+        source = _only(spans)
+        untils, wanted = self._wanted(spans)
+        fetches = _Fetches(list(wanted), 1)  # who sums up has hours that are busy, or years that are not
+        for some in fetches:
+            found = self._fetch({place: untils[place] for place in some}, source)
+            fetches.told(found)
+            for place in some:
+                requests = found.requests(place, tables, is_kept=is_kept)
+                yield place, found.count(place), _within(requests, place, wanted[place])
+
+    def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
+        """Give until when rows may come, and what is asked for of each step, in order of time."""
+        spans_of = {one: joined(theirs) for one, theirs in spans.items()}
+        around = joined(_steps_around(span) for theirs in spans_of.values() for span in theirs)
+        untils = self.untils(around, STEP_US, _only(spans)) if around else {}
+        wanted: dict[Place, list[Window]] = {}
+        for place in sorted(untils, key=_start_us):
+            step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
+            if shared := [c for span in asked if (c := cut(span, step))]:
+                wanted[place] = shared
+        return untils, wanted
+
+    def _versions(self, untils: Mapping[Place, int], source: str | None) -> dict[Place, Any]:
+        """Give what the requests of steps are made of, of those that have any: as of when, or the times of batches."""
+        where, values = _of_source(source)
+        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        versions: dict[Place, Any] = {
+            place: points[place][0][1] for place in untils if _is_valid(points.get(place, ()), untils[place])
+        }
+        loose = joined(_step(place) for place in untils if place not in versions)
+        for place, rows in self._batches("rows", loose, source).items():
+            if place in untils:
+                versions.setdefault(place, tuple(time_ns for time_ns, _ in rows))
+        return versions
+
+    def _fetch(self, untils: Mapping[Place, int], source: str | None) -> "_Fetched":
+        """Fetch the requests of steps."""
+        where, values = _of_source(source)
+        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        whole = {place: texts for place in untils if (texts := _valid_texts(points.get(place, []), untils[place]))}
+        loose = self._batches("data", joined(_step(place) for place in untils if place not in whole), source)
+        return _Fetched(whole, {place: [text for _, text in rows] for place, rows in loose.items()})
+
+    def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
+        """Give until when rows may come, of each step of a size that has any in these spans."""
+        where, values = _of_source(source)
+        return _untils(self.each(self._buckets.rollups, (_untils_text(size_us, where),), spans, values)[0])
+
+    def all_untils(self, source: str) -> dict[int, int]:
+        """Give until when rows of a source may come, of each step that has any."""
+        text = f'SELECT "until_us" FROM "{STEPS}" WHERE "source" = $source'  # noqa: S608
+        rows = self._influx.rows(self._buckets.rollups, text, {"source": source})
+        return {time_ns // _NS: until_us for time_ns, until_us in rows}
+
+    def newest_step_us(self) -> int | None:
+        """Give the beginning of the newest step with rows."""
+        text = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
+        return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
+
+    def asofs(self, size_us: int, source: str) -> dict[int, int]:
+        """Give what was summed up already, and as of when."""
+        text = f'SELECT "asof_us" FROM "{Kind.HOURS}" WHERE "source" = $source AND "size" = $size'  # noqa: S608
+        rows = self._influx.rows(self._buckets.rollups, text, {"source": source, "size": SIZES[size_us]})
+        return {time_ns // _NS // size_us * size_us: asof_us for time_ns, asof_us in rows}
+
+    def _widened(self, window: Window) -> Window:
+        """Give a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
+        end_us = -(-window.end_us // DAY_US) * DAY_US
+        if end_us == window.end_us:
+            return window
+        newest_us = self.newest_step_us()
+        return window if newest_us is None or newest_us + STEP_US > window.end_us else Window(window.start_us, end_us)
+
+    def _asofs(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, int]]:
+        """Give the steps with rows, and as of when the sums of those are that are valid: in one call."""
+        where, values = _of_source(_only(spans))
+        untils, points = self.each(
+            self._buckets.rollups,
+            (_untils_text(size_us, where), _sums_text(kind, size_us, where, '"asof_us", "parts"')),
+            joined(span for theirs in spans.values() for span in theirs),
+            values,
+        )
+        found = _points(points, size_us)
+        places = {
+            (one, start_us): until_us
+            for (one, start_us), until_us in _untils(untils).items()
+            if any(w.start_us <= start_us < w.end_us for w in (*spans.get(one, ()), *spans.get(None, ())))
+        }
+        asofs = {place: found[place][0][1] for place in places if _is_valid(found.get(place, ()), places[place])}
+        return set(places), asofs
+
+    def _batches(self, field: str, spans: Sequence[Window], source: str | None) -> dict[Place, list[tuple[int, Any]]]:
+        """Give a field of the batches of each step, with their times, ns."""
+        where, values = _of_source(source)
+        text = (
+            f'SELECT "{field}" FROM "{batches.MEASUREMENT}"'  # noqa: S608
+            f' WHERE time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
+        )
+        found: dict[Place, list[tuple[int, Any]]] = defaultdict(list)
+        for result in self.each(self._buckets.raw, (text,), spans, values)[0]:
+            one = result.tags.get("source", "")
+            for time_ns, value in result.rows:
+                found[(one, time_ns // _NS // STEP_US * STEP_US)].append((time_ns, value))
+        return found
+
+    def each(
+        self, bucket: str, texts: Sequence[str], spans: Sequence[Window], values: Mapping[str, object]
+    ) -> list[list[Result]]:
+        """Ask each of `texts` of several spans of time, in one call; they have places for `start` and `end`."""
+        covering = groups(spans, QUERIES_MAX)
+        asked = [text.format(start=f"$start{n}", end=f"$end{n}") for text in texts for n in range(len(covering))]
+        bounds = {f"start{n}": span.start_us * _NS for n, span in enumerate(covering)}
+        bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
+        found = iter(self._influx.ask_all(bucket, asked, {**values, **bounds}))
+        return [[one for _ in covering for one in next(found)] for _ in texts]
+
+
+def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:
+    """Give the rows that points of one step hold, if these are valid."""
+    texts = _valid_texts(points, asof_us)
+    if texts is None:
+        return None
+    try:
+        return decode(kind, texts, tables)
+    except ValueError:
+        return None
+
+
+def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None:
+    """Give the texts of points of one step, if they are valid."""
+    return [point[3] for point in points[: points[0][2]]] if _is_valid(points, until_us) else None
+
+
+def _is_valid(points: Sequence[list[Any]], until_us: int) -> bool:
+    """Tell whether points of one step are whole, of one making, and recent enough."""
+    if not points:
+        return False
+    _, asof_us, parts = points[0][:3]
+    mine = points[:parts]  # what is behind these is left of a longer text of before
+    return asof_us >= until_us and len(mine) == parts and all(point[1:3] == [asof_us, parts] for point in mine)
+
+
+def _untils_text(size_us: int, where: str) -> str:
+    return (
+        f'SELECT max("until_us") FROM "{STEPS}" WHERE time >= {{start}} AND time < {{end}}{where}'  # noqa: S608
+        f' GROUP BY "source", time({SIZES[size_us]}) fill(none)'
+    )
+
+
+def _untils(results: Iterable[Result]) -> dict[Place, int]:
+    found: dict[Place, int] = {}
+    for result in results:
+        one = result.tags.get("source", "")
+        for time_ns, until_us in result.rows:
+            place = (one, time_ns // _NS)
+            found[place] = max(found.get(place, 0), until_us)
+    return found
+
+
+def _sums_text(kind: Kind, size_us: int, where: str, fields: str) -> str:
+    return (
+        f'SELECT {fields} FROM "{kind}"'  # noqa: S608
+        f' WHERE "size" = \'{SIZES[size_us]}\' AND time >= {{start}} AND time < {{end}}{where} GROUP BY "source"'
+    )
+
+
+def _points(results: Iterable[Result], size_us: int) -> dict[Place, list[list[Any]]]:
+    found: dict[Place, list[list[Any]]] = defaultdict(list)
+    for result in results:
+        one = result.tags.get("source", "")
+        for row in result.rows:
+            found[(one, row[0] // _NS // size_us * size_us)].append(row)
+    return found
+
+
+def _within(requests: Iterable[batches.Request], place: Place, spans: Sequence[Window]) -> Iterable[batches.Request]:
+    if list(spans) == [_step(place)]:
+        return requests
+    return (one for one in requests if any(w.start_us <= one.time_us < w.end_us for w in spans))
+
+
+def _only(spans: Spans) -> str | None:
+    return next(iter(spans)) if len(spans) == 1 else None
+
+
+def _of_source(source: str | None) -> tuple[str, dict[str, object]]:
+    return ("", {}) if source is None else (' AND "source" = $source', {"source": source})
+
+
+def _start_us(place: Place) -> int:
+    return place[1]
+
+
+def _step(place: Place) -> Window:
+    return Window(place[1], place[1] + STEP_US)
+
+
+def _steps_around(span: Window) -> Window:
+    return Window(span.start_us // STEP_US * STEP_US, -(-span.end_us // STEP_US) * STEP_US)

@@ -1,0 +1,238 @@
+"""Sums up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
+
+An hour's sums are made of requests that are read once, a few steps at a time; so a writer that sums up a year holds no
+more than one that sums up an hour.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+
+from tailtrace_bridge.store.influx.rollups import batches
+from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, cut, document, encode, merged, rows_of
+from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, Rollups
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
+from tailtrace_bridge.store.sums import Sums
+
+WRITE_US = MINUTE_US
+"""How long a write takes at most, tries and all."""
+BATCH_POINTS = 500
+"""Of sums, written at once."""
+RAW_POINTS = 16
+"""Of requests put together, written at once: half a MB."""
+BATCHES_MAX = 8
+"""Of one step: where there are more, they are put into one when the step is summed up."""
+_NS = 1000
+
+
+class Roller:
+    """Sums up what one source has written."""
+
+    def __init__(
+        self,
+        rollups: Rollups,
+        source: str,
+        write: Callable[[list[bytes]], object],
+        write_raw: Callable[[list[bytes]], object],
+        clock: Callable[[], int],
+    ) -> None:
+        self.rolled = 0
+        """Hours and days summed up."""
+        self._rollups, self._source, self._clock = rollups, source, clock
+        self._write, self._write_raw = write, write_raw
+        self._untils: dict[int, int] = {}
+        self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
+        self._joined: dict[int, int] = {}
+        """As of when the batches of a step were put into one, or were few; those of an hour that is not summed up."""
+
+    def load(self) -> None:
+        """Read what is there, of this process and others of the same source."""
+        self._untils.update(self._rollups.all_untils(self._source))
+        for size_us, known in self._asofs.items():
+            known.update(self._rollups.asofs(size_us, self._source))
+
+    def announce(self, times_us: Iterable[int]) -> list[bytes]:
+        """Give the points to write before rows of these times are."""
+        now_us = self._clock()
+        steps = {time_us // STEP_US * STEP_US for time_us in times_us}
+        # An open step is announced once. One that is over is each time: another process may have settled it since.
+        return [
+            self._point(step_us, max(now_us + WRITE_US, step_us + STEP_US + GRACE_US))
+            for step_us in sorted(steps)
+            if self._untils.get(step_us, 0) < now_us + WRITE_US or _is_over(step_us, STEP_US, now_us)
+        ]
+
+    def settle(self) -> list[bytes]:
+        """Give the points that say that this process writes no more to steps that are over.
+
+        What another process of this source announced since is left alone: it may still be writing.
+        """
+        now_us = self._clock()
+        mine = {us: until_us for us, until_us in self._untils.items() if until_us > now_us}
+        if not mine:
+            return []
+        said = self._said([Window(min(mine), max(mine) + STEP_US)])
+        return [
+            self._point(step_us, now_us)
+            for step_us, until_us in mine.items()
+            if said.get(step_us) == until_us and _is_over(step_us, STEP_US, now_us)
+        ]
+
+    def roll_day(self) -> bool:
+        """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now.
+
+        Then the steps of the hour that is not over yet are put together.
+        """
+        now_us, rolled = self._clock(), self.rolled
+        due = {us // DAY_US * DAY_US for size_us in SUM_SIZES for us in self._due(size_us, now_us)}
+        for day_us in sorted(due):
+            self._roll_hours(day_us, now_us)
+            self._roll_day(day_us, now_us)
+            if self.rolled > rolled:
+                return True
+        self._join_batches(now_us)
+        return False
+
+    def _due(self, size_us: int, now_us: int) -> list[int]:
+        return [
+            start_us
+            for start_us, until_us in self._needed(size_us).items()
+            if self._asofs[size_us].get(start_us, -1) < until_us <= now_us and _is_over(start_us, size_us, now_us)
+        ]
+
+    def _said(self, spans: Sequence[Window]) -> dict[int, int]:
+        """Ask until when rows of this source may come; other processes of it write, too."""
+        return {us: until_us for (_, us), until_us in self._rollups.untils(spans, STEP_US, self._source).items()}
+
+    def _point(self, step_us: int, until_us: int) -> bytes:
+        # Later than all sums that there are, also where the clock was set back since.
+        asof_us = max(known.get(step_us // size_us * size_us, 0) for size_us, known in self._asofs.items())
+        until_us = max(until_us, asof_us + 1)
+        self._untils[step_us] = until_us
+        return lines.point(STEPS, {"source": self._source}, {"until_us": until_us}, step_us * _NS)
+
+    def _needed(self, size_us: int) -> dict[int, int]:
+        needed: dict[int, int] = {}
+        for step_us, until_us in list(self._untils.items()):
+            start_us = step_us // size_us * size_us
+            needed[start_us] = max(needed.get(start_us, 0), until_us)
+        return needed
+
+    def _roll_hours(self, day_us: int, now_us: int) -> None:
+        """Sum up the hours of a day from their rows: one hour at a time is held, and its sums."""
+        due = [us for us in self._due(HOUR_US, now_us) if day_us <= us < day_us + DAY_US]
+        spans = [Window(us, us + HOUR_US) for us in due]
+        asof_us, tables, batch = self._clock(), Tables(), _Batch(self._keep)
+        with_rows: set[int] = set()
+        steps = self._rollups.requests({self._source: spans}, tables)
+        for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
+            with_rows.add(hour_us)
+            sums = Sums()
+            for (_, step_us), count, requests in of_hour:
+                self._take_step(step_us, asof_us, count, requests, tables, sums)
+            self._add_hour(batch, hour_us, asof_us, sums, tables)
+        for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
+            self._add_hour(batch, hour_us, asof_us, Sums(), tables)
+        batch.flush()
+
+    def _join_batches(self, now_us: int) -> None:
+        """Put the batches of each step that is over into one; those of an hour that was summed up are, already."""
+        hours = self._asofs[HOUR_US]
+        waiting = {
+            us: until_us
+            for us, until_us in list(self._untils.items())
+            if until_us > hours.get(us // HOUR_US * HOUR_US, -1)
+        }
+        self._joined = {us: asof_us for us, asof_us in self._joined.items() if us in waiting}
+        asof_us, tables = self._clock(), Tables()
+        due = [
+            us
+            for us, until_us in waiting.items()
+            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, STEP_US, now_us)
+        ]
+        spans = [Window(us, us + STEP_US) for us in due]
+        for (_, step_us), count, requests in self._rollups.requests({self._source: spans}, tables):
+            self._take_step(step_us, asof_us, count, requests, tables)
+        self._joined |= dict.fromkeys(due, asof_us)
+
+    def _take_step(
+        self,
+        step_us: int,
+        asof_us: int,
+        count: int,
+        requests: Iterable[batches.Request],
+        tables: Tables,
+        sums: Sums | None = None,
+    ) -> None:
+        """Sum up the requests of a step, if it is to be, and put them together if they came in many batches."""
+        documents: list[str] = []
+        for some in batches.pieces(requests):
+            if sums is not None:
+                sums.add(batches.stored(some))
+            if count > BATCHES_MAX:
+                documents.append(document(Kind.ROWS, some, tables))
+        points = self._points(STEP_US, step_us, asof_us, {Kind.ROWS: cut(documents)})
+        while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
+            self._write_raw(some_points)
+
+    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
+        texts: dict[Kind, list[str]] = {
+            kind: encode(kind, merged(kind, [[row for _, row in rows_of(kind, sums)]]), tables) for kind in SUMS
+        }
+        batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
+
+    def _roll_day(self, day_us: int, now_us: int) -> None:
+        """Sum up a day from its hours, if all of these are valid; else it waits."""
+        if day_us not in self._due(DAY_US, now_us):
+            return
+        asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
+        texts: dict[Kind, list[str]] = {}
+        for kind in SUMS:
+            parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
+            if not all(part.size_us for part in parts):
+                return
+            texts[kind] = encode(kind, merged(kind, (part.rows for part in parts)), tables)
+        self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
+
+    def _points(
+        self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]
+    ) -> Iterator[bytes]:
+        tags = {"size": SIZES[size_us], "source": self._source}
+        return (
+            lines.point(kind, tags, {"asof_us": asof_us, "parts": len(of_kind), "data": text}, start_us * _NS + place)
+            for kind, of_kind in texts.items()
+            for place, text in enumerate(of_kind)
+        )
+
+    def _keep(self, points: list[bytes], rolled: Sequence[tuple[int, int, int]]) -> None:
+        self._write(points)
+        for size_us, start_us, asof_us in rolled:
+            self._asofs[size_us][start_us] = asof_us
+        self.rolled += len(rolled)
+
+
+class _Batch:
+    """Points of several steps, kept together: a write for each would take most of the time."""
+
+    def __init__(self, keep: Callable[[list[bytes], Sequence[tuple[int, int, int]]], None]) -> None:
+        self._keep = keep
+        self._points: list[bytes] = []
+        self._rolled: list[tuple[int, int, int]] = []
+
+    def add(self, size_us: int, start_us: int, asof_us: int, points: Iterable[bytes]) -> None:
+        """Take the points of one step; keep what there is when it is enough."""
+        self._points += points
+        self._rolled.append((size_us, start_us, asof_us))
+        if len(self._points) >= BATCH_POINTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Keep what there is."""
+        if self._rolled:
+            self._keep(self._points, self._rolled)
+        self._points, self._rolled = [], []
+
+
+def _is_over(start_us: int, size_us: int, now_us: int) -> bool:
+    return start_us + size_us + GRACE_US <= now_us

@@ -1,0 +1,1 @@
+"""InfluxDB's HTTP API: line protocol, InfluxQL, deletes."""

@@ -1,0 +1,169 @@
+"""Questions in InfluxQL over `/query`: the dialect that InfluxDB 1.8, 2.x, 3.x, Cloud and Clustered share.
+
+Values are bound (`$name`), never written into the text. Times are nanoseconds.
+
+| the server | what we do |
+|---|---|
+| 200, results | give the rows |
+| 200, an error among the results; 400 | `StoreError` with its words |
+| 401, 403 | `StoreError`: the token |
+| 404, or `database not found` | `StoreError`: the bucket |
+| out of reach, too slow, 5xx, an answer of more than `ANSWER_BYTES_MAX` | `StoreError`; whoever asked asks again |
+
+https://docs.influxdata.com/influxdb/v2/api/v1-compatibility/ , https://docs.influxdata.com/influxdb/v1/query_language/spec/
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import urllib3
+
+from tailtrace_bridge.core.errors import StoreError
+
+QUERY_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+PAGE_ROWS = 20_000
+"""Rows asked for at once where there may be many."""
+SAID_LENGTH_MAX = 300
+CONNECTIONS_MAX = 8
+
+
+class Server(NamedTuple):
+    """Where InfluxDB is, and what lets us in."""
+
+    url: str
+    org: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Give the headers of each call. 1.8 takes `user:password` as the token."""
+        return {"Authorization": f"Token {self.token}"} if self.token else {}
+
+
+class Result(NamedTuple):
+    """One series of an answer: its tags, and rows whose first value is the time, ns."""
+
+    tags: Mapping[str, str]
+    rows: list[list[Any]]
+
+
+class InfluxQL:
+    """Asks one server. Safe to share between threads."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._pool = urllib3.PoolManager(
+            maxsize=CONNECTIONS_MAX,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=QUERY_TIMEOUT_S),
+        )
+
+    def ask(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[Result]:
+        """Ask one question. Raises `StoreError`."""
+        return self.ask_all(bucket, (text,), values)[0]
+
+    def ask_all(
+        self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None = None
+    ) -> list[list[Result]]:
+        """Ask several questions in one call. Raises `StoreError`."""
+        if not texts:
+            return []
+        fields = {"db": bucket, "epoch": "ns", "q": "; ".join(texts), "params": json.dumps(values or {})}
+        status, body = self.call("POST", "/query", fields=fields)
+        answer = _parsed(body)
+        results = answer.get("results") or []
+        error = answer.get("error") or answer.get("message") or next((r["error"] for r in results if "error" in r), "")
+        if status != 200 or error:
+            raise StoreError(
+                explain(self._server.url, bucket, status, error or body[:SAID_LENGTH_MAX].decode(errors="replace"))
+            )
+        found: list[list[Result]] = [[] for _ in texts]
+        for place, result in enumerate(results):
+            found[result.get("statement_id", place)] += (
+                Result(series.get("tags") or {}, series.get("values") or []) for series in result.get("series") or ()
+            )
+        return found
+
+    def rows(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[list[Any]]:
+        """Ask for one series and give its rows."""
+        return [row for result in self.ask(bucket, text, values) for row in result.rows]
+
+    def pages(
+        self, bucket: str, select: str, where: str, values: Mapping[str, object], span_ns: tuple[int, int]
+    ) -> Iterator[list[Any]]:
+        """Give the rows of a span of time in order, however many there are; no two may share a time."""
+        start_ns, end_ns = span_ns
+        text = f"{select} WHERE time >= $start AND time < $end{where} LIMIT {PAGE_ROWS}"
+        while True:
+            page = self.rows(bucket, text, {**values, "start": start_ns, "end": end_ns})
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            start_ns = page[-1][0] + 1
+
+    def call(
+        self, method: str, path: str, *, fields: Mapping[str, str] | None = None, body: object = None
+    ) -> tuple[int, bytes]:
+        """Call the server. Raises `StoreError` where it does not answer."""
+        headers, data = dict(self._server.headers), None
+        if fields is not None:
+            headers["Content-Type"], data = "application/x-www-form-urlencoded", urlencode(fields).encode()
+        elif body is not None:
+            headers["Content-Type"], data = "application/json", json.dumps(body).encode()
+        try:
+            response = self._pool.request(
+                method, self._server.url + path, body=data, headers=headers, preload_content=False
+            )
+            try:
+                answer: bytes = response.read(ANSWER_BYTES_MAX + 1)
+            finally:
+                response.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreError(
+                f"store {self._server.url}: does not answer ({type(error).__name__}); is InfluxDB running, and is "
+                "INFLUXDB_V2_URL its address?"
+            ) from error
+        if len(answer) > ANSWER_BYTES_MAX:
+            response.close()
+            raise StoreError(
+                f"store {self._server.url}: an answer of more than {ANSWER_BYTES_MAX} bytes; ask for less time"
+            )
+        return response.status, answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+
+def explain(url: str, bucket: str, status: int, said: str) -> str:
+    """Say what is wrong and what to do."""
+    said = said[:SAID_LENGTH_MAX]
+    if status in {401, 403}:
+        cure = (
+            "INFLUXDB_V2_TOKEN is wrong, revoked, or may not use the bucket: `influx auth create --read-buckets "
+            "--write-buckets` makes one"
+        )
+    elif status == 404 or "not found" in said:
+        cure = f"is the bucket there? `influx bucket create --name {bucket}`; is INFLUXDB_V2_ORG its organization?"
+    elif status == 429 or status >= 500:
+        cure = "the server is busy or broken; it is tried again"
+    else:
+        cure = "is that an InfluxDB of 1.8 or later?"
+    return f"store {url}, bucket {bucket}: {status} {said!r}; {cure}"
+
+
+def names(prefix: str, values: Sequence[object]) -> dict[str, object]:
+    """Give values names to be bound by: `user0`, `user1`."""
+    return {f"{prefix}{place}": value for place, value in enumerate(values)}
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

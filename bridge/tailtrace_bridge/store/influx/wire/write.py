@@ -1,0 +1,198 @@
+"""Lines into a bucket: written when `write` returns, or `StoreError`.
+
+| the server | what we do |
+|---|---|
+| 204, 200 | next batch |
+| 429, 5xx, no connection, no answer within `ATTEMPT_S` | wait as told by Retry-After, else twice as long each time |
+| the same, after `TOTAL_S` | `StoreError` |
+| asks to wait longer than is left | `StoreError`, and no call before that time |
+| 413 | each half of the batch by itself; a single line that is too long is counted as rejected |
+| 400, 422: some points were dropped | counted as rejected, with the server's words in the log |
+| 400: a line cannot be read | each half by itself, until the line is found and counted as rejected |
+| 401, 403, 404 | `StoreError` that says what to do |
+
+A batch that is written twice makes the same points.
+
+https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.lazy_package import gather_lazily
+from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, Server, explain
+
+BATCH_LINES_MAX = 5_000
+ATTEMPT_S = 10.0
+TOTAL_S = 20.0
+BACKOFF_S = 0.25
+BACKOFF_S_MAX = 5.0
+RETRY_AFTER_S_MAX = 3600.0
+_DROPPED = re.compile(r"dropped[=: ]+(\d+)")
+_LOGGER = logging.getLogger(__name__)
+
+
+class Answered(Exception):  # noqa: N818  # an answer, not always an error
+    """The server did not take a batch: `status` 0 means that it did not answer."""
+
+    def __init__(self, status: int, said: str, retry_after: str = "") -> None:
+        super().__init__(said)
+        self.status, self.said, self.retry_after = status, said[:SAID_LENGTH_MAX], retry_after
+
+
+class Post(Protocol):
+    """Sends one body of lines to a bucket; returns when it is stored, or raises `Answered`."""
+
+    def __call__(self, bucket: str, body: bytes) -> None:
+        """Send it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a writer needs of the outside world."""
+
+    monotonic_us: Callable[[], int]
+    sleep: Callable[[float], object]
+    jitter: Callable[[], float]
+    """A number from 0 to 1."""
+    wall_us: Callable[[], int]
+
+
+@dataclass(slots=True)
+class WriteCounters:
+    """What happened to the writes."""
+
+    batches: int = 0
+    retries: int = 0
+    split: int = 0
+    rejected: int = 0
+    """Lines that the server did not take."""
+
+
+class Writer:
+    """Writes to one server. Not for two threads at once."""
+
+    def __init__(self, url: str, post: Post, timing: Timing) -> None:
+        self.counters = WriteCounters()
+        self._url, self._post, self._timing = url, post, timing
+        self._not_before_us = 0
+
+    def write(self, bucket: str, lines: Sequence[bytes]) -> int:
+        """Write lines, in batches; give how many the server rejected. Raises `StoreError`: some may be written."""
+        return sum(
+            self._write_batch(bucket, lines[start : start + BATCH_LINES_MAX])
+            for start in range(0, len(lines), BATCH_LINES_MAX)
+        )
+
+    def _write_batch(self, bucket: str, lines: Sequence[bytes]) -> int:
+        try:
+            self._send(bucket, b"\n".join(lines))
+        except Answered as answer:
+            if answer.status in {400, 422} and (dropped := _dropped(answer.said)):
+                return self._reject(dropped, answer)
+            if answer.status not in {400, 413, 422}:
+                raise StoreError(explain(self._url, bucket, answer.status, answer.said)) from None
+            if len(lines) == 1:
+                return self._reject(1, answer)
+            self.counters.split += 1
+            half = len(lines) // 2
+            return self._write_batch(bucket, lines[:half]) + self._write_batch(bucket, lines[half:])
+        self.counters.batches += 1
+        return 0
+
+    def _reject(self, count: int, answer: Answered) -> int:
+        self.counters.rejected += count
+        _LOGGER.warning("store %s: %d lines rejected: %d %s", self._url, count, answer.status, answer.said)
+        return count
+
+    def _send(self, bucket: str, body: bytes) -> None:
+        """Send until it is taken or refused for good. Raises `Answered`, and `StoreError` when time is up."""
+        began_us = self._timing.monotonic_us()
+        if began_us < self._not_before_us:
+            raise StoreError(f"store {self._url}: asked us to wait {(self._not_before_us - began_us) / 1e6:.0f} s more")
+        pause_s = BACKOFF_S
+        while True:
+            try:
+                self._post(bucket, body)
+            except Answered as answer:
+                if answer.status and answer.status != 429 and answer.status < 500:
+                    raise
+                told_s = retry_after_s(answer.retry_after, self._timing.wall_us())
+                now_us = self._timing.monotonic_us()
+                wait_s = pause_s * (0.5 + self._timing.jitter() / 2) if told_s is None else told_s
+                if (now_us - began_us) / 1e6 + wait_s > TOTAL_S:
+                    if told_s is not None:
+                        self._not_before_us = now_us + int(told_s * 1e6)
+                    raise StoreError(_given_up(self._url, bucket, answer)) from None
+                self.counters.retries += 1
+                self._timing.sleep(wait_s)
+                pause_s = min(BACKOFF_S_MAX, pause_s * 2)
+            else:
+                return
+
+
+def retry_after_s(text: str, now_us: int) -> float | None:
+    """Read Retry-After, seconds or a date (RFC 9110, 10.2.3); None where there is none that can be read."""
+    try:
+        wait_s = float(text) if text.strip().isdigit() else (parsedate_to_datetime(text) - _utc(now_us)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(0.0, wait_s), RETRY_AFTER_S_MAX)
+
+
+def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
+    """Give a `Post` that goes through influxdb-client, with gzip, and what closes it."""
+    # Only who writes pays for it: 7 MiB, and 13 with the models.
+    import urllib3  # noqa: PLC0415
+
+    gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+    from influxdb_client.client.influxdb_client import InfluxDBClient  # noqa: PLC0415
+    from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
+    from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+    client: Any = InfluxDBClient(
+        server.url, token=server.token, org=server.org, timeout=int(ATTEMPT_S * 1000), enable_gzip=True
+    )
+    api = client.write_api(write_options=SYNCHRONOUS)
+
+    def post(bucket: str, body: bytes) -> None:
+        try:
+            api.write(bucket, server.org, body)
+        except ApiException as error:
+            headers: Mapping[str, str] = error.headers or {}
+            raise Answered(error.status or 0, _said(error.body), headers.get("Retry-After", "")) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Answered(0, f"no answer ({type(error).__name__})") from None
+
+    return post, client.close
+
+
+def _utc(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
+
+
+def _said(body: bytes | str | None) -> str:
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text
+    return str(answer.get("message") or answer.get("error") or text) if isinstance(answer, dict) else text
+
+
+def _dropped(said: str) -> int:
+    found = _DROPPED.search(said)
+    return int(found[1]) if found else 0
+
+
+def _given_up(url: str, bucket: str, answer: Answered) -> str:
+    if not answer.status:
+        return f"store {url}: {answer.said}; is InfluxDB running, and is INFLUXDB_V2_URL its address?"
+    return explain(url, bucket, answer.status, answer.said)

@@ -1,0 +1,196 @@
+"""Forget a person in the SQLite store: rows, sums, names, refused lines; what others did stays to the last digit.
+
+| table | what becomes of it |
+|---|---|
+| `access`, `identity`, `refusal` | theirs go |
+| `usage`, `usage_identity`, `visit`, and their twins by day | theirs go: a row is of one identity |
+| `usage_endpoint` and its twin | less what `usage` has of theirs |
+| `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
+| `hour` | quarters less what their rows make; minutes anew of what stays, where no row was pruned |
+| `alert_event` | those that name them go |
+| `minute` | stays: of nobody, and gone after a day |
+| `agent`, `endpoint` | those that nothing names any more go |
+
+Then the file is written anew (VACUUM) and the WAL is cut off, so that no page of before is left in either. All of it is
+one transaction: a crash in it leaves the store as it was.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.packed import add_counts, pack_counts
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
+from tailtrace_bridge.store.sqlite.totals import (
+    KEY_BITS,
+    by_day,
+    by_hour,
+    hour_rows,
+    latency_all_rows,
+    latency_rows,
+)
+from tailtrace_bridge.store.sums import Sums
+
+_ROWS_AT_ONCE = 10_000
+_IDENTITY = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
+_THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
+_SUMS = "requests, timed, request_time_us, app_timed, app_time_us, bytes_sent"
+_LESS = """
+    UPDATE usage_endpoint{size} SET requests = requests - ?5, timed = timed - ?6,
+        request_time_us = request_time_us - ?7, app_timed = app_timed - ?8, app_time_us = app_time_us - ?9,
+        bytes_sent = bytes_sent - ?10
+    WHERE step = ?1 AND endpoint_id = ?2 AND status = ?3 AND traffic = ?4
+"""
+
+
+def erase(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Erased:
+    """Forget a person; with `is_dry`, only count. The connection is the writer's, outside of a transaction."""
+    connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        erased, places, events = _find(connection, person)
+        if not is_dry and (erased.identities or places or events):
+            _remove(connection, places)
+            connection.executemany("DELETE FROM alert_event WHERE time_us = ?", [(time_us,) for time_us in events])
+        connection.execute("DROP TABLE temp.gone")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    if not is_dry:
+        connection.execute("PRAGMA temp_store=FILE")  # VACUUM's copy may be larger than memory
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return erased
+
+
+def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]], list[int]]:
+    """Count what is theirs, note their numbers in `temp.gone`; give the places of refused lines, times of events."""
+    known = {
+        row[0]: Identity(*[*row[1:-1], bool(row[-1])])
+        for row in connection.execute(f"SELECT id, {_IDENTITY} FROM identity")  # noqa: S608
+    }
+    is_theirs = make_is_theirs(person, known.values())
+    gone = {number: one for number, one in known.items() if is_theirs(one)}
+    connection.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO temp.gone VALUES (?)", [(number,) for number in gone])
+    others = [one for number, one in known.items() if number not in gone]
+    is_their_line = make_is_their_line(gone.values(), others)
+    places = [
+        (file, position)
+        for file, position, text in connection.execute("SELECT file, position, text FROM refusal")
+        if is_their_line(text)
+    ]
+    is_their_event = make_is_their_event(gone.values(), others)
+    events = [
+        time_us
+        for time_us, subject, text in connection.execute("SELECT time_us, subject, text FROM alert_event")
+        if is_their_event(f"{subject} {text}")
+    ]
+    rows, first_us, last_us = connection.execute(
+        f"SELECT count(*), min(time_us), max(time_us) FROM access WHERE {_THEIRS}"  # noqa: S608
+    ).fetchone()
+    (requests,) = connection.execute(
+        f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
+    ).fetchone()
+    erased = Erased(
+        requests, rows, len(places), tuple(gone.values()), first_us, last_us, events=len(events)
+    )  # fmt: skip
+    return erased, places, events
+
+
+def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
+    sums = Sums()
+    for batch in _batches(connection.execute(f"SELECT * FROM access WHERE {_THEIRS}")):  # noqa: S608
+        sums.add(batch)
+    hours = {minute // 60 for minute in sums.minutes}
+    whole = {hour for hour in hours if _has_all_rows(connection, hour)}
+    for size in ("", "_day"):
+        less = connection.execute(
+            f"SELECT step, endpoint_id, status, traffic, {', '.join(f'sum({one})' for one in _SUMS.split(', '))}"  # noqa: S608
+            f" FROM usage{size} WHERE {_THEIRS} GROUP BY step, endpoint_id, status, traffic"
+        ).fetchall()
+        connection.executemany(_LESS.format(size=size), less)
+        connection.execute(f"DELETE FROM usage_endpoint{size} WHERE requests <= 0")  # noqa: S608
+        for table in ("usage", "usage_identity"):
+            connection.execute(f"DELETE FROM {table}{size} WHERE {_THEIRS}")  # noqa: S608
+        connection.execute(
+            f"DELETE FROM visit{size} WHERE (key & {(1 << KEY_BITS) - 1}) IN (SELECT id FROM temp.gone)"  # noqa: S608
+        )
+    of_hours = by_hour(sums)
+    for size, totals in (("", of_hours), ("_day", by_day(of_hours))):
+        _less_counts(connection, f"latency{size}", ("proxy", "app"), latency_rows(totals))
+        _less_counts(connection, f"latency_all{size}", ("proxy",), latency_all_rows(totals))
+    connection.execute(f"DELETE FROM access WHERE {_THEIRS}")  # noqa: S608
+    _mend_hours(connection, sums, whole)
+    connection.execute("DELETE FROM identity WHERE id IN (SELECT id FROM temp.gone)")
+    connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM access)")
+    connection.execute(
+        "DELETE FROM endpoint WHERE id NOT IN (SELECT endpoint_id FROM usage_endpoint)"
+        " AND id NOT IN (SELECT endpoint_id FROM access)"
+    )
+    connection.executemany("DELETE FROM refusal WHERE file = ? AND position = ?", places)
+
+
+def _batches(rows: sqlite3.Cursor) -> Iterator[list[Any]]:
+    while batch := rows.fetchmany(_ROWS_AT_ONCE):
+        yield batch
+
+
+def _has_all_rows(connection: sqlite3.Connection, hour: int) -> bool:
+    """Whether none of an hour's rows was pruned."""
+    (rows,) = connection.execute(
+        "SELECT count(*) FROM access WHERE time_us >= ? AND time_us < ?", (hour * HOUR_US, (hour + 1) * HOUR_US)
+    ).fetchone()
+    (summed,) = connection.execute("SELECT sum(requests) FROM usage_endpoint WHERE step = ?", (hour,)).fetchone()
+    return bool(rows == summed)
+
+
+def _less_counts(
+    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    for key, *theirs in rows:
+        kept = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        if kept is None:
+            continue
+        rest = [_without(before, gone) for before, gone in zip(kept, theirs, strict=True)]
+        if any(rest):
+            values = ", ".join(f"{column} = ?" for column in columns)
+            connection.execute(f"UPDATE {table} SET {values} WHERE key = ?", (*rest, key))  # noqa: S608
+        else:
+            connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608
+
+
+def _without(before: bytes, gone: bytes) -> bytes:
+    counts: dict[int, int] = {}
+    less: dict[int, int] = {}
+    add_counts(counts, before)
+    add_counts(less, gone)
+    return pack_counts({n: count - less.get(n, 0) for n, count in counts.items() if count > less.get(n, 0)})
+
+
+def _mend_hours(connection: sqlite3.Connection, sums: Sums, whole: set[int]) -> None:
+    for hour, _, _, *quarters in hour_rows(sums):
+        connection.execute(
+            "UPDATE hour SET usage_0 = usage_0 - ?2, usage_15 = usage_15 - ?3, usage_30 = usage_30 - ?4,"
+            " usage_45 = usage_45 - ?5 WHERE step = ?1",
+            (hour, *quarters),
+        )
+        if hour not in whole:
+            continue
+        minutes = answered = 0
+        for minute, has_answer in connection.execute(
+            f"SELECT time_us / {MINUTE_US} % 60, max(status > 0 AND status < 500) FROM access"  # noqa: S608
+            " WHERE time_us >= ? AND time_us < ? GROUP BY 1",
+            (hour * HOUR_US, (hour + 1) * HOUR_US),
+        ):
+            minutes |= 1 << minute
+            answered |= has_answer << minute
+        if minutes:
+            connection.execute("UPDATE hour SET minutes = ?, answered = ? WHERE step = ?", (minutes, answered, hour))
+        else:
+            connection.execute("DELETE FROM hour WHERE step = ?", (hour,))

@@ -1,0 +1,89 @@
+"""Sums by minute and endpoint of the last day, for alerts: a window of minutes costs as much at any traffic. SQLite's.
+
+| rows | their minute |
+|---|---|
+| not older than `KEPT_US` | is summed up, in the transaction that stores them |
+| older, as those of most imports | is left to the sums by hour |
+
+The hours' sums cannot tell the last five minutes, and the rows of these grow with the traffic. What is older than
+`KEPT_US` is removed every hour.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from tailtrace_bridge.core.histogram import bucket_of, percentiles
+from tailtrace_bridge.store.packed import add_counts, pack_counts
+from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US, Recent, Window
+from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
+from tailtrace_bridge.store.sums import Stored
+
+KEPT_US = 25 * HOUR_US
+_ROUTE = (1 << KEY_BITS) - 1
+MIGRATION = """
+    CREATE TABLE minute (
+        key INTEGER PRIMARY KEY, requests INTEGER NOT NULL, errors INTEGER NOT NULL, answered INTEGER NOT NULL,
+        proxy BLOB NOT NULL
+    );
+"""
+_ADD = """
+    INSERT INTO minute VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
+        answered = max(answered, excluded.answered), proxy = merged_counts(proxy, excluded.proxy)
+"""
+
+
+class Minutes:
+    """Writes the sums. One for each store that writes; `now_us` is of its clock."""
+
+    def __init__(self) -> None:
+        self._pruned_us = 0
+
+    def add(self, writer: sqlite3.Connection, rows: Sequence[Stored], now_us: int) -> None:
+        """Sum up those of `rows` that are new enough, and let go of what is too old."""
+        oldest_us = now_us - KEPT_US
+        totals: dict[int, tuple[list[int], dict[int, int]]] = {}
+        for row in rows if max((row[0] for row in rows), default=0) >= oldest_us else ():
+            if row[0] < oldest_us:
+                continue
+            status, request_time_us = row[7], row[9]
+            sums, proxy = totals.setdefault(row_key(row[0] // MINUTE_US, row[3]), ([0, 0, 0], {}))
+            sums[0] += 1
+            sums[1] += status >= 500
+            sums[2] |= 0 < status < 500
+            if request_time_us is not None:
+                bucket = bucket_of(request_time_us)
+                proxy[bucket] = proxy.get(bucket, 0) + 1
+        writer.executemany(_ADD, [(key, *sums, pack_counts(proxy)) for key, (sums, proxy) in totals.items()])
+        if now_us - self._pruned_us >= HOUR_US:
+            self._pruned_us = now_us
+            writer.execute("DELETE FROM minute WHERE key < ?", (row_key(oldest_us // MINUTE_US),))
+
+
+def recent(
+    connection: sqlite3.Connection, window: Window, endpoint: str | None, service: str | None, rank: float | None
+) -> Recent:
+    """Give the sums of the minutes that a window touches."""
+    where, values = "key >= ? AND key < ?", list[Any](_bounds(window))
+    for column, value in (("route", endpoint), ("service", service)):
+        if value is not None:
+            where += f" AND key & {_ROUTE} IN (SELECT id FROM endpoint WHERE {column} = ?)"  # noqa: S608
+            values.append(value)
+    text = f"""
+        SELECT ifnull(sum(requests), 0), ifnull(sum(errors), 0), count(DISTINCT key >> {KEY_BITS}),
+               count(DISTINCT CASE WHEN answered THEN key >> {KEY_BITS} END)
+        FROM minute WHERE {where}
+    """  # noqa: S608  # our own texts; values are bound
+    sums = connection.execute(text, values).fetchone()
+    if rank is None:
+        return Recent._make((*sums, None))
+    totals: dict[int, int] = {}
+    for (proxy,) in connection.execute(f"SELECT proxy FROM minute WHERE {where}", values):  # noqa: S608
+        add_counts(totals, proxy)
+    found = percentiles(totals, (rank,))
+    return Recent._make((*sums, found[0] if found else None))
+
+
+def _bounds(window: Window) -> tuple[int, int]:
+    return row_key(window.start_us // MINUTE_US), row_key(-(-window.end_us // MINUTE_US))

@@ -1,0 +1,73 @@
+"""The tables of the SQLite store, as a list of migrations: each runs once, in order. A semicolon ends a statement.
+
+`meta` holds the store's `id`, and `pruned_us`: rows before it were removed, so that their replay could not be told.
+`identity` holds who was ever behind a row, as of then; `named_us` is when it was last found out, for the newest name.
+`access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
+meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
+"""
+
+from tailtrace_bridge.store.sqlite import alert_events, minutes
+
+APPLICATION_ID = 0x7461696C
+"""In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
+
+_USAGE = """
+    CREATE TABLE {} (
+        step INTEGER NOT NULL, identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL,
+        method TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        requests INTEGER NOT NULL, timed INTEGER NOT NULL, request_time_us INTEGER NOT NULL,
+        app_timed INTEGER NOT NULL, app_time_us INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
+        PRIMARY KEY (step, identity_id, endpoint_id, method, status, traffic)
+    ) WITHOUT ROWID;
+"""
+_PACKED = """
+    CREATE TABLE {} (key INTEGER PRIMARY KEY, {} BLOB NOT NULL);
+"""
+
+_META = """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('id', lower(hex(randomblob(8)))), ('pruned_us', -1 << 62);
+"""
+MIGRATIONS = (
+    _META
+    + """
+    CREATE TABLE identity (
+        id INTEGER PRIMARY KEY,
+        address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,
+        node_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL, user_id TEXT NOT NULL, via TEXT NOT NULL,
+        reason TEXT NOT NULL, expired INTEGER NOT NULL, named_us INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired)
+    );
+    CREATE TABLE endpoint (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, route TEXT NOT NULL, UNIQUE (service, route)
+    );
+    CREATE TABLE agent (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE access (
+        time_us INTEGER NOT NULL, key INTEGER NOT NULL,
+        identity_id INTEGER NOT NULL, endpoint_id INTEGER NOT NULL, agent_id INTEGER NOT NULL,
+        method TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL, traffic INTEGER NOT NULL,
+        request_time_us INTEGER, upstream_time_us INTEGER, app_time_us INTEGER, bytes_sent INTEGER NOT NULL,
+        trace_id BLOB, span_id BLOB, error_type TEXT, identified_us INTEGER NOT NULL,
+        PRIMARY KEY (time_us, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE refusal (
+        file TEXT NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL,
+        PRIMARY KEY (file, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE hour (
+        step INTEGER PRIMARY KEY, minutes INTEGER NOT NULL, answered INTEGER NOT NULL,
+        usage_0 INTEGER NOT NULL, usage_15 INTEGER NOT NULL, usage_30 INTEGER NOT NULL, usage_45 INTEGER NOT NULL
+    );
+    """
+    + "".join(_USAGE.format("usage" + of + size) for of in ("", "_identity", "_endpoint") for size in ("", "_day"))
+    + "".join(
+        _PACKED.format(table + size, columns)
+        for table, columns in (
+            ("visit", "visits BLOB NOT NULL, runs"),
+            ("latency", "proxy BLOB NOT NULL, app"),
+            ("latency_all", "proxy"),
+        )
+        for size in ("", "_day")
+    ),
+    minutes.MIGRATION + alert_events.MIGRATION,
+)

@@ -1,0 +1,115 @@
+"""What of a window is read from which sums, so that it is all of its requests and no others, from few rows. Pure.
+
+| of a window | is read from |
+|---|---|
+| the whole days in it | the sums by day |
+| the whole hours before and after these | the sums by hour |
+| the ragged minutes at its ends | the rows |
+
+So an answer is exact, and its cost does not grow with the traffic. Days and hours are UTC's. A window that reaches past
+the newest row, as one that ends now does, may as well reach to the end of that day (`widened`): then its last day is
+one step, too.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Window
+from tailtrace_bridge.store.sqlite.totals import KEY_BITS, USAGE, VISIT_NUMBER, row_key
+
+STEPS_US = (DAY_US, HOUR_US)
+_SUFFIX = {DAY_US: "_day", HOUR_US: ""}
+_KEY = f"time_us / {HOUR_US} << {KEY_BITS}"
+_OF_REQUESTS = {
+    ("visit", "visits"): f"{_KEY} | identity_id, packed_numbers({VISIT_NUMBER})",
+    ("visit", "runs"): f"{_KEY} | identity_id, packed_times(time_us)",
+    (
+        "latency",
+        "proxy, app",
+    ): f"{_KEY} | endpoint_id, packed_durations(request_time_us), packed_durations(app_time_us)",
+    ("latency_all", "proxy"): f"{_KEY}, packed_durations(request_time_us)",
+}
+"""How to make of the requests what the table has of whole hours."""
+
+
+class Piece(NamedTuple):
+    """A part of a window; `step_us` 0 means that it is read from the rows."""
+
+    step_us: int
+    start_us: int
+    end_us: int
+
+
+def pieces(window: Window, steps_us: Sequence[int]) -> Iterator[Piece]:
+    """Cut a window, in order of time, into whole steps of the first size, the rest into those of the next."""
+    start_us, end_us = window
+    if start_us >= end_us:
+        return
+    if not steps_us:
+        yield Piece(0, start_us, end_us)
+        return
+    step_us, finer = steps_us[0], steps_us[1:]
+    low_us, high_us = -(-start_us // step_us) * step_us, end_us // step_us * step_us
+    if low_us >= high_us:
+        yield from pieces(window, finer)
+        return
+    yield from pieces(Window(start_us, low_us), finer)
+    yield Piece(step_us, low_us, high_us)
+    yield from pieces(Window(high_us, end_us), finer)
+
+
+def widened(window: Window, newest_us: int | None) -> Window:
+    """Give a window with the same rows, that ends with a day if it can."""
+    if newest_us is None or newest_us >= window.end_us or window.start_us >= window.end_us:
+        return window
+    return Window(window.start_us, -(-window.end_us // DAY_US) * DAY_US)
+
+
+def usage(window: Window, table: str, step_us_max: int = DAY_US) -> tuple[str, list[int]]:
+    """Give SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
+
+    `table` is one of the tables of usage. No row stands for more time than `step_us_max`, `DAY_US` or `HOUR_US`.
+    """
+    parts: list[str] = []
+    values: list[int] = []
+    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
+        if step_us:
+            parts.append(
+                f"SELECT step * {step_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608  # only our own texts are put together; values are bound
+                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {table}{_SUFFIX[step_us]}"
+                " WHERE step >= ? AND step < ?"
+            )
+            values += (start_us // step_us, end_us // step_us)
+        else:
+            parts.append(
+                "SELECT time_us, identity_id, endpoint_id, method, status, traffic, 1 AS requests,"
+                " request_time_us IS NOT NULL AS timed, ifnull(request_time_us, 0) AS request_time_us,"
+                " app_time_us IS NOT NULL AS app_timed, ifnull(app_time_us, 0) AS app_time_us, bytes_sent"
+                " FROM access WHERE time_us >= ? AND time_us < ?"
+            )
+            values += (start_us, end_us)
+    if not parts:  # an empty window selects nothing, under the right names
+        return f"SELECT step AS time_us, * FROM {table} WHERE 0", []  # noqa: S608
+    return " UNION ALL ".join(parts), values
+
+
+class Query(NamedTuple):
+    """SQL and its values; the keys of the rows that it gives are made of steps of `step_us`."""
+
+    step_us: int
+    text: str
+    values: tuple[int, int]
+
+
+def packed(window: Window, table: str, columns: str, step_us_max: int = DAY_US) -> Iterator[Query]:
+    """Give queries, in order of time, for `key` and `columns` of a table of packed cells."""
+    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
+        if step_us:
+            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[step_us]} WHERE key >= ? AND key < ?"  # noqa: S608
+            yield Query(step_us, text, (row_key(start_us // step_us), row_key(end_us // step_us)))
+        else:
+            usage_only = f"AND traffic IN {USAGE}" if table == "visit" else ""
+            text = (
+                f"SELECT {_OF_REQUESTS[(table, columns)]} FROM access WHERE time_us >= ? AND time_us < ? {usage_only}"  # noqa: S608
+            )
+            yield Query(HOUR_US, f"{text} GROUP BY 1 ORDER BY 1", (start_us, end_us))

@@ -1,0 +1,1 @@
+"""Whole logs and exports in, rows out."""

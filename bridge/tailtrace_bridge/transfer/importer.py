@@ -1,0 +1,199 @@
+"""Whole logs into the store: the history that was there before tailtrace. Importing a log again changes nothing.
+
+Two halves, with chunks between them: `read_chunks` reads, parses and enriches, `store_chunks` stores. A small import
+runs both in turns; for a large one `import_worker` runs the first half in a process of its own.
+
+A file that begins as an export of ours does is read by `export_format`, whatever the log format is said to be.
+
+A file that cannot be read to its end is reported after what could be read is stored.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tailtrace_bridge.core.columns import Columns
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.identity.chain import Identities, IdentityProvider
+from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.identity.static_file import IdentityFile
+from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.parser import LineParser, make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.transfer.format import ExportReader, is_export
+
+if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
+    from tailtrace_bridge.identity.control.devices import DeviceIndex
+
+BATCH_ROWS = 5_000
+"""Lines of a chunk: it bounds the memory, and is stored in one transaction."""
+FIRST_BATCH_ROWS = 1_000
+"""A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of the lines: lines = stored + duplicate + refused."""
+
+    lines: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    refused: int = 0
+    refused_by_reason: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    """Files that could not be read, or not to their end."""
+    first_refused: dict[str, Refusal] = field(default_factory=dict, compare=False)
+    """An example of each reason; the store's own refusals have none."""
+
+
+class Chunk(NamedTuple):
+    """What comes of the next lines of a log."""
+
+    columns: Columns
+    refusals: list[Refusal]
+    read_bytes: int
+    """Bytes of the file that were read for it: compressed ones, where it is."""
+    problem: str
+    """Why the log ends here too early, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportJob:
+    """What is to be read, and how.
+
+    An old line is named by the file, or by today's holder of its address if that node was created before the line: so
+    by the snapshot and the device index, which know when, as `identity` says.
+    """
+
+    paths: tuple[Path, ...]
+    log_format: str
+    zone: tzinfo
+    identities: Path | None
+    routes: Routes
+    health_paths: frozenset[str]
+    tailscale_socket: Path | None = None
+    """Where to ask for a snapshot; None: nowhere."""
+    devices: "DeviceIndex | None" = None
+    serve_headers: bool = False
+    pseudonyms_key: str = ""
+    """Empty: names are stored."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
+        providers: list[IdentityProvider] = []
+        if self.tailscale_socket is not None:
+            from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+            from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415
+
+            local_api = LocalApi(str(self.tailscale_socket), clock=_monotonic_us)
+            providers.append(Snapshot(local_api, clock=_monotonic_us, has_serve=self.serve_headers))
+        if self.devices is not None:
+            providers.append(self.devices)
+        if self.identities is not None:
+            providers.append(IdentityFile(self.identities, clock=_monotonic_us))
+        identities = Identities(providers, clock=_monotonic_us, wall=_wall_us)
+        enricher = Enricher(
+            identities.holder,
+            self.routes,
+            self.health_paths,
+            serve_headers=self.serve_headers,
+            pseudonyms=Pseudonyms(self.pseudonyms_key) if self.pseudonyms_key else None,
+        )
+        return read_chunks(self.paths, lambda: make_parser(self.log_format, self.zone), enricher)
+
+
+def import_logs(
+    paths: Sequence[Path],
+    *,
+    make_parser: Callable[[], LineParser],
+    enricher: Enricher,
+    store: Store,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Imported:
+    """Import every line of `paths`. `on_bytes` is told how many bytes of the files were read."""
+    return store_chunks(read_chunks(paths, make_parser, enricher), store, on_bytes)
+
+
+def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int], None] | None = None) -> Imported:
+    """Store what `read_chunks` gives, and count it."""
+    total = Imported()
+    with no_cycle_search():
+        for columns, refusals, read_bytes, problem in chunks:
+            written = store.write_columns(columns, refusals)
+            total.lines += len(columns.key) + len(refusals)
+            total.stored += written.stored
+            total.duplicate += written.duplicate
+            total.refused += len(refusals) + written.refused
+            if written.refused:
+                total.refused_by_reason["store"] = total.refused_by_reason.get("store", 0) + written.refused
+            for refusal in refusals:
+                total.refused_by_reason[refusal.reason] = total.refused_by_reason.get(refusal.reason, 0) + 1
+                total.first_refused.setdefault(refusal.reason, refusal)
+            if problem:
+                total.problems.append(problem)
+            if on_bytes is not None:
+                on_bytes(read_bytes)
+    return total
+
+
+def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], enricher: Enricher) -> Iterator[Chunk]:
+    """Give every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended."""
+    for path in paths:
+        # Only the offset and the content name a line, so that a log's key is the same under its next name.
+        name = str(path)
+        parse: Callable[[bytes, str, int, int], Any] = make_parser().parse
+        columns: Callable[[list[Any]], Columns] = enricher.columns
+        export: ExportReader | None = None
+        records: list[Any] = []  # `Access`, or what an export holds
+        refusals: list[Refusal] = []
+        read_bytes: list[int] = []
+        problem = ""
+        rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
+        try:
+            for line, offset, seed in read_lines(path, on_bytes=read_bytes.append):
+                if offset == 0 and is_export(line):
+                    export = ExportReader()
+                    parse, columns = export.parse, enricher.moved(export.columns)
+                record = parse(line, name, offset, seed)
+                if isinstance(record, Refusal):
+                    refusals.append(enricher.refusal(record))
+                elif record is not None:
+                    records.append(record)
+                if len(records) >= rows_max or len(refusals) >= rows_max:
+                    yield Chunk(columns(records), refusals, sum(read_bytes), "")
+                    records, refusals = [], []
+                    read_bytes.clear()
+                    rows_max = min(2 * rows_max, BATCH_ROWS)
+        except LogFileError as error:
+            problem = str(error)
+        if export is not None and not problem:
+            problem = export.problem(name)
+        yield Chunk(columns(records), refusals, sum(read_bytes), problem)
+
+
+@contextmanager
+def no_cycle_search() -> Iterator[None]:
+    """Spare the collector its walks over each batch: records hold no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,1 @@
+"""The composition root: parts made from settings, connected, started."""

@@ -1,0 +1,126 @@
+"""The composition root of the bridge: settings in, connected parts out."""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tailtrace_bridge.core.files.lock import FileLock
+from tailtrace_bridge.identity.chain import Identities
+from tailtrace_bridge.logs.checkpoint import Checkpoint, TailLine
+from tailtrace_bridge.logs.tail import Tail
+from tailtrace_bridge.rows.join import Join
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.wiring.parts import (
+    clock_us,
+    line_parser,
+    lock_checkpoint,
+    make_devices,
+    make_enricher,
+    make_identities,
+    make_local,
+    make_routes,
+    open_store,
+)
+from tailtrace_bridge.wiring.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
+    from tailtrace_bridge.wiring.alerts import Alerts
+
+
+@dataclass(slots=True)
+class Bridge:
+    """A pipeline and what feeds it."""
+
+    pipeline: Pipeline
+    identities: Identities
+    routes: Routes
+    store: Store
+    spans: SpanQueue
+    receiver_counters: ReceiverCounters
+    poll_s: float
+    lock: FileLock
+    devices: "DeviceIndexProvider | None" = None
+    """The control API's, where there is a key."""
+    alerts: "Alerts | None" = None
+    """Where the settings have rules, or somewhere to send."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the threads that do the work."""
+        if self.devices is not None:
+            self.devices.start()
+        self._thread = threading.Thread(
+            target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
+        )
+        self._thread.start()
+        if self.alerts is not None:
+            self.alerts.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Store what waits and end the thread."""
+        self._stop.set()
+        if self.alerts is not None:
+            self.alerts.stop()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if self.devices is not None:
+            self.devices.close()
+        self.pipeline.tail.close()
+        self.store.close()
+        self.lock.release()
+
+
+def make_bridge(settings: Settings) -> Bridge:
+    """Connect the parts of a live bridge. Raises `SettingsError`, `IdentityError`, `StoreError`, `FormatError`."""
+    line_parser(settings)  # a wrong format shows now, not at the first line
+    devices = make_devices(settings)
+    with ExitStack() as undo:
+        lock = lock_checkpoint(settings.checkpoint)
+        undo.callback(lock.release)
+        store = open_store(settings)
+        undo.callback(store.close)
+        identities = make_identities(settings, devices)
+        routes = make_routes(settings)
+        spans = SpanQueue()
+        join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
+
+        def open_tail() -> Tail:
+            return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id))
+
+        pipeline = Pipeline(
+            tail=open_tail(),
+            reopen_tail=open_tail,
+            make_parser=lambda: line_parser(settings),
+            join=join,
+            enricher=make_enricher(settings, identities, routes),
+            spans=spans,
+            store=store,
+            clock=clock_us,
+            retention_days=settings.retention_days,
+        )
+        alerts = _make_alerts(settings, store, pipeline)
+        undo.pop_all()  # from here on it is the bridge that ends them
+    poll_s = settings.poll_ms / 1000
+    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices, alerts)
+
+
+def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":
+    if not settings.alerts and settings.alert_urls is None and settings.alert_urls_file is None:
+        return None
+    # Who has no alerts does not pay for them.
+    from tailtrace_bridge.wiring.alerts import make_alerts  # noqa: PLC0415
+
+    return make_alerts(
+        settings, store, clock=clock_us, local_api=make_local(settings)[0], storing=lambda: pipeline.store_problem
+    )

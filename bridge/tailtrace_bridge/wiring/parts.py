@@ -1,0 +1,219 @@
+"""The parts of a bridge, each made from the settings alone: `build` connects them, a command takes what it needs.
+
+With `build` the only place that reads the clock.
+"""
+
+import json
+import os
+import random
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
+from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
+from tailtrace_bridge.identity.chain import Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.pseudonyms import KEY_LENGTH_MIN, Pseudonyms
+from tailtrace_bridge.identity.static_file import IdentityFile
+from tailtrace_bridge.logs.parser import LineParser, make_parser
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.rows.traffic import HEALTH_PATHS
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.identity.control.devices import DeviceIndex
+    from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
+    from tailtrace_bridge.identity.local_api import LocalApi
+    from tailtrace_bridge.identity.snapshot import Snapshot
+
+OPENAPI_BYTES_MAX = 8 * 1024 * 1024
+LOAD_DEVICES_S = 30.0
+
+
+def clock_us() -> int:
+    """Give microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def monotonic_us() -> int:
+    """Give microseconds that never go back."""
+    return time.monotonic_ns() // 1000
+
+
+def open_store(settings: Settings, *, reading: bool = False) -> Store:
+    """Open the store that the settings name. Raises `SettingsError` for a store there is not.
+
+    `reading`: one that cannot be written will do.
+    """
+    if settings.store == "influxdb":
+        return _open_influx(settings)
+    kind, _, path = settings.store.partition(":")
+    if kind != "sqlite" or not path:
+        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
+    if path == ":memory:":
+        raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
+    from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415  # 2 MiB of those who keep rows in InfluxDB
+
+    return SqliteStore(path, clock_us, reading=reading)
+
+
+def _open_influx(settings: Settings) -> Store:
+    # Who keeps rows in SQLite does not pay for it.
+    from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.wire.query import Server  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.wire.write import Timing  # noqa: PLC0415
+
+    token = settings.secret("influxdb_v2_token")
+    if token is None:
+        raise SettingsError(
+            "TAILTRACE_STORE is influxdb, and there is no token: set INFLUXDB_V2_TOKEN or INFLUXDB_V2_TOKEN_FILE"
+        )
+    server = Server(settings.influxdb_v2_url.rstrip("/"), settings.influxdb_v2_org, token.get_secret_value())
+    config = InfluxConfig(
+        server=server,
+        bucket=settings.influxdb_v2_bucket,
+        source=settings.source or socket.gethostname(),
+        raw_days=settings.retention_days,
+        rollup_days=settings.rollup_retention_days,
+        spans_bucket=settings.traces_bucket,
+    )
+    # The random number only spreads retries.
+    return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
+
+
+def require_store(settings: Settings) -> None:
+    """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path."""
+    kind, _, path = settings.store.partition(":")
+    if kind != "sqlite" or not path:
+        return  # InfluxDB says by itself what is missing, `open_store` what is no store
+    if os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder may not be looked into
+        return
+    folder = os.path.dirname(path) or "."  # noqa: PTH120
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):  # noqa: PTH112
+        said = f"this user may not look into {folder}; run tailtrace as its owner, or `chmod` it"
+    else:
+        said = "this is a folder" if os.path.isdir(path) else "there is no such file"  # noqa: PTH112
+        said += "; set TAILTRACE_STORE (or --store) to the store that `tailtrace serve` or `tailtrace import` writes"
+    raise StoreError(f"store {settings.store}: {said}")
+
+
+def lock_checkpoint(path: Path) -> FileLock:
+    """Keep a second bridge from the positions of this one. Raises `BusyError`; `SettingsError` without its folder."""
+    where = f"TAILTRACE_CHECKPOINT: {path}"
+    if not path.parent.is_dir():
+        raise SettingsError(f"{where}: there is no folder {path.parent}; make it, or name a file elsewhere")
+    try:
+        return FileLock(path.with_name(path.name + ".lock"))
+    except FileLockedError as error:
+        who = f"process {error.holder}" if error.holder else "another process"
+        raise BusyError(
+            f"{where}: {who} reads the logs from there already; end it, or give each bridge a checkpoint of its own"
+        ) from None
+    except OSError as error:
+        raise BusyError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
+
+
+def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
+    """Make the control API's provider, not started; None: there is no key. Raises `SettingsError`."""
+    if not settings.has_control_key:
+        return None
+    # Its HTTP client takes some MiB, which most do without.
+    from tailtrace_bridge.identity.control.provider import make_device_provider  # noqa: PLC0415
+
+    return make_device_provider(settings, clock_us)
+
+
+def load_devices(settings: Settings) -> "DeviceIndex | None":
+    """Ask the control API once, for an import; None: there is no key, or no answer, which is in the log."""
+    devices = make_devices(settings)
+    if devices is None:
+        return None
+    devices.start()
+    try:
+        devices.wait_loaded(LOAD_DEVICES_S)
+        index = devices.usable_index()
+    finally:
+        devices.close()
+    return None if isinstance(index, Unavailable) else index
+
+
+def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = None) -> Identities:
+    """Make the chain of providers for live lines; `devices` is the control API's, started by the caller."""
+    local_api, snapshot = make_local(settings)
+    providers: list[IdentityProvider] = [local_api, snapshot]
+    if devices is not None:
+        providers.append(devices)
+    if settings.identities is not None:
+        providers.append(IdentityFile(settings.identities, clock=monotonic_us))
+    return Identities(
+        providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed, is_watched=snapshot.is_current
+    )
+
+
+def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
+    """Make the two providers that ask this machine's tailscaled."""
+    from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+    from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
+
+    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
+
+
+def make_routes(settings: Settings) -> Routes:
+    """Make the table of routes, with what the app's OpenAPI file says."""
+    routes = Routes()
+    if settings.openapi is not None:
+        routes.learn_openapi(_read_openapi(settings.openapi))
+    return routes
+
+
+def _read_openapi(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(OPENAPI_BYTES_MAX))  # a longer file is cut, and so no JSON
+    except (OSError, ValueError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise SettingsError(
+            f"TAILTRACE_OPENAPI: {path} cannot be used ({said}); save the app's /openapi.json there"
+        ) from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"TAILTRACE_OPENAPI: {path} is no OpenAPI document; save the app's /openapi.json there")
+    return document
+
+
+def line_parser(settings: Settings) -> LineParser:
+    """Make the parser of one log."""
+    return make_parser(settings.log_format, settings.zone)
+
+
+def make_enricher(settings: Settings, identities: Identities, routes: Routes) -> Enricher:
+    """Make the last step before the store. Raises `SettingsError` for pseudonyms without a key."""
+    return Enricher(
+        identities.holder,
+        routes,
+        HEALTH_PATHS | frozenset(settings.health_paths),
+        serve_headers=settings.serve_headers,
+        pseudonyms=make_pseudonyms(settings),
+    )
+
+
+def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
+    """Make what turns names into pseudonyms; None: names are stored. Raises `SettingsError` without a key."""
+    key = pseudonyms_key(settings)
+    return Pseudonyms(key) if key else None
+
+
+def pseudonyms_key(settings: Settings) -> str:
+    """Give the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is wanted and not there."""
+    if not settings.pseudonyms:
+        return ""
+    key = settings.secret("pseudonyms_key")
+    if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:
+        raise SettingsError(
+            f"TAILTRACE_PSEUDONYMS needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
+            "one; write it into a file that only tailtrace may read, and set TAILTRACE_PSEUDONYMS_KEY_FILE"
+        )
+    return key.get_secret_value()

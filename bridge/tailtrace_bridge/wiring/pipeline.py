@@ -1,0 +1,194 @@
+"""The bridge at work: read lines, parse, join with spans, name, store, acknowledge. One thread, one step after another.
+
+| what happens | what the pipeline does |
+|---|---|
+| the store acknowledged a batch | tells the tail, then saves the positions |
+| the store fails | keeps the batch, reads no further, tries again after a pause that doubles up to `RETRY_MAX_S` |
+| a crash before the positions are saved | the same lines come again, and the store knows them by their keys |
+| a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
+| a stop | lets the waiting lines go, stores them, saves the positions |
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tailtrace_bridge.core.errors import LogFileError, StoreError
+from tailtrace_bridge.core.records import Refusal, Row
+from tailtrace_bridge.logs.checkpoint import TailLine
+from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.tail import Tail
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.join import Join, Joined
+from tailtrace_bridge.spans.receiver import SpanQueue
+from tailtrace_bridge.store.protocol import Store
+
+SPANS_STEP_MAX = 10_000
+RETRY_MAX_S = 30.0
+DAY_US = 24 * 3_600_000_000
+PRUNE_EVERY_US = 3_600_000_000
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PipelineCounters:
+    """What became of the lines: lines = stored + duplicate + refused + those that wait."""
+
+    lines: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    refused: int = 0
+    pruned: int = 0
+    store_failures: int = 0
+    defects: int = 0
+    """Times that it began again after an error nobody expected."""
+    newest_line_us: int = 0
+    last_step_us: int = 0
+
+
+class Pipeline:
+    """Drives the parts. `clock` gives microseconds since the epoch; `make_parser` is called once for each log."""
+
+    def __init__(
+        self,
+        *,
+        tail: Tail,
+        make_parser: Callable[[], LineParser],
+        join: Join[TailLine],
+        enricher: Enricher,
+        spans: SpanQueue,
+        store: Store,
+        clock: Callable[[], int],
+        retention_days: int = 0,
+        reopen_tail: Callable[[], Tail] | None = None,
+    ) -> None:
+        self.counters = PipelineCounters()
+        self.refused_by_reason: dict[str, int] = {}
+        self.problem = ""
+        """What keeps it from storing now, or empty."""
+        self.store_problem = ""
+        """The same, where it is the store."""
+        self.tail, self.join, self.enricher = tail, join, enricher
+        self._make_parser = make_parser
+        self._reopen_tail = reopen_tail
+        self._parsers: dict[str, LineParser] = {}
+        self._spans = spans
+        self._store = store
+        self._clock = clock
+        self._retention_days = retention_days
+        self._pruned_us = 0
+        self._has_written = False
+        self._rows: list[Row] = []
+        self._refusals: list[Refusal] = []
+        self._lines: list[TailLine] = []
+
+    def run(self, stop: threading.Event, poll_s: float) -> None:
+        """Work until `stop` is set, then store what waits. Pauses `poll_s` when there is nothing to do."""
+        pause_s = poll_s
+        while not stop.is_set():
+            try:
+                self.step()
+                pause_s, self.problem, self.store_problem = poll_s, "", ""
+            except StoreError as error:
+                self.counters.store_failures += 1
+                self.store_problem = self.problem = f"{error} ({len(self._rows)} rows wait)"
+                _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, len(self._rows), pause_s)
+                stop.wait(pause_s)
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+                continue
+            except LogFileError as error:  # the positions cannot be saved: rows are safe, a restart reads again
+                self.problem = str(error)
+                _LOGGER.warning("%s", error)
+            except Exception as error:
+                if self._reopen_tail is None:
+                    raise
+                self.counters.defects += 1
+                self.problem = f"a defect of tailtrace stopped the bridge; it begins again, please report: {error!r}"
+                _LOGGER.exception("a defect; beginning again from the saved positions in %.1f s", pause_s)
+                stop.wait(pause_s)
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+                self._begin_again(self._reopen_tail)
+                continue
+            if not self.tail.behind:
+                stop.wait(poll_s)
+        try:
+            self.finish()
+        except (StoreError, LogFileError) as error:
+            _LOGGER.error("%s; the lines that wait are read again at the next start", error)
+
+    def step(self) -> None:
+        """Read what is there, and store what is ready. Raises `StoreError`; the batch is kept for the next step."""
+        if self._lines:  # a batch that the store has not taken yet
+            self._write()
+        now_us = self._clock()
+        self._read_spans(now_us)
+        for line in self.tail.read():
+            self._take(line, now_us)
+        self._ready(self.join.expire(now_us))
+        self._write()
+        self._prune(now_us)
+        self.counters.last_step_us = now_us
+
+    def finish(self) -> None:
+        """Take the spans that came, let every waiting line go, store, save."""
+        self._read_spans(self._clock())
+        self._ready(self.join.flush())
+        self._write()
+
+    def _begin_again(self, reopen_tail: Callable[[], Tail]) -> None:
+        """Forget what is not stored: it is read again, for no position passed it."""
+        self.tail.close()
+        self.join.flush()
+        self._rows, self._refusals, self._lines = [], [], []
+        self._parsers.clear()
+        self.tail = reopen_tail()
+
+    def _read_spans(self, now_us: int) -> None:
+        for span in self._spans.drain(SPANS_STEP_MAX):
+            self._ready(self.join.add_span(span, now_us))
+
+    def _take(self, line: TailLine, now_us: int) -> None:
+        self.counters.lines += 1
+        parser = self._parsers.get(line.file)
+        if parser is None:
+            parser = self._parsers[line.file] = self._make_parser()
+        record = parser.parse(line.data, line.file, line.offset, line.seed)
+        if isinstance(record, Refusal):
+            self.counters.refused += 1
+            self.refused_by_reason[record.reason] = self.refused_by_reason.get(record.reason, 0) + 1
+            self._refusals.append(self.enricher.refusal(record))
+            self._lines.append(line)
+            return
+        self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
+        self._ready(self.join.add_access(record, line, now_us))
+
+    def _ready(self, joined: list[Joined[TailLine]]) -> None:
+        for access, span, line in joined:
+            self._rows.append(self.enricher.row(access, span))
+            self._lines.append(line)
+
+    def _write(self) -> None:
+        # The first time also where there is nothing: the store makes what it needs, and its readers find it.
+        if self._has_written and not self._lines:
+            return
+        written = self._store.write(self._rows, self._refusals)
+        self._has_written = True
+        self.counters.stored += written.stored
+        self.counters.duplicate += written.duplicate
+        if written.refused:
+            self.counters.refused += written.refused
+            self.refused_by_reason["store"] = self.refused_by_reason.get("store", 0) + written.refused
+        done, self._rows, self._refusals, self._lines = self._lines, [], [], []
+        self.tail.acknowledge(done)
+        self.tail.save()
+
+    def _prune(self, now_us: int) -> None:
+        # What is old and read only now is to be in the sums first: the store takes nothing older than it has pruned.
+        if self._retention_days and not self.tail.behind and now_us - self._pruned_us >= PRUNE_EVERY_US:
+            self._pruned_us = now_us
+            removed = self._store.prune(now_us - self._retention_days * DAY_US)
+            self.counters.pruned += removed
+            if removed:
+                _LOGGER.info("removed %d requests older than %d days; their sums stay", removed, self._retention_days)
