@@ -21,7 +21,7 @@ TIMEOUT_S = 25
 
 
 def run(words: list[str], folder: Path) -> dict[str, Any] | None:
-    """Give what a command printed as JSON; None where it printed none in time."""
+    """Return what a command printed as JSON; None where it printed none in time."""
     try:
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
         answer = json.loads(done.stdout)
@@ -31,7 +31,7 @@ def run(words: list[str], folder: Path) -> dict[str, Any] | None:
 
 
 def pip_says(answer: dict[str, Any] | None) -> tuple[str, list[str]]:
-    """Give a sentence, and the vulnerabilities."""
+    """Return a sentence, and the vulnerabilities."""
     packages = (answer or {}).get("dependencies", [])
     checked = [package for package in packages if "vulns" in package]
     if not checked:
@@ -47,7 +47,7 @@ def pip_says(answer: dict[str, Any] | None) -> tuple[str, list[str]]:
 
 
 def npm_says(answer: dict[str, Any] | None) -> tuple[str, list[str]]:
-    """Give a sentence, and the vulnerabilities."""
+    """Return a sentence, and the vulnerabilities."""
     if answer is None or "metadata" not in answer:
         return "NOT CHECKED: there is no npm, or its service was not reached", []
     found = [f"{name}: {one['severity']}" for name, one in answer.get("vulnerabilities", {}).items()]

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.alerts.state import AlertCounters, Outbox
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
@@ -53,11 +53,11 @@ def fill(store: SqliteStore, requests: int) -> None:
 
 
 def measure(folder: Path, requests: int) -> tuple[int, float]:
-    """Give SQLite's steps of one round, and the median milliseconds."""
+    """Return SQLite's steps of one round, and the median milliseconds."""
     clock_us = [NOW_US]
     store = SqliteStore(folder / f"{requests}.db", lambda: NOW_US)
     fill(store, requests)
-    book = Book(folder / f"{requests}.json", AlertCounters())
+    book = Outbox(folder / f"{requests}.json", AlertCounters())
     watch = Watch(
         [AlertRule.model_validate(rule) for rule in RULES],
         store,

@@ -44,7 +44,7 @@ ASKED_TIMES = 6
 
 
 def questions(store: Store, store_name: str) -> Mapping[str, Callable[[], object]]:
-    """Give the three, the log with filters, two whose windows end in the past, and panels of all and of one user."""
+    """Return the three, the log with filters, two whose windows end in the past, and panels of all and of one user."""
     queries = Queries(store, zone=UTC, features={}, store_name=store_name)
     panels = Panels(store, queries, Insights(store, queries, features={}), UTC, {})
 
@@ -70,7 +70,7 @@ def questions(store: Store, store_name: str) -> Mapping[str, Callable[[], object
 
 
 def timed_s(ask: Callable[[], object]) -> float:
-    """Give the seconds of one answer."""
+    """Return the seconds of one answer."""
     started_s = time.perf_counter()
     ask()
     return time.perf_counter() - started_s
@@ -114,7 +114,7 @@ def show_influxdb(folder: Path, rows: int) -> None:
         count, spent_s = write(store, make_rows(rows, 30, END_US))
         print(f"{count} rows, {count / spent_s:,.0f} rows/s", flush=True)
         settled_s = timed_s(store.settle)
-        print(f"summed up in {settled_s:.1f} s: with that, {count / (spent_s + settled_s):,.0f} rows/s")
+        print(f"rolled up in {settled_s:.1f} s: with that, {count / (spent_s + settled_s):,.0f} rows/s")
         written_mib, server_mib = pss_mib(os.getpid()), pss_mib(server.pid)
         print(
             f"PSS of the writer {written_mib:.0f} MiB, {written_mib / WRITER_MIB_MAX:.2f} x the {WRITER_MIB_MAX} MiB"

@@ -134,14 +134,14 @@ def bridge(folder: Path, settings: Mapping[str, str], ports: list[int]) -> Itera
 
 
 def metric(url: str, name: str, **labels: str) -> float:
-    """Give a counter."""
+    """Return a counter."""
     families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
     samples = (one for family in families for one in family.samples)
     return sum(one.value for one in samples if one.name == name and one.labels == labels)
 
 
 def cpu_s(pid: int) -> float:
-    """Give the seconds of CPU that a process has used."""
+    """Return the seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

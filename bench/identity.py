@@ -28,7 +28,7 @@ START_S_MAX = 10
 
 
 def addresses(count: int) -> list[str]:
-    """Give `count` addresses of 100.64.0.0/10, in no order."""
+    """Return `count` addresses of 100.64.0.0/10, in no order."""
     made = [f"100.{64 + n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(1, count + 1)]
     random.Random(7).shuffle(made)
     return made
@@ -70,7 +70,7 @@ def serve(path: str, ready: Event, calls: "multiprocessing.sharedctypes.Synchron
 
 
 def lookup_s(identities: Identities, asked: list[str], rounds: int) -> float:
-    """Give the seconds for one lookup: the best of `rounds` passes over all addresses."""
+    """Return the seconds for one lookup: the best of `rounds` passes over all addresses."""
     best_s = float("inf")
     for _ in range(rounds):
         started_s = time.perf_counter()

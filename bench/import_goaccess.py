@@ -25,7 +25,7 @@ TURNS = 3
 
 
 def real_logs() -> list[Path]:
-    """Give the real logs of this machine, if there are any."""
+    """Return the real logs of this machine, if there are any."""
     shared = os.environ.get("TAILTRACE_SHARED_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
     return sorted(Path(shared, "nginx-access").glob("*.gz"))
 

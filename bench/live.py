@@ -28,7 +28,7 @@ VISIBLE_S_MAX = 15.0
 
 
 async def probe(stack: Stack, api: httpx.AsyncClient, stop: asyncio.Event) -> list[float]:
-    """Give the seconds from answer to visible, one for each probe."""
+    """Return the seconds from answer to visible, one for each probe."""
     times_s: list[float] = []
     loop = asyncio.get_running_loop()
     transport = httpx.AsyncHTTPTransport(local_address=PROBE.address)

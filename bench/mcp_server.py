@@ -96,7 +96,7 @@ def started(store: Path, tailnet: Path) -> StdioServerParameters:
 
 
 async def cold_start_s(server: StdioServerParameters) -> tuple[float, float]:
-    """Give the seconds from the start to the list of tools, and to the first answer."""
+    """Return the seconds from the start to the list of tools, and to the first answer."""
     started_s = time.perf_counter()
     async with Client(server, read_timeout_seconds=60) as client:
         await client.list_tools()
@@ -106,7 +106,7 @@ async def cold_start_s(server: StdioServerParameters) -> tuple[float, float]:
 
 
 async def tool_times_ms(server: StdioServerParameters) -> dict[str, list[float]]:
-    """Give the times of each question."""
+    """Return the times of each question."""
     times: dict[str, list[float]] = {}
     async with Client(server, read_timeout_seconds=60) as client:
         week_ago = (

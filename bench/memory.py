@@ -38,7 +38,7 @@ SETTLE_S = 2
 
 
 def pss_mib(pid: int) -> float:
-    """Give the process's proportional set size."""
+    """Return the process's proportional set size."""
     match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     if match is None:
         raise RuntimeError(f"/proc/{pid}/smaps_rollup names no Pss; this needs Linux 4.14 or later")
@@ -74,7 +74,7 @@ def serving(folder: Path, store: Path) -> Iterator[tuple[int, str]]:
 
 
 def ask(client: httpx.Client, path: str) -> tuple[float, int]:
-    """Give the worst time of an answer, in seconds, and its length in bytes."""
+    """Return the worst time of an answer, in seconds, and its length in bytes."""
     worst_s, length = 0.0, 0
     for _ in range(ASKED_TIMES):
         started_s = time.perf_counter()

@@ -30,7 +30,7 @@ Called = tuple[str, dict[str, Any]]
 
 
 async def told(client: Client, question: str, called: Called, *, as_values: bool = False) -> Iterator[str]:
-    """Give the lines of a question, its call and what was answered."""
+    """Return the lines of a question, its call and what was answered."""
     name, arguments = called
     result = await client.call_tool(name, arguments)
     given = ", ".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())

@@ -81,7 +81,7 @@ def with_fields(text: str) -> str:
 
 
 def openapi() -> dict[str, Any]:
-    """Give the OpenAPI document of the API as `tailtrace api` serves it, on an empty store."""
+    """Return the OpenAPI document of the API as `tailtrace api` serves it, on an empty store."""
     from tailtrace_api.server.serve import make_app  # noqa: PLC0415 - as below
     from tailtrace_bridge.rows.routes import Routes  # noqa: PLC0415
     from tailtrace_bridge.settings.table import Settings  # noqa: PLC0415
@@ -124,7 +124,7 @@ def _route(title: str, operation: Mapping[str, Any], schemas: Mapping[str, Any])
 
 
 def _described(schema: Mapping[str, Any], schemas: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Give the fields of an answer that say what they are, those of its parts too: `summary.errors_5xx`."""
+    """Return the fields of an answer that say what they are, those of its parts too: `summary.errors_5xx`."""
     if "items" in schema:
         yield from _described(schema["items"], schemas, path)
     for name, field in schemas.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {}).items():
@@ -187,7 +187,7 @@ def with_configurations(text: str) -> str:
 
 
 def documents() -> dict[Path, str]:
-    """Give each generated file and what it should say."""
+    """Return each generated file and what it should say."""
     from tailtrace_bridge.settings import table as settings  # noqa: PLC0415 - the ladder can be drawn while the settings do not import
 
     design, export, api, mcp = DOCS / "design.md", DOCS / "export.md", DOCS / "http-api.md", DOCS / "mcp.md"

@@ -51,7 +51,7 @@ CARDS = ("prices", "energy", "quality", "weather")
 
 
 def rows(chance: random.Random) -> Iterator[Row]:
-    """Give the requests of September and October: office hours, sessions, a bad morning on 14 October."""
+    """Return the requests of September and October: office hours, sessions, a bad morning on 14 October."""
     key = 0
     day = date(2025, 9, 1)
     while day < date(2025, 11, 1):

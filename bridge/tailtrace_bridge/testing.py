@@ -13,7 +13,7 @@ class FakeClock:
     now_us: int = 0
 
     def __call__(self) -> int:
-        """Give the time."""
+        """Return the time."""
         return self.now_us
 
 

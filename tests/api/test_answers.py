@@ -9,16 +9,16 @@ from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.protocol import (
     Activity,
+    BucketLatency,
+    BucketUsage,
     Latency,
     LogEntry,
     Quarter,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
 )
-from tailtrace_bridge.store.sums import USAGE_TRAFFIC
+from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S
@@ -31,7 +31,7 @@ NOBODY = Identity("203.0.113.5", "external")
 
 
 def visits_of(usages):
-    """Give the usage by identity, endpoint and traffic."""
+    """Return the usage by identity, endpoint and traffic."""
     totals = {}
     for one in usages:
         if one.traffic in USAGE_TRAFFIC:
@@ -333,8 +333,12 @@ def test_error_rates():
 
 
 def test_over_time():
-    steps = [StepUsage(T0, 4, 1, 2, 20_000), StepUsage(T0 + HOUR, 4, 3, 0, 0), StepUsage(T0 + 12 * HOUR, 1, 0, 0, 0)]
-    latency = [StepLatency(T0, bucket_of(10_000), 2)]
+    steps = [
+        BucketUsage(T0, 4, 1, 2, 20_000),
+        BucketUsage(T0 + HOUR, 4, 3, 0, 0),
+        BucketUsage(T0 + 12 * HOUR, 1, 0, 0, 0),
+    ]
+    latency = [BucketLatency(T0, bucket_of(10_000), 2)]
     ten = pytest.approx(10, rel=0.02)
     timed = {"avg_ms": 10.0, "p50_ms": ten, "p95_ms": ten, "p99_ms": ten}
     untimed = dict.fromkeys(timed)

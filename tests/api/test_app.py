@@ -391,7 +391,7 @@ def test_ready_and_metrics_of_a_bridge(bridge):
     assert "the bridge has ended" in client.get("/ready").json()["problems"][0]
     bridge.start()
     for _ in range(500):
-        if bridge.pipeline.counters.last_step_us:
+        if bridge.pipeline.counters.last_bucket_us:
             break
         threading.Event().wait(0.01)
     assert client.get("/ready").json() == {"status": "ready", "problems": []}

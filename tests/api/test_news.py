@@ -10,8 +10,8 @@ import time
 import httpx
 import pytest
 
-from tailtrace_api.http import news
-from tailtrace_api.http.news import News
+from tailtrace_api.http import event_stream as news
+from tailtrace_api.http.event_stream import EventStream
 from tailtrace_bridge.core.errors import StoreError
 
 
@@ -33,7 +33,7 @@ def test_it_tells_what_changed_and_beats_when_nothing_did():
         return last
 
     async def run():
-        stream = News(ask, poll_s=0.02, beat_s=0.05).stream()
+        stream = EventStream(ask, poll_s=0.02, beat_s=0.05).stream()
         return await take(stream, 4)
 
     assert asyncio.run(run()) == [
@@ -54,7 +54,7 @@ def test_trouble_is_told_once_and_its_end_too():
         return found
 
     async def run():
-        return await take(News(ask, poll_s=0.02, beat_s=9).stream(), 3)
+        return await take(EventStream(ask, poll_s=0.02, beat_s=9).stream(), 3)
 
     assert asyncio.run(run())[1:] == [event("trouble", "the disk is full"), event("news", {"active": 1})]
 
@@ -68,7 +68,7 @@ def test_all_pages_share_one_question():
         return {"active": 0}
 
     async def run():
-        told = News(ask, poll_s=0.2)
+        told = EventStream(ask, poll_s=0.2)
         streams = [told.stream() for _ in range(10)]
         await asyncio.gather(*(take(stream, 2) for stream in streams))
         assert told.open == 10
@@ -84,10 +84,10 @@ def test_too_many_pages_are_refused(monkeypatch):
     from fastapi import FastAPI
 
     monkeypatch.setattr(news, "STREAMS_MAX", 1)
-    told = News(dict)
+    told = EventStream(dict)
     told.open = 1
     app = FastAPI()
-    app.include_router(news.news_router(told))
+    app.include_router(news.event_stream_router(told))
 
     async def ask():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -142,7 +142,7 @@ def test_an_open_stream_does_not_hold_up_the_end(tmp_path):
 @pytest.mark.parametrize("poll_s", [0.01, 0.5])
 def test_a_page_that_leaves_is_counted_out(poll_s):
     async def run():
-        told = News(dict, poll_s=poll_s)
+        told = EventStream(dict, poll_s=poll_s)
         stream = told.stream()
         await take(stream, 2)
         await stream.aclose()

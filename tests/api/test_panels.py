@@ -13,7 +13,7 @@ from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.protocol import EndpointStep, Filters, Quarter, Window
+from tailtrace_bridge.store.protocol import EndpointBucket, Filters, Quarter, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
@@ -232,9 +232,9 @@ def test_wrong_parameters_are_told(client, path, params, said):
 def test_series_has_each_step_once():
     window = Window(NOW - 2 * HOUR - 1, NOW)
     steps = [
-        EndpointStep(NOW - HOUR, "/a", Traffic.APP, 3, 1),
-        EndpointStep(NOW - HOUR, "/b", Traffic.CARD, 2, 0),
-        EndpointStep(NOW - HOUR, "/health", Traffic.HEALTH, 9, 9),
+        EndpointBucket(NOW - HOUR, "/a", Traffic.APP, 3, 1),
+        EndpointBucket(NOW - HOUR, "/b", Traffic.CARD, 2, 0),
+        EndpointBucket(NOW - HOUR, "/health", Traffic.HEALTH, 9, 9),
     ]
     assert panels.series(steps, window, HOUR) == [
         {"time": "2025-10-08T09:00:00.000Z", "requests": 0, "errors": 0},
@@ -250,7 +250,7 @@ def test_heat_of_a_zone_with_half_hours():
 
 
 def test_hours_are_spread_over_their_quarters():
-    quarters = panels.quarters_of([EndpointStep(NOW, "/a", Traffic.APP, 5, 0)])
+    quarters = panels.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 5, 0)])
     assert [(one.time_us - NOW, one.requests) for one in quarters] == [
         (0, 2), (15 * 60 * S, 1), (30 * 60 * S, 1), (45 * 60 * S, 1),
     ]  # fmt: skip

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
-from tailtrace_bridge.alerts.state import AlertCounters, Book, Letter
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
@@ -48,7 +48,10 @@ def rows(count=400, days=3):
     return made
 
 
-REFUSALS = [Refusal("no-format", "a.log", 0, "odd 100.64.0.7"), Refusal("no-format", "a.log", 9, "odd 100.64.0.8")]
+REFUSALS = [
+    RejectedLine("no-format", "a.log", 0, "odd 100.64.0.7"),
+    RejectedLine("no-format", "a.log", 9, "odd 100.64.0.8"),
+]
 
 
 @pytest.fixture
@@ -300,11 +303,11 @@ def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):
     store.add_alert_events([about_ana, about_ben])
     store.close()
     state = tmp_path / "tailtrace.alerts.json"
-    book = Book(state, AlertCounters())
-    book.state.held += [about_ana, about_ben]
-    book.put(Letter(about_ana.text, "", T0), ["1:json"])
-    book.put(Letter(about_ben.text, "", T0), ["1:json"])
-    book.save()
+    outbox = Outbox(state, AlertCounters())
+    outbox.state.held += [about_ana, about_ben]
+    outbox.put(Message(about_ana.text, "", T0), ["1:json"])
+    outbox.put(Message(about_ben.text, "", T0), ["1:json"])
+    outbox.save()
     reports = tmp_path / "tailtrace-reports"
     reports.mkdir()
     (reports / "tailtrace-2025-10.pdf").write_bytes(b"names everybody")
@@ -312,25 +315,25 @@ def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):
     assert done["alerts"] == 1
     assert found_in(tmp_path) == set()
     assert not reports.exists()
-    left = Book(state, AlertCounters()).state
-    assert (left.held, [letter.title for letter in left.outbox]) == ([about_ben], [about_ben.text])
+    left = Outbox(state, AlertCounters()).state
+    assert (left.held, [message.title for message in left.outbox]) == ([about_ben], [about_ben.text])
     store = SqliteStore(filled)
     assert store.alert_events(10) == [about_ben]
     store.close()
 
 
 def test_while_a_bridge_runs_its_file_is_its_own(filled, tmp_path):
-    book = Book(tmp_path / "tailtrace.alerts.json", AlertCounters())
-    book.put(Letter(f"New user: {ANA.user}", "", T0), ["1:json"])
-    book.save()
+    outbox = Outbox(tmp_path / "tailtrace.alerts.json", AlertCounters())
+    outbox.put(Message(f"New user: {ANA.user}", "", T0), ["1:json"])
+    outbox.save()
     lock = lock_checkpoint(tmp_path / "tailtrace.checkpoint.json")
     try:
         said = run("erase", "--user", ANA.user, "--yes").stdout
     finally:
         lock.release()
     assert "A bridge is running: alerts of this person that still wait" in said
-    assert len(Book(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox) == 1
+    assert len(Outbox(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox) == 1
     # As it says: again, once the bridge has ended; by then nobody in the store is called so.
     assert run("erase", "--user", ANA.user, "--yes").exit_code == 0
-    assert Book(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox == []
+    assert Outbox(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox == []
     assert run("erase", "--user", ANA.user, "--yes").exit_code == 1

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.errors import FormatError
-from tailtrace_bridge.core.records import Access, Refusal
+from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -206,7 +206,7 @@ def test_a_time_in_other_formats(log_format, line, time_us):
 def test_a_line_that_is_no_record_says_why_and_where(line, reason):
     assert reason in REASONS
     text = line[:200].decode("utf-8", "backslashreplace")[:200]
-    assert make_parser().parse(line, "access.log", 4711) == Refusal(reason, "access.log", 4711, text)
+    assert make_parser().parse(line, "access.log", 4711) == RejectedLine(reason, "access.log", 4711, text)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_line_that_is_no_record_says_why_and_where(line, reason):
     ],
 )
 def test_a_refused_line_leaves_its_secrets_behind(line, text):
-    assert make_parser().parse(line, "f", 0) == Refusal("no-format", "f", 0, text)
+    assert make_parser().parse(line, "f", 0) == RejectedLine("no-format", "f", 0, text)
 
 
 @pytest.mark.parametrize("log_format", ["auto", "combined"])
@@ -290,8 +290,8 @@ def test_the_card_of_a_view(target, card):
     assert fields(b'::1 - - [08/Oct/2025:14:32:15] "GET ' + target + b' HTTP/1.1" 204 0', "card") == (card,)
 
 
-def outcome(record: Access | Refusal) -> str:
-    return record.reason if isinstance(record, Refusal) else f"{record.method} {record.path} {record.status}"
+def outcome(record: Access | RejectedLine) -> str:
+    return record.reason if isinstance(record, RejectedLine) else f"{record.method} {record.path} {record.status}"
 
 
 def test_one_parser_reads_a_mixed_file():
@@ -335,7 +335,7 @@ def test_any_bytes_end_as_record_or_refusal_and_not_by_the_lines_before(lines, s
     for offset, line in enumerate(lines):
         record = parser.parse(line, "f", offset, seed)
         assert record == make_parser().parse(line, "f", offset, seed)
-        if isinstance(record, Refusal):
+        if isinstance(record, RejectedLine):
             assert record.reason in REASONS
         else:
             assert len(record.path) <= PATH_LENGTH_MAX
@@ -348,7 +348,7 @@ def test_any_bytes_end_as_record_or_refusal_and_not_by_the_lines_before(lines, s
 @example(b"::1 1.000 \xc2\xb2 \xc2\xb2", "$remote_addr $msec $request_time $upstream_response_time")
 @example(b"0001-01-01T00:00:00+23:59|::1|200", "$time_iso8601|$remote_addr|$status")
 def test_any_bytes_end_as_record_or_refusal_in_own_formats(line, log_format):
-    assert isinstance(make_parser(log_format).parse(line, "f", 0), (Access, Refusal))
+    assert isinstance(make_parser(log_format).parse(line, "f", 0), (Access, RejectedLine))
 
 
 HEAD = b'::1 - - [08/Oct/2025:14:32:15] "'

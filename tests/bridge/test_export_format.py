@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.errors import LogFileError
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.transfer.format import FIELDS, ExportReader, Lines, is_export
 
@@ -62,7 +62,7 @@ def test_the_other_lines():
     assert identity == (
         b'{"tailtrace_identity":{"address":"100.64.0.7","kind":"user","user":"ana"},"named_us":7}\n'
     )  # fmt: skip
-    refusal = Refusal("no-format", "/var/log/a.log", 12, "\x1b[31m=\u2028")
+    refusal = RejectedLine("no-format", "/var/log/a.log", 12, "\x1b[31m=\u2028")
     refused = lines.refusal(refusal)
     assert (
         refused
@@ -107,7 +107,7 @@ def test_the_other_lines():
 )
 def test_a_line_that_is_none_is_refused(line, reason):
     refusal = read(line)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RejectedLine)
     assert (refusal.reason, refusal.file, refusal.offset) == (reason, "x.ndjson", 100)
     assert refusal.text == line.decode("utf-8", "backslashreplace")[:200]
 
@@ -119,7 +119,7 @@ def test_a_number_longer_than_python_reads_is_refused_and_looks_like_a_token():
 
 def test_a_refused_line_keeps_no_secrets_as_a_log_s_does_not():
     refusal = read(b'{"time_us":1,"path":"/a?token=hunter2","cookie":"sid=abc","agent":"x"')
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RejectedLine)
     assert refusal.text == '{"time_us":1,"path":"/a?…","cookie":"…","agent":"x"'
 
 
@@ -153,7 +153,7 @@ def test_a_refused_line_keeps_no_secrets_as_a_log_s_does_not():
 def test_a_value_that_no_log_could_have_made_is_refused(name, value, reason):
     assert isinstance(read(FULL_LINE.encode()), Row)
     refusal = read(json.dumps({**json.loads(FULL_LINE), name: value}).encode())
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RejectedLine)
     assert refusal.reason == reason
 
 
@@ -232,4 +232,4 @@ def test_what_is_written_is_what_is_read(row):
     st.binary(max_size=300) | st.text(max_size=200).map(lambda text: json.dumps({"tailtrace_refusal": text}).encode())
 )
 def test_no_line_raises(line):
-    assert isinstance(read(line.replace(b"\n", b"")), Refusal | Row | Named | None)
+    assert isinstance(read(line.replace(b"\n", b"")), RejectedLine | Row | Named | None)

@@ -14,7 +14,7 @@ import pytest
 
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import BridgeError
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -45,9 +45,9 @@ KINDS = (
     Identity("203.0.113.9", "external"),
 )
 REFUSALS = [
-    Refusal("no-format", "/var/log/a.log", 9, "\x1b[31m\x00 =cmd|' /C calc'!A0 \u2028"),
-    Refusal("bad-time", "/var/log/a.log", 10, "x"),
-    Refusal("too-long", "/var/log/b.log", 0, "y" * 200),
+    RejectedLine("no-format", "/var/log/a.log", 9, "\x1b[31m\x00 =cmd|' /C calc'!A0 \u2028"),
+    RejectedLine("bad-time", "/var/log/a.log", 10, "x"),
+    RejectedLine("too-long", "/var/log/b.log", 0, "y" * 200),
 ]
 
 
@@ -124,7 +124,7 @@ def everything(store):
         "hours": store.steps(ALL_TIME, HOUR_US),
         "days": store.steps(ALL_TIME, DAY_US),
         "latency": latency,
-        "step_latency": sorted(store.step_latency(ALL_TIME, HOUR_US)),
+        "bucket_latency": sorted(store.bucket_latency(ALL_TIME, HOUR_US)),
         "newest_us": store.newest_us(),
         "reports": json.loads(json.dumps(reports, default=str)),
     }

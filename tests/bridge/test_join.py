@@ -158,10 +158,10 @@ def test_flush_gives_all_that_waits_oldest_first():
     assert join.flush() == []
 
 
-def run(join: Join[str], events: list[Access | AppSpan], now_us: int = 0, step_us: int = 0) -> list[tuple]:
+def run(join: Join[str], events: list[Access | AppSpan], now_us: int = 0, bucket_us: int = 0) -> list[tuple]:
     left = []
     for place, event in enumerate(events):
-        now_us += step_us
+        now_us += bucket_us
         if isinstance(event, Access):
             left += join.add_access(event, str(place), now_us)
         else:
@@ -195,14 +195,14 @@ def test_any_order_within_the_wait_gives_the_same(both):
 @given(
     events=requests().flatmap(st.permutations),
     limits=st.fixed_dictionaries({name: st.integers(1, 4) for name in ("held_max", "orphans_max", "recent_max")}),
-    step_us=st.integers(0, 40 * S),
+    bucket_us=st.integers(0, 40 * S),
     expire_every=st.integers(1, 5),
 )
-def test_nothing_is_lost_or_doubled_whatever_the_limits_and_times(events, limits, step_us, expire_every):
+def test_nothing_is_lost_or_doubled_whatever_the_limits_and_times(events, limits, bucket_us, expire_every):
     join = new(**limits)
     left, tokens, now_us = [], [], 0
     for place, event in enumerate(events):
-        now_us += step_us
+        now_us += bucket_us
         if isinstance(event, Access):
             tokens.append(str(place))
             left += join.add_access(event, str(place), now_us)

@@ -178,7 +178,7 @@ def test_an_empty_protobuf_request_succeeds(running):
 
 
 def ask(chunks, *, app=None, path="/v1/traces", root_path="") -> tuple[list[dict], int]:
-    """Give a request to the app without a server: its answer, and how many chunks it read."""
+    """Return a request to the app without a server: its answer, and how many chunks it read."""
     sent: list[dict] = []
     read = 0
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.scrub import scrub
 
@@ -56,7 +56,7 @@ def test_the_parser_keeps_neither():
 
 def test_a_refused_line_keeps_neither():
     refusal = make_parser("combined").parse(f"odd ana@example.com {JWT}".encode(), "a", 0)
-    assert refusal == Refusal("no-format", "a", 0, "odd [email] [token]")
+    assert refusal == RejectedLine("no-format", "a", 0, "odd [email] [token]")
 
 
 @pytest.mark.parametrize("piece", ["a", "A1a", "@", "a.", "a@", "%40", "eyJ", "-", "a@b."])

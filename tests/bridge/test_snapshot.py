@@ -63,7 +63,7 @@ ALL = status(ANA, BEN, RUNNER, SHARED, ROUTER, LAB, EXIT)
 
 
 class FakeLocalApi:
-    """Gives the status that it was told."""
+    """Returns the status that it was told."""
 
     def __init__(self, answer: Mapping[str, object] | Unavailable) -> None:
         self.answer = answer

@@ -11,16 +11,16 @@ import pytest
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.protocol import (
     DAY_US,
     Activity,
+    BucketLatency,
+    BucketUsage,
     By,
     Filters,
     Latency,
     Quarter,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
@@ -86,7 +86,7 @@ def everything(store):
         store.usage(DAY, Filters()),
         store.steps(DAY, HOUR),
         store.latency(DAY),
-        store.step_latency(DAY, HOUR),
+        store.bucket_latency(DAY, HOUR),
         store.visits(DAY),
         store.activity(DAY),
         store.quarters(DAY),
@@ -96,14 +96,17 @@ def everything(store):
 
 
 def test_rows_in_sums_out(store):
-    assert store.write(ROWS, [Refusal("no-format", "a.log", 7, "x")]) == Written(4, 0)
+    assert store.write(ROWS, [RejectedLine("no-format", "a.log", 7, "x")]) == Written(4, 0)
     assert store.usage(DAY, Filters()) == [
         Usage(ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_000, 1, 4_000, 20),
         Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
         Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
     ]
-    assert store.steps(DAY, HOUR) == [StepUsage(T0, 3, 1, 3, 17_000), StepUsage(T0 + HOUR, 1, 0, 0, 0)]
-    assert store.step_latency(DAY, HOUR) == [StepLatency(T0, bucket_of(5_000), 2), StepLatency(T0, bucket_of(7_000), 1)]
+    assert store.steps(DAY, HOUR) == [BucketUsage(T0, 3, 1, 3, 17_000), BucketUsage(T0 + HOUR, 1, 0, 0, 0)]
+    assert store.bucket_latency(DAY, HOUR) == [
+        BucketLatency(T0, bucket_of(5_000), 2),
+        BucketLatency(T0, bucket_of(7_000), 1),
+    ]
     assert sorted(store.latency(DAY)) == [
         Latency("/a", "app", bucket_of(4_000), 1),
         Latency("/a", "proxy", bucket_of(5_000), 1),
@@ -135,7 +138,7 @@ def test_an_empty_store(store):
 
 
 def test_a_replay_changes_nothing(store):
-    refusals = [Refusal("empty", "a.log", 9, "")]
+    refusals = [RejectedLine("empty", "a.log", 9, "")]
     store.write(ROWS, refusals)
     before = everything(store)
     assert store.write(ROWS, refusals) == Written(0, 4)
@@ -219,7 +222,7 @@ def assert_window(store, window, all_rows):
     ]
     usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
     hours = defaultdict(lambda: [0, 0, 0, 0])
-    latency, step_latency = defaultdict(int), defaultdict(int)
+    latency, bucket_latency = defaultdict(int), defaultdict(int)
     by_identity, by_endpoint = defaultdict(int), defaultdict(int)
     activity, visits, quarters = defaultdict(list), defaultdict(int), defaultdict(int)
     for one in rows:
@@ -234,7 +237,7 @@ def assert_window(store, window, all_rows):
             hours[hour][place] += value
         if timed:
             latency[(one.route, "proxy", bucket_of(took))] += 1
-            step_latency[(hour, bucket_of(took))] += 1
+            bucket_latency[(hour, bucket_of(took))] += 1
         if app_timed:
             latency[(one.route, "app", bucket_of(app))] += 1
         if one.traffic in {Traffic.APP, Traffic.CARD}:
@@ -253,7 +256,7 @@ def assert_window(store, window, all_rows):
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
     assert {step.time_us: list(step[1:]) for step in store.steps(window, HOUR)} == hours
-    assert {tuple(cell[:2]): cell.requests for cell in store.step_latency(window, HOUR)} == step_latency
+    assert {tuple(cell[:2]): cell.requests for cell in store.bucket_latency(window, HOUR)} == bucket_latency
     assert [sum(column) for column in zip(*(step[1:] for step in store.steps(window, DAY_US)), strict=True)] == [
         sum(column) for column in zip(*hours.values(), strict=True)
     ]
@@ -537,7 +540,7 @@ def test_killed_at_any_moment_the_sums_are_those_of_whole_batches(tmp_path, batc
     assert sum(one.requests for one in store.visits(window)) == total
     assert sum(one.requests for one in store.activity(window)) == total
     assert sum(one.requests for one in store.quarters(window)) == total
-    assert sum(one.requests for one in store.step_latency(window, HOUR)) == total
+    assert sum(one.requests for one in store.bucket_latency(window, HOUR)) == total
     assert sum(one.requests for one in store.latency(window)) == 2 * total
     kept = [entry.key for entry in store.log(window, Filters(), 10_000, None)]
     assert kept == list(range(total - 1, total - 1 - len(kept), -1))
@@ -568,7 +571,7 @@ def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, 
     before = everything(store)
     with sqlite3.connect(tmp_path / "t.db") as connection:
         connection.execute(f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    refusals = [Refusal("empty", "a.log", 0, "")]
+    refusals = [RejectedLine("empty", "a.log", 0, "")]
     with pytest.raises(StoreError, match="disk full"):
         store.write(ROWS, refusals)
     assert everything(store) == before
@@ -601,7 +604,7 @@ def test_a_write_that_sqlite_itself_rolled_back(store, tmp_path):
 
 
 def test_a_file_whose_name_is_no_text(store):
-    store.write([], [Refusal("empty", "caf\udce9.log", 0, "")])
+    store.write([], [RejectedLine("empty", "caf\udce9.log", 0, "")])
     assert store.refusals() == {"empty": 1}
 
 

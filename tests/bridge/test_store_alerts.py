@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.alerts.state import AlertCounters, Outbox
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
@@ -160,7 +160,7 @@ def test_rules_are_judged_over_either_store(store, tmp_path):
         AlertRule(kind="no_data"),
     ]
     watch = Watch(
-        rules, store, Book(tmp_path / "alerts.json", AlertCounters()), probes=Probes(str, str),
+        rules, store, Outbox(tmp_path / "alerts.json", AlertCounters()), probes=Probes(str, str),
         words=Words("en", ZoneInfo("UTC")), zone=ZoneInfo("UTC"), clock=clock,
     )  # fmt: skip
     watch.round()

@@ -11,7 +11,7 @@ from datetime import UTC
 import pytest
 
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -26,11 +26,11 @@ from tailtrace_bridge.store.protocol import (
     HOUR_US,
     Activity,
     AlertEvent,
+    BucketUsage,
     By,
-    EndpointStep,
+    EndpointBucket,
     Filters,
     Quarter,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
@@ -106,12 +106,12 @@ def store(request):
     return request.getfixturevalue("sqlite") if request.param == "sqlite" else request.getfixturevalue("make_influx")()
 
 
-@pytest.fixture(params=["as written", "summed up"])
+@pytest.fixture(params=["as written", "rolled up"])
 def settle(request):
     """What is asked right after a write, or after the store has put its sums in order."""
 
     def do(store):
-        if request.param == "summed up" and isinstance(store, InfluxStore):
+        if request.param == "rolled up" and isinstance(store, InfluxStore):
             store.settle()
 
     return do
@@ -123,9 +123,9 @@ def everything(store, window=DAY):
         sorted(store.usage(window, ALL), key=repr),
         store.steps(window, HOUR_US),
         store.steps(window, DAY_US),
-        *(sorted(store.endpoint_steps(window, step_us, ALL)) for step_us in (HOUR_US, DAY_US)),
+        *(sorted(store.endpoint_buckets(window, bucket_us, ALL)) for bucket_us in (HOUR_US, DAY_US)),
         sorted(store.latency(window)),
-        sorted(store.step_latency(window, HOUR_US)),
+        sorted(store.bucket_latency(window, HOUR_US)),
         sorted(store.activity(window), key=repr),
         store.quarters(window),
         store.uptime(window),
@@ -170,12 +170,12 @@ def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filter
     if is_settled:
         settle(store)
     expected: dict[tuple[int, Traffic], list[int]] = {}
-    for one in store.endpoint_steps(DAY, HOUR_US, filters):
+    for one in store.endpoint_buckets(DAY, HOUR_US, filters):
         total = expected.setdefault((one.time_us, one.traffic), [0, 0])
         total[0] += one.requests
         total[1] += one.errors
     assert sum(requests for requests, _ in expected.values()) == len(store.log(DAY, filters, 100, None))
-    steps = store.endpoint_steps(DAY, HOUR_US, filters, By.ALL)
+    steps = store.endpoint_buckets(DAY, HOUR_US, filters, By.ALL)
     assert {(one.time_us, one.traffic): [one.requests, one.errors] for one in steps} == expected
     assert {one.endpoint for one in steps} <= {""}
 
@@ -186,16 +186,16 @@ def test_sums(store, settle):
     assert max(store.usage(DAY, ALL), key=lambda one: one.requests) == Usage(
         ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20
     )
-    assert store.steps(DAY, HOUR_US) == [StepUsage(T0, 3, 1, 3, 17_001), StepUsage(T0 + HOUR_US, 1, 0, 0, 0)]
-    assert sorted(store.endpoint_steps(DAY, HOUR_US, ALL)) == [
-        EndpointStep(T0, "/a", Traffic.APP, 2, 0), EndpointStep(T0, "/b", Traffic.APP, 1, 1),
-        EndpointStep(T0 + HOUR_US, "/health", Traffic.HEALTH, 1, 0),
+    assert store.steps(DAY, HOUR_US) == [BucketUsage(T0, 3, 1, 3, 17_001), BucketUsage(T0 + HOUR_US, 1, 0, 0, 0)]
+    assert sorted(store.endpoint_buckets(DAY, HOUR_US, ALL)) == [
+        EndpointBucket(T0, "/a", Traffic.APP, 2, 0), EndpointBucket(T0, "/b", Traffic.APP, 1, 1),
+        EndpointBucket(T0 + HOUR_US, "/health", Traffic.HEALTH, 1, 0),
     ]  # fmt: skip
-    assert store.endpoint_steps(DAY, DAY_US, Filters(user=ANA.user)) == [
-        EndpointStep(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
+    assert store.endpoint_buckets(DAY, DAY_US, Filters(user=ANA.user)) == [
+        EndpointBucket(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
     ]
-    assert store.endpoint_steps(DAY, HOUR_US, ALL, By.ALL) == [
-        EndpointStep(T0, "", Traffic.APP, 3, 1), EndpointStep(T0 + HOUR_US, "", Traffic.HEALTH, 1, 0),
+    assert store.endpoint_buckets(DAY, HOUR_US, ALL, By.ALL) == [
+        EndpointBucket(T0, "", Traffic.APP, 3, 1), EndpointBucket(T0 + HOUR_US, "", Traffic.HEALTH, 1, 0),
     ]  # fmt: skip
     assert sorted(store.activity(DAY), key=repr) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
@@ -274,7 +274,7 @@ def test_filters(store, filters, keys):
     assert {entry.key for entry in store.log(DAY, filters, 10, None)} == keys
     for by in By:
         assert sum(one.requests for one in store.usage(DAY, filters, by)) == len(keys)
-    assert sum(one.requests for one in store.endpoint_steps(DAY, HOUR_US, filters)) == len(keys)
+    assert sum(one.requests for one in store.endpoint_buckets(DAY, HOUR_US, filters)) == len(keys)
 
 
 def test_a_window_takes_in_its_start_and_not_its_end(store, settle):
@@ -319,15 +319,18 @@ def test_hostile_texts_come_back(store, settle):
 
 
 def test_refusals_are_kept_once(store):
-    refusals = [Refusal("json", "/var/log/a\udcff.log", 7, 'te"xt'), Refusal("fields", "/var/log/a.log", 8, "")]
+    refusals = [
+        RejectedLine("json", "/var/log/a\udcff.log", 7, 'te"xt'),
+        RejectedLine("fields", "/var/log/a.log", 8, ""),
+    ]
     store.write([], refusals)
-    store.write([], [*refusals, Refusal("json", "/var/log/b.log", 7, "")])
+    store.write([], [*refusals, RejectedLine("json", "/var/log/b.log", 7, "")])
     assert store.refusals() == {"json": 2, "fields": 1}
     page = store.refused(None, 2)
     assert [(one.file, one.offset, one.text) for one in page] == [
         ("/var/log/a.log", 8, ""), ("/var/log/a\\udcff.log", 7, 'te"xt'),
     ]  # fmt: skip
-    assert store.refused((page[-1].file, page[-1].offset), 2) == [Refusal("json", "/var/log/b.log", 7, "")]
+    assert store.refused((page[-1].file, page[-1].offset), 2) == [RejectedLine("json", "/var/log/b.log", 7, "")]
 
 
 def test_rows_come_in_pages_as_they_were_written(store):
@@ -423,7 +426,7 @@ def test_two_bridges_answer_as_one(sqlite, make_influx):
     for place, bridge in enumerate(bridges):
         assert bridge.write(rows[place::2]) == Written(1_000, 0)
     sqlite.write([*rows[0::2], *rows[1::2]])
-    bridges[0].settle()  # one is summed up, the other not
+    bridges[0].settle()  # one is rolled up, the other not
     same_answers(sqlite, bridges[1], T0 + 2 * DAY_US)
 
 
@@ -476,10 +479,10 @@ ANA_PHONE = Identity("100.64.0.17", "user", "ana@example.com", "ana-phone", "n11
 ANA_NO_ID = Identity("100.64.0.27", "user", "anna@old.example", "", "", "", "static")
 NEW_HOLDER = Identity("100.64.0.17", "user", "dan@example.com", "dan-pc", "n12", "", "localapi", "u2")
 LINES = [
-    Refusal("no-format", "a.log", 0, "odd 100.64.0.7 line"),
-    Refusal("no-format", "a.log", 10, "odd line of Ana@example.com, it seems"),
-    Refusal("no-format", "a.log", 20, "odd 100.64.0.77 line of diana@example.com"),
-    Refusal("no-format", "a.log", 30, "odd 100.64.0.17 line"),
+    RejectedLine("no-format", "a.log", 0, "odd 100.64.0.7 line"),
+    RejectedLine("no-format", "a.log", 10, "odd line of Ana@example.com, it seems"),
+    RejectedLine("no-format", "a.log", 20, "odd 100.64.0.77 line of diana@example.com"),
+    RejectedLine("no-format", "a.log", 30, "odd 100.64.0.17 line"),
 ]
 PEOPLE = (ANA, ANA_BEFORE, ANA_PHONE, ANA_NO_ID, BEN, CI, STRANGER, NEW_HOLDER)
 

@@ -131,7 +131,7 @@ def serving_elsewhere() -> Callable[..., Any]:
 
 
 def fill(folder: Path, days: int) -> None:
-    """Give a folder the store of a factory with a past."""
+    """Return a folder the store of a factory with a past."""
     from tailtrace_api.demo.history import history
     from tailtrace_api.demo.people import PEOPLE
     from tailtrace_bridge.store.sqlite.store import SqliteStore

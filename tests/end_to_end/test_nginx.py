@@ -121,7 +121,7 @@ class Journal:
         return self.send(b"\r\n".join(lines) + b"\r\n\r\n", peer)
 
     def take(self, count: int = 1) -> list[tuple[Access, dict[str, str]]]:
-        """Give the `count` records, each with its line as JSON; fails if there are more or fewer."""
+        """Return the `count` records, each with its line as JSON; fails if there are more or fewer."""
         deadline = time.monotonic() + 5
         while len(lines := self._lines()) < count:
             assert time.monotonic() < deadline, f"{len(lines)} lines of {count}: {lines}"

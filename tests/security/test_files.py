@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tailtrace_api.commands.cli import app
-from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.alerts.state import AlertCounters, Outbox
 from tailtrace_bridge.core.files.atomic import replace_file
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.logs.checkpoint import Checkpoint, Position
@@ -59,7 +59,7 @@ def test_the_checkpoint(tmp_path):
 
 
 def test_the_state_of_alerts(tmp_path):
-    Book(tmp_path / "a.json", AlertCounters()).save()
+    Outbox(tmp_path / "a.json", AlertCounters()).save()
     assert modes(tmp_path) == {"a.json": "600"}
 
 

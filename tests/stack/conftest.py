@@ -112,7 +112,7 @@ class Traffic:
         await drive(PEOPLE, self._url, self._rate, random.Random(self._seed), self.tally, self._stop)
 
 
-class Refusal(NamedTuple):
+class RejectedLine(NamedTuple):
     """What the proxy answers in InfluxDB's place."""
 
     status: int
@@ -135,14 +135,14 @@ class Proxy(ThreadingHTTPServer):
 
     def __init__(self, url: str) -> None:
         self.host = urlsplit(url).netloc
-        self.refusal: Refusal | None = None
+        self.refusal: RejectedLine | None = None
         self.refused = 0
         super().__init__(("127.0.0.1", 0), _ProxyHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def refuse(self, status: int, headers: Mapping[str, str] | None = None, **when: Any) -> None:
-        """Answer with this status from now on; `when` are the last fields of `Refusal`."""
-        self.refusal = Refusal(status, headers or {}, **when)
+        """Answer with this status from now on; `when` are the last fields of `RejectedLine`."""
+        self.refusal = RejectedLine(status, headers or {}, **when)
 
     def pass_on(self) -> None:
         """Stand aside again."""
@@ -267,7 +267,7 @@ class Chain:
         return [line for front in self.fronts for line in front.lines()]
 
     def points(self) -> list[dict[str, Any]]:
-        """Give every point of InfluxDB, asked there and not through our store."""
+        """Return every point of InfluxDB, asked there and not through our store."""
         wanted = ",".join(f'"{name}"' for name in COLUMNS)
         found: list[dict[str, Any]] = self.influxdb.query(f"SELECT {wanted} FROM api_access", self.bucket)
         return found
@@ -462,7 +462,7 @@ def make_chain(
     otelcol_program: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[MakeChain]:
-    """Give a function that starts a chain on an InfluxDB; for tests with the markers of its servers."""
+    """Return a function that starts a chain on an InfluxDB; for tests with the markers of its servers."""
     for name in os.environ:
         if name.startswith(("TAILTRACE_", "TAILSCALE_", "OTEL_")) and name != "TAILTRACE_NGINX":
             monkeypatch.delenv(name)  # a user's own settings are not the chain's

@@ -94,7 +94,7 @@ class Admins:
 class Callers:
     """Tells who asks. `clock` gives µs and never goes back; `as_stored` gives what the store has for a login."""
 
-    ways: frozenset[str]
+    auth_methods: frozenset[str]
     admins: Admins
     capability: str
     tokens: Tokens
@@ -112,12 +112,12 @@ class Callers:
         secrets = [
             value[7:].strip() for value in given.get("authorization", ()) if value[:7].lower() == "bearer "
         ]  # RFC 6750 section 2.1; the scheme's case does not count, RFC 9110 section 11.1
-        if secrets and "token" in self.ways:
+        if secrets and "token" in self.auth_methods:
             return self._by_token(secrets[0] if len(secrets) == 1 else "")
         address = parse_address(peer)
         if address is not None and address.is_loopback:
             return self._on_loopback(given)
-        if "whois" not in self.ways:
+        if "whois" not in self.auth_methods:
             return Caller(why="send a token: `Authorization: Bearer ttk_…`")
         return self._by_whois(str(address) if address is not None else peer)
 
@@ -134,7 +134,7 @@ class Callers:
     def _on_loopback(self, given: Mapping[str, list[str]]) -> Caller:
         if any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given):
             return self._by_serve(given)
-        if "local" not in self.ways:
+        if "local" not in self.auth_methods:
             return Caller(why="this machine is no way in (TAILTRACE_ACCESS has no `local`): send a token")
         if not self._has_tun():
             return Caller(

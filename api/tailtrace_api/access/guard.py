@@ -46,7 +46,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Judge = Callable[[Caller, str], int]
-"""Gives for who asks, and the path, 0 or the status to refuse with."""
+"""Returns for who asks, and the path, 0 or the status to refuse with."""
 
 
 @dataclass(slots=True)

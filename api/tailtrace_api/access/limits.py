@@ -48,7 +48,7 @@ class Buckets:
 
 
 def peer_name(peer: str) -> str:
-    """Give the name under which a peer is counted."""
+    """Return the name under which a peer is counted."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:

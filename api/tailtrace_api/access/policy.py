@@ -89,12 +89,12 @@ _PATTERNS = [(_pattern(path), reach) for path, reach in ROUTES.items()]
 
 
 def reach_of(path: str) -> Reach:
-    """Give the reach of a path as it was asked for, percent signs undone."""
+    """Return the reach of a path as it was asked for, percent signs undone."""
     return next((reach for pattern, reach in _PATTERNS if pattern.fullmatch(path)), Reach.ADMIN)
 
 
 def reach_of_tool(name: str) -> Reach:
-    """Give the reach of an MCP tool."""
+    """Return the reach of an MCP tool."""
     return TOOLS.get(name, Reach.ADMIN)
 
 

@@ -33,13 +33,13 @@ class Caller:
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller | None:
-    """Give who asks; None: no guard stands before the app, and who made it so decides who reaches it."""
+    """Return who asks; None: no guard stands before the app, and who made it so decides who reaches it."""
     found = scope.get(KEY)
     return found if isinstance(found, Caller) else None
 
 
 def only_of(scope: Mapping[str, Any]) -> str | None:
-    """Give the login that an answer is restricted to; None: no restriction."""
+    """Return the login that an answer is restricted to; None: no restriction."""
     caller = caller_of(scope)
     if caller is None or caller.role is Role.ADMIN:
         return None
@@ -57,7 +57,7 @@ class NotYoursError(Exception):
 
 
 def asked_user(asked: str | None, only: str | None) -> str | None:
-    """Give the login to filter by, of the one asked for and the one that an answer is restricted to.
+    """Return the login to filter by, of the one asked for and the one that an answer is restricted to.
 
     Raises `NotYoursError` where these differ.
     """

@@ -65,7 +65,7 @@ class Tokens:
         self._tokens: tuple[Token, ...] = ()
 
     def find(self, secret: str) -> Token | None:
-        """Give the token of a secret as a request has it; None: there is none, or no more."""
+        """Return the token of a secret as a request has it; None: there is none, or no more."""
         hashed = hash_of(secret)
         found = None
         for token in self.now():
@@ -74,7 +74,7 @@ class Tokens:
         return found
 
     def now(self) -> tuple[Token, ...]:
-        """Give the tokens as of now. A file that cannot be believed has none; the log says why, once."""
+        """Return the tokens as of now. A file that cannot be believed has none; the log says why, once."""
         with self._lock:
             signature = _signature(self.path)
             if signature != self._signature:
@@ -87,7 +87,7 @@ class Tokens:
             return self._tokens
 
     def kept(self) -> tuple[Token, ...]:
-        """Give the tokens that the file has. Raises `TokensError` for one that cannot be believed."""
+        """Return the tokens that the file has. Raises `TokensError` for one that cannot be believed."""
         return _read(self.path)
 
     def create(self, name: str, role: str, user: str, *, random: Callable[[int], str], now_us: int) -> str:
@@ -136,7 +136,7 @@ class Tokens:
 
 
 def hash_of(secret: str) -> str:
-    """Give the hash under which a secret is kept."""
+    """Return the hash under which a secret is kept."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -27,7 +27,7 @@ def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> dic
 
 
 def summary(store: Store, user: str | None = None) -> dict[str, Any]:
-    """Give what fires and what was told last, for another answer. With `user`, nothing about who was seen."""
+    """Return what fires and what was told last, for another answer. With `user`, nothing about who was seen."""
     events = [one for one in store.alert_events(EVENTS_MAX) if user is None or one.kind not in SEEN]
     return {
         "active": [_shown(event) for event in _active(events).values()],
@@ -36,7 +36,7 @@ def summary(store: Store, user: str | None = None) -> dict[str, Any]:
 
 
 def in_short(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Give a `summary` as an assistant gets it: each event in a line."""
+    """Return a `summary` as an assistant gets it: each event in a line."""
     if told is None:
         return None
     return {
@@ -46,7 +46,7 @@ def in_short(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _active(events: Sequence[AlertEvent]) -> dict[str, AlertEvent]:
-    """Give the start of what fires, by rule; `events` are newest first."""
+    """Return the start of what fires, by rule; `events` are newest first."""
     newest: dict[str, AlertEvent] = {}
     for event in events:
         if event.what != "seen":

@@ -65,7 +65,7 @@ def active_users(
     features: Mapping[str, str],
     now_us: int,
 ) -> dict[str, Any]:
-    """Give who made a request in the last five minutes, the latest first; whom the tailnet calls offline is not here.
+    """Return who made a request in the last five minutes, the latest first; whom the tailnet calls offline is not here.
 
     `pages`: person → endpoint of their newest request. `online`: node id → whether the tailnet sees it, where known.
     Services (kind `tagged`) are counted apart: they are nobody.
@@ -109,7 +109,7 @@ def active_users(
 
 
 def page(endpoint: str, features: Mapping[str, str]) -> str:
-    """Give the human name of what somebody looks at: a feature, or `card: prices`."""
+    """Return the human name of what somebody looks at: a feature, or `card: prices`."""
     if not endpoint.startswith(CARD_PREFIX):
         return features.get(endpoint, endpoint)
     card, _ = split_endpoint(endpoint)
@@ -117,7 +117,7 @@ def page(endpoint: str, features: Mapping[str, str]) -> str:
 
 
 def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
-    """Give for each person the endpoint of their newest usage. `entries` come newest first."""
+    """Return for each person the endpoint of their newest usage. `entries` come newest first."""
     pages: dict[str, str] = {}
     for entry in entries:
         if entry.traffic in {Traffic.APP, Traffic.CARD}:
@@ -171,7 +171,7 @@ def system_performance(
     store: Mapping[str, Any],
     freshness_s: float | None,
 ) -> dict[str, Any]:
-    """Give uptime, times and errors of a window. `store` has `name`, `ok`, and `queries` with their `p95_ms`."""
+    """Return uptime, times and errors of a window. `store` has `name`, `ok`, and `queries` with their `p95_ms`."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     endpoints = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
@@ -243,7 +243,7 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
 def advice(
     of_app: Iterable[Usage], times: Iterable[Mapping[str, Any]], freshness_s: float | None
 ) -> list[dict[str, Any]]:
-    """Give what to look at first, only where enough requests bear it; an empty list is the usual answer."""
+    """Return what to look at first, only where enough requests bear it; an empty list is the usual answer."""
     found: list[dict[str, Any]] = []
     requests: Counter[str] = Counter()
     errors: Counter[str] = Counter()
@@ -267,7 +267,7 @@ def advice(
 
 
 def p95_ms(latency: Iterable[Latency], endpoints: Iterable[str]) -> float | None:
-    """Give the p95 of nginx's time over some endpoints, or None where nothing was timed."""
+    """Return the p95 of nginx's time over some endpoints, or None where nothing was timed."""
     wanted = set(endpoints)
     histogram: Counter[int] = Counter()
     for cell in latency:
@@ -339,7 +339,7 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
 
 
 def _only_in(these: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the endpoints that the others do not have, most requests first."""
+    """Return the endpoints that the others do not have, most requests first."""
     found = [{"endpoint": name, "requests": row["count"]} for name, row in these.items() if name not in others]
     return sorted(found, key=lambda row: (-row["requests"], row["endpoint"]))
 
@@ -371,7 +371,7 @@ def unused_endpoints(
     earlier: Iterable[Usage],
     features: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Give the routes that nobody asked for in the window: of those the app declares, and those used earlier.
+    """Return the routes that nobody asked for in the window: of those the app declares, and those used earlier.
 
     `declared` are (method, route). Routes count, whatever the method: a `HEAD` uses the route of its `GET`.
     """

@@ -1,4 +1,4 @@
-"""What the panels of the dashboard show, as pure functions of what the store sums up.
+"""What the panels of the dashboard show, as pure functions of what the store rolls up.
 
 Which numbers follow which filter of the page, as the sums allow:
 
@@ -23,7 +23,7 @@ from tailtrace_bridge.store.protocol import (
     DAY_US,
     HOUR_US,
     QUARTER_US,
-    EndpointStep,
+    EndpointBucket,
     Filters,
     Latency,
     Quarter,
@@ -44,7 +44,7 @@ class Period:
     """A length of time that the page can show: µs of a bar of its chart, and of a point of a sparkline."""
 
     hours: int
-    step_us: int
+    bucket_us: int
     spark_us: int
 
 
@@ -69,7 +69,7 @@ def has_sessions(filters: Filters) -> bool:
 
 
 def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: Filters) -> list[Sessions]:
-    """Give the sessions of whoever is in `usages`, which the filters let through."""
+    """Return the sessions of whoever is in `usages`, which the filters let through."""
     if filters == Filters():
         return list(sessions)
     asked = {visitor(usage.identity) for usage in usages}
@@ -96,22 +96,22 @@ def _totals(counted: Counted) -> dict[str, int | None]:
     }
 
 
-def series(steps: Iterable[EndpointStep], window: Window, step_us: int) -> list[dict[str, Any]]:
-    """Give requests and 5xx by step of time, those without any too; the first and the last may be cut."""
+def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> list[dict[str, Any]]:
+    """Return requests and 5xx by step of time, those without any too; the first and the last may be cut."""
     requests: Counter[int] = Counter()
     errors: Counter[int] = Counter()
     for step in steps:
         if step.traffic in USAGE:
-            start_us = step.time_us // step_us * step_us
+            start_us = step.time_us // bucket_us * bucket_us
             requests[start_us] += step.requests
             errors[start_us] += step.errors
     return [
         {"time": iso(start_us), "requests": requests[start_us], "errors": errors[start_us]}
-        for start_us in range(window.start_us // step_us * step_us, window.end_us, step_us)
+        for start_us in range(window.start_us // bucket_us * bucket_us, window.end_us, bucket_us)
     ]
 
 
-def quarters_of(steps: Iterable[EndpointStep]) -> Iterator[Quarter]:
+def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
     """Spread hours of usage over their quarters, for `heat`: a zone with half hours then puts it down by halves."""
     for step in steps:
         if step.traffic in USAGE:
@@ -131,7 +131,7 @@ def heat(quarters: Iterable[Quarter], zone: tzinfo) -> list[list[int]]:
 
 
 def choices(visits: Iterable[Visits]) -> dict[str, list[str]]:
-    """Give the names that the filters offer, most used first."""
+    """Return the names that the filters offer, most used first."""
     users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
     endpoints: Counter[str] = Counter()
@@ -148,7 +148,7 @@ def choices(visits: Iterable[Visits]) -> dict[str, list[str]]:
 def people(
     sessions: Iterable[Sessions], usages: Iterable[Usage], visits: Iterable[Visits], features: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Give the rows of `user_sessions`, with errors; requests and errors as `usages` has them."""
+    """Return the rows of `user_sessions`, with errors; requests and errors as `usages` has them."""
     requests: Counter[tuple[str, str]] = Counter()
     errors: Counter[tuple[str, str]] = Counter()
     for usage in answers.usage_only(usages):
@@ -166,12 +166,12 @@ def people(
 def endpoints(
     usages: Sequence[Usage],
     latency: Iterable[Latency] | None,
-    steps: Iterable[EndpointStep],
+    steps: Iterable[EndpointBucket],
     window: Window,
     spark_us: int,
     features: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Give a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
+    """Return a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     names = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency or () if cell.endpoint in names])

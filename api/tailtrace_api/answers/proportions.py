@@ -13,7 +13,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
-    """Give the interval of a share `hits / of`, each from 0 to 1. Nothing known, `of` = 0, is the whole of it.
+    """Return the interval of a share `hits / of`, each from 0 to 1. Nothing known, `of` = 0, is the whole of it.
 
     E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927) 209-212; method 3
     of R. G. Newcombe, Two-sided confidence intervals for the single proportion, Statist. Med. 17 (1998) 857-872.
@@ -27,7 +27,7 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def newcombe(hits_a: int, of_a: int, hits_b: int, of_b: int) -> tuple[float, float]:
-    """Give the interval of a's share less b's, from -1 to 1; neither group may be empty.
+    """Return the interval of a's share less b's, from -1 to 1; neither group may be empty.
 
     Method 10 of R. G. Newcombe, Interval estimation for the difference between independent proportions: comparison of
     eleven methods, Statist. Med. 17 (1998) 873-890.

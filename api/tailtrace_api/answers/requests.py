@@ -1,4 +1,4 @@
-"""The answers, as pure functions of what the store sums up. Each is defined in words in `docs/definitions.md`.
+"""The answers, as pure functions of what the store rolls up. Each is defined in words in `docs/definitions.md`.
 
 No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, MCP and dashboard tell the same. A list
 is given whole and in its order; whoever answers with it cuts it (`cut`).
@@ -17,12 +17,12 @@ from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.protocol import (
     HOUR_US,
     Activity,
+    BucketLatency,
+    BucketUsage,
     Latency,
     LogEntry,
     Quarter,
     Run,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
@@ -89,18 +89,18 @@ def cut(**lists: Sequence[Any]) -> dict[str, Any]:
 
 
 def visitor(identity: Identity) -> tuple[str, str]:
-    """Give who counts as one: user and device where they are known, by what outlives a rename; else the address."""
+    """Return who counts as one: user and device where they are known, by what outlives a rename; else the address."""
     user, device = user_key(identity), device_key(identity)
     return (user, device) if user or device else (f"{identity.kind} at", identity.address)
 
 
 def person(identity: Identity) -> str:
-    """Give what tells people apart: the user, or where there is none (a tagged device, a bare address) the visitor."""
+    """Return what tells people apart: the user, or where there is none (tagged device, bare address) the visitor."""
     return user_key(identity) or "/".join(visitor(identity))
 
 
 def name(identity: Identity) -> str:
-    """Give what a person is called."""
+    """Return what a person is called."""
     return identity.user or identity.device or identity.address
 
 
@@ -253,7 +253,7 @@ def uptime_percentage(days: Sequence[Uptime]) -> float | None:
 
 
 def uptime_by_day(days: Iterable[Uptime]) -> list[dict[str, Any]]:
-    """Give the same for each UTC day."""
+    """Return the same for each UTC day."""
     return [
         {
             "time": iso(day.day_us),
@@ -303,20 +303,20 @@ def spanned(usages: Iterable[Usage]) -> Spanned:
 
 
 def outside_avg_ms(usages: Iterable[Usage]) -> float | None:
-    """Give the mean of what passed outside the app, by `spanned`; None where it is not known."""
+    """Return the mean of what passed outside the app, by `spanned`; None where it is not known."""
     found = spanned(usages)
     return _outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
 
 
 def outside_of(entry: LogEntry) -> float | None:
-    """Give what passed outside the app in one request, by `outside_avg_ms`'s rules."""
+    """Return what passed outside the app in one request, by `outside_avg_ms`'s rules."""
     if entry.request_time_us is None or entry.app_time_us is None or entry.status == CLIENT_CLOSED:
         return None
     return _outside_ms(entry.request_time_us - entry.app_time_us)
 
 
 def _outside_ms(left_us: float) -> float | None:
-    """Give nginx's time less the app's, in ms; None where an app went on after its answer, and 0 where a clock did."""
+    """Return nginx's time less the app's, in ms; None where an app went on after its answer, 0 where a clock did."""
     return None if left_us < -NGINX_CLOCK_US else millis(max(0.0, left_us))
 
 
@@ -365,8 +365,8 @@ def _rates(count: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def over_time(steps: Iterable[StepUsage], latency: Iterable[StepLatency]) -> list[dict[str, Any]]:
-    """Give requests, errors and response times by step of time, an hour or a day, UTC."""
+def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) -> list[dict[str, Any]]:
+    """Return requests, errors and response times by step of time, an hour or a day, UTC."""
     histograms: dict[int, Counter[int]] = defaultdict(Counter)
     for cell in latency:
         histograms[cell.time_us][cell.bucket] += cell.requests

@@ -74,7 +74,7 @@ def _division(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, A
 
 
 def last_use(entries: Iterable[LogEntry]) -> dict[str, int]:
-    """Give when each person last used the goal, µs, of its requests, newest first. A refusal or an error is no use."""
+    """Return when each person last used the goal, µs, of its requests, newest first. Refusals and errors are no use."""
     last_us: dict[str, int] = {}
     for entry in entries:
         if entry.traffic is Traffic.APP and entry.status < 400:

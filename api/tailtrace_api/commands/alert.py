@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tailtrace_api.answers.alerts import alerts
 from tailtrace_bridge.alerts.courier import ChildSend, Send, destinations_of
-from tailtrace_bridge.alerts.state import Letter, read_waiting
+from tailtrace_bridge.alerts.state import Message, read_waiting
 from tailtrace_bridge.alerts.words import Words, duration
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.settings.alert_rules import PROBES, SEEN
@@ -30,10 +30,10 @@ def send_test(settings: Settings, send: Send | None = None) -> list[dict[str, An
             "ntfys://ntfy.sh/topic; docs/alerts.md has more"
         )
     words = Words(settings.lang, settings.zone, settings.public_url)
-    letter = Letter(words.say("test.title"), words.letter("", [words.say("test")], is_bad=False), clock_us(), False)
+    message = Message(words.say("test.title"), words.message("", [words.say("test")], is_bad=False), clock_us(), False)
     sent = []
     for destination in destinations:
-        problem = (send or ChildSend(threading.Event()))(destination, letter)
+        problem = (send or ChildSend(threading.Event()))(destination, message)
         sent.append({"destination": destination.name, "sent": not problem, "problem": problem or None})
     return sent
 

@@ -68,7 +68,7 @@ def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console
 
 
 def _size(path: Path) -> int:
-    """Give the size of a file; of what is none, or may not be looked at, 0: the importer says so by itself."""
+    """Return the size of a file; of what is none, or may not be looked at, 0: the importer says so by itself."""
     try:
         found = path.stat()
     except OSError:

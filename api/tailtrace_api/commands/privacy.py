@@ -161,7 +161,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Give all that is stored about a person, as records of four kinds: name, request, total, refused line."""
+    """Return all that is stored about a person, as records of four kinds: name, request, total, refused line."""
     known = [one.identity for one in store.named()]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
@@ -191,7 +191,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
 
 
 def neutral(value: Any) -> Any:
-    """Give a value that no spreadsheet takes for a formula."""
+    """Return a value that no spreadsheet takes for a formula."""
     if isinstance(value, list):
         value = ",".join(map(str, value))
     if isinstance(value, str) and value.startswith(FORMULA):

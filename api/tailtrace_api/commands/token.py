@@ -5,8 +5,8 @@ import secrets
 
 import typer
 
+from tailtrace_api.access.auth_methods import tokens_path
 from tailtrace_api.access.tokens import Tokens
-from tailtrace_api.access.ways import tokens_path
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.wiring.parts import clock_us

@@ -34,7 +34,7 @@ _PACE_STEPS = 13
 
 
 def _pace_s(count: int, low_s: float, high_s: float) -> float:
-    """Give a time between the two that looks uneven and is not random."""
+    """Return a time between the two that looks uneven and is not random."""
     return low_s + (high_s - low_s) * (count * 7 % _PACE_STEPS) / (_PACE_STEPS - 1)
 
 

@@ -112,7 +112,7 @@ class Children:
 
 
 def child_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Give ours, with what is added, without what a user has set for a tailtrace or an app of their own."""
+    """Return ours, with what is added, without what a user has set for a tailtrace or an app of their own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TAILTRACE_", "OTEL_"))}
     return {**kept, **added}
 

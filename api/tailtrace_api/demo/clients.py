@@ -69,7 +69,7 @@ class Tally:
 
 
 def walk(person: Person, rng: random.Random) -> Iterator[Step]:
-    """Give the person's steps, without end."""
+    """Return the person's steps, without end."""
     favour = range(len(person.features), 0, -1)
     while True:
         yield Step("GET", DASHBOARD)

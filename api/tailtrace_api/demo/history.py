@@ -25,7 +25,7 @@ _WEEKEND_SHARE = 0.15
 
 
 def history(people: Sequence[Person], end_us: int, days: int, seed: int = 7) -> Iterator[Row]:
-    """Give the rows of the `days` before `end_us`, by person."""
+    """Return the rows of the `days` before `end_us`, by person."""
     rng = random.Random(seed)  # noqa: S311 - nothing secret
     for number, person in enumerate(people):
         identity = _identity(person, number)

@@ -71,11 +71,11 @@ class LiveTable:
 
 
 def who(log: Mapping[str, Any]) -> str:
-    """Give the person of a request, else the service's tags, else the kind, such as `unknown`."""
+    """Return the person of a request, else the service's tags, else the kind, such as `unknown`."""
     return log["user"] or ",".join(log["tags"]) or str(log["kind"])
 
 
 def percentile(values: Sequence[float] | deque[float], share: float) -> float:
-    """Give the smallest value that `share` percent of the values do not exceed (nearest rank)."""
+    """Return the smallest value that `share` percent of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)]

@@ -101,5 +101,5 @@ def count_log(log: Path) -> LogCounts:
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """Give the samples of a Prometheus text by their name and labels, as they are written."""
+    """Return the samples of a Prometheus text by their name and labels, as they are written."""
     return {name: float(value) for name, value in _SAMPLE.findall(text)}

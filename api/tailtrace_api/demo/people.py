@@ -60,7 +60,7 @@ def identities_toml(people: Iterable[Person]) -> str:
 
 
 def unusable_address(people: Iterable[Person]) -> str:
-    """Give the first address that this machine does not let a client use, or nothing.
+    """Return the first address that this machine does not let a client use, or nothing.
 
     Linux has all of 127.0.0.0/8 on its loopback; macOS and the BSDs have 127.0.0.1 alone until told otherwise.
     """

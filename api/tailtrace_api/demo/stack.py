@@ -129,7 +129,7 @@ async def run_stack(
 
 
 def free_port(wished: int, say: Callable[[str], None]) -> int:
-    """Give the wished port, or, where it is taken or 0, another one that is free, and say so."""
+    """Return the wished port, or, where it is taken or 0, another one that is free, and say so."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -37,7 +37,7 @@ def make_check(name: str, status: Status, message: str, cure: str = "") -> Check
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """Give the worst of some; `skipped` where there are none."""
+    """Return the worst of some; `skipped` where there are none."""
     found = set(statuses)
     return next((status for status in _WORST_FIRST if status in found), "skipped")
 

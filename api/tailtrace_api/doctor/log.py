@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailtrace_api.doctor.checks import Check, Status, make_check
-from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.files import fingerprint, unreadable
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.rotation import is_rotated_name
@@ -98,7 +98,7 @@ _NO_FILE = "name the log that nginx writes with TAILTRACE_LOG, or make nginx wri
 
 
 def _tail(path: str) -> tuple[bytes, os.stat_result]:
-    """Give the end of the file, from a line's start on. Raises `OSError`."""
+    """Return the end of the file, from a line's start on. Raises `OSError`."""
     # Not blocking: a named pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -161,11 +161,11 @@ def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int
     lines = [bare for line in tail.split(b"\n")[:-1][-TAIL_LINES_MAX:] if (bare := line.rstrip(b"\r"))]
     if not lines:
         return make_check(name, "warning", f"{path}: no line yet", "send a request through nginx"), None
-    refused: list[Refusal] = []
+    refused: list[RejectedLine] = []
     newest_us: int | None = None
     for offset, line in enumerate(lines):
         record = parser.parse(line, path, offset, fingerprint(lines[0]))
-        if isinstance(record, Refusal):
+        if isinstance(record, RejectedLine):
             refused.append(record)
         else:
             newest_us = max(newest_us or 0, record.time_us + (record.request_time_us or 0))

@@ -90,7 +90,7 @@ class Place:
         return f"{self.directive.file}:{self.directive.line}"
 
     def effective(self, name: str) -> tuple[Directive, ...]:
-        """Give what holds here of one directive."""
+        """Return what holds here of one directive."""
         return self.own.get(name) or self.inherited.get(name, ())
 
 
@@ -134,12 +134,12 @@ def diagnose(config: Config, log: str, folder: str) -> Diagnosis:
 
 
 def servers(http: Directive) -> list[Directive]:
-    """Give the servers of an `http {}`."""
+    """Return the servers of an `http {}`."""
     return [directive for directive in http.block or () if directive.name == "server"]
 
 
 def places_of(server: Directive, http: Directive) -> Iterator[Place]:
-    """Give a server and every place in it that a request can end in, outermost first.
+    """Return a server and every place in it that a request can end in, outermost first.
 
     An `if` or `limit_except` is one only where it has something of its own to say.
     """
@@ -264,7 +264,7 @@ def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str,
 
 
 def _own_lines(place: Place, sent: Sequence[Directive]) -> list[Directive]:
-    """Give those that stand in the place's own file and set a name of ours: with the include it would be sent twice."""
+    """Those that stand in the place's own file and set a name of ours: with the include it would be sent twice."""
     return [
         item
         for item in sent

@@ -75,7 +75,7 @@ def read_config(given: Path | None) -> Config:
 
 
 def split_dump(text: str) -> dict[str, str]:
-    """Give the text of each file that a print of `nginx -T` holds, nginx.conf first."""
+    """Return the text of each file that a print of `nginx -T` holds, nginx.conf first."""
     files: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines(keepends=True):

@@ -31,7 +31,7 @@ class Edit:
 
 
 def make_patch(texts: Mapping[str, str], edits: Sequence[Edit]) -> str:
-    """Give the unified diff of all edits; an edit named twice, by a file included twice, is made once."""
+    """Return the unified diff of all edits; an edit named twice, by a file included twice, is made once."""
     diffs = []
     for file in dict.fromkeys(edit.file for edit in edits):
         before = texts[file].splitlines(keepends=True)

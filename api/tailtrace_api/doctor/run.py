@@ -49,7 +49,7 @@ class Report:
         return any(check.status == "failure" for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """Give what `--json` prints."""
+        """Return what `--json` prints."""
         counts = {status: sum(check.status == status for check in self.checks) for status in _MARKS}
         return {"checks": [asdict(check) for check in self.checks], "counts": counts, "patch": self.patch}
 
@@ -111,7 +111,7 @@ def _nginx(log: str, conf: Path | None) -> tuple[list[Check], str]:
 
 
 def include_folder(config: Config) -> str:
-    """Give the folder that our include files are in, or should go to."""
+    """Return the folder that our include files are in, or should go to."""
     ours = next((path for path in config.texts if Path(path).name.startswith("tailtrace-")), None)
     return str(Path(ours).parent if ours else DEFAULT_FOLDER)
 

@@ -68,7 +68,7 @@ def check_receiver(listen: str) -> Check:
 
 
 def _exchange(method: str, url: str) -> tuple[int, bytes]:
-    """Give status and the first `BODY_BYTES_MAX` of the body."""
+    """Return status and the first `BODY_BYTES_MAX` of the body."""
     headers = {"content-type": "application/x-protobuf"} if method == "POST" else {}
     with (
         httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,

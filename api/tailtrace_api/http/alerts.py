@@ -19,7 +19,7 @@ def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:
     def get_alerts(
         *, limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Events at most.")] = 100
     ) -> dict[str, Any]:
-        """Give the alerts that fire now, the rules with their state, and what was told, newest first."""
+        """Return the alerts that fire now, the rules with their state, and what was told, newest first."""
         return alerts(store, rules, limit=limit)
 
     return router

@@ -60,7 +60,7 @@ def create_app(
     app.include_router(_analytics_router(queries, clock))
     counted = access or AccessCounters()
 
-    def render(bridge: Bridge, news: metrics.News | None) -> bytes:
+    def render(bridge: Bridge, news: metrics.EventStream | None) -> bytes:
         return metrics.render(bridge, mcp_counts(), counted, news)
 
     _add_operation(app, queries, clock, bridge, render, {} if keeps is None else {"keeps": dict(keeps)})
@@ -101,7 +101,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> dict[str, Any]:
-        """Give the requests of the window, newest first; `summary` counts all that the filters let through.
+        """Return the requests of the window, newest first; `summary` counts all that the filters let through.
 
         All traffic: health checks, bots and static files too.
         """
@@ -113,7 +113,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/dashboard-usage", response_model=models.DashboardUsage)
     def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
-        """Give cards, peak hours, sessions by person and calls by endpoint.
+        """Return cards, peak hours, sessions by person and calls by endpoint.
 
         Of usage: health checks, bots and static files stay out, of the errors too.
         """
@@ -121,14 +121,14 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/system-health-history", response_model=models.SystemHealth)
     def system_health_history(at: at_type, *, days: Days = 7) -> dict[str, Any]:
-        """Give uptime, response times and error rates, by endpoint and over time. Of all traffic."""
+        """Return uptime, response times and error rates, by endpoint and over time. Of all traffic."""
         return queries.system_health_history(at, hours=24 * days)
 
     return router
 
 
 def place(cursor: str | None) -> tuple[int, int] | None:
-    """Give the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
+    """Return the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
     if cursor is None:
         return None
     match = _CURSOR.fullmatch(cursor)
@@ -143,7 +143,7 @@ def _add_operation(
     queries: Queries,
     clock: Callable[[], int],
     bridge: Bridge | None,
-    render: Callable[[Bridge, metrics.News | None], bytes],
+    render: Callable[[Bridge, metrics.EventStream | None], bytes],
     more: Mapping[str, Any],
 ) -> None:
     @app.get("/health", tags=["operation"])
@@ -159,7 +159,7 @@ def _add_operation(
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     def bridge_metrics() -> Response:
-        """Give the bridge's own counters in Prometheus text."""
+        """Return the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
         return Response(render(bridge, getattr(app.state, "news", None)), media_type=metrics.CONTENT_TYPE)

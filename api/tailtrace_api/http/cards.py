@@ -55,7 +55,7 @@ def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
 
     @router.get(WIDGET)
     def widget(response: Response, *, only: Only, days: Days = 7) -> Answer:
-        """Give what `<tailtrace-widget>` shows: sessions, people, accesses by day, the features used most."""
+        """Return what `<tailtrace-widget>` shows: sessions, people, accesses by day, the features used most."""
         response.headers["Cache-Control"] = "no-store"
         return cards.widget(clock(), days=days, user=only)
 

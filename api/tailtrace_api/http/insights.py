@@ -30,17 +30,17 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/active-users")
     def active_users(only: Only) -> Answer:
-        """Give who made a request in the last five minutes, and what each looks at."""
+        """Return who made a request in the last five minutes, and what each looks at."""
         return insights.active_users(clock(), user=only)
 
     @router.get("/usage-stats")
     def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
-        """Give sessions, people and the features used most: usage, without health checks, bots and static files."""
+        """Return sessions, people and the features used most: usage, without health checks, bots and static files."""
         return insights.usage_stats(at, days=days, user=only)
 
     @router.get("/system-performance")
     def system_performance(at: at_type) -> Answer:
-        """Give uptime, response times and errors of seven days, and who is to blame.
+        """Return uptime, response times and errors of seven days, and who is to blame.
 
         Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store, how fresh its
         data is and the alerts are those of now, whatever `at` says.
@@ -58,7 +58,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/unused-endpoints")
     def unused_endpoints(at: at_type, *, days: Days = 30) -> Answer:
-        """Give the routes that nobody asked for."""
+        """Return the routes that nobody asked for."""
         return insights.unused_endpoints(at, days=days)
 
     @router.get("/request/{trace_id}")
@@ -91,7 +91,7 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     def device(
         device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
     ) -> Answer:
-        """Give one device; null if there is none of that name."""
+        """Return one device; null if there is none of that name."""
         return _asked(lambda: tailnet.device(device, user=only))
 
     @router.get("/status")

@@ -18,15 +18,15 @@ from tailtrace_bridge.wiring.bridge import Bridge
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class News(Protocol):
-    """What is counted of `news.News`: a bridge alone does not load that."""
+class EventStream(Protocol):
+    """What is counted of `news.EventStream`: a bridge alone does not load that."""
 
     open: int
     refused: int
 
 
-def render(bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters, news: News | None = None) -> bytes:
-    """Give the text of `/metrics`: `mcp` counts calls, `access` what was refused, `news` the streams of open pages."""
+def render(bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters, news: EventStream | None = None) -> bytes:
+    """Write `/metrics`: `mcp` counts calls, `access` what was refused, `news` the streams of open pages."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_BridgeCollector(bridge, mcp, access))
     if news is not None:
@@ -71,7 +71,7 @@ class _BridgeCollector(Collector):
 
 
 class _NewsCollector(Collector):
-    def __init__(self, news: News) -> None:
+    def __init__(self, news: EventStream) -> None:
         self._news = news
 
     def collect(self) -> Iterable[Metric]:

@@ -21,7 +21,7 @@ def narrowed(
     method: str | None = None,
     status: str | None = None,
 ) -> Filters:
-    """Give the filters of what was asked for; `only` is the login that an answer is restricted to, or None.
+    """Return the filters of what was asked for; `only` is the login that an answer is restricted to, or None.
 
     Raises `NotYoursError`.
     """

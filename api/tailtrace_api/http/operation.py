@@ -40,7 +40,7 @@ def create_operation_app(
 
 
 def ready_response(found: list[str], more: Mapping[str, Any], *, is_shown: bool = True) -> Response:
-    """Give the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
+    """Return the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
     body = {"status": "not ready" if found else "ready", "problems": found if is_shown else [], **more}
     return JSONResponse(body, 503 if found else 200)
 
@@ -58,6 +58,6 @@ def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: i
             found.append(bridge.pipeline.problem)
         if not bridge.running:
             found.append("the bridge has ended; see the log of tailtrace, and start it again")
-        elif now_us - bridge.pipeline.counters.last_step_us > _STALLED_US:
+        elif now_us - bridge.pipeline.counters.last_bucket_us > _STALLED_US:
             found.append("the bridge took no step for a minute; see the log of tailtrace")
     return found

@@ -62,7 +62,7 @@ class File:
     """Pages of other origins load it, even those that take only what says so (COEP)."""
 
     def answer(self, request: Request) -> Response:
-        """Give the file, packed to who takes that, or 304 to who has it."""
+        """Return the file, packed to who takes that, or 304 to who has it."""
         headers = {**SECURITY, "ETag": self.etag, "Cache-Control": self.cache, "Vary": "Accept-Encoding"}
         if self.is_for_all:
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -43,7 +43,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/overview")
     def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
-        """Give the totals beside those of the period before, the series, the heat map and what filters offer.
+        """Return the totals beside those of the period before, the series, the heat map and what filters offer.
 
         Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
         `only` is whom the answer is restricted to, or null.
@@ -52,17 +52,17 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/people")
     def people(at: at_type, period: period_type, filters: filters_type) -> Answer:
-        """Give who used what, and the cards. Requests and errors (5xx) are of usage."""
+        """Return who used what, and the cards. Requests and errors (5xx) are of usage."""
         return panels.people(at, period, filters)
 
     @router.get("/endpoints")
     def endpoints(at: at_type, period: period_type, filters: filters_type) -> Answer:
-        """Give calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
+        """Return calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
         return panels.endpoints(at, period, filters)
 
     @router.get("/health")
     def health(at: at_type, period: period_type) -> Answer:
-        """Give uptime and how it was measured, times over time, errors, the store's query times, freshness.
+        """Return uptime and how it was measured, times over time, errors, the store's query times, freshness.
 
         Of all traffic, whatever the filters of the page say.
         """
@@ -77,7 +77,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Answer:
-        """Give a page of requests, newest first: all traffic that the filters let through."""
+        """Return a page of requests, newest first: all traffic that the filters let through."""
         return panels.requests(at, period, filters, limit, place(cursor))
 
     @router.get("/request/{trace_id}")

@@ -58,7 +58,7 @@ KNOWN_ONLY = Depends(refuse_unknown)
 
 
 def _names(dependant: Dependant) -> Iterator[str]:
-    """Give the parameters of a route, those of what it depends on too."""
+    """Return the parameters of a route, those of what it depends on too."""
     for field in dependant.query_params:
         yield field.alias
     for other in dependant.dependencies:

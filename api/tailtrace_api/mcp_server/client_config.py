@@ -44,7 +44,7 @@ def client_config(
     tools: str | None = None,
     name: str | None = None,
 ) -> str:
-    """Give the JSON for a client; `command` is the program `tailtrace`. Raises `SettingsError` for one not known.
+    """Return the JSON for a client; `command` is the program `tailtrace`. Raises `SettingsError` for one not known.
 
     A server of one group of tools is named after it, so that two stand in one file.
     """

@@ -140,7 +140,7 @@ def reads_like_a_sentence(path: str) -> bool:
 
 
 def _plain(text: str, *, joined: bool = False) -> str:
-    """Give lower-case words with one space between: `Ígnore-ALL` → `ignore all`. `joined` reads digits as letters."""
+    """Return lower-case words with one space between: `Ígnore-ALL` → `ignore all`. `joined` reads digits as letters."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     decomposed = unicodedata.normalize("NFKD", split)
     letters = "".join(one for one in decomposed if not unicodedata.combining(one) and unicodedata.category(one) != "Cf")

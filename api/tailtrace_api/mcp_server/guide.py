@@ -59,7 +59,7 @@ PROMPTS = (
 
 @cache
 def definitions() -> str:
-    """Give `docs/definitions.md`: from the wheel, which has it beside this file, or from the source tree."""
+    """Return `docs/definitions.md`: from the wheel, which has it beside this file, or from the source tree."""
     for path in (_HERE / "definitions.md", _HERE.parents[2] / "docs" / "definitions.md"):
         if path.is_file():
             return path.read_text(encoding="utf-8")

@@ -35,12 +35,12 @@ class Number:
         return False
 
     def schema(self) -> dict[str, Any]:
-        """Give its JSON schema."""
+        """Return its JSON schema."""
         about = {"description": self.about} if self.about else {}
         return {"type": "integer", "default": self.default, "minimum": self.low, "maximum": self.high, **about}
 
     def check(self, value: object) -> int:
-        """Give the number. Raises `WrongArgumentError`."""
+        """Return the number. Raises `WrongArgumentError`."""
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
             value = int(value)
         if isinstance(value, float) and value.is_integer():
@@ -67,15 +67,15 @@ class Text:
 
     @property
     def default(self) -> None:
-        """Give None: it was not given."""
+        """Return None: it was not given."""
         return
 
     def schema(self) -> dict[str, Any]:
-        """Give its JSON schema."""
+        """Return its JSON schema."""
         return {"type": "string", **({"description": self.about} if self.about else {})}
 
     def check(self, value: object) -> str:
-        """Give the text. Raises `WrongArgumentError`."""
+        """Return the text. Raises `WrongArgumentError`."""
         if not isinstance(value, str) or len(value) > self.length_max or not re.fullmatch(self.form, value):
             raise WrongArgumentError(
                 f"{self.name}: {_shown(value)} is wrong; give {self.about or 'a text'}, such as "
@@ -89,7 +89,7 @@ class Address(Text):
     """An IP address without a port."""
 
     def check(self, value: object) -> str:
-        """Give the address as it is usually written. Raises `WrongArgumentError`."""
+        """Return the address as it is usually written. Raises `WrongArgumentError`."""
         text = Text.check(self, value)
         parsed = parse_address(text)
         if parsed is None:
@@ -105,7 +105,7 @@ class Moment(Text):
     """A time as answers write it; without a zone it is UTC."""
 
     def check(self, value: object) -> str:
-        """Give the time in UTC. Raises `WrongArgumentError`."""
+        """Return the time in UTC. Raises `WrongArgumentError`."""
         text = Text.check(self, value)
         try:
             given = datetime.fromisoformat(text)
@@ -124,7 +124,7 @@ Parameter = Number | Text
 
 
 def schema(parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """Give the JSON schema of a tool's arguments."""
+    """Return the JSON schema of a tool's arguments."""
     required = [one.name for one in parameters if one.required]
     return {
         "type": "object",
@@ -135,7 +135,7 @@ def schema(parameters: Sequence[Parameter]) -> dict[str, Any]:
 
 
 def check(tool: str, parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[str, Any]:
-    """Give the arguments with their defaults; one that was not given and has none is left out.
+    """Return the arguments with their defaults; one that was not given and has none is left out.
 
     Raises `WrongArgumentError`.
     """

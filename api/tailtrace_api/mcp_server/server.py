@@ -36,7 +36,7 @@ from tailtrace_api.mcp_server.tools import Answer, Toolbox
 
 Context = ServerRequestContext[Any]
 Caller = Callable[[Any], str | None]
-"""Gives the login that a call is restricted to, of the HTTP request (None: no HTTP); raises `MCPError` to refuse."""
+"""Returns the login that a call is restricted to, of the HTTP request (None: no HTTP); raises `MCPError` to refuse."""
 _READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 

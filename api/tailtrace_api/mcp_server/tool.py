@@ -60,12 +60,12 @@ class Tool:
 
 
 def output_schema(fields: Fields) -> dict[str, Any]:
-    """Give the JSON schema of an answer. All of its fields are there, others may be."""
+    """Return the JSON schema of an answer. All of its fields are there, others may be."""
     return {"type": "object", "properties": {name: shape(one) for name, one in fields.items()}, "required": [*fields]}
 
 
 def shape(one: Any) -> dict[str, Any]:
-    """Give the JSON schema of a shape: `"string"`, `"number?"` (or null), `[...]` a list, `{...}` an object."""
+    """Return the JSON schema of a shape: `"string"`, `"number?"` (or null), `[...]` a list, `{...}` an object."""
     match one:
         case list():
             return {"type": "array", "items": shape(one[0])} if one else {"type": "array"}

@@ -50,7 +50,7 @@ class Counts:
 
 
 def select(wanted: str | None) -> tuple[Tool, ...]:
-    """Give the tools that a list of groups and names means; all where there is none. Raises `WrongArgumentError`."""
+    """Return the tools that a list of groups and names means; all where there is none. Raises `WrongArgumentError`."""
     if not wanted:
         return TOOLS
     words = [word.strip() for word in wanted.split(",") if word.strip()]

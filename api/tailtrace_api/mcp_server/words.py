@@ -166,7 +166,7 @@ class Words:
         self._texts, self._counted = _TEXTS[lang], _COUNTED[lang]
 
     def say(self, name: str, /, **values: Any) -> str:
-        """Give a text with its values. A value is put in as it is: what stands in it is no format."""
+        """Return a text with its values. A value is put in as it is: what stands in it is no format."""
         return self._texts[name].format(**values)
 
     def count(self, what: str, number: int) -> str:

@@ -76,7 +76,7 @@ def _empty(svg: ET.Element, width: float, height: float, text: str) -> Markup:
 
 
 def nice_ceiling(value: float) -> float:
-    """Give the end of an axis: the next of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten."""
+    """Return the end of an axis: the next of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten."""
     if value <= 0:
         return 1.0
     power = 10.0 ** (len(str(int(value))) - 1)

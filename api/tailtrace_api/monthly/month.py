@@ -31,26 +31,26 @@ class Month(NamedTuple):
 
     @property
     def first(self) -> date:
-        """Give its first day."""
+        """Return its first day."""
         return date(self.year, self.number, 1)
 
     @property
     def days(self) -> list[date]:
-        """Give all of its days."""
+        """Return all of its days."""
         return [self.first + timedelta(days=n) for n in range(monthrange(self.year, self.number)[1])]
 
     @property
     def before(self) -> "Month":
-        """Give the month before."""
+        """Return the month before."""
         return Month(self.year - 1, 12) if self.number == 1 else Month(self.year, self.number - 1)
 
     @property
     def after(self) -> "Month":
-        """Give the next month."""
+        """Return the next month."""
         return Month(self.year + 1, 1) if self.number == 12 else Month(self.year, self.number + 1)
 
     def start_us(self, zone: tzinfo) -> int:
-        """Give its first midnight in `zone`: µs since the epoch."""
+        """Return its first midnight in `zone`: µs since the epoch."""
         return round(datetime(self.year, self.number, 1, tzinfo=zone).timestamp()) * 1_000_000
 
     def __str__(self) -> str:
@@ -75,13 +75,13 @@ def parse_month(text: str) -> Month:
 
 
 def month_of(time_us: int, zone: tzinfo) -> Month:
-    """Give the month in which a time falls."""
+    """Return the month in which a time falls."""
     day = datetime.fromtimestamp(time_us / 1e6, zone)
     return Month(day.year, day.month)
 
 
 def span(month: Month, zone: tzinfo, now_us: int) -> Span:
-    """Give the windows: see the head of this file. Raises `MonthError` for a month that has not begun."""
+    """Return the windows: see the head of this file. Raises `MonthError` for a month that has not begun."""
     start_us, end_us = month.start_us(zone), month.after.start_us(zone)
     if now_us <= start_us:
         raise MonthError(f"{month} has not begun in {zone}: there is nothing to report yet")

@@ -31,10 +31,10 @@ from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.protocol import (
     HOUR_US,
     Activity,
+    BucketLatency,
+    BucketUsage,
     Latency,
     Quarter,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
@@ -74,8 +74,8 @@ class Course(NamedTuple):
     """How the month went, from hour to hour."""
 
     quarters: Sequence[Quarter] = ()
-    steps: Sequence[StepUsage] = ()
-    latency: Sequence[StepLatency] = ()
+    steps: Sequence[BucketUsage] = ()
+    latency: Sequence[BucketLatency] = ()
 
 
 class Routes(NamedTuple):
@@ -312,7 +312,7 @@ def _hours(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], 
 
 
 def _people(now: Sums, before: Sums, features: Mapping[str, str]) -> list[Person]:
-    """Give everybody with a name of both months, most requests first."""
+    """Return everybody with a name of both months, most requests first."""
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     names: dict[str, str] = {}
     favorites: dict[str, Counter[str]] = defaultdict(Counter)
@@ -346,7 +346,7 @@ def _people(now: Sums, before: Sums, features: Mapping[str, str]) -> list[Person
 
 
 def _features(now: Iterable[Visits], before: Iterable[Visits], names: Mapping[str, str]) -> list[Feature]:
-    """Give all features of both months, most used first."""
+    """Return all features of both months, most used first."""
     return _used(
         [
             [
@@ -391,7 +391,7 @@ def _used(sides: Sequence[Iterable[tuple[str, Visits]]]) -> list[Feature]:
 
 
 def _endpoints(sums: Sums) -> list[Endpoint]:
-    """Give the endpoints of the app, whatever they were called."""
+    """Return the endpoints of the app, whatever they were called."""
     of_app = [usage for usage in sums.usages if usage.traffic is Traffic.APP]
     wanted = {usage.endpoint for usage in of_app}
     errors: Counter[str] = Counter()
@@ -466,7 +466,7 @@ def _largest(changes: Iterable[Change]) -> list[Change]:
 
 
 def _unused(usages: Sequence[Usage], routes: Routes) -> dict[str, Any]:
-    """Give the routes without a request, but for those of health checks and files: these do their work."""
+    """Return the routes without a request, but for those of health checks and files: these do their work."""
     served = HEALTH_PATHS | {usage.endpoint for usage in usages if usage.traffic in {Traffic.HEALTH, Traffic.STATIC}}
     declared = [(method, route) for method, route in routes.declared if route not in served]
     earlier = [usage for usage in routes.earlier if usage.endpoint not in served]

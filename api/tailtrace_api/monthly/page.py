@@ -81,7 +81,7 @@ def render(numbers: Numbers, lang: str) -> str:
 
 
 def title(numbers: Numbers, words: Words) -> str:
-    """Give the report's title."""
+    """Return the report's title."""
     return words("title", month=words.month(numbers.month))
 
 
@@ -148,7 +148,7 @@ def _caveats(numbers: Numbers, words: Words) -> list[str]:
 
 
 def tiles(numbers: Numbers, words: Words) -> list[Tile]:
-    """Give the month's numbers, each with the one before and how it changed."""
+    """Return the month's numbers, each with the one before and how it changed."""
     now, before = numbers.now, numbers.before
     stored_before = before.all_requests > 0
 

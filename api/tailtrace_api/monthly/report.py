@@ -44,7 +44,7 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
         times,
         _sums(store, window),
         _sums(store, times.before),
-        Course(store.quarters(window), store.steps(window, HOUR_US), store.step_latency(window, HOUR_US)),
+        Course(store.quarters(window), store.steps(window, HOUR_US), store.bucket_latency(window, HOUR_US)),
         Routes(
             routes.learned(),
             store.usage(Window(window.start_us - EARLIER_US, window.start_us), Filters(), By.ENDPOINT),
@@ -83,7 +83,7 @@ def make_of(found: Numbers, lang: str, *, pdf: bool) -> Report:
 
 
 def as_json(found: Numbers) -> dict[str, Any]:
-    """Give the numbers as JSON knows them."""
+    """Return the numbers as JSON knows them."""
     return {**dataclasses.asdict(found), "month": str(found.month)}
 
 
@@ -98,7 +98,7 @@ def _sums(store: Store, window: Window) -> Sums:
 
 
 def _began(store: Store, times: Span, zone: tzinfo) -> date | None:
-    """Give the first day that has anything, where that is in one of the two months: a month looked at is short then."""
+    """Return the first day with anything, where that is in one of the two months: a month looked at is short then."""
     start_us = times.before.start_us
     if store.steps(Window(start_us - EARLIER_US, start_us), DAY_US):
         return None

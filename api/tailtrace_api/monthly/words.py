@@ -152,11 +152,11 @@ class Words:
         self._locale = _LOCALES[lang]
 
     def __call__(self, key: str, **values: str) -> str:
-        """Give a text."""
+        """Return a text."""
         return self._texts[key].format(**values)
 
     def count(self, key: str, n: float) -> str:
-        """Give a text about so many: `1 request`, `2 requests`."""
+        """Return a text about so many: `1 request`, `2 requests`."""
         return self._texts[f"{key}.{'one' if n == 1 else 'other'}"].format(n=self.number(n))
 
     def number(self, value: float) -> str:
@@ -210,11 +210,11 @@ class Words:
         return str(format_date(day, _DAYS[self.lang], locale=self._locale))
 
     def time(self, time_us: int, zone: tzinfo) -> tuple[str, str]:
-        """Give day and time of day."""
+        """Return day and time of day."""
         local = datetime.fromtimestamp(time_us / 1e6, zone)
         return self.day(local.date()), f"{local:%H:%M}"
 
     def weekdays(self, width: Literal["abbreviated", "wide"] = "abbreviated") -> list[str]:
-        """Give the names of the days, Monday first."""
+        """Return the names of the days, Monday first."""
         names = get_day_names(width, locale=self._locale)
         return [str(names[index]) for index in range(7)]

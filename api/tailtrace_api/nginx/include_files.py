@@ -100,7 +100,7 @@ def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> s
 
 
 def log_format_directive() -> str:
-    """Give `log_format tailtrace …;`, one variable on each line: what `make_parser("tailtrace")` reads."""
+    """Return `log_format tailtrace …;`, one variable on each line: what `make_parser("tailtrace")` reads."""
     escape, _, body = TAILTRACE_FORMAT.partition(" ")
     lines = body.replace(",", ",\n").splitlines()
     return f"log_format tailtrace {escape}\n" + "\n".join(f"    '{line}'" for line in lines) + ";"

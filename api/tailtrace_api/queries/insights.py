@@ -58,7 +58,7 @@ class Insights:
         return insights.active_users(activity, pages, self._online(), self._features, now_us)
 
     def news(self, now_us: int) -> dict[str, Any]:
-        """Give what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
+        """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
         newest_us = self._store.newest_us()
         activity = self._store.activity(Window(now_us - insights.ACTIVE_US, now_us))
         active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]

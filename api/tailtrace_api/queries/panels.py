@@ -37,9 +37,9 @@ class Panels:
             "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
             "timezone": str(self.zone),
             "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
-            "step_hours": period.step_us // HOUR_US,
+            "step_hours": period.bucket_us // HOUR_US,
             "series": panels.series(
-                self.store.endpoint_steps(window, period.step_us, filters, By.ALL), window, period.step_us
+                self.store.endpoint_buckets(window, period.bucket_us, filters, By.ALL), window, period.bucket_us
             ),
             "heat_days": hours // 24,
             "heat": panels.heat(self._quarters(weeks, filters), self.zone),
@@ -73,7 +73,7 @@ class Panels:
         """Answer `GET /analytics/panels/endpoints`."""
         window = _window(at_us, period)
         usages = self.store.usage(window, filters, By.ENDPOINT)
-        steps = self.store.endpoint_steps(window, min(period.spark_us, period.step_us), filters)
+        steps = self.store.endpoint_buckets(window, min(period.spark_us, period.bucket_us), filters)
         has_latency = filters == Filters(endpoint=filters.endpoint)
         latency = self.store.latency(window) if has_latency else None
         rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
@@ -104,14 +104,14 @@ class Panels:
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 
     def _activity(self, window: Window, filters: Filters) -> list[Activity]:
-        """Give the usage that sessions are cut from: of an address, what came from there."""
+        """Return the usage that sessions are cut from: of an address, what came from there."""
         return [one for one in self.store.activity(window) if filters.address in {None, one.identity.address}]
 
     def _quarters(self, window: Window, filters: Filters) -> Iterable[Quarter]:
-        """Give usage by the quarter, which the store sums up of everybody; under a filter it has hours."""
+        """Return usage by the quarter, which the store rolls up of everybody; under a filter it has hours."""
         if filters == Filters():
             return self.store.quarters(window)
-        return panels.quarters_of(self.store.endpoint_steps(window, HOUR_US, filters, By.ALL))
+        return panels.quarters_of(self.store.endpoint_buckets(window, HOUR_US, filters, By.ALL))
 
     def _counted(self, window: Window, filters: Filters) -> panels.Counted:
         usages = self.store.usage(window, filters, By.IDENTITY)

@@ -83,9 +83,9 @@ class Queries:
         window = Window(now_us - hours * HOUR_US, now_us)
         usages = self.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
         latency = self.timed(lambda: self._store.latency(window), now_us)
-        step_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self.timed(lambda: self._store.steps(window, step_us), now_us)
-        step_latency = self.timed(lambda: self._store.step_latency(window, step_us), now_us)
+        bucket_us = HOUR_US if hours <= 48 else DAY_US
+        steps = self.timed(lambda: self._store.steps(window, bucket_us), now_us)
+        bucket_latency = self.timed(lambda: self._store.bucket_latency(window, bucket_us), now_us)
         uptime = self.timed(lambda: self._store.uptime(window), now_us)
         newest_us = self.newest_us(now_us)
         rates = answers.error_rates(usages)  # as many endpoints as there are response times
@@ -97,13 +97,13 @@ class Queries:
             "uptime_over_time": answers.uptime_by_day(uptime),
             "error_rate": {"overall": rates["overall"], "by_endpoint": rates["by_endpoint"][: answers.LISTED_MAX]},
             **answers.cut(api_response_times=answers.response_times(usages, latency)),
-            "over_time": answers.over_time(steps, step_latency),
+            "over_time": answers.over_time(steps, bucket_latency),
             "influxdb_query_times": self.query_times(),
             "data_freshness_seconds": None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         }
 
     def report(self, now_us: int, *, hours: int, limit: int) -> dict[str, Any]:
-        """Give all three over one window, each as HTTP gives it."""
+        """Return all three over one window, each as HTTP gives it."""
         return {
             "access_logs": self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
             "dashboard_usage": self.dashboard_usage(now_us, hours=hours),
@@ -129,7 +129,7 @@ class Queries:
         }
 
     def newest_us(self, now_us: int) -> int | None:
-        """Give the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
+        """Return the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
         newest_us = self.timed(self._store.newest_us, now_us)
         if newest_us is None or newest_us <= now_us:
             return newest_us

@@ -60,7 +60,7 @@ class Tailnet:
         self._problem = ""
 
     def online(self) -> dict[str, bool]:
-        """Give for each node that tailscaled knows whether it is online: stable node id → online."""
+        """Return for each node that tailscaled knows whether it is online: stable node id → online."""
         with self._lock:
             return {device.node_id: device.online for device in self._local_devices() if device.online is not None}
 

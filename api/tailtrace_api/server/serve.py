@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import uvicorn
 
+from tailtrace_api.access.auth_methods import make_callers, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
-from tailtrace_api.access.ways import make_callers, require_way
 from tailtrace_api.http.operation import create_operation_app
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
@@ -147,8 +147,8 @@ def make_app(
     from tailtrace_api.http.alerts import alert_router  # noqa: PLC0415
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
     from tailtrace_api.http.cards import card_router  # noqa: PLC0415
+    from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
-    from tailtrace_api.http.news import News, news_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
@@ -177,8 +177,8 @@ def make_app(
     app.include_router(tailnet_router(tailnet))
     app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
     app.include_router(card_router(make_cards(settings, store, routes), clock_us))
-    app.state.news = News(lambda: insights.news(clock_us()))
-    app.include_router(news_router(app.state.news))
+    app.state.news = EventStream(lambda: insights.news(clock_us()))
+    app.include_router(event_stream_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))
     app.include_router(alert_router(store, settings.alerts))
     app.router.routes.append(Route("/mcp", endpoint=mcp))

@@ -20,7 +20,7 @@ PIPED_COLUMNS = 1000
 
 
 def console() -> "Console":
-    """Give the standard output for tables."""
+    """Return the standard output for tables."""
     from rich.console import Console  # noqa: PLC0415
 
     is_wide = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
@@ -29,7 +29,7 @@ def console() -> "Console":
 
 @cache
 def errors() -> "Console":
-    """Give the standard error, for what is no answer: progress, notes, what went wrong."""
+    """Return the standard error, for what is no answer: progress, notes, what went wrong."""
     from rich.console import Console  # noqa: PLC0415
 
     return Console(stderr=True)
@@ -41,7 +41,7 @@ def note(text: object, style: str | None = None) -> None:
 
 
 def lines(text: object) -> str:
-    """Give a text of ours whose lines are meant, and nothing in them that a terminal would obey."""
+    """Return a text of ours whose lines are meant, and nothing in them that a terminal would obey."""
     return "\n".join(printable(line, TEXT_LENGTH_MAX) for line in str(text).split("\n"))
 
 

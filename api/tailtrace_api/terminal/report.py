@@ -201,7 +201,7 @@ def _own_routes(health: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _whole(answer: Mapping[str, Any], name: str) -> int:
-    """Give the length of a list, of which an answer may have the beginning."""
+    """Return the length of a list, of which an answer may have the beginning."""
     length: int = answer["truncated"].get(name, len(answer[name]))
     return length
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from tailtrace_bridge.alerts.state import Book, Letter
+from tailtrace_bridge.alerts.state import Message, Outbox
 from tailtrace_bridge.core.errors import SettingsError
 
 SEND_S = 30.0
@@ -45,7 +45,7 @@ class Destination:
     url: SecretStr = field(repr=False)
 
 
-Send = Callable[[Destination, Letter], str]
+Send = Callable[[Destination, Message], str]
 """Sends; gives what is wrong, or nothing."""
 
 
@@ -72,11 +72,11 @@ class ChildSend:
     def __init__(self, stop: threading.Event, timeout_s: float = SEND_S) -> None:
         self._stop, self._timeout_s = stop, timeout_s
 
-    def __call__(self, destination: Destination, letter: Letter) -> str:
+    def __call__(self, destination: Destination, message: Message) -> str:
         """Send one message to one destination."""
         answer = self._ask({
-            "url": destination.url.get_secret_value(), "title": letter.title, "body": letter.body,
-            "is_bad": letter.is_bad, "attachments": letter.attachments,
+            "url": destination.url.get_secret_value(), "title": message.title, "body": message.body,
+            "is_bad": message.is_bad, "attachments": message.attachments,
         })  # fmt: skip
         return answer if isinstance(answer, str) else str(answer.get("problem", BROKEN))
 
@@ -89,7 +89,7 @@ class ChildSend:
         return list(map(str, problems))
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any] | str:
-        """Give what the child answers, or what became of it."""
+        """Return what the child answers, or what became of it."""
         given = json.dumps(order).encode()
         with subprocess.Popen(  # our own program
             [sys.executable, "-m", "tailtrace_bridge.alerts.send_child"],
@@ -132,11 +132,13 @@ def warn_of_wrong(destinations: Sequence[Destination], send: ChildSend) -> None:
 
 
 class Courier:
-    """Empties the outbox of a book. `clock` gives microseconds since the epoch."""
+    """Empties the outbox of a outbox. `clock` gives microseconds since the epoch."""
 
-    def __init__(self, destinations: Sequence[Destination], send: Send, book: Book, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, destinations: Sequence[Destination], send: Send, outbox: Outbox, clock: Callable[[], int]
+    ) -> None:
         self.destinations = list(destinations)
-        self._send, self._book, self._clock = send, book, clock
+        self._send, self._book, self._clock = send, outbox, clock
         self._pauses = {one.name: _Pause() for one in destinations}
 
     def step(self) -> None:
@@ -147,14 +149,14 @@ class Courier:
                 pass
 
     def _try_next(self, destination: Destination) -> bool:
-        book, name, counters = self._book, destination.name, self._book.counters
-        with book.lock:
-            letter = next((one for one in book.state.outbox if name in one.waiting), None)
-        if letter is None:
+        outbox, name, counters = self._book, destination.name, self._book.counters
+        with outbox.lock:
+            message = next((one for one in outbox.state.outbox if name in one.waiting), None)
+        if message is None:
             return False
-        problem = self._send(destination, letter)
+        problem = self._send(destination, message)
         pause = self._pauses[name]
-        with book.lock:
+        with outbox.lock:
             if problem:
                 counters.failed += 1
                 pause_s = min(PAUSE_S_MAX, PAUSE_S * 2 ** min(pause.tries, 16))
@@ -163,24 +165,24 @@ class Courier:
                 return False
             counters.sent += 1
             pause.tries = pause.until_us = 0
-            letter.waiting.remove(name)
+            message.waiting.remove(name)
             self._forget()
         return True
 
     def _give_up_old(self, now_us: int) -> None:
         known = self._pauses.keys()
         with self._book.lock:
-            for letter in self._book.state.outbox:
-                letter.waiting = [name for name in letter.waiting if name in known]
-                if letter.waiting and now_us - letter.made_us > AGE_US_MAX:
+            for message in self._book.state.outbox:
+                message.waiting = [name for name in message.waiting if name in known]
+                if message.waiting and now_us - message.made_us > AGE_US_MAX:
                     self._book.counters.dropped += 1
-                    _LOGGER.error("alert given up for %s after a day: %s", ", ".join(letter.waiting), letter.title)
-                    letter.waiting = []
+                    _LOGGER.error("alert given up for %s after a day: %s", ", ".join(message.waiting), message.title)
+                    message.waiting = []
             self._forget()
 
     def _forget(self) -> None:
         """Let go of what everybody has, and save. The caller has the lock."""
         state = self._book.state
-        state.outbox = [letter for letter in state.outbox if letter.waiting]
+        state.outbox = [message for message in state.outbox if message.waiting]
         self._book.counters.waiting = len(state.outbox)
         self._book.save()

@@ -3,7 +3,7 @@
 | a job | then |
 |---|---|
 | is seen for the first time | it is due at the next time after now |
-| is due, also since tailtrace was not running | it runs once, and its letter goes into the outbox |
+| is due, also since tailtrace was not running | it runs once, and its message goes into the outbox |
 | fails | it is logged, counted, and tried again after `RETRY_US` |
 """
 
@@ -38,7 +38,7 @@ class Job:
 
 
 def first_of_month(zone: ZoneInfo, hour: int = 8) -> Callable[[int], int]:
-    """Give `next_us` of the first of each month at `hour` o'clock in `zone`."""
+    """Return `next_us` of the first of each month at `hour` o'clock in `zone`."""
 
     def next_us(after_us: int) -> int:
         now = datetime.fromtimestamp(after_us / 1e6, zone)

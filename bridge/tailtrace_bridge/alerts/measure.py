@@ -85,12 +85,12 @@ def _rate(sums: Recent, rule: AlertRule) -> Measured:
 
 
 def people(store: Store) -> list[Person]:
-    """Give everybody that the store has a name for, under the names of now. Raises `StoreError`."""
+    """Return everybody that the store has a name for, under the names of now. Raises `StoreError`."""
     return list(_people(names_of_now(dict(enumerate(store.named()))).values()))
 
 
 def active_marks(store: Store, now_us: int) -> set[str]:
-    """Give the marks of who asked for something in the last hours, by whole hours. Raises `StoreError`."""
+    """Return the marks of who asked for something in the last hours, by whole hours. Raises `StoreError`."""
     start_us = (now_us // HOUR_US - ACTIVE_HOURS + 1) * HOUR_US
     usage = store.usage(Window(start_us, (now_us // HOUR_US + 1) * HOUR_US), Filters(), By.IDENTITY)
     return {one.mark for one in _people(usage.identity for usage in usage)}

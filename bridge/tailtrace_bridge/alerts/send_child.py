@@ -23,7 +23,7 @@ _STATUS = re.compile(r"error=(\d{3})\b")
 
 
 def check(urls: list[str]) -> list[str]:
-    """Give for each URL what is wrong with its form, or nothing."""
+    """Return for each URL what is wrong with its form, or nothing."""
     try:
         import apprise  # noqa: PLC0415
     except ImportError:

@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Letter:
+class Message:
     """A message. `waiting` names the destinations that do not have it yet."""
 
     title: str
@@ -54,7 +54,7 @@ class State:
     held: list[AlertEvent] = field(default_factory=list)
     """Of quiet hours, not told yet."""
     unstored: list[AlertEvent] = field(default_factory=list)
-    outbox: list[Letter] = field(default_factory=list)
+    outbox: list[Message] = field(default_factory=list)
     jobs: dict[str, int] = field(default_factory=dict)
     """When each is due next, µs."""
     last_event_us: int = 0
@@ -86,11 +86,11 @@ class AlertCounters:
 
 
 def hashed(key: str) -> str:
-    """Give what stands for a user or a device in the file."""
+    """Return what stands for a user or a device in the file."""
     return blake2b(key.encode(), digest_size=8).hexdigest()
 
 
-class Book:
+class Outbox:
     """The state, its lock and its file. Whoever changes or saves the state holds the lock."""
 
     def __init__(self, path: Path, counters: AlertCounters) -> None:
@@ -115,7 +115,7 @@ class Book:
                 "learning_since_us": state.learning_since_us,
                 "held": state.held,
                 "unstored": state.unstored,
-                "outbox": [asdict(letter) for letter in state.outbox],
+                "outbox": [asdict(message) for message in state.outbox],
                 "jobs": state.jobs,
                 "last_event_us": state.last_event_us,
             }
@@ -130,11 +130,11 @@ class Book:
         else:
             self._saved = content
 
-    def put(self, letter: Letter, destinations: Iterable[str]) -> None:
+    def put(self, message: Message, destinations: Iterable[str]) -> None:
         """Put a message into the outbox, for all destinations; without any it is only in the log and the history."""
-        letter.waiting = list(destinations)
-        if letter.waiting:
-            self.state.outbox.append(letter)
+        message.waiting = list(destinations)
+        if message.waiting:
+            self.state.outbox.append(message)
             self.counters.dropped += _cut(self.state.outbox, OUTBOX_MAX)
 
     def keep(self, events: list[AlertEvent], one: AlertEvent) -> None:
@@ -166,16 +166,16 @@ def forget(path: Path, is_theirs: Callable[[str], bool]) -> int:
     next round begins counts as known.
     """
     counters = AlertCounters()
-    book = Book(path, counters)
-    state, gone = book.state, 0
+    outbox = Outbox(path, counters)
+    state, gone = outbox.state, 0
     for events in (state.held, state.unstored):
         kept = [one for one in events if not is_theirs(f"{one.subject} {one.text}")]
         gone += len(events) - len(kept)
         events[:] = kept
-    letters = [one for one in state.outbox if not is_theirs(f"{one.title} {one.body}")]
-    gone += len(state.outbox) - len(letters)
-    state.outbox, state.known = letters, None
-    book.save()
+    messages = [one for one in state.outbox if not is_theirs(f"{one.title} {one.body}")]
+    gone += len(state.outbox) - len(messages)
+    state.outbox, state.known = messages, None
+    outbox.save()
     return gone
 
 
@@ -196,7 +196,7 @@ def _decode(data: Any) -> State:
         learning_since_us=int(data["learning_since_us"]),
         held=[AlertEvent(*event) for event in data["held"]],
         unstored=[AlertEvent(*event) for event in data["unstored"]],
-        outbox=[Letter(**letter) for letter in data["outbox"]],
+        outbox=[Message(**message) for message in data["outbox"]],
         jobs={name: int(due_us) for name, due_us in data["jobs"].items()},
         last_event_us=int(data["last_event_us"]),
     )

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from tailtrace_bridge.alerts.jobs import RETRY_US, Job
 from tailtrace_bridge.alerts.judge import RuleState, judge
 from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
-from tailtrace_bridge.alerts.state import KNOWN_MAX, Book, Letter
+from tailtrace_bridge.alerts.state import KNOWN_MAX, Message, Outbox
 from tailtrace_bridge.alerts.words import Words, duration
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.identity.chain import printable
@@ -52,7 +52,7 @@ class Watch:
         self,
         rules: Sequence[AlertRule],
         store: Store,
-        book: Book,
+        outbox: Outbox,
         *,
         probes: Probes,
         words: Words,
@@ -63,7 +63,7 @@ class Watch:
         jobs: Sequence[Job] = (),
     ) -> None:
         self.jobs = list(jobs)
-        self._rules, self._store, self._book = list(rules), store, book
+        self._rules, self._store, self._book = list(rules), store, outbox
         self._probes, self._words, self._zone, self._clock = probes, words, zone, clock
         self._send_to, self._quiet = list(send_to), quiet
         self._due_us: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Watch:
         self._lacks_rules = {rule.name for rule in rules}
         self._has_begun = False
         for rule in rules:
-            book.state.rules.setdefault(rule.name, RuleState())
+            outbox.state.rules.setdefault(rule.name, RuleState())
 
     def round(self) -> None:
         """Do all of the above, once."""
@@ -88,8 +88,8 @@ class Watch:
         problem = self._store_problem()
         measured = self._measure_all(now_us, problem)
         unknown, active = self._look_for_new() if not problem else ([], set())
-        book = self._book
-        with book.lock:
+        outbox = self._book
+        with outbox.lock:
             if not self._has_begun:
                 self._end_removed_rules(now_us)
             for rule in self._rules:
@@ -97,9 +97,9 @@ class Watch:
                     self._judge(rule, measured[rule.name], now_us)
             self._meet(unknown, active, now_us)
             self._tell_held(now_us)
-            book.counters.firing = sum(1 for one in book.state.rules.values() if one.firing_since_us)
-            book.save()
-            unstored = list(book.state.unstored)
+            outbox.counters.firing = sum(1 for one in outbox.state.rules.values() if one.firing_since_us)
+            outbox.save()
+            unstored = list(outbox.state.unstored)
         if unstored and not problem:
             self._store_events(unstored)
         for job in self.jobs:
@@ -202,7 +202,7 @@ class Watch:
             return
         for event in events:
             self._note(event)
-        body = self._words.letter(rule.kind, [event.text for event in events], is_bad=True)
+        body = self._words.message(rule.kind, [event.text for event in events], is_bad=True)
         self._post(self._words.title(rule.name, "seen"), body, now_us, is_bad=True)
 
     def _tell(self, rule: AlertRule, event: AlertEvent, now_us: int) -> None:
@@ -214,9 +214,9 @@ class Watch:
 
     def _note(self, event: AlertEvent) -> None:
         """Put an event into the history, the counters and the log."""
-        book = self._book
-        setattr(book.counters, event.what, getattr(book.counters, event.what) + 1)
-        book.keep(book.state.unstored, event)
+        outbox = self._book
+        setattr(outbox.counters, event.what, getattr(outbox.counters, event.what) + 1)
+        outbox.keep(outbox.state.unstored, event)
         level = logging.INFO if event.what == "ended" else logging.WARNING
         _LOGGER.log(level, "alert %s %s: %s", event.rule, event.what, event.text)
 
@@ -254,11 +254,11 @@ class Watch:
 
     def _post_event(self, event: AlertEvent, text: str, now_us: int) -> None:
         is_bad = event.what != "ended"
-        body = self._words.letter(event.kind, [text], is_bad=is_bad)
+        body = self._words.message(event.kind, [text], is_bad=is_bad)
         self._post(self._words.title(event.rule, event.what), body, now_us, is_bad=is_bad)
 
     def _post(self, title: str, body: str, now_us: int, *, is_bad: bool) -> None:
-        self._book.put(Letter(title, body, now_us, is_bad), self._send_to)
+        self._book.put(Message(title, body, now_us, is_bad), self._send_to)
 
     def _quiet_of(self, rule: AlertRule) -> str:
         return self._quiet if rule.quiet is None else rule.quiet
@@ -277,25 +277,25 @@ class Watch:
             self._book.save()
 
     def _run_if_due(self, job: Job, now_us: int) -> None:
-        book = self._book
-        with book.lock:
-            due_us = book.state.jobs.setdefault(job.name, job.next_us(now_us))
-            book.save()
+        outbox = self._book
+        with outbox.lock:
+            due_us = outbox.state.jobs.setdefault(job.name, job.next_us(now_us))
+            outbox.save()
         if now_us < max(due_us, self._due_us.get(f"job {job.name}", 0)):
             return
         try:
-            letter = job.run(due_us)
+            message = job.run(due_us)
         except Exception:
-            book.counters.failed_jobs += 1
+            outbox.counters.failed_jobs += 1
             self._due_us[f"job {job.name}"] = now_us + RETRY_US
             _LOGGER.exception("%s failed; trying again in an hour", job.name)
             return
-        with book.lock:
-            if letter is not None:
-                files = [str(path) for path in letter.attachments]
-                book.put(Letter(letter.title, letter.body, now_us, is_bad=False, attachments=files), self._send_to)
-            book.state.jobs[job.name] = job.next_us(now_us)
-            book.save()
+        with outbox.lock:
+            if message is not None:
+                files = [str(path) for path in message.attachments]
+                outbox.put(Message(message.title, message.body, now_us, is_bad=False, attachments=files), self._send_to)
+            outbox.state.jobs[job.name] = job.next_us(now_us)
+            outbox.save()
 
 
 def _last(events: Sequence[AlertEvent], rule: str) -> AlertEvent:

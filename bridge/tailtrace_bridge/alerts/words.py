@@ -9,7 +9,7 @@ from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import AlertEvent
 
 LINES_MAX = 20
-"""Of a message that sums up."""
+"""Of a message that rolls up."""
 
 # ruff: noqa: E501  # a text stands on one line in each language
 _TEXTS: Mapping[str, Mapping[str, str]] = {
@@ -88,7 +88,7 @@ class Words:
         self._zone, self._url = zone, public_url
 
     def say(self, key: str, **values: object) -> str:
-        """Give a text with its values."""
+        """Return a text with its values."""
         return self._texts[key].format(**values)
 
     def event(self, rule: AlertRule, what: str, value: float | None, facts: Mapping[str, object]) -> str:
@@ -103,10 +103,10 @@ class Words:
         return " ".join([text, *self._scope(rule)])
 
     def title(self, rule_name: str, what: str) -> str:
-        """Give a message's title."""
+        """Return a message's title."""
         return self.say("title", name=rule_name, what=self.say(what))
 
-    def letter(self, kind: str, texts: Sequence[str], *, is_bad: bool) -> str:
+    def message(self, kind: str, texts: Sequence[str], *, is_bad: bool) -> str:
         """Put a message together: what happened, what to do, where to look."""
         lines = list(texts[:LINES_MAX])
         if len(texts) > LINES_MAX:
@@ -122,14 +122,14 @@ class Words:
     def quiet(self, events: Sequence[AlertEvent]) -> tuple[str, str]:
         """Sum up what happened in quiet hours: title and body."""
         lines = [f"{self.clock(one.time_us)} {one.rule}: {one.text}" for one in events]
-        return self.say("quiet.title", count=len(events)), self.letter("", lines, is_bad=False)
+        return self.say("quiet.title", count=len(events)), self.message("", lines, is_bad=False)
 
     def clock(self, time_us: int) -> str:
-        """Give the time of the day."""
+        """Return the time of the day."""
         return datetime.fromtimestamp(time_us / 1e6, self._zone).strftime("%H:%M")
 
     def value(self, kind: str, value: float | None) -> str:
-        """Give a value of a kind, with its unit."""
+        """Return a value of a kind, with its unit."""
         if value is None:
             return "?"
         if kind == "p95":
@@ -148,7 +148,7 @@ class Words:
 
 
 def duration(span_s: float) -> str:
-    """Give a span of time in its two largest units: `90 s`, `5 min`, `1 h 20 min`, `2 d 3 h`."""
+    """Return a span of time in its two largest units: `90 s`, `5 min`, `1 h 20 min`, `2 d 3 h`."""
     minutes = round(span_s / 60)
     if span_s < 120:
         return f"{span_s:.0f} s" if span_s % 60 else f"{minutes} min"

@@ -21,7 +21,7 @@ _DIVIDER = "#"
 
 
 def card_key(card: str, variant: str = "") -> str:
-    """Give the key of a card and its variant; empty for a card without a name."""
+    """Return the key of a card and its variant; empty for a card without a name."""
     if not card:
         return ""
     if VARIANT.fullmatch(variant):
@@ -30,11 +30,11 @@ def card_key(card: str, variant: str = "") -> str:
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """Give card and variant of a key; the variant is empty where there was none."""
+    """Return card and variant of a key; the variant is empty where there was none."""
     card, divider, variant = key.rpartition(_DIVIDER)
     return (card, variant) if divider else (key, "")
 
 
 def split_endpoint(endpoint: str) -> tuple[str, str]:
-    """Give card and variant of the endpoint that a view is stored under."""
+    """Return card and variant of the endpoint that a view is stored under."""
     return split_key(endpoint.removeprefix(CARD_PREFIX))

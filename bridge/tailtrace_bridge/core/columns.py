@@ -39,7 +39,7 @@ class Columns(NamedTuple):
     error_type: Sequence[str | None]
 
 
-class Places(dict[_T, int]):
+class InterningTable(dict[_T, int]):
     """A table that grows: each value's place is the number of those that were asked for before it."""
 
     def __missing__(self, value: _T) -> int:
@@ -50,20 +50,20 @@ class Places(dict[_T, int]):
 def columns_of(rows: Sequence[Row]) -> Columns:
     """Turn rows by a quarter."""
     accesses = [row.access for row in rows]
-    identities: Places[tuple[Identity, int]] = Places()
-    endpoints: Places[tuple[str, str]] = Places()
+    identities: InterningTable[tuple[Identity, int]] = InterningTable()
+    endpoints: InterningTable[tuple[str, str]] = InterningTable()
     identity = [identities[(row.identity, row.identified_us)] for row in rows]
     endpoint = [endpoints[(row.access.service, row.route)] for row in rows]
     return join_columns(
-        turned(accesses),
+        transposed(accesses),
         (list(identities), list(endpoints)),
         (identity, endpoint, [int(row.traffic) for row in rows]),
         ([row.app_time_us for row in rows], [row.error_type or None for row in rows]),
     )
 
 
-def turned(accesses: Sequence[Access]) -> Sequence[Sequence[Any]]:
-    """Give the lines' columns, in the order of `Access`: `zip` turns all lines at once, in C."""
+def transposed(accesses: Sequence[Access]) -> Sequence[Sequence[Any]]:
+    """Return the lines' columns, in the order of `Access`: `zip` turns all lines at once, in C."""
     return tuple(zip(*accesses, strict=True)) or ((),) * len(Access._fields)
 
 
@@ -76,7 +76,7 @@ def join_columns(
     """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part."""
     (time_us, key, _, method, path, status, request_time_us, upstream_time_us, _, bytes_sent, _, trace_id, span_id,
      agent, _, _) = lines  # fmt: skip
-    agents: Places[str] = Places()
+    agents: InterningTable[str] = InterningTable()
     agent_places = [agents[text] for text in agent]
     identity, endpoint, traffic = found
     identities, endpoints = tables

@@ -14,17 +14,17 @@ _PER_LOG = 1 / math.log(_GAMMA)
 
 
 def bucket_of(duration_us: int) -> int:
-    """Give the bucket of a duration; 0 µs and 1 µs share bucket 0."""
+    """Return the bucket of a duration; 0 µs and 1 µs share bucket 0."""
     return math.ceil(math.log(duration_us) * _PER_LOG) if duration_us > 1 else 0
 
 
 def value_of(bucket: int) -> float:
-    """Give the duration, in µs, that stands for a bucket."""
+    """Return the duration, in µs, that stands for a bucket."""
     return 2 * _GAMMA**bucket / (_GAMMA + 1)
 
 
 def percentiles(counts: Mapping[int, int], ranks: Sequence[float]) -> list[float] | None:
-    """Give the durations (µs) at `ranks` (0–1, ascending; nearest rank), or None where nothing was counted."""
+    """Return the durations (µs) at `ranks` (0–1, ascending; nearest rank), or None where nothing was counted."""
     total = sum(counts.values())
     if not total:
         return None

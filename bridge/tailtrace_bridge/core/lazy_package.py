@@ -44,7 +44,7 @@ def _gathering(package: str) -> ModuleType | None:
 
 
 def _origins(source: str) -> dict[str, tuple[str, str]] | None:
-    """Give the module, and the name in it, of each name that is gathered; None where more than that is done."""
+    """Return the module, and the name in it, of each name that is gathered; None where more than that is done."""
     origins: dict[str, tuple[str, str]] = {}
     for statement in ast.parse(source).body:
         match statement:

@@ -58,7 +58,7 @@ class Access(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedLine:
     """A line that is no record: why, where, and its beginning. Kept and counted, never raised."""
 
     reason: str
@@ -67,7 +67,7 @@ class Refusal:
     offset: int
     """Bytes from the (uncompressed) start of the file to the start of the line."""
     text: str
-    """At most the first `REFUSAL_TEXT_MAX` characters, with `…` for query strings and credentials."""
+    """At most the first `REJECTED_TEXT_MAX` characters, with `…` for query strings and credentials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Holder(NamedTuple):
     """When it was found out, µs since the epoch."""
 
     def at(self, time_us: int) -> Identity:
-        """Give the identity of a line that began at `time_us`."""
+        """Return the identity of a line that began at `time_us`."""
         if time_us >= self.from_us:
             return self.identity
         return Identity(self.identity.address, reason=UNKNOWN_THEN)
@@ -336,7 +336,7 @@ def is_tailnet(address: Address) -> bool:
 
 @lru_cache(maxsize=4096)
 def kind_of(text: str) -> str:
-    """Give the kind of an address that nobody names: the second table above."""
+    """Return the kind of an address that nobody names: the second table above."""
     address = parse_address(text)
     if text == "unix:" or (address and address.is_loopback):
         return "self"

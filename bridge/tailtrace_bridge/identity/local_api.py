@@ -144,7 +144,7 @@ class LocalApi:
     def _get(
         self, path: str, params: Mapping[str, str], accept: tuple[int, ...], bytes_max: int = RESPONSE_BYTES_MAX
     ) -> tuple[int, Mapping[str, object]]:
-        """Give the status and, of a 200, the JSON object. Raises `_CannotTellError`."""
+        """Return the status and, of a 200, the JSON object. Raises `_CannotTellError`."""
         try:
             code, body = self._exchange(f"/localapi/v0{path}?{urlencode(params)}", bytes_max)
         except TimeoutError:
@@ -169,7 +169,7 @@ class LocalApi:
         return code, answer
 
     def _exchange(self, target: str, bytes_max: int) -> tuple[int, bytes]:
-        """Give the status and the body, cut after one byte too many. Raises what sockets and `http.client` raise."""
+        """Return the status and the body, cut after one byte too many. Raises what sockets and `http.client` raise."""
         self.requests += 1
         deadline_us = self._clock() + self._timeout_us
         body = bytearray()
@@ -275,19 +275,19 @@ def node_identity(
 
 
 def table_of(parent: Mapping[str, object], key: str) -> Mapping[str, object]:
-    """Give a member that is an object; an empty one where it is none."""
+    """Return a member that is an object; an empty one where it is none."""
     value = parent.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def text_of(parent: Mapping[str, object], key: str) -> str:
-    """Give a member that is text, made printable; an empty one where it is none."""
+    """Return a member that is text, made printable; an empty one where it is none."""
     value = parent.get(key)
     return printable(value) if isinstance(value, str) else ""
 
 
 def tags_of(node: Mapping[str, object]) -> str:
-    """Give the member `Tags` as `tag:a,tag:b`."""
+    """Return the member `Tags` as `tag:a,tag:b`."""
     tags = node.get("Tags")
     return printable(",".join(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ""
 

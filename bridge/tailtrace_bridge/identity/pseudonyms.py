@@ -33,21 +33,21 @@ class Pseudonyms:
         self._cached = lru_cache(CACHED_MAX)(self._make)
 
     def identity(self, identity: Identity) -> Identity:
-        """Give an identity without its names; one that has none already stays."""
+        """Return an identity without its names; one that has none already stays."""
         if identity.address.startswith("2001:db8:"):
             return identity
         return self._cached(identity)
 
     def user(self, login: str) -> str:
-        """Give the pseudonym of a login."""
+        """Return the pseudonym of a login."""
         return self._name("user", login)
 
     def device(self, name: str) -> str:
-        """Give the pseudonym of a device."""
+        """Return the pseudonym of a device."""
         return self._name("device", name)
 
     def address(self, text: str) -> str:
-        """Give the pseudonym of an address; `unix:` is no person's."""
+        """Return the pseudonym of an address; `unix:` is no person's."""
         if text in {"", "unix:"}:
             return text
         return str(ipaddress.IPv6Address(_PREFIX | int.from_bytes(self._hash("address", text)[:12])))

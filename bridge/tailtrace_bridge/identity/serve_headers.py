@@ -28,7 +28,7 @@ PROVIDER = "serve"
 
 
 def identity_of_serve(access: Access, by_address: Identity) -> Identity | None:
-    """Give the identity by the table above; None: that of the address counts."""
+    """Return the identity by the table above; None: that of the address counts."""
     if by_address.provider == "static":
         return None
     return _identity(access.address, access.serve)

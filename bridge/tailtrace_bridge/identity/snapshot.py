@@ -121,7 +121,7 @@ class Snapshot:
         return Unavailable(self._problem, rests=False)
 
     def changed(self) -> set[str]:
-        """Give the addresses whose holder has changed since this was last asked."""
+        """Return the addresses whose holder has changed since this was last asked."""
         self._refresh_if_due()
         changed, self._changed = self._changed, set()
         return changed

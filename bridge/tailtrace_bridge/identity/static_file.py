@@ -48,7 +48,7 @@ class IdentityMap:
     """(IP version, prefix length), longest first → network address as a number → identity."""
 
     def find(self, text: str) -> Identity | None:
-        """Give the identity of an address, or None."""
+        """Return the identity of an address, or None."""
         address = parse_address(text)
         if address is None:
             return self.exact.get(text)

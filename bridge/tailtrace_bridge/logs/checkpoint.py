@@ -134,7 +134,7 @@ class Ledger:
                 last.position = replace(last.position, mtime_ns=mtime_ns)
 
     def positions(self) -> dict[str, tuple[Position, ...]]:
-        """Give for each log the places to go on from."""
+        """Return for each log the places to go on from."""
         return {
             file: tuple(generation.now() for generation in generations.values())
             for file, generations in self._logs.items()
@@ -222,7 +222,7 @@ class Checkpoint:
 
 
 def _decode(content: bytes) -> tuple[str, dict[str, tuple[Position, ...]]]:
-    """Give store id and positions."""
+    """Return store id and positions."""
     data = json.loads(content)
     if data["version"] != _FORMAT_VERSION:
         raise ValueError(f"version {data['version']!r}, not {_FORMAT_VERSION}")

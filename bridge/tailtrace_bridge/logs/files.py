@@ -86,7 +86,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> list[tuple[bytes, int, int]]:
-        """Give what is left at the end of the log: a line without its newline, or nothing."""
+        """Return what is left at the end of the log: a line without its newline, or nothing."""
         if not self.pending:
             return []
         lines = [(_bare(self.pending, self.offset), self.offset, self.scanned)]
@@ -95,7 +95,7 @@ class LineSplitter:
 
 
 def read_lines(path: str | Path, *, on_bytes: Callable[[int], None] | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Give `(line, offset, seed)` of every line of a whole log, gzipped or not: its first bytes say which.
+    """Return `(line, offset, seed)` of every line of a whole log, gzipped or not: its first bytes say which.
 
     `on_bytes` is told the bytes of the file (compressed, where it is) that each step took.
     Raises `LogFileError` where the file cannot be read, or its gzip is damaged: after the lines before the damage.
@@ -116,7 +116,7 @@ def read_lines(path: str | Path, *, on_bytes: Callable[[int], None] | None = Non
 
 
 def chunks(file: BinaryIO, path: str, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """Give the uncompressed bytes from the start of `file` on, at most `CHUNK_BYTES` at once."""
+    """Return the uncompressed bytes from the start of `file` on, at most `CHUNK_BYTES` at once."""
     unpacker = None
     first = True
     while data := file.read(CHUNK_BYTES):
@@ -170,7 +170,7 @@ class _Unpacker:
 
 
 def first_line(path: str) -> tuple[bytes, bool]:
-    """Give the first line of a log, at most `LINE_KEPT_MAX` bytes, and whether it is complete."""
+    """Return the first line of a log, at most `LINE_KEPT_MAX` bytes, and whether it is complete."""
     head = b""
     with Path(path).open("rb", buffering=0) as file:
         for chunk in chunks(file, path):

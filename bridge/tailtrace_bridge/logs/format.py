@@ -194,7 +194,7 @@ def compile_format(source: str) -> LogFormat:
 
 
 def _read_statement(text: str, source: str) -> tuple[str, str]:
-    """Give the escaping and the format text of what stands in nginx.conf, or of a bare format."""
+    """Return the escaping and the format text of what stands in nginx.conf, or of a bare format."""
     statement = _STATEMENT.match(text)
     position = statement.end() if statement else 0
     escape = "default"
@@ -213,7 +213,7 @@ def _read_statement(text: str, source: str) -> tuple[str, str]:
 
 
 def _split(text: str, source: str) -> tuple[list[str], list[str]]:
-    """Give the variables and the literal texts around them (one more than there are variables)."""
+    """Return the variables and the literal texts around them (one more than there are variables)."""
     names: list[str] = []
     literals: list[str] = []
     end = 0
@@ -231,7 +231,7 @@ def _split(text: str, source: str) -> tuple[list[str], list[str]]:
 
 
 def _value_pattern(name: str, leader: str, follower: str, after: str | None, escape: str) -> str | None:
-    """Give what a value looks like between two texts, or None where its end cannot be told."""
+    """Return what a value looks like between two texts, or None where its end cannot be told."""
     if not follower:
         return _BESIDE.get((name, after)) if after else ".*"
     end = re.escape(follower[0])

@@ -6,10 +6,10 @@ What becomes of a line:
 |---|---|
 | fits a format, has an address and a time | an `Access` |
 | fits, but the request line is not HTTP (TLS to a plain port, a scanner) | an `Access` with method `_OTHER` |
-| longer than `LINE_LENGTH_MAX` | a `Refusal`: too-long |
-| fits no format | a `Refusal`: no-format |
-| fits, but its time, address or a number cannot be read | a `Refusal`: bad-time, bad-address, bad-number |
-| empty | a `Refusal`: empty |
+| longer than `LINE_LENGTH_MAX` | a `RejectedLine`: too-long |
+| fits no format | a `RejectedLine`: no-format |
+| fits, but its time, address or a number cannot be read | a `RejectedLine`: bad-time, bad-address, bad-number |
+| empty | a `RejectedLine`: empty |
 
 `auto` knows two families: our own JSON, and the lines that grew from Apache's common log, `PLAIN_FORMAT`. No line fits
 two, so one parser serves a mixed file and what it makes of a line does not depend on the lines before.
@@ -30,7 +30,7 @@ from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.core.cards import CARD_LENGTH_MAX, VIEW_PATH, card_key
 from tailtrace_bridge.core.errors import FormatError
-from tailtrace_bridge.core.records import Access, Refusal
+from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.format import (
     QUOTED_VALUE,
     TAILTRACE_FORMAT,
@@ -51,7 +51,7 @@ SERVE_LENGTH_MAX = 1024
 """A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
 SIZE_DIGITS_MAX = 14
 """Sizes have fewer: no answer has 100 TB, and sums of forged ones must not outgrow the store's 64 bits."""
-REFUSAL_TEXT_MAX = 200
+REJECTED_TEXT_MAX = 200
 TIME_LENGTH_MAX = 40
 TIME_US_MAX = 4_102_444_800_000_000
 """2100-01-01: a later time is a broken line."""
@@ -144,8 +144,8 @@ class LineParser:
     def __init__(self, formats: Sequence[LogFormat], zone: tzinfo = UTC) -> None:
         self._extractors = [_Extractor(fmt, zone) for fmt in formats]
 
-    def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | Refusal:
-        """Give the record of `line` (without its newline), or why there is none.
+    def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | RejectedLine:
+        """Return the record of `line` (without its newline), or why there is none.
 
         `seed` names the log that the line stands in (`tail.fingerprint`); it tells equal lines of one log apart.
         """
@@ -186,11 +186,11 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     return LineParser(formats, zone)
 
 
-def refuse(reason: str, line: bytes, file: str, offset: int) -> Refusal:
+def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
     """Make the refusal of a line, of whichever format: its beginning, without secrets."""
-    text = line[: REFUSAL_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
+    text = line[: REJECTED_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
     shown = scrub(_SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text))
-    return Refusal(reason, file, offset, shown[:REFUSAL_TEXT_MAX])
+    return RejectedLine(reason, file, offset, shown[:REJECTED_TEXT_MAX])
 
 
 class _Extractor:
@@ -212,7 +212,7 @@ class _Extractor:
         )
 
     def extract(self, match: re.Match[str], line: bytes, place: int) -> Access:
-        """Give the record, or raise `_UnreadableError`. A value that the line lacks is empty or None."""
+        """Return the record, or raise `_UnreadableError`. A value that the line lacks is empty or None."""
         values = match.group(*self._groups)
         if b"\\" in line:
             unescape = self._unescape
@@ -272,7 +272,7 @@ class _Extractor:
 
 @lru_cache(maxsize=8192)
 def _request(request: str) -> tuple[str, str, str]:
-    """Give method, path and card of `$request`; a line that is no HTTP request is all path."""
+    """Return method, path and card of `$request`; a line that is no HTTP request is all path."""
     match = _REQUEST.fullmatch(request)
     if match and (match[3] or match[1] in METHODS):
         return _target(match[1], match[2])
@@ -281,7 +281,7 @@ def _request(request: str) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=8192)
 def _target(method: str, target: str) -> tuple[str, str, str]:
-    """Give method, path and card. An absolute-form target (RFC 9112 section 3.2.2) becomes its path."""
+    """Return method, path and card. An absolute-form target (RFC 9112 section 3.2.2) becomes its path."""
     if origin := _ORIGIN.match(target):
         target = target[origin.end() :] or "/"
     address, _, query = target.partition("?")

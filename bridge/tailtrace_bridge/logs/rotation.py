@@ -55,7 +55,7 @@ def is_rotated_name(name: str, live_name: str) -> bool:
 
 
 def _mark(name: str, live_name: str) -> str | None:
-    """Give the number or date that a rotation put into `name`, or None where `name` is no rotated `live_name`."""
+    """Return the number or date that a rotation put into `name`, or None where `name` is no rotated `live_name`."""
     if name.startswith(live_name):
         match = _ROTATED.fullmatch(name, len(live_name))
     else:
@@ -102,7 +102,7 @@ def index_of(position: Position, generations: Sequence[Generation]) -> int | Non
 
 
 def after(position: Position, generations: Sequence[Generation]) -> list[Generation]:
-    """Give what was written after the generation of `position`. Where that is gone, time tells.
+    """Return what was written after the generation of `position`. Where that is gone, time tells.
 
     Time has a say too where that was rotated: a late line in it can make it look newer than the next one is. A file
     that was written after all that had been seen may be a later one. Rather read again what is stored than not at all.

@@ -38,7 +38,7 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def scrub(text: str) -> str:
-    """Give a path without addresses and tokens. Most have neither, and cost one look."""
+    """Return a path without addresses and tokens. Most have neither, and cost one look."""
     if _SUSPECT.search(text) is None:
         return text
     return _TOKEN.sub(_token, _EMAIL.sub(EMAIL, text))

@@ -124,7 +124,7 @@ class _Source:
         return Position(self.inode, self.fingerprint, self.splitter.offset, self.mtime_ns)
 
     def read_chunk(self) -> bytes:
-        """Give the next bytes, or nothing for now. Raises `_TruncatedError`, or `LogFileError` for bad gzip."""
+        """Return the next bytes, or nothing for now. Raises `_TruncatedError`, or `LogFileError` for bad gzip."""
         if self._unpacked is not None:
             return self._read_unpacked(self._unpacked)
         descriptor = self._file.fileno()
@@ -247,7 +247,7 @@ class _Log:
         return not is_history and generation.fingerprint not in known - {0}
 
     def _offset(self, generation: Generation) -> int:
-        """Give where to begin with a new file: where a place waits for it, from there on."""
+        """Return where to begin with a new file: where a place waits for it, from there on."""
         for position in self._waiting:
             is_same = position.inode == generation.inode or not generation.live
             if is_same and index_of(position, [generation]) is not None:
@@ -291,7 +291,7 @@ class _Log:
         return True
 
     def read(self, bytes_max: int) -> tuple[list[TailLine], int, bool]:
-        """Give lines, the bytes they took, and whether more waits: from the oldest source that has any."""
+        """Return lines, the bytes they took, and whether more waits: from the oldest source that has any."""
         try:
             status = self._live_status()
         except OSError as error:
@@ -311,7 +311,7 @@ class _Log:
         return [], 0, self._go_on(status.st_size)
 
     def _live_status(self) -> os.stat_result | None:
-        """Give what stands under the log's name: looked up before reading, so that what is read is not older."""
+        """Return what stands under the log's name: looked up before reading, so that what is read is not older."""
         try:
             return os.stat(self.file)  # noqa: PTH116 - once for each poll
         except FileNotFoundError:
@@ -488,11 +488,11 @@ class Tail:
         return self._behind
 
     def problems(self) -> dict[str, str]:
-        """Give the files that cannot be read now, and why."""
+        """Return the files that cannot be read now, and why."""
         return dict(self._problems)
 
     def read(self) -> list[TailLine]:
-        """Give the complete lines that are new, at most about `read_bytes_max` bytes of them, in turn from each log."""
+        """Return new complete lines, at most about `read_bytes_max` bytes of them, in turn from each log."""
         if self.ledger.held_lines >= self._held_lines_max:
             self.counters.reads_held += 1
             self._behind = True

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.core.columns import Columns, Places, join_columns, turned
-from tailtrace_bridge.core.records import Access, AppSpan, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
+from tailtrace_bridge.core.records import Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.serve_headers import identity_of_serve
@@ -68,10 +68,10 @@ class Enricher:
 
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
-        lines = turned(accesses)
+        lines = transposed(accesses)
         times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
-        places: Places[str] = Places()
-        endpoints: Places[tuple[str, str]] = Places()
+        places: InterningTable[str] = InterningTable()
+        endpoints: InterningTable[tuple[str, str]] = InterningTable()
         # Requests and senders are few, their pairs are many: each is looked at by itself.
         senders = {agent: int(of_agent(agent)) for agent in set(agents)}
         requests: dict[tuple[str, str, str, int, str], tuple[int, int]] = {}
@@ -95,7 +95,7 @@ class Enricher:
         oldest_us = min(times_us, default=0)
         if self._serve_headers or any(holder.from_us > oldest_us for holder in holders):
             # Not all of an address's lines have the same name: line by line.
-            named: Places[tuple[Identity, int]] = Places()
+            named: InterningTable[tuple[Identity, int]] = InterningTable()
             identity_places = [
                 named[self._identified(access, holders[place])]
                 for access, place in zip(accesses, identity_places, strict=True)
@@ -112,7 +112,7 @@ class Enricher:
         )
 
     def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
-        """Give what makes columns of rows that come from another store: with pseudonyms, its names go no further."""
+        """Return what makes columns of rows that come from another store: with pseudonyms, its names go no further."""
         pseudonyms = self._pseudonyms
         if pseudonyms is None:
             return columns
@@ -123,18 +123,18 @@ class Enricher:
 
         return without_names
 
-    def refusal(self, refusal: Refusal) -> Refusal:
-        """Give a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
+    def refusal(self, refusal: RejectedLine) -> RejectedLine:
+        """Return a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
         return refusal if self._pseudonyms is None else replace(refusal, text="…")
 
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
-        """Give the identity of a line and when that was found out."""
+        """Return the identity of a line and when that was found out."""
         if self._serve_headers and (said := identity_of_serve(access, holder.identity)) is not None:
             return said, holder.identified_us
         return holder.at(access.time_us), holder.identified_us
 
     def _placed(self, access: Access) -> tuple[str, Traffic]:
-        """Give the route of a line without a span, and what the request was for, whoever sent it."""
+        """Return the route of a line without a span, and what the request was for, whoever sent it."""
         traffic = of_request(access, self._health_paths)
         if traffic is Traffic.CARD:
             return self._view(access), traffic

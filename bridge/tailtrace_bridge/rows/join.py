@@ -125,7 +125,7 @@ class Join(Generic[T]):
         self._last_span_us: int | None = None
 
     def __len__(self) -> int:
-        """Give the number of lines that wait."""
+        """Return the number of lines that wait."""
         return self._held_lines
 
     @property
@@ -168,7 +168,7 @@ class Join(Generic[T]):
         return []
 
     def expire(self, now_us: int) -> list[Joined[T]]:
-        """Give the lines whose wait is over, and drop the spans whose is. Call it every second or so."""
+        """Return the lines whose wait is over, and drop the spans whose is. Call it every second or so."""
         while self._waiting:
             key = next(iter(self._waiting))
             if now_us - self._waiting[key].since_us < self._orphan_us:
@@ -183,7 +183,7 @@ class Join(Generic[T]):
         return left
 
     def flush(self) -> list[Joined[T]]:
-        """Give every line that waits, oldest first, and drop every span that does: the bridge is stopping."""
+        """Return every line that waits, oldest first, and drop every span that does: the bridge is stopping."""
         while self._waiting:
             self._drop_oldest_waiting()
         return [joined for key in list(self._held) for joined in self._release(key)]
@@ -210,7 +210,7 @@ class Join(Generic[T]):
         return left
 
     def _take_waiting(self, key: _Key, access: Access) -> AppSpan | None:
-        """Give the span that waits for this line, the one that agrees if there are two."""
+        """Return the span that waits for this line, the one that agrees if there are two."""
         waiting = self._waiting.pop(key, None)
         if waiting is None:
             return None

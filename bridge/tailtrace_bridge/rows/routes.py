@@ -108,15 +108,15 @@ class Routes:
                     self._features.setdefault(route, printable(summary.strip(), FEATURE_LENGTH_MAX))
 
     def learned(self) -> list[tuple[str, str]]:
-        """Give each learned (method, template), in order; a template of two services once."""
+        """Return each learned (method, template), in order; a template of two services once."""
         return sorted({(method, route) for method, route, _ in tuple(self._learned)})
 
     def feature(self, route: str) -> str:
-        """Give the human name of a route: its OpenAPI summary, or the route itself."""
+        """Return the human name of a route: its OpenAPI summary, or the route itself."""
         return self._features.get(route, route)
 
     def template(self, method: str, path: str, service: str = "", status: int = 200) -> str:
-        """Give the route of a request; see the head of this file."""
+        """Return the route of a request; see the head of this file."""
         key = (method, path, service, status in UNKNOWN_STATUSES)
         route = self._cache.get(key)
         if route is None:
@@ -169,7 +169,7 @@ def _child(node: _Node, segment: str) -> _Node:
 
 
 def _matches(node: _Node, segments: list[str], depth: int) -> Iterator[dict[str, str]]:
-    """Give what fits `segments`, the most specific first. Each node is looked at once at most: it is a tree."""
+    """Return what fits `segments`, the most specific first. Each node is looked at once at most: it is a tree."""
     if depth == len(segments):
         if node.ends:
             yield node.ends

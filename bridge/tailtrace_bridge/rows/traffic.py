@@ -56,7 +56,7 @@ def of_request(access: Access, health_paths: frozenset[str] = HEALTH_PATHS) -> T
 
 
 def static_extension(path: str) -> str:
-    """Give the extension of a static file, or an empty string."""
+    """Return the extension of a static file, or an empty string."""
     extension = path[path.rfind(".") + 1 :].lower()
     return extension if extension in STATIC_EXTENSIONS and "." in path else ""
 

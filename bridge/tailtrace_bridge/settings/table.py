@@ -404,7 +404,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def secret(self, field: str) -> SecretStr | None:
-        """Give a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
+        """Return a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
 
         Raises `SettingsError` where both are set, or the file cannot be read or is empty.
         """
@@ -449,7 +449,7 @@ def split_listen(value: str) -> tuple[str, int]:
 
 
 def environment_name(field: str) -> str:
-    """Give the environment variable of a setting."""
+    """Return the environment variable of a setting."""
     alias = Settings.model_fields[field].validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"TAILTRACE_{field.upper()}"
 

@@ -109,7 +109,7 @@ class _RawSpan(NamedTuple):
 
 
 def media_type(content_type: str) -> str:
-    """Give `PROTOBUF` or `JSON`, whichever a Content-Type header names; raise `OtlpError` 415 for any other."""
+    """Return `PROTOBUF` or `JSON`, whichever a Content-Type header names; raise `OtlpError` 415 for any other."""
     name = content_type.partition(";")[0].strip().lower()
     if name not in {PROTOBUF, JSON}:
         raise OtlpError(f"Content-Type {name[:64]!a}: send {PROTOBUF} or {JSON}", 415)
@@ -159,7 +159,7 @@ def decode_traces(body: bytes, content_type: str) -> Decoded:
 
 
 def encode_success(media: str, rejected: int = 0, message: str = "") -> bytes:
-    """Give the body of a 200: an `ExportTraceServiceResponse`, with `partial_success` only if spans were rejected.
+    """Return the body of a 200: an `ExportTraceServiceResponse`, with `partial_success` only if spans were rejected.
 
     An empty one is an empty answer for metrics and logs too.
     """
@@ -175,7 +175,7 @@ def encode_success(media: str, rejected: int = 0, message: str = "") -> bytes:
 
 
 def encode_error(media: str, message: str) -> bytes:
-    """Give the body of a 4xx or 5xx: a `google.rpc.Status`, whose `code` the specification leaves unused."""
+    """Return the body of a 4xx or 5xx: a `google.rpc.Status`, whose `code` the specification leaves unused."""
     if media == JSON:
         return json.dumps({"message": message}).encode()
     body: bytes = Status(message=message).SerializeToString()
@@ -183,7 +183,7 @@ def encode_error(media: str, message: str) -> bytes:
 
 
 def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
-    """Give the record, or one of `REASONS`."""
+    """Return the record, or one of `REASONS`."""
     parent = raw.parent_span_id
     if not (
         _TRACE_ID.fullmatch(raw.trace_id)
@@ -199,7 +199,7 @@ def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
 
 
 def _error_type(raw: _RawSpan) -> str:
-    """Give `error.type`; where a failed span has none, the next best that it says.
+    """Return `error.type`; where a failed span has none, the next best that it says.
 
     `_OTHER` is OpenTelemetry's word: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
     """
@@ -226,7 +226,7 @@ def _text(value: object, length_max: int) -> str:
 
 
 def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
-    """Give each span with its service; None for a span that is not a SERVER's."""
+    """Return each span with its service; None for a span that is not a SERVER's."""
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
@@ -269,7 +269,7 @@ def _protobuf_attributes(pairs: Sequence[KeyValue], wanted: frozenset[str], budg
 
 
 def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
-    """Give the same for JSON, whose ids are hex and not protobuf's base64.
+    """Return the same for JSON, whose ids are hex and not protobuf's base64.
 
     https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: 64-bit integers are strings or numbers, enums
     numbers (names are taken too), unknown fields are ignored.
@@ -316,14 +316,14 @@ def _json_attributes(holder: dict[str, object], wanted: frozenset[str], budget: 
 
 
 def _json_id(value: object) -> str:
-    """Give the hex digits in lower case, empty for an absent id, and `?`, which is no id, for what is no text."""
+    """Return the hex digits in lower case, empty for an absent id, and `?`, which is no id, for what is no text."""
     if value is None:
         return ""
     return value.lower() if isinstance(value, str) and len(value) <= 32 else "?"
 
 
 def _json_integer(value: object) -> int:
-    """Give -1, which no time and no status is, for what cannot be read."""
+    """Return -1, which no time and no status is, for what cannot be read."""
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit() else -1
@@ -350,7 +350,7 @@ def _objects(holder: dict[str, object], name: str, budget: _Budget) -> list[dict
 
 
 def _last_exception(events: list[dict[str, str | int]]) -> str:
-    """Give the type of the last exception recorded: the one that ended the request."""
+    """Return the type of the last exception recorded: the one that ended the request."""
     for attributes in reversed(events):
         kind = attributes.get("exception.type")
         if isinstance(kind, str) and kind:

@@ -82,7 +82,7 @@ class SpanQueue:
             return True
 
     def drain(self, spans_max: int) -> list[AppSpan]:
-        """Give the oldest spans, at most `spans_max`, and forget them. Never waits."""
+        """Return the oldest spans, at most `spans_max`, and forget them. Never waits."""
         with self._lock:
             return [self._spans.popleft() for _ in range(min(spans_max, len(self._spans)))]
 
@@ -134,7 +134,7 @@ class _Receiver:
         await send({"type": "http.response.body", "body": body})
 
     async def _handle(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
-        """Give the body of a 200, or raise `OtlpError`."""
+        """Return the body of a 200, or raise `OtlpError`."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         signal = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}.get(path)
         if signal is None:

@@ -29,17 +29,17 @@ class Named(NamedTuple):
 
 
 def user_key(identity: Identity) -> str:
-    """Give what stays when a user is renamed: the id, else the login; empty where there is no user."""
+    """Return what stays when a user is renamed: the id, else the login; empty where there is no user."""
     return identity.user_id or identity.user
 
 
 def device_key(identity: Identity) -> str:
-    """Give what stays when a device is renamed: the node id, else the name; empty where there is no device."""
+    """Return what stays when a device is renamed: the node id, else the name; empty where there is no device."""
     return identity.node_id or identity.device
 
 
 def names_of_now(known: Mapping[int, Named]) -> dict[int, Identity]:
-    """Give each identity, by the same number, with the ids that it can be given and the names of now."""
+    """Return each identity, by the same number, with the ids that it can be given and the names of now."""
     # Oldest first, so that the last word wins; of two at the same time the one stored later.
     in_order = [
         named.identity

@@ -54,7 +54,7 @@ class Numbers:
         self.step = self._seen.append  # no line of Python runs for a row
 
     def finalize(self) -> bytes:
-        """Give packed counts."""
+        """Return packed counts."""
         return pack_counts(Counter(self._seen))
 
 
@@ -66,7 +66,7 @@ class Durations:
         self.step = self._seen.append
 
     def finalize(self) -> bytes:
-        """Give packed counts."""
+        """Return packed counts."""
         return pack_counts(Counter(bucket_of(one) for one in self._seen if one is not None))
 
 
@@ -78,7 +78,7 @@ class Times:
         self.step = self._seen.append
 
     def finalize(self) -> bytes:
-        """Give packed runs."""
+        """Return packed runs."""
         return pack_runs(join_runs((time_us, time_us, 1) for time_us in self._seen))
 
 
@@ -115,7 +115,7 @@ def pack_runs(runs: Iterable[Run]) -> bytes:
 
 
 def unpack_runs(packed: bytes) -> list[Run]:
-    """Give the runs, in order of time."""
+    """Return the runs, in order of time."""
     cells = iter(_array("q", packed))
     return list(zip(cells, cells, cells, strict=True))
 

@@ -48,7 +48,7 @@ IsTheirs = Callable[[Identity], bool]
 
 
 def make_is_theirs(person: Person, known: Iterable[Identity]) -> IsTheirs:
-    """Give what tells whether an identity is theirs; `known` are all that the store has with a name."""
+    """Return what tells whether an identity is theirs; `known` are all that the store has with a name."""
     if person.address is not None:
         address = person.address
         return lambda one: one.address == address
@@ -66,14 +66,14 @@ def make_is_theirs(person: Person, known: Iterable[Identity]) -> IsTheirs:
 
 
 def make_is_their_line(theirs: Iterable[Identity], others: Iterable[Identity]) -> Callable[[str], bool]:
-    """Give what tells whether the text of a refused line is theirs."""
+    """Return what tells whether the text of a refused line is theirs."""
     theirs = list(theirs)
     words = {one.address for one in theirs} - {one.address for one in others}
     return _names_one_of(words | {one.user for one in theirs})
 
 
 def make_is_their_event(theirs: Iterable[Identity], others: Iterable[Identity]) -> Callable[[str], bool]:
-    """Give what tells whether the text of what an alert told is theirs."""
+    """Return what tells whether the text of what an alert told is theirs."""
     theirs, others = list(theirs), list(others)
     words = {one.address for one in theirs} - {one.address for one in others}
     words |= {one.device for one in theirs} - {one.device for one in others}

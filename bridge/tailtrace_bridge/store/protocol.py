@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.core.columns import Columns
-from tailtrace_bridge.core.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 
@@ -62,8 +62,8 @@ class By(Enum):
     ENDPOINT = "endpoint"
 
 
-def smallest_sums(filters: Filters, by: By) -> By:
-    """Give by what the smallest sums are that have what is looked at, and what is filtered by; `ALL`: by everything."""
+def smallest_rollups(filters: Filters, by: By) -> By:
+    """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension."""
     if filters.method is None:
         if by is By.IDENTITY and filters.endpoint is None:
             return By.IDENTITY
@@ -72,9 +72,9 @@ def smallest_sums(filters: Filters, by: By) -> By:
     return By.ALL
 
 
-def smallest_step_sums(filters: Filters, by: By) -> By:
-    """Give the same for `Store.endpoint_steps`, where `ALL` looks at neither identity nor endpoint."""
-    return smallest_sums(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
+def smallest_bucket_rollups(filters: Filters, by: By) -> By:
+    """Return the same for `Store.endpoint_buckets`, where `ALL` looks at neither identity nor endpoint."""
+    return smallest_rollups(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
 
 
 class Written(NamedTuple):
@@ -135,7 +135,7 @@ class Visits(NamedTuple):
     requests: int
 
 
-class StepUsage(NamedTuple):
+class BucketUsage(NamedTuple):
     """All requests of one step of time, an hour or a day."""
 
     time_us: int
@@ -146,7 +146,7 @@ class StepUsage(NamedTuple):
     request_time_us: int
 
 
-class EndpointStep(NamedTuple):
+class EndpointBucket(NamedTuple):
     """The requests of one endpoint and kind of traffic in one step of time."""
 
     time_us: int
@@ -167,7 +167,7 @@ class Latency(NamedTuple):
     requests: int
 
 
-class StepLatency(NamedTuple):
+class BucketLatency(NamedTuple):
     """How many requests of one step of time fell into a histogram bucket, by nginx's request time."""
 
     time_us: int
@@ -187,12 +187,12 @@ class Activity(NamedTuple):
 
     @property
     def first_us(self) -> int:
-        """Give the time of the first request."""
+        """Return the time of the first request."""
         return self.runs[0][0]
 
     @property
     def last_us(self) -> int:
-        """Give the time of the last request."""
+        """Return the time of the last request."""
         return self.runs[-1][1]
 
     @property
@@ -259,10 +259,10 @@ class Store(Protocol):
     def store_id(self) -> str:
         """Say which store this is: what was read into one was not read into another. Asks no server."""
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
+    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
 
-    def write_columns(self, columns: Columns, refusals: Sequence[Refusal] = ()) -> Written:
+    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows that come as columns, like `write`."""
 
     def prune(self, before_us: int) -> int:
@@ -275,55 +275,55 @@ class Store(Protocol):
         """Forget a person everywhere, and say what went; with `is_dry`, say what would. What others did stays."""
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
-        """Give the newest requests first; `before` is (time_us, key) of the last entry of the page before."""
+        """Return the newest requests first; `before` is (time_us, key) of the last entry of the page before."""
 
     def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
-        """Give requests whole, oldest first; `after` is (time_us, key) of the last row of the page before.
+        """Return requests whole, oldest first; `after` is (time_us, key) of the last row of the page before.
 
         A row is as it was written, but for what served only to make it: `proxied`, `card` and `serve` are empty, and
         its address is the identity's.
         """
 
     def named(self) -> list[Named]:
-        """Give everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
+        """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
-        """Give the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
 
     def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
-        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
 
     def visits(self, window: Window) -> list[Visits]:
-        """Give usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
+        """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
 
-    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
-        """Give sums by step of time (`HOUR_US` or `DAY_US`), in order."""
+    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+        """Return sums by step of time (`HOUR_US` or `DAY_US`), in order."""
 
-    def endpoint_steps(
-        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
-    ) -> list[EndpointStep]:
-        """Give sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
+    def endpoint_buckets(
+        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointBucket]:
+        """Return sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
 
         Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
         """
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by endpoint and side."""
+        """Return histograms by endpoint and side."""
 
-    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
-        """Give histograms by step of time."""
+    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+        """Return histograms by step of time."""
 
     def activity(self, window: Window) -> list[Activity]:
-        """Give usage by identity, in runs."""
+        """Return usage by identity, in runs."""
 
     def quarters(self, window: Window) -> list[Quarter]:
-        """Give usage by quarter of an hour, those with any, in order."""
+        """Return usage by quarter of an hour, those with any, in order."""
 
     def uptime(self, window: Window) -> list[Uptime]:
-        """Give the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
+        """Return the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
 
     def newest_us(self) -> int | None:
-        """Give the time of the newest row."""
+        """Return the time of the newest row."""
 
     def recent(
         self,
@@ -333,13 +333,13 @@ class Store(Protocol):
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Give sums of the minutes that a window touches, which is of the last day; `rank` (0-1) asks for a time."""
+        """Return sums of the minutes that a window touches, which is of the last day; `rank` (0-1) asks for a time."""
 
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
         """Keep events. Those that are kept already change nothing."""
 
     def alert_events(self, limit: int) -> list[AlertEvent]:
-        """Give the newest events first."""
+        """Return the newest events first."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -54,11 +54,11 @@ class Export:
     on_rows: Callable[[int], object] = lambda _: None
 
     def counted(self) -> int:
-        """Give how many requests the store's sums count: more than it has rows, where old rows were pruned."""
+        """Return how many requests the store's sums count: more than it has rows, where old rows were pruned."""
         return sum(step.requests for step in self.store.steps(self.window, HOUR_US))
 
     def pages(self) -> Iterator[list[Row]]:
-        """Give all requests, oldest first."""
+        """Return all requests, oldest first."""
         after: tuple[int, int] | None = None
         while page := self.store.rows(self.window, after, PAGE_ROWS):
             yield page

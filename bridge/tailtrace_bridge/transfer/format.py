@@ -13,7 +13,7 @@ Reading it back:
 | a line | becomes |
 |---|---|
 | a request | a `Row` with the key and the time that it had: what is known already changes nothing |
-| too long, no JSON, or with a value that no log could have made | a `Refusal` with its reason and place, as in a log |
+| too long, no JSON, or a value that no log could have | a `RejectedLine` with its reason and place, as in a log |
 | a first line of a newer version | `LogFileError`: nothing of it is read |
 | a last line that does not fit, or none | all lines count, and a problem is told: the file is cut or was changed |
 
@@ -33,12 +33,12 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import LogFileError
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.logs.parser import (
     LINE_LENGTH_MAX,
     METHODS,
     REASONS,
-    REFUSAL_TEXT_MAX,
+    REJECTED_TEXT_MAX,
     TIME_US_MAX,
     refuse,
 )
@@ -113,7 +113,7 @@ NAMES = tuple(field.name for field in FIELDS)
 
 
 def values_of(row: Row) -> tuple[Any, ...]:
-    """Give a request's values in the order of `FIELDS`."""
+    """Return a request's values in the order of `FIELDS`."""
     access = row.access
     return (
         access.time_us, access.key, *_IDENTITY_VALUES(row.identity), row.identified_us, access.service, row.route,
@@ -156,7 +156,7 @@ class Lines:
         return self._line({"tailtrace_identity": _shown(_IDENTITY_FIELDS, _IDENTITY_VALUES(named.identity)),
                            "named_us": named.named_us})  # fmt: skip
 
-    def refusal(self, refusal: Refusal) -> bytes:
+    def refusal(self, refusal: RejectedLine) -> bytes:
         """Make the line of a refused line."""
         self.refusals += 1
         values = {"reason": refusal.reason, "file": refusal.file, "offset": refusal.offset, "text": refusal.text}
@@ -201,7 +201,7 @@ class ExportReader:
         self._end: Mapping[str, Any] | None = None
         self._is_changed = False
 
-    def parse(self, line: bytes, file: str, offset: int, _seed: int = 0) -> Row | Named | Refusal | None:
+    def parse(self, line: bytes, file: str, offset: int, _seed: int = 0) -> Row | Named | RejectedLine | None:
         """Read a line; None is for the first and the last. Raises `LogFileError` for a version that is not ours."""
         try:
             self._is_changed = self._is_changed or self._end is not None  # nothing comes after the last line
@@ -222,7 +222,7 @@ class ExportReader:
             return refuse(str(error), line, file, offset)
 
     def columns(self, records: Sequence[Row | Named]) -> Columns:
-        """Give what was read as a store takes it: who was named stands before who is behind the requests."""
+        """Return what was read as a store takes it: who was named stands before who is behind the requests."""
         columns = columns_of([record for record in records if isinstance(record, Row)])
         named = [record for record in records if isinstance(record, Named)]
         return columns._replace(
@@ -309,15 +309,15 @@ def _named_of(document: Mapping[str, Any]) -> Named:
     return Named(Identity(*(_value(field, who) for field in _IDENTITY_FIELDS)), named_us)
 
 
-def _refusal_of(values: object) -> Refusal:
+def _refusal_of(values: object) -> RejectedLine:
     if not isinstance(values, dict):
         raise UnreadableError("no-format")
     reason, file, offset, text = (values.get(name) for name in ("reason", "file", "offset", "text"))
-    if reason not in REASONS or not _is_text(file, FILE_LENGTH_MAX) or not _is_text(text, REFUSAL_TEXT_MAX):
+    if reason not in REASONS or not _is_text(file, FILE_LENGTH_MAX) or not _is_text(text, REJECTED_TEXT_MAX):
         raise UnreadableError("no-format")
     if type(offset) is not int or not 0 <= offset <= KEY_MAX:
         raise UnreadableError("bad-number")
-    return Refusal(str(reason), str(file), offset, str(text))
+    return RejectedLine(str(reason), str(file), offset, str(text))
 
 
 def _is_text(value: object, length_max: int) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.errors import LogFileError
-from tailtrace_bridge.core.records import Refusal
+from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.identity.chain import Identities, IdentityProvider
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.static_file import IdentityFile
@@ -50,7 +50,7 @@ class Imported:
     refused_by_reason: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """Files that could not be read, or not to their end."""
-    first_refused: dict[str, Refusal] = field(default_factory=dict, compare=False)
+    first_refused: dict[str, RejectedLine] = field(default_factory=dict, compare=False)
     """An example of each reason; the store's own refusals have none."""
 
 
@@ -58,7 +58,7 @@ class Chunk(NamedTuple):
     """What comes of the next lines of a log."""
 
     columns: Columns
-    refusals: list[Refusal]
+    refusals: list[RejectedLine]
     read_bytes: int
     """Bytes of the file that were read for it: compressed ones, where it is."""
     problem: str
@@ -145,7 +145,7 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
 
 
 def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], enricher: Enricher) -> Iterator[Chunk]:
-    """Give every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended."""
+    """Return every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended."""
     for path in paths:
         # Only the offset and the content name a line, so that a log's key is the same under its next name.
         name = str(path)
@@ -153,7 +153,7 @@ def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], en
         columns: Callable[[list[Any]], Columns] = enricher.columns
         export: ExportReader | None = None
         records: list[Any] = []  # `Access`, or what an export holds
-        refusals: list[Refusal] = []
+        refusals: list[RejectedLine] = []
         read_bytes: list[int] = []
         problem = ""
         rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
@@ -163,7 +163,7 @@ def read_chunks(paths: Sequence[Path], make_parser: Callable[[], LineParser], en
                     export = ExportReader()
                     parse, columns = export.parse, enricher.moved(export.columns)
                 record = parse(line, name, offset, seed)
-                if isinstance(record, Refusal):
+                if isinstance(record, RejectedLine):
                     refusals.append(enricher.refusal(record))
                 elif record is not None:
                     records.append(record)

@@ -26,7 +26,7 @@ from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from tailtrace_bridge.core.errors import BridgeError
-from tailtrace_bridge.core.records import Identity, Refusal
+from tailtrace_bridge.core.records import Identity, RejectedLine
 
 if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwhile
     from tailtrace_bridge.transfer.importer import Chunk, ImportJob
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwh
 PIPE_BYTES = 1024 * 1024
 """Room for some chunks, so that neither side waits where the other is slow for a moment. Linux allows no more."""
 _LENGTH_BYTES = 8
-_REFUSAL = attrgetter(*(field.name for field in fields(Refusal)))
+_REFUSAL = attrgetter(*(field.name for field in fields(RejectedLine)))
 
 
 class ImportWorker:
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
-    """Give a chunk in plain tuples, which is what marshal takes."""
+    """Return a chunk in plain tuples, which is what marshal takes."""
     (identities, *columns), refusals, read_bytes, problem = chunk
     return list(map(tuple, identities)), columns, list(map(_REFUSAL, refusals)), read_bytes, problem
 
@@ -117,7 +117,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
     identities, columns, refusals, read_bytes, problem = message
     return Chunk(
         Columns(list(map(Identity._make, identities)), *columns),
-        [Refusal(*one) for one in refusals],
+        [RejectedLine(*one) for one in refusals],
         read_bytes,
         problem,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tailtrace_bridge.alerts.courier import ChildSend, Courier, destinations_of, warn_of_wrong
 from tailtrace_bridge.alerts.jobs import Job
-from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.alerts.state import AlertCounters, Outbox
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.identity.chain import Unavailable
@@ -82,7 +82,7 @@ def make_alerts(
     if not destinations:
         _LOGGER.warning("alerts are judged, kept and logged, and sent to nobody: set TAILTRACE_ALERT_URLS")
     counters, stop = AlertCounters(), threading.Event()
-    book = Book(settings.alert_state_path, counters)
+    outbox = Outbox(settings.alert_state_path, counters)
 
     def tailscaled() -> str:
         status = local_api.status()
@@ -93,7 +93,7 @@ def make_alerts(
     watch = Watch(
         settings.alerts,
         store,
-        book,
+        outbox,
         probes=Probes(tailscaled, storing),
         words=Words(settings.lang, settings.zone, settings.public_url),
         zone=settings.zone,
@@ -102,7 +102,7 @@ def make_alerts(
         quiet=settings.alert_quiet,
     )
     send = ChildSend(stop)
-    courier = Courier(destinations, send, book, clock)
+    courier = Courier(destinations, send, outbox, clock)
 
     def check() -> None:
         if destinations:

@@ -34,12 +34,12 @@ LOAD_DEVICES_S = 30.0
 
 
 def clock_us() -> int:
-    """Give microseconds since the epoch."""
+    """Return microseconds since the epoch."""
     return time.time_ns() // 1000
 
 
 def monotonic_us() -> int:
-    """Give microseconds that never go back."""
+    """Return microseconds that never go back."""
     return time.monotonic_ns() // 1000
 
 
@@ -207,7 +207,7 @@ def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
 
 
 def pseudonyms_key(settings: Settings) -> str:
-    """Give the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is wanted and not there."""
+    """Return the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is missing."""
     if not settings.pseudonyms:
         return ""
     key = settings.secret("pseudonyms_key")

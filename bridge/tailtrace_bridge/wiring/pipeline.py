@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import LogFileError, StoreError
-from tailtrace_bridge.core.records import Refusal, Row
+from tailtrace_bridge.core.records import RejectedLine, Row
 from tailtrace_bridge.logs.checkpoint import TailLine
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.tail import Tail
@@ -45,7 +45,7 @@ class PipelineCounters:
     defects: int = 0
     """Times that it began again after an error nobody expected."""
     newest_line_us: int = 0
-    last_step_us: int = 0
+    last_bucket_us: int = 0
 
 
 class Pipeline:
@@ -81,7 +81,7 @@ class Pipeline:
         self._pruned_us = 0
         self._has_written = False
         self._rows: list[Row] = []
-        self._refusals: list[Refusal] = []
+        self._refusals: list[RejectedLine] = []
         self._lines: list[TailLine] = []
 
     def run(self, stop: threading.Event, poll_s: float) -> None:
@@ -129,7 +129,7 @@ class Pipeline:
         self._ready(self.join.expire(now_us))
         self._write()
         self._prune(now_us)
-        self.counters.last_step_us = now_us
+        self.counters.last_bucket_us = now_us
 
     def finish(self) -> None:
         """Take the spans that came, let every waiting line go, store, save."""
@@ -155,7 +155,7 @@ class Pipeline:
         if parser is None:
             parser = self._parsers[line.file] = self._make_parser()
         record = parser.parse(line.data, line.file, line.offset, line.seed)
-        if isinstance(record, Refusal):
+        if isinstance(record, RejectedLine):
             self.counters.refused += 1
             self.refused_by_reason[record.reason] = self.refused_by_reason.get(record.reason, 0) + 1
             self._refusals.append(self.enricher.refusal(record))

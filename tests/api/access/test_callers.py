@@ -52,9 +52,9 @@ def clock():
 def make(tmp_path, local_api, clock):
     (tmp_path / "names.toml").write_text('"192.168.1.5" = { user = "eve@example.com" }\n')
 
-    def make_callers(ways="local,token,whois", admins=("Boss@example.com",), **more):
+    def make_callers(auth_methods="local,token,whois", admins=("Boss@example.com",), **more):
         return Callers(
-            frozenset(ways.split(",")), Admins(admins), CAPABILITY, Tokens(tmp_path / "t.json"), local_api, clock,
+            frozenset(auth_methods.split(",")), Admins(admins), CAPABILITY, Tokens(tmp_path / "t.json"), local_api, clock,
             IdentityFile(tmp_path / "names.toml", clock=clock), **more,
         )  # fmt: skip
 
@@ -135,8 +135,8 @@ def test_two_logins_are_none(make):
         ("whois", "100.64.0.7", Role.MEMBER),
     ],
 )
-def test_the_ways_of_the_setting(make, ways, peer, role):
-    assert make(ways).who(peer, []).role is role
+def test_the_ways_of_the_setting(make, auth_methods, peer, role):
+    assert make(auth_methods).who(peer, []).role is role
 
 
 def test_without_tun_nobody_is_this_machine(make, local_api):

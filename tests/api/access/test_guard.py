@@ -6,11 +6,11 @@ import logging
 import pytest
 from typer.testing import CliRunner
 
+from tailtrace_api.access.auth_methods import make_callers, require_way
 from tailtrace_api.access.guard import BODY_BYTES_BURST, SECURITY_HEADERS, AccessCounters, Guard, of_spans
 from tailtrace_api.access.limits import PEERS_MAX, Buckets, peer_name
 from tailtrace_api.access.policy import ROUTES
 from tailtrace_api.access.roles import Caller, Role
-from tailtrace_api.access.ways import make_callers, require_way
 from tailtrace_api.commands.cli import app as command_line
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.spans.receiver import ReceiverCounters, make_receiver

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tailtrace_bridge.alerts.state import AlertCounters, Book
+from tailtrace_bridge.alerts.state import AlertCounters, Outbox
 from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.core.errors import StoreError
@@ -53,11 +53,11 @@ class World:
         """Start the alerts, as a process does."""
         rules = rules or (one,)
         self.counters = AlertCounters()
-        self.book = Book(self.path, self.counters)
+        self.outbox = Outbox(self.path, self.counters)
         self.watch = Watch(
             [AlertRule.model_validate(rule) for rule in rules],
             self.store,
-            self.book,
+            self.outbox,
             probes=Probes(lambda: self.tailscaled, lambda: self.storing),
             words=self.words,
             zone=self.zone,
@@ -97,10 +97,10 @@ class World:
 
     def new(self):
         """Take the messages of the outbox."""
-        with self.book.lock:
-            taken, self.book.state.outbox = self.book.state.outbox, []
-            self.book.save()
-        return [(letter.title, letter.body) for letter in taken]
+        with self.outbox.lock:
+            taken, self.outbox.state.outbox = self.outbox.state.outbox, []
+            self.outbox.save()
+        return [(message.title, message.body) for message in taken]
 
     def titles(self, messages):
         return [title.removeprefix("tailtrace: ") for title, _ in messages]

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from tailtrace_bridge.alerts.courier import AGE_US_MAX, ChildSend, Courier, Destination, destinations_of, warn_of_wrong
-from tailtrace_bridge.alerts.state import OUTBOX_MAX, AlertCounters, Book, Letter
+from tailtrace_bridge.alerts.state import OUTBOX_MAX, AlertCounters, Message, Outbox
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -65,8 +65,8 @@ def receiver():
     made.close()
 
 
-def letter(text="Error rate 12%", made_us=0, **more):
-    return Letter("tailtrace: error_rate started", text, made_us, **more)
+def message(text="Error rate 12%", made_us=0, **more):
+    return Message("tailtrace: error_rate started", text, made_us, **more)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_message_arrives_whole(receiver, stop, tmp_path):
     file = tmp_path / "october.pdf"
     file.write_bytes(b"%PDF-1.7 \x00\xff")
     [destination] = destinations_of(SecretStr(receiver.url))
-    sent = ChildSend(stop)(destination, letter("100% <b>&amp; *ñ* 日本\nnext line", attachments=[str(file)]))
+    sent = ChildSend(stop)(destination, message("100% <b>&amp; *ñ* 日本\nnext line", attachments=[str(file)]))
     assert sent == ""
     [(path, body)] = receiver.took
     assert path == f"/hook/{SECRET}"
@@ -102,7 +102,7 @@ def test_what_is_wrong_is_told_without_the_url(receiver, stop, url, said):
     with socket.create_server(("127.0.0.1", 0)) as held:
         dead = held.getsockname()[1]
     [destination] = destinations_of(SecretStr(url.format(refusing=receiver.port, dead=dead)))
-    problem = ChildSend(stop)(destination, letter())
+    problem = ChildSend(stop)(destination, message())
     assert said in problem
     assert SECRET not in problem + repr(destination)
 
@@ -136,7 +136,7 @@ def test_a_slow_service_is_left_after_the_timeout(receiver, stop):
     receiver.pause_s = 3
     [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
     began = time.monotonic()
-    assert ChildSend(stop, timeout_s=1.0)(destination, letter()) == "no answer within 1 s"
+    assert ChildSend(stop, timeout_s=1.0)(destination, message()) == "no answer within 1 s"
     assert time.monotonic() - began < 2.5
 
 
@@ -145,7 +145,7 @@ def test_a_stop_does_not_wait_for_a_slow_service(receiver, stop):
     [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
     threading.Timer(1.0, stop.set).start()
     began = time.monotonic()
-    assert ChildSend(stop)(destination, letter()) == "tailtrace stops"
+    assert ChildSend(stop)(destination, message()) == "tailtrace stops"
     assert time.monotonic() - began < 2.5
 
 
@@ -153,7 +153,7 @@ def test_the_url_is_in_no_argument_and_no_variable(receiver, stop):
     """While a message is under way, `ps` shows nothing of it."""
     receiver.pause_s = 1.5
     [destination] = destinations_of(SecretStr(receiver.url))
-    thread = threading.Thread(target=ChildSend(stop), args=(destination, letter()))
+    thread = threading.Thread(target=ChildSend(stop), args=(destination, message()))
     thread.start()
     seen = ""
     for _ in range(15):
@@ -177,7 +177,7 @@ class Service:
     def __init__(self) -> None:
         self.down, self.took = set(), []
 
-    def __call__(self, destination: Destination, sent: Letter) -> str:
+    def __call__(self, destination: Destination, sent: Message) -> str:
         if destination.name in self.down:
             return "refused, or out of reach"
         self.took.append((destination.name, sent.body))
@@ -193,15 +193,15 @@ class Post:
 
     def begin(self, urls):
         self.counters = AlertCounters()
-        self.book = Book(self.path, self.counters)
+        self.outbox = Outbox(self.path, self.counters)
         self.destinations = destinations_of(SecretStr(urls))
-        self.courier = Courier(self.destinations, self.service, self.book, self.clock)
+        self.courier = Courier(self.destinations, self.service, self.outbox, self.clock)
 
     def put(self, *texts):
-        with self.book.lock:
+        with self.outbox.lock:
             for text in texts:
-                self.book.put(letter(text, self.clock.now_us), [one.name for one in self.destinations])
-            self.book.save()
+                self.outbox.put(message(text, self.clock.now_us), [one.name for one in self.destinations])
+            self.outbox.save()
 
     def run(self, seconds):
         """Let time pass; give how many tries there were."""
@@ -232,7 +232,7 @@ def test_each_destination_gets_all_in_order_though_one_is_dead_for_an_hour(post,
     post.run(900)
     assert post.service.took[3:] == [("2:json", "started"), ("2:json", "ended"), ("2:json", "again")]
     assert (post.counters.sent, post.counters.dropped, post.counters.waiting) == (6, 0, 0)
-    assert post.book.state.outbox == []
+    assert post.outbox.state.outbox == []
 
 
 def test_what_waits_outlives_a_restart_and_nothing_is_sent_twice(post):
@@ -254,7 +254,7 @@ def test_nothing_waits_for_a_destination_that_is_gone(post):
     post.service.down = set()
     post.run(60)
     assert post.service.took == [("1:json", "started")]
-    assert post.book.state.outbox == []
+    assert post.outbox.state.outbox == []
 
 
 def test_a_message_is_given_up_after_a_day(post, caplog):
@@ -265,25 +265,25 @@ def test_a_message_is_given_up_after_a_day(post, caplog):
     post.courier.step()
     assert post.counters.dropped == 1
     assert "alert given up for 2:json after a day" in caplog.text
-    assert post.book.state.outbox == []
+    assert post.outbox.state.outbox == []
 
 
 def test_the_outbox_is_bounded_and_the_newest_stay(post):
     post.service.down = {"1:json", "2:json"}
     post.put(*map(str, range(OUTBOX_MAX + 5)))
     assert post.counters.dropped == 5
-    assert [one.body for one in post.book.state.outbox][:2] == ["5", "6"]
+    assert [one.body for one in post.outbox.state.outbox][:2] == ["5", "6"]
 
 
 def test_no_log_and_no_state_has_a_url(receiver, stop, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     receiver.status = 500
     [destination] = destinations_of(SecretStr(receiver.url))
-    book = Book(tmp_path / "alerts.json", AlertCounters())
-    courier = Courier([destination], ChildSend(stop), book, FakeClock(10 * S))
-    with book.lock:
-        book.put(letter(), [destination.name])
-        book.save()
+    outbox = Outbox(tmp_path / "alerts.json", AlertCounters())
+    courier = Courier([destination], ChildSend(stop), outbox, FakeClock(10 * S))
+    with outbox.lock:
+        outbox.put(message(), [destination.name])
+        outbox.save()
     courier.step()
     assert "alert not sent to 1:json: refused with HTTP 500" in caplog.text
     assert SECRET not in caplog.text + (tmp_path / "alerts.json").read_text(encoding="utf-8") + repr(courier.__dict__)

@@ -363,13 +363,13 @@ def test_a_job_runs_when_it_is_due_and_once(world, tmp_path):
     world.run(60, step_s=60)
     assert (len(ran), world.counters.failed_jobs) == (1, 1), "it failed at eight, and is tried an hour later"
     world.run(60, step_s=60)
-    letters = json.loads(world.path.read_text(encoding="utf-8"))["outbox"]
-    assert letters == []
+    messages = json.loads(world.path.read_text(encoding="utf-8"))["outbox"]
+    assert messages == []
     assert len(ran) == 2
     world.begin(kind="store_down")
     world.run(600, step_s=600)
     assert len(ran) == 2
-    assert world.book.state.jobs == {"monthly": first_of_month(world.zone)(world.clock.now_us)}
+    assert world.outbox.state.jobs == {"monthly": first_of_month(world.zone)(world.clock.now_us)}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_whois_does_not_wait_and_close_ends_a_load(api, provider):
 
 
 class Source:
-    """Gives its lists one after the other; an exception is raised; the last one stays."""
+    """Returns its lists one after the other; an exception is raised; the last one stays."""
 
     def __init__(self, *lists):
         self.lists = list(lists)

@@ -14,7 +14,7 @@ from tailtrace_bridge.store.influx.wire import lines
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben")
 T0 = 1_759_924_800_000_000  # a whole hour
-STEP_US = batches.STEP_US
+BUCKET_US = batches.BUCKET_US
 
 
 def row(at_us, key, who=ANA, app_us=None):
@@ -38,7 +38,7 @@ def test_a_request_and_what_is_kept_of_it():
     (point,) = points_of([row(T0 + 7, 1, app_us=4_000), row(T0 + 3, 2**63 - 1, BEN)], shift=2)
     said = re.fullmatch(r"batch,source=web\\ 1 rows=2i,newest_us=(\d+)i,data=\"[^\"]+\" (\d+)", point.decode())
     assert int(said[1]) == T0 + 7
-    assert T0 * 1000 <= int(said[2]) < (T0 + STEP_US) * 1000
+    assert T0 * 1000 <= int(said[2]) < (T0 + BUCKET_US) * 1000
     tables = Tables()
     assert list(batches.read(texts_of([point]), tables)) == [
         (0, 0, T0 + 3, 2**63 - 1, 2, "GET", 200, 4, 5_001, None, 9),
@@ -48,9 +48,9 @@ def test_a_request_and_what_is_kept_of_it():
 
 
 def test_a_step_has_points_of_its_own_and_the_same_requests_make_the_same_points():
-    rows = [row(T0 + STEP_US - 1, 1), row(T0 + STEP_US, 2), row(T0, 3)]
+    rows = [row(T0 + BUCKET_US - 1, 1), row(T0 + BUCKET_US, 2), row(T0, 3)]
     made = points_of(rows)
-    assert [int(one.rsplit(b" ", 1)[1]) // (STEP_US * 1000) - T0 // STEP_US for one in made] == [0, 1]
+    assert [int(one.rsplit(b" ", 1)[1]) // (BUCKET_US * 1000) - T0 // BUCKET_US for one in made] == [0, 1]
     assert points_of(rows) == made
 
 

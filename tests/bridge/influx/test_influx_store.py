@@ -12,7 +12,7 @@ from tailtrace_bridge.store.influx import store as module
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups import known as known_module
 from tailtrace_bridge.store.influx.rollups import reader as rollups
-from tailtrace_bridge.store.influx.rollups.lru import Kept
+from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetched, _Fetches
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
@@ -308,7 +308,7 @@ def test_busy_steps_are_fetched_few_at_a_time():
 
 
 def test_what_is_kept_is_bounded():
-    kept = Kept(10)
+    kept = LruCache(10)
     kept.put("a", 1, 5)
     kept.put("b", 2, 5)
     kept.get("a")

@@ -38,7 +38,7 @@ class Credentials(Protocol):
         """The setting that holds it."""
 
     async def authorization(self, post: Post) -> str:
-        """Give the value of `Authorization`."""
+        """Return the value of `Authorization`."""
 
     def forget(self) -> bool:
         """Forget what was fetched; whether there is hope in another try."""
@@ -56,7 +56,7 @@ class ApiKey:
         self._key = _checked(key, self.setting)
 
     async def authorization(self, post: Post) -> str:  # noqa: ARG002 - a key needs no fetching
-        """Give the key as bearer, which both services take."""
+        """Return the key as bearer, which both services take."""
         return f"Bearer {self._key.get_secret_value()}"
 
     def forget(self) -> bool:
@@ -85,7 +85,7 @@ class OAuthClient:
         self._renew_at_us = 0
 
     async def authorization(self, post: Post) -> str:
-        """Give a token that is good for a while yet. Raises `ControlApiError`."""
+        """Return a token that is good for a while yet. Raises `ControlApiError`."""
         async with self._lock:
             if not self._token or self._clock() >= self._renew_at_us:
                 await self._fetch(post)

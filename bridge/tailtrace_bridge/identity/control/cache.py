@@ -61,7 +61,7 @@ class Cache(Generic[T]):
         self._failed_us = 0
 
     async def get(self) -> Aged[T]:
-        """Give the answer by the table above. Raises `ControlApiError`."""
+        """Return the answer by the table above. Raises `ControlApiError`."""
         answer = self.peek()
         if answer is not None and answer.age_us < self._fresh_us:
             return answer
@@ -75,7 +75,7 @@ class Cache(Generic[T]):
             return self._best()
 
     def peek(self) -> Aged[T] | None:
-        """Give what is here, of whatever age, without a load."""
+        """Return what is here, of whatever age, without a load."""
         if self._kept is None:
             return None
         value, loaded_us = self._kept

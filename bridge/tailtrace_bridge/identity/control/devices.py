@@ -121,7 +121,7 @@ class DeviceIndex:
         return len(self.devices)
 
     def aged(self, age_us: int, *, stale: bool, reason: str) -> "DeviceIndex":
-        """Give the same devices with another age, without finding them anew."""
+        """Return the same devices with another age, without finding them anew."""
         other = copy(self)
         other.age_us, other.stale, other.reason = age_us, stale, reason
         return other

@@ -119,7 +119,7 @@ class Lookups:
         raise NotImplementedError
 
     async def list_devices(self) -> DeviceIndex:
-        """Give all devices; the list says how old it is and whether it is stale. Raises `ControlApiError`."""
+        """Return all devices; the list says how old it is and whether it is stale. Raises `ControlApiError`."""
         return _index(await self._cache.get())
 
     async def get_device_by_ip(self, address: str) -> Device | None:

@@ -98,7 +98,7 @@ class DeviceIndexProvider:
         return Holder(None, index.reason) if isinstance(index, Unavailable) else index.holder_at(address, time_us)
 
     def usable_index(self) -> DeviceIndex | Unavailable:
-        """Give the index, if it is not too old."""
+        """Return the index, if it is not too old."""
         index = self._index
         if index is None:
             return Unavailable(self.problem)

@@ -125,7 +125,7 @@ class Transport:
     async def get(
         self, path: str, params: Mapping[str, str], *, absent_ok: bool = False
     ) -> Mapping[str, object] | None:
-        """Give the JSON object at `path`; None where it is absent and may be. Raises `ControlApiError`."""
+        """Return the JSON object at `path`; None where it is absent and may be. Raises `ControlApiError`."""
         wait_s = (self._not_before_us - self._clock()) / 1_000_000
         if wait_s > 0:
             self.counts.rate_limited += 1
@@ -181,7 +181,7 @@ class Transport:
         raise self._error(request, response, body)
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        """Give the response and its body, cut where it is too long."""
+        """Return the response and its body, cut where it is too long."""
         response = await self._http.send(request, stream=True)
         try:
             body = bytearray()

@@ -1,6 +1,6 @@
 """What alerts ask of InfluxDB: the sums of the last minutes, and the events that were told.
 
-InfluxDB sums up the minutes itself: what it sends is as long at any traffic, what it reads is the window's requests.
+InfluxDB rolls up the minutes itself: what it sends is as long at any traffic, what it reads is the window's requests.
 Our own sums are of ten minutes at least, and come minutes after these; a quantile of more than `SORTED_US_MAX`, for
 which InfluxDB would sort each time of it, is made of these all the same, without the last minutes (`quantile_of_sums`).
 
@@ -11,14 +11,14 @@ Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; 
 from collections.abc import Iterable
 
 from tailtrace_bridge.core.histogram import percentiles
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
-from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, Rollups
+from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.protocol import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
-from tailtrace_bridge.store.sums import PROXY
+from tailtrace_bridge.store.rollups import PROXY
 
 EVENTS = "alert_event"
 SORTED_US_MAX = HOUR_US
@@ -28,7 +28,7 @@ _SELECT = f'SELECT "rule", "kind", "what", "subject", "value", "text" FROM "{EVE
 def recent(
     influx: InfluxQL, bucket: str, window: Window, endpoint: str | None, service: str | None, rank: float | None
 ) -> Recent:
-    """Give the sums of the minutes that a window touches."""
+    """Return the sums of the minutes that a window touches."""
     values: dict[str, object] = {
         "start": window.start_us // MINUTE_US * MINUTE_US * 1000,
         "end": -(-window.end_us // MINUTE_US) * MINUTE_US * 1000,
@@ -60,12 +60,12 @@ def recent(
 
 
 def quantile_of_sums(
-    rollups: Rollups, window: Window, endpoint: str | None, service: str | None, rank: float
+    rollups: RollupReader, window: Window, endpoint: str | None, service: str | None, rank: float
 ) -> float | None:
-    """Give the time at `rank` of the steps in a window that are summed up, µs."""
+    """Return the time at `rank` of the steps in a window that are rolled up, µs."""
     tables = Tables()
-    end_us = (window.end_us - GRACE_US) // STEP_US * STEP_US
-    rows = rollups.merged(Window(-(-window.start_us // STEP_US) * STEP_US, end_us), Kind.LATENCY, tables)
+    end_us = (window.end_us - GRACE_US) // BUCKET_US * BUCKET_US
+    rows = rollups.merged(Window(-(-window.start_us // BUCKET_US) * BUCKET_US, end_us), Kind.LATENCY, tables)
     wanted = {
         number
         for number, (of_service, route) in enumerate(tables.endpoints)
@@ -94,7 +94,7 @@ def event_points(events: Iterable[AlertEvent]) -> list[bytes]:
 
 
 def newest_events(influx: InfluxQL, bucket: str, limit: int) -> list[AlertEvent]:
-    """Give the newest events first."""
+    """Return the newest events first."""
     limit = min(limit, EVENTS_MAX)
     return [
         AlertEvent(

@@ -28,7 +28,7 @@ _SELECT = f'SELECT last("data") FROM "{MEASUREMENT}"'  # noqa: S608  # our own n
 
 
 def read(influx: InfluxQL, bucket: str, source: str | None = None) -> dict[Identity, tuple[int, int]]:
-    """Give each identity with when it was last found out, and its number."""
+    """Return each identity with when it was last found out, and its number."""
     where, values = (" WHERE source = $source", {"source": source}) if source else ("", {})
     known: dict[Identity, tuple[int, int]] = {}
     for result in influx.ask(bucket, f'{_SELECT}{where} GROUP BY "id", "source"', values):
@@ -41,7 +41,7 @@ def read(influx: InfluxQL, bucket: str, source: str | None = None) -> dict[Ident
 
 
 def numbered(known: dict[Identity, tuple[int, int]], others: Iterable[Identity]) -> dict[int, Named]:
-    """Give what `names_of_now` takes: the known in the order in which they were first stored, then `others`."""
+    """Return what `names_of_now` takes: the known in the order in which they were first stored, then `others`."""
     in_order = sorted(known, key=lambda identity: known[identity][1])
     rest = [identity for identity in others if identity not in known]
     return {
@@ -51,7 +51,7 @@ def numbered(known: dict[Identity, tuple[int, int]], others: Iterable[Identity])
 
 
 def id_of(identity: Identity) -> str:
-    """Give the tag `id` of an identity's points."""
+    """Return the tag `id` of an identity's points."""
     return xxhash.xxh3_64_hexdigest(json.dumps(_VALUES(identity)).encode())
 
 
@@ -65,7 +65,7 @@ class Directory:
         self._next = max((number for _, number in known.values()), default=0) + 1
 
     def take(self, found: Iterable[tuple[Identity, int]], now_us: int) -> tuple[list[Identity], list[bytes]]:
-        """Give the identities under which rows are stored, and the points to write first; where that fails, read anew.
+        """Return the identities under which rows are stored, and the points to write first; on failure, read anew.
 
         `found` has identities and when they were found out, µs.
         """

@@ -22,9 +22,9 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx import directory
 from tailtrace_bridge.store.influx.alerts import EVENTS
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, decode, encode
-from tailtrace_bridge.store.influx.rollups.reader import SIZES, SUM_SIZES, Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.reader import SIZES, SUM_SIZES, Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import EVER_NS, Deleter
@@ -116,7 +116,7 @@ class Eraser:
             yield _Point(reader.identity(row[1:]), source, row[0], row[-2], row[-1] or "")
 
     def _days(self, source: str, is_theirs: IsTheirs) -> tuple[set[Identity], dict[int, int]]:
-        """Give who of theirs is in the sums of a source, and the days with them: start → requests, as far as known."""
+        """Return who of theirs is in the sums of a source, and the days with them: start → requests, where known."""
         found: set[Identity] = set()
         days: dict[int, int] = {}
         for size_us in SUM_SIZES:
@@ -136,7 +136,7 @@ class Eraser:
     def _texts(
         self, source: str, size_us: int, kind: Kind, span_us: tuple[int, int] | None = None
     ) -> dict[int, tuple[int, list[str]]]:
-        """Give the stored texts of sums that are whole: start → as of when, parts."""
+        """Return the stored texts of sums that are whole: start → as of when, parts."""
         start_us, end_us = span_us or (0, 2**53)
         rows = self.influx.rows(
             self.buckets.rollups,
@@ -163,7 +163,7 @@ class Eraser:
         named: Sequence[Identity],
     ) -> None:
         """Remove rows of one source, and mend its sums: while that goes on, answers are made of the rows."""
-        rollups = Rollups(self.influx, self.buckets)
+        rollups = RollupReader(self.influx, self.buckets)
         with_rows = {point.time_us // DAY_US * DAY_US for point in points}
         rebuilt = {day_us for day_us in with_rows | days.keys() if self._has_all_rows(source, day_us)}
         roller = Roller(rollups, source, self.write, self.write_raw, self.clock)
@@ -173,8 +173,8 @@ class Eraser:
         ):
             self.write(announced)
         self._delete_points(points, is_theirs, named)
-        for step_us in sorted({point.time_us // STEP_US * STEP_US for point in points}):
-            self._write_step_anew(rollups, source, step_us, is_theirs)
+        for bucket_us in sorted({point.time_us // BUCKET_US * BUCKET_US for point in points}):
+            self._write_step_anew(rollups, source, bucket_us, is_theirs)
         for day_us in rebuilt:
             for kind in SUMS:
                 span_ns = (day_us * _NS, (day_us + DAY_US) * _NS - 1)
@@ -189,7 +189,7 @@ class Eraser:
             pass
 
     def _has_all_rows(self, source: str, day_us: int) -> bool:
-        """Whether none of a day's rows has expired. A day that was never summed up is read from its rows anyway."""
+        """Whether none of a day's rows has expired. A day that was never rolled up is read from its rows anyway."""
         texts = self._texts(source, DAY_US, Kind.USAGE_ENDPOINT, (day_us, day_us + DAY_US)).get(day_us)
         if texts is None:
             hours = self._texts(source, min(SUM_SIZES), Kind.USAGE_ENDPOINT, (day_us, day_us + DAY_US))
@@ -216,14 +216,14 @@ class Eraser:
         for one in by_tags:
             self.delete(self.buckets.raw, {"_measurement": lines.RAW, **dict(one)})
 
-    def _write_step_anew(self, rollups: Rollups, source: str, step_us: int, is_theirs: IsTheirs) -> None:
+    def _write_step_anew(self, rollups: RollupReader, source: str, bucket_us: int, is_theirs: IsTheirs) -> None:
         """Write the requests of a step again as batches, without theirs, in the place of those that there are."""
         tables = Tables()
-        spans: dict[str | None, list[Window]] = {source: [Window(step_us, step_us + STEP_US)]}
+        spans: dict[str | None, list[Window]] = {source: [Window(bucket_us, bucket_us + BUCKET_US)]}
         requests = [one for _, _, found in rollups.requests(spans, tables) for one in found]
         mine = {place for place, one in enumerate(tables.identities) if is_theirs(one)}
         kept = [one for one in requests if one.identity not in mine]
-        span_ns = (step_us * _NS, (step_us + STEP_US) * _NS - 1)
+        span_ns = (bucket_us * _NS, (bucket_us + BUCKET_US) * _NS - 1)
         for measurement in (batches.MEASUREMENT, Kind.ROWS):
             self.delete(self.buckets.raw, {"_measurement": measurement, "source": source}, span_ns)
         if kept:
@@ -266,7 +266,7 @@ class Eraser:
         return [time_ns for time_ns, subject, text in found if is_theirs(f"{subject} {text}")]
 
     def _traces(self, points: Sequence[_Point]) -> list[str]:
-        """Give the trace ids whose spans may still be there; none where there is no such bucket."""
+        """Return the trace ids whose spans may still be there; none where there is no such bucket."""
         ids = [point.trace_id for point in points if point.trace_id]
         if not ids or not self.spans_bucket:
             return []
@@ -279,7 +279,7 @@ class Eraser:
 
 
 def _without(rows: Sequence[Any], usage: Sequence[str], tables: Tables, is_theirs: IsTheirs) -> list[Any]:
-    """Give sums by endpoint less theirs, which `usage` has by identity too."""
+    """Return sums by endpoint less theirs, which `usage` has by identity too."""
     theirs = Tables()
     theirs.endpoints = tables.endpoints  # the same places
     less: dict[tuple[Any, ...], list[int]] = {}

@@ -9,7 +9,7 @@
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
 | a row of such a batch that was written after all | known by its key, and counted as stored |
 
-A thread that starts with the first write sums up what is due. `prune` has nothing to do: retention is the buckets'.
+A thread that starts with the first write rolls up what is due. `prune` has nothing to do: retention is the buckets'.
 """
 
 import logging
@@ -20,18 +20,18 @@ from typing import NamedTuple
 
 import xxhash
 
-from tailtrace_bridge.core.columns import Columns, Places, columns_of
+from tailtrace_bridge.core.columns import Columns, InterningTable, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.rows.routes import OTHER
 from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Sought, Tables, merged
 from tailtrace_bridge.store.influx.rollups.known import Known
-from tailtrace_bridge.store.influx.rollups.reader import SUM_SIZES, Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.reader import SUM_SIZES, Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
@@ -47,30 +47,30 @@ from tailtrace_bridge.store.protocol import (
     MINUTE_US,
     Activity,
     AlertEvent,
+    BucketLatency,
+    BucketUsage,
     By,
-    EndpointStep,
+    EndpointBucket,
     Filters,
     Latency,
     LogEntry,
     Quarter,
     Recent,
     Run,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
     Window,
     Written,
-    smallest_step_sums,
-    smallest_sums,
+    smallest_bucket_rollups,
+    smallest_rollups,
 )
-from tailtrace_bridge.store.sums import APP, PROXY
+from tailtrace_bridge.store.rollups import APP, PROXY
 
 ENDPOINTS_MAX = 5_000
-REFUSALS_MAX = 10_000
+REJECTED_MAX = 10_000
 EXPIRY_MARGIN_US = 2 * HOUR_US
-"""Before the raw bucket's retention ends: a step that is summed up again must still have all of its rows."""
+"""Before the raw bucket's retention ends: a step that is rolled up again must still have all of its rows."""
 ROLL_EVERY_S = 5.0
 LOAD_EVERY = 120
 """Rounds of the thread between two looks at what other processes of this source have announced."""
@@ -121,7 +121,7 @@ class InfluxStore:
         self._clock = timing.wall_us
         self._influx = InfluxQL(config.server)
         self._buckets = Buckets(config.bucket, config.bucket + ROLLUPS_SUFFIX)
-        self._rollups = Rollups(self._influx, self._buckets)
+        self._rollups = RollupReader(self._influx, self._buckets)
         self._delete = Deleter(self._influx, config.server.url, config.server.org)
         self._lock = threading.Lock()
         self._is_rolling = is_rolling
@@ -137,11 +137,11 @@ class InfluxStore:
         server = self._config.server
         return xxhash.xxh3_64_hexdigest(f"{server.url}\n{server.org}\n{self._config.bucket}".encode())
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
+    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals."""
         return self.write_columns(columns_of(rows), refusals)
 
-    def write_columns(self, columns: Columns, refusals: Sequence[Refusal] = ()) -> Written:
+    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows, given as columns, and refusals."""
         with self._lock:
             session = self._open()
@@ -176,7 +176,7 @@ class InfluxStore:
             return erased
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
-        """Give a page of the log, newest first."""
+        """Return a page of the log, newest first."""
         last = min(before or (window.end_us, -1), (window.end_us, -1))
         if filters == Filters() and (newest := self._newest(window, last, limit)) is not None:
             return newest
@@ -194,29 +194,30 @@ class InfluxStore:
         return found[:limit]
 
     def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
-        """Give a page of whole rows, oldest first."""
+        """Return a page of whole rows, oldest first."""
         start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
         found = self._scan(Window(start_us, window.end_us), _Asked((start_us, key), (window.end_us, -1)), "", {}, limit)
         return [row for row, _ in found[:limit]]
 
     def named(self) -> list[Named]:
-        """Give everybody with a name, oldest first."""
+        """Return everybody with a name, oldest first."""
         known = directory.read(self._influx, self._buckets.rollups)
         return list(directory.numbered(known, ()).values())
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
-        """Give a page of the kept refusals."""
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return a page of the kept refusals."""
         text = f'SELECT "file", "position", "reason", "text" FROM "{_REFUSALS}"'  # noqa: S608  # our own names
         rows = self._influx.rows(self._buckets.rollups, text)
         kept = {
-            (file, position): Refusal(reason, file, position, said or "") for _, file, position, reason, said in rows
+            (file, position): RejectedLine(reason, file, position, said or "")
+            for _, file, position, reason, said in rows
         }
         return [kept[place] for place in sorted(kept) if after is None or place > after][:limit]
 
     def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
-        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
         tables = Tables()
-        kind = _USAGE_KIND[smallest_sums(filters, by)]
+        kind = _USAGE_KIND[smallest_rollups(filters, by)]
         rows = self._rollups.merged(window, kind, tables, _sought(filters) if kind is Kind.USAGE else None)
         if not rows:
             return []
@@ -233,38 +234,38 @@ class InfluxStore:
         return [Usage(now[row[0]], *places[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
 
     def visits(self, window: Window) -> list[Visits]:
-        """Give usage by identity, endpoint and traffic."""
+        """Return usage by identity, endpoint and traffic."""
         tables = Tables()
         rows = self._rollups.merged(window, Kind.VISITS, tables)
         now, endpoints = self._names_of_now(tables), list(tables.endpoints)
         return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
 
-    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
-        """Give sums by step of time."""
+    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+        """Return sums by step of time."""
         totals: dict[int, list[int]] = {}
-        for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), _sizes(step_us)):
-            total = totals.setdefault(part.start_us // step_us * step_us, [0, 0, 0, 0])
+        for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), _sizes(bucket_us)):
+            total = totals.setdefault(part.start_us // bucket_us * bucket_us, [0, 0, 0, 0])
             for _, status, _, requests, timed, request_time_us, _, _, _ in part.rows:
                 total[0] += requests
                 total[1] += requests if status >= 500 else 0
                 total[2] += timed
                 total[3] += request_time_us
         # A step may be announced and have no rows: they were not written in the end, or a person was erased.
-        return [StepUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
+        return [BucketUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
 
-    def endpoint_steps(
-        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
-    ) -> list[EndpointStep]:
-        """Give sums by step of time, endpoint and traffic."""
+    def endpoint_buckets(
+        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointBucket]:
+        """Return sums by step of time, endpoint and traffic."""
         tables = Tables()
-        kind = _USAGE_KIND[smallest_step_sums(filters, by)]
-        parts = list(self._rollups.parts(window, kind, tables, _sizes(step_us)))
+        kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
+        parts = list(self._rollups.parts(window, kind, tables, _sizes(bucket_us)))
         known = directory.read(self._influx, self._buckets.rollups) if kind is not Kind.USAGE_ENDPOINT else {}
         endpoints = list(tables.endpoints)
         is_asked = _matches(filters, known, list(tables.identities), endpoints)
         totals: dict[tuple[int, str, int], list[int]] = {}
         for part in parts:
-            start_us = part.start_us // step_us * step_us
+            start_us = part.start_us // bucket_us * bucket_us
             for who, where, method, status, traffic, requests, *_ in _in_full(kind, part.rows):
                 if is_asked(who, where, method, status):
                     route = endpoints[where][1] if by is By.ENDPOINT else ""
@@ -272,12 +273,12 @@ class InfluxStore:
                     total[0] += requests
                     total[1] += requests if status >= 500 else 0
         return [
-            EndpointStep(us, route, Traffic(traffic), *totals[us, route, traffic])
+            EndpointBucket(us, route, Traffic(traffic), *totals[us, route, traffic])
             for us, route, traffic in sorted(totals)
         ]
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by endpoint and side."""
+        """Return histograms by endpoint and side."""
         tables = Tables()
         rows = self._rollups.merged(window, Kind.LATENCY, tables)
         routes = [route for _, route in tables.endpoints]
@@ -287,17 +288,17 @@ class InfluxStore:
             totals[key] = totals.get(key, 0) + requests
         return [Latency(route, _SIDES[side], bucket, n) for (route, side, bucket), n in totals.items()]
 
-    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
-        """Give histograms by step of time."""
+    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+        """Return histograms by step of time."""
         totals: dict[tuple[int, int], int] = {}
-        for part in self._rollups.parts(window, Kind.LATENCY_ALL, Tables(), _sizes(step_us)):
-            start_us = part.start_us // step_us * step_us
+        for part in self._rollups.parts(window, Kind.LATENCY_ALL, Tables(), _sizes(bucket_us)):
+            start_us = part.start_us // bucket_us * bucket_us
             for bucket, requests in part.rows:
                 totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
-        return [StepLatency(*key, totals[key]) for key in sorted(totals)]
+        return [BucketLatency(*key, totals[key]) for key in sorted(totals)]
 
     def activity(self, window: Window) -> list[Activity]:
-        """Give usage in runs."""
+        """Return usage in runs."""
         tables = Tables()
         rows = self._rollups.merged(window, Kind.RUNS, tables)
         now = self._names_of_now(tables)
@@ -307,11 +308,11 @@ class InfluxStore:
         return [Activity(identity, join_runs(theirs)) for identity, theirs in runs.items()]
 
     def quarters(self, window: Window) -> list[Quarter]:
-        """Give usage by quarter of an hour."""
+        """Return usage by quarter of an hour."""
         return [Quarter(*row) for row in sorted(self._rollups.merged(window, Kind.QUARTERS, Tables()), key=tuple)]
 
     def uptime(self, window: Window) -> list[Uptime]:
-        """Give the minutes with traffic by day; a minute that the window cuts counts whole."""
+        """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
         whole = Window(window.start_us // MINUTE_US * MINUTE_US, -(-window.end_us // MINUTE_US) * MINUTE_US)
         totals: dict[int, list[int]] = {}
         for hour, minutes, answered in self._rollups.merged(whole, Kind.HOURS, Tables()):
@@ -321,12 +322,12 @@ class InfluxStore:
         return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
 
     def newest_us(self) -> int | None:
-        """Give the time of the newest row."""
-        step_us = self._rollups.newest_step_us()
-        if step_us is None:
+        """Return the time of the newest row."""
+        bucket_us = self._rollups.newest_bucket_us()
+        if bucket_us is None:
             return None
         text = f'SELECT max("newest_us") FROM "{batches.MEASUREMENT}" WHERE time >= $start'  # noqa: S608  # our own names
-        for start_us in (step_us, 0):  # a step may have been announced, and its rows not written
+        for start_us in (bucket_us, 0):  # a step may have been announced, and its rows not written
             rows = self._influx.rows(self._buckets.raw, text, {"start": start_us * 1000})
             if rows:
                 return int(rows[0][1])
@@ -340,7 +341,7 @@ class InfluxStore:
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Give sums of the minutes that a window touches."""
+        """Return sums of the minutes that a window touches."""
         sums = alerts.recent(self._influx, self._buckets.raw, window, endpoint, service, rank)
         if rank is None or window.end_us - window.start_us <= alerts.SORTED_US_MAX:
             return sums
@@ -357,7 +358,7 @@ class InfluxStore:
             _LOGGER.debug("old alert events stay: %s", error)
 
     def alert_events(self, limit: int) -> list[AlertEvent]:
-        """Give the newest events first."""
+        """Return the newest events first."""
         return alerts.newest_events(self._influx, self._buckets.rollups, limit)
 
     def refusals(self) -> dict[str, int]:
@@ -375,7 +376,7 @@ class InfluxStore:
             pass
 
     def close(self) -> None:
-        """Sum up what was written, and close the connections. What cannot be summed up now is read from its rows."""
+        """Sum up what was written, and close the connections. What cannot be rolled up now is read from its rows."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -406,7 +407,7 @@ class InfluxStore:
         routes = self._influx.rows(self._buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
         refused = self._influx.rows(
             self._buckets.rollups,
-            f'SELECT "place" FROM "{_REFUSALS}" WHERE "source" = $source LIMIT {REFUSALS_MAX}',  # noqa: S608
+            f'SELECT "place" FROM "{_REFUSALS}" WHERE "source" = $source LIMIT {REJECTED_MAX}',  # noqa: S608
             {"source": config.source},
         )
         post, close = client_post(config.server)
@@ -513,14 +514,14 @@ class InfluxStore:
         session.routes.add(route)
         return route
 
-    def _write_refusals(self, session: "_Session", refusals: Sequence[Refusal]) -> None:
+    def _write_refusals(self, session: "_Session", refusals: Sequence[RejectedLine]) -> None:
         now_ns = self._clock() * 1000
         points: list[bytes] = []
         for one in refusals:
             place = xxhash.xxh3_64_intdigest(f"{one.offset}:{one.file}".encode(errors="backslashreplace")) >> 1
             if place in session.refused:
                 continue
-            if len(session.refused) >= REFUSALS_MAX:
+            if len(session.refused) >= REJECTED_MAX:
                 self.counters.refusals_over_limit += 1
                 continue
             session.refused.add(place)
@@ -563,8 +564,8 @@ class InfluxStore:
         return "".join(clauses), values
 
     def _newest(self, window: Window, before: tuple[int, int], limit: int) -> list[LogEntry] | None:
-        """Give a page without filters: batches say which series its requests are in. None: they are too far apart."""
-        for span_us in (STEP_US, HOUR_US):
+        """Return a page without filters: batches say which series its requests are in. None: they are too far apart."""
+        for span_us in (BUCKET_US, HOUR_US):
             start_us = max(window.start_us, before[0] - span_us)
             tables = Tables()
             found = [
@@ -581,14 +582,14 @@ class InfluxStore:
         return None
 
     def _entries(self, page: Sequence[tuple[str, batches.Request]], tables: Tables) -> list[LogEntry]:
-        """Give requests as they are in `api_access`: one question for each series, many in one call."""
+        """Return requests as they are in `api_access`: one question for each series, many in one call."""
         identities, endpoints, reader = list(tables.identities), list(tables.endpoints), lines.RowReader()
         series: dict[tuple[str, ...], list[int]] = {}
         for source, one in page:
             who, (service, route) = identities[one.identity], endpoints[one.endpoint]
             tags: tuple[str, ...] = (source, who.user, who.device, service, route, one.method, f"{one.status // 100}xx")
             series.setdefault(tags, []).append(lines.first_slot(one.time_us, one.key) + one.shift)
-        places: Places[str] = Places()
+        places: InterningTable[str] = InterningTable()
         asked: list[tuple[str, str]] = []
         for values, slots in series.items():
             where = "".join(
@@ -618,7 +619,7 @@ class InfluxStore:
         *,
         is_newest_first: bool = False,
     ) -> list[tuple[Row, tuple[int, int]]]:
-        """Give the first requests of a span, with times and keys; it may be some more than `limit`.
+        """Return the first requests of a span, with times and keys; it may be some more than `limit`.
 
         A millisecond is read whole: within one, points are in another order than requests.
         """
@@ -693,12 +694,12 @@ def _entry(row: Row, name: tuple[int, int]) -> LogEntry:
     )  # fmt: skip
 
 
-def _sizes(step_us: int) -> list[int]:
-    return [size_us for size_us in SUM_SIZES if size_us <= step_us]
+def _sizes(bucket_us: int) -> list[int]:
+    return [size_us for size_us in SUM_SIZES if size_us <= bucket_us]
 
 
 def _in_full(kind: Kind, rows: list[chunks.Row]) -> list[chunks.Row]:
-    """Give rows in the form of `Kind.USAGE`, with -1 for what is blank."""
+    """Return rows in the form of `Kind.USAGE`, with -1 for what is blank."""
     if kind is Kind.USAGE_IDENTITY:
         return [(row[0], -1, "", *row[1:]) for row in rows]
     if kind is Kind.USAGE_ENDPOINT:
@@ -707,7 +708,7 @@ def _in_full(kind: Kind, rows: list[chunks.Row]) -> list[chunks.Row]:
 
 
 def _names(known: dict[Identity, tuple[int, int]], identities: Sequence[Identity]) -> list[Identity]:
-    """Give identities with the ids and names of now, in the same order."""
+    """Return identities with the ids and names of now, in the same order."""
     numbered = directory.numbered(known, identities)
     renamed = names_of_now(numbered)
     now = {named.identity: renamed[number] for number, named in numbered.items()}
@@ -715,7 +716,7 @@ def _names(known: dict[Identity, tuple[int, int]], identities: Sequence[Identity
 
 
 def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:
-    """Give the ids of whoever has or had a name, and all names that these have had."""
+    """Return the ids of whoever has or had a name, and all names that these have had."""
     known = list(known)
     ids = {getattr(one, stable) for one in known if getattr(one, name) == value} - {""}
     return ids, {getattr(one, name) for one in known if getattr(one, stable) in ids} - {""}
@@ -727,7 +728,7 @@ def _matches(
     identities: Sequence[Identity],
     endpoints: Sequence[tuple[str, str]],
 ) -> Callable[[int, int, str, int], bool]:
-    """Give what tells whether sums of an identity, endpoint, method and status are asked for."""
+    """Return what tells whether sums of an identity, endpoint, method and status are asked for."""
     who = set(range(-1, len(identities)))  # -1: blank
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
@@ -758,7 +759,7 @@ def _matches(
 
 
 def _sought(filters: Filters) -> Sought | None:
-    """Give what can be told of a row by itself: most are left out before they are added up."""
+    """Return what can be told of a row by itself: most are left out before they are added up."""
     if filters.endpoint is None and filters.method is None and filters.status is None:
         return None
     return Sought(filters.endpoint, filters.method, *_statuses(filters.status))

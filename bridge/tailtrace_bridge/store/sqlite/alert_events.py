@@ -32,5 +32,5 @@ def add(writer: sqlite3.Connection, events: Sequence[AlertEvent]) -> None:
 
 
 def newest(connection: sqlite3.Connection, limit: int) -> list[AlertEvent]:
-    """Give the newest events first."""
+    """Return the newest events first."""
     return [AlertEvent(*row) for row in connection.execute(_SELECT, (limit,))]

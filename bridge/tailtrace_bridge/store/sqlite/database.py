@@ -65,7 +65,7 @@ def connect(path: str, cache_kib: int) -> sqlite3.Connection:
 
 
 def schema_version(connection: sqlite3.Connection, path: str) -> int:
-    """Give the schema of a store, 0 where it is still to be made. Raises `StoreError` where it is none of ours."""
+    """Return the schema of a store, 0 where it is still to be made. Raises `StoreError` where it is none of ours."""
     connection.execute("BEGIN")  # all as of one moment: another process may be making it
     try:
         (mark,), (version,), (tables,) = (

@@ -23,6 +23,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
+from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.sqlite.totals import (
     KEY_BITS,
     by_day,
@@ -31,7 +32,6 @@ from tailtrace_bridge.store.sqlite.totals import (
     latency_all_rows,
     latency_rows,
 )
-from tailtrace_bridge.store.sums import Sums
 
 _ROWS_AT_ONCE = 10_000
 _IDENTITY = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
@@ -104,7 +104,7 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
 
 
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
-    sums = Sums()
+    sums = Rollups()
     for batch in _batches(connection.execute(f"SELECT * FROM access WHERE {_THEIRS}")):  # noqa: S608
         sums.add(batch)
     hours = {minute // 60 for minute in sums.minutes}
@@ -173,7 +173,7 @@ def _without(before: bytes, gone: bytes) -> bytes:
     return pack_counts({n: count - less.get(n, 0) for n, count in counts.items() if count > less.get(n, 0)})
 
 
-def _mend_hours(connection: sqlite3.Connection, sums: Sums, whole: set[int]) -> None:
+def _mend_hours(connection: sqlite3.Connection, sums: Rollups, whole: set[int]) -> None:
     for hour, _, _, *quarters in hour_rows(sums):
         connection.execute(
             "UPDATE hour SET usage_0 = usage_0 - ?2, usage_15 = usage_15 - ?3, usage_30 = usage_30 - ?4,"

@@ -1,8 +1,8 @@
-"""Sums by minute and endpoint of the last day, for alerts: a window of minutes costs as much at any traffic. SQLite's.
+"""Rollups by minute and endpoint of the last day, for alerts: a window of minutes costs as much at any traffic.
 
 | rows | their minute |
 |---|---|
-| not older than `KEPT_US` | is summed up, in the transaction that stores them |
+| not older than `KEPT_US` | is rolled up, in the transaction that stores them |
 | older, as those of most imports | is left to the sums by hour |
 
 The hours' sums cannot tell the last five minutes, and the rows of these grow with the traffic. What is older than
@@ -16,8 +16,8 @@ from typing import Any
 from tailtrace_bridge.core.histogram import bucket_of, percentiles
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US, Recent, Window
+from tailtrace_bridge.store.rollups import Stored
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
-from tailtrace_bridge.store.sums import Stored
 
 KEPT_US = 25 * HOUR_US
 _ROUTE = (1 << KEY_BITS) - 1
@@ -64,7 +64,7 @@ class Minutes:
 def recent(
     connection: sqlite3.Connection, window: Window, endpoint: str | None, service: str | None, rank: float | None
 ) -> Recent:
-    """Give the sums of the minutes that a window touches."""
+    """Return the sums of the minutes that a window touches."""
     where, values = "key >= ? AND key < ?", list[Any](_bounds(window))
     for column, value in (("route", endpoint), ("service", service)):
         if value is not None:

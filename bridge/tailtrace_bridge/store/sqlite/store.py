@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tailtrace_bridge.core.columns import Columns, columns_of
-from tailtrace_bridge.core.records import Access, Identity, Refusal, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import (
     Durations,
@@ -43,24 +43,25 @@ from tailtrace_bridge.store.protocol import (
     QUARTER_US,
     Activity,
     AlertEvent,
+    BucketLatency,
+    BucketUsage,
     By,
-    EndpointStep,
+    EndpointBucket,
     Filters,
     Latency,
     LogEntry,
     Quarter,
     Recent,
     Run,
-    StepLatency,
-    StepUsage,
     Uptime,
     Usage,
     Visits,
     Window,
     Written,
-    smallest_step_sums,
-    smallest_sums,
+    smallest_bucket_rollups,
+    smallest_rollups,
 )
+from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
 from tailtrace_bridge.store.sqlite import alert_events, windows
 from tailtrace_bridge.store.sqlite.database import connect, translated
 from tailtrace_bridge.store.sqlite.erase import erase
@@ -72,11 +73,10 @@ from tailtrace_bridge.store.sqlite.totals import (
     step_of,
     visit_of,
 )
-from tailtrace_bridge.store.sqlite.upserts import add_sums
-from tailtrace_bridge.store.sums import APP, PROXY, Stored, Sums
+from tailtrace_bridge.store.sqlite.upserts import add_rollups
 
 CACHED_IDS_MAX = 50_000
-REFUSALS_MAX = 100_000
+REJECTED_MAX = 100_000
 PRUNE_ROWS_MAX = 20_000
 """Rows removed in one transaction: a reader never waits for more."""
 WRITER_CACHE_KIB = 8000
@@ -155,11 +155,11 @@ class SqliteStore:
         """Tell this file's rows from those of any other, also of one that takes its place."""
         return self._store_id
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[Refusal] = ()) -> Written:
+    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals in one transaction."""
         return self.write_columns(columns_of(rows), refusals)
 
-    def write_columns(self, columns: Columns, refusals: Sequence[Refusal] = ()) -> Written:
+    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows, given as columns, and refusals in one transaction."""
         with self._write_lock, self._translated():
             writer = self._writer
@@ -175,9 +175,9 @@ class SqliteStore:
                 writer.executemany(_NAMED, [(when, number) for when, number, who in named if who.user or who.device])
                 kept = self._not_pruned(self._values(columns, identity_ids))
                 fresh = self._insert(kept, _absent(columns))
-                sums = Sums()
+                sums = Rollups()
                 sums.add(fresh)
-                add_sums(writer, sums)
+                add_rollups(writer, sums)
                 if self._clock is not None:
                     self._minutes.add(writer, fresh, self._clock())
                 _add_refusals(writer, refusals)
@@ -206,7 +206,7 @@ class SqliteStore:
             return erase(self._writer, person, is_dry=is_dry)
 
     def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
-        """Give a page of the log, newest first."""
+        """Return a page of the log, newest first."""
         where, values = _where(filters)
         end_us, key = min(before or (window.end_us, -1), (window.end_us, -1))
         query = f"""
@@ -225,7 +225,7 @@ class SqliteStore:
         ]  # fmt: skip
 
     def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
-        """Give a page of whole rows, oldest first."""
+        """Return a page of whole rows, oldest first."""
         start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
         query = f"""
             SELECT a.time_us, a.key, i.address, a.method, a.path, a.status, a.request_time_us, a.upstream_time_us,
@@ -247,24 +247,26 @@ class SqliteStore:
         ]  # fmt: skip
 
     def named(self) -> list[Named]:
-        """Give everybody with a name, oldest first."""
+        """Return everybody with a name, oldest first."""
         query = f"SELECT i.named_us, {_IDENTITY} FROM identity i WHERE i.user <> '' OR i.device <> '' ORDER BY i.id"  # noqa: S608
         return [Named(_identity(row[1:]), row[0]) for row in self._read(query)]
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[Refusal]:
-        """Give a page of the kept refusals."""
+    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return a page of the kept refusals."""
         query = """
             SELECT reason, file, position, text FROM refusal WHERE (file, position) > (?, ?)
             ORDER BY file, position LIMIT ?
         """
-        return [Refusal(*row) for row in self._read(query, (*(after or ("", -1)), limit))]
+        return [RejectedLine(*row) for row in self._read(query, (*(after or ("", -1)), limit))]
 
     def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
-        """Give sums by identity, endpoint, method, status and traffic, or by less of these."""
+        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
         where, values = _where(filters)
         columns = _COLUMNS_BY[by]
         with self._reading() as connection:
-            facts, bounds = windows.usage(self._widened(connection, window), _USAGE_TABLE[smallest_sums(filters, by)])
+            facts, bounds = windows.usage(
+                self._widened(connection, window), _USAGE_TABLE[smallest_rollups(filters, by)]
+            )
             query = f"""
                 SELECT {", ".join(columns)}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed),
                        sum(app_time_us), sum(bytes_sent)
@@ -282,7 +284,7 @@ class SqliteStore:
         ]
 
     def visits(self, window: Window) -> list[Visits]:
-        """Give usage by identity, endpoint and traffic."""
+        """Return usage by identity, endpoint and traffic."""
         totals: dict[int, dict[int, int]] = {}
         with self._reading() as connection:
             for _, identity_id, counts in self._packed(connection, window, "visit", "visits"):
@@ -297,37 +299,37 @@ class SqliteStore:
                 visits.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
         return visits
 
-    def steps(self, window: Window, step_us: int) -> list[StepUsage]:
-        """Give sums by step of time."""
+    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+        """Return sums by step of time."""
         with self._reading() as connection:
-            facts, bounds = windows.usage(self._widened(connection, window), "usage_endpoint", step_us)
+            facts, bounds = windows.usage(self._widened(connection, window), "usage_endpoint", bucket_us)
             query = f"""
-                SELECT time_us / {step_us} * {step_us} AS step_us, sum(requests), sum(requests * (status >= 500)),
+                SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, sum(requests), sum(requests * (status >= 500)),
                        sum(timed), sum(request_time_us)
-                FROM ({facts}) GROUP BY step_us ORDER BY step_us
+                FROM ({facts}) GROUP BY bucket_us ORDER BY bucket_us
             """  # noqa: S608
-            return [StepUsage(*row) for row in connection.execute(query, bounds)]
+            return [BucketUsage(*row) for row in connection.execute(query, bounds)]
 
-    def endpoint_steps(
-        self, window: Window, step_us: int, filters: Filters, by: By = By.ENDPOINT
-    ) -> list[EndpointStep]:
-        """Give sums by step of time, endpoint and traffic."""
+    def endpoint_buckets(
+        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+    ) -> list[EndpointBucket]:
+        """Return sums by step of time, endpoint and traffic."""
         where, values = _where(filters)
         with self._reading() as connection:
-            table = _USAGE_TABLE[smallest_step_sums(filters, by)]
-            facts, bounds = windows.usage(self._widened(connection, window), table, step_us)
+            table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
+            facts, bounds = windows.usage(self._widened(connection, window), table, bucket_us)
             route, of_route = ("route", "JOIN endpoint e ON e.id = endpoint_id") if by is By.ENDPOINT else ("''", "")
             query = f"""
-                SELECT time_us / {step_us} * {step_us} AS step_us, {route} AS name, traffic,
+                SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {route} AS name, traffic,
                        sum(requests), sum(requests * (status >= 500))
                 FROM ({facts}) {of_route}
-                WHERE 1 {where} GROUP BY step_us, name, traffic ORDER BY step_us
+                WHERE 1 {where} GROUP BY bucket_us, name, traffic ORDER BY bucket_us
             """  # noqa: S608
             rows = connection.execute(query, (*bounds, *values))
-            return [EndpointStep(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
+            return [EndpointBucket(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
 
     def latency(self, window: Window) -> list[Latency]:
-        """Give histograms by endpoint and side."""
+        """Return histograms by endpoint and side."""
         totals: dict[str, tuple[dict[int, int], dict[int, int]]] = {}
         with self._reading() as connection:
             endpoints = _endpoints(connection)
@@ -342,20 +344,20 @@ class SqliteStore:
             for bucket, requests in sides[side].items()
         ]
 
-    def step_latency(self, window: Window, step_us: int) -> list[StepLatency]:
-        """Give nginx's histograms by step of time."""
+    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+        """Return nginx's histograms by step of time."""
         totals: dict[int, dict[int, int]] = {}
         with self._reading() as connection:
-            for time_us, _, proxy in self._packed(connection, window, "latency_all", "proxy", step_us):
-                add_counts(totals.setdefault(time_us // step_us * step_us, {}), proxy)
+            for time_us, _, proxy in self._packed(connection, window, "latency_all", "proxy", bucket_us):
+                add_counts(totals.setdefault(time_us // bucket_us * bucket_us, {}), proxy)
         return [
-            StepLatency(start_us, bucket, requests)
+            BucketLatency(start_us, bucket, requests)
             for start_us in sorted(totals)
             for bucket, requests in sorted(totals[start_us].items())
         ]
 
     def activity(self, window: Window) -> list[Activity]:
-        """Give usage in runs."""
+        """Return usage in runs."""
         totals: dict[int, list[Run]] = {}
         with self._reading() as connection:
             for _, identity_id, runs in self._packed(connection, window, "visit", "runs"):
@@ -364,11 +366,11 @@ class SqliteStore:
         return [Activity(identities[identity_id], runs) for identity_id, runs in totals.items()]
 
     def quarters(self, window: Window) -> list[Quarter]:
-        """Give usage by quarter of an hour."""
+        """Return usage by quarter of an hour."""
         totals: dict[int, int] = {}
         with self._reading() as connection:
-            for step_us, start_us, end_us in windows.pieces(self._widened(connection, window), (QUARTER_US,)):
-                if not step_us:
+            for bucket_us, start_us, end_us in windows.pieces(self._widened(connection, window), (QUARTER_US,)):
+                if not bucket_us:
                     requests = connection.execute(_COUNT_USAGE, (start_us, end_us)).fetchone()[0]
                     totals[start_us // QUARTER_US * QUARTER_US] = requests
                     continue
@@ -381,7 +383,7 @@ class SqliteStore:
         return [Quarter(time_us, requests) for time_us, requests in sorted(totals.items()) if requests]
 
     def uptime(self, window: Window) -> list[Uptime]:
-        """Give the minutes with traffic by day; a minute that the window cuts counts whole."""
+        """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
         first, end = window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US)
         totals: dict[int, list[int]] = {}
         bounds = (window.start_us // HOUR_US, -(-window.end_us // HOUR_US))
@@ -397,7 +399,7 @@ class SqliteStore:
         return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
 
     def newest_us(self) -> int | None:
-        """Give the time of the newest row."""
+        """Return the time of the newest row."""
         return next(iter(self._read(_NEWEST)))[0]  # type: ignore[no-any-return]
 
     def recent(
@@ -408,7 +410,7 @@ class SqliteStore:
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Give sums of the minutes that a window touches."""
+        """Return sums of the minutes that a window touches."""
         with self._reading() as connection:
             return recent(connection, window, endpoint, service, rank)
 
@@ -418,7 +420,7 @@ class SqliteStore:
             alert_events.add(self._writer, events)
 
     def alert_events(self, limit: int) -> list[AlertEvent]:
-        """Give the newest events first."""
+        """Return the newest events first."""
         with self._lent() as connection:
             return alert_events.newest(connection, limit)
 
@@ -483,12 +485,12 @@ class SqliteStore:
         return windows.widened(window, connection.execute(_NEWEST).fetchone()[0])
 
     def _packed(
-        self, connection: sqlite3.Connection, window: Window, table: str, columns: str, step_us_max: int = DAY_US
+        self, connection: sqlite3.Connection, window: Window, table: str, columns: str, bucket_us_max: int = DAY_US
     ) -> Iterator[tuple[Any, ...]]:
-        """Give time, identity or endpoint, and `columns` of the rows of a window."""
-        for step_us, text, values in windows.packed(self._widened(connection, window), table, columns, step_us_max):
+        """Return time, identity or endpoint, and `columns` of the rows of a window."""
+        for bucket_us, text, values in windows.packed(self._widened(connection, window), table, columns, bucket_us_max):
             for key, *cells in connection.execute(text, values):
-                yield step_of(key) * step_us, number_of(key), *cells
+                yield step_of(key) * bucket_us, number_of(key), *cells
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._path)
@@ -518,7 +520,7 @@ class SqliteStore:
         return [row for row in rows if row[0] >= pruned_us]
 
     def _values(self, columns: Columns, identity_ids: Sequence[int]) -> list[Stored]:
-        """Give the rows of `access`: the columns, with the ids of this store for their places in the tables."""
+        """Return the rows of `access`: the columns, with the ids of this store for their places in the tables."""
         endpoint_ids = self._ids_of("endpoint", columns.endpoints)
         agent_ids = self._ids_of("agent", [(agent,) for agent in columns.agents])
         return list(
@@ -546,7 +548,7 @@ class SqliteStore:
         )
 
     def _ids_of(self, table: str, wanted: Sequence[_Texts]) -> list[int]:
-        """Give the number of each, also of those that have none yet."""
+        """Return the number of each, also of those that have none yet."""
         ids, writer = self._ids[table], self._writer
         if len(ids) > CACHED_IDS_MAX:
             ids.clear()
@@ -590,24 +592,24 @@ class SqliteStore:
 
 
 def _absent(columns: Columns) -> frozenset[int]:
-    """Give the places in `access` of the columns that no row has."""
+    """Return the places in `access` of the columns that no row has."""
     rows = len(columns.key)
     return frozenset(at for at, name in _NULLABLE.items() if getattr(columns, name).count(None) == rows)
 
 
 def _identities(connection: sqlite3.Connection) -> dict[int, Identity]:
-    """Give all identities, with the names of now."""
+    """Return all identities, with the names of now."""
     query = f"SELECT i.id, i.named_us, {_IDENTITY} FROM identity i"  # noqa: S608
     return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in connection.execute(query)})
 
 
 def _endpoints(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
-    """Give service and route of all endpoints."""
+    """Return service and route of all endpoints."""
     return {row[0]: row[1:] for row in connection.execute("SELECT id, service, route FROM endpoint")}
 
 
-def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[Refusal]) -> None:
-    if refusals and writer.execute("SELECT count(*) FROM refusal").fetchone()[0] < REFUSALS_MAX:
+def _add_refusals(writer: sqlite3.Connection, refusals: Sequence[RejectedLine]) -> None:
+    if refusals and writer.execute("SELECT count(*) FROM refusal").fetchone()[0] < REJECTED_MAX:
         writer.executemany(
             "INSERT OR IGNORE INTO refusal VALUES (?, ?, ?, ?)",
             [(_storable(one.file), one.offset, one.reason, one.text) for one in refusals],

@@ -21,7 +21,7 @@ from typing import Any
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.packed import join_runs, pack_counts, pack_runs
 from tailtrace_bridge.store.protocol import Run
-from tailtrace_bridge.store.sums import APP, PROXY, USAGE_TRAFFIC, Sums, Usage
+from tailtrace_bridge.store.rollups import APP, PROXY, USAGE_TRAFFIC, Rollups, Usage
 
 HOURS_OF_DAY = 24
 KEY_BITS = 32
@@ -35,28 +35,28 @@ Key = tuple[int, int]
 
 
 def row_key(step: int, number: int = 0) -> int:
-    """Give the key of a row; those of a step lie between its own and the next step's."""
+    """Return the key of a row; those of a step lie between its own and the next step's."""
     return step << KEY_BITS | number
 
 
 def step_of(key: int) -> int:
-    """Give the step of a row's key."""
+    """Return the step of a row's key."""
     return key >> KEY_BITS
 
 
 def number_of(key: int) -> int:
-    """Give the identity or the endpoint of a row's key."""
+    """Return the identity or the endpoint of a row's key."""
     return key & ((1 << KEY_BITS) - 1)
 
 
 def visit_of(number: int) -> tuple[int, Traffic]:
-    """Give endpoint and traffic of a `VISIT_NUMBER`."""
+    """Return endpoint and traffic of a `VISIT_NUMBER`."""
     return number >> 1, Traffic.CARD if number & 1 else Traffic.APP
 
 
 @dataclass(slots=True)
 class Totals:
-    """Sums of steps of one size in packed cells, unpacked. Keys are step, and identity or endpoint."""
+    """Rollups of steps of one size in packed cells, unpacked. Keys are step, and identity or endpoint."""
 
     visits: dict[Key, Counts] = field(default_factory=dict)
     runs: dict[Key, list[Run]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Totals:
     latency_all: dict[Key, Counts] = field(default_factory=dict)
 
 
-def by_hour(sums: Sums) -> Totals:
+def by_hour(sums: Rollups) -> Totals:
     """Put the sums of a batch into the form of the tables."""
     totals = Totals(latency=sums.latency)
     visits, runs = totals.visits, totals.runs
@@ -104,12 +104,12 @@ def by_day(hours: Totals) -> Totals:
 
 
 def usage_rows(usage: Usage) -> list[tuple[Any, ...]]:
-    """Give the rows of `usage`, by hour."""
+    """Return the rows of `usage`, by hour."""
     return [(*key, *values) for key, values in usage.items()]
 
 
 def usage_less_rows(usage: Usage) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Give the rows of `usage_identity` and of `usage_endpoint`, by hour."""
+    """Return the rows of `usage_identity` and of `usage_endpoint`, by hour."""
     identities: dict[tuple[int, ...], list[int]] = {}
     endpoints: dict[tuple[int, ...], list[int]] = {}
     for (step, identity_id, endpoint_id, _, status, traffic), values in usage.items():
@@ -134,24 +134,24 @@ def usage_less_rows(usage: Usage) -> tuple[list[tuple[Any, ...]], list[tuple[Any
 
 
 def visit_rows(totals: Totals) -> list[tuple[int, bytes, bytes]]:
-    """Give rows of `visit`: key, visits, runs. Whoever has the one has the other."""
+    """Return rows of `visit`: key, visits, runs. Whoever has the one has the other."""
     return [(row_key(*key), pack_counts(counts), pack_runs(totals.runs[key])) for key, counts in totals.visits.items()]
 
 
 def latency_rows(totals: Totals) -> list[tuple[int, bytes, bytes]]:
-    """Give rows of `latency`: key, nginx's counts, the app's."""
+    """Return rows of `latency`: key, nginx's counts, the app's."""
     return [
         (row_key(*key), pack_counts(sides[PROXY]), pack_counts(sides[APP])) for key, sides in totals.latency.items()
     ]
 
 
 def latency_all_rows(totals: Totals) -> list[tuple[int, bytes]]:
-    """Give rows of `latency_all`: key, nginx's counts."""
+    """Return rows of `latency_all`: key, nginx's counts."""
     return [(row_key(*key), pack_counts(counts)) for key, counts in totals.latency_all.items()]
 
 
-def hour_rows(sums: Sums) -> list[tuple[int, ...]]:
-    """Give rows of `hour`: step, minutes with traffic, minutes answered, usage of each quarter."""
+def hour_rows(sums: Rollups) -> list[tuple[int, ...]]:
+    """Return rows of `hour`: step, minutes with traffic, minutes answered, usage of each quarter."""
     hours: dict[int, list[int]] = {}
     for minute, answered in sums.minutes.items():
         of_hour = hours.setdefault(minute // 60, [0, 0, 0, 0, 0, 0])

@@ -5,6 +5,7 @@ Numbers are added up in SQL; packed cells by `merged_counts` and `merged_runs`, 
 
 import sqlite3
 
+from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.sqlite.totals import (
     HOURS_OF_DAY,
     by_day,
@@ -16,7 +17,6 @@ from tailtrace_bridge.store.sqlite.totals import (
     usage_rows,
     visit_rows,
 )
-from tailtrace_bridge.store.sums import Sums
 
 _ADD_USAGE = """
     INSERT INTO {} VALUES ({}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
@@ -43,7 +43,7 @@ _ADD_HOUR = """
 """
 
 
-def add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
+def add_rollups(writer: sqlite3.Connection, sums: Rollups) -> None:
     """Add the sums of the new rows of a batch; in the transaction that inserts these."""
     by_identity, by_endpoint = usage_less_rows(sums.usage)
     usage = (("usage", usage_rows(sums.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))

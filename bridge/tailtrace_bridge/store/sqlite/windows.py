@@ -33,9 +33,9 @@ _OF_REQUESTS = {
 
 
 class Piece(NamedTuple):
-    """A part of a window; `step_us` 0 means that it is read from the rows."""
+    """A part of a window; `bucket_us` 0 means that it is read from the rows."""
 
-    step_us: int
+    bucket_us: int
     start_us: int
     end_us: int
 
@@ -48,38 +48,40 @@ def pieces(window: Window, steps_us: Sequence[int]) -> Iterator[Piece]:
     if not steps_us:
         yield Piece(0, start_us, end_us)
         return
-    step_us, finer = steps_us[0], steps_us[1:]
-    low_us, high_us = -(-start_us // step_us) * step_us, end_us // step_us * step_us
+    bucket_us, finer = steps_us[0], steps_us[1:]
+    low_us, high_us = -(-start_us // bucket_us) * bucket_us, end_us // bucket_us * bucket_us
     if low_us >= high_us:
         yield from pieces(window, finer)
         return
     yield from pieces(Window(start_us, low_us), finer)
-    yield Piece(step_us, low_us, high_us)
+    yield Piece(bucket_us, low_us, high_us)
     yield from pieces(Window(high_us, end_us), finer)
 
 
 def widened(window: Window, newest_us: int | None) -> Window:
-    """Give a window with the same rows, that ends with a day if it can."""
+    """Return a window with the same rows, that ends with a day if it can."""
     if newest_us is None or newest_us >= window.end_us or window.start_us >= window.end_us:
         return window
     return Window(window.start_us, -(-window.end_us // DAY_US) * DAY_US)
 
 
-def usage(window: Window, table: str, step_us_max: int = DAY_US) -> tuple[str, list[int]]:
-    """Give SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
+def usage(window: Window, table: str, bucket_us_max: int = DAY_US) -> tuple[str, list[int]]:
+    """Return SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
 
-    `table` is one of the tables of usage. No row stands for more time than `step_us_max`, `DAY_US` or `HOUR_US`.
+    `table` is one of the tables of usage. No row stands for more time than `bucket_us_max`, `DAY_US` or `HOUR_US`.
     """
     parts: list[str] = []
     values: list[int] = []
-    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
-        if step_us:
+    for bucket_us, start_us, end_us in pieces(
+        window, [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
+    ):
+        if bucket_us:
             parts.append(
-                f"SELECT step * {step_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608  # only our own texts are put together; values are bound
-                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {table}{_SUFFIX[step_us]}"
+                f"SELECT step * {bucket_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608  # only our own texts are put together; values are bound
+                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {table}{_SUFFIX[bucket_us]}"
                 " WHERE step >= ? AND step < ?"
             )
-            values += (start_us // step_us, end_us // step_us)
+            values += (start_us // bucket_us, end_us // bucket_us)
         else:
             parts.append(
                 "SELECT time_us, identity_id, endpoint_id, method, status, traffic, 1 AS requests,"
@@ -94,19 +96,21 @@ def usage(window: Window, table: str, step_us_max: int = DAY_US) -> tuple[str, l
 
 
 class Query(NamedTuple):
-    """SQL and its values; the keys of the rows that it gives are made of steps of `step_us`."""
+    """SQL and its values; the keys of the rows that it gives are made of steps of `bucket_us`."""
 
-    step_us: int
+    bucket_us: int
     text: str
     values: tuple[int, int]
 
 
-def packed(window: Window, table: str, columns: str, step_us_max: int = DAY_US) -> Iterator[Query]:
-    """Give queries, in order of time, for `key` and `columns` of a table of packed cells."""
-    for step_us, start_us, end_us in pieces(window, [step_us for step_us in STEPS_US if step_us <= step_us_max]):
-        if step_us:
-            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[step_us]} WHERE key >= ? AND key < ?"  # noqa: S608
-            yield Query(step_us, text, (row_key(start_us // step_us), row_key(end_us // step_us)))
+def packed(window: Window, table: str, columns: str, bucket_us_max: int = DAY_US) -> Iterator[Query]:
+    """Return queries, in order of time, for `key` and `columns` of a table of packed cells."""
+    for bucket_us, start_us, end_us in pieces(
+        window, [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
+    ):
+        if bucket_us:
+            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[bucket_us]} WHERE key >= ? AND key < ?"  # noqa: S608
+            yield Query(bucket_us, text, (row_key(start_us // bucket_us), row_key(end_us // bucket_us)))
         else:
             usage_only = f"AND traffic IN {USAGE}" if table == "visit" else ""
             text = (

@@ -33,10 +33,10 @@ from tailtrace_bridge.store.influx.rollups.encoding import TEXT_LENGTH_MAX, Kind
 from tailtrace_bridge.store.influx.rollups.seen import Seen
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.protocol import MINUTE_US
-from tailtrace_bridge.store.sums import Stored
+from tailtrace_bridge.store.rollups import Stored
 
 MEASUREMENT = "batch"
-STEP_US = 10 * MINUTE_US
+BUCKET_US = 10 * MINUTE_US
 ROWS_MAX = TEXT_LENGTH_MAX // 32
 """Of a point, at first: where that is more than a string field holds, each half goes to a point of its own."""
 SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
@@ -75,7 +75,7 @@ def requests_of(
     fresh: Iterable[tuple[int, int]],
     tables: Tables,
 ) -> list[Request]:
-    """Give rows of a batch; `fresh` has the time of each one's point, ns, and its number."""
+    """Return rows of a batch; `fresh` has the time of each one's point, ns, and its number."""
     who = [tables.identities[one] for one in identities]
     where = [tables.endpoints[(service, route)] for (service, _), route in zip(columns.endpoints, routes, strict=True)]
     return [
@@ -90,17 +90,17 @@ def requests_of(
 
 
 def points(requests: Iterable[Request], tables: Tables, source: str) -> list[bytes]:
-    """Give the points of requests; the same requests make the same points."""
+    """Return the points of requests; the same requests make the same points."""
     made: list[bytes] = []
-    for step_us, of_step in groupby(sorted(requests, key=_time_us), lambda one: one.time_us // STEP_US * STEP_US):
+    for bucket_us, of_step in groupby(sorted(requests, key=_time_us), lambda one: one.time_us // BUCKET_US * BUCKET_US):
         rows = list(of_step)
         for start in range(0, len(rows), ROWS_MAX):
-            made += _points(step_us, rows[start : start + ROWS_MAX], tables, source)
+            made += _points(bucket_us, rows[start : start + ROWS_MAX], tables, source)
     return made
 
 
 def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iterator[Request]:
-    """Give the requests of points of one step, each once. The hot loop of summing up.
+    """Return the requests of points of one step, each once. The hot loop of rolling up.
 
     `is_kept`: small texts are kept decoded, as they will be read again.
     """
@@ -115,19 +115,19 @@ def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iter
 
 
 def read_whole(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
-    """Give the requests of one step whose batches were put into one, a document at a time."""
+    """Return the requests of one step whose batches were put into one, a document at a time."""
     return map(_named, chain.from_iterable(decoded(Kind.ROWS, texts, tables)))
 
 
 def pieces(requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Give requests some at a time: all of a busy step would take 50 MB."""
+    """Return requests some at a time: all of a busy step would take 50 MB."""
     them = iter(requests)
     while piece := list(islice(them, REQUESTS_AT_ONCE)):
         yield piece
 
 
 def stored(requests: Iterable[Request]) -> Iterable[Stored]:
-    """Give requests as `Sums` takes them."""
+    """Return requests as `Rollups` takes them."""
     columns: list[Sequence[Any]] = list(zip(*requests, strict=True))
     if not columns:
         return ()
@@ -139,15 +139,15 @@ def stored(requests: Iterable[Request]) -> Iterable[Stored]:
     )  # fmt: skip
 
 
-def _points(step_us: int, rows: Sequence[Request], tables: Tables, source: str) -> list[bytes]:
+def _points(bucket_us: int, rows: Sequence[Request], tables: Tables, source: str) -> list[bytes]:
     texts = encode(Kind.ROWS, rows, tables)
     if len(texts) > 1 and len(rows) > 1:
         half = len(rows) // 2
-        return _points(step_us, rows[:half], tables, source) + _points(step_us, rows[half:], tables, source)
+        return _points(bucket_us, rows[:half], tables, source) + _points(bucket_us, rows[half:], tables, source)
     text = "".join(texts)  # of one request: as long as it may be, it is stored as it is
     fields: Mapping[str, object] = {"rows": len(rows), "newest_us": rows[-1].time_us, "data": text}
-    place_ns = xxhash.xxh3_64_intdigest(text.encode()) % (STEP_US * NS)
-    return [lines.point(MEASUREMENT, {"source": source}, fields, step_us * NS + place_ns)]
+    place_ns = xxhash.xxh3_64_intdigest(text.encode()) % (BUCKET_US * NS)
+    return [lines.point(MEASUREMENT, {"source": source}, fields, bucket_us * NS + place_ns)]
 
 
 def _decoded(text: str, tables: Tables) -> Iterable[Row]:

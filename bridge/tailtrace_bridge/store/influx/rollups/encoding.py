@@ -1,4 +1,4 @@
-"""Sums of one step of time as texts, and back. Pure.
+"""Rollups of one step of time as texts, and back. Pure.
 
 A step's sums go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
 of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
@@ -32,11 +32,11 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.core.columns import Places
+from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.protocol import MINUTE_US, QUARTER_US, Run
-from tailtrace_bridge.store.sums import PROXY, USAGE_TRAFFIC, Sums
+from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
 
 TEXT_LENGTH_MAX = 32_000
 """A string field holds 64 KiB."""
@@ -51,7 +51,7 @@ Row = Sequence[Any]
 
 
 class Kind(StrEnum):
-    """What is summed up; also the measurement."""
+    """What is rolled up; also the measurement."""
 
     USAGE = "usage"
     USAGE_IDENTITY = "usage_identity"
@@ -86,8 +86,8 @@ class Tables:
     """The places of identities and endpoints for one reader."""
 
     def __init__(self) -> None:
-        self.identities: Places[Identity] = Places()
-        self.endpoints: Places[tuple[str, str]] = Places()
+        self.identities: InterningTable[Identity] = InterningTable()
+        self.endpoints: InterningTable[tuple[str, str]] = InterningTable()
 
 
 def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
@@ -96,7 +96,7 @@ def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
 
 
 def cut(documents: Iterable[str]) -> list[str]:
-    """Give documents of one step as texts."""
+    """Return documents of one step as texts."""
     text = _BETWEEN.join(documents)
     return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
 
@@ -107,12 +107,12 @@ def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
     head: dict[str, Any] = {}
     if columns and (place := _IDENTITY_COLUMN.get(kind)) is not None:
         identities = list(tables.identities)
-        used: Places[int] = Places()
+        used: InterningTable[int] = InterningTable()
         columns[place] = [used[one] for one in columns[place]]
         head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in used]
     if columns and (place := _ENDPOINT_COLUMN.get(kind)) is not None:
         endpoints = list(tables.endpoints)
-        used = Places()
+        used = InterningTable()
         columns[place] = [used[one] for one in columns[place]]
         head["endpoints"] = [endpoints[one] for one in used]
     packed = [_pack(column) for column in columns]
@@ -157,14 +157,14 @@ def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
 
 
 def chosen(rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
-    """Give the rows of `usage` that are wanted."""
+    """Return the rows of `usage` that are wanted."""
     endpoint, method, low, high = sought
     where = {place for place, (_, route) in enumerate(tables.endpoints) if endpoint in {None, route}}
     return [row for row in rows if row[1] in where and low <= row[3] <= high and method in {None, row[2]}]
 
 
 def translated(kind: Kind, rows: list[Row], here: Tables, there: Tables) -> list[Row]:
-    """Give rows whose places are those of other tables."""
+    """Return rows whose places are those of other tables."""
     maps: dict[int, list[int]] = {}
     if (column := _IDENTITY_COLUMN.get(kind)) is not None:
         maps[column] = [there.identities[one] for one in here.identities]
@@ -183,7 +183,7 @@ def _pack(column: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
     """Write a column: each cell in as few bytes as the widest needs, less what all have in common."""
     how: dict[str, Any] = {}
     if isinstance(column[0], str):
-        texts: Places[str] = Places()
+        texts: InterningTable[str] = InterningTable()
         column = [texts[one] for one in column]
         how["texts"] = list(texts)
     numbers = [one for one in column if one is not None] if None in column else column
@@ -222,8 +222,8 @@ def _code(high: int) -> str:
     return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
 
 
-def rows_of(kind: Kind, sums: Sums) -> list[tuple[int, Row]]:
-    """Give the rows of sums, each with the hour it belongs to. Keys may come twice: `merged` makes them one."""
+def rows_of(kind: Kind, sums: Rollups) -> list[tuple[int, Row]]:
+    """Return the rows of sums, each with the hour it belongs to. Keys may come twice: `merged` makes them one."""
     return list(_ROWS_OF[kind](sums))
 
 
@@ -285,13 +285,13 @@ def _merged_hours(parts: Iterable[Iterable[Row]]) -> list[Row]:
     return [(hour, *totals[hour]) for hour in sorted(totals)]
 
 
-def _hour_rows(sums: Sums) -> Iterator[tuple[int, Row]]:
+def _hour_rows(sums: Rollups) -> Iterator[tuple[int, Row]]:
     for minute, answered in sums.minutes.items():
         hour, bit = minute // _MINUTES_OF_HOUR, 1 << minute % _MINUTES_OF_HOUR
         yield hour, (hour, bit, bit if answered else 0)
 
 
-_ROWS_OF: dict[Kind, Callable[[Sums], Iterable[tuple[int, Row]]]] = {
+_ROWS_OF: dict[Kind, Callable[[Rollups], Iterable[tuple[int, Row]]]] = {
     Kind.USAGE: lambda sums: ((key[0], (*key[1:], *v)) for key, v in sums.usage.items()),
     Kind.USAGE_IDENTITY: lambda sums: (
         (hour, (who, status, traffic, *v)) for (hour, who, _, _, status, traffic), v in sums.usage.items()

@@ -16,9 +16,9 @@ from itertools import groupby
 from typing import TypeVar
 
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import Tables
-from tailtrace_bridge.store.influx.rollups.reader import Buckets, Rollups
+from tailtrace_bridge.store.influx.rollups.reader import Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.seen import SECOND_US, Name, Seen
 from tailtrace_bridge.store.influx.rollups.spans import joined
 from tailtrace_bridge.store.influx.wire import lines
@@ -46,7 +46,7 @@ class _Step:
             self._shifts[name] = shift
 
     def slot_ns(self, name: Name) -> int:
-        """Give the time of the point of a request that is here."""
+        """Return the time of the point of a request that is here."""
         return lines.first_slot(*name) + self._shifts.get(name, 0)
 
 
@@ -57,7 +57,7 @@ class Known:
         self,
         influx: InfluxQL,
         buckets: Buckets,
-        rollups: Rollups,
+        rollups: RollupReader,
         source: str,
         write: Callable[[list[bytes]], object],
     ) -> None:
@@ -68,13 +68,13 @@ class Known:
         self._steps: dict[int, _Step] = {}
 
     def around(self, times_us: Sequence[int]) -> dict[Name, int]:
-        """Give the requests of the milliseconds that these times lie in, and the time of each one's point, ns.
+        """Return the requests of the milliseconds that these times lie in, and the time of each one's point, ns.
 
         Requests of other milliseconds have neither the name nor the slot of one of these.
         """
-        touched = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        touched = sorted({time_us // BUCKET_US * BUCKET_US for time_us in times_us})
         first = [us for us in touched if us not in self._steps]
-        announced = {us for _, us in self._rollups.untils(_spans(first), STEP_US, self._source)} if first else set()
+        announced = {us for _, us in self._rollups.untils(_spans(first), BUCKET_US, self._source)} if first else set()
         read = [us for us in touched if us in announced or us in self._steps]
         for us in touched:  # those touched last are the last to go
             self._steps[us] = self._steps.pop(us) if us in self._steps else _Step()
@@ -100,7 +100,7 @@ class Known:
             self._step(time_ns // batches.NS).batches.add(time_ns)
 
     def _step(self, time_us: int) -> _Step:
-        return self._steps[time_us // STEP_US * STEP_US]
+        return self._steps[time_us // BUCKET_US * BUCKET_US]
 
     def _forget(self, kept_count: int) -> None:
         """Let go of the steps touched longest ago, but for the last `kept_count`."""
@@ -115,11 +115,13 @@ class Known:
         values, wanted = {"source": self._source}, set(steps)
 
         def is_new(time_ns: int) -> bool:
-            us = time_ns // batches.NS // STEP_US * STEP_US
+            us = time_ns // batches.NS // BUCKET_US * BUCKET_US
             return us in wanted and time_ns not in self._steps[us].batches
 
         there = self._rollups.each(self._raw, (f'SELECT "rows"{where}',), _spans(steps), values)[0]
-        new = {row[0] // batches.NS // STEP_US * STEP_US for result in there for row in result.rows if is_new(row[0])}
+        new = {
+            row[0] // batches.NS // BUCKET_US * BUCKET_US for result in there for row in result.rows if is_new(row[0])
+        }
         for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
             for time_ns, data in result.rows:
                 if is_new(time_ns):
@@ -131,7 +133,7 @@ class Known:
 
     def find(self, times_us: Iterable[int]) -> None:
         """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
-        steps = sorted({time_us // STEP_US * STEP_US for time_us in times_us})
+        steps = sorted({time_us // BUCKET_US * BUCKET_US for time_us in times_us})
         spans = _spans(steps)
         text = (
             f'SELECT "time_us", "key" FROM "{lines.RAW}" WHERE "source" = $source'  # noqa: S608  # our own names
@@ -139,7 +141,7 @@ class Known:
         )
         there = self._rollups.each(self._raw, (text,), spans, {"source": self._source})[0]
         names = ((time_us, key) for result in there for _, time_us, key in result.rows)
-        lost = {name[0] // STEP_US * STEP_US for name in self._new(names, lambda name: name)}
+        lost = {name[0] // BUCKET_US * BUCKET_US for name in self._new(names, lambda name: name)}
         for span in _spans(sorted(lost & set(steps))):
             tables = Tables()
             found = list(self._new(self._whole(span, tables), lambda pair: (pair[1].time_us, pair[1].key)))
@@ -150,9 +152,9 @@ class Known:
             self.found_count += len(found)
 
     def _new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
-        """Give those whose name is not known, of the steps that are."""
-        for step_us, of_step in groupby(things, lambda thing: name_of(thing)[0] // STEP_US * STEP_US):
-            if (step := self._steps.get(step_us)) is not None:
+        """Return those whose name is not known, of the steps that are."""
+        for bucket_us, of_step in groupby(things, lambda thing: name_of(thing)[0] // BUCKET_US * BUCKET_US):
+            if (step := self._steps.get(bucket_us)) is not None:
                 yield from step.seen.new(of_step, name_of)
 
     def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
@@ -173,4 +175,4 @@ class Known:
 
 
 def _spans(steps: list[int]) -> list[Window]:
-    return joined(Window(us, us + STEP_US) for us in steps)
+    return joined(Window(us, us + BUCKET_US) for us in steps)

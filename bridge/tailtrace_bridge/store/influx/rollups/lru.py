@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class LruCache(Generic[T]):
     """Keeps things up to a weight, all together."""
 
     def __init__(self, weight_max: int) -> None:
@@ -22,7 +22,7 @@ class Kept(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, name: Hashable) -> T | None:
-        """Give what has this name."""
+        """Return what has this name."""
         with self._lock:
             if (found := self._things.get(name)) is None:
                 return None

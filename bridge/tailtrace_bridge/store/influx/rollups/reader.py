@@ -1,25 +1,25 @@
-"""Sums by hour and by day, so that a month is read from few points; true whatever happens.
+"""Rollups by hour and by day, so that a month is read from few points; true whatever happens.
 
 Three things are kept, for each source by itself; the last in the bucket of the rows, the others in that of the rollups:
 
 | point | at | says |
 |---|---|---|
-| `step` | each `STEP_US` with rows | `until_us`: rows of this step may come until then |
+| `step` | each `BUCKET_US` with rows | `until_us`: rows of this step may come until then |
 | `usage`, `latency` and the other kinds | each hour, day | its sums (`chunks`), `asof_us`: as of when |
 | `rows` | a step that was written in many batches | its requests in one, and `asof_us`; else see `batches` |
 
-**Sums are valid if as of then or later than `until_us` of all steps in them.** Everything follows from this:
+**Rollups are valid if as of then or later than `until_us` of all steps in them.** Everything follows from this:
 
 | what happens | `until_us` | so |
 |---|---|---|
 | the first row of a step is about to be written | end of the step + `GRACE_US` | open: read from its batches |
-| a row comes late, or by an import | before its write: later than now | not valid: batches are read, summed up again |
-| the writer dies after that, row written or not | passes | summed up again by who comes next |
-| another process writes while a step is summed up | later than `asof_us` | not valid: summed up again |
+| a row comes late, or by an import | before its write: later than now | not valid: batches are read, rolled up again |
+| the writer dies after that, row written or not | passes | rolled up again by who comes next |
+| another process writes while a step is rolled up | later than `asof_us` | not valid: rolled up again |
 | a replay | unchanged: no row is new | the sums stay |
 | a step without the point `step` | | has no rows: nothing is read |
 
-Sums are made of all rows that the step has, never added to; so to make them twice changes nothing.
+Rollups are made of all rows that the step has, never added to; so to make them twice changes nothing.
 
 A window is read from the days in it, then the hours at its ends, then the steps at theirs: for each of these, whatever
 the number of sources and steps, one call says until when and one gives the sums.
@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import (
     Kind,
     Row,
@@ -42,13 +42,13 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
     rows_of,
     translated,
 )
-from tailtrace_bridge.store.influx.rollups.lru import Kept
+from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
-from tailtrace_bridge.store.sums import Sums
+from tailtrace_bridge.store.rollups import Rollups
 
-SIZES = {DAY_US: "1d", HOUR_US: "1h", STEP_US: "10m"}
+SIZES = {DAY_US: "1d", HOUR_US: "1h", BUCKET_US: "10m"}
 SUM_SIZES = (DAY_US, HOUR_US)
 GRACE_US = 2 * MINUTE_US
 """How long after its end a step waits for rows: for lines that wait for their span, and their write."""
@@ -71,7 +71,7 @@ Spans = Mapping[str | None, Sequence[Window]]
 
 
 class Part(NamedTuple):
-    """Sums of one kind of a step of time that begins at `start_us`."""
+    """Rollups of one kind of a step of time that begins at `start_us`."""
 
     start_us: int
     size_us: int
@@ -99,7 +99,7 @@ class _Step(NamedTuple):
     """The sums of requests of one step."""
 
     tables: Tables
-    sums: Sums
+    sums: Rollups
 
 
 class _Fetched(NamedTuple):
@@ -115,11 +115,11 @@ class _Fetched(NamedTuple):
         return sum(len(text) for places in self for texts in places.values() for text in texts)
 
     def count(self, place: Place) -> int:
-        """Give the number of batches of a step."""
+        """Return the number of batches of a step."""
         return 1 if place in self.whole else len(self.loose.get(place, ()))
 
     def requests(self, place: Place, tables: Tables, *, is_kept: bool) -> Iterator[batches.Request]:
-        """Give the requests of a step."""
+        """Return the requests of a step."""
         if place in self.whole:
             return batches.read_whole(self.whole[place], tables)
         return batches.read(self.loose.get(place, ()), tables, is_kept=is_kept)
@@ -145,13 +145,13 @@ class _Fetches:
             self._size = min(STEPS_MAX, max(1, count * FETCHED_LENGTH // found.length))
 
 
-class Rollups:
+class RollupReader:
     """Reads sums of all sources. Safe to share between threads."""
 
     def __init__(self, influx: InfluxQL, buckets: Buckets) -> None:
         self._influx, self._buckets = influx, buckets
-        self._levels: Kept[_Level] = Kept(KEPT_CELLS_MAX)
-        self._steps: Kept[_Step] = Kept(KEPT_REQUESTS_MAX)
+        self._levels: LruCache[_Level] = LruCache(KEPT_CELLS_MAX)
+        self._steps: LruCache[_Step] = LruCache(KEPT_REQUESTS_MAX)
 
     def forget(self) -> None:
         """Keep nothing of what was read."""
@@ -159,7 +159,7 @@ class Rollups:
         self._steps.clear()
 
     def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
-        """Give the sums of a window as one; of `usage`, those that are sought."""
+        """Return the sums of a window as one; of `usage`, those that are sought."""
         parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
         return merged(kind, (part.rows for part in parts))
 
@@ -174,7 +174,7 @@ class Rollups:
         sought: Sought | None = None,
         is_apart: bool = True,
     ) -> Iterator[Part]:
-        """Give the sums of a window, no more and no less, from as few points as there can be; in no order.
+        """Return the sums of a window, no more and no less, from as few points as there can be; in no order.
 
         Unless they are to be apart, all of one size are one part.
         """
@@ -204,7 +204,7 @@ class Rollups:
         sought: Sought | None,
         is_apart: bool,
     ) -> _Level:
-        """Give the sums of steps that are valid as of then, or later."""
+        """Return the sums of steps that are valid as of then, or later."""
         name = (kind, size_us, sought, is_apart, frozenset(asofs.items()))
         if (kept := self._levels.get(name)) is not None:
             return kept
@@ -223,12 +223,12 @@ class Rollups:
         if not is_apart and parts:
             parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
         level = _Level(frozenset(places), tables, parts)
-        if source is None and len(places) == len(asofs):  # who sums up reads what it reads once
+        if source is None and len(places) == len(asofs):  # who rolls up reads what it reads once
             self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in parts if part.rows))
         return level
 
     def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
-        """Give the sums of what no sums are there for, a few steps at a time."""
+        """Return the sums of what no sums are there for, a few steps at a time."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
         fetches = _Fetches(list(wanted), STEPS_MAX)
@@ -240,7 +240,7 @@ class Rollups:
             fetches.told(found)
             for place, name in names.items():
                 if (step := steps.get(place)) is None:
-                    step = _Step(Tables(), Sums())
+                    step = _Step(Tables(), Rollups())
                     requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
                     for piece in batches.pieces(requests):
                         step.sums.add(batches.stored(piece))
@@ -253,13 +253,13 @@ class Rollups:
     def requests(
         self, spans: Spans, tables: Tables, *, is_kept: bool = False
     ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
-        """Give the requests of spans of time by step, with the number of batches. In order of time.
+        """Return the requests of spans of time by step, with the number of batches. In order of time.
 
-        `is_kept`: who answers reads the same small batches again; who sums up does not.
+        `is_kept`: who answers reads the same small batches again; who rolls up does not.
         """
         source = _only(spans)
         untils, wanted = self._wanted(spans)
-        fetches = _Fetches(list(wanted), 1)  # who sums up has hours that are busy, or years that are not
+        fetches = _Fetches(list(wanted), 1)  # who rolls up has hours that are busy, or years that are not
         for some in fetches:
             found = self._fetch({place: untils[place] for place in some}, source)
             fetches.told(found)
@@ -268,10 +268,10 @@ class Rollups:
                 yield place, found.count(place), _within(requests, place, wanted[place])
 
     def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
-        """Give until when rows may come, and what is asked for of each step, in order of time."""
+        """Return until when rows may come, and what is asked for of each step, in order of time."""
         spans_of = {one: joined(theirs) for one, theirs in spans.items()}
         around = joined(_steps_around(span) for theirs in spans_of.values() for span in theirs)
-        untils = self.untils(around, STEP_US, _only(spans)) if around else {}
+        untils = self.untils(around, BUCKET_US, _only(spans)) if around else {}
         wanted: dict[Place, list[Window]] = {}
         for place in sorted(untils, key=_start_us):
             step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
@@ -280,10 +280,10 @@ class Rollups:
         return untils, wanted
 
     def _versions(self, untils: Mapping[Place, int], source: str | None) -> dict[Place, Any]:
-        """Give what the requests of steps are made of, of those that have any: as of when, or the times of batches."""
+        """Return the parts of the steps that have any: as of when, or the times of batches."""
         where, values = _of_source(source)
-        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts"')
-        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        text = _sums_text(Kind.ROWS, BUCKET_US, where, '"asof_us", "parts"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], BUCKET_US)
         versions: dict[Place, Any] = {
             place: points[place][0][1] for place in untils if _is_valid(points.get(place, ()), untils[place])
         }
@@ -296,44 +296,44 @@ class Rollups:
     def _fetch(self, untils: Mapping[Place, int], source: str | None) -> "_Fetched":
         """Fetch the requests of steps."""
         where, values = _of_source(source)
-        text = _sums_text(Kind.ROWS, STEP_US, where, '"asof_us", "parts", "data"')
-        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], STEP_US)
+        text = _sums_text(Kind.ROWS, BUCKET_US, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], BUCKET_US)
         whole = {place: texts for place in untils if (texts := _valid_texts(points.get(place, []), untils[place]))}
         loose = self._batches("data", joined(_step(place) for place in untils if place not in whole), source)
         return _Fetched(whole, {place: [text for _, text in rows] for place, rows in loose.items()})
 
     def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
-        """Give until when rows may come, of each step of a size that has any in these spans."""
+        """Return until when rows may come, of each step of a size that has any in these spans."""
         where, values = _of_source(source)
         return _untils(self.each(self._buckets.rollups, (_untils_text(size_us, where),), spans, values)[0])
 
     def all_untils(self, source: str) -> dict[int, int]:
-        """Give until when rows of a source may come, of each step that has any."""
+        """Return until when rows of a source may come, of each step that has any."""
         text = f'SELECT "until_us" FROM "{STEPS}" WHERE "source" = $source'  # noqa: S608
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source})
         return {time_ns // _NS: until_us for time_ns, until_us in rows}
 
-    def newest_step_us(self) -> int | None:
-        """Give the beginning of the newest step with rows."""
+    def newest_bucket_us(self) -> int | None:
+        """Return the beginning of the newest step with rows."""
         text = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
         return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
 
     def asofs(self, size_us: int, source: str) -> dict[int, int]:
-        """Give what was summed up already, and as of when."""
+        """Return what was rolled up already, and as of when."""
         text = f'SELECT "asof_us" FROM "{Kind.HOURS}" WHERE "source" = $source AND "size" = $size'  # noqa: S608
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source, "size": SIZES[size_us]})
         return {time_ns // _NS // size_us * size_us: asof_us for time_ns, asof_us in rows}
 
     def _widened(self, window: Window) -> Window:
-        """Give a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
+        """Return a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
         end_us = -(-window.end_us // DAY_US) * DAY_US
         if end_us == window.end_us:
             return window
-        newest_us = self.newest_step_us()
-        return window if newest_us is None or newest_us + STEP_US > window.end_us else Window(window.start_us, end_us)
+        newest_us = self.newest_bucket_us()
+        return window if newest_us is None or newest_us + BUCKET_US > window.end_us else Window(window.start_us, end_us)
 
     def _asofs(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, int]]:
-        """Give the steps with rows, and as of when the sums of those are that are valid: in one call."""
+        """Return the steps with rows, and as of when the sums of those are that are valid: in one call."""
         where, values = _of_source(_only(spans))
         untils, points = self.each(
             self._buckets.rollups,
@@ -351,7 +351,7 @@ class Rollups:
         return set(places), asofs
 
     def _batches(self, field: str, spans: Sequence[Window], source: str | None) -> dict[Place, list[tuple[int, Any]]]:
-        """Give a field of the batches of each step, with their times, ns."""
+        """Return a field of the batches of each step, with their times, ns."""
         where, values = _of_source(source)
         text = (
             f'SELECT "{field}" FROM "{batches.MEASUREMENT}"'  # noqa: S608
@@ -361,7 +361,7 @@ class Rollups:
         for result in self.each(self._buckets.raw, (text,), spans, values)[0]:
             one = result.tags.get("source", "")
             for time_ns, value in result.rows:
-                found[(one, time_ns // _NS // STEP_US * STEP_US)].append((time_ns, value))
+                found[(one, time_ns // _NS // BUCKET_US * BUCKET_US)].append((time_ns, value))
         return found
 
     def each(
@@ -377,7 +377,7 @@ class Rollups:
 
 
 def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:
-    """Give the rows that points of one step hold, if these are valid."""
+    """Return the rows that points of one step hold, if these are valid."""
     texts = _valid_texts(points, asof_us)
     if texts is None:
         return None
@@ -388,7 +388,7 @@ def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables
 
 
 def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None:
-    """Give the texts of points of one step, if they are valid."""
+    """Return the texts of points of one step, if they are valid."""
     return [point[3] for point in points[: points[0][2]]] if _is_valid(points, until_us) else None
 
 
@@ -453,8 +453,8 @@ def _start_us(place: Place) -> int:
 
 
 def _step(place: Place) -> Window:
-    return Window(place[1], place[1] + STEP_US)
+    return Window(place[1], place[1] + BUCKET_US)
 
 
 def _steps_around(span: Window) -> Window:
-    return Window(span.start_us // STEP_US * STEP_US, -(-span.end_us // STEP_US) * STEP_US)
+    return Window(span.start_us // BUCKET_US * BUCKET_US, -(-span.end_us // BUCKET_US) * BUCKET_US)

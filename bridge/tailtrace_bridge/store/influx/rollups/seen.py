@@ -24,7 +24,7 @@ class Seen:
         """The time of a request, its key, those of the next."""
 
     def of(self, second: int) -> Iterator[Name]:
-        """Give the names of one second since the epoch."""
+        """Return the names of one second since the epoch."""
         numbers = iter(self._seconds.get(second, ()))
         return zip(numbers, numbers, strict=True)
 
@@ -34,7 +34,7 @@ class Seen:
         self.count += 1
 
     def new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
-        """Give the things whose name is not here, each name once; quick where they come nearly in order of time."""
+        """Return the things whose name is not here, each name once; quick where they come nearly in order of time."""
         for second, of_second in groupby(things, lambda thing: name_of(thing)[0] // SECOND_US):
             known = set(self.of(second))
             for thing in of_second:

@@ -28,19 +28,19 @@ def joined(spans: Iterable[Window]) -> list[Window]:
 
 
 def whole(span: Window, size_us: int) -> Window | None:
-    """Give the whole steps of a size that lie in a span."""
+    """Return the whole steps of a size that lie in a span."""
     low_us, high_us = -(-span.start_us // size_us) * size_us, span.end_us // size_us * size_us
     return Window(low_us, high_us) if low_us < high_us else None
 
 
 def edges(span: Window, size_us: int) -> list[Window]:
-    """Give what is left of a span without its whole steps."""
+    """Return what is left of a span without its whole steps."""
     inner = whole(span, size_us)
     apart = [span] if inner is None else [Window(span.start_us, inner.start_us), Window(inner.end_us, span.end_us)]
     return [edge for edge in apart if edge.start_us < edge.end_us]
 
 
 def cut(span: Window, step: Window) -> Window | None:
-    """Give what two spans share."""
+    """Return what two spans share."""
     low_us, high_us = max(span.start_us, step.start_us), min(span.end_us, step.end_us)
     return Window(low_us, high_us) if low_us < high_us else None

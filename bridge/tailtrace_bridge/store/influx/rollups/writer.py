@@ -1,19 +1,19 @@
-"""Sums up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
+"""Rollups up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
 
-An hour's sums are made of requests that are read once, a few steps at a time; so a writer that sums up a year holds no
-more than one that sums up an hour.
+An hour's sums are made of requests that are read once, a few steps at a time; so a writer that rolls up a year holds no
+more than one that rolls up an hour.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.batches import STEP_US
+from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, cut, document, encode, merged, rows_of
-from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, Rollups
+from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
-from tailtrace_bridge.store.sums import Sums
+from tailtrace_bridge.store.rollups import Rollups
 
 WRITE_US = MINUTE_US
 """How long a write takes at most, tries and all."""
@@ -22,29 +22,29 @@ BATCH_POINTS = 500
 RAW_POINTS = 16
 """Of requests put together, written at once: half a MB."""
 BATCHES_MAX = 8
-"""Of one step: where there are more, they are put into one when the step is summed up."""
+"""Of one step: where there are more, they are put into one when the step is rolled up."""
 _NS = 1000
 
 
 class Roller:
-    """Sums up what one source has written."""
+    """Rollups up what one source has written."""
 
     def __init__(
         self,
-        rollups: Rollups,
+        rollups: RollupReader,
         source: str,
         write: Callable[[list[bytes]], object],
         write_raw: Callable[[list[bytes]], object],
         clock: Callable[[], int],
     ) -> None:
         self.rolled = 0
-        """Hours and days summed up."""
+        """Hours and days rolled up."""
         self._rollups, self._source, self._clock = rollups, source, clock
         self._write, self._write_raw = write, write_raw
         self._untils: dict[int, int] = {}
         self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
         self._joined: dict[int, int] = {}
-        """As of when the batches of a step were put into one, or were few; those of an hour that is not summed up."""
+        """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
@@ -53,18 +53,18 @@ class Roller:
             known.update(self._rollups.asofs(size_us, self._source))
 
     def announce(self, times_us: Iterable[int]) -> list[bytes]:
-        """Give the points to write before rows of these times are."""
+        """Return the points to write before rows of these times are."""
         now_us = self._clock()
-        steps = {time_us // STEP_US * STEP_US for time_us in times_us}
+        steps = {time_us // BUCKET_US * BUCKET_US for time_us in times_us}
         # An open step is announced once. One that is over is each time: another process may have settled it since.
         return [
-            self._point(step_us, max(now_us + WRITE_US, step_us + STEP_US + GRACE_US))
-            for step_us in sorted(steps)
-            if self._untils.get(step_us, 0) < now_us + WRITE_US or _is_over(step_us, STEP_US, now_us)
+            self._point(bucket_us, max(now_us + WRITE_US, bucket_us + BUCKET_US + GRACE_US))
+            for bucket_us in sorted(steps)
+            if self._untils.get(bucket_us, 0) < now_us + WRITE_US or _is_over(bucket_us, BUCKET_US, now_us)
         ]
 
     def settle(self) -> list[bytes]:
-        """Give the points that say that this process writes no more to steps that are over.
+        """Return the points that say that this process writes no more to steps that are over.
 
         What another process of this source announced since is left alone: it may still be writing.
         """
@@ -72,11 +72,11 @@ class Roller:
         mine = {us: until_us for us, until_us in self._untils.items() if until_us > now_us}
         if not mine:
             return []
-        said = self._said([Window(min(mine), max(mine) + STEP_US)])
+        said = self._said([Window(min(mine), max(mine) + BUCKET_US)])
         return [
-            self._point(step_us, now_us)
-            for step_us, until_us in mine.items()
-            if said.get(step_us) == until_us and _is_over(step_us, STEP_US, now_us)
+            self._point(bucket_us, now_us)
+            for bucket_us, until_us in mine.items()
+            if said.get(bucket_us) == until_us and _is_over(bucket_us, BUCKET_US, now_us)
         ]
 
     def roll_day(self) -> bool:
@@ -103,19 +103,19 @@ class Roller:
 
     def _said(self, spans: Sequence[Window]) -> dict[int, int]:
         """Ask until when rows of this source may come; other processes of it write, too."""
-        return {us: until_us for (_, us), until_us in self._rollups.untils(spans, STEP_US, self._source).items()}
+        return {us: until_us for (_, us), until_us in self._rollups.untils(spans, BUCKET_US, self._source).items()}
 
-    def _point(self, step_us: int, until_us: int) -> bytes:
+    def _point(self, bucket_us: int, until_us: int) -> bytes:
         # Later than all sums that there are, also where the clock was set back since.
-        asof_us = max(known.get(step_us // size_us * size_us, 0) for size_us, known in self._asofs.items())
+        asof_us = max(known.get(bucket_us // size_us * size_us, 0) for size_us, known in self._asofs.items())
         until_us = max(until_us, asof_us + 1)
-        self._untils[step_us] = until_us
-        return lines.point(STEPS, {"source": self._source}, {"until_us": until_us}, step_us * _NS)
+        self._untils[bucket_us] = until_us
+        return lines.point(STEPS, {"source": self._source}, {"until_us": until_us}, bucket_us * _NS)
 
     def _needed(self, size_us: int) -> dict[int, int]:
         needed: dict[int, int] = {}
-        for step_us, until_us in list(self._untils.items()):
-            start_us = step_us // size_us * size_us
+        for bucket_us, until_us in list(self._untils.items()):
+            start_us = bucket_us // size_us * size_us
             needed[start_us] = max(needed.get(start_us, 0), until_us)
         return needed
 
@@ -128,16 +128,16 @@ class Roller:
         steps = self._rollups.requests({self._source: spans}, tables)
         for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
             with_rows.add(hour_us)
-            sums = Sums()
-            for (_, step_us), count, requests in of_hour:
-                self._take_step(step_us, asof_us, count, requests, tables, sums)
+            sums = Rollups()
+            for (_, bucket_us), count, requests in of_hour:
+                self._take_step(bucket_us, asof_us, count, requests, tables, sums)
             self._add_hour(batch, hour_us, asof_us, sums, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
-            self._add_hour(batch, hour_us, asof_us, Sums(), tables)
+            self._add_hour(batch, hour_us, asof_us, Rollups(), tables)
         batch.flush()
 
     def _join_batches(self, now_us: int) -> None:
-        """Put the batches of each step that is over into one; those of an hour that was summed up are, already."""
+        """Put the batches of each step that is over into one; those of an hour that was rolled up are, already."""
         hours = self._asofs[HOUR_US]
         waiting = {
             us: until_us
@@ -149,21 +149,21 @@ class Roller:
         due = [
             us
             for us, until_us in waiting.items()
-            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, STEP_US, now_us)
+            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, BUCKET_US, now_us)
         ]
-        spans = [Window(us, us + STEP_US) for us in due]
-        for (_, step_us), count, requests in self._rollups.requests({self._source: spans}, tables):
-            self._take_step(step_us, asof_us, count, requests, tables)
+        spans = [Window(us, us + BUCKET_US) for us in due]
+        for (_, bucket_us), count, requests in self._rollups.requests({self._source: spans}, tables):
+            self._take_step(bucket_us, asof_us, count, requests, tables)
         self._joined |= dict.fromkeys(due, asof_us)
 
     def _take_step(
         self,
-        step_us: int,
+        bucket_us: int,
         asof_us: int,
         count: int,
         requests: Iterable[batches.Request],
         tables: Tables,
-        sums: Sums | None = None,
+        sums: Rollups | None = None,
     ) -> None:
         """Sum up the requests of a step, if it is to be, and put them together if they came in many batches."""
         documents: list[str] = []
@@ -172,11 +172,11 @@ class Roller:
                 sums.add(batches.stored(some))
             if count > BATCHES_MAX:
                 documents.append(document(Kind.ROWS, some, tables))
-        points = self._points(STEP_US, step_us, asof_us, {Kind.ROWS: cut(documents)})
+        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
 
-    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Sums, tables: Tables) -> None:
+    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Rollups, tables: Tables) -> None:
         texts: dict[Kind, list[str]] = {
             kind: encode(kind, merged(kind, [[row for _, row in rows_of(kind, sums)]]), tables) for kind in SUMS
         }

@@ -69,12 +69,12 @@ def untag(value: str | None) -> str:
 
 
 def first_slot(time_us: int, key: int) -> int:
-    """Give the time, ns, that a request has unless another has it."""
+    """Return the time, ns, that a request has unless another has it."""
     return time_us // MS_US * MS_NS + key % MS_NS
 
 
 def next_slot(slot_ns: int) -> int:
-    """Give the next time of the same millisecond; after its last comes its first."""
+    """Return the next time of the same millisecond; after its last comes its first."""
     return slot_ns // MS_NS * MS_NS + (slot_ns + 1) % MS_NS
 
 
@@ -170,7 +170,7 @@ class RowReader:
         self._known: dict[tuple[Any, ...], Identity] = {}
 
     def identity(self, values: Sequence[Any]) -> Identity:
-        """Give the identity of a row, without its time."""
+        """Return the identity of a row, without its time."""
         key = tuple(values[:IDENTITY_WIDTH])
         known = self._known.get(key)
         if known is None:
@@ -182,7 +182,7 @@ class RowReader:
         return known
 
     def row(self, values: Sequence[Any]) -> Row:
-        """Give a row of `SELECT_ROWS`, as `Store.rows` does."""
+        """Return a row of `SELECT_ROWS`, as `Store.rows` does."""
         identity, values = self.identity(values[1:]), values[1 + IDENTITY_WIDTH :]
         (time_us, route, service, method, status, traffic, request_ms, app_ms, sent, key,
          path, trace_id, span_id, error_type, identified_us, upstream_ms, agent) = values  # fmt: skip

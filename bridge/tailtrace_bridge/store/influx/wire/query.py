@@ -40,7 +40,7 @@ class Server(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Give the headers of each call. 1.8 takes `user:password` as the token."""
+        """Return the headers of each call. 1.8 takes `user:password` as the token."""
         return {"Authorization": f"Token {self.token}"} if self.token else {}
 
 
@@ -95,7 +95,7 @@ class InfluxQL:
     def pages(
         self, bucket: str, select: str, where: str, values: Mapping[str, object], span_ns: tuple[int, int]
     ) -> Iterator[list[Any]]:
-        """Give the rows of a span of time in order, however many there are; no two may share a time."""
+        """Return the rows of a span of time in order, however many there are; no two may share a time."""
         start_ns, end_ns = span_ns
         text = f"{select} WHERE time >= $start AND time < $end{where} LIMIT {PAGE_ROWS}"
         while True:
@@ -157,7 +157,7 @@ def explain(url: str, bucket: str, status: int, said: str) -> str:
 
 
 def names(prefix: str, values: Sequence[object]) -> dict[str, object]:
-    """Give values names to be bound by: `user0`, `user1`."""
+    """Return values names to be bound by: `user0`, `user1`."""
     return {f"{prefix}{place}": value for place, value in enumerate(values)}
 
 

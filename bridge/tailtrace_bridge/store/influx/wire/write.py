@@ -148,7 +148,7 @@ def retry_after_s(text: str, now_us: int) -> float | None:
 
 
 def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
-    """Give a `Post` that goes through influxdb-client, with gzip, and what closes it."""
+    """Return a `Post` that goes through influxdb-client, with gzip, and what closes it."""
     # Only who writes pays for it: 7 MiB, and 13 with the models.
     import urllib3  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ TOKENS_FILE = "tailtrace.tokens.json"
 
 
 def tokens_path(settings: Settings) -> Path:
-    """Give where tokens are kept: where the setting says, else beside the checkpoint."""
+    """Return where tokens are kept: where the setting says, else beside the checkpoint."""
     return settings.tokens or settings.checkpoint.with_name(TOKENS_FILE)
 
 
@@ -23,7 +23,7 @@ def make_callers(settings: Settings) -> Callers:
     """Make what says who asks. Raises `IdentityError` where the file of identities cannot be read."""
     pseudonyms = make_pseudonyms(settings)
     return Callers(
-        ways=_ways(settings),
+        auth_methods=_auth_methods(settings),
         admins=Admins(settings.admins, settings.admins_file),
         capability=settings.admin_capability,
         tokens=Tokens(tokens_path(settings)),
@@ -42,8 +42,8 @@ def require_way(settings: Settings, field: str) -> None:
     parsed = parse_address(host)
     if host == "localhost" or (parsed is not None and parsed.is_loopback):
         return
-    ways = _ways(settings)
-    tokens = Tokens(tokens_path(settings)).now() if "token" in ways else ()
+    auth_methods = _auth_methods(settings)
+    tokens = Tokens(tokens_path(settings)).now() if "token" in auth_methods else ()
     name = environment_name(field)
     if field == "otlp_listen":
         if not any(token.role in {"spans", "admin"} for token in tokens):
@@ -53,7 +53,7 @@ def require_way(settings: Settings, field: str) -> None:
                 f"listen on 127.0.0.1:{port}"
             )
         return
-    if "whois" in ways or settings.serve_headers or any(token.role != "spans" for token in tokens):
+    if "whois" in auth_methods or settings.serve_headers or any(token.role != "spans" for token in tokens):
         return
     raise SettingsError(
         f"{name}: {address} is open to others, and nothing says who may see what. Choose one or more:\n"
@@ -64,8 +64,8 @@ def require_way(settings: Settings, field: str) -> None:
     )
 
 
-def _ways(settings: Settings) -> frozenset[str]:
-    ways = frozenset(word.strip() for word in settings.access.split(",") if word.strip())
-    if unknown := sorted(ways - set(WAYS)):
+def _auth_methods(settings: Settings) -> frozenset[str]:
+    auth_methods = frozenset(word.strip() for word in settings.access.split(",") if word.strip())
+    if unknown := sorted(auth_methods - set(WAYS)):
         raise SettingsError(f"TAILTRACE_ACCESS: there is no way {unknown[0]!r}: write {', '.join(WAYS)}, with commas")
-    return ways
+    return auth_methods

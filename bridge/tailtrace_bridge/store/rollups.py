@@ -22,7 +22,7 @@ Stored = tuple[
 _USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
 
 
-class Sums:
+class Rollups:
     """Grows by rows.
 
     | sums | by | are |

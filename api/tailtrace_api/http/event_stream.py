@@ -29,7 +29,7 @@ STREAMS_MAX = 32
 _RETRY_MS = 5000
 
 
-class News:
+class EventStream:
     """What is new, for all streams. `ask` gives it as it is now, and may take its time or raise `StoreError`."""
 
     def __init__(
@@ -48,7 +48,7 @@ class News:
         self._closing.set()
 
     async def stream(self) -> AsyncIterator[str]:
-        """Give the events of one page until it leaves, or `close`."""
+        """Return the events of one page until it leaves, or `close`."""
         self.open += 1
         try:
             yield f"retry: {_RETRY_MS}\n\n"
@@ -81,7 +81,7 @@ class News:
             return self._event
 
 
-def news_router(news: News) -> APIRouter:
+def event_stream_router(news: EventStream) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY])
 
