@@ -223,7 +223,7 @@ def import_(
 
 def _print_refused(done: "Imported") -> None:
     """Show the first refused line of each reason, and what to do."""
-    from tailtrace_bridge.identity.chain import printable
+    from tailtrace_bridge.core.text import printable
 
     too_old = done.refused_by_reason.get("store", 0)
     cure = (
@@ -258,7 +258,7 @@ def erase(
 
 
 def _person(user: str | None, device: str | None, address: str | None) -> "Person":
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.store.person import Person
 
     if sum(bool(one) for one in (user, device, address)) != 1:
@@ -430,7 +430,7 @@ def whois(
     as_json: Json = False,
 ) -> None:
     """Say who the bridge would take an address for, and which provider said so."""
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
 
@@ -509,7 +509,7 @@ def doctor(
 ) -> None:
     """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
     from tailtrace_api.doctor.run import examine, print_report
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring.parts import clock_us
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import AlertEvent
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.rows.traffic import static_extension
 
 OTHER = "__other__"
