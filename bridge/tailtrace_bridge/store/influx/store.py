@@ -22,8 +22,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, InterningTable, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.rollups import batches
