@@ -288,7 +288,7 @@ def export(
     """Write what the store holds into a file that another store can import."""
     from tailtrace_api.commands.export import run_export
     from tailtrace_bridge.settings import table as settings
-    from tailtrace_bridge.store.protocol import Window
+    from tailtrace_bridge.store.values import Window
     from tailtrace_bridge.transfer.exporter import ALL_TIME, FORMATS
     from tailtrace_bridge.wiring import parts
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tailtrace_bridge.core.errors import BridgeError
-from tailtrace_bridge.store.protocol import Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import Window
 from tailtrace_bridge.transfer.exporter import FORMATS, Export, Exported
 
 GZIP_LEVEL = 6

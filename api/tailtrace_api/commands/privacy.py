@@ -33,7 +33,8 @@ from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import describe
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
 

@@ -27,7 +27,7 @@ from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Traffic
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.values import (
     HOUR_US,
     Activity,
     BucketLatency,

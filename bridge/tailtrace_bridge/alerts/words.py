@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.protocol import AlertEvent
+from tailtrace_bridge.store.values import AlertEvent
 
 LINES_MAX = 20
 """Of a message that rolls up."""

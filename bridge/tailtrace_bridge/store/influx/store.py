@@ -40,7 +40,8 @@ from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, Wr
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import APP, PROXY
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     MINUTE_US,
@@ -64,7 +65,6 @@ from tailtrace_bridge.store.protocol import (
     smallest_bucket_rollups,
     smallest_rollups,
 )
-from tailtrace_bridge.store.rollups import APP, PROXY
 
 ENDPOINTS_MAX = 5_000
 REJECTED_MAX = 10_000
