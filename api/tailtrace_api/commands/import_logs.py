@@ -140,7 +140,7 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
 
 def _print_refused(done: "Imported") -> None:
     """Show the first refused line of each reason, and what to do."""
-    from tailtrace_bridge.identity.chain import printable
+    from tailtrace_bridge.core.text import printable
 
     too_old = done.refused_by_reason.get("store", 0)
     cure = (
