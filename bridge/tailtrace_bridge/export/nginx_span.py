@@ -17,12 +17,12 @@ Names are the stable HTTP conventions (https://opentelemetry.io/docs/specs/semco
 deprecated in their favour, came back for browsers, and is being left again by instrumentations. What these have no
 word for is `tailscale.*` and `nginx.*`.
 
-An attribute repeats from span to span far more often than not. So each is encoded once and remembered, and a span is
-its ids and times with the attributes' bytes behind them: concatenated protobuf messages merge
+Attributes repeat from span to span far more often than not. So each is encoded once and remembered, and a span is its
+ids and times with the attributes' bytes behind them: concatenated protobuf messages merge
 (https://protobuf.dev/programming-guides/encoding/#last-one-wins). `bench/trace_export.py` has what that saves.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -82,42 +82,37 @@ def spans_of(row: Row, shown: Shown) -> list[bytes]:
     trace_id, span_id = ids_of(access)
     start_ns = access.time_us * _NS
     exchange = read_exchange(access.exchange)
-    attributes = [*_request(row, exchange, shown), *_person(row.identity, access, shown)]
     path = access.path if shown.paths else ""
     made = [
-        _span(
-            Span(
-                trace_id=trace_id,
-                span_id=span_id,
-                parent_span_id=bytes.fromhex(access.parent_span_id),
-                flags=_SAMPLED,
-                name=_name(access.method, row.route),
-                kind=Span.SPAN_KIND_SERVER,
-                start_time_unix_nano=start_ns,
-                end_time_unix_nano=start_ns + (access.request_time_us or 0) * _NS,
-                status=_ERROR if access.status >= 500 else None,
-            ),
-            attributes,
-        )
+        Span(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=bytes.fromhex(access.parent_span_id),
+            flags=_SAMPLED,
+            name=_name(access.method, row.route),
+            kind=Span.SPAN_KIND_SERVER,
+            start_time_unix_nano=start_ns,
+            end_time_unix_nano=start_ns + (access.request_time_us or 0) * _NS,
+            status=_ERROR if access.status >= 500 else None,
+        ).SerializeToString()
+        + _request(row, exchange, shown)
     ]
     at_ns = start_ns
     for place, attempt in enumerate(attempts(exchange)[:ATTEMPTS_MAX]):
         end_ns = at_ns + (attempt.response_us or 0) * _NS
         made.append(
-            _span(
-                Span(
-                    trace_id=trace_id,
-                    span_id=_derived(trace_id, span_id, place),
-                    parent_span_id=span_id,
-                    flags=_SAMPLED,
-                    name=_name(access.method, ""),
-                    kind=Span.SPAN_KIND_CLIENT,
-                    start_time_unix_nano=at_ns,
-                    end_time_unix_nano=end_ns,
-                    status=_ERROR if attempt.status >= 400 else None,
-                ),
-                _attempt(access.method, path, attempt, place),
-            )
+            Span(
+                trace_id=trace_id,
+                span_id=_derived(trace_id, span_id, place),
+                parent_span_id=span_id,
+                flags=_SAMPLED,
+                name=_name(access.method, ""),
+                kind=Span.SPAN_KIND_CLIENT,
+                start_time_unix_nano=at_ns,
+                end_time_unix_nano=end_ns,
+                status=_ERROR if attempt.status >= 400 else None,
+            ).SerializeToString()
+            + _attempt(access.method, path, attempt, place)
         )
         at_ns = end_ns
     return made
@@ -144,85 +139,116 @@ def _name(method: str, route: str) -> str:
     return f"{verb} {route}" if route else verb
 
 
-def _request(row: Row, exchange: Exchange, shown: Shown) -> Iterator[tuple[str, _Value]]:
+def _request(row: Row, exchange: Exchange, shown: Shown) -> bytes:
+    """Return the attributes of the request's span, encoded: what repeats as one piece, then what is each one's own."""
     access = row.access
-    yield "http.request.method", access.method
-    yield "http.response.status_code", access.status
-    yield "url.scheme", exchange.scheme
+    error = (row.error_type or str(access.status)) if access.status >= 500 else ""
+    parts = [
+        _kind_of_request(
+            access.method, access.status, row.route, error, access.service,
+            exchange.scheme, exchange.host, exchange.protocol, exchange.cache_status,
+        ),
+        _person(row.identity, access.peer, shown),
+    ]  # fmt: skip
     if shown.paths:
-        yield "url.path", access.path
-    yield "http.route", row.route
-    host, port = _host(exchange.host)
-    yield "server.address", host or access.service
-    yield "server.port", port
-    yield "network.protocol.name", "http" if exchange.protocol.startswith("HTTP/") else ""
-    yield "network.protocol.version", exchange.protocol.removeprefix("HTTP/").removesuffix(".0")
-    yield "http.response.size", access.bytes_sent
-    yield "http.request.size", _number(exchange.request_length)
-    yield "http.response.body.size", _number(exchange.body_bytes_sent)
-    if shown.agents:
-        yield "user_agent.original", access.user_agent
-    if access.status >= 500:
-        yield "error.type", row.error_type or str(access.status)
-    if access.status == CLIENT_CLOSED:
-        yield "nginx.client_closed_request", True
-    yield "nginx.upstream_cache_status", exchange.cache_status
-    if access.service:
-        yield "nginx.server_name", access.service
+        parts.append(_attribute("url.path", access.path))
+    if shown.agents and access.user_agent:
+        parts.append(_attribute("user_agent.original", access.user_agent))
+    for key, size in (
+        ("http.response.size", access.bytes_sent),
+        ("http.request.size", _number(exchange.request_length)),
+        ("http.response.body.size", _number(exchange.body_bytes_sent)),
+    ):
+        if size:
+            parts.append(_attribute(key, size))
     if row.app_time_us is not None:
-        yield "tailtrace.app.duration", row.app_time_us / 1e6
+        parts.append(_attribute("tailtrace.app.duration", row.app_time_us / 1e6))
+    return b"".join(parts)
 
 
-def _person(identity: Identity, access: Access, shown: Shown) -> Iterator[tuple[str, _Value]]:
-    """Who asked. A request of nobody known says the kind, and why."""
-    yield "tailscale.kind", identity.kind
-    yield "tailscale.identity.reason", identity.reason
-    yield "tailscale.tags", tuple(tag for tag in identity.tags.split(",") if tag)
+@lru_cache(maxsize=4096)
+def _kind_of_request(
+    method: str, status: int, route: str, error: str, service: str, scheme: str, asked: str, protocol: str, cache: str
+) -> bytes:
+    host, port = _host(asked)
+    return _attributes(
+        ("http.request.method", method),
+        ("http.response.status_code", status),
+        ("http.route", route),
+        ("error.type", error),
+        ("url.scheme", scheme),
+        ("server.address", host or service),
+        ("server.port", port),
+        ("network.protocol.name", "http" if protocol.startswith("HTTP/") else ""),
+        ("network.protocol.version", protocol.removeprefix("HTTP/").removesuffix(".0")),
+        ("nginx.server_name", service),
+        ("nginx.upstream_cache_status", cache),
+        ("nginx.client_closed_request", status == CLIENT_CLOSED),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _person(identity: Identity, peer: str, shown: Shown) -> bytes:
+    """Say who asked. A request of nobody known says the kind, and why."""
+    always: list[tuple[str, _Value]] = [
+        ("tailscale.kind", identity.kind),
+        ("tailscale.identity.reason", identity.reason),
+        ("tailscale.tags", tuple(tag for tag in identity.tags.split(",") if tag)),
+    ]
     if not shown.names:
-        return
+        return _attributes(*always)
     if shown.pseudonyms is not None:
         identity = shown.pseudonyms.identity(identity)
-    yield "client.address", identity.address
-    if access.peer and access.peer != "unix:" and shown.pseudonyms is None:
-        yield "network.peer.address", access.peer
-    yield "user.id", identity.user_id
-    yield "user.name", identity.user
-    yield "tailscale.user", identity.user
-    yield "tailscale.node", identity.device
-    yield "tailscale.node.id", identity.node_id
-    yield "tailscale.via", identity.via
+    return _attributes(
+        *always,
+        ("client.address", identity.address),
+        ("network.peer.address", "" if peer == "unix:" or shown.pseudonyms is not None else peer),
+        ("user.id", identity.user_id),
+        ("user.name", identity.user),
+        ("tailscale.user", identity.user),
+        ("tailscale.node", identity.device),
+        ("tailscale.node.id", identity.node_id),
+        ("tailscale.via", identity.via),
+    )
 
 
-def _attempt(method: str, path: str, attempt: Attempt, place: int) -> Iterator[tuple[str, _Value]]:
-    host, port = _host(attempt.address)
-    yield "http.request.method", method
-    yield "server.address", host
-    yield "server.port", port
-    yield "network.peer.address", host if _is_address(host) else ""
-    if path and not host.startswith("unix:"):
-        yield "url.full", f"http://{attempt.address}{path}"
-    yield "http.response.status_code", attempt.status
-    if attempt.status >= 400:
-        yield "error.type", str(attempt.status)
-    if place:
-        yield "http.request.resend_count", place
+def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
+    parts = [_kind_of_attempt(method, attempt.address, attempt.status, place)]
+    if path and not attempt.address.startswith("unix:"):
+        parts.append(_attribute("url.full", f"http://{attempt.address}{path}"))
     # Seconds, as nginx's variables have them.
-    if attempt.connect_us is not None:
-        yield "nginx.upstream_connect_time", attempt.connect_us / 1e6
-    if attempt.header_us is not None:
-        yield "nginx.upstream_header_time", attempt.header_us / 1e6
-    if attempt.response_us is not None:
-        yield "nginx.upstream_response_time", attempt.response_us / 1e6
-
-
-def _span(span: Span, attributes: Iterable[tuple[str, _Value]]) -> bytes:
-    """Encode a span; an attribute without a value is left out. 0.0 s is a value."""
-    parts = [span.SerializeToString()]
-    # `True` and `1`, and `1` and `1.0`, are one key to a cache: hence the type.
-    parts += [
-        _encoded(key, value, type(value).__name__) for key, value in attributes if value or isinstance(value, float)
-    ]
+    for key, time_us in (
+        ("nginx.upstream_connect_time", attempt.connect_us),
+        ("nginx.upstream_header_time", attempt.header_us),
+        ("nginx.upstream_response_time", attempt.response_us),
+    ):
+        if time_us is not None:
+            parts.append(_attribute(key, time_us / 1e6))
     return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _kind_of_attempt(method: str, address: str, status: int, place: int) -> bytes:
+    host, port = _host(address)
+    return _attributes(
+        ("http.request.method", method),
+        ("server.address", host),
+        ("server.port", port),
+        ("network.peer.address", host if _is_address(host) else ""),
+        ("http.response.status_code", status),
+        ("error.type", str(status) if status >= 400 else ""),
+        ("http.request.resend_count", place),
+    )
+
+
+def _attributes(*named: tuple[str, _Value]) -> bytes:
+    """Encode attributes; those without a value are left out."""
+    return b"".join(_attribute(key, value) for key, value in named if value)
+
+
+def _attribute(key: str, value: _Value) -> bytes:
+    # `True` and `1`, and `1` and `1.0`, are one key to a cache: hence the type.
+    return _encoded(key, value, type(value).__name__)
 
 
 @lru_cache(maxsize=16_384)
