@@ -79,7 +79,12 @@ def _size(path: Path) -> int:
 def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS  # noqa: PLC0415
     from tailtrace_bridge.transfer.importer import ImportJob  # noqa: PLC0415
-    from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key  # noqa: PLC0415
+    from tailtrace_bridge.wiring.parts import (  # noqa: PLC0415
+        load_devices,
+        make_routes,
+        pseudonyms_key,
+        tailscale_socket,
+    )
 
     return ImportJob(
         tuple(files),
@@ -88,7 +93,7 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         settings.identities,
         make_routes(settings),
         HEALTH_PATHS | frozenset(settings.health_paths),
-        settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
+        socket if (socket := Path(tailscale_socket(settings))).is_socket() else None,
         load_devices(settings),
         settings.serve_headers,
         pseudonyms_key(settings),

@@ -37,8 +37,8 @@ from tailtrace_bridge.identity.chain import (
     parse_address,
     printable,
 )
+from tailtrace_bridge.identity.sockets import DEFAULT
 
-SOCKET_PATH = "/var/run/tailscale/tailscaled.sock"
 HOST = "local-tailscaled.sock"
 """tailscaled answers 403 to any other Host."""
 TIMEOUT_S = 0.25
@@ -67,8 +67,8 @@ class BackendStatus:
     state: str
     """`Running`, `NeedsLogin`, `NoState`, `Stopped` …"""
     node_id: str
-    has_tun: bool = True
-    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1."""
+    has_tun: bool | None = None
+    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1. None: it does not say."""
 
 
 class LocalApi:
@@ -76,9 +76,7 @@ class LocalApi:
 
     name = "localapi"
 
-    def __init__(
-        self, socket_path: str = SOCKET_PATH, *, clock: Callable[[], int], timeout_s: float = TIMEOUT_S
-    ) -> None:
+    def __init__(self, socket_path: str = DEFAULT, *, clock: Callable[[], int], timeout_s: float = TIMEOUT_S) -> None:
         self.requests = 0
         self.oversized = 0
         """Answers that were longer than `RESPONSE_BYTES_MAX`, or a status with peers than `STATUS_BYTES_MAX`."""
@@ -121,8 +119,11 @@ class LocalApi:
 
     def _ask_status(self) -> BackendStatus:
         _, answer = self._get("/status", {"peers": "false"}, accept=(200,))
+        tun = answer.get("TUN")
         status = BackendStatus(
-            text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"), answer.get("TUN") is not False
+            text_of(answer, "BackendState"),
+            text_of(table_of(answer, "Self"), "ID"),
+            tun if isinstance(tun, bool) else None,
         )
         if not status.state:
             raise _CannotTellError(f"/status gave no BackendState at {self._socket}; {_CHECK_SOCKET}")

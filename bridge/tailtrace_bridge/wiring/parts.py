@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
 from tailtrace_bridge.identity.chain import Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.loopback import Loopback
+from tailtrace_bridge.identity.machine import Machine
+from tailtrace_bridge.identity.proxies import LOOPBACK, UNIX, Proxies
 from tailtrace_bridge.identity.pseudonyms import KEY_LENGTH_MIN, Pseudonyms
+from tailtrace_bridge.identity.sockets import PLACES, find_socket, signature
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -158,8 +162,32 @@ def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
     from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
     from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
 
-    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    local_api = LocalApi(tailscale_socket(settings), clock=monotonic_us)
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
+
+
+def tailscale_socket(settings: Settings) -> str:
+    """Return tailscaled's socket: the setting's, or the first known place that has one."""
+    return find_socket(str(settings.tailscale_socket))
+
+
+def make_loopback(settings: Settings) -> Loopback:
+    """Make what knows whether loopback is this machine."""
+    from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+
+    return Loopback(
+        (str(settings.tailscale_socket), *PLACES),
+        ask=lambda path: LocalApi(path, clock=monotonic_us).status(),
+        signature=signature,
+        signs=Machine(os.environ),
+        clock=monotonic_us,
+        is_trusted=settings.trust_loopback,
+    )
+
+
+def make_serve_proxies(settings: Settings) -> Proxies:
+    """Make the proxies whose serve headers are believed."""
+    return Proxies([*settings.serve_proxies, *((UNIX, *LOOPBACK) if settings.serve_headers else ())])
 
 
 def make_routes(settings: Settings) -> Routes:
