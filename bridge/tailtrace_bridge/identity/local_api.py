@@ -27,16 +27,8 @@ from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import urlencode
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import (
-    NO_OWNER,
-    Answer,
-    Found,
-    NotFound,
-    Unavailable,
-    is_tailnet,
-    parse_address,
-    printable,
-)
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import NO_OWNER, Answer, Found, NotFound, Unavailable, is_tailnet
 from tailtrace_bridge.identity.sockets import DEFAULT
 
 HOST = "local-tailscaled.sock"

@@ -13,7 +13,7 @@ Several such headers are one, in their order (RFC 9110 section 5.3).
 import ipaddress
 from collections.abc import Sequence
 
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 
 UNIX = "unix:"
 """A peer on a unix socket, as nginx writes it."""

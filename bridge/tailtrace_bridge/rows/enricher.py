@@ -13,11 +13,11 @@ from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
-from tailtrace_bridge.core.records import Access, AppSpan, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.serve_headers import identity_of_serve
-from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
 CARDS_MAX = 500

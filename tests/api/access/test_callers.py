@@ -188,7 +188,7 @@ def test_without_tun_a_proxy_is_believed_on_a_socket_only(make):
         ("whois", "100.64.0.7", Role.MEMBER),
     ],
 )
-def test_the_ways_of_the_setting(make, auth_methods, peer, role):
+def test_the_auth_methods_of_the_setting(make, auth_methods, peer, role):
     assert make(auth_methods).who(peer, []).role is role
 
 
