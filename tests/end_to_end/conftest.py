@@ -299,6 +299,10 @@ class Tailnet:
 
         return wait_for("a relay that may hand on", lambda: (said := status()) != 403 and said)
 
+    def run_in(self, namespace: Namespace, program: str, *words: str) -> str:
+        """Run a Python program, given as its text."""
+        return run(*namespace.command(sys.executable, "-c", program, *words))
+
     def is_as_said(self, who: dict[str, Any], host: str) -> bool:
         said = self.base[host]["As"]
         tags, login = who.get("Node", {}).get("Tags"), who.get("UserProfile", {}).get("LoginName")

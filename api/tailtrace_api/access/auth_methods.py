@@ -11,7 +11,7 @@ from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.settings.table import Settings, environment_name, split_listen, unix_path
 from tailtrace_bridge.wiring.parts import (
-    make_loopback,
+    loopback_of,
     make_pseudonyms,
     make_serve_proxies,
     monotonic_us,
@@ -37,11 +37,16 @@ def make_callers(settings: Settings) -> Callers:
         local_api=LocalApi(tailscale_socket(settings), clock=monotonic_us),
         clock=monotonic_us,
         file=None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us),
-        loopback=make_loopback(settings).look,
-        trusted=Proxies(settings.trusted_proxies),
+        loopback=loopback_of(settings).look,
+        trusted=make_trusted_proxies(settings),
         serve=make_serve_proxies(settings),
         as_stored=str if pseudonyms is None else pseudonyms.user,
     )
+
+
+def make_trusted_proxies(settings: Settings) -> Proxies:
+    """Make the proxies before the API whose `X-Forwarded-For` is believed."""
+    return Proxies(settings.trusted_proxies)
 
 
 def require_way(settings: Settings, field: str) -> None:

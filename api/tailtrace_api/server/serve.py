@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import uvicorn
 
-from tailtrace_api.access.auth_methods import make_callers, require_way
+from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.operation import create_operation_app
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
 from tailtrace_bridge.core.errors import BusyError, SettingsError
-from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
 from tailtrace_bridge.spans.receiver import make_receiver
@@ -134,7 +133,7 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
 def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
     return Guard(
         app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s,
-        trusted=Proxies(settings.trusted_proxies), is_unix=is_unix,
+        trusted=make_trusted_proxies(settings), is_unix=is_unix,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, IncompleteRead
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import parse_address, printable
@@ -101,6 +101,14 @@ class LocalApi:
             return self._ask_status()
         except _CannotTellError as why:
             return Unavailable(str(why))
+
+    def serves_loopback(self) -> bool:
+        """Whether `tailscale serve` hands on to a TCP port of 127.0.0.1; False where nobody can tell."""
+        try:
+            config = self._get("/serve-config", {}, accept=(200,))[1]
+        except _CannotTellError:
+            return False
+        return any(is_loopback_target(target) for target in targets_of(config))
 
     def status_with_peers(self) -> Mapping[str, object] | Unavailable:
         """Ask for the whole status: https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status."""
@@ -265,6 +273,28 @@ def node_identity(
         reason=NO_OWNER if kind == "unknown" else "",
         expired=is_expired,
     )
+
+
+def targets_of(config: Mapping[str, object]) -> list[str]:
+    """Return where `tailscale serve` hands on to: https://pkg.go.dev/tailscale.com/ipn#ServeConfig."""
+    tables = [config, *(one for one in table_of(config, "Foreground").values() if isinstance(one, dict))]
+    found = []
+    for one in tables:
+        ports = [port for port in table_of(one, "TCP").values() if isinstance(port, dict)]
+        hosts = [host for host in table_of(one, "Web").values() if isinstance(host, dict)]
+        handlers = [handler for host in hosts for handler in table_of(host, "Handlers").values()]
+        found += [text_of(port, "TCPForward") for port in ports]
+        found += [text_of(handler, "Proxy") for handler in handlers if isinstance(handler, dict)]
+    return [target for target in found if target]
+
+
+def is_loopback_target(target: str) -> bool:
+    """Whether a target of `tailscale serve` is a TCP port of this machine's loopback."""
+    if target.startswith("unix:"):
+        return False
+    host = urlsplit(target if "://" in target else f"//{target}").hostname or ""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def table_of(parent: Mapping[str, object], key: str) -> Mapping[str, object]:

@@ -42,9 +42,12 @@ class Verdict(NamedTuple):
     """Why it is not, and what to do; for whoever asked."""
     is_userspace: bool = False
     """tailscaled itself says so."""
+    is_said: bool = False
+    """tailscaled itself says that it has TUN, or a setting stands for it."""
 
 
 THIS_MACHINE = Verdict(is_this_machine=True)
+WITH_TUN = Verdict(is_this_machine=True, is_said=True)
 USERSPACE = Verdict(is_this_machine=False, why=f"{WITHOUT_TUN}: send a token", is_userspace=True)
 
 
@@ -89,7 +92,7 @@ class Loopback:
         if False in said.values():
             return USERSPACE
         if self._is_trusted or (said and None not in said.values()):
-            return THIS_MACHINE
+            return WITH_TUN
         if silent := [path for path, has_tun in said.items() if has_tun is None]:
             return _not_known(f"the tailscaled of {silent[0]} does not answer")
         if sign := self._signs.sign_of_tailscale():
