@@ -96,8 +96,13 @@ BY_UNIX = "forwarded by unix:"
                 (access("127.0.0.1", serve="ana@example.com"), ""),
                 (access("100.64.0.7", "127.0.0.1"), "forwarded by 127.0.0.1"),
                 (access("100.64.0.7", "::1", "ana@example.com"), "forwarded by ::1"),
-                (access("100.64.0.7", "127.0.0.1", "", "100.64.0.7"), "PROXY protocol by 127.0.0.1"),
             )
+        ),
+        (
+            access("100.64.0.7", "127.0.0.1", "", "100.64.0.7"),
+            NONE,
+            "userspace-networking",
+            ANA._replace(via="PROXY protocol by 127.0.0.1"),
         ),
         (access("127.0.0.1"), SERVED, "userspace-networking", Identity("127.0.0.1", reason="userspace-networking")),
         (access("100.64.0.7", "127.0.0.1"), NONE, "", ANA._replace(via="forwarded by 127.0.0.1")),

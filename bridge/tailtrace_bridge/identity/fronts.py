@@ -7,7 +7,7 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | the peer | and | identity |
 |---|---|---|
 | is loopback or a socket, or believed | Funnel's header | kind funnel: never a person |
-| named another address | the peer is loopback, which may be anybody (`loopback`) | unknown, `forged-where-no-tun` |
+| named another by a header | the peer is loopback, which may be anybody (`loopback`) | unknown, `forged-where-no-tun` |
 | named another address | a believed login that its holder denies | unknown, `serve-contradicted` |
 | named another address | a believed login, and nobody else names the address | that login |
 | named another address | else | the address's |
@@ -18,6 +18,10 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | believed, on loopback | no login | unknown, `no-login-from-serve` |
 | any other | whatever the headers say | the address's |
 | is named by the file of identities | | that one |
+
+PROXY protocol is believed also where loopback may be anybody: tailscaled knows no other way to name a peer to what is
+no HTTP, and cannot speak it on a socket. Whether peers reach that port past serve, the line does not tell: on 127.0.0.1
+they do, on 127.0.0.2 they do not. `tailtrace doctor` looks at where nginx listens.
 
 `Identity.via` says through whom it came: `forwarded by unix:`, `PROXY protocol by 127.0.0.1`, `serve by unix:`.
 """
@@ -100,7 +104,7 @@ def _direct(access: Access, login: str, *, is_believed: bool, is_anybody: bool) 
 def _forwarded(access: Access, by_address: Identity, login: str, *, is_anybody: bool) -> Identity:
     how = PROXY_PROTOCOL if access.proxy_protocol == access.address else FORWARDED
     via = f"{how} {access.peer}"
-    if is_anybody:
+    if is_anybody and how == FORWARDED:
         return Identity(access.address, reason=FORGED, via=via)
     if not login or by_address.kind == "self":
         return by_address._replace(via=", ".join(filter(None, (by_address.via, via))))
