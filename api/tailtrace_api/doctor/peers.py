@@ -29,7 +29,7 @@ LINES_MIN = 3
 NAME = "peers"
 RECIPE = (
     "take the address from a socket that no peer reaches: `sudo tailtrace nginx --behind-serve` writes it and says the "
-    "rest (docs/deployment.md, How nginx meets the tailnet)"
+    "rest (docs/TAILSCALE_MONITORING.md, How nginx meets the tailnet)"
 )
 _GATEWAY = (
     "let nginx have the peers' own addresses: in a container `network_mode: host`, or in the network of tailscaled's "

@@ -6,9 +6,9 @@
 | a variable `TS_…` of its container image | a variable `KUBERNETES_…`, or `container` (podman, LXC, systemd-nspawn) |
 | a program of Tailscale's that runs in our network | the name of an engine in process 1's cgroup |
 
-A container whose network is its own is a machine of its own. Whether it is, the sockets tell: each of our network
-must belong to a process that we see. A sidecar's processes are in another process namespace, but their sockets are
-listed with ours, and tailscaled cannot be without one (UDP, to its peers).
+A container whose network is its own is a machine of its own. Whether it is, its UDP sockets tell: tailscaled, and
+whatever has it built in, cannot be without one, which leads to its peers. A sidecar's processes are in another process
+namespace and so unseen, but their sockets are listed with ours: each must belong to a process that we see.
 
 Source: proc_pid_net(5), proc_pid_fd(5); https://tailscale.com/kb/1282/docker has the variables.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_TABLES = ("tcp", "tcp6", "udp", "udp6")
+_TABLES = ("udp", "udp6")
 _ENGINES = ("docker", "kubepods", "containerd", "libpod", "lxc", "/ecs/", "garden")
 _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 _NOT_TAILSCALE = ("TS_NODE_", "TS_JEST_")
@@ -53,7 +53,7 @@ class Machine:
         return f"process 1 is in a cgroup of {engine.strip('/')}" if engine else ""
 
     def has_strangers(self) -> bool:
-        """Whether somebody unseen, or Tailscale, has a socket in our network; also where nobody can tell."""
+        """Whether somebody unseen, or Tailscale, has a UDP socket in our network; also where nobody can tell."""
         unseen = self._sockets()
         if unseen is None:
             return True
@@ -96,14 +96,14 @@ class Machine:
     def _is_tailscale(self, pid: int) -> bool:
         first = self._read(f"{pid}/cmdline").partition("\0")[0].rpartition("/")[2]
         return any(
-            "tailscale" in name or name == "containerboot" for name in (self._read(f"{pid}/comm").strip(), first)
+            "tailscaled" in name or name == "containerboot" for name in (self._read(f"{pid}/comm").strip(), first)
         )
 
     def _network(self, pid: str) -> str:
         return os.readlink(self._proc / pid / "ns" / "net")  # noqa: PTH115 - it leads nowhere
 
     def _sockets(self) -> set[str] | None:
-        """Return the inodes of the sockets of our network; None where they cannot be had."""
+        """Return the inodes of the UDP sockets of our network; None where they cannot be had."""
         found: set[str] = set()
         is_linux = False
         for table in _TABLES:

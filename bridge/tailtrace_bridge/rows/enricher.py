@@ -7,6 +7,7 @@
 | else | the template that `routes` finds for its path |
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,13 @@ CARDS_MAX = 500
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
 
+def sender_of(identity: Identity) -> str:
+    """Return what a request's sender counts as in `Enricher.senders`."""
+    if identity.kind == "self":
+        return "self"
+    return "named" if identity.user or identity.device or identity.tags else "unnamed"
+
+
 class Enricher:
     """Makes rows. `holder` says who is behind an address, as of now: asked for each live row, or once in a batch.
 
@@ -43,6 +51,8 @@ class Enricher:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
+        self.senders = {"named": 0, "unnamed": 0, "self": 0}
+        """Requests by who sent them: a person or a device that is known, nobody that is known, this machine."""
         self._holder = holder
         self._serve = serve or Proxies()
         self._pseudonyms = pseudonyms
@@ -53,6 +63,7 @@ class Enricher:
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
+        self.senders[sender_of(identity)] += 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
         if span is None:
@@ -104,6 +115,8 @@ class Enricher:
                 for access, place in zip(accesses, identity_places, strict=True)
             ]
             identities = list(named)
+        for place, count in Counter(identity_places).items():
+            self.senders[sender_of(identities[place][0])] += count
         if self._pseudonyms is not None:
             identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
         none = (None,) * len(accesses)
