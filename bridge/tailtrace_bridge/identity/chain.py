@@ -63,7 +63,8 @@ REASONS = {
     UNAVAILABLE: "who could tell was out of reach; `tailtrace doctor` says why",
     NO_SUCH_NODE: "no node of the tailnet has the address",
     NO_OWNER: "the node has no owner and no tags",
-    PRIVATE_ADDRESS: "a private address that no subnet router announces: a gateway or a proxy, or a device without Tailscale",
+    PRIVATE_ADDRESS: "a private address that no subnet router announces: a gateway, a proxy, or a device without "
+    "Tailscale",
     NO_ADDRESS: "the line has no IP address",
     USERSPACE_NETWORKING: "tailscaled runs without TUN, so everyone is 127.0.0.1",
     NO_LOGIN_FROM_SERVE: "`tailscale serve` named nobody: a tagged node, or a process of this machine",
