@@ -36,7 +36,7 @@ API_ROOMS = {
     "monthly": "answers queries",
     "terminal": "monthly",
     "demo": "nginx",
-    "doctor": "nginx",
+    "doctor": "access nginx",
     "http": "access answers queries",
     "mcp_server": "access answers queries http",
     "server": "access queries monthly http mcp_server",

@@ -55,6 +55,9 @@ class _BridgeCollector(Collector):
         yield _counters("join", "What became of lines and spans in the join.", "result", asdict(pipeline.join.counters))
         yield _counters("tail", "What happened to the logs.", "event", asdict(pipeline.tail.counters))
         yield _counters("identity", "Questions for identities.", "result", asdict(bridge.identities.counts))
+        yield _counters(
+            "requests_by_sender", "Rows by sender: named, not, this machine.", "sender", pipeline.enricher.senders
+        )
         yield _counter("spans", "SERVER spans taken.", receiver.spans)
         yield _counter("spans_ignored", "Spans of other kinds.", receiver.spans_ignored)
         yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
