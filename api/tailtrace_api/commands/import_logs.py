@@ -92,4 +92,5 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         load_devices(settings),
         settings.serve_headers,
         pseudonyms_key(settings),
+        settings.history_path,
     )

@@ -15,6 +15,7 @@ from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
 from tailtrace_bridge.core.records import Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.serve_headers import identity_of_serve
 from tailtrace_bridge.rows.routes import OTHER, Routes
@@ -42,6 +43,8 @@ class Enricher:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
+        self.unknown_by_reason: dict[str, int] = {}
+        """Live rows that nobody is named in, by why: `chain.REASONS`."""
         self._holder = holder
         self._serve_headers = serve_headers
         self._pseudonyms = pseudonyms
@@ -52,6 +55,8 @@ class Enricher:
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
+        if identity.reason:
+            self.unknown_by_reason[identity.reason] = self.unknown_by_reason.get(identity.reason, 0) + 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
         if span is None:
@@ -93,7 +98,7 @@ class Enricher:
         holders = [self._holder(address) for address in places]
         identities = [(holder.identity, holder.identified_us) for holder in holders]
         oldest_us = min(times_us, default=0)
-        if self._serve_headers or any(holder.from_us > oldest_us for holder in holders):
+        if self._serve_headers or any(holder.from_us > oldest_us - COARSE_US for holder in holders):
             # Not all of an address's lines have the same name: line by line.
             named: InterningTable[tuple[Identity, int]] = InterningTable()
             identity_places = [
@@ -131,7 +136,7 @@ class Enricher:
         """Return the identity of a line and when that was found out."""
         if self._serve_headers and (said := identity_of_serve(access, holder.identity)) is not None:
             return said, holder.identified_us
-        return holder.at(access.time_us), holder.identified_us
+        return holder.at(*times_of(access)), holder.identified_us
 
     def _placed(self, access: Access) -> tuple[str, Traffic]:
         """Return the route of a line without a span, and what the request was for, whoever sent it."""
