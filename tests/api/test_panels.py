@@ -13,8 +13,8 @@ from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.protocol import EndpointBucket, Filters, Quarter, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import EndpointBucket, Filters, Quarter, Window
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

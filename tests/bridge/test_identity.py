@@ -3,6 +3,7 @@ import logging
 import pytest
 
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import (
     Found,
     Holder,
@@ -11,7 +12,6 @@ from tailtrace_bridge.identity.chain import (
     Unavailable,
     describe,
     kind_of,
-    printable,
     reason_of,
 )
 from tailtrace_bridge.testing import FakeClock, FakeProvider

@@ -5,7 +5,7 @@ from pathlib import Path
 from tailtrace_api.access.callers import WAYS, Admins, Callers
 from tailtrace_api.access.tokens import Tokens
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.settings.table import Settings, environment_name, split_listen

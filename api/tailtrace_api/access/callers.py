@@ -25,7 +25,8 @@ from typing import NamedTuple, Protocol
 
 from tailtrace_api.access.roles import Caller, Role
 from tailtrace_api.access.tokens import PREFIX, Tokens
-from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable, parse_address, printable
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable
 from tailtrace_bridge.identity.local_api import BackendStatus
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
 

@@ -19,7 +19,7 @@ from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.requests import Sessions, iso, visitor
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     QUARTER_US,

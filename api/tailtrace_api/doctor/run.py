@@ -23,9 +23,9 @@ from tailtrace_api.doctor.tailscale import check_address, check_local
 from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
 from tailtrace_api.nginx.process import NginxError
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.identity.control.provider import make_device_provider
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.devices import make_device_provider
 from tailtrace_bridge.wiring.parts import clock_us, line_parser, make_identities, monotonic_us
 
 _MARKS: dict[Status, tuple[str, str]] = {

@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.identity.chain import Identities, Unavailable, describe, printable
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.identity.chain import Identities, Unavailable, describe
 from tailtrace_bridge.identity.local_api import HOST, LocalApi
 
 TIMEOUT_S = 1.0

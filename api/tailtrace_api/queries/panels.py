@@ -13,7 +13,8 @@ from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window
 
 
 @dataclass(frozen=True, slots=True)

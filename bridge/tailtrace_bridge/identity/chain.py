@@ -45,6 +45,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.text import Address, parse_address
 
 UNKNOWN_THEN = "address-reused-or-unknown-then"
 CHANGED_HANDS = "changed-hands"
@@ -85,13 +86,8 @@ NOT_FOUND_TTL_US = 10_000_000
 BACKOFF_US_MIN = 1_000_000
 BACKOFF_US_MAX = 8_000_000
 ENTRIES_MAX = 65_536
-TEXT_LENGTH_MAX = 254
-"""Characters of a login or a device name: the longest e-mail address, the longest DNS name."""
-
 TAILNET_RANGES = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))
 """https://tailscale.com/kb/1015/100.x-addresses and https://tailscale.com/kb/1033/ip-and-dns-addresses"""
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _log = logging.getLogger(__name__)
 
@@ -414,16 +410,6 @@ class Identities:
         self._entries[address] = (holder, until_us)
 
 
-@lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
-def parse_address(text: str) -> Address | None:
-    """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def is_tailnet(address: Address) -> bool:
     """Whether Tailscale may have given this address to a node."""
     return any(address in network for network in TAILNET_RANGES)
@@ -462,11 +448,3 @@ def describe(identity: Identity) -> str:
     )
     parts += [f"{word} {value}" for word, value in words if value]
     return ", ".join([*parts, *(["key expired"] if identity.expired else [])])
-
-
-def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
-    """Cut, and make every character printable: a device's name is what its owner typed."""
-    cut = text[:length_max]
-    if cut.isprintable():
-        return cut
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]

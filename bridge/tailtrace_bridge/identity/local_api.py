@@ -24,15 +24,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import urlencode
 
-from tailtrace_bridge.identity.chain import (
-    Answer,
-    Found,
-    NotFound,
-    Unavailable,
-    is_tailnet,
-    parse_address,
-    printable,
-)
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet
 from tailtrace_bridge.identity.nodes import Peers, identity_of, read_peers, renamed, table_of, text_of, time_us_of
 
 SOCKET_PATH = "/var/run/tailscale/tailscaled.sock"

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import NO_OWNER, USERSPACE_NETWORKING, Address, Found, parse_address, printable
+from tailtrace_bridge.core.text import Address, parse_address, printable
+from tailtrace_bridge.identity.chain import NO_OWNER, USERSPACE_NETWORKING, Found
 
 PROVIDER = "snapshot"
 TAGGED_LOGIN = "tagged-devices"

@@ -20,7 +20,8 @@ from email.header import decode_header
 from functools import lru_cache
 
 from tailtrace_bridge.core.records import Access, Identity
-from tailtrace_bridge.identity.chain import NO_LOGIN_FROM_SERVE, parse_address, printable
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import NO_LOGIN_FROM_SERVE
 
 FUNNEL = "?1"
 """The value of `Tailscale-Funnel-Request`: no login looks like this."""

@@ -20,7 +20,8 @@ Source: https://pkg.go.dev/tailscale.com/ipn/ipnstate#PeerStatus
 import logging
 from collections.abc import Callable
 
-from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet, parse_address
+from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.identity.nodes import Peers, read_peers, renamed, text_of
 

@@ -33,8 +33,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.core.text import parse_address, printable
 from tailtrace_bridge.identity.bus import MASK, Away, BusError, Change, Lines, Resync, Some, Table
-from tailtrace_bridge.identity.chain import Unavailable, kind_of, parse_address, printable
+from tailtrace_bridge.identity.chain import Unavailable, kind_of
 from tailtrace_bridge.identity.history import History, times_of
 from tailtrace_bridge.identity.history_file import HistoryFile
 from tailtrace_bridge.identity.local_api import HOST, LocalApi

@@ -13,12 +13,12 @@ from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
-from tailtrace_bridge.core.records import Access, AppSpan, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.serve_headers import identity_of_serve
-from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
 CARDS_MAX = 500
@@ -74,7 +74,7 @@ class Enricher:
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
         lines = transposed(accesses)
-        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
+        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *_ = lines
         places: InterningTable[str] = InterningTable()
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
         # Requests and senders are few, their pairs are many: each is looked at by itself.

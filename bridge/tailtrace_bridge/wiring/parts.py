@@ -123,7 +123,7 @@ def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
     if not settings.has_control_key:
         return None
     # Its HTTP client takes some MiB, which most do without.
-    from tailtrace_bridge.identity.control.provider import make_device_provider  # noqa: PLC0415
+    from tailtrace_bridge.wiring.devices import make_device_provider  # noqa: PLC0415
 
     return make_device_provider(settings, clock_us)
 

@@ -126,7 +126,7 @@ def test_two_logins_are_none(make):
 
 
 @pytest.mark.parametrize(
-    ("ways", "peer", "role"),
+    ("auth_methods", "peer", "role"),
     [
         ("token", "127.0.0.1", Role.NOBODY),
         ("whois", "127.0.0.1", Role.NOBODY),
@@ -135,7 +135,7 @@ def test_two_logins_are_none(make):
         ("whois", "100.64.0.7", Role.MEMBER),
     ],
 )
-def test_the_ways_of_the_setting(make, auth_methods, peer, role):
+def test_the_auth_methods_of_the_setting(make, auth_methods, peer, role):
     assert make(auth_methods).who(peer, []).role is role
 
 
