@@ -68,7 +68,7 @@ def serve(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
         app = make_guarded(settings, bridge.store, bridge.routes, bridge, counters)
         bridge.start()
         _LOGGER.info("API on http://%s", _name(listener))
@@ -81,7 +81,7 @@ def serve_bridge(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
         app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
         guarded = _guarded(settings, app, counters)
         bridge.start()
@@ -199,8 +199,8 @@ def _hosts(settings: Settings) -> list[str]:
     return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
 
 
-def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
-    """Make the bridge, not started, and its receiver, whose connections over a limit `closed` counts.
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: AccessCounters) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver, whose connections and peers over a limit `access` counts.
 
     `stack` stops it, after the servers and before their sockets.
     """
@@ -211,9 +211,9 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[
     _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
     receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
     # Its refusals are counted where the receiver's own are.
-    counters = AccessCounters(bridge.receiver_counters.refused, closed)
+    counters = AccessCounters(bridge.receiver_counters.refused, access.closed, access.peers_forgotten)
     guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
-    return bridge, (_server(guard, closed), listener)
+    return bridge, (_server(guard, access.closed), listener)
 
 
 def _add_report(bridge: Bridge, settings: Settings) -> None:

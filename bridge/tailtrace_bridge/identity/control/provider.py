@@ -26,6 +26,7 @@ from tailtrace_bridge.identity.control.client import TailscaleClient
 from tailtrace_bridge.identity.control.devices import PROVIDER, DeviceIndex, Holder
 from tailtrace_bridge.identity.control.headscale import HeadscaleClient
 from tailtrace_bridge.identity.control.lookups import STALE_US, DeviceSource
+from tailtrace_bridge.identity.control.transport import TransportCounts
 from tailtrace_bridge.settings.table import Settings
 
 REFRESH_S = 300.0
@@ -48,7 +49,10 @@ class DeviceIndexProvider:
         stale_us: int = STALE_US,
         refresh_s: float = REFRESH_S,
         retry_s: float = RETRY_S,
+        client_counts: TransportCounts | None = None,
     ) -> None:
+        self.client_counts = client_counts
+        """Of the calls that the source makes; None where it counts none."""
         self.loads = 0
         self.failures = 0
         self.problem = "the list of devices is not loaded yet; start() loads it"
@@ -177,4 +181,9 @@ def make_device_provider(settings: Settings, clock: Callable[[], int]) -> Device
         raise SettingsError(str(error)) from None
     if client is None:
         return None
-    return DeviceIndexProvider(lambda: client, clock=clock, stale_us=settings.control_stale_s * 1_000_000)
+    return DeviceIndexProvider(
+        lambda: client,
+        clock=clock,
+        stale_us=settings.control_stale_s * 1_000_000,
+        client_counts=client.transport.counts,
+    )

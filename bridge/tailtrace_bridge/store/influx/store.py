@@ -37,7 +37,7 @@ from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server, names
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, Writer, client_post
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, WriteCounters, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person
@@ -117,6 +117,8 @@ class InfluxStore:
 
     def __init__(self, config: InfluxConfig, timing: Timing, *, is_rolling: bool = True) -> None:
         self.counters = InfluxCounters()
+        self.write_counters = {"rows": WriteCounters(), "rollups": WriteCounters()}
+        """Of each of the two writers: by thread, so that neither loses a count of the other's."""
         self._config, self._timing = config, timing
         self._clock = timing.wall_us
         self._influx = InfluxQL(config.server)
@@ -411,7 +413,9 @@ class InfluxStore:
             {"source": config.source},
         )
         post, close = client_post(config.server)
-        writer, rolling = (Writer(config.server.url, post, self._timing) for _ in range(2))
+        writer, rolling = (
+            Writer(config.server.url, post, self._timing, counters) for counters in self.write_counters.values()
+        )
         roller = Roller(
             self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points),
             lambda points: rolling.write(self._buckets.raw, points), self._clock,
