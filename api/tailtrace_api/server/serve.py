@@ -32,6 +32,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings, environment_name, split_listen
 from tailtrace_bridge.spans.receiver import make_receiver
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.wiring.bridge import Bridge, make_bridge
 from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 
@@ -82,7 +83,9 @@ def serve_bridge(settings: Settings) -> None:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
         bridge, receiver = _enter_bridge(stack, settings, counters)
-        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
+        app = create_operation_app(
+            lambda: bridge.store.newest_us(Scope.everybody()), bridge, clock=clock_us, access=counters
+        )
         guarded = _guarded(settings, app, counters)
         bridge.start()
         _LOGGER.info("health and counters on http://%s", _name(listener))
