@@ -107,7 +107,7 @@ def test_a_reader_of_a_bucket_that_is_not_there_is_told(make):
 
 def test_a_server_that_is_away_is_said(make):
     with pytest.raises(StoreError, match="is InfluxDB running, and is INFLUXDB_V2_URL its address"):
-        make(url="http://127.0.0.1:9").newest_us()
+        make(url="http://127.0.0.1:9").newest_us(Scope.everybody())
 
 
 def test_rows_older_than_the_bucket_keeps_are_counted_and_do_not_block(make):
