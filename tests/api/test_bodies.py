@@ -34,8 +34,8 @@ from tailtrace_api.server import serve
 from tailtrace_api.terminal.report import print_report
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
-from tailtrace_bridge.store.protocol import AlertEvent
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import AlertEvent
 from tailtrace_bridge.wiring import parts
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "bodies.json.gz"

@@ -20,9 +20,9 @@ from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
-from tailtrace_bridge.store.protocol import Filters, Window
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.transfer import importer
 from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
 from tailtrace_bridge.transfer.worker import ImportWorker

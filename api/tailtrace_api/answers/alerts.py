@@ -9,8 +9,9 @@ from typing import Any
 
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent, Store
+from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 
 RECENT_SHOWN = 5
 

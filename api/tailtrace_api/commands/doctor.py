@@ -21,7 +21,7 @@ def doctor(
 ) -> None:
     """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
     from tailtrace_api.doctor.run import examine, print_report
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring.parts import clock_us
 

@@ -14,7 +14,8 @@ from tailtrace_api.terminal.console import errors, note
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tailtrace_bridge.store.protocol import Store, Window
+    from tailtrace_bridge.store.protocol import Store
+    from tailtrace_bridge.store.values import Window
     from tailtrace_bridge.transfer.exporter import Exported
 
 
@@ -35,7 +36,7 @@ def export(
 ) -> None:
     """Write what the store holds into a file that another store can import."""
     from tailtrace_bridge.settings import table as settings
-    from tailtrace_bridge.store.protocol import Window
+    from tailtrace_bridge.store.values import Window
     from tailtrace_bridge.transfer.exporter import ALL_TIME
     from tailtrace_bridge.wiring import parts
 

@@ -39,7 +39,7 @@ def time_us(option: str, text: str) -> int:
 
 def person_of(user: str | None, device: str | None, address: str | None) -> "Person":
     """Return who is meant by the one option of three that is given. Raises `BadParameter`."""
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.store.person import Person
 
     if sum(bool(one) for one in (user, device, address)) != 1:

@@ -29,11 +29,13 @@ from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.core.errors import BridgeError, StoreError
 from tailtrace_bridge.core.files.private import private
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import describe, printable
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.identity.chain import describe
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
+from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
 

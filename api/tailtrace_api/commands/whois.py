@@ -15,7 +15,7 @@ def whois(
     as_json: Json = False,
 ) -> None:
     """Say who the bridge would take an address for, and which provider said so."""
-    from tailtrace_bridge.identity.chain import parse_address
+    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
 

@@ -57,6 +57,8 @@ class _BridgeCollector(Collector):
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
         yield _providers(bridge)
         yield from _writers(bridge)
+        if bridge.exporter is not None:
+            yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
         yield from _gauges(bridge)
 
 
@@ -184,6 +186,7 @@ _LABELLED = {
     "TailCounters": ("tail", "What happened to the logs.", "event"),
     "IdentityCounts": ("identity", "Questions for identities.", "result"),
     "InfluxCounters": ("influxdb", "What hit a limit of the store, or was not taken.", "event"),
+    "SpanExportCounters": ("span_export", "Spans of nginx, and requests without.", "result"),
     "TransportCounts": ("control_api", "Calls of the control API.", "event"),
 }
 

@@ -15,8 +15,9 @@ from tailtrace_api.monthly.words import Words
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 EARLIER_US = 90 * DAY_US
 """How far before the month a route counts as once used."""
@@ -53,7 +54,10 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
         Routes(
             routes.learned(),
             store.usage(
-                Scope.everybody(), Window(window.start_us - EARLIER_US, window.start_us), Filters(), By.ENDPOINT
+                Scope.everybody(),
+                Window(window.start_us - EARLIER_US, window.start_us),
+                Filters(),
+                By.ENDPOINT,
             ),
             Features(routes, settings.features),
         ),

@@ -24,7 +24,8 @@ call in five minutes; that is also for how long a snapshot is believed when tail
 
 | an address that nobody names | kind |
 |---|---|
-| loopback (127.0.0.0/8, ::1) and `unix:` | self |
+| loopback (127.0.0.0/8, ::1), unless `near` knows better | self |
+| `unix:` | unknown: a proxy, and nobody knows for whom it asks |
 | the tailnet's (100.64.0.0/10, fd7a:115c:a1e0::/48) | unknown: a node that we could not name |
 | private, link-local, reserved, or no address at all | unknown |
 | public | external |
@@ -41,6 +42,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.text import Address, parse_address
 
 UNKNOWN_THEN = "address-reused-or-unknown-then"
 UNAVAILABLE = "provider-unavailable"
@@ -50,15 +52,32 @@ PRIVATE_ADDRESS = "private-address"
 NO_ADDRESS = "no-address"
 USERSPACE_NETWORKING = "userspace-networking"
 NO_LOGIN_FROM_SERVE = "no-login-from-serve"
+UNIX_PEER = "unix-peer"
+LOOPBACK_UNPROVEN = "loopback-unproven"
+SERVE_IN_FRONT = "serve-in-front"
+SERVE_NOT_BELIEVED = "serve-not-believed"
+SERVE_CONTRADICTED = "serve-contradicted"
+FORGED = "forged-where-no-tun"
 REASONS = {
     UNKNOWN_THEN: "whoever has the address now may not have had it then",
     UNAVAILABLE: "who could tell was out of reach; `tailtrace doctor` says why",
     NO_SUCH_NODE: "no node of the tailnet has the address",
     NO_OWNER: "the node has no owner and no tags",
-    PRIVATE_ADDRESS: "a private address that no subnet router announces; name it in TAILTRACE_IDENTITIES",
+    PRIVATE_ADDRESS: "a private address that no subnet router announces: a gateway, a proxy, or a device without "
+    "Tailscale",
     NO_ADDRESS: "the line has no IP address",
     USERSPACE_NETWORKING: "tailscaled runs without TUN, so everyone is 127.0.0.1",
     NO_LOGIN_FROM_SERVE: "`tailscale serve` named nobody: a tagged node, or a process of this machine",
+    UNIX_PEER: "a proxy came by a unix socket, and nginx does not take the address from it: "
+    "`tailtrace nginx --behind-serve`",
+    LOOPBACK_UNPROVEN: "nothing proves that 127.0.0.1 is this machine: tailscaled cannot be asked; "
+    "`tailtrace doctor` says why",
+    SERVE_IN_FRONT: "`tailscale serve` hands on to 127.0.0.1, so everybody comes from there: "
+    "`tailtrace nginx --behind-serve`",
+    SERVE_NOT_BELIEVED: "a header of `tailscale serve` that no setting believes: `tailtrace nginx --behind-serve`",
+    SERVE_CONTRADICTED: "a proxy named another person than has the address",
+    FORGED: "tailscaled runs without TUN, or cannot be asked: whoever goes past the proxy says what they like at "
+    "127.0.0.1; a unix socket cannot be reached so: `tailtrace nginx --behind-serve`",
 }
 """Why an identity is unknown, and what that means."""
 
@@ -77,13 +96,8 @@ NOT_FOUND_TTL_US = 10_000_000
 BACKOFF_US_MIN = 1_000_000
 BACKOFF_US_MAX = 8_000_000
 ENTRIES_MAX = 65_536
-TEXT_LENGTH_MAX = 254
-"""Characters of a login or a device name: the longest e-mail address, the longest DNS name."""
-
 TAILNET_RANGES = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))
 """https://tailscale.com/kb/1015/100.x-addresses and https://tailscale.com/kb/1033/ip-and-dns-addresses"""
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _log = logging.getLogger(__name__)
 
@@ -324,16 +338,6 @@ class Identities:
         self._entries[address] = (holder, until_us)
 
 
-@lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
-def parse_address(text: str) -> Address | None:
-    """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def is_tailnet(address: Address) -> bool:
     """Whether Tailscale may have given this address to a node."""
     return any(address in network for network in TAILNET_RANGES)
@@ -343,7 +347,7 @@ def is_tailnet(address: Address) -> bool:
 def kind_of(text: str) -> str:
     """Return the kind of an address that nobody names: the second table above."""
     address = parse_address(text)
-    if text == "unix:" or (address and address.is_loopback):
+    if address and address.is_loopback:
         return "self"
     if address and address.is_global and not address.is_multicast:
         return "external"
@@ -355,6 +359,8 @@ def reason_of(text: str) -> str:
     if kind_of(text) != "unknown":
         return ""
     address = parse_address(text)
+    if text == "unix:":
+        return UNIX_PEER
     if address is None:
         return NO_ADDRESS
     return NO_SUCH_NODE if is_tailnet(address) else PRIVATE_ADDRESS
@@ -372,11 +378,3 @@ def describe(identity: Identity) -> str:
     )
     parts += [f"{word} {value}" for word, value in words if value]
     return ", ".join([*parts, *(["key expired"] if identity.expired else [])])
-
-
-def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
-    """Cut, and make every character printable: a device's name is what its owner typed."""
-    cut = text[:length_max]
-    if cut.isprintable():
-        return cut
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]

@@ -22,16 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import (
-    USERSPACE_NETWORKING,
-    Answer,
-    Found,
-    NotFound,
-    Unavailable,
-    is_tailnet,
-    parse_address,
-    printable,
-)
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import USERSPACE_NETWORKING, Answer, Found, NotFound, Unavailable, is_tailnet
 from tailtrace_bridge.identity.local_api import LocalApi, node_identity, table_of, tags_of, text_of, time_us_of
 
 REFRESH_US = 5_000_000

@@ -17,7 +17,7 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity
 
 if TYPE_CHECKING:
-    from tailtrace_bridge.store.protocol import Filters
+    from tailtrace_bridge.store.values import Filters
 
 
 class ScopeError(StoreError):

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import Answer, Found, NotFound, parse_address, printable
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound
 
 PROVIDER = "control"
 TAGGED_LOGIN = "tagged-devices"
