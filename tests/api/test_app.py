@@ -11,6 +11,7 @@ from tailtrace_api.http.app import create_app
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 from tailtrace_bridge.wiring import bridge as build
@@ -261,7 +262,7 @@ def test_an_empty_window(client, clock):
 def test_a_line_of_the_future_does_not_make_the_data_fresh(client, store):
     future_us = 4_070_908_800_000_000  # 2099
     store.write([row(NOW - future_us, 99)])
-    assert store.newest_us() == future_us
+    assert store.newest_us(Scope.everybody()) == future_us
     answer = client.get("/analytics/system-health-history", days=1).json()
     assert answer["data_freshness_seconds"] == 1.0
 

@@ -22,6 +22,7 @@ from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.transfer import importer
@@ -47,10 +48,10 @@ def run(store, *paths, **options) -> Imported:
 
 def sums(store):
     return (
-        store.usage(ALL, Filters()),
-        store.steps(ALL, 3_600_000_000),
-        store.activity(ALL),
-        store.uptime(ALL),
+        store.usage(Scope.everybody(), ALL, Filters()),
+        store.steps(Scope.everybody(), ALL, 3_600_000_000),
+        store.activity(Scope.everybody(), ALL),
+        store.uptime(Scope.everybody(), ALL),
         store.refusals(),
     )
 
@@ -224,7 +225,7 @@ def test_a_worker_that_is_killed_is_told_and_what_it_gave_stays(store, generated
 
         with pytest.raises(BridgeError, match=r"ended too early \(exit status -9\)"):
             store_chunks(killed_after_the_first(), store)
-    assert sum(usage.requests for usage in store.usage(ALL, Filters())) >= 999
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), ALL, Filters())) >= 999
 
 
 def test_an_importer_that_ends_early_takes_its_worker_along(generated):
@@ -288,7 +289,8 @@ def test_an_old_line_is_named_only_if_its_address_was_seen_then(store, tmp_path)
     with ImportWorker() as worker:
         store_chunks(worker.chunks(job(log, devices=index, history=history)), store)
     assert {
-        entry.path: (entry.identity.user, entry.identity.reason) for entry in store.log(ALL, Filters(), 9, None)
+        entry.path: (entry.identity.user, entry.identity.reason)
+        for entry in store.log(Scope.everybody(), ALL, Filters(), 9, None)
     } == {
         "/before": ("", "address-reused-or-unknown-then"),
         "/after": ("ana@example.com", ""),
@@ -297,4 +299,4 @@ def test_an_old_line_is_named_only_if_its_address_was_seen_then(store, tmp_path)
         "/later": ("", "no-such-node"),
         "/public": ("", ""),
     }
-    assert all(entry.identified_us > created_us for entry in store.log(ALL, Filters(), 9, None))
+    assert all(entry.identified_us > created_us for entry in store.log(Scope.everybody(), ALL, Filters(), 9, None))

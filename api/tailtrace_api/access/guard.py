@@ -59,6 +59,8 @@ class AccessCounters:
     """By HTTP status: 400 is a length said twice; 401, 403; 429 is a peer over its limit."""
     closed: dict[str, int] = field(default_factory=dict)
     """Connections, by why they were closed: `connections`."""
+    peers_forgotten: dict[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
+    """Peers whose use of a limit was forgotten, since as many as are remembered had come after them; by limit."""
 
 
 def of_table(caller: Caller, path: str) -> int:
@@ -93,8 +95,12 @@ class Guard:
     ) -> None:
         self._trusted, self._is_unix = trusted or Proxies(), is_unix
         self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
-        self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
-        self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
+        self._requests = (
+            Buckets(requests_per_s, BURST_S * requests_per_s, clock, self._forgets("requests"))
+            if requests_per_s
+            else None
+        )
+        self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock, self._forgets("bytes"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the app answer."""
@@ -130,6 +136,12 @@ class Guard:
         if peer not in self._trusted:
             return peer
         return self._trusted.forwarded([value for name, value in headers if name == FORWARDED]) or peer
+
+    def _forgets(self, limit: str) -> Callable[[], None]:
+        def count() -> None:
+            self.counters.peers_forgotten[limit] += 1
+
+        return count
 
     def _counted(self, peer: str, receive: Receive) -> Receive:
         async def counting() -> Message:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def export(
     *,
     format_: Annotated[
-        str, typer.Option("--format", help="ndjson (what `tailtrace import` reads back), csv or parquet.")
+        Literal["ndjson", "csv", "parquet"],
+        typer.Option("--format", help="ndjson (what `tailtrace import` reads back), csv or parquet."),
     ] = "ndjson",
     since: Annotated[str | None, typer.Option(help="Requests from this time on, ISO 8601 (default: all).")] = None,
     until: Annotated[str | None, typer.Option(help="Requests before this time, ISO 8601 (default: all).")] = None,
@@ -36,17 +37,15 @@ def export(
     """Write what the store holds into a file that another store can import."""
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.store.values import Window
-    from tailtrace_bridge.transfer.exporter import ALL_TIME, FORMATS
+    from tailtrace_bridge.transfer.exporter import ALL_TIME
     from tailtrace_bridge.wiring import parts
 
-    if format_ not in FORMATS:
-        raise typer.BadParameter(f"--format {format_!r}: write {', '.join(FORMATS)}")
     if not output:
         raise typer.BadParameter("--output is empty: name a file, or write - to print")
     if not (user is None and device is None and address is None):
         from tailtrace_api.commands.privacy import run_personal_export
 
-        if since or until or format_ not in {"ndjson", "csv"}:
+        if since or until or format_ == "parquet":
             raise typer.BadParameter(
                 "of a person everything is given, as ndjson or csv: leave out --since, --until and --format parquet"
             )

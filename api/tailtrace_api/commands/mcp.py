@@ -4,7 +4,7 @@ import gc
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ def mcp(
         str | None, typer.Option(help="Offer these only: analytics, tailscale, or names of tools, with commas.")
     ] = None,
     print_config: Annotated[
-        str | None,
+        Literal["claude-desktop", "claude-code", "cursor"] | None,
         typer.Option(metavar="CLIENT", help="Print what claude-desktop, claude-code or cursor needs, and exit."),
     ] = None,
 ) -> None:
@@ -39,8 +39,6 @@ def mcp(
     if print_config is not None:
         from tailtrace_api.mcp_server.client_config import CLIENTS, client_config
 
-        if print_config not in CLIENTS:
-            raise typer.BadParameter(f"--print-config {print_config!r}: write {', '.join(CLIENTS)}")
         typer.echo(client_config(print_config, _program(), settings.load(store=store), url=url, tools=tools))
         typer.echo(CLIENTS[print_config], err=True)
         return

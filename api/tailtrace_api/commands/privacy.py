@@ -43,6 +43,7 @@ from tailtrace_bridge.store.person import (
     make_is_theirs,
 )
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
@@ -108,7 +109,7 @@ def _is_theirs(settings: Settings, person: Person, known: Iterable[Identity]) ->
 
 def _held_records(settings: Settings, store: Store, person: Person) -> Iterator[dict[str, Any]]:
     """Return when which address was seen to be theirs, by the history beside the checkpoint."""
-    is_theirs = _is_theirs(settings, person, [one.identity for one in store.named()])
+    is_theirs = _is_theirs(settings, person, [one.identity for one in store.named(Scope.everybody())])
     for held in read_history(settings.history_path)[0]:
         if is_theirs(held.identity):
             seen = {"seen_from": iso(held.from_us), "seen_until": iso(held.until_us)}
@@ -129,7 +130,11 @@ def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
     said = f"nobody by that name: the store {settings.store} has nothing of the {what} {name!r}"
     field = {"login": "user", "device": "device", "address": "address"}[what]
     # A pseudonym is near to none.
-    known = set() if settings.pseudonyms else {getattr(one.identity, field) for one in store.named()} - {""}
+    known = (
+        set()
+        if settings.pseudonyms
+        else {getattr(one.identity, field) for one in store.named(Scope.everybody())} - {""}
+    )
     near = difflib.get_close_matches(name, sorted(known), NEAR_MAX, NEAR_SHARE)
     cure = f"did you mean {' or '.join(near)}?" if near else "`tailtrace report` shows who there is"
     return NobodyError(f"{said}; {cure}")
@@ -189,7 +194,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     """Return all that a store has about a person, as records of four kinds: name, request, total, refused line."""
-    known = [one.identity for one in store.named()]
+    known = [one.identity for one in store.named(Scope.everybody())]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
     for one in sorted(theirs, key=repr):
@@ -201,7 +206,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     for record, identity in requests:
         theirs.add(identity)
         yield record
-    for usage in store.usage(ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
+    for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
         if is_theirs(usage.identity) or (person.address is None):
             yield {
                 "record": "total", **_identity(usage.identity), "service": usage.service, "endpoint": usage.endpoint,
@@ -210,7 +215,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
     is_their_line = make_is_their_line(theirs, (one for one in known if one not in theirs))
     place = None
-    while refusals := store.refused(place, PAGE):
+    while refusals := store.refused(Scope.everybody(), place, PAGE):
         place = (refusals[-1].file, refusals[-1].offset)
         for refusal in refusals:
             if is_their_line(refusal.text):
@@ -228,7 +233,7 @@ def neutral(value: Any) -> Any:
 
 def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], Any]]:
     before = None
-    while entries := store.log(ALL_TIME, filters, PAGE, before):
+    while entries := store.log(Scope.everybody(), ALL_TIME, filters, PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
         for entry in entries:
             yield _request(entry), entry.identity
@@ -236,7 +241,7 @@ def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], A
 
 def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], Any]]:
     before = None
-    while entries := store.log(ALL_TIME, Filters(), PAGE, before):
+    while entries := store.log(Scope.everybody(), ALL_TIME, Filters(), PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
         for entry in entries:
             if entry.identity.address == address:

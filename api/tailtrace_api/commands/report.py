@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ def report(
     month: Annotated[str | None, typer.Option(help="Tell of this month instead, such as 2025-10.")] = None,
     pdf: Annotated[Path | None, typer.Option(help="With --month: write the report to read into this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="With --month: the same as one HTML page.")] = None,
-    lang: Annotated[str | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
+    lang: Annotated[Literal["en", "es"] | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
     openapi: OpenapiOption = None,
     store: StoreOption = None,
     as_json: Json = False,
@@ -35,8 +35,6 @@ def report(
 
     if hours is not None and days is not None:
         raise typer.BadParameter("give --hours or --days, not both")
-    if lang not in {None, "en", "es"}:
-        raise typer.BadParameter(f"--lang {lang!r}: write en or es")
     if month is None and (pdf or html):
         raise typer.BadParameter("--pdf and --html are of a month: add --month, such as --month 2025-10")
     if month is not None and (hours, days, at) != (None, None, None):

@@ -105,11 +105,12 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
         All traffic: health checks, bots and static files too.
         """
+        only = only_of(request.scope)
         filters = narrowed(
-            user, only_of(request.scope), device=device, endpoint=endpoint, method=method and method.upper(),
+            user, only, device=device, endpoint=endpoint, method=method and method.upper(),
             status=status,
         )  # fmt: skip
-        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor))
+        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
 
     @router.get("/dashboard-usage", response_model=models.DashboardUsage)
     def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:

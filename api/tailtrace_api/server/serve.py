@@ -34,6 +34,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
 from tailtrace_bridge.spans.receiver import make_receiver
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.wiring.bridge import Bridge, make_bridge
 from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 
@@ -72,7 +73,7 @@ def serve(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
         app = make_guarded(settings, bridge.store, bridge.routes, bridge, counters)
         bridge.start()
         _LOGGER.info("API on %s", _name(listener))
@@ -85,8 +86,10 @@ def serve_bridge(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
-        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
+        app = create_operation_app(
+            lambda: bridge.store.newest_us(Scope.everybody()), bridge, clock=clock_us, access=counters
+        )
         guarded = _guarded(settings, app, counters)
         bridge.start()
         _LOGGER.info("health and counters on %s", _name(listener))
@@ -207,8 +210,8 @@ def _hosts(settings: Settings) -> list[str]:
     return ["localhost", "127.0.0.1", "::1", "[::1]", listen_host(settings.listen), *settings.hosts]
 
 
-def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
-    """Make the bridge, not started, and its receiver, whose connections over a limit `closed` counts.
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: AccessCounters) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver, whose connections and peers over a limit `access` counts.
 
     `stack` stops it, after the servers and before their sockets.
     """
@@ -219,9 +222,9 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[
     _LOGGER.info("log %s → store %s, OTLP on %s", settings.log, settings.store, _name(listener))
     receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
     # Its refusals are counted where the receiver's own are.
-    counters = AccessCounters(bridge.receiver_counters.refused, closed)
+    counters = AccessCounters(bridge.receiver_counters.refused, access.closed, access.peers_forgotten)
     guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
-    return bridge, (_server(guard, closed), listener)
+    return bridge, (_server(guard, access.closed), listener)
 
 
 def _add_report(bridge: Bridge, settings: Settings) -> None:

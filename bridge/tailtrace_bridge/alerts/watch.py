@@ -30,6 +30,7 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import PROBES, SEEN, AlertRule, is_quiet
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import AlertEvent
 
 ABSENT_US_MAX = 600_000_000
@@ -110,7 +111,7 @@ class Watch:
 
     def _store_problem(self) -> str:
         try:
-            self._store.newest_us()
+            self._store.newest_us(Scope.everybody())
         except StoreError as error:
             return str(error)
         return ""

@@ -282,6 +282,11 @@ class Identities:
         self._entries_max = entries_max
         self._entries: dict[str, tuple[Holder, int]] = {}
 
+    @property
+    def providers(self) -> tuple[IdentityProvider, ...]:
+        """Return the providers, in the order in which they are asked."""
+        return tuple(source.provider for source in self._sources)
+
     def identify(self, address: str) -> Identity:
         """Say who is behind `address` now. Never raises."""
         return self.holder(address).identity

@@ -11,6 +11,7 @@ from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.records import RejectedLine, Row
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import (
     Activity,
     AlertEvent,
@@ -56,59 +57,62 @@ class Store(Protocol):
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person everywhere, and say what went; with `is_dry`, say what would. What others did stays."""
 
-    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+    def log(
+        self, scope: Scope, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None
+    ) -> list[LogEntry]:
         """Return the newest requests first; `before` is (time_us, key) of the last entry of the page before."""
 
-    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+    def rows(self, scope: Scope, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
         """Return requests whole, oldest first; `after` is (time_us, key) of the last row of the page before.
 
         A row is as it was written, but for what served only to make it: `proxied`, `card` and `serve` are empty, and
         its address is the identity's.
         """
 
-    def named(self) -> list[Named]:
+    def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
 
-    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
 
-    def visits(self, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window) -> list[Visits]:
         """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
 
-    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time (`HOUR_US` or `DAY_US`), in order."""
 
     def endpoint_buckets(
-        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+        self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
         """Return sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
 
         Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
         """
 
-    def latency(self, window: Window) -> list[Latency]:
+    def latency(self, scope: Scope, window: Window) -> list[Latency]:
         """Return histograms by endpoint and side."""
 
-    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
         """Return histograms by step of time."""
 
-    def activity(self, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window) -> list[Activity]:
         """Return usage by identity, in runs."""
 
-    def quarters(self, window: Window) -> list[Quarter]:
+    def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour, those with any, in order."""
 
-    def uptime(self, window: Window) -> list[Uptime]:
+    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
         """Return the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
 
-    def newest_us(self) -> int | None:
+    def newest_us(self, scope: Scope) -> int | None:
         """Return the time of the newest row."""
 
     def recent(
         self,
+        scope: Scope,
         window: Window,
         *,
         endpoint: str | None = None,
@@ -120,7 +124,7 @@ class Store(Protocol):
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
         """Keep events. Those that are kept already change nothing."""
 
-    def alert_events(self, limit: int) -> list[AlertEvent]:
+    def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The composition root of the bridge: settings in, connected parts out."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -75,6 +76,20 @@ class Bridge:
     def running(self) -> bool:
         """Whether the thread lives."""
         return self._thread is not None and self._thread.is_alive()
+
+    def counter_records(self) -> Iterator[object]:
+        """Return the records of counters of all parts, as they are now: what `/metrics` shows."""
+        yield from (self.pipeline.counters, self.pipeline.join.counters, self.pipeline.tail.counters)
+        yield from (self.pipeline.hold.counters, self.watcher.counters, self.watcher.history.counters)
+        yield from (self.identities.counts, self.receiver_counters)
+        if self.devices is not None and self.devices.client_counts is not None:
+            yield self.devices.client_counts
+        if self.alerts is not None:
+            yield self.alerts.counters
+        if self.exporter is not None:
+            yield self.exporter.counters
+        if (of_store := getattr(self.store, "counters", None)) is not None:
+            yield of_store
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Store what waits and end the thread."""

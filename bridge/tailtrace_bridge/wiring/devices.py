@@ -49,4 +49,9 @@ def make_device_provider(settings: Settings, clock: Callable[[], int]) -> Device
         raise SettingsError(str(error)) from None
     if client is None:
         return None
-    return DeviceIndexProvider(lambda: client, clock=clock, stale_us=settings.control_stale_s * 1_000_000)
+    return DeviceIndexProvider(
+        lambda: client,
+        clock=clock,
+        stale_us=settings.control_stale_s * 1_000_000,
+        client_counts=client.transport.counts,
+    )

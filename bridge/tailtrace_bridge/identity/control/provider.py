@@ -22,6 +22,7 @@ from tailtrace_bridge.core.errors import ControlApiError
 from tailtrace_bridge.identity.chain import Answer, Unavailable
 from tailtrace_bridge.identity.control.devices import PROVIDER, DeviceIndex, Holder
 from tailtrace_bridge.identity.control.lookups import STALE_US, DeviceSource
+from tailtrace_bridge.identity.control.transport import TransportCounts
 
 REFRESH_S = 300.0
 RETRY_S = 30.0
@@ -44,7 +45,10 @@ class DeviceIndexProvider:
         refresh_s: float = REFRESH_S,
         retry_s: float = RETRY_S,
         on_load: Callable[[DeviceIndex], None] = lambda _index: None,
+        client_counts: TransportCounts | None = None,
     ) -> None:
+        self.client_counts = client_counts
+        """Of the calls that the source makes; None where it counts none."""
         self.loads = 0
         self.failures = 0
         self.on_load = on_load
