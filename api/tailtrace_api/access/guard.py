@@ -7,6 +7,7 @@
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
+| whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
 
 No cookie is ever set. A websocket is closed: there is none.
@@ -22,7 +23,8 @@ from typing import Any
 from tailtrace_api.access import policy
 from tailtrace_api.access.callers import Callers
 from tailtrace_api.access.limits import Buckets
-from tailtrace_api.access.roles import KEY, Caller, Role
+from tailtrace_api.access.roles import KEY, KNOWN, Caller, Role
+from tailtrace_api.access.streams import Revocable
 
 BURST_S = 4
 """A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
@@ -114,7 +116,15 @@ class Guard:
             why = caller.why if status == 401 else policy.ADMINS_ONLY
             await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
-        await self.app({**scope, KEY: caller}, self._counted(peer, receive), send)
+        if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
+            know()
+        receive = self._counted(peer, receive)
+
+        async def is_same() -> bool:
+            return await asyncio.to_thread(self._callers.who, peer, headers) == caller
+
+        async with Revocable(receive, send, is_same) as stream:
+            await self.app({**scope, KEY: caller}, stream.receive, stream.send)
 
     def _counted(self, peer: str, receive: Receive) -> Receive:
         async def counting() -> Message:

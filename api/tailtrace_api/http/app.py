@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.http import metrics, models
+from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
@@ -54,7 +54,7 @@ def create_app(
         redoc_url=None,
         openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Hosts, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
     app.include_router(_analytics_router(queries, clock))

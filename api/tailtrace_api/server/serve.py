@@ -148,6 +148,7 @@ def make_app(
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
     from tailtrace_api.http.cards import card_router  # noqa: PLC0415
     from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
@@ -166,7 +167,7 @@ def make_app(
     mcp = Mcp(
         LocalSource(insights, tailnet, clock_us),
         lang=settings.lang,
-        hosts=(split_listen(settings.listen)[0], *settings.hosts),
+        hosts=(*host_forms(split_listen(settings.listen)[0]), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
     )
     app = create_app(
@@ -196,7 +197,10 @@ def _keeps(settings: Settings) -> dict[str, object]:
 
 
 def _hosts(settings: Settings) -> list[str]:
-    return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
+
+    listening = host_forms(split_listen(settings.listen)[0])
+    return ["localhost", "127.0.0.1", "::1", "[::1]", *listening, *settings.hosts]
 
 
 def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
