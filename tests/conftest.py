@@ -142,6 +142,9 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
+LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "inspector"})
+"""Markers of what `make test` leaves to `make test-long`."""
+
 
 def _required() -> set[str]:
     return set(os.environ.get("TAILTRACE_REQUIRE", "").replace(",", " ").split())
@@ -160,6 +163,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"TAILTRACE_REQUIRE: no marker is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(LACKS))}"
         )
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.get_closest_marker(name) for name in LONG):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
