@@ -465,7 +465,7 @@ def test_the_address_that_a_request_came_to_is_ours(server, host, status):
             sent.append(message)
 
         scope = {"type": "http", "server": (server, 8470), "headers": [(b"host", host.encode())], "path": "/"}
-        await Hosts(answered, allowed_hosts=["localhost"])(scope, None, send)
+        await Hosts(answered, ["localhost"])(scope, None, send)
         return sent[0]["status"]
 
     assert asyncio.run(talk()) == status

@@ -4,6 +4,7 @@
 |---|---|
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
+| whose body is longer than `body_bytes_max` | 413, before it is read |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
@@ -56,7 +57,7 @@ class AccessCounters:
     """What was refused before it reached an app."""
 
     refused: dict[int, int] = field(default_factory=dict)
-    """By HTTP status: 400 is a length said twice; 401, 403; 429 is a peer over its limit."""
+    """By HTTP status: 400 is a length said twice; 401, 403, 413; 429 is a peer over its limit."""
     closed: dict[str, int] = field(default_factory=dict)
     """Connections, by why they were closed: `connections`."""
 
@@ -74,7 +75,10 @@ def of_spans(caller: Caller, _path: str) -> int:
 
 
 class Guard:
-    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit."""
+    """The app around `app`. `clock` gives µs and never goes back.
+
+    `requests_per_s` 0 is no limit, nor is `body_bytes_max` 0: then the app bounds what it reads.
+    """
 
     def __init__(
         self,
@@ -85,7 +89,9 @@ class Guard:
         clock: Callable[[], int],
         requests_per_s: int = 0,
         judge: Judge = of_table,
+        body_bytes_max: int = 0,
     ) -> None:
+        self._body_bytes_max = body_bytes_max
         self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
         self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
         self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
@@ -110,6 +116,9 @@ class Guard:
         # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
         if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
             await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
+            return
+        if self._body_bytes_max and _length(headers) > self._body_bytes_max:
+            await self._refuse(send, 413, f"the body is longer than {self._body_bytes_max} bytes", {})
             return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         if status := self._judge(caller, scope["path"]):
@@ -142,6 +151,11 @@ class Guard:
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
+
+
+def _length(headers: list[tuple[str, str]]) -> int:
+    """Return the length that a request says its body has; 0: it says none."""
+    return next((int(value) for name, value in headers if name == "content-length" and value.isdecimal()), 0)
 
 
 def _with_headers(send: Send) -> Send:

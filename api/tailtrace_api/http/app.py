@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.http import metrics, models
+from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import problems, ready_response
@@ -52,9 +53,10 @@ def create_app(
         # FastAPI's pages on the API load scripts from a CDN, into the origin of an admin's page.
         docs_url=None,
         redoc_url=None,
+        responses=ERRORS,
         openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
-    app.add_middleware(Hosts, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Hosts, names=hosts)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
     app.include_router(_analytics_router(queries, clock))
@@ -157,7 +159,7 @@ def _add_operation(
         found = problems(queries.check_store, bridge, clock())
         return ready_response(found, more, is_shown=sees_all(request.scope))
 
-    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=PLAIN_ERRORS)
     def bridge_metrics() -> Response:
         """Return the bridge's own counters in Prometheus text."""
         if bridge is None:

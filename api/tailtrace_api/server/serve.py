@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SHUTDOWN_S = 5
+BODY_BYTES_MAX = 256 * 1024
+"""Of a request to the API: but for a call by MCP, which is some hundred bytes, none has a body."""
 ANSWERS_AT_ONCE_MAX = 4
 """Answers are made in threads; more of them at once would only take more memory."""
 _LOGGER = logging.getLogger("tailtrace")
@@ -126,7 +128,14 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
 
 
 def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
-    return Guard(app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s)
+    return Guard(
+        app,
+        make_callers(settings),
+        counters,
+        clock=monotonic_us,
+        requests_per_s=settings.requests_per_s,
+        body_bytes_max=BODY_BYTES_MAX,
+    )
 
 
 def make_app(
