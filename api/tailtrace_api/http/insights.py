@@ -83,9 +83,7 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     """Make the routes of the tailnet."""
     router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
 
-    @router.get(
-        "/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says what to do."}}
-    )
+    @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
     def devices(only: Only) -> Answer:
         """List the tailnet's devices, those online first."""
         return _asked(lambda: tailnet.devices(user=only))
