@@ -13,7 +13,7 @@ from tailtrace_api.http import metrics, models
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.operation import problems, ready_response
+from tailtrace_api.http.operation import exporting, problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
@@ -157,7 +157,8 @@ def _add_operation(
     def ready(request: Request) -> Response:
         """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
         found = problems(queries.check_store, bridge, clock())
-        return ready_response(found, more, is_shown=sees_all(request.scope))
+        is_shown = sees_all(request.scope)
+        return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=PLAIN_ERRORS)
     def bridge_metrics() -> Response:
