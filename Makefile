@@ -11,6 +11,7 @@
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
+#   make soak                       faults under load, ten minutes; every line must be a row (ARGS='--minutes 3'); as root it fills a disk too
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/, and takes its pictures anew (chromium); make screenshots these alone
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
@@ -34,7 +35,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long tailnet collector influxdb jaeger inspector lint audit format bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long tailnet collector influxdb jaeger inspector lint audit format soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -125,6 +126,9 @@ audit: $(READY) .venv/audit/.ready
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+soak: $(READY)
+	$(BIN)/python scripts/soak.py $(ARGS)
 
 bench: $(READY) $(WEB_IF_NPM)
 ifdef BENCH

@@ -8,7 +8,7 @@
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
 `@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
-`@pytest.mark.mount`.
+`@pytest.mark.mount`, `@pytest.mark.netns`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -84,6 +84,18 @@ def _lacks_mount() -> str | None:
     return None
 
 
+@functools.cache
+def _lacks_netns() -> str | None:
+    """A network of many addresses, in a namespace of the test's own."""
+    if os.geteuid() != 0:
+        return "a network namespace of our own needs root: sudo make test ARGS='-m netns'"
+    if missing := [name for name in ("ip", "unshare") if not shutil.which(name)]:
+        return f"no {', '.join(missing)}: apt install iproute2 util-linux"
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        return "no network namespaces here: in a container, add --cap-add NET_ADMIN,SYS_ADMIN"
+    return None
+
+
 def _lacks_program(path: Path, build: str, variable: str) -> str | None:
     if os.access(path, os.X_OK):
         return None
@@ -128,6 +140,7 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "pdf": _lacks_pdf,
     "inspector": _lacks_inspector,
     "mount": _lacks_mount,
+    "netns": _lacks_netns,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 

@@ -5,9 +5,11 @@
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
 | of a trusted proxy | counted for the address that it speaks for |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
+| whose body is longer than `body_bytes_max` | 413, before it is read |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
+| whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
 
 No cookie is ever set. A websocket is closed: there is none.
@@ -23,7 +25,8 @@ from typing import Any
 from tailtrace_api.access import policy
 from tailtrace_api.access.callers import FORWARDED, Callers, Headers
 from tailtrace_api.access.limits import Buckets
-from tailtrace_api.access.roles import KEY, Caller, Role
+from tailtrace_api.access.roles import KEY, KNOWN, Caller, Role
+from tailtrace_api.access.streams import Revocable
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 
 BURST_S = 4
@@ -56,7 +59,7 @@ class AccessCounters:
     """What was refused before it reached an app."""
 
     refused: dict[int, int] = field(default_factory=dict)
-    """By HTTP status: 400 is a length said twice; 401, 403; 429 is a peer over its limit."""
+    """By HTTP status: 400 is a length said twice; 401, 403, 413; 429 is a peer over its limit."""
     closed: dict[str, int] = field(default_factory=dict)
     """Connections, by why they were closed: `connections`."""
     peers_forgotten: dict[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
@@ -76,8 +79,9 @@ def of_spans(caller: Caller, _path: str) -> int:
 
 
 class Guard:
-    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit.
+    """The app around `app`. `clock` gives µs and never goes back.
 
+    `requests_per_s` 0 is no limit, nor is `body_bytes_max` 0: then the app bounds what it reads.
     `trusted` are proxies that speak for others. `is_unix`: it listens on a unix socket, whose peers have no address.
     """
 
@@ -90,10 +94,12 @@ class Guard:
         clock: Callable[[], int],
         requests_per_s: int = 0,
         judge: Judge = of_table,
+        body_bytes_max: int = 0,
         trusted: Proxies | None = None,
         is_unix: bool = False,
     ) -> None:
         self._trusted, self._is_unix = trusted or Proxies(), is_unix
+        self._body_bytes_max = body_bytes_max
         self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
         self._requests = (
             Buckets(requests_per_s, BURST_S * requests_per_s, clock, self._forgets("requests"))
@@ -124,12 +130,23 @@ class Guard:
         if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
             await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
             return
+        if self._body_bytes_max and _length(headers) > self._body_bytes_max:
+            await self._refuse(send, 413, f"the body is longer than {self._body_bytes_max} bytes", {})
+            return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         if status := self._judge(caller, scope["path"]):
             why = caller.why if status == 401 else policy.ADMINS_ONLY
             await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
-        await self.app({**scope, KEY: caller}, self._counted(origin, receive), send)
+        if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
+            know()
+        receive = self._counted(origin, receive)
+
+        async def is_same() -> bool:
+            return await asyncio.to_thread(self._callers.who, peer, headers) == caller
+
+        async with Revocable(receive, send, is_same) as stream:
+            await self.app({**scope, KEY: caller}, stream.receive, stream.send)
 
     def _origin(self, peer: str, headers: Headers) -> str:
         """Return whom a request is counted for."""
@@ -159,6 +176,11 @@ class Guard:
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
+
+
+def _length(headers: list[tuple[str, str]]) -> int:
+    """Return the length that a request says its body has; 0: it says none."""
+    return next((int(value) for name, value in headers if name == "content-length" and value.isdecimal()), 0)
 
 
 def _with_headers(send: Send) -> Send:

@@ -9,6 +9,8 @@ from tailtrace_bridge.store.scope import Scope
 
 KEY = "tailtrace.caller"
 """Where the guard leaves the caller in the ASGI scope."""
+KNOWN = "tailtrace.known"
+"""Where the server leaves, in the scope's `state`, what the guard calls when it knows who asks on this connection."""
 
 
 class Role(IntEnum):

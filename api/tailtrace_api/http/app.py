@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.http import metrics, models
+from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
+from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import exporting, problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
@@ -52,9 +53,10 @@ def create_app(
         # FastAPI's pages on the API load scripts from a CDN, into the origin of an admin's page.
         docs_url=None,
         redoc_url=None,
+        responses=ERRORS,
         openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Hosts, names=hosts)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
     app.include_router(_analytics_router(queries, clock))
@@ -159,7 +161,7 @@ def _add_operation(
         is_shown = sees_all(request.scope)
         return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
 
-    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=PLAIN_ERRORS)
     def bridge_metrics() -> Response:
         """Return the bridge's own counters in Prometheus text."""
         if bridge is None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SHUTDOWN_S = 5
+BODY_BYTES_MAX = 256 * 1024
+"""Of a request to the API: but for a call by MCP, which is some hundred bytes, none has a body."""
 UNIX_MODE = 0o660
 """Of the socket that the API listens on: for its user, and for a group that the proxy is in."""
 ANSWERS_AT_ONCE_MAX = 4
@@ -136,7 +138,7 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
 def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
     return Guard(
         app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s,
-        trusted=make_trusted_proxies(settings), is_unix=is_unix,
+        trusted=make_trusted_proxies(settings), is_unix=is_unix, body_bytes_max=BODY_BYTES_MAX,
     )  # fmt: skip
 
 
@@ -159,6 +161,7 @@ def make_app(
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
     from tailtrace_api.http.cards import card_router  # noqa: PLC0415
     from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
@@ -177,7 +180,7 @@ def make_app(
     mcp = Mcp(
         LocalSource(insights, tailnet, clock_us),
         lang=settings.lang,
-        hosts=(listen_host(settings.listen), *settings.hosts),
+        hosts=(*host_forms(listen_host(settings.listen)), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
     )
     app = create_app(
@@ -207,7 +210,10 @@ def _keeps(settings: Settings) -> dict[str, object]:
 
 
 def _hosts(settings: Settings) -> list[str]:
-    return ["localhost", "127.0.0.1", "::1", "[::1]", listen_host(settings.listen), *settings.hosts]
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
+
+    listening = host_forms(listen_host(settings.listen))
+    return ["localhost", "127.0.0.1", "::1", "[::1]", *listening, *settings.hosts]
 
 
 def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: AccessCounters) -> tuple[Bridge, Listening]:

@@ -183,7 +183,8 @@ class Pipeline:
             self._lines.append(line)
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
-        self._ready(self.join.add_access(record, line, now_us))
+        age_us = now_us - record.time_us - (record.request_time_us or 0)
+        self._ready(self.join.add_access(record, line, now_us, age_us))
 
     def _ready(self, joined: list[Joined[TailLine]]) -> None:
         if joined:
