@@ -483,6 +483,11 @@ class Tail:
         self.close()
 
     @property
+    def logs_forgotten(self) -> int:
+        """Logs whose position was forgotten, since as many as are remembered were saved after them."""
+        return self._checkpoint.logs_forgotten
+
+    @property
     def behind(self) -> bool:
         """More is waiting than the last `read()` gave: read again at once."""
         return self._behind
