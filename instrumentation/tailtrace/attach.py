@@ -96,16 +96,16 @@ def _checked() -> tuple[Settings, dict[str, SettingsError]]:
             except SettingsError as error:
                 problems["traces"] = error
     told: set[str] = set()
-    for part, error in problems.items():
-        if str(error) in told:
+    for part, problem in problems.items():
+        if str(problem) in told:
             continue
-        told.add(str(error))
+        told.add(str(problem))
         what = {
             "traces": "the app runs untraced",
             "metrics": "the app's metrics are not exported",
             "header": "nginx is told nothing with the answers",
         }[part]
-        logger.warning("%s: %s", what, error)
+        logger.warning("%s: %s", what, problem)
     return settings, problems
 
 

@@ -210,4 +210,3 @@ def wrap(resource: bytes, scope: bytes, schema_url: str, spans: bytes) -> bytes:
     """Return a `resource_spans` field: `resource` and `scope` are encoded messages, `spans` what `encode` returned."""
     url = field(3, schema_url.encode())
     return field(1, field(1, resource) + field(2, field(1, scope) + spans + url) + url)
-

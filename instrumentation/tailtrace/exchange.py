@@ -108,7 +108,7 @@ class Exchange:
         """Pass on what the app sends; note what it says."""
         kind = message.get("type")
         if kind in _STARTS:
-            message = await self._start(message, kind)  # type: ignore[arg-type]
+            message = await self._start(message, kind)
         elif kind == "websocket.close" and not self._status:
             self._status = 403
         try:
@@ -118,7 +118,7 @@ class Exchange:
             self._send_error = error
             raise
         if kind in _ENDS and not message.get("more_body") and not message.get("more_trailers"):
-            self._answered(kind)  # type: ignore[arg-type]
+            self._answered(kind)
 
     async def _start(self, message: Message, kind: str) -> Message:
         try:

@@ -183,11 +183,15 @@ class Tracing:
         if pipeline.measures:
             from opentelemetry import metrics  # noqa: PLC0415
 
-            self.duration = metrics.get_meter_provider().get_meter("tailtrace", schema_url=SCHEMA_URL).create_histogram(
-                "http.server.request.duration",
-                unit="s",
-                description="Duration of HTTP server requests.",
-                explicit_bucket_boundaries_advisory=_BUCKETS_S,
+            self.duration = (
+                metrics.get_meter_provider()
+                .get_meter("tailtrace", schema_url=SCHEMA_URL)
+                .create_histogram(
+                    "http.server.request.duration",
+                    unit="s",
+                    description="Duration of HTTP server requests.",
+                    explicit_bucket_boundaries_advisory=_BUCKETS_S,
+                )
             )
 
     def _provider(self) -> Any:

@@ -114,7 +114,9 @@ def _find(routes: Iterable[Any], scope: Scope, depth: int) -> str | None:
         if "root_path" in child or getattr(route, "host", None) is not None:
             prefix = _path_format(route).removesuffix("/{path}")
             inner = _inner_app(route)
-            found = _find(inner.routes, {**scope, **child}, depth + 1) if inner is not None and depth < DEPTH_MAX else None
+            found = (
+                _find(inner.routes, {**scope, **child}, depth + 1) if inner is not None and depth < DEPTH_MAX else None
+            )
             return prefix + ("/{path}" if found is None and "root_path" in child else found or "")
         if match is Match.FULL:
             return _path_format(route)

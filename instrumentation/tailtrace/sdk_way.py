@@ -16,7 +16,8 @@ otherwise: they are passed on only for `http/dup`, which asks for both.
 import os
 from typing import Any
 
-from opentelemetry import context, trace
+from opentelemetry import context as context_api
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # type: ignore[import-untyped,unused-ignore]
 from opentelemetry.metrics import NoOpMeterProvider
@@ -25,8 +26,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, Sp
 from tailtrace.exchange import EXCHANGE_KEY, Exchange, Message, Receive, Scope, Send
 from tailtrace.light_span import PATH_LENGTH_MAX
 
-_EXCHANGE = context.create_key("tailtrace.exchange")
-_STARTED = context.create_key("tailtrace.started")
+_EXCHANGE = context_api.create_key("tailtrace.exchange")
+_STARTED = context_api.create_key("tailtrace.started")
 
 
 class SdkWay:
@@ -49,7 +50,7 @@ class SdkWay:
         shadow["headers"] = [pair for pair in scope.get("headers", ()) if _is_text(pair[0]) and _is_text(pair[1])]
         visit = _Visit(start, exchange)
         strange = trace.set_span_in_context(NonRecordingSpan(INVALID_SPAN_CONTEXT), Context())
-        token = context.attach(context.set_value(_EXCHANGE, visit, strange))
+        token = context_api.attach(context_api.set_value(_EXCHANGE, visit, strange))
         shadow[_EXCHANGE] = visit
         try:
             await self.layer(shadow, start.receive, _nowhere)
@@ -58,7 +59,7 @@ class SdkWay:
                 raise
             start.tell(fault)
         finally:
-            context.detach(token)
+            context_api.detach(token)
         return visit.entered
 
 
@@ -81,11 +82,11 @@ class _Tracer(trace.Tracer):
 
     def start_span(self, name: str, context: Context | None = None, *_: Any, **__: Any) -> Span:  # noqa: ARG002
         """Start the request's span with the user's provider."""
-        visit: Any = trace.context_api.get_value(_EXCHANGE, context)
+        visit: Any = context_api.get_value(_EXCHANGE, context)
         visit.exchange.span = visit.start.start_sdk_span(visit.exchange)
         return _Facade(visit.exchange.span, self._both_names)
 
-    def start_as_current_span(self, name: str, *_: Any, **__: Any) -> Any:  # noqa: ARG002
+    def start_as_current_span(self, name: str, *_: Any, **__: Any) -> Any:
         """Never asked for: send and receive have no spans."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
-from tailtrace.settings import Signal, SettingsError
+from tailtrace.settings import SettingsError, Signal
 
 
 def is_local(target: str) -> bool:
@@ -53,12 +53,12 @@ class DirectSession(requests.Session):
         self._pid = os.getpid()
         self._inherited: list[Any] = []
 
-    def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: str, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
         """Send a request on the way that its URL has."""
         text = url.decode() if isinstance(url, bytes) else url
         if self._pid != os.getpid():  # A fork: the connections are the parent's, and stay open for it.
             self._pid = os.getpid()
-            self._inherited.append(self.adapters.copy())
+            self._inherited.append(dict(self.adapters))
             self.mount("https://", HTTPAdapter())
             self.mount("http://", HTTPAdapter())
         if not is_local(text):
@@ -81,7 +81,7 @@ class BodySession(DirectSession):
         self.body = b""
         self._compression = compression
 
-    def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:
+    def request(self, method: str, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
         """Send `body`, compressed as the settings say."""
         if self._compression != "none":
             headers: Mapping[str, str] = options.get("headers") or {}
