@@ -116,9 +116,7 @@ def kinds() -> dict[str, tuple[FastAPI, str, Callable[[], object]]]:
 
     def provider() -> TracerProvider:
         made = TracerProvider()
-        made.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=65536, schedule_delay_millis=500)
-        )
+        made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=65536, schedule_delay_millis=500))
         return made
 
     bare, ours, default, fewer = (new_app(OFF) for _ in range(4))

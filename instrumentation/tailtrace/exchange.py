@@ -108,7 +108,9 @@ class Exchange:
         """Pass on what the app sends; note what it says."""
         kind = message.get("type")
         if kind in _STARTS:
-            message = await self._start(message, kind)
+            message = self._start(message, kind)
+            if self.mirror is not None and kind == "http.response.start":
+                await self._show(message)
         elif kind == "websocket.close" and not self._status:
             self._status = 403
         try:
@@ -120,18 +122,23 @@ class Exchange:
         if kind in _ENDS and not message.get("more_body") and not message.get("more_trailers"):
             self._answered(kind)
 
-    async def _start(self, message: Message, kind: str) -> Message:
+    def _start(self, message: Message, kind: str) -> Message:
         try:
             self._status = message.get("status", _STARTS[kind])
             self._trailers = bool(message.get("trailers", False))
             if self.marked and kind == "http.response.start":
                 elapsed_us = (self._home.clock_ns() - self._started_ns) // 1000
                 message = self._home.with_header(message, elapsed_us, self.route(), self.error_type())
-            if self.mirror is not None and kind == "http.response.start":
-                await self.mirror(message)
         except Exception:
             logger.debug("an answer's start was not noted whole", exc_info=True)
         return message
+
+    async def _show(self, message: Message) -> None:
+        """Let OpenTelemetry capture the answer's headers that the user asked for."""
+        try:
+            await self.mirror(message)  # type: ignore[misc]
+        except Exception:
+            logger.debug("the headers of an answer were not captured", exc_info=True)
 
     def _answered(self, kind: str) -> None:
         if self._complete or (self._trailers and kind == "http.response.body"):

@@ -20,7 +20,16 @@ from os import register_at_fork
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 from tailtrace.traceparent import Parent
 
@@ -66,6 +75,23 @@ def context_of(parent: Parent, state: bytes | None) -> SpanContext:
 def trace_state(value: bytes | None) -> TraceState:
     """Return what the header says, nothing for one against the grammar."""
     return TraceState.from_header([value.decode("latin-1")]) if value else _NO_STATE
+
+
+class Unsampled(NonRecordingSpan):
+    """The parent's ids, for children that shall not be sampled either. Read when somebody asks for them."""
+
+    __slots__ = ("_found", "_parent", "_state")
+
+    def __init__(self, parent: Parent, state: bytes | None) -> None:
+        self._parent = parent
+        self._state = state
+        self._found: SpanContext | None = None
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids that the request's headers name."""
+        if self._found is None:
+            self._found = context_of(self._parent, self._state)
+        return self._found
 
 
 class LightSpan(Span):

@@ -26,9 +26,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 from tailtrace import header, traceparent
 from tailtrace.encoding import client_attributes
 from tailtrace.exchange import EXCHANGE_KEY, App, Exchange, Failing, Message, Receive, Scope, Send, method_of
-from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, context_of
+from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, Unsampled, context_of
 from tailtrace.route import Templates, watch
 from tailtrace.senders import SCHEMA_URL, Origin
+from tailtrace.settings import EXCLUDED_PATHS, EXCLUDED_URLS
 
 CACHED_MAX = 4096
 """Routes by method and status, and ends of the response header, that are kept; further ones are made each time."""
@@ -89,7 +90,7 @@ class Tracing:
         if kind == "lifespan":
             await self._bare(scope, receive, self._flushing(send))
             return
-        if (kind != "http" and kind != "websocket") or EXCHANGE_KEY in scope:
+        if kind not in _TRACED or EXCHANGE_KEY in scope:
             await self._bare(scope, receive, send)
             return
         started_ns = self.clock_ns()
@@ -150,8 +151,7 @@ class Tracing:
             return None
         parent = traceparent_of(scope, headers)
         if parent is not None and not parent[3]:
-            remote = NonRecordingSpan(context_of(parent, headers.get(b"tracestate")))
-            return self._current(remote, headers)
+            return self._current(Unsampled(parent, headers.get(b"tracestate")), headers)
         span = LightSpan(self._origin, parent, exchange.start_ns)
         span.state = headers.get(b"tracestate") if parent is not None else None
         span.path = scope.get("path", "")
@@ -167,6 +167,8 @@ class Tracing:
         return current if baggage is None else _with_baggage(current, baggage)
 
     def _is_excluded(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        if self._excluded_urls is EXCLUDED_URLS:
+            return scope.get("path") in EXCLUDED_PATHS
         if self._excluded is None:
             from opentelemetry.util.http import parse_excluded_urls  # noqa: PLC0415
 
@@ -236,8 +238,9 @@ class Tracing:
     def with_header(self, message: Message, elapsed_us: int, route: str, error_type: str) -> Message:
         """Return the answer's start with our header; as it is, if the app sends one of this name."""
         headers: Sequence[Any] = list(message.get("headers", ()))
+        length = len(self._header)
         for pair in headers:
-            if pair[0] == self._header or pair[0].lower() == self._header:
+            if len(pair[0]) == length and pair[0].lower() == self._header:
                 return message
         key = (route, error_type)
         tail = self._tails.get(key)
@@ -270,6 +273,7 @@ class Tracing:
 
 
 _SDK = object()
+_TRACED = frozenset({"http", "websocket"})
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration"""
 

@@ -35,6 +35,10 @@ from urllib.parse import unquote, urlsplit
 
 EXCLUDED_URLS = r"^[a-z]+://[^/]*/(healthz|health|ready|readyz|livez|metrics)/?$"
 """Whole paths, so that `/health-plans` and `/items/health` are traced. Searched in `scheme://host/path`."""
+EXCLUDED_PATHS = frozenset(
+    f"/{name}{slash}" for name in ("healthz", "health", "ready", "readyz", "livez", "metrics") for slash in ("", "/")
+)
+"""The same."""
 
 SCHEDULE_DELAY_MS = 500
 QUEUE_SPANS_MAX = 2048

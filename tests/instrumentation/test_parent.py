@@ -1,6 +1,5 @@
 """What decides the parent of a request's span, and what its children hang below: the API is used as an app would."""
 
-
 import json
 import os
 import subprocess
