@@ -108,6 +108,7 @@ def _client(host: bytes | None, user_agent: bytes | None, client: Any) -> bytes:
 
 
 def client_attributes(host: bytes | None, user_agent: bytes | None, client: Any) -> dict[str, str | int]:
+    """Return what the request says of server and client."""
     attributes: dict[str, str | int] = {}
     if host:
         address, port = split_host(host[:TEXT_LENGTH_MAX].decode("latin-1"))

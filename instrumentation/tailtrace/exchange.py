@@ -2,7 +2,7 @@
 
 | what | when, or what it says |
 |---|---|
-| end of the span | the last byte of the answer handed to the server: a stream counts whole, background tasks not at all |
+| end of the span | the last byte of the answer handed to the server: a stream counts whole, background tasks do not |
 | `http.route` | the template (`route`), none where nothing matched |
 | `error.type` | an exception that left the app: its class; else of a 5xx its number, or `incomplete_response` |
 | a client that left | no error, whatever became of the answer then: cancelled, cut off, or `ClientDisconnect` |

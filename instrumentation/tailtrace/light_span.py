@@ -40,7 +40,7 @@ STACK_FRAMES_MAX = 50
 PATH_LENGTH_MAX = 2048
 """Characters of `url.path`; the rest of a longer path is cut, and `tailtrace.path_length` says how long it was."""
 
-_ids = random.Random()
+_ids = random.Random()  # noqa: S311 - ids, not secrets
 register_at_fork(after_in_child=_ids.seed)  # Else two workers would number their spans alike.
 _FLAGS = tuple(TraceFlags(flags) for flags in range(256))
 _NO_STATE = TraceState()

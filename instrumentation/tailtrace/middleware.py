@@ -5,7 +5,7 @@
 
 | a request | gets |
 |---|---|
-| sampled by `traceparent`, or without one | a span of ours, SERVER, child of what `traceparent` names and of nothing else |
+| sampled by `traceparent`, or without one | a span, SERVER, child of what `traceparent` names and of nothing else |
 | not sampled | no span; the parent's ids, so that its children are none either |
 | excluded, or in a process that exports none | no span |
 | with the marker of nginx's include files | the response header, with a span or without (`header`) |

@@ -2,13 +2,13 @@
 
 | there is | spans of requests | children, other spans | metrics |
 |---|---|---|---|
-| no provider | the light way | a tracer provider of ours, which fills the same ring | a meter provider of ours, made when asked for |
+| no provider | the light way | our tracer provider, which fills the same ring | our meter provider |
 | a variable or a processor that asks for the SDK | our tracer provider | the same | the same |
 | a tracer provider of the user's | that one | that one | |
 | a meter provider of the user's | | | that one |
 
-What is the user's is neither replaced, flushed nor shut down. Whether there is one is looked for when the app has started
-or its first request comes, so that the user may set it up after `instrument`, also in the app's lifespan.
+What is the user's is neither replaced, flushed nor shut down. Whether there is one is looked for when the app has
+started or its first request comes, so that the user may set it up after `instrument`, also in the app's lifespan.
 """
 
 import atexit

@@ -6,7 +6,7 @@ innermost scope counts:
 
 | the innermost scope says | the template is |
 |---|---|
-| a route, or an endpoint, that stands once in the app, its mounts and its included routers | that one's, prefix and all |
+| a route, or an endpoint, that stands once in the app, its mounts and included routers | that one's, prefix and all |
 | one that stands there more than once (a router included twice), or a mount, or one unknown | found by matching again |
 | neither: nothing matched | none |
 
@@ -141,6 +141,7 @@ class Watched:
         self._key = key
 
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
+        """Tell, and pass on."""
         exchange = scope.get(self._key)
         if exchange is not None:
             exchange.routing(scope)

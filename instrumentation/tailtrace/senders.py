@@ -3,7 +3,7 @@
 | the protocol | a batch |
 |---|---|
 | `http/protobuf` | one body: plain light spans as `encoding` writes them, the others by OpenTelemetry's encoder |
-| the same, with a credential provider of the user's (its session is theirs), and `grpc` | the SDK's records, all of them |
+| the same, with a credential provider of the user's, and `grpc` | the SDK's records, all of them |
 
 Made on the thread, in the process that sends: neither connection nor import is a request's to pay for.
 """

@@ -3,7 +3,7 @@
 | variable | default |
 |---|---|
 | `OTEL_SDK_DISABLED` | `false`; `true`: neither spans nor metrics |
-| `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`; or `none`, `console`, an installed one, several with commas |
+| `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`; or `none`, `console`, an installed one, or several |
 | `OTEL_EXPORTER_OTLP_PROTOCOL` (and `_TRACES_`, `_METRICS_`) | `http/protobuf`; `grpc` needs `tailtrace[grpc]` |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`) | `http://127.0.0.1:4318`; for gRPC port 4317 |
 | `OTEL_EXPORTER_OTLP_COMPRESSION` (and `_TRACES_`, `_METRICS_`) | `none`; or `gzip`, for HTTP also `deflate` |
@@ -188,8 +188,8 @@ def _signal(environ: Mapping[str, str], signal: str) -> tuple[Signal | None, tup
     said = [OTLP_NAMES[name.lower()] for name in names if name.lower() in OTLP_NAMES]
     if not said and not others:
         raise SettingsError(
-            f"OTEL_{signal}_EXPORTER is {environ[f'OTEL_{signal}_EXPORTER'].strip()!r}: tailtrace exports otlp or none, "
-            f"console, or by an exporter that is installed"
+            f"OTEL_{signal}_EXPORTER is {', '.join(names)!r}: tailtrace exports otlp or none, console, or by an "
+            f"exporter that is installed"
         )
     return (_otlp(environ, signal, said[0]) if said else None), others
 

@@ -1,5 +1,7 @@
 """What decides the parent of a request's span, and what its children hang below: the API is used as an app would."""
 
+# ruff: noqa: UP031 - the code that is run has braces of its own
+
 import json
 import os
 import subprocess
