@@ -2,8 +2,8 @@
 
 `python bench/tracing_cost.py [SECONDS]`: rounds alternate between all kinds, so that a busy machine slows all alike.
 Counted is the CPU of the loop's thread and that of every other thread of the process, which are the exporters: after
-each round what is left to export is sent, and counts. No server is around the app, and it does nothing: a real request takes
-many times as long, so the microseconds are what counts, and the part of what FastAPIInstrumentor adds by default.
+each round what is left to export is sent, and counts. No server is around the app, and it does nothing: a real request
+takes many times as long, so the microseconds are what counts, and the part of what FastAPIInstrumentor adds by default.
 
 | kind | is |
 |---|---|

@@ -1,8 +1,8 @@
 """A request's span by the SDK and OpenTelemetry's ASGI middleware, where the user has set up either.
 
 The middleware does what its variables say: exclusion, headers to capture and to sanitise, response propagation. It
-works on a copy. It gets a copy of the scope without the query string, and a `send` that goes nowhere; the app gets the real
-ones. And what it is given to start spans with is ours:
+works on a copy. It gets a copy of the scope without the query string, and a `send` that goes nowhere; the app gets the
+real ones. And what it is given to start spans with is ours:
 
     middleware ── Tracing ── OpenTelemetryMiddleware ── _inside ── app
                    │           starts a span through │

@@ -1,7 +1,8 @@
 """The app of `test_servers`: imported by the server under test."""
 
-import tailtrace
 from fastapi import FastAPI
+
+import tailtrace
 
 app = FastAPI(title="shop")
 
