@@ -30,8 +30,9 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import Filters, Store
+from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters
 
 END_US = 1_764_001_800_000_000
 """2025-11-24T16:30:00Z, also of a window that ends before the newest row by an hour and a quarter."""

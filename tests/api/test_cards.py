@@ -16,8 +16,8 @@ from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import load
-from tailtrace_bridge.store.protocol import Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Window
 
 S = 1_000_000
 HOUR = 3600 * S
@@ -251,7 +251,7 @@ def test_names_of_cards():
 def test_wherever_a_card_is_named_its_variants_are_one():
     from tailtrace_api.answers.insights import page
     from tailtrace_api.monthly.numbers import _cards
-    from tailtrace_bridge.store.protocol import Visits
+    from tailtrace_bridge.store.values import Visits
 
     names = {"card=prices": "Prices of today", "/a": "A"}
     assert page(VIEW + "prices#B", names) == "card: Prices of today"

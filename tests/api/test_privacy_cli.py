@@ -17,8 +17,8 @@ from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 S = 1_000_000

@@ -23,8 +23,8 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.names import Named
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window
 from tailtrace_bridge.transfer import exporter
 from tailtrace_bridge.transfer.exporter import ALL_TIME, Export, Exported, write_csv, write_ndjson, write_parquet
 from tailtrace_bridge.transfer.format import NAMES, values_of

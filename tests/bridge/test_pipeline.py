@@ -17,8 +17,8 @@ from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.join import Join
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.spans.receiver import SpanQueue
-from tailtrace_bridge.store.protocol import Filters, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.testing import FakeClock
 from tailtrace_bridge.wiring.pipeline import DAY_US, Pipeline
 

@@ -10,10 +10,10 @@ import pytest
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import AlertEvent, By, Filters, Window
 from tailtrace_bridge.store.sqlite import store as sqlite
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, unchanged
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import AlertEvent, By, Filters, Window
 
 ALL = Window(0, 2**53)
 

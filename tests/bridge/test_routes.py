@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.core.records import OTHER
+from tailtrace_bridge.rows.routes import Routes
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,11 @@ import pytest
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.sqlite import database
+from tailtrace_bridge.store.sqlite import store as module
+from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import (
     DAY_US,
     Activity,
     BucketLatency,
@@ -27,10 +31,6 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.sqlite import database
-from tailtrace_bridge.store.sqlite import store as module
-from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S

@@ -15,8 +15,8 @@ from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000

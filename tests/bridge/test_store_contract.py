@@ -21,7 +21,8 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     Activity,
@@ -37,7 +38,6 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock, FakeProvider
 from tailtrace_bridge.transfer.importer import import_logs
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.protocol import Filters, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 
 EVER = Window(0, 2**53)
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA", "", "static")

@@ -9,7 +9,8 @@ from typing import Any
 
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.settings.alert_rules import SEEN, AlertRule
-from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent, Store
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 
 RECENT_SHOWN = 5
 

@@ -9,7 +9,7 @@ from tailtrace_api.access.roles import only_of
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Tailnet, TailnetError
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 Answer = dict[str, Any]

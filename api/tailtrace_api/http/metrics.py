@@ -55,6 +55,15 @@ class _BridgeCollector(Collector):
         yield _counters("join", "What became of lines and spans in the join.", "result", asdict(pipeline.join.counters))
         yield _counters("tail", "What happened to the logs.", "event", asdict(pipeline.tail.counters))
         yield _counters("identity", "Questions for identities.", "result", asdict(bridge.identities.counts))
+        yield _counters(
+            "requests_by_sender", "Rows by sender: named, not, this machine.", "sender", pipeline.enricher.senders
+        )
+        unknown = pipeline.enricher.unknown_by_reason
+        yield _counters("rows_unknown", "Rows that nobody is named in, by why.", "reason", unknown)
+        yield _counters("lines_held", "Lines that waited to be named.", "event", asdict(pipeline.hold.counters))
+        yield _counters("watch", "What the watch of tailscaled did.", "event", asdict(bridge.watcher.counters))
+        history = bridge.watcher.history
+        yield _counters("history", "What became of who had which address.", "event", asdict(history.counters))
         yield _counter("spans", "SERVER spans taken.", receiver.spans)
         yield _counter("spans_ignored", "Spans of other kinds.", receiver.spans_ignored)
         yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
@@ -65,6 +74,11 @@ class _BridgeCollector(Collector):
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
+        if bridge.exporter is not None:
+            yield _counters(
+                "span_export", "Spans of nginx, and requests without.", "result", asdict(bridge.exporter.counters)
+            )
+            yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
         if bridge.alerts is not None:
             yield from _alerts(bridge.alerts.counters)
         yield from _gauges(bridge)
@@ -97,6 +111,10 @@ def _alerts(counters: AlertCounters) -> Iterator[Metric]:
 def _gauges(bridge: Bridge) -> Iterator[Metric]:
     pipeline = bridge.pipeline
     yield _gauge("lines_waiting", "Lines that wait for their span.", len(pipeline.join))
+    yield _gauge("lines_held_now", "Lines that wait to be named.", len(pipeline.hold))
+    history = bridge.watcher.history
+    yield _gauge("history_entries", "Holders of addresses that are remembered.", len(history))
+    yield _gauge("watch_current", "1 while somebody tells of each change of hands.", int(history.is_current))
     yield _gauge("spans_waiting", "Requests whose spans wait for their line.", pipeline.join.waiting_spans)
     yield _gauge("log_problems", "Logs that cannot be read now.", len(pipeline.tail.problems()))
     yield _gauge("newest_line_timestamp_seconds", "Time of the newest line.", pipeline.counters.newest_line_us / 1e6)

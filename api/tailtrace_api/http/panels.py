@@ -12,7 +12,7 @@ from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
-from tailtrace_bridge.store.protocol import Filters
+from tailtrace_bridge.store.values import Filters
 
 Answer = dict[str, Any]
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]

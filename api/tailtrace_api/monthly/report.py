@@ -15,7 +15,8 @@ from tailtrace_api.monthly.words import Words
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 EARLIER_US = 90 * DAY_US
 """How far before the month a route counts as once used."""

@@ -9,7 +9,8 @@ from typing import Any
 from tailtrace_api.answers import insights, panels, variants
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Window
 
 FEATURES_MAX = 5
 """In the widget: a card, not a table."""

@@ -12,7 +12,8 @@ from tailtrace_api.answers import alerts, insights
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Store, Usage, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Usage, Window
 
 PAGES_MAX = 2000
 """Newest requests that are looked through for what each person looks at now."""

@@ -13,7 +13,8 @@ from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,12 @@ class Panels:
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
+        now = self._counted(window, filters)
         return {
             "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
             "timezone": str(self.zone),
-            "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
+            "totals": panels.totals(now, self._counted(before, filters)),
+            "named": panels.named(now),
             "step_hours": period.bucket_us // HOUR_US,
             "series": panels.series(
                 self.store.endpoint_buckets(window, period.bucket_us, filters, By.ALL), window, period.bucket_us

@@ -10,7 +10,8 @@ from datetime import tzinfo
 from typing import Any, TypeVar
 
 from tailtrace_api.answers import requests as answers
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 T = TypeVar("T")
 QUERY_TIMES_MAX = 10_000

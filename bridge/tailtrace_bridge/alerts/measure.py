@@ -17,7 +17,8 @@ from tailtrace_bridge.alerts.state import hashed
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.names import device_key, names_of_now, user_key
-from tailtrace_bridge.store.protocol import HOUR_US, By, Filters, Recent, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import HOUR_US, By, Filters, Recent, Window
 
 INTERVAL_US_MAX = 300_000_000
 ACTIVE_HOURS = 2

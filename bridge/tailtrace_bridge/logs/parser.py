@@ -11,8 +11,9 @@ What becomes of a line:
 | fits, but its time, address or a number cannot be read | a `RejectedLine`: bad-time, bad-address, bad-number |
 | empty | a `RejectedLine`: empty |
 
-`auto` knows two families: our own JSON, and the lines that grew from Apache's common log, `PLAIN_FORMAT`. No line fits
-two, so one parser serves a mixed file and what it makes of a line does not depend on the lines before.
+`auto` knows two families: our own lines, with tabs or (older ones) in JSON, and the lines that grew from Apache's
+common log, `PLAIN_FORMAT`. No line fits two, so one parser serves a mixed file and what it makes of a line does not
+depend on the lines before.
 
 This is the hot path of an import. What repeats from line to line (address, second, request, agent, durations) is
 worked out once and remembered; each memory is bounded in entries and in the length of an entry. Remembering has a
@@ -34,7 +35,7 @@ from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.format import (
     QUOTED_VALUE,
     TAILTRACE_FORMAT,
-    TAILTRACE_FORMAT_WITHOUT_SERVE,
+    TAILTRACE_FORMATS_BEFORE,
     LogFormat,
     compile_format,
     unescape_default,
@@ -51,6 +52,9 @@ SERVE_LENGTH_MAX = 1024
 """A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
 SIZE_DIGITS_MAX = 14
 """Sizes have fewer: no answer has 100 TB, and sums of forged ones must not outgrow the store's 64 bits."""
+APP_LENGTH_MAX = 1024
+"""What an app says of its answer; one character more is kept, to show that it was longer."""
+EXCHANGE_LENGTH_MAX = 1024
 REJECTED_TEXT_MAX = 200
 TIME_LENGTH_MAX = 40
 TIME_US_MAX = 4_102_444_800_000_000
@@ -99,6 +103,21 @@ _FIELDS: tuple[tuple[str, ...], ...] = (
     ("http_tailscale_funnel_request",),
 )
 """What `_Extractor` reads, in its order: of each row, the first variable that the format has."""
+_MORE_FIELDS = (
+    "tailtrace_inbound_trace_id",
+    "tailtrace_inbound_span_id",
+    "tailtrace_flags",
+    "realip_remote_addr",
+    "remote_port",
+    "proxy_protocol_addr",
+    "upstream_http_x_tailtrace",
+    "upstream_cache_status",
+    "exchange",
+)
+"""What it reads too, where the format has any of it: few formats do."""
+_NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", True, "")
+_FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
+"""`$upstream_cache_status` of an answer that the app gave to this request; any other repeats an old answer's header."""
 
 _MONTH_NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
@@ -115,6 +134,8 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+NO_SPAN_ID = "0" * 16
+PORT_DIGITS_MAX = 6
 _SECRET = re.compile(
     r"""
       (\?)(?:\\\S|[^\s"])*                                           # a query string
@@ -180,7 +201,7 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     """
     formats = [compile_format("tailtrace" if log_format == "auto" else log_format)]
     if log_format in {"auto", "tailtrace", TAILTRACE_FORMAT}:
-        formats.append(compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE))
+        formats += [compile_format(before) for before in TAILTRACE_FORMATS_BEFORE]
     if log_format == "auto":
         formats += [PLAIN_FORMAT, HOST_PLAIN_FORMAT]
     return LineParser(formats, zone)
@@ -196,7 +217,7 @@ def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
 class _Extractor:
     """Turns a match of one format into an `Access`."""
 
-    __slots__ = ("_groups", "_read_time", "_unescape", "fullmatch")
+    __slots__ = ("_groups", "_more_groups", "_own", "_read_time", "_unescape", "fullmatch")
 
     def __init__(self, fmt: LogFormat, zone: tzinfo) -> None:
         self.fullmatch = fmt.pattern.fullmatch
@@ -204,6 +225,10 @@ class _Extractor:
         has = {name: index + 1 for index, name in enumerate(fmt.names)}
         absent = fmt.pattern.groups
         self._groups = [next((has[name] for name in names if name in has), absent) for names in _FIELDS]
+        # None where the format has nothing of these: that is what most lines pay for them.
+        more = [has.get(name, absent) for name in _MORE_FIELDS]
+        self._more_groups = more if any(name in has for name in _MORE_FIELDS) else None
+        self._own = "exchange" in has
         missing = "$msec, $time_local or $time_iso8601" if self._groups[0] == absent else "$remote_addr"
         if absent in self._groups[:2]:
             raise FormatError(f"log format: without {missing} a line says too little; add it: {fmt.source!r}")
@@ -240,6 +265,9 @@ class _Extractor:
         if extra:
             duration, upstream_duration = _extra_durations(extra)
             upstream = upstream_duration
+        more = _NOTHING_MORE
+        if self._more_groups is not None:
+            trace_id, span_id, more = self._more(match.group(*self._more_groups), trace_id, span_id, address, upstream)
         request_time_us = _duration_us(duration) if duration else None
         if method:
             method, path, card = _target(method[:REQUEST_LENGTH_MAX], target[:REQUEST_LENGTH_MAX])
@@ -266,8 +294,60 @@ class _Extractor:
                 _agent(agent[:AGENT_LENGTH_MAX]) if agent else "",
                 card,
                 _clean(login or funnel, SERVE_LENGTH_MAX) if login or funnel else "",
+                *more,
             ),
         )
+
+    def _more(
+        self, values: tuple[str, ...], trace_id: str, span_id: str, address: str, upstream: str
+    ) -> tuple[str, str, tuple[str | int | bool, ...]]:
+        """Return the ids, and the last fields of `Access`."""
+        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange = values
+        if self._own:
+            span_id = _span_of(trace_id)
+            trace_id = inbound or trace_id
+        said = app and app != "-" and upstream and upstream != "-" and cache in _FRESH
+        return (
+            trace_id,
+            span_id,
+            (
+                _address(peer) if peer and peer != "-" and (peer != address or peer == "unix:") else "",
+                int(port) if port and port.isascii() and port.isdecimal() and len(port) < PORT_DIGITS_MAX else 0,
+                _proxied_address(proxy_protocol) if proxy_protocol else "",
+                self._app(app) if said else "",
+                parent if parent and _SPAN_ID.fullmatch(parent) else "",
+                not flags or _is_sampled(flags),
+                exchange[:EXCHANGE_LENGTH_MAX] if exchange else "",
+            ),
+        )
+
+    def _app(self, value: str) -> str:
+        return _clean(self._unescape(value) if "\\" in value else value, APP_LENGTH_MAX + 1)
+
+
+def _span_of(request_id: str) -> str:
+    """Return nginx's span id: half of `$request_id`, as `tailtrace-http.conf` takes it. The W3C forbids zeros only."""
+    half = request_id[16:]
+    if half != NO_SPAN_ID:
+        return half
+    return request_id[:16] if request_id[:16] != NO_SPAN_ID else NO_SPAN_ID[1:] + "1"
+
+
+@lru_cache(maxsize=256)
+def _is_sampled(flags: str) -> bool:
+    try:
+        return bool(int(flags, 16) & 1)
+    except ValueError:
+        return True
+
+
+@lru_cache(maxsize=4096)
+def _proxied_address(value: str) -> str:
+    """Read an address that nginx took from a PROXY line and did not check."""
+    try:
+        return _address(value)
+    except _UnreadableError:
+        return ""
 
 
 @lru_cache(maxsize=8192)

@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.logs.parser import TIME_US_MAX
-from tailtrace_bridge.store.protocol import HOUR_US, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import HOUR_US, Window
 from tailtrace_bridge.transfer.format import FIELDS, NAMES, Lines, values_of
 
 ALL_TIME = Window(0, TIME_US_MAX)

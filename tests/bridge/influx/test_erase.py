@@ -14,7 +14,7 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import DAY_US, By, Filters, Window
+from tailtrace_bridge.store.values import DAY_US, By, Filters, Window
 
 pytestmark = pytest.mark.influxdb
 S = 1_000_000

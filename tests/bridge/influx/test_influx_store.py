@@ -17,7 +17,7 @@ from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetche
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window, Written
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window, Written
 
 pytestmark = pytest.mark.influxdb
 EVER = Window(0, 2**53)

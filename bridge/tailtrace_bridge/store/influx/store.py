@@ -22,8 +22,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, InterningTable, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.rollups import batches
@@ -41,7 +40,8 @@ from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, Wr
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import APP, PROXY
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     MINUTE_US,
@@ -65,7 +65,6 @@ from tailtrace_bridge.store.protocol import (
     smallest_bucket_rollups,
     smallest_rollups,
 )
-from tailtrace_bridge.store.rollups import APP, PROXY
 
 ENDPOINTS_MAX = 5_000
 REJECTED_MAX = 10_000

@@ -36,7 +36,20 @@ from tailtrace_bridge.store.packed import (
     unpack_runs,
 )
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
+from tailtrace_bridge.store.sqlite import alert_events, windows
+from tailtrace_bridge.store.sqlite.database import connect, translated
+from tailtrace_bridge.store.sqlite.erase import erase
+from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
+from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
+from tailtrace_bridge.store.sqlite.totals import (
+    USAGE,
+    number_of,
+    step_of,
+    visit_of,
+)
+from tailtrace_bridge.store.sqlite.upserts import add_rollups
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     MINUTE_US,
@@ -61,19 +74,6 @@ from tailtrace_bridge.store.protocol import (
     smallest_bucket_rollups,
     smallest_rollups,
 )
-from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
-from tailtrace_bridge.store.sqlite import alert_events, windows
-from tailtrace_bridge.store.sqlite.database import connect, translated
-from tailtrace_bridge.store.sqlite.erase import erase
-from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
-from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
-from tailtrace_bridge.store.sqlite.totals import (
-    USAGE,
-    number_of,
-    step_of,
-    visit_of,
-)
-from tailtrace_bridge.store.sqlite.upserts import add_rollups
 
 CACHED_IDS_MAX = 50_000
 REJECTED_MAX = 100_000
@@ -237,10 +237,10 @@ class SqliteStore:
         """  # noqa: S608
         return [
             Row(
-                Access._make((
+                Access(*[
                     *row[:8], False, *row[9:11], row[11].hex() if row[11] else "", row[12].hex() if row[12] else "",
-                    row[13], "", "",
-                )),
+                    row[13], "",
+                ]),
                 _identity(row[19:]), row[14], Traffic(row[15]), row[16], row[17] or "", row[18],
             )
             for row in self._read(query, (start_us, key, window.end_us, limit))
