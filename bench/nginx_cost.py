@@ -88,7 +88,8 @@ def load(port: int, seconds: int, pid: int, wrk: str) -> tuple[float, float]:
         raise SystemExit(said)
     found = re.search(r"(\d+) requests in ", said)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
-    assert found and rate, said
+    assert found, said
+    assert rate, said
     return float(rate[1]), (cpu_s(pid) - before_s) / int(found[1]) * 1e6
 
 
