@@ -96,8 +96,8 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
     if not checks:
         checks.append(make_check("log", "failure", "TAILTRACE_LOG is empty", _NO_FILE))
     records.sort(key=lambda record: record.time_us)
-    line_us, changed_us = newest or (None, None)
-    return LogReport(tuple(checks), line_us, changed_us, tuple(records[-TAIL_LINES_MAX:]))
+    times = newest or (None, None)
+    return LogReport(tuple(checks), times[0], times[1], tuple(records[-TAIL_LINES_MAX:]))
 
 
 _NO_FILE = "name the log that nginx writes with TAILTRACE_LOG, or make nginx write it (see `tailtrace nginx`)"

@@ -8,6 +8,7 @@ reaches where tailscaled has no TUN, and may then say what they like.
 |---|---|---|
 | is loopback or a socket, or believed | Funnel's header | kind funnel: never a person |
 | named another by a header | the peer is loopback, which may be anybody (`loopback`) | unknown, `forged-where-no-tun` |
+| named another address | the peer is a person's device that no setting names | unknown, `forwarded-by-device` |
 | named another address | a believed login that its holder denies | unknown, `serve-contradicted` |
 | named another address | a believed login, and nobody else names the address | that login |
 | named another address | else | the address's |
@@ -32,6 +33,7 @@ from tailtrace_bridge.core.records import Access, Identity
 from tailtrace_bridge.core.text import parse_address, printable
 from tailtrace_bridge.identity.chain import (
     FORGED,
+    FORWARDED_BY_DEVICE,
     LOOPBACK_UNPROVEN,
     NO_LOGIN_FROM_SERVE,
     SERVE_CONTRADICTED,
@@ -80,6 +82,8 @@ def identity_in_front(access: Access, by_address: Identity, by_peer: Identity, b
     login = "" if access.serve == FUNNEL else printable(decoded(access.serve).strip())
     is_anybody = near and by_peer.reason in ANYBODY
     if access.peer and access.address != access.peer:
+        if by_peer.kind in {"user", "shared"} and not is_believed:
+            return Identity(access.address, reason=FORWARDED_BY_DEVICE, via=f"{FORWARDED} {peer}")
         return _forwarded(access, by_address, login if is_believed else "", is_anybody=is_anybody)
     return _direct(access, login, is_believed=is_believed, is_anybody=is_anybody)
 
