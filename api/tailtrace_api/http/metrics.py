@@ -68,6 +68,11 @@ class _BridgeCollector(Collector):
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
+        if bridge.exporter is not None:
+            yield _counters(
+                "span_export", "Spans of nginx, and requests without.", "result", asdict(bridge.exporter.counters)
+            )
+            yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
         if bridge.alerts is not None:
             yield from _alerts(bridge.alerts.counters)
         yield from _gauges(bridge)

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -232,6 +232,35 @@ class Settings(BaseSettings):
             pattern="^[A-Za-z0-9_.-]{0,100}$",
         ),
     ] = "traces"
+    export_endpoint: Annotated[
+        str | None,
+        Field(
+            description="An OTLP endpoint (HTTP) that gets nginx's span of each request, with the person on it: "
+            "`https://otel.example.com:4318`. Empty: nothing leaves."
+        ),
+    ] = None
+    export_headers: Annotated[
+        SecretStr | None,
+        Field(description="Headers for it, such as a token: `key=value`, several with commas, values percent-encoded."),
+    ] = None
+    export_headers_file: Annotated[Path | None, Field(description="A file that holds these headers.")] = None
+    export_certificate: Annotated[
+        Path | None, Field(description="A PEM file of the authorities that its certificate is checked against.")
+    ] = None
+    export_service: Annotated[
+        str, Field(description="`service.name` of nginx in exported spans.", min_length=1, max_length=128)
+    ] = "nginx"
+    export_identity: Annotated[
+        Literal["names", "pseudonyms", "none"],
+        Field(
+            description="Who is on an exported span: `names` as they are stored, `pseudonyms` made with "
+            "`TAILTRACE_PSEUDONYMS_KEY`, or `none`: neither user, device nor address."
+        ),
+    ] = "names"
+    export_paths: Annotated[
+        bool, Field(description="Whether exported spans have `url.path`, without query string; else the route alone.")
+    ] = True
+    export_agents: Annotated[bool, Field(description="Whether exported spans have `user_agent.original`.")] = True
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000

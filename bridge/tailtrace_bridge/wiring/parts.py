@@ -233,12 +233,15 @@ def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
 
 def pseudonyms_key(settings: Settings) -> str:
     """Return the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is missing."""
-    if not settings.pseudonyms:
-        return ""
+    return required_key(settings, "TAILTRACE_PSEUDONYMS") if settings.pseudonyms else ""
+
+
+def required_key(settings: Settings, wanted_by: str) -> str:
+    """Return the key of pseudonyms, which the setting `wanted_by` needs. Raises `SettingsError` where it is missing."""
     key = settings.secret("pseudonyms_key")
     if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:
         raise SettingsError(
-            f"TAILTRACE_PSEUDONYMS needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
+            f"{wanted_by} needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
             "one; write it into a file that only tailtrace may read, and set TAILTRACE_PSEUDONYMS_KEY_FILE"
         )
     return key.get_secret_value()
