@@ -59,6 +59,17 @@ def peer_of(access: Access) -> str:
     return access.peer or access.address
 
 
+def came_by(access: Access) -> str:
+    """Say how a line's address came about: `forwarded by unix:`, or `its own connection`."""
+    if access.peer and access.peer != access.address:
+        return f"{_how(access)} {access.peer}"
+    return "its own connection"
+
+
+def _how(access: Access) -> str:
+    return PROXY_PROTOCOL if access.proxy_protocol == access.address else FORWARDED
+
+
 def is_front(access: Access, believed: Proxies) -> bool:
     """Whether the table above has a say."""
     return bool(access.peer or access.serve or access.address == UNIX or (believed and access.address in believed))
@@ -106,7 +117,7 @@ def _direct(access: Access, login: str, *, is_believed: bool, is_anybody: bool) 
 
 
 def _forwarded(access: Access, by_address: Identity, login: str, *, is_anybody: bool) -> Identity:
-    how = PROXY_PROTOCOL if access.proxy_protocol == access.address else FORWARDED
+    how = _how(access)
     via = f"{how} {access.peer}"
     if is_anybody and how == FORWARDED:
         return Identity(access.address, reason=FORGED, via=via)
