@@ -6,6 +6,7 @@
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
+#   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
@@ -26,13 +27,14 @@ CACHE := $(HOME)/.cache/tailtrace
 TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
 INFLUXDB := $(CACHE)/influxdb
+JAEGER := $(CACHE)/jaeger
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long tailnet collector influxdb inspector lint audit format bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long tailnet collector influxdb jaeger inspector lint audit format bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -94,6 +96,11 @@ influxdb: $(INFLUXDB)/$(call made_by,tests/stack/build_influxdb.sh)
 $(INFLUXDB)/.made-by-%:
 	nice tests/stack/build_influxdb.sh $(INFLUXDB)
 	@rm -f $(INFLUXDB)/.made-by-* && touch $@
+
+jaeger: $(JAEGER)/$(call made_by,tests/stack/build_go.sh)
+$(JAEGER)/.made-by-%:
+	nice tests/stack/build_go.sh github.com/jaegertracing/jaeger@v1.76.0 $(JAEGER) ./cmd/all-in-one
+	@rm -f $(JAEGER)/.made-by-* && touch $@
 
 inspector: $(INSPECTOR)/.version-$(INSPECTOR_VERSION)
 $(INSPECTOR)/.version-%:

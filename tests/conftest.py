@@ -7,7 +7,8 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
-`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.mount`.
+`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
+`@pytest.mark.mount`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -34,6 +35,7 @@ INSPECTOR = Path(
 )
 CHROMIUM = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
+JAEGER = Path(os.environ.get("TAILTRACE_JAEGER") or CACHE / "jaeger" / "all-in-one")
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
@@ -122,13 +124,14 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "shared": _lacks_shared,
     "tailnet": _lacks_tailnet,
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
+    "jaeger": lambda: _lacks_program(JAEGER, "make jaeger", "TAILTRACE_JAEGER"),
     "pdf": _lacks_pdf,
     "inspector": _lacks_inspector,
     "mount": _lacks_mount,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
-LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "inspector"})
+LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "inspector", "jaeger"})
 """Markers of what `make test` leaves to `make test-long`."""
 
 
@@ -189,6 +192,12 @@ def chromium_program() -> str | None:
 def otelcol_program() -> Path:
     """The collector; only for tests with the marker `collector`."""
     return OTELCOL
+
+
+@pytest.fixture(scope="session")
+def jaeger_program() -> Path:
+    """Jaeger; only for tests with the marker `jaeger`."""
+    return JAEGER
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ BRIDGE_ROOMS = {
     "store": "core",
     "alerts": "core settings store",
     "transfer": "core logs identity rows store",
-    "wiring": "core logs spans settings identity rows store alerts",
+    "export": "core identity logs spans",
+    "wiring": "core logs spans settings identity rows store alerts export",
     "testing": "identity",
 }
 API_ROOMS = {
@@ -35,7 +36,7 @@ API_ROOMS = {
     "monthly": "answers queries",
     "terminal": "monthly",
     "demo": "nginx",
-    "doctor": "nginx",
+    "doctor": "access nginx",
     "http": "access answers queries",
     "mcp_server": "access answers queries http",
     "server": "access queries monthly http mcp_server",
@@ -78,6 +79,8 @@ PURE = (
     "tailtrace_bridge.logs.format",
     "tailtrace_bridge.logs.parser",
     "tailtrace_bridge.spans.otlp",
+    "tailtrace_bridge.export.choice",
+    "tailtrace_bridge.export.nginx_span",
     "tailtrace_bridge.rows.join",
     "tailtrace_bridge.identity.pseudonyms",
     "tailtrace_bridge.rows.routes",

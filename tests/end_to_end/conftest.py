@@ -165,6 +165,11 @@ class Node(Namespace):
             TS_LOGS_DIR=str(self.folder),
         )
 
+    def start_tailtrace(self, command: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a command of tailtrace that asks this node's tailscaled."""
+        program = (sys.executable, "-m", "tailtrace_api.main", command)
+        return self.start(command, *program, TAILSCALE_SOCKET=str(self.socket), **settings)
+
     def tailscale(self, *words: str) -> str:
         return run(BINARIES / "tailscale", f"--socket={self.socket}", *words)
 
@@ -201,6 +206,7 @@ class Tailnet:
     """All nodes, and nginx and the app on `server`."""
 
     TRACED = TRACED
+    wait_for = staticmethod(wait_for)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -292,6 +298,10 @@ class Tailnet:
             return int(run(*self.runner.command(sys.executable, *wanted)))
 
         return wait_for("a relay that may hand on", lambda: (said := status()) != 403 and said)
+
+    def run_in(self, namespace: Namespace, program: str, *words: str) -> str:
+        """Run a Python program, given as its text."""
+        return run(*namespace.command(sys.executable, "-c", program, *words))
 
     def is_as_said(self, who: dict[str, Any], host: str) -> bool:
         said = self.base[host]["As"]
@@ -401,10 +411,14 @@ class Watch:
         os.truncate(self.nginx.log, 0)
         self.process = self.node.start("serve", sys.executable, *self._program, **self.settings)
         try:
-            wait_for("tailtrace serve", lambda: self.node.curl("http://127.0.0.1:8470/ready").status == 200)
+            wait_for("tailtrace serve", lambda: self.node.curl(*self._ready()).status == 200)
             yield
         finally:
             end(self.process, signal.SIGTERM)
+
+    def _ready(self) -> tuple[str, ...]:
+        path = self.settings.get("TAILTRACE_LISTEN", "").removeprefix("unix:")
+        return ("http://localhost/ready", "--unix-socket", path) if path else ("http://127.0.0.1:8470/ready",)
 
     def tailtrace(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of tailtrace on the node, with the settings of the one that serves."""

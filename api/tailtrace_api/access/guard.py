@@ -3,6 +3,7 @@
 | a request | is answered |
 |---|---|
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
+| of a trusted proxy | counted for the address that it speaks for |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
@@ -20,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tailtrace_api.access import policy
-from tailtrace_api.access.callers import Callers
+from tailtrace_api.access.callers import FORWARDED, Callers, Headers
 from tailtrace_api.access.limits import Buckets
 from tailtrace_api.access.roles import KEY, Caller, Role
+from tailtrace_bridge.identity.proxies import UNIX, Proxies
 
 BURST_S = 4
 """A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
@@ -72,7 +74,10 @@ def of_spans(caller: Caller, _path: str) -> int:
 
 
 class Guard:
-    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit."""
+    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit.
+
+    `trusted` are proxies that speak for others. `is_unix`: it listens on a unix socket, whose peers have no address.
+    """
 
     def __init__(
         self,
@@ -83,7 +88,10 @@ class Guard:
         clock: Callable[[], int],
         requests_per_s: int = 0,
         judge: Judge = of_table,
+        trusted: Proxies | None = None,
+        is_unix: bool = False,
     ) -> None:
+        self._trusted, self._is_unix = trusted or Proxies(), is_unix
         self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
         self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
         self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
@@ -96,15 +104,16 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        peer = scope["client"][0] if scope.get("client") else ""
+        peer = UNIX if self._is_unix else scope["client"][0] if scope.get("client") else ""
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        origin = self._origin(peer, headers)
         send = _with_headers(send)
-        wait_s = self._requests.wait_s(peer, 1) if self._requests is not None else 0.0
-        wait_s = wait_s or self._bytes.wait_s(peer, 0)
+        wait_s = self._requests.wait_s(origin, 1) if self._requests is not None else 0.0
+        wait_s = wait_s or self._bytes.wait_s(origin, 0)
         if wait_s:
             retry = {"retry-after": str(math.ceil(wait_s))}
             await self._refuse(send, 429, f"too much from one address: ask again in {math.ceil(wait_s)} s", retry)
             return
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
         if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
             await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
@@ -114,7 +123,13 @@ class Guard:
             why = caller.why if status == 401 else policy.ADMINS_ONLY
             await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
-        await self.app({**scope, KEY: caller}, self._counted(peer, receive), send)
+        await self.app({**scope, KEY: caller}, self._counted(origin, receive), send)
+
+    def _origin(self, peer: str, headers: Headers) -> str:
+        """Return whom a request is counted for."""
+        if peer not in self._trusted:
+            return peer
+        return self._trusted.forwarded([value for name, value in headers if name == FORWARDED]) or peer
 
     def _counted(self, peer: str, receive: Receive) -> Receive:
         async def counting() -> Message:

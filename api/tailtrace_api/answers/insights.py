@@ -438,4 +438,5 @@ def _who(identity: Identity) -> dict[str, Any]:
         "ip": identity.address,
         "kind": identity.kind,
         "identified_by": identity.provider or None,
+        "via": identity.via or None,
     }

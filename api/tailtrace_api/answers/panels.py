@@ -86,6 +86,16 @@ def totals(now: Counted, before: Counted) -> list[dict[str, Any]]:
     return rows
 
 
+def named(counted: Counted) -> dict[str, Any]:
+    """Count the requests whose sender has a name, of all that did not come from this machine itself."""
+    others = [usage for usage in answers.usage_only(counted.usages) if usage.identity.kind != "self"]
+    asked = sum(usage.requests for usage in others)
+    known = sum(
+        usage.requests for usage in others if usage.identity.user or usage.identity.device or usage.identity.tags
+    )
+    return {"requests": asked, "named": known, "share": round(known / asked, 4) if asked else None}
+
+
 def _totals(counted: Counted) -> dict[str, int | None]:
     usages = answers.usage_only(counted.usages)
     return {

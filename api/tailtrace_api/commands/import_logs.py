@@ -122,7 +122,7 @@ def _size(path: Path) -> int:
 def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS
     from tailtrace_bridge.transfer.importer import ImportJob
-    from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key
+    from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key, serve_peers, tailscale_socket
 
     return ImportJob(
         tuple(files),
@@ -131,9 +131,11 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         settings.identities,
         make_routes(settings),
         HEALTH_PATHS | frozenset(settings.health_paths),
-        settings.tailscale_socket if settings.tailscale_socket.is_socket() else None,
+        socket if (socket := Path(tailscale_socket(settings))).is_socket() else None,
         load_devices(settings),
+        serve_peers(settings),
         settings.serve_headers,
+        settings.trust_loopback,
         pseudonyms_key(settings),
         settings.history_path,
     )

@@ -12,7 +12,7 @@ from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.http import metrics, models
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.operation import problems, ready_response
+from tailtrace_api.http.operation import exporting, problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
@@ -155,7 +155,8 @@ def _add_operation(
     def ready(request: Request) -> Response:
         """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
         found = problems(queries.check_store, bridge, clock())
-        return ready_response(found, more, is_shown=sees_all(request.scope))
+        is_shown = sees_all(request.scope)
+        return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     def bridge_metrics() -> Response:

@@ -61,6 +61,9 @@ class _BridgeCollector(Collector):
         yield _counters("watch", "What the watch of tailscaled did.", "event", asdict(bridge.watcher.counters))
         history = bridge.watcher.history
         yield _counters("history", "What became of who had which address.", "event", asdict(history.counters))
+        yield _counters(
+            "requests_by_sender", "Rows by sender: named, not, this machine.", "sender", pipeline.enricher.senders
+        )
         yield _counter("spans", "SERVER spans taken.", receiver.spans)
         yield _counter("spans_ignored", "Spans of other kinds.", receiver.spans_ignored)
         yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
@@ -71,6 +74,11 @@ class _BridgeCollector(Collector):
         yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
+        if bridge.exporter is not None:
+            yield _counters(
+                "span_export", "Spans of nginx, and requests without.", "result", asdict(bridge.exporter.counters)
+            )
+            yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
         if bridge.alerts is not None:
             yield from _alerts(bridge.alerts.counters)
         yield from _gauges(bridge)

@@ -34,10 +34,12 @@ class Panels:
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
+        now = self._counted(window, filters)
         return {
             "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
             "timezone": str(self.zone),
-            "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
+            "totals": panels.totals(now, self._counted(before, filters)),
+            "named": panels.named(now),
             "step_hours": period.bucket_us // HOUR_US,
             "series": panels.series(
                 self.store.endpoint_buckets(window, period.bucket_us, filters, By.ALL), window, period.bucket_us

@@ -28,7 +28,8 @@ says that nobody looks any more, nothing is kept.
 
 | an address that nobody names | kind |
 |---|---|
-| loopback (127.0.0.0/8, ::1) and `unix:` | self |
+| loopback (127.0.0.0/8, ::1), unless `near` knows better | self |
+| `unix:` | unknown: a proxy, and nobody knows for whom it asks |
 | the tailnet's (100.64.0.0/10, fd7a:115c:a1e0::/48) | unknown: a node that we could not name |
 | private, link-local, reserved, or no address at all | unknown |
 | public | external |
@@ -56,16 +57,33 @@ PRIVATE_ADDRESS = "private-address"
 NO_ADDRESS = "no-address"
 USERSPACE_NETWORKING = "userspace-networking"
 NO_LOGIN_FROM_SERVE = "no-login-from-serve"
+UNIX_PEER = "unix-peer"
+LOOPBACK_UNPROVEN = "loopback-unproven"
+SERVE_IN_FRONT = "serve-in-front"
+SERVE_NOT_BELIEVED = "serve-not-believed"
+SERVE_CONTRADICTED = "serve-contradicted"
+FORGED = "forged-where-no-tun"
 REASONS = {
     UNKNOWN_THEN: "whoever has the address now may not have had it then",
     CHANGED_HANDS: "the address went from one holder to another at that moment",
     UNAVAILABLE: "who could tell was out of reach; `tailtrace doctor` says why",
     NO_SUCH_NODE: "no node of the tailnet has the address",
     NO_OWNER: "the node has no owner and no tags",
-    PRIVATE_ADDRESS: "a private address that no subnet router announces; name it in TAILTRACE_IDENTITIES",
+    PRIVATE_ADDRESS: "a private address that no subnet router announces: a gateway, a proxy, or a device without "
+    "Tailscale",
     NO_ADDRESS: "the line has no IP address",
     USERSPACE_NETWORKING: "tailscaled runs without TUN, so everyone is 127.0.0.1",
     NO_LOGIN_FROM_SERVE: "`tailscale serve` named nobody: a tagged node, or a process of this machine",
+    UNIX_PEER: "a proxy came by a unix socket, and nginx does not take the address from it: "
+    "`tailtrace nginx --behind-serve`",
+    LOOPBACK_UNPROVEN: "nothing proves that 127.0.0.1 is this machine: tailscaled cannot be asked; "
+    "`tailtrace doctor` says why",
+    SERVE_IN_FRONT: "`tailscale serve` hands on to 127.0.0.1, so everybody comes from there: "
+    "`tailtrace nginx --behind-serve`",
+    SERVE_NOT_BELIEVED: "a header of `tailscale serve` that no setting believes: `tailtrace nginx --behind-serve`",
+    SERVE_CONTRADICTED: "a proxy named another person than has the address",
+    FORGED: "tailscaled runs without TUN, or cannot be asked: whoever goes past the proxy says what they like at "
+    "127.0.0.1; a unix socket cannot be reached so: `tailtrace nginx --behind-serve`",
 }
 """Why an identity is unknown, and what that means."""
 
@@ -419,7 +437,7 @@ def is_tailnet(address: Address) -> bool:
 def kind_of(text: str) -> str:
     """Return the kind of an address that nobody names: the second table above."""
     address = parse_address(text)
-    if text == "unix:" or (address and address.is_loopback):
+    if address and address.is_loopback:
         return "self"
     if address and address.is_global and not address.is_multicast:
         return "external"
@@ -431,6 +449,8 @@ def reason_of(text: str) -> str:
     if kind_of(text) != "unknown":
         return ""
     address = parse_address(text)
+    if text == "unix:":
+        return UNIX_PEER
     if address is None:
         return NO_ADDRESS
     return NO_SUCH_NODE if is_tailnet(address) else PRIVATE_ADDRESS

@@ -22,13 +22,13 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, IncompleteRead
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from tailtrace_bridge.core.text import parse_address, printable
 from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet
 from tailtrace_bridge.identity.nodes import Peers, identity_of, read_peers, renamed, table_of, text_of, time_us_of
+from tailtrace_bridge.identity.sockets import DEFAULT
 
-SOCKET_PATH = "/var/run/tailscale/tailscaled.sock"
 HOST = "local-tailscaled.sock"
 """tailscaled answers 403 to any other Host."""
 TIMEOUT_S = 0.25
@@ -56,8 +56,8 @@ class BackendStatus:
     state: str
     """`Running`, `NeedsLogin`, `NoState`, `Stopped` …"""
     node_id: str
-    has_tun: bool = True
-    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1."""
+    has_tun: bool | None = None
+    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1. None: it does not say."""
 
 
 class LocalApi:
@@ -67,7 +67,7 @@ class LocalApi:
 
     def __init__(
         self,
-        socket_path: str = SOCKET_PATH,
+        socket_path: str = DEFAULT,
         *,
         clock: Callable[[], int],
         timeout_s: float = TIMEOUT_S,
@@ -111,6 +111,14 @@ class LocalApi:
         except _CannotTellError as why:
             return Unavailable(str(why))
 
+    def serves_loopback(self) -> bool:
+        """Whether `tailscale serve` hands on to a TCP port of 127.0.0.1; False where nobody can tell."""
+        try:
+            config = self._get("/serve-config", {}, accept=(200,))[1]
+        except _CannotTellError:
+            return False
+        return any(is_loopback_target(target) for target in targets_of(config))
+
     def status_with_peers(self) -> Mapping[str, object] | Unavailable:
         """Ask for the whole status: https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status."""
         try:
@@ -125,8 +133,11 @@ class LocalApi:
 
     def _ask_status(self) -> BackendStatus:
         _, answer = self._get("/status", {"peers": "false"}, accept=(200,))
+        tun = answer.get("TUN")
         status = BackendStatus(
-            text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"), answer.get("TUN") is not False
+            text_of(answer, "BackendState"),
+            text_of(table_of(answer, "Self"), "ID"),
+            tun if isinstance(tun, bool) else None,
         )
         if not status.state:
             raise _CannotTellError(f"/status gave no BackendState at {self._socket}; {_CHECK_SOCKET}")
@@ -249,3 +260,25 @@ def read_whois(answer: Mapping[str, object], address: str, own_node_id: str) -> 
     profile, is_own = table_of(answer, "UserProfile"), node_id == own_node_id
     identity = identity_of(node, address, profile, is_own=is_own, provider=LocalApi.name)
     return Found(identity, time_us_of(node, "Created"), str(parse_address(address)))
+
+
+def targets_of(config: Mapping[str, object]) -> list[str]:
+    """Return where `tailscale serve` hands on to: https://pkg.go.dev/tailscale.com/ipn#ServeConfig."""
+    tables = [config, *(one for one in table_of(config, "Foreground").values() if isinstance(one, dict))]
+    found = []
+    for one in tables:
+        ports = [port for port in table_of(one, "TCP").values() if isinstance(port, dict)]
+        hosts = [host for host in table_of(one, "Web").values() if isinstance(host, dict)]
+        handlers = [handler for host in hosts for handler in table_of(host, "Handlers").values()]
+        found += [text_of(port, "TCPForward") for port in ports]
+        found += [text_of(handler, "Proxy") for handler in handlers if isinstance(handler, dict)]
+    return [target for target in found if target]
+
+
+def is_loopback_target(target: str) -> bool:
+    """Whether a target of `tailscale serve` is a TCP port of this machine's loopback."""
+    if target.startswith("unix:"):
+        return False
+    host = urlsplit(target if "://" in target else f"//{target}").hostname or ""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)

@@ -11,7 +11,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 
 | the span | becomes |
 |---|---|
-| any kind but SERVER | ignored: counted, not rejected, since the sender did nothing wrong |
+| any kind but SERVER, or nginx's own that we exported and that came back | ignored: counted, not rejected |
 | SERVER, an id of the wrong length or all zeros | rejected: bad-id |
 | SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
@@ -51,6 +51,8 @@ ERROR_TYPE_LENGTH_MAX = 128
 SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
 REASONS = ("bad-id", "bad-time")
+NGINX_SCOPE = "tailtrace.nginx"
+"""Of the spans that `export` makes: no app's."""
 
 _SERVER = (2, "SPAN_KIND_SERVER")
 _FAILED = (2, "STATUS_CODE_ERROR")
@@ -241,8 +243,9 @@ def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
         budget.take(resource_spans.scope_spans)
         for scope_spans in resource_spans.scope_spans:
             budget.take(scope_spans.spans)
+            is_ours = scope_spans.scope.name == NGINX_SCOPE
             for span in scope_spans.spans:
-                yield service, _protobuf_span(span, budget) if span.kind in _SERVER else None
+                yield service, _protobuf_span(span, budget) if span.kind in _SERVER and not is_ours else None
 
 
 def _protobuf_span(span: Span, budget: _Budget) -> _RawSpan:
@@ -285,8 +288,9 @@ def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
         resource = _json_attributes(_object(resource_spans, "resource"), _SERVICE_NAME, budget)
         service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
         for scope_spans in _objects(resource_spans, "scopeSpans", budget):
+            is_ours = _object(scope_spans, "scope").get("name") == NGINX_SCOPE
             for span in _objects(scope_spans, "spans", budget):
-                yield service, _json_span(span, budget) if span.get("kind") in _SERVER else None
+                yield service, _json_span(span, budget) if span.get("kind") in _SERVER and not is_ours else None
 
 
 def _json_span(span: dict[str, object], budget: _Budget) -> _RawSpan:

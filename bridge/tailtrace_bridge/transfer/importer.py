@@ -21,7 +21,9 @@ from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider
+from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.identity.sockets import DEFAULT
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.files import read_lines
 from tailtrace_bridge.logs.parser import LineParser, make_parser
@@ -82,7 +84,10 @@ class ImportJob:
     tailscale_socket: Path | None = None
     """Where to ask for a snapshot; None: nowhere."""
     devices: "DeviceIndex | None" = None
-    serve_headers: bool = False
+    serve: tuple[str, ...] = ()
+    """The proxies whose serve headers are believed."""
+    has_serve: bool = False
+    trust_loopback: bool = False
     pseudonyms_key: str = ""
     """Empty: names are stored."""
     history: Path | None = None
@@ -104,7 +109,7 @@ class ImportJob:
             from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415
 
             local_api = LocalApi(str(self.tailscale_socket), clock=_monotonic_us)
-            snapshot = Snapshot(local_api, clock=_monotonic_us, has_serve=self.serve_headers)
+            snapshot = Snapshot(local_api, clock=_monotonic_us, has_serve=self.has_serve)
             providers.append(snapshot)
             held = snapshot.held()
         if self.devices is not None:
@@ -114,12 +119,20 @@ class ImportJob:
             history.observe(held, _wall_us())
         if self.identities is not None:
             providers.append(IdentityFile(self.identities, clock=_monotonic_us))
+        if self.tailscale_socket is not None or self.has_serve:
+            from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+            from tailtrace_bridge.identity.near import Near, make_loopback  # noqa: PLC0415
+
+            socket = str(self.tailscale_socket or DEFAULT)
+            loopback = make_loopback(socket, _monotonic_us, is_trusted=self.trust_loopback)
+            serves = LocalApi(socket, clock=_monotonic_us).serves_loopback
+            providers.append(Near(loopback.look, serves, has_serve=self.has_serve))
         identities = Identities(providers, clock=_monotonic_us, wall=_wall_us, history=history)
         enricher = Enricher(
             identities.holder,
             self.routes,
             self.health_paths,
-            serve_headers=self.serve_headers,
+            serve=Proxies(self.serve),
             pseudonyms=pseudonyms,
         )
         return read_chunks(self.paths, lambda: make_parser(self.log_format, self.zone), enricher)

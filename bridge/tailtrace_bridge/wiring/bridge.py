@@ -29,6 +29,7 @@ from tailtrace_bridge.wiring.parts import (
 from tailtrace_bridge.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.watcher import Watcher
     from tailtrace_bridge.wiring.alerts import Alerts
@@ -51,6 +52,8 @@ class Bridge:
     """The control API's, where there is a key."""
     alerts: "Alerts | None" = None
     """Where the settings have rules, or somewhere to send."""
+    exporter: "SpanExporter | None" = None
+    """Of nginx's spans, where the settings name an endpoint."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -59,6 +62,8 @@ class Bridge:
         self.watcher.start()
         if self.devices is not None:
             self.devices.start()
+        if self.exporter is not None:
+            self.exporter.start()
         self._thread = threading.Thread(
             target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
         )
@@ -79,6 +84,8 @@ class Bridge:
         if self._thread is not None:
             self._thread.join(timeout_s)
         self.watcher.close()
+        if self.exporter is not None:
+            self.exporter.stop()
         if self.devices is not None:
             self.devices.close()
         self.pipeline.tail.close()
@@ -107,6 +114,7 @@ def make_bridge(settings: Settings) -> Bridge:
         def open_tail() -> Tail:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id))
 
+        exporter = _make_exporter(settings)
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,
@@ -119,12 +127,24 @@ def make_bridge(settings: Settings) -> Bridge:
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,
+            on_stored=exporter.offer if exporter is not None else None,
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
     counters = ReceiverCounters()
-    return Bridge(pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts)
+    return Bridge(
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter
+    )
+
+
+def _make_exporter(settings: Settings) -> "SpanExporter | None":
+    if not settings.export_endpoint:
+        return None
+    # Its HTTP client is loaded by those who export.
+    from tailtrace_bridge.wiring.export import make_exporter  # noqa: PLC0415
+
+    return make_exporter(settings)
 
 
 def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":

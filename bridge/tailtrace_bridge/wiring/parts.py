@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
 from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.loopback import Loopback
+from tailtrace_bridge.identity.near import Near, make_loopback
+from tailtrace_bridge.identity.proxies import LOOPBACK, UNIX, Proxies
 from tailtrace_bridge.identity.pseudonyms import KEY_LENGTH_MIN, Pseudonyms
+from tailtrace_bridge.identity.sockets import find_socket
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -155,6 +159,7 @@ def make_identities(
         providers.append(devices)
     if settings.identities is not None:
         providers.append(IdentityFile(settings.identities, clock=monotonic_us))
+    providers.append(Near(loopback_of(settings).look, local_api.serves_loopback, has_serve=settings.serve_headers))
     return Identities(
         providers,
         clock=monotonic_us,
@@ -183,13 +188,14 @@ def make_watched(settings: Settings) -> Watched:
 
     history = History(pseudonyms=make_pseudonyms(settings), keep_us=settings.retention_days * DAY_US)
     file = HistoryFile(settings.history_path, history)
-    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    socket_path = tailscale_socket(settings)
+    local_api = LocalApi(socket_path, clock=monotonic_us)
     snapshot = Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers, is_fed=True)
     local_api.live_peers = snapshot.live
     named = None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us)
     is_default = str(settings.tailscale_socket) == str(Settings.model_fields["tailscale_socket"].default)
     watcher = Watcher(
-        settings.tailscale_socket,
+        Path(socket_path),
         local_api,
         snapshot,
         history,
@@ -207,8 +213,28 @@ def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
     from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
     from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
 
-    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    local_api = LocalApi(tailscale_socket(settings), clock=monotonic_us)
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
+
+
+def tailscale_socket(settings: Settings) -> str:
+    """Return tailscaled's socket: the setting's, or the first known place that has one."""
+    return find_socket(str(settings.tailscale_socket))
+
+
+def loopback_of(settings: Settings) -> Loopback:
+    """Make what knows whether loopback is this machine."""
+    return make_loopback(str(settings.tailscale_socket), monotonic_us, is_trusted=settings.trust_loopback)
+
+
+def make_serve_proxies(settings: Settings) -> Proxies:
+    """Make the proxies whose serve headers are believed."""
+    return Proxies(serve_peers(settings))
+
+
+def serve_peers(settings: Settings) -> tuple[str, ...]:
+    """Return the peers whose serve headers are believed, as settings name them."""
+    return (*settings.serve_proxies, *((UNIX, *LOOPBACK) if settings.serve_headers else ()))
 
 
 def make_routes(settings: Settings) -> Routes:
@@ -244,7 +270,7 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
         identities.holder,
         routes,
         HEALTH_PATHS | frozenset(settings.health_paths),
-        serve_headers=settings.serve_headers,
+        serve=make_serve_proxies(settings),
         pseudonyms=make_pseudonyms(settings),
     )
 
@@ -257,12 +283,15 @@ def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
 
 def pseudonyms_key(settings: Settings) -> str:
     """Return the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is missing."""
-    if not settings.pseudonyms:
-        return ""
+    return required_key(settings, "TAILTRACE_PSEUDONYMS") if settings.pseudonyms else ""
+
+
+def required_key(settings: Settings, wanted_by: str) -> str:
+    """Return the key of pseudonyms, which the setting `wanted_by` needs. Raises `SettingsError` where it is missing."""
     key = settings.secret("pseudonyms_key")
     if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:
         raise SettingsError(
-            f"TAILTRACE_PSEUDONYMS needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
+            f"{wanted_by} needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
             "one; write it into a file that only tailtrace may read, and set TAILTRACE_PSEUDONYMS_KEY_FILE"
         )
     return key.get_secret_value()

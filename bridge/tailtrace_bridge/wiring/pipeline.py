@@ -12,7 +12,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import LogFileError, StoreError
@@ -71,6 +71,7 @@ class Pipeline:
         settle: Callable[[], None] = lambda: None,
         retention_days: int = 0,
         reopen_tail: Callable[[], Tail] | None = None,
+        on_stored: Callable[[Sequence[Row]], None] | None = None,
     ) -> None:
         self.counters = PipelineCounters()
         self.refused_by_reason: dict[str, int] = {}
@@ -83,6 +84,7 @@ class Pipeline:
         self._settle = settle
         self._make_parser = make_parser
         self._reopen_tail = reopen_tail
+        self._on_stored = on_stored
         self._parsers: dict[str, LineParser] = {}
         self._spans = spans
         self._store = store
@@ -198,6 +200,8 @@ class Pipeline:
             return
         written = self._store.write(self._rows, self._refusals)
         self._has_written = True
+        if self._on_stored is not None:
+            self._on_stored(self._rows)
         self.counters.stored += written.stored
         self.counters.duplicate += written.duplicate
         if written.refused:

@@ -237,10 +237,10 @@ class SqliteStore:
         """  # noqa: S608
         return [
             Row(
-                Access(
+                Access(*[
                     *row[:8], False, *row[9:11], row[11].hex() if row[11] else "", row[12].hex() if row[12] else "",
                     row[13], "",
-                ),
+                ]),
                 _identity(row[19:]), row[14], Traffic(row[15]), row[16], row[17] or "", row[18],
             )
             for row in self._read(query, (start_us, key, window.end_us, limit))
