@@ -137,6 +137,7 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         settings.serve_headers,
         settings.trust_loopback,
         pseudonyms_key(settings),
+        settings.history_path,
     )
 
 

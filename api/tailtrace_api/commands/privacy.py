@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | all rows, names and refused lines that are theirs, and their totals by endpoint |
+| export of a person | rows, names, refused lines, totals by endpoint, and when which address was seen to be theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -17,7 +17,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
@@ -31,8 +31,17 @@ from tailtrace_bridge.core.files.private import private
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import describe
+from tailtrace_bridge.identity.history_file import erase as erase_history
+from tailtrace_bridge.identity.history_file import read as read_history
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
+from tailtrace_bridge.store.person import (
+    Erased,
+    IsTheirs,
+    Person,
+    make_is_their_event,
+    make_is_their_line,
+    make_is_theirs,
+)
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
@@ -49,7 +58,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _COLUMNS = (
     "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
     "response_time_ms", "app_time_ms", "bytes", "trace_id", "user_agent", "identified_by", "identified_at",
-    "requests", "reason", "text",
+    "requests", "reason", "text", "seen_from", "seen_until",
 )  # fmt: skip
 
 
@@ -68,11 +77,12 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
     finally:
         store.close()
     forgotten, beside = (0, "") if is_dry else _forget_beside(settings, person, erased)
-    if nobody is not None and not forgotten:
+    seen = erase_history(settings.history_path, _is_theirs(settings, person, erased.identities), is_dry=is_dry)
+    if nobody is not None and not forgotten and not seen:
         raise nobody
     result = _shown(erased)
     if as_json:
-        typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
+        typer.echo(json.dumps({"erased": not is_dry, **result, "history": seen}, ensure_ascii=False))
         return
     span = f", {result['first']} to {result['last']}" if erased.rows else ""
     typer.echo(
@@ -84,10 +94,26 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
         typer.echo(f"  {printable(one.address)}  {describe(one)}")
     if len(erased.identities) > SHOWN_MAX:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if seen:
+        typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
     if beside:
         typer.echo(beside)
     if is_dry:
         typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
+
+
+def _is_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:
+    """Return what tells whether what was seen of an address was about them; `known` are names that the store has."""
+    return make_is_theirs(person, [*known, *(held.identity for held in read_history(settings.history_path)[0])])
+
+
+def _held_records(settings: Settings, store: Store, person: Person) -> Iterator[dict[str, Any]]:
+    """Return when which address was seen to be theirs, by the history beside the checkpoint."""
+    is_theirs = _is_theirs(settings, person, [one.identity for one in store.named()])
+    for held in read_history(settings.history_path)[0]:
+        if is_theirs(held.identity):
+            seen = {"seen_from": iso(held.from_us), "seen_until": iso(held.until_us)}
+            yield {"record": "seen", **_identity(held.identity), **seen}
 
 
 def _is_anybody(erased: Erased) -> bool:
@@ -136,9 +162,9 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
     """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
     parts.require_store(settings)
     store = parts.open_store(settings, reading=True)
-    count = 0
+    count, person = 0, _as_stored(settings, asked)
     try:
-        records = personal_records(store, _as_stored(settings, asked))
+        records = chain(personal_records(store, person), _held_records(settings, store, person))
         first = next(records, None)
         if first is None:
             raise _nobody(settings, store, asked)
@@ -163,7 +189,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Return all that is stored about a person, as records of four kinds: name, request, total, refused line."""
+    """Return all that a store has about a person, as records of four kinds: name, request, total, refused line."""
     known = [one.identity for one in store.named()]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}

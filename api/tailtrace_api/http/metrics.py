@@ -55,6 +55,12 @@ class _BridgeCollector(Collector):
         yield _counters("join", "What became of lines and spans in the join.", "result", asdict(pipeline.join.counters))
         yield _counters("tail", "What happened to the logs.", "event", asdict(pipeline.tail.counters))
         yield _counters("identity", "Questions for identities.", "result", asdict(bridge.identities.counts))
+        unknown = pipeline.enricher.unknown_by_reason
+        yield _counters("rows_unknown", "Rows that nobody is named in, by why.", "reason", unknown)
+        yield _counters("lines_held", "Lines that waited to be named.", "event", asdict(pipeline.hold.counters))
+        yield _counters("watch", "What the watch of tailscaled did.", "event", asdict(bridge.watcher.counters))
+        history = bridge.watcher.history
+        yield _counters("history", "What became of who had which address.", "event", asdict(history.counters))
         yield _counters(
             "requests_by_sender", "Rows by sender: named, not, this machine.", "sender", pipeline.enricher.senders
         )
@@ -105,6 +111,10 @@ def _alerts(counters: AlertCounters) -> Iterator[Metric]:
 def _gauges(bridge: Bridge) -> Iterator[Metric]:
     pipeline = bridge.pipeline
     yield _gauge("lines_waiting", "Lines that wait for their span.", len(pipeline.join))
+    yield _gauge("lines_held_now", "Lines that wait to be named.", len(pipeline.hold))
+    history = bridge.watcher.history
+    yield _gauge("history_entries", "Holders of addresses that are remembered.", len(history))
+    yield _gauge("watch_current", "1 while somebody tells of each change of hands.", int(history.is_current))
     yield _gauge("spans_waiting", "Requests whose spans wait for their line.", pipeline.join.waiting_spans)
     yield _gauge("log_problems", "Logs that cannot be read now.", len(pipeline.tail.problems()))
     yield _gauge("newest_line_timestamp_seconds", "Time of the newest line.", pipeline.counters.newest_line_us / 1e6)

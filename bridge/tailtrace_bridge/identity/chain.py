@@ -9,18 +9,22 @@ A wrong name is worse than "unknown": a name comes from a provider or not at all
 | one is certain that nobody has it | those in `FROM_MEMORY`, which may know less, are not asked | the same |
 | one is unavailable | what the others make of it | until that one is asked again |
 
-| the line | gets |
+| the line, of an address that a provider in `EVIDENCED` names | gets |
 |---|---|
-| is younger than `RECENT_US`, and the node's creation date is not known | the name of now |
-| began before the node was created (give or take `SKEW_US`) | unknown, `address-reused-or-unknown-then` |
-| began later | the name of now: the address was that node's already |
-| is older, and the node's creation date is not known | unknown, `address-reused-or-unknown-then` |
+| `history` saw today's holder have it since before the line began | the name of now |
+| `history` saw another have it from before its begin until after its end | that one's, provider `history` |
+| it touches a change of hands that `history` watched | unknown, `changed-hands` |
+| none of these: before anybody looked, or in an outage | unknown, `address-reused-or-unknown-then` |
+| the same, and nobody can be asked now, or nobody has the address | unknown, `provider-unavailable`, `no-such-node` |
 
-So lines of an outage, or of an old log, never get the name of who has their address today and had not then.
-An address that changes hands loses its entry in the cache as soon as `changes` tells it. While there is somebody who
+So lines of an outage, or of an old log, never get the name of who has their address today and had not then. Where there
+is no `history` (`tailtrace whois`: nothing but now is asked), a node's creation date stands for it. The file of
+identities, and what is no node's, are of all times.
+
+An address that changes hands loses its entry in the cache as soon as `history` or `changes` tells it. While somebody
 tells (`is_watched`), what the providers in `WATCHED` found holds for `WATCHED_TTL_US`, so that an address costs one
-call in five minutes; that is also for how long a snapshot is believed when tailscaled goes away. Where nobody tells,
-`FOUND_TTL_US` is the longest that a wrong name could last.
+call in five minutes. Where nobody tells, `FOUND_TTL_US` is the longest that a wrong name could last; where `history`
+says that nobody looks any more, nothing is kept.
 
 | an address that nobody names | kind |
 |---|---|
@@ -37,7 +41,7 @@ up to `BACKOFF_US_MAX`: while it is down, lines do not wait for it. It is well a
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -45,6 +49,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import Address, parse_address
 
 UNKNOWN_THEN = "address-reused-or-unknown-then"
+CHANGED_HANDS = "changed-hands"
 UNAVAILABLE = "provider-unavailable"
 NO_SUCH_NODE = "no-such-node"
 NO_OWNER = "node-without-owner"
@@ -61,6 +66,7 @@ FORGED = "forged-where-no-tun"
 FORWARDED_BY_DEVICE = "forwarded-by-device"
 REASONS = {
     UNKNOWN_THEN: "whoever has the address now may not have had it then",
+    CHANGED_HANDS: "the address went from one holder to another at that moment",
     UNAVAILABLE: "who could tell was out of reach; `tailtrace doctor` says why",
     NO_SUCH_NODE: "no node of the tailnet has the address",
     NO_OWNER: "the node has no owner and no tags",
@@ -87,6 +93,8 @@ FROM_MEMORY = frozenset({"snapshot", "control"})
 """Providers that tell what they heard some time ago."""
 WATCHED = frozenset({"localapi", "snapshot"})
 """Providers whose changes `changes` tells of."""
+EVIDENCED = frozenset({"localapi", "snapshot", "control"})
+"""Providers that tell who has an address now, which says nothing about the past."""
 RECENT_US = 600_000_000
 SKEW_US = 60_000_000
 """Clocks of two machines differ by less."""
@@ -111,6 +119,10 @@ class Found:
     identity: Identity
     since_us: int | None = None
     """When the node came to be, µs since the epoch; 0: the answer holds for all times; None: not known."""
+    place: str = field(default="", compare=False)
+    """What `History` has it under: the address, or the network behind a router; empty: it has not."""
+    key: str = field(default="", compare=False)
+    """The node's key, a new one at each login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +142,43 @@ class Unavailable:
     """Whether to leave it alone for a while; not one that has nothing to wait for."""
 
 
+class Past(NamedTuple):
+    """Who had an address, as far as it is proved. Times are µs since the epoch."""
+
+    identity: Identity
+    from_us: int
+    until_us: int
+    ended_us: int = 0
+    """When it was seen to be over; 0: it is not."""
+    was_watched: bool = False
+    """Whether that was seen as it happened."""
+
+
 class Holder(NamedTuple):
-    """Who has an address now, and for which lines that counts."""
+    """Who has an address now, and for which lines that counts; and who had it before."""
 
     identity: Identity
     from_us: int = 0
     """Lines that began before this, µs since the epoch, are not this one's."""
     identified_us: int = 0
     """When it was found out, µs since the epoch."""
+    past: tuple[Past, ...] = ()
+    otherwise: str = UNKNOWN_THEN
+    """Why a line of nobody's time is unknown."""
 
-    def at(self, time_us: int) -> Identity:
-        """Return the identity of a line that began at `time_us`."""
-        if time_us >= self.from_us:
+    def at(self, begin_us: int, end_us: int = 0) -> Identity:
+        """Return the identity of a line that lasted from `begin_us` to `end_us`: the second table above."""
+        if begin_us >= self.from_us:
             return self.identity
-        return Identity(self.identity.address, reason=UNKNOWN_THEN)
+        end_us = max(begin_us, end_us)
+        address = self.identity.address
+        for one in self.past:
+            if one.from_us <= begin_us and end_us <= one.until_us:
+                concealed = one.identity.address.startswith("2001:db8:")
+                return one.identity if concealed else one.identity._replace(address=address)
+        if any(one.was_watched and begin_us <= one.ended_us and end_us > one.until_us for one in self.past):
+            return Identity(address, reason=CHANGED_HANDS)
+        return Identity(address, reason=self.otherwise)
 
 
 Answer = Found | NotFound | Unavailable
@@ -158,6 +193,24 @@ class IdentityProvider(Protocol):
 
     def whois(self, address: str) -> Answer:
         """Say who is behind `address`, an IPv4 or IPv6 address or `unix:`."""
+
+
+class Evidence(Protocol):
+    """Who had an address when: `history.History`."""
+
+    is_current: bool
+    """Whether somebody looks now."""
+    epoch: int
+    """Grows whenever what was said of any address may be wrong."""
+
+    def changed(self) -> set[str]:
+        """Return the addresses that have changed hands since this was last asked."""
+
+    def since(self, place: str, identity: Identity) -> int | None:
+        """Return since when somebody holds an address, µs since the epoch; None: it is not known to be theirs now."""
+
+    def past(self, place: str) -> tuple[Past, ...]:
+        """Return who had an address, and last who holds it, as far as that is proved."""
 
 
 @dataclass(slots=True)
@@ -196,7 +249,7 @@ class Identities:
 
     `clock` gives microseconds and never goes back; `wall` gives microseconds since the epoch, by the clock that lines
     are written by. `changes` gives the addresses that have changed hands since it was last asked; `is_watched` says
-    whether it can tell now.
+    whether it can tell now. `history` says who had an address when.
 
     `entries_max` bounds the cache: the entry that was longest not renewed leaves first. An entry is renewed once in its
     time to live, not at each hit, so that a hit moves nothing.
@@ -210,6 +263,7 @@ class Identities:
         wall: Callable[[], int] | None = None,
         changes: Callable[[], Iterable[str]] = tuple,
         is_watched: Callable[[], bool] = bool,
+        history: Evidence | None = None,
         ttl_us: int = FOUND_TTL_US,
         watched_ttl_us: int = WATCHED_TTL_US,
         not_found_ttl_us: int = NOT_FOUND_TTL_US,
@@ -221,6 +275,8 @@ class Identities:
         self._wall = wall or clock
         self._changes = changes
         self._is_watched = is_watched
+        self._history = history
+        self._epoch = 0 if history is None else history.epoch
         self._watch_at_us = clock()
         self._ttl_us = ttl_us
         self._watched_ttl_us = watched_ttl_us
@@ -235,8 +291,10 @@ class Identities:
     def holder(self, address: str) -> Holder:
         """Say who is behind `address` now, and for which lines that counts. Never raises."""
         now_us = self._clock()
+        if self._history is not None:
+            self._heed(self._history)
         if now_us >= self._watch_at_us:
-            self._forget_changed()
+            self._forget(self._changes())
             self._watch_at_us = now_us + WATCH_US
         entry = self._entries.get(address)
         if entry is not None and now_us < entry[1]:
@@ -273,8 +331,18 @@ class Identities:
             lines.append(("tailtrace", f"{kind_of(address)}: no provider names this address{why}"))
         return lines
 
-    def _forget_changed(self) -> None:
-        for address in self._changes():
+    def _heed(self, history: Evidence) -> None:
+        if history.epoch != self._epoch:
+            self._epoch = history.epoch
+            self._entries.clear()
+        changed = history.changed()
+        if changed:
+            self._forget(changed)
+            if any("/" in place for place in changed):  # a network: whoever is in it
+                self._entries.clear()
+
+    def _forget(self, changed: Iterable[str]) -> None:
+        for address in changed:
             if self._entries.pop(address, None) is not None:
                 self.counts.changed += 1
 
@@ -289,7 +357,10 @@ class Identities:
             if isinstance(answer, Found):
                 self.counts.found += 1
                 is_watched = source.provider.name in WATCHED and self._is_watched()
-                return self._held(answer), min(holds_us, self._watched_ttl_us if is_watched else self._ttl_us)
+                ttl_us = min(holds_us, self._watched_ttl_us if is_watched else self._ttl_us)
+                if self._history is None or source.provider.name not in EVIDENCED:
+                    return self._dated(answer), ttl_us
+                return self._proved(answer, self._history, ttl_us)
             if isinstance(answer, Unavailable):
                 is_out_of_reach = True
                 holds_us = min(holds_us, max(0, source.retry_at_us - now_us) if answer.rests else BACKOFF_US_MIN)
@@ -300,9 +371,33 @@ class Identities:
         if reason == NO_SUCH_NODE and is_out_of_reach and not is_certain:
             reason = UNAVAILABLE
         nobody = Holder(Identity(address, kind_of(address), reason=reason), 0, self._wall())
+        if reason and self._history is not None:
+            return self._gone(nobody, self._history, min(holds_us, self._not_found_ttl_us))
         return nobody, min(holds_us, self._not_found_ttl_us)
 
-    def _held(self, found: Found) -> Holder:
+    def _proved(self, found: Found, history: Evidence, ttl_us: int) -> tuple[Holder, int]:
+        """Return who has an address now with the evidence for it, and for how long that holds."""
+        identified_us = self._wall()
+        if found.since_us == 0:
+            return Holder(found.identity, 0, identified_us), ttl_us
+        if not found.place:
+            return self._dated(found), ttl_us
+        since_us, past = history.since(found.place, found.identity), history.past(found.place)
+        if history.is_current and since_us is not None:
+            return Holder(found.identity, since_us, identified_us, past), ttl_us
+        # A change that one has heard of and the other not yet, or nobody looks: what was proved before counts.
+        otherwise = UNKNOWN_THEN if history.is_current else UNAVAILABLE
+        return Holder(found.identity, identified_us, identified_us, past, otherwise), 0
+
+    def _gone(self, nobody: Holder, history: Evidence, ttl_us: int) -> tuple[Holder, int]:
+        """Return who had an address that nobody is named for now."""
+        past = history.past(str(parse_address(nobody.identity.address)))
+        if not past:
+            return nobody, ttl_us
+        from_us, kept_us = (past[-1].ended_us, ttl_us) if past[-1].ended_us else (nobody.identified_us, 0)
+        return nobody._replace(from_us=from_us, past=past, otherwise=nobody.identity.reason), kept_us
+
+    def _dated(self, found: Found) -> Holder:
         identified_us = self._wall()
         from_us = identified_us - RECENT_US if found.since_us is None else found.since_us - SKEW_US
         return Holder(found.identity, max(0, from_us), identified_us)

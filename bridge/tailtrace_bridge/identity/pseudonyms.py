@@ -47,6 +47,10 @@ class Pseudonyms:
         """Return the pseudonym of a device."""
         return self._name("device", name)
 
+    def key(self, text: str) -> str:
+        """Return the pseudonym of a node's key."""
+        return self._name("key", text)
+
     def address(self, text: str) -> str:
         """Return the pseudonym of an address; `unix:` is no person's."""
         if text in {"", "unix:"}:

@@ -17,6 +17,7 @@ from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns,
 from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.fronts import identity_in_front, is_front, peer_of
+from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.rows.routes import Routes
@@ -51,6 +52,8 @@ class Enricher:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
+        self.unknown_by_reason: dict[str, int] = {}
+        """Live rows that nobody is named in, by why: `chain.REASONS`."""
         self.senders = {"named": 0, "unnamed": 0, "self": 0}
         """Requests by who sent them: a person or a device that is known, nobody that is known, this machine."""
         self._holder = holder
@@ -63,6 +66,8 @@ class Enricher:
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
+        if identity.reason:
+            self.unknown_by_reason[identity.reason] = self.unknown_by_reason.get(identity.reason, 0) + 1
         self.senders[sender_of(identity)] += 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
@@ -105,7 +110,7 @@ class Enricher:
         holders = [self._holder(address) for address in places]
         identities = [(holder.identity, holder.identified_us) for holder in holders]
         oldest_us = min(times_us, default=0)
-        if any(holder.from_us > oldest_us for holder in holders) or any(
+        if any(holder.from_us > oldest_us - COARSE_US for holder in holders) or any(
             is_front(access, self._serve) for access in accesses
         ):
             # Not all of an address's lines have the same name: line by line.
@@ -145,7 +150,7 @@ class Enricher:
 
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
         """Return the identity of a line and when that was found out."""
-        identity = holder.at(access.time_us)
+        identity = holder.at(*times_of(access))
         if is_front(access, self._serve):
             peer = peer_of(access)
             by_peer = self._holder(peer).identity if peer != access.address else identity

@@ -507,6 +507,11 @@ class Settings(BaseSettings):
         return self.alert_state or self.checkpoint.with_name("tailtrace.alerts.json")
 
     @property
+    def history_path(self) -> Path:
+        """Where it is kept who had which address when: beside the checkpoint, each bridge's own."""
+        return self.checkpoint.with_name(self.checkpoint.stem + ".history.json")
+
+    @property
     def zone(self) -> ZoneInfo:
         """`timezone` as an object."""
         return ZoneInfo(self.timezone)

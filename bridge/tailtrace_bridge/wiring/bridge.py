@@ -23,6 +23,7 @@ from tailtrace_bridge.wiring.parts import (
     make_identities,
     make_local,
     make_routes,
+    make_watched,
     open_store,
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
@@ -30,6 +31,7 @@ from tailtrace_bridge.wiring.pipeline import Pipeline
 if TYPE_CHECKING:
     from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
+    from tailtrace_bridge.identity.watcher import Watcher
     from tailtrace_bridge.wiring.alerts import Alerts
 
 
@@ -45,6 +47,7 @@ class Bridge:
     receiver_counters: ReceiverCounters
     poll_s: float
     lock: FileLock
+    watcher: "Watcher"
     devices: "DeviceIndexProvider | None" = None
     """The control API's, where there is a key."""
     alerts: "Alerts | None" = None
@@ -56,6 +59,7 @@ class Bridge:
 
     def start(self) -> None:
         """Start the threads that do the work."""
+        self.watcher.start()
         if self.devices is not None:
             self.devices.start()
         if self.exporter is not None:
@@ -79,6 +83,7 @@ class Bridge:
             self.alerts.stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
+        self.watcher.close()
         if self.exporter is not None:
             self.exporter.stop()
         if self.devices is not None:
@@ -97,7 +102,11 @@ def make_bridge(settings: Settings) -> Bridge:
         undo.callback(lock.release)
         store = open_store(settings)
         undo.callback(store.close)
-        identities = make_identities(settings, devices)
+        watched = make_watched(settings)
+        watcher = watched.watcher
+        if devices is not None:
+            devices.on_load = watcher.observe_devices
+        identities = make_identities(settings, devices, watched)
         routes = make_routes(settings)
         spans = SpanQueue()
         join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
@@ -115,14 +124,17 @@ def make_bridge(settings: Settings) -> Bridge:
             spans=spans,
             store=store,
             clock=clock_us,
+            waits=watcher.waits,
+            settle=watcher.settle,
             retention_days=settings.retention_days,
             on_stored=exporter.offer if exporter is not None else None,
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
+    counters = ReceiverCounters()
     return Bridge(
-        pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices, alerts, exporter
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter
     )
 
 

@@ -9,11 +9,11 @@ import random
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
-from tailtrace_bridge.identity.chain import Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity.loopback import Loopback
 from tailtrace_bridge.identity.near import Near, make_loopback
 from tailtrace_bridge.identity.proxies import LOOPBACK, UNIX, Proxies
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.local_api import LocalApi
     from tailtrace_bridge.identity.snapshot import Snapshot
+    from tailtrace_bridge.identity.watcher import Watcher
 
+DAY_US = 24 * 3_600_000_000
 OPENAPI_BYTES_MAX = 8 * 1024 * 1024
 LOAD_DEVICES_S = 30.0
 
@@ -144,9 +146,14 @@ def load_devices(settings: Settings) -> "DeviceIndex | None":
     return None if isinstance(index, Unavailable) else index
 
 
-def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = None) -> Identities:
-    """Make the chain of providers for live lines; `devices` is the control API's, started by the caller."""
-    local_api, snapshot = make_local(settings)
+def make_identities(
+    settings: Settings, devices: "DeviceIndexProvider | None" = None, watched: "Watched | None" = None
+) -> Identities:
+    """Make the chain of providers; `devices` is the control API's, started by the caller.
+
+    With `watched` for live lines, without for who has an address now.
+    """
+    local_api, snapshot = (watched.local_api, watched.snapshot) if watched is not None else make_local(settings)
     providers: list[IdentityProvider] = [local_api, snapshot]
     if devices is not None:
         providers.append(devices)
@@ -154,8 +161,51 @@ def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = 
         providers.append(IdentityFile(settings.identities, clock=monotonic_us))
     providers.append(Near(loopback_of(settings).look, local_api.serves_loopback, has_serve=settings.serve_headers))
     return Identities(
-        providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed, is_watched=snapshot.is_current
+        providers,
+        clock=monotonic_us,
+        wall=clock_us,
+        changes=snapshot.changed,
+        is_watched=snapshot.is_current,
+        history=watched.watcher.history if watched is not None else None,
     )
+
+
+class Watched(NamedTuple):
+    """Who asks this machine's tailscaled in a bridge: told of each change."""
+
+    local_api: "LocalApi"
+    snapshot: "Snapshot"
+    watcher: "Watcher"
+
+
+def make_watched(settings: Settings) -> Watched:
+    """Make what watches tailscaled for a bridge, not started. Raises `SettingsError`, `LogFileError`."""
+    from tailtrace_bridge.identity.history import History  # noqa: PLC0415
+    from tailtrace_bridge.identity.history_file import HistoryFile  # noqa: PLC0415
+    from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+    from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415
+    from tailtrace_bridge.identity.watcher import INSTALLED, Watcher  # noqa: PLC0415
+
+    history = History(pseudonyms=make_pseudonyms(settings), keep_us=settings.retention_days * DAY_US)
+    file = HistoryFile(settings.history_path, history)
+    socket_path = tailscale_socket(settings)
+    local_api = LocalApi(socket_path, clock=monotonic_us)
+    snapshot = Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers, is_fed=True)
+    local_api.live_peers = snapshot.live
+    named = None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us)
+    is_default = str(settings.tailscale_socket) == str(Settings.model_fields["tailscale_socket"].default)
+    watcher = Watcher(
+        Path(socket_path),
+        local_api,
+        snapshot,
+        history,
+        file,
+        wall=clock_us,
+        clock=monotonic_us,
+        named_by_file=lambda address: named is not None and isinstance(named.whois(address), Found),
+        is_expected=bool(history.seen_us) or (is_default and INSTALLED.exists()),
+    )
+    return Watched(local_api, snapshot, watcher)
 
 
 def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":

@@ -69,7 +69,7 @@ def test_an_oauth_client_in_the_thread(api, clock):
     assert provider.wait_loaded(5)
     assert provider.whois("100.64.0.7") == Found(ALICE, ALICE_SINCE_US)
     provider.close()
-    assert api.requests == ["POST /api/v2/oauth/token", "GET /api/v2/tailnet/-/devices?fields=all"]
+    assert api.requests == ["POST /api/v2/oauth/token", "GET /api/v2/tailnet/-/devices?fields=default"]
 
 
 def test_an_index_that_is_too_old_is_none(provider, clock):

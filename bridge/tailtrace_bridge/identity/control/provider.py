@@ -43,9 +43,12 @@ class DeviceIndexProvider:
         stale_us: int = STALE_US,
         refresh_s: float = REFRESH_S,
         retry_s: float = RETRY_S,
+        on_load: Callable[[DeviceIndex], None] = lambda _index: None,
     ) -> None:
         self.loads = 0
         self.failures = 0
+        self.on_load = on_load
+        """What is told of each list, in the thread."""
         self.problem = "the list of devices is not loaded yet; start() loads it"
         """What the last load failed with, or empty."""
         self._open_source = open_source
@@ -121,7 +124,9 @@ class DeviceIndexProvider:
             self.failures += 1
             _log.warning("control: no list of devices: %s", self.problem)
             return False
-        self._index = DeviceIndex(devices, as_of_us=self._clock())
+        index = DeviceIndex(devices, as_of_us=self._clock())
+        self.on_load(index)
+        self._index = index
         self.problem = ""
         return True
 
