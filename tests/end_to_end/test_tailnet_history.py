@@ -143,7 +143,9 @@ def test_lines_read_before_tailscaled_answers_wait_for_it(tailnet, watch):
         daemon.kill()
         daemon.wait(5)
         with watch.nginx.log.open("a") as log:
-            last = watch.nginx.log.read_text().splitlines()[-1]
+            written = watch.nginx.log
+            watch.wait_for("the line", lambda: hers in written.read_text())
+            last = next(one for one in written.read_text().splitlines() if hers in one)
             line = last.replace(tailnet.laptop.v4, "8.8.8.8").replace(hers, "/items/99")
             log.write(re.sub(r"\b[0-9a-f]{32}\b", "7" * 32, line) + "\n")
     public = watch.wait_for(
