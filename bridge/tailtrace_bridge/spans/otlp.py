@@ -6,7 +6,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 |---|---|
 | neither protobuf nor JSON by its content type, or an unknown content encoding | `OtlpError` 415 |
 | longer than `DECODED_BYTES_MAX` unpacked, or of more than `ELEMENTS_MAX` parts | `OtlpError` 413 |
-| not gzip though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
+| not gzip or deflate though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
 | anything else | `Decoded`, span by span: |
 
 | the span | becomes |
@@ -56,7 +56,7 @@ NGINX_SCOPE = "tailtrace.nginx"
 
 _SERVER = (2, "SPAN_KIND_SERVER")
 _FAILED = (2, "STATUS_CODE_ERROR")
-_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code"})
+_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code", "http.status_code"})
 _SERVICE_NAME = frozenset({"service.name"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -121,23 +121,29 @@ def media_type(content_type: str) -> str:
 def unpack(body: bytes, content_encoding: str, bytes_max: int = DECODED_BYTES_MAX) -> bytes:
     """Undo a Content-Encoding, never making more than `bytes_max` bytes and one.
 
-    Raises `OtlpError`: 413 for more than that, 415 for an encoding but gzip, 400 for gzip that is broken or has a
-    second member (no exporter writes one, and a body of a million empty members would cost their square).
+    Raises `OtlpError`: 413 for more than that, 415 for an encoding but gzip and deflate, 400 for one that is broken or
+    goes on behind its end (no exporter writes that, and a body of a million empty members would cost their square).
+    `deflate` is zlib's form (RFC 9110, 8.4.1.2); the bare form that some send instead is taken too.
     """
     encoding = content_encoding.strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        raise OtlpError(f"Content-Encoding {encoding[:64]!a}: send gzip or none", 415)
-    if encoding == "gzip":
-        unzip = zlib.decompressobj(wbits=31)
+    if encoding not in {"", "identity", "gzip", "deflate"}:
+        raise OtlpError(f"Content-Encoding {encoding[:64]!a}: send gzip, deflate or none", 415)
+    if encoding in {"gzip", "deflate"}:
+        unpacker = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15 if _is_zlib(body) else -15)
         try:
-            body = unzip.decompress(body, bytes_max + 1)
+            body = unpacker.decompress(body, bytes_max + 1)
         except zlib.error as error:
-            raise OtlpError(f"body is not gzip ({error}): check Content-Encoding", 400) from None
-        if len(body) <= bytes_max and (not unzip.eof or unzip.unused_data):
-            raise OtlpError("gzip body is cut short or goes on behind its end: send one whole member", 400)
+            raise OtlpError(f"body is not {encoding} ({error}): check Content-Encoding", 400) from None
+        if len(body) <= bytes_max and (not unpacker.eof or unpacker.unused_data):
+            raise OtlpError(f"{encoding} body is cut short or goes on behind its end: send one whole member", 400)
     if len(body) > bytes_max:
         raise OtlpError(f"body unpacks to more than {bytes_max} bytes: send smaller batches", 413)
     return body
+
+
+def _is_zlib(body: bytes) -> bool:
+    """Return whether a body begins as zlib's form does: method 8, and a multiple of 31."""
+    return len(body) >= 2 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
 
 
 def decode_traces(body: bytes, content_type: str) -> Decoded:
@@ -208,7 +214,8 @@ def _error_type(raw: _RawSpan) -> str:
     named = _text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX)
     if named:
         return named
-    status = raw.attributes.get("http.response.status_code")
+    # The second name is that of before 2024, which OpenTelemetry's instrumentation still writes by default.
+    status = raw.attributes.get("http.response.status_code", raw.attributes.get("http.status_code"))
     if raw.exception_type:
         return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
     if isinstance(status, int) and 500 <= status <= 599:
