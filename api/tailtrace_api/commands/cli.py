@@ -44,7 +44,11 @@ ListenOption = Annotated[str | None, typer.Option("--listen", help="API address 
 OtlpOption = Annotated[str | None, typer.Option("--otlp-listen", help="OTLP address [TAILTRACE_OTLP_LISTEN].")]
 CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", help="Position file [TAILTRACE_CHECKPOINT].")]
 FormatOption = Annotated[
-    str | None, typer.Option("--log-format", help="auto, tailtrace, combined, common or a log_format string.")
+    str | None,
+    typer.Option("--log-format", help="auto, a known format's name (combined, main, vhost …) or a log_format string."),
+]
+NginxConfOption = Annotated[
+    Path | None, typer.Option("--nginx-conf", help="Take the logs' formats from this nginx.conf.")
 ]
 IdentitiesOption = Annotated[
     Path | None, typer.Option("--identities", help="File that names addresses [TAILTRACE_IDENTITIES].")
@@ -182,61 +186,111 @@ def api(
 @_reported
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Access logs and exports, .gz too.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", readable=False, allow_dash=True, help="Access logs and exports, compressed too; - is stdin."
+        ),
     ],
     *,
     store: StoreOption = None,
     log_format: FormatOption = None,
+    nginx_conf: NginxConfOption = None,
+    max_rejected: Annotated[
+        float, typer.Option("--max-rejected", min=0, max=100, help="Percent of lines refused, above which it exits 1.")
+    ] = 1.0,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
     as_json: Json = False,
 ) -> None:
-    """Import whole logs. Importing a log again changes nothing. Exit 1 if every line is refused."""
+    """Import whole logs. Importing a log again changes nothing. Exit 1 if more is refused than --max-rejected."""
     from tailtrace_api.commands.import_logs import run_import
+    from tailtrace_api.commands.understood import as_plain, print_understood
 
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
-    done = run_import(files, flags, None if as_json else errors())
+    done = run_import(files, flags, None if as_json else errors(), _conf_formats(files, nginx_conf, log_format))
+    share = 100 * done.refused / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
         "lines": done.lines,
         "stored": done.stored,
         "duplicate": done.duplicate,
         "refused": done.refused,
         "refused_by_reason": dict(sorted(done.refused_by_reason.items())),
+        "refused_percent": round(share, 3),
+        "understood": [as_plain(one) for one in done.understood],
+        "notes": done.notes,
         "seconds": round(time.monotonic() - start, 3),
     }
     if as_json:
         typer.echo(json.dumps(result))
     else:
+        for one in done.understood:
+            print_understood(one)
         reasons = ", ".join(f"{reason} {count}" for reason, count in result["refused_by_reason"].items())
         typer.echo(
             f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.refused} refused"
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
+    for text in done.notes:
+        note(f"tailtrace: {lines(text)}")
     for problem in done.problems:
         note(f"tailtrace: {lines(problem)}", "red")
-    if 2 * done.refused > done.lines:
-        _print_refused(done)
-    if done.problems or done.lines == done.refused > 0:
+    if done.refused:
+        _print_refused(done, share)
+    if done.problems or share > max_rejected or not all(one.is_sure for one in done.understood):
         raise typer.Exit(1)
 
 
-def _print_refused(done: "Imported") -> None:
-    """Show the first refused line of each reason, and what to do."""
+def _conf_formats(files: list[Path], conf: Path | None, log_format: str | None) -> list[tuple[str, str]]:
+    if conf is None:
+        return []
+    if log_format is not None:
+        raise typer.BadParameter("--nginx-conf says the format, so --log-format cannot be given too")
+    from tailtrace_api.nginx.conf_formats import format_of, read_conf
+
+    formats, logs = read_conf(conf)
+    return [(str(file), format_of(file, formats, logs)) for file in files]
+
+
+def _print_refused(done: "Imported", share: float) -> None:
+    """Show the first refused line of each reason, the share, and what to do."""
+    from tailtrace_api.commands.understood import ADVICE
     from tailtrace_bridge.identity.chain import printable
 
-    too_old = done.refused_by_reason.get("store", 0)
-    cure = (
-        "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
-        "InfluxDB's bucket takes none so old. Import them into another store (--store)."
-        if 2 * too_old > done.refused
-        else "Name the format that nginx writes (`nginx -T` prints it) with --log-format '…'; "
-        "scripts/validate_log_parser in a clone says more of each reason."
+    note(f"tailtrace: {done.refused} of {done.lines} lines were refused ({share:.2f} %).", "yellow")
+    for reason, count in sorted(done.refused_by_reason.items()):
+        note(f"  {reason}, {count}: {ADVICE[reason] if reason in ADVICE else ''}", "yellow")
+        if (refusal := done.first_refused.get(reason)) is not None:
+            file, text = printable(refusal.file, REFUSED_LENGTH_MAX), printable(refusal.text, REFUSED_LENGTH_MAX)
+            note(f"    {file}:{done.first_refused_line[reason]} (byte {refusal.offset}): {text}")
+
+
+@app.command()
+@_reported
+def inspect(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", readable=False, allow_dash=True, help="Access logs, compressed too; - is stdin."),
+    ],
+    *,
+    log_format: FormatOption = None,
+    nginx_conf: NginxConfOption = None,
+    show: Annotated[int, typer.Option(min=0, max=10_000, help="Refused lines shown of each reason.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show what a log is read as and what is refused, without storing. Exit 1 if a line is refused."""
+    from tailtrace_api.commands.inspect import run_inspect
+    from tailtrace_bridge.logs.parser import make_parser
+    from tailtrace_bridge.settings import table as settings
+
+    known = dict(_conf_formats(files, nginx_conf, log_format))
+    found = settings.load(log_format=log_format)
+    run_inspect(
+        files,
+        lambda path: make_parser(known.get(str(path), found.log_format), found.zone),
+        as_json=as_json,
+        show=show,
     )
-    note(f"tailtrace: {done.refused} of {done.lines} lines were refused. {cure}", "yellow")
-    for reason, refusal in sorted(done.first_refused.items()):
-        text = printable(refusal.text, REFUSED_LENGTH_MAX)
-        note(f"  {reason}: {printable(refusal.file, REFUSED_LENGTH_MAX)}, byte {refusal.offset}: {text}")
 
 
 @app.command()

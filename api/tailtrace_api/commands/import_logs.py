@@ -19,23 +19,32 @@ if TYPE_CHECKING:
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
 """Smaller imports are over before a second process would be of use."""
+PACKED = frozenset({".gz", ".zst", ".xz", ".bz2", ".zip"})
+STDIN = "-"
 GZIP_RATIO = 10
 """About how much smaller gzip makes an access log."""
 
 
-def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: Console | None) -> "Imported":
+def run_import(
+    files: Sequence[Path],
+    flags: Mapping[str, Any],
+    console: Console | None,
+    formats: Sequence[tuple[str, str]] = (),
+) -> "Imported":
     """Import `files`, oldest names last as given; `console` shows the progress, if there is one.
 
+    `formats` are the formats of those logs that nginx.conf names.
     `flags` are those of `settings.load`, whose errors this raises too.
     """
     sizes = {path: _size(path) for path in files}
     total_bytes = sum(sizes.values())
-    unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix == ".gz" else 1) for path, size in sizes.items())
-    with ImportWorker() if unpacked_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
+    unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix in PACKED else 1) for path, size in sizes.items())
+    is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files  # a worker's own input is its job
+    with ImportWorker() if is_large else nullcontext() as worker:
         from tailtrace_bridge.settings.table import load  # noqa: PLC0415
 
         settings = load(**flags)
-        job = _job(files, settings)
+        job = _job(files, settings, formats)
         chunks = job.chunks() if worker is None else worker.chunks(job)
 
         # The worker is at it by now, and the rest loads meanwhile.
@@ -76,7 +85,7 @@ def _size(path: Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
+def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[str, str]]) -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS  # noqa: PLC0415
     from tailtrace_bridge.transfer.importer import ImportJob  # noqa: PLC0415
     from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key  # noqa: PLC0415
@@ -92,4 +101,5 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         load_devices(settings),
         settings.serve_headers,
         pseudonyms_key(settings),
+        tuple(formats),
     )

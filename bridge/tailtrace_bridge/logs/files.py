@@ -9,7 +9,7 @@ the log's start. It stays the same when the log is renamed or compressed, and so
 | a byte order mark at the start of the log | nothing: the first line begins behind it, its offset is 0 |
 | more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser refuses it |
 | NUL bytes: a hole after copytruncate, a crash | nothing: they part lines as a newline does, and are no line of their own |
-| at the end, without a newline | a line; `is_growing` files only: no line yet, `on_cut` is told of it |
+| at the end, without a newline | a line; of a plain file, what `on_cut` makes of it |
 | compressed, and it ends too early or is damaged | the whole lines before it, then `LogFileError` |
 | `-` | standard input |
 """
@@ -33,7 +33,7 @@ from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
 __all__ = ["CHUNK_BYTES", "chunks"]
 
 STDIN = "-"
-GROWING_S = 3600
+GROWING_S = 24 * 3600
 """A plain file that was written later than this ago may still grow: its last line is whole when its newline is there."""
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
@@ -122,19 +122,21 @@ def read_lines(
     path: str | Path,
     *,
     on_bytes: Callable[[int], None] | None = None,
-    on_cut: Callable[[bytes, int], None] | None = None,
-    now_s: float | None = None,
+    on_cut: Callable[[bytes, int, int, bool], None] | None = None,
+    now_s: float = 0.0,
 ) -> Iterator[tuple[bytes, int, int]]:
     """Return `(line, offset, seed)` of every line of a whole log, compressed or not: its first bytes say which.
 
-    `on_bytes` is told the bytes of the file (compressed, where it is) that each step took. With `now_s`, seconds since
-    the epoch, the unterminated last line of a file that grows is left out, and `on_cut` is told it with its offset.
+    `on_bytes` is told the bytes of the file (compressed, where it is) that each step took. With `on_cut`, the
+    unterminated last line of a plain file is left out: `on_cut` is told it, its offset, the seed, and whether the file
+    may still grow, as of `now_s`, seconds since the epoch.
     Raises `LogFileError` where the file cannot be read, or is damaged: after the lines before the damage.
     """
     splitter, seed = LineSplitter(), 0
     try:
         with _opened(path) as file:
-            grows = now_s is not None and _grows(file.fileno(), now_s)
+            is_plain = on_cut is not None and _is_plain(file.fileno())
+            grows = now_s - os.fstat(file.fileno()).st_mtime < GROWING_S
             for chunk in chunks(file, str(path), on_bytes):
                 if not seed:
                     newline = (splitter.pending + chunk).find(b"\n")
@@ -146,9 +148,8 @@ def read_lines(
     except OSError as error:
         raise unreadable(str(path), error) from error
     for line, offset, _ in splitter.rest():
-        if grows:
-            if on_cut is not None:
-                on_cut(line, offset)
+        if is_plain and on_cut is not None:
+            on_cut(line, offset, seed or fingerprint(line), grows)
         else:
             yield line, offset, seed or fingerprint(line)
 
@@ -159,12 +160,8 @@ def _opened(path: str | Path) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
-def _grows(descriptor: int, now_s: float) -> bool:
-    """Say whether a file may still be written: a plain one, written not long ago."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    return now_s - status.st_mtime < GROWING_S and not is_packed_file(descriptor)
+def _is_plain(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode) and not is_packed_file(descriptor)
 
 
 def first_line(path: str) -> tuple[bytes, bool]:

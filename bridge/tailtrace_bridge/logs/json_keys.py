@@ -81,7 +81,7 @@ def format_of(text: str) -> JsonFormat | None:
 
 
 def _read(text: str) -> Line | None:
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith("{") or '"tailtrace_' in text:  # of our own format, which is read as such or not
         return None
     try:
         data = _parse(text)

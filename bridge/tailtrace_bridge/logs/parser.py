@@ -155,10 +155,15 @@ class LineParser:
         return self._by_itself is not None
 
     def for_formats(self, formats: "Sequence[AnyFormat]") -> "LineParser":
-        """Return a parser that tries `formats` before those of this one."""
-        known = {fmt.source for fmt in formats}
-        others = [fmt for fmt in self.formats if fmt.source not in known]
-        return LineParser([*formats, *others], self._zone, self._by_itself, self._unwrap)
+        """Return a parser that knows `formats` beside those of this one."""
+        known = {fmt.source for fmt in self.formats}
+        new = [fmt for fmt in formats if fmt.source not in known]
+        return LineParser([*self.formats, *new], self._zone, self._by_itself, self._unwrap)
+
+    def fits(self, line: bytes) -> bool:
+        """Whether a line has one of `formats`."""
+        text = line.decode("utf-8", "surrogateescape")
+        return any(extractor.fullmatch(text) for extractor in self._extractors)
 
     def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | RejectedLine:
         """Return the record of `line` (without its newline), or why there is none.
@@ -238,7 +243,7 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     """
     if log_format == "auto":
         own = [compile_format("tailtrace"), compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace")]
-        return LineParser([*own, compile_format("combined")], zone, recognise_line, unwrap_line)
+        return LineParser(own, zone, recognise_line, unwrap_line)
     formats = [compile_format(KNOWN_FORMATS.get(log_format, log_format), log_format if log_format in KNOWN_FORMATS else "")]
     if log_format in {"tailtrace", TAILTRACE_FORMAT}:
         formats.append(compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace"))

@@ -50,7 +50,7 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
     bare = [(unwrap_line(line) or line) if parser.is_auto else line for line in lines]
     unsure: dict[str, int] = {}
     if parser.is_auto:
-        found = recognise(line.decode("utf-8", "surrogateescape") for line in bare)
+        found = recognise(line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
         parser, unsure = parser.for_formats(found.formats), found.unsure
     counts: Counter[AnyFormat] = Counter()
     rows: dict[AnyFormat, list[dict[str, str]]] = {}

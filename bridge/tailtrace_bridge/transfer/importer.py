@@ -6,8 +6,9 @@ runs both in turns; for a large one `import_worker` runs the first half in a pro
 Of `auto`, the first lines of each log say which formats it has (`logs.recognise`); they are kept until then, so that no
 file is read twice and standard input can be one. What was understood is in the log's first chunk.
 
-The last line of a plain file that was written not long ago is no line before its newline is there: it is left out and
-told; the same log imported later has it.
+The last line of a plain file is no line before its newline is there: it is left out and told; the same log imported
+later has it. Only where the file has not been written for a day, and the line is whole by the format of the others, it
+is taken.
 
 A file that begins as an export of ours does is read by `export_format`, whatever the log format is said to be.
 
@@ -203,13 +204,14 @@ def read_chunks(
         refusals: list[RejectedLine] = []
         read_bytes: list[int] = []
         numbers: dict[str, int] = {}
-        cut: list[bytes] = []
+        cut: list[tuple[bytes, int, int, bool]] = []
         problem = ""
         understood: Understood | None = None
+        formats: set[str] = set()
         rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
         try:
             read = read_lines(
-                path, on_bytes=read_bytes.append, on_cut=lambda line, _: cut.append(line), now_s=clock_s()
+                path, on_bytes=read_bytes.append, on_cut=lambda *one, cut=cut: cut.append(one), now_s=clock_s()
             )
             first, failed = _sample(read)
             if first and is_export(first[0][0]):
@@ -217,7 +219,7 @@ def read_chunks(
                 parse, columns = export.parse, enricher.moved(export.columns)
             elif first:
                 parser, understood = understand(parser, name, [line for line, _, _ in first])
-                parse = parser.parse
+                parse, formats = parser.parse, {one.source for one in understood.formats}
             for number, (line, offset, seed) in enumerate(chain(first, read), start=1):
                 record = parse(line, name, offset, seed)
                 if isinstance(record, RejectedLine):
@@ -230,6 +232,10 @@ def read_chunks(
                     records, refusals, understood = [], [], None
                     read_bytes.clear()
                     rows_max = min(2 * rows_max, BATCH_ROWS)
+            if cut and is_whole(cut[0], parser, formats):
+                record = parse(cut[0][0], name, cut[0][1], cut[0][2])
+                (refusals if isinstance(record, RejectedLine) else records).append(record)
+                cut.clear()
             if failed is not None:
                 raise failed
         except LogFileError as error:
@@ -237,12 +243,21 @@ def read_chunks(
         if export is not None and not problem:
             problem = export.problem(name)
         note = (
-            f"{name}: the last line has no newline yet ({len(cut[0])} bytes), so it is not whole; import the log again "
+            f"{name}: the last line has no newline yet ({len(cut[0][0])} bytes), so it is not whole; import the log again "
             "when nginx has written on, and it counts once"
             if cut
             else ""
         )
         yield Chunk(columns(records), refusals, sum(read_bytes), problem, numbers, note, understood)
+
+
+def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set[str]) -> bool:
+    """Say whether the last line of a file counts though its newline is missing."""
+    line, _, _, grows = cut
+    if grows or is_export(line):
+        return not grows
+    fmt = parser.format_of(line)
+    return fmt is not None and (not formats or fmt.source in formats)
 
 
 def _sample(read: Iterator[tuple[bytes, int, int]]) -> tuple[list[tuple[bytes, int, int]], LogFileError | None]:
