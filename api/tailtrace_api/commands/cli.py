@@ -188,7 +188,10 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", readable=False, allow_dash=True, help="Access logs and exports, compressed too; - is stdin."
+            metavar="FILE...",
+            readable=False,
+            allow_dash=True,
+            help="Access logs and exports, compressed too; - is stdin.",
         ),
     ],
     *,
@@ -270,7 +273,9 @@ def _print_refused(done: "Imported", share: float) -> None:
 def inspect(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", readable=False, allow_dash=True, help="Access logs, compressed too; - is stdin."),
+        typer.Argument(
+            metavar="FILE...", readable=False, allow_dash=True, help="Access logs, compressed too; - is stdin."
+        ),
     ],
     *,
     log_format: FormatOption = None,

@@ -84,7 +84,9 @@ class Findings:
         except LogFileError as error:
             self.problems.append(printable(str(error), 500))
         if cut:
-            self.notes.append(f"{printable(str(path), TEXT_LENGTH_MAX)}: the last line has no newline yet; it is left out")
+            self.notes.append(
+                f"{printable(str(path), TEXT_LENGTH_MAX)}: the last line has no newline yet; it is left out"
+            )
 
     def _take(self, record: object, number: int) -> None:
         self.lines += 1

@@ -30,7 +30,9 @@ def read_conf(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         _walk(block["parsed"], formats, logs)
     if not logs and len(formats) == 1:
         said = "; ".join(str(error["error"]) for error in parsed.get("errors", [])[:3])
-        raise SettingsError(f"--nginx-conf: {path}: no log_format and no access_log in it{f' ({said})' if said else ''}")
+        raise SettingsError(
+            f"--nginx-conf: {path}: no log_format and no access_log in it{f' ({said})' if said else ''}"
+        )
     return formats, logs
 
 

@@ -38,7 +38,7 @@ GROWING_S = 24 * 3600
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
 
-_BREAK = re.compile(rb"\n|\0+")
+_BREAK = re.compile(rb"\0*\n|\0+")
 _MASK_63 = (1 << 63) - 1
 
 

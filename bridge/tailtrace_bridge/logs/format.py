@@ -82,6 +82,7 @@ _JSON_ESCAPE = re.compile(
 )
 _JSON_CHARS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
+
 @dataclass(frozen=True, slots=True)
 class LogFormat:
     """A compiled format: `pattern` matches a whole line, and its group i + 1 is the value of `names[i]`.

@@ -41,7 +41,9 @@ KEYS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
-_BARE = re.compile(r'("(?:[^"\\]|\\.)*")|([^\s"{}\[\],:](?:[^"{}\[\]:]*[^\s"{}\[\],:])?)(?=\s*(?:,\s*"|[}\]]|\Z))', re.DOTALL)
+_BARE = re.compile(
+    r'("(?:[^"\\]|\\.)*")|([^\s"{}\[\],:](?:[^"{}\[\]:]*[^\s"{}\[\],:])?)(?=\s*(?:,\s*"|[}\]]|\Z))', re.DOTALL
+)
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
 _NUMBERS_NAMED = frozenset({"requesttime", "upstreamresponsetime"})
@@ -97,7 +99,7 @@ def _read(text: str) -> Line | None:
     return _named(data)
 
 
-def _parse(text: str) -> Any:  # noqa: ANN401 - JSON is anything
+def _parse(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_once)
     except ValueError:
@@ -153,7 +155,7 @@ def _flat(data: dict[str, Any], depth: int) -> list[tuple[str, Any]]:
     return found
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: Any) -> str:
     if isinstance(value, list):
         value = value[0] if value else ""
     if isinstance(value, float):
@@ -170,7 +172,9 @@ def _caddy(data: dict[str, Any], request: dict[str, Any]) -> Line | None:
     values = {
         "product": "caddy",
         "time_iso8601": _text(data.get("ts", "")).replace("Z", "+00:00"),
-        "remote_addr": _without_port(_text(request.get("client_ip") or request.get("remote_ip") or request.get("remote_addr"))),
+        "remote_addr": _without_port(
+            _text(request.get("client_ip") or request.get("remote_ip") or request.get("remote_addr"))
+        ),
         "request_method": _text(request.get("method", "")),
         "request_uri": _text(request.get("uri", "")),
         "status": _text(data.get("status", "")),

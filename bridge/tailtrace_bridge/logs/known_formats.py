@@ -10,7 +10,9 @@ _INGRESS = (
     " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name]"
     " $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
 )
-_PROXY_MANAGER = "$status - $request_method $scheme $host \"$request_uri\" [Client $remote_addr] [Length $body_bytes_sent]"
+_PROXY_MANAGER = (
+    '$status - $request_method $scheme $host "$request_uri" [Client $remote_addr] [Length $body_bytes_sent]'
+)
 
 KNOWN_FORMATS: dict[str, str] = {
     **NAMED_FORMATS,

@@ -82,7 +82,9 @@ def _unpacked(file: BinaryIO, path: str, on_bytes: Callable[[int], None] | None)
     if first.startswith(_ZSTD):
         yield from _zstd(first, reads, path)
         return
-    kind = next((kind for kind, magic in (("gzip", _GZIP), ("bzip2", _BZIP2), ("xz", _XZ)) if first.startswith(magic)), "")
+    kind = next(
+        (kind for kind, magic in (("gzip", _GZIP), ("bzip2", _BZIP2), ("xz", _XZ)) if first.startswith(magic)), ""
+    )
     unpacker = Unpacker(path, kind) if kind else None
     if unpacker is None:
         yield first
@@ -230,7 +232,9 @@ def _is_tar(head: bytes) -> bool:
     if head[257:262] == b"ustar":
         return True
     try:  # one of before 1988 has nothing but its checksum
-        return bool(tarfile.TarInfo.frombuf(head[:_TAR_BLOCK_BYTES], "utf-8", "replace").name) and b"\n" not in head[:100]
+        return (
+            bool(tarfile.TarInfo.frombuf(head[:_TAR_BLOCK_BYTES], "utf-8", "replace").name) and b"\n" not in head[:100]
+        )
     except tarfile.TarError:
         return False
 
@@ -239,7 +243,7 @@ def _utf16(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     sample = head[: _UTF16_SAMPLE_BYTES & ~1]
-    if len(sample) >= 16:  # noqa: PLR2004 - fewer bytes say nothing
+    if len(sample) >= 16:
         half = len(sample) // 2
         if sample[1::2].count(0) > 0.8 * half and sample[::2].count(0) == 0:
             return "utf-16-le"

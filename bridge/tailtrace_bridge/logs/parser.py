@@ -204,7 +204,7 @@ class LineParser:
                     return found
         return None
 
-    def _parse_otherwise(  # noqa: PLR0913 - what `parse` knows of the line
+    def _parse_otherwise(
         self, text: str, line: bytes, file: str, offset: int, seed: int, reason: str
     ) -> Access | RejectedLine:
         """Try the other formats, then what the line says by itself, then what is wrapped in it."""
@@ -244,7 +244,9 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     if log_format == "auto":
         own = [compile_format("tailtrace"), compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace")]
         return LineParser(own, zone, recognise_line, unwrap_line)
-    formats = [compile_format(KNOWN_FORMATS.get(log_format, log_format), log_format if log_format in KNOWN_FORMATS else "")]
+    formats = [
+        compile_format(KNOWN_FORMATS.get(log_format, log_format), log_format if log_format in KNOWN_FORMATS else "")
+    ]
     if log_format in {"tailtrace", TAILTRACE_FORMAT}:
         formats.append(compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace"))
     return LineParser(formats, zone)
@@ -338,7 +340,9 @@ class _KeysExtractor:
     def extract(self, match: dict[str, str], line: bytes, place: int) -> Access:
         """Return the record, or raise `_UnreadableError`."""
         get = match.get
-        values = [next((value for name in names if (value := get(name)) not in {None, "", "-"}), "") for names in FIELDS]
+        values = [
+            next((value for name in names if (value := get(name)) not in {None, "", "-"}), "") for names in FIELDS
+        ]
         if not values[_TIME]:
             raise _UnreadableError("bad-time")
         is_chosen = "remote_addr" not in match
@@ -477,8 +481,10 @@ def _listed(item: str) -> str:
 
 def _is_proxys(text: str) -> bool:
     address = None if text == "unix:" else ip_address(text)
-    return address is None or address.is_loopback or any(
-        address.version == network.version and address in network for network in _PROXY_NETWORKS
+    return (
+        address is None
+        or address.is_loopback
+        or any(address.version == network.version and address in network for network in _PROXY_NETWORKS)
     )
 
 

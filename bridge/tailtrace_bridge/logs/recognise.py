@@ -60,7 +60,9 @@ _TOKEN = re.compile(
     rf'(?:"(?P<quoted>{QUOTED_VALUE})"|\[(?P<bracket>[^\[\]"]*)\]|(?P<word>[^ "\[\],]+(?:(?:, ?| : )[^ "\[\],]+)*))'
 )
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-_FORWARDED_ITEM = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
+_FORWARDED_ITEM = (
+    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
+)
 _FORWARDED = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AGENT = re.compile(
@@ -237,7 +239,7 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:
     names: dict[int, str] = {offset: "request", offset + 1: "status"}
     first = offset + 2
     if len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label:
-        if _share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1:  # noqa: PLR2004
+        if _share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1:
             names[first] = "body_bytes_sent"
             first += 1
     for index, column in enumerate(shape.columns[first - offset :], start=first):
@@ -258,14 +260,16 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:
         column = shape.columns[index - offset]
         if index in names or column.label or column.kind != "word":
             continue
-        if "upstream_addr" not in names.values() and _share(columns[index], _UPSTREAM.fullmatch) >= 0.5:  # noqa: PLR2004
+        if "upstream_addr" not in names.values() and _share(columns[index], _UPSTREAM.fullmatch) >= 0.5:
             names[index] = "upstream_addr"
         elif len(group) < UNKNOWN_LINES_MIN and not all(map(_is_known_word, columns[index])):
             return "they end in words that nobody knows, and too few lines are alike"
     source = _written(shape, columns, names)
     called = next((name for name, known in KNOWN_FORMATS.items() if known == source), "")
     try:
-        return _compiled(source, called or ("combined, and more" if "http_user_agent" in names.values() else "common, and more"))
+        return _compiled(
+            source, called or ("combined, and more" if "http_user_agent" in names.values() else "common, and more")
+        )
     except FormatError:
         return "their columns cannot be told apart"
 
@@ -286,9 +290,7 @@ def _name_quoted(quoted: list[int], columns: Sequence[tuple[str, ...]], names: d
         pass
     elif len(agents) == 1:
         agent = agents[0]
-    elif agents and by_place and quoted[1] in agents and kinds[quoted[0]] != "agent":
-        agent = quoted[1]
-    elif not agents and by_place and kinds[quoted[1]] in {"", "text"} and kinds[quoted[0]] in {"", "text", "url"}:
+    elif (agents and by_place and quoted[1] in agents and kinds[quoted[0]] != "agent") or (not agents and by_place and kinds[quoted[1]] in {"", "text"} and kinds[quoted[0]] in {"", "text", "url"}):
         agent = quoted[1]
     elif len(texts) == 1 and quoted[0] == first and kinds[quoted[0]] in {"", "text", "url"}:
         pass  # the referer alone
@@ -368,10 +370,7 @@ def _plain_size(value: str) -> bool:
 
 
 def _is_known_word(value: str) -> bool:
-    return any(
-        pattern.fullmatch(value)
-        for pattern in (_KNOWN_WORD, _NUMBER, _DURATION, _MILLISECONDS, _UPSTREAM)
-    )
+    return any(pattern.fullmatch(value) for pattern in (_KNOWN_WORD, _NUMBER, _DURATION, _MILLISECONDS, _UPSTREAM))
 
 
 def _share(values: Sequence[str], fits: object) -> float:

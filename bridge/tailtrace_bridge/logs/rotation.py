@@ -101,9 +101,7 @@ def list_generations(
     return rotated[-GENERATIONS_MAX:] + ([live] if live else [])
 
 
-def _by_inode(
-    folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]
-) -> list[Generation]:
+def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]) -> list[Generation]:
     """Find files by inode and first line, whatever they are called now."""
     inodes = {position.inode for position in lost if position.inode}
     found: list[Generation] = []

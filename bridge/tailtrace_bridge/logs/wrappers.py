@@ -16,7 +16,9 @@ import re
 
 _CRI = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2}) std(?:out|err) F ")
 _STAMP = rb"(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]{1,9})?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
-_SYSLOG = re.compile(rb"(?:<[0-9]{1,3}>)?" + _STAMP + rb" (?:[^ \"\[\]:]{1,255} )?[^ \"\[\]:]{1,64}(?:\[[0-9]{1,10}\])?: ")
+_SYSLOG = re.compile(
+    rb"(?:<[0-9]{1,3}>)?" + _STAMP + rb" (?:[^ \"\[\]:]{1,255} )?[^ \"\[\]:]{1,64}(?:\[[0-9]{1,10}\])?: "
+)
 _SYSLOG_5424 = re.compile(
     rb"<[0-9]{1,3}>1 [^ ]{1,40} [^ ]{1,255} [^ ]{1,48} [^ ]{1,128} [^ ]{1,32} (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) (?:\xef\xbb\xbf)?"
 )
@@ -45,8 +47,14 @@ def _from_json(line: bytes) -> bytes | None:
     if not isinstance(data, dict):
         return None
     if isinstance(text := data.get("log"), str) and ("stream" in data or "time" in data):
-        return text.rstrip("\r\n").encode("utf-8", "surrogateescape") if text.endswith("\n") or len(text) < 16384 else None
+        return (
+            text.rstrip("\r\n").encode("utf-8", "surrogateescape") if text.endswith("\n") or len(text) < 16384 else None
+        )
     message = data.get("MESSAGE")
     if isinstance(message, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in message):
         return bytes(message)  # journald's way with what is not UTF-8
-    return message.encode("utf-8", "surrogateescape") if isinstance(message, str) and "__REALTIME_TIMESTAMP" in data else None
+    return (
+        message.encode("utf-8", "surrogateescape")
+        if isinstance(message, str) and "__REALTIME_TIMESTAMP" in data
+        else None
+    )

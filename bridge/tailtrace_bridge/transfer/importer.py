@@ -43,6 +43,8 @@ from tailtrace_bridge.transfer.format import ExportReader, is_export
 if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
     from tailtrace_bridge.identity.control.devices import DeviceIndex
 
+PLACES_MAX = 100_000
+"""Refused lines of a log, above which those of an earlier import are not told from those of this one."""
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ROWS = 5_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
@@ -86,6 +88,8 @@ class Chunk(NamedTuple):
     """What was left out of the log on purpose, or empty."""
     understood: Understood | None = None
     """In the first chunk of a log: what it is read as."""
+    settled: tuple[str, tuple[int, ...]] | None = None
+    """In the last chunk of a log that was read to its end: its name, and the places of all that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,7 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
     """Store what `read_chunks` gives, and count it."""
     total = Imported()
     with no_cycle_search():
-        for columns, refusals, read_bytes, problem, numbers, note, understood in chunks:
+        for columns, refusals, read_bytes, problem, numbers, note, understood, settled in chunks:
             written = store.write_columns(columns, refusals)
             total.lines += len(columns.key) + len(refusals)
             total.stored += written.stored
@@ -174,6 +178,8 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
                 total.notes.append(note)
             if understood is not None:
                 total.understood.append(understood)
+            if settled is not None:
+                store.settle_refusals(*settled)
             if problem:
                 total.problems.append(problem)
             if on_bytes is not None:
@@ -205,6 +211,7 @@ def read_chunks(
         read_bytes: list[int] = []
         numbers: dict[str, int] = {}
         cut: list[tuple[bytes, int, int, bool]] = []
+        places: list[int] = []
         problem = ""
         understood: Understood | None = None
         formats: set[str] = set()
@@ -224,6 +231,8 @@ def read_chunks(
                 record = parse(line, name, offset, seed)
                 if isinstance(record, RejectedLine):
                     numbers.setdefault(record.reason, number)
+                    if len(places) <= PLACES_MAX:
+                        places.append(record.offset)
                     refusals.append(enricher.refusal(record))
                 elif record is not None:
                     records.append(record)
@@ -248,7 +257,9 @@ def read_chunks(
             if cut
             else ""
         )
-        yield Chunk(columns(records), refusals, sum(read_bytes), problem, numbers, note, understood)
+        # What was refused of this log before, and is not now, was stored.
+        settled = None if problem or export is not None or len(places) > PLACES_MAX else (name, tuple(places))
+        yield Chunk(columns(records), refusals, sum(read_bytes), problem, numbers, note, understood, settled)
 
 
 def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set[str]) -> bool:
