@@ -7,8 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tailtrace_api.nginx.include_files import log_format_directive
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, read_exchange
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT, TAILTRACE_MARK
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -27,7 +30,150 @@ def fields(line: bytes, *names: str, log_format: str = "auto"):
     return tuple(getattr(record, name) for name in names)
 
 
+ID = "5af7183fb1d4cf5ff0b5a2d7d4b3c1aa"
+INBOUND, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def own_line(**values: str) -> bytes:
+    """A line as `tailtrace-http.conf` has nginx write it; what is not named is a plain request to an app."""
+    given = {
+        "msec": "1759926735.250",
+        "request_id": ID,
+        "tailtrace_flags": "01",
+        "remote_addr": "100.64.0.7",
+        "remote_port": "41234",
+        "realip_remote_addr": "100.64.0.7",
+        "request_method": "GET",
+        "request_uri": "/a",
+        "status": "200",
+        "bytes_sent": "1534",
+        "request_time": "0.250",
+        "server_name": "factory",
+        "upstream_addr": "127.0.0.1:8000",
+        "upstream_response_time": "0.240",
+        "upstream_status": "200",
+    }
+    assert set(values) <= set(TAILTRACE_FIELDS)
+    return "\t".join((TAILTRACE_MARK, *((given | values).get(name, "") for name in TAILTRACE_FIELDS))).encode()
+
+
 def test_our_own_line():
+    line = own_line(
+        tailtrace_inbound_trace_id=INBOUND,
+        tailtrace_inbound_span_id=PARENT,
+        tailtrace_flags="00",
+        realip_remote_addr="10.0.0.9",
+        proxy_protocol_addr="100.64.0.8",
+        request_uri="/dashboard/complete?token=secret",
+        http_user_agent='a \\"b\\" \\u0016 é',
+        http_tailscale_user_login="ana@example.com",
+        upstream_http_x_tailtrace="1;t=239000;r=/dashboard/{name}",
+        upstream_addr="127.0.0.1:8000, 127.0.0.1:8001",
+        upstream_status="502, 200",
+        upstream_response_time="0.001, 0.240",
+        upstream_connect_time="-, 0.000",
+        upstream_header_time="-, 0.238",
+        request_completion="OK",
+        server_protocol="HTTP/1.1",
+        scheme="https",
+        request_length="512",
+        body_bytes_sent="1200",
+        http_host="factory.example:8443",
+    )
+    assert access(line) == Access(
+        time_us=1_759_926_735_000_000,
+        key=access(line, "tailtrace").key,
+        address="100.64.0.7",
+        method="GET",
+        path="/dashboard/complete",
+        status=200,
+        request_time_us=250_000,
+        upstream_time_us=241_000,
+        proxied=True,
+        bytes_sent=1534,
+        service="factory",
+        trace_id=INBOUND,
+        span_id="f0b5a2d7d4b3c1aa",
+        user_agent='a "b" \\x16 é',
+        card="",
+        serve="ana@example.com",
+        peer="10.0.0.9",
+        peer_port=41234,
+        proxy_protocol="100.64.0.8",
+        app="1;t=239000;r=/dashboard/{name}",
+        parent_span_id=PARENT,
+        sampled=False,
+        exchange="\t127.0.0.1:8000, 127.0.0.1:8001\t0.001, 0.240\t502, 200\t-, 0.000\t-, 0.238\tOK\tHTTP/1.1\thttps"
+        "\t512\t1200\tfactory.example:8443",
+    )
+    assert read_exchange(access(line).exchange) == Exchange(
+        cache_status="",
+        upstream_addr="127.0.0.1:8000, 127.0.0.1:8001",
+        upstream_response_time="0.001, 0.240",
+        upstream_status="502, 200",
+        upstream_connect_time="-, 0.000",
+        upstream_header_time="-, 0.238",
+        completion="OK",
+        protocol="HTTP/1.1",
+        scheme="https",
+        request_length="512",
+        body_bytes_sent="1200",
+        host="factory.example:8443",
+    )
+    assert attempts(read_exchange(access(line).exchange)) == [
+        Attempt("127.0.0.1:8000", 502, None, None, 1000),
+        Attempt("127.0.0.1:8001", 200, 0, 238_000, 240_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {"trace_id": ID, "span_id": ID[16:], "peer": "", "app": "", "parent_span_id": "", "sampled": True}),
+        ({"request_id": ID[:16] + "0" * 16}, {"span_id": ID[:16]}),
+        ({"request_id": "0" * 32}, {"span_id": "0" * 15 + "1"}),
+        ({"remote_addr": "unix:", "realip_remote_addr": "unix:", "remote_port": ""}, {"address": "unix:", "peer": "unix:", "peer_port": 0}),
+        ({"realip_remote_addr": "unix:", "remote_port": "0"}, {"address": "100.64.0.7", "peer": "unix:", "peer_port": 0}),
+        ({"realip_remote_addr": "::FFFF:10.0.0.9"}, {"peer": "10.0.0.9"}),
+        ({"proxy_protocol_addr": "fe80:::zz"}, {"proxy_protocol": ""}),
+        ({"remote_port": "99999999"}, {"peer_port": 0}),
+        ({"upstream_http_x_tailtrace": "1;t=5"}, {"app": "1;t=5"}),
+        ({"upstream_http_x_tailtrace": "1;t=5", "upstream_addr": ""}, {"app": "", "proxied": False}),
+        *[({"upstream_http_x_tailtrace": "1;t=5", "upstream_cache_status": said}, {"app": "1;t=5"}) for said in ("MISS", "BYPASS", "EXPIRED")],
+        *[({"upstream_http_x_tailtrace": "1;t=5", "upstream_cache_status": said}, {"app": ""}) for said in ("HIT", "STALE", "UPDATING", "REVALIDATED", "later")],
+        ({"upstream_http_x_tailtrace": "1;t=5;r=" + "a" * 8000}, {"app": "1;t=5;r=" + "a" * 1017}),
+        ({"upstream_http_x_tailtrace": r"1;t=5\u0007\"x"}, {"app": r'1;t=5\x07"x'}),
+        ({"tailtrace_flags": "00"}, {"sampled": False}),
+        ({"tailtrace_flags": "03"}, {"sampled": True}),
+        ({"tailtrace_flags": "zz"}, {"sampled": True}),
+        ({"tailtrace_inbound_span_id": "xyz"}, {"parent_span_id": ""}),
+        ({"http_user_agent": r"a\t200\t\"b"}, {"user_agent": r'a\t200\t"b', "status": 200}),
+        ({"http_host": "h" * 9000}, {"exchange": ("\t127.0.0.1:8000\t0.240\t200" + "\t" * 8 + "h" * 9000)[:1024]}),
+    ],
+)  # fmt: skip
+def test_our_own_line_value_by_value(values, expected):
+    record = access(own_line(**values))
+    assert {name: getattr(record, name) for name in expected} == expected
+
+
+def test_our_own_format_reads_the_same_in_whatever_way_it_is_given():
+    line = own_line(upstream_http_x_tailtrace="1;t=5")
+    for written in (TAILTRACE_FORMAT, log_format_directive(), log_format_directive("X-Of-Mine")):
+        assert access(line, written) == access(line)
+
+
+def test_a_line_with_a_tab_too_many_or_too_few_is_none_of_ours():
+    for line in (own_line() + b"\t", own_line()[:-1], own_line()[3:], own_line(http_host="a") + b"\nx\t"):
+        assert isinstance(make_parser().parse(line, "f", 0), RejectedLine)
+
+
+@pytest.mark.parametrize("text", ["", "a", "\t" * 10, "\t" * 12])
+def test_an_exchange_that_cannot_be_read_says_nothing(text):
+    assert read_exchange(text) == Exchange()
+    assert attempts(read_exchange(text)) == []
+
+
+def test_an_older_line_of_ours():
     line = (
         b'{"msec":"1759926735.250","request_id":"5af7183fb1d4cf5ff0b5a2d7d4b3c1aa",'
         b'"tailtrace_trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","tailtrace_span_id":"f0b5a2d7d4b3c1aa",'
@@ -381,6 +527,8 @@ ROOM = LINE_LENGTH_MAX - len(HEAD)
         b"token" * 13_000,
         b"//" * 32_000,
         b'{"msec":"' + b'\\"' * 32_000,
+        b"t2" + b"\t" * (LINE_LENGTH_MAX - 2),
+        b"t2\t" + b"a" * (LINE_LENGTH_MAX - 3),
     ],
 )
 def test_an_attackers_line_takes_no_longer_than_its_length(log_format, line):

@@ -38,6 +38,7 @@ def values(source: str, line: str) -> dict[str, str] | None:
         ("'$status' '|' '$uri'", "200|/a b", {"status": "200", "uri": "/a b"}),
         (r"log_format tabs '$status\t$uri';", "200\t/a", {"status": "200", "uri": "/a"}),
         ('"$http_referer" $status', r'"x\"y\\" 200', {"http_referer": r"x\"y\\", "status": "200"}),
+        ("$remote_addr\t$uri\t$upstream_addr\t$status", "::1\t/a b\ta:1, b:2\t200", {"remote_addr": "::1", "uri": "/a b", "upstream_addr": "a:1, b:2", "status": "200"}),
         ("$status $uri", "200", None),
     ],
 )  # fmt: skip

@@ -5,7 +5,6 @@ Each request of a test makes one line, and the parser of our format makes one `A
 """
 
 import contextlib
-import json
 import os
 import re
 import socket
@@ -24,7 +23,7 @@ from tailtrace_api.nginx.include_files import instructions, log_format_directive
 from tailtrace_api.nginx.process import NginxError, NginxServer, find_nginx, nginx_binaries
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.core.records import Access
-from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT, TAILTRACE_MARK, unescape_json
 from tailtrace_bridge.logs.parser import make_parser
 
 STRANGER, TRUSTED = "127.0.0.1", "127.0.0.2"
@@ -121,7 +120,7 @@ class Journal:
         return self.send(b"\r\n".join(lines) + b"\r\n\r\n", peer)
 
     def take(self, count: int = 1) -> list[tuple[Access, dict[str, str]]]:
-        """Return the `count` records, each with its line as JSON; fails if there are more or fewer."""
+        """Return the `count` records, each with its line's values by name; fails if there are more or fewer."""
         deadline = time.monotonic() + 5
         while len(lines := self._lines()) < count:
             assert time.monotonic() < deadline, f"{len(lines)} lines of {count}: {lines}"
@@ -135,8 +134,9 @@ class Journal:
         for line in lines[:-1]:
             access = self.parser.parse(line, "access.log", 0)
             assert isinstance(access, Access), (access, line)
-            raw = json.loads(line.decode("utf-8", "surrogateescape"))
-            assert tuple(raw) == TAILTRACE_FIELDS
+            mark, *values = map(unescape_json, line.decode("utf-8", "surrogateescape").split("\t"))
+            raw = dict(zip(TAILTRACE_FIELDS, values, strict=True))
+            assert mark == TAILTRACE_MARK
             assert access.address in {STRANGER, TRUSTED}
             assert access.service == "demo.test"
             assert re.fullmatch("[0-9a-f]{32}", access.trace_id)
@@ -367,7 +367,7 @@ class TestOutcomes:
         access, raw = journal.one()
         assert reply.startswith(b"HTTP/1.1 200 ")
         assert (access.path, access.status, access.user_agent) == ("/bare", 200, "")
-        assert (raw["http_referer"], raw["http_user_agent"], raw["server_protocol"]) == ("", "", "HTTP/1.0")
+        assert (raw["http_user_agent"], raw["server_protocol"]) == ("", "HTTP/1.0")
         assert journal.app_headers()["host"] == ["demo.test"]
 
 
@@ -450,11 +450,11 @@ class TestBytes:
         assert raw["request_uri"].encode("utf-8", "surrogateescape") == target
 
     @pytest.mark.parametrize(("sent", "kept"), AGENTS, ids=lambda value: repr(value[:30]))
-    def test_user_agent_and_referer(self, journal, sent, kept):
-        journal.get(b"/agent", b"User-Agent: " + sent, b"Referer: " + sent)
+    def test_user_agent(self, journal, sent, kept):
+        journal.get(b"/agent", b"User-Agent: " + sent)
         access, raw = journal.one()
         assert (access.path, access.status, access.user_agent) == ("/agent", 200, kept)
-        assert raw["http_referer"].encode("utf-8", "surrogateescape") == sent
+        assert raw["http_user_agent"].encode("utf-8", "surrogateescape") == sent
 
     @pytest.mark.parametrize(
         ("request_line", "card"),
@@ -501,7 +501,7 @@ class TestFiles:
         text = (tmp_path / "tailtrace-http.conf").read_text()
         assert log_format_directive() in text
         escape, pieces = re.search(r"log_format tailtrace (escape=json)\n([^;]*);", text).groups()
-        assert escape + " " + "".join(re.findall("'([^']*)'", pieces)) == TAILTRACE_FORMAT
+        assert escape + " " + "".join(re.findall("'([^']*)'", pieces)).replace(r"\t", "\t") == TAILTRACE_FORMAT
 
     def test_every_place_is_filled(self, tmp_path):
         paths = write_files(
@@ -518,7 +518,7 @@ class TestFiles:
         ]
         http, server, _, rotate = (path.read_text() for path in paths)
         assert "    default 0;\n    10.0.0.5/32 1;\n    10.1.0.0/16 1;\n    fd7a::/48 1;\n}" in http
-        assert 'access_log "/srv/my logs/t.log" tailtrace;' in server
+        assert 'access_log "/srv/my logs/t.log" tailtrace buffer=32k flush=200ms;' in server
         assert '"/srv/my logs/t.log" {\n' in rotate
         assert 'kill -USR1 "$(cat "/run/n.pid")"' in rotate
         for path in paths:

@@ -542,12 +542,18 @@ def nginx(
     trusted: Annotated[
         list[str] | None, typer.Option(help="A peer (address or CIDR) whose traceparent is believed; repeatable.")
     ] = None,
+    sample: Annotated[
+        float, typer.Option(help="Percent of the requests whose app makes a span; a trusted peer decides for its own.")
+    ] = 100,
+    app_header: Annotated[
+        str, typer.Option(help="The response header of the app: its TAILTRACE_RESPONSE_HEADER.")
+    ] = "X-Tailtrace",
     as_json: Json = False,
 ) -> None:
     """Write the files that nginx includes, and say where each goes."""
     from tailtrace_api.nginx.include_files import instructions, write_files
 
-    written = write_files(folder, log=log, trusted=trusted or ())
+    written = write_files(folder, log=log, trusted=trusted or (), sample_percent=sample, app_header=app_header)
     if as_json:
         typer.echo(json.dumps({"files": [str(path) for path in written], "log": str(log)}))
     else:

@@ -1,6 +1,6 @@
 """Write the files that nginx includes, and say where each goes.
 
-The texts ship as templates in `tailtrace/nginx`. Four places in them are filled in:
+The texts ship as templates in `tailtrace/nginx`. These places in them are filled in:
 
 | place | with |
 |---|---|
@@ -8,9 +8,13 @@ The texts ship as templates in `tailtrace/nginx`. Four places in them are filled
 | `@TRUSTED@` | a line of `geo` for each peer whose `traceparent` is believed |
 | `@LOG@` | the quoted path of the access log |
 | `@PID@` | the path of nginx's pid file, which logrotate signals |
+| `@VERSION@` | `FILES_VERSION`, by which `tailtrace doctor` knows files of another version |
+| `@APP_HEADER@` | the response header in which the app says what it did |
+| `@SAMPLED@`, `@SAMPLE@`, `@OWN_FLAGS@` | the share of requests that are traced, chosen by `$request_id` |
 """
 
 import ipaddress
+import re
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
@@ -24,18 +28,32 @@ DEFAULT_FOLDER = Path("/etc/nginx/tailtrace")
 DEFAULT_LOG = Path("/var/log/nginx/tailtrace.log")
 DEFAULT_PID = Path("/run/nginx.pid")
 
+DEFAULT_APP_HEADER = "X-Tailtrace"
+FILES_VERSION = 3
+"""Of the files that are written: grows when they change."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_TAKEN_NAMES = frozenset({"connection", "content-length", "content-type", "date", "location", "server", "set-cookie"})
 _FOLDERS_INCLUDED_WHOLE = frozenset({"conf.d", "sites-enabled", "http.d", "modules-enabled"})
 _PACKAGED_LOG_FOLDER = Path("/var/log/nginx")
 """Where the nginx packages of Debian, Ubuntu, Fedora and nginx.org rotate `*.log` already."""
 
 
 def write_files(
-    folder: Path, *, log: Path = DEFAULT_LOG, trusted: Sequence[str] = (), pid: Path = DEFAULT_PID
+    folder: Path,
+    *,
+    log: Path = DEFAULT_LOG,
+    trusted: Sequence[str] = (),
+    pid: Path = DEFAULT_PID,
+    sample_percent: float = 100,
+    app_header: str = DEFAULT_APP_HEADER,
 ) -> list[Path]:
     """Write the four files into `folder`, over older ones, and give their paths.
 
-    `trusted` are addresses or CIDR networks. Raises `SettingsError` for one that is neither, for a path that nginx
-    would misread, and for a folder that nginx includes whole; `BusyError` for one that cannot be written.
+    `trusted` are addresses or CIDR networks; `sample_percent` of the requests are traced, 0 to 100 with two decimals;
+    `app_header` is the app's TAILTRACE_RESPONSE_HEADER. Raises `SettingsError` for a peer that is neither, a share or
+    a name that nginx would refuse, a path that it would misread, and for a folder that it includes whole; `BusyError`
+    for one that cannot be written.
     """
     if folder.name in _FOLDERS_INCLUDED_WHOLE:
         raise SettingsError(
@@ -45,10 +63,13 @@ def write_files(
     if log.is_dir():
         raise SettingsError(f"--log {log}: this is a folder; name the file in it that nginx writes")
     filled = {
-        "@LOG_FORMAT@": log_format_directive(),
+        "@LOG_FORMAT@": log_format_directive(_header_name(app_header)),
         "@TRUSTED@": "\n".join(f"    {network} 1;" for network in _networks(trusted)),
         "@LOG@": f'"{_plain_path(log)}"',
         "@PID@": _plain_path(pid),
+        "@VERSION@": str(FILES_VERSION),
+        "@APP_HEADER@": app_header,
+        **_sampling(sample_percent),
     }
     written = []
     try:
@@ -99,11 +120,36 @@ def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> s
 """
 
 
-def log_format_directive() -> str:
+def log_format_directive(app_header: str = DEFAULT_APP_HEADER) -> str:
     """Return `log_format tailtrace …;`, one variable on each line: what `make_parser("tailtrace")` reads."""
     escape, _, body = TAILTRACE_FORMAT.partition(" ")
-    lines = body.replace(",", ",\n").splitlines()
-    return f"log_format tailtrace {escape}\n" + "\n".join(f"    '{line}'" for line in lines) + ";"
+    variable = app_header.lower().replace("-", "_")
+    pieces = body.replace("$upstream_http_x_tailtrace", f"$upstream_http_{variable}").split("\t")
+    lines = [f"    '{piece}\\t'" for piece in pieces[:-1]] + [f"    '{pieces[-1]}'"]
+    return f"log_format tailtrace {escape}\n" + "\n".join(lines) + ";"
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _TAKEN_NAMES:
+        raise SettingsError(
+            f"--app-header {name!r}: no name for a header of the app's own; "
+            f"letters, digits and -, such as {DEFAULT_APP_HEADER}"
+        )
+    return name
+
+
+def _sampling(percent: float) -> dict[str, str]:
+    """Return what makes `percent` of the requests sampled; by the id, so that it is the same wherever it is asked."""
+    if not 0 <= percent <= 100 or round(percent, 2) != percent:
+        raise SettingsError(f"--sample {percent}: a percentage from 0 to 100, with at most two decimals")
+    if percent in {0, 100}:
+        return {"@SAMPLED@": "yes" if percent else "no", "@SAMPLE@\n": "", "@OWN_FLAGS@": "01" if percent else "00"}
+    text = f"{percent:.2f}".rstrip("0").rstrip(".")
+    return {
+        "@SAMPLED@": f"{text} %",
+        "@SAMPLE@": f"split_clients $request_id $tailtrace_own_flags {{\n    {text}% 01;\n    *    00;\n}}\n",
+        "@OWN_FLAGS@": "$tailtrace_own_flags",
+    }
 
 
 def _word(path: Path) -> str:

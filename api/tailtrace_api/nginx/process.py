@@ -90,12 +90,14 @@ class NginxServer:
         port: int = 0,
         server_name: str = "localhost",
         trusted: Sequence[str] = (),
+        sample_percent: float = 100,
         log: Path | None = None,
         folder: Path | None = None,
         binary: Path | None = None,
     ) -> None:
         self._locations, self._http, self._listen = locations, http, tuple(listen)
         self._host, self._port, self._server_name = host, port, server_name
+        self._sample_percent = sample_percent
         self._trusted, self._given_log, self._given_folder, self._given_binary = trusted, log, folder, binary
         self._stack = ExitStack()
 
@@ -110,7 +112,13 @@ class NginxServer:
             self.error_log = self.folder / "error.log"
             self.config = self.folder / "nginx.conf"
             self.ports = _free_ports(self._host, self._port, len(self._listen))
-            write_files(self.folder, log=self.log, trusted=self._trusted, pid=self.folder / "nginx.pid")
+            write_files(
+                self.folder,
+                log=self.log,
+                trusted=self._trusted,
+                pid=self.folder / "nginx.pid",
+                sample_percent=self._sample_percent,
+            )
             self.config.write_text(self._config_text(), encoding="utf-8")
             self._start(stack)
             self._stack = stack.pop_all()

@@ -75,7 +75,7 @@ def join_columns(
 ) -> Columns:
     """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part."""
     (time_us, key, _, method, path, status, request_time_us, upstream_time_us, _, bytes_sent, _, trace_id, span_id,
-     agent, _, _) = lines  # fmt: skip
+     agent, *_) = lines  # fmt: skip
     agents: InterningTable[str] = InterningTable()
     agent_places = [agents[text] for text in agent]
     identity, endpoint, traffic = found

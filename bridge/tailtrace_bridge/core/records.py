@@ -55,6 +55,20 @@ class Access(NamedTuple):
     """The card that a `/_tailtrace/view` request names, with its variant as `cards.card_key` has it, or empty."""
     serve: str = ""
     """What `tailscale serve` said of the client, as it stands in the line: see `serve_headers`. Anyone may forge it."""
+    peer: str = ""
+    """Who really connected (`$realip_remote_addr`), where that is not `address`; `unix:` for a unix socket."""
+    peer_port: int = 0
+    """`$remote_port`, or 0."""
+    proxy_protocol: str = ""
+    """The client's address as the PROXY protocol named it (`$proxy_protocol_addr`), or empty."""
+    app: str = ""
+    """What the app said of its answer, as it stands in the line: `rows.app_header` reads it. Not an old answer's."""
+    parent_span_id: str = ""
+    """16 hex digits: the span of a trusted peer that nginx's own hangs below, or empty."""
+    sampled: bool = True
+    """The flag in the `traceparent` that the app got: without it no span is to be expected."""
+    exchange: str = ""
+    """How the exchange went, unread: `logs.exchange.read_exchange` reads it. Empty in other formats than ours."""
 
 
 @dataclass(frozen=True, slots=True)

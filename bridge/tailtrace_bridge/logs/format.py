@@ -26,7 +26,52 @@ from dataclasses import dataclass
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.logs.grammar import second_request, value_pattern
 
-TAILTRACE_FIELDS = (
+TAILTRACE_MARK = "t2"
+"""What a line of our own format begins with; the number grows when the fields change."""
+TAILTRACE_FRONT = (
+    "msec",
+    "request_id",
+    "tailtrace_inbound_trace_id",
+    "tailtrace_inbound_span_id",
+    "tailtrace_flags",
+    "remote_addr",
+    "remote_port",
+    "realip_remote_addr",
+    "proxy_protocol_addr",
+    "request_method",
+    "request_uri",
+    "status",
+    "bytes_sent",
+    "request_time",
+    "server_name",
+    "http_user_agent",
+    "http_tailscale_user_login",
+    "http_tailscale_funnel_request",
+    "upstream_http_x_tailtrace",
+)
+"""The variables of our own format that each row is made of, in order."""
+TAILTRACE_EXCHANGE = (
+    "upstream_cache_status",
+    "upstream_addr",
+    "upstream_response_time",
+    "upstream_status",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "request_completion",
+    "server_protocol",
+    "scheme",
+    "request_length",
+    "body_bytes_sent",
+    "http_host",
+)
+"""Those behind them, which tell how the exchange went: kept as they stand (`Access.exchange`) for who needs them.
+
+The client's own text is last: where it is long, it alone is cut."""
+EXCHANGE_READ = 3
+"""As many of these, from the first on, go into each row too."""
+TAILTRACE_FIELDS = (*TAILTRACE_FRONT, *TAILTRACE_EXCHANGE)
+
+_JSON_FIELDS = (
     "msec",
     "request_id",
     "tailtrace_trace_id",
@@ -47,17 +92,21 @@ TAILTRACE_FIELDS = (
     "http_tailscale_user_login",
     "http_tailscale_funnel_request",
 )
-"""The variables of our own format, in order. Each is a JSON string under its own name."""
-SERVE_FIELDS = 2
-"""The last fields, which `tailscale serve` fills. Lines of the format before it had them are still read."""
+_SERVE_FIELDS = 2
+"""The last of these, which `tailscale serve` fills: older lines lack them."""
 
 
 def _json_format(names: tuple[str, ...]) -> str:
     return "escape=json {" + ",".join(f'"{name}":"${name}"' for name in names) + "}"
 
 
-TAILTRACE_FORMAT = _json_format(TAILTRACE_FIELDS)
-TAILTRACE_FORMAT_WITHOUT_SERVE = _json_format(TAILTRACE_FIELDS[:-SERVE_FIELDS])
+TAILTRACE_FORMAT = "escape=json " + "\t".join((TAILTRACE_MARK, *(f"${name}" for name in TAILTRACE_FIELDS)))
+"""Tabs between values: `escape=json` leaves none in a value, and what is empty takes one byte.
+
+Not in it is what follows from the rest: the trace id is the inbound one or `$request_id`, the span id its second half.
+"""
+TAILTRACE_FORMATS_BEFORE = (_json_format(_JSON_FIELDS), _json_format(_JSON_FIELDS[:-_SERVE_FIELDS]))
+"""What our include files had nginx write before, newest first. Such lines are still read."""
 COMBINED_FORMAT = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
 )
@@ -67,6 +116,7 @@ NAMED_FORMATS = {"tailtrace": TAILTRACE_FORMAT, "combined": COMBINED_FORMAT, "co
 FORMAT_LENGTH_MAX = 16 * 1024
 """nginx itself reads no statement longer than its 4 KiB buffer; a longer one is a mistake and would compile slowly."""
 
+_APP_HEADER = re.compile(r"\$upstream_http_\w+")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+)|)")
 _STATEMENT = re.compile(r"\s*log_format\s+[^\s;'\"]+\s+")
 _ESCAPE = re.compile(r"\s*escape=(\w+)\s*")
@@ -142,6 +192,8 @@ def compile_format(source: str, name: str = "") -> LogFormat:
     if len(source) > FORMAT_LENGTH_MAX:
         raise FormatError(f"log format: {len(source)} characters; at most {FORMAT_LENGTH_MAX}: {source[:80]!r}…")
     escape, text = _read_statement(NAMED_FORMATS.get(source, source), source)
+    if is_tailtrace_format(escape, text):
+        return _own_format(source)
     if escape not in _UNESCAPE:
         raise FormatError(f"log format: escape={escape} is none of {', '.join(_UNESCAPE)}: {source!r}")
     names, literals = _split(text, source)
@@ -169,6 +221,20 @@ def compile_format(source: str, name: str = "") -> LogFormat:
         tuple(guards),
         name or (source if source in NAMED_FORMATS else "given"),
     )
+
+
+def is_tailtrace_format(escape: str, text: str) -> bool:
+    """Say whether a `log_format` is our own, whatever the app's header is called."""
+    return f"escape={escape} {_APP_HEADER.sub('$upstream_http_x_tailtrace', text)}" == TAILTRACE_FORMAT
+
+
+def _own_format(source: str) -> LogFormat:
+    """Return our own format; its last group but one, `exchange`, holds the values of `TAILTRACE_EXCHANGE` with tabs."""
+    value = r"(?>([^\t]*)\t)"
+    rest = r"\t".join([r"[^\t]*"] * (len(TAILTRACE_EXCHANGE) - EXCHANGE_READ))
+    pattern = rf"{TAILTRACE_MARK}\t{value * len(TAILTRACE_FRONT)}({value * EXCHANGE_READ}(?>{rest}))()"
+    names = (*TAILTRACE_FRONT, "exchange", *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
+    return LogFormat(source, names, re.compile(pattern), unescape_json, name="tailtrace")
 
 
 def _read_statement(text: str, source: str) -> tuple[str, str]:

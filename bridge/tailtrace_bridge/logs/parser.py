@@ -34,7 +34,7 @@ from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.format import (
     TAILTRACE_FORMAT,
-    TAILTRACE_FORMAT_WITHOUT_SERVE,
+    TAILTRACE_FORMATS_BEFORE,
     LogFormat,
     compile_format,
 )
@@ -54,6 +54,9 @@ SERVE_LENGTH_MAX = 1024
 """A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
 SIZE_DIGITS_MAX = 14
 """Sizes have fewer: no answer has 100 TB, and sums of forged ones must not outgrow the store's 64 bits."""
+APP_LENGTH_MAX = 1024
+"""What an app says of its answer; one character more is kept, to show that it was longer."""
+EXCHANGE_LENGTH_MAX = 1024
 REJECTED_TEXT_MAX = 200
 TIME_LENGTH_MAX = 40
 TIME_US_MAX = 4_102_444_800_000_000
@@ -86,9 +89,24 @@ FIELDS: tuple[tuple[str, ...], ...] = (
 
 Of the time and of the trace id it is the first that the format has: nginx writes these for each request.
 """
-_TIME, _ADDRESS, _TRACE_ID_ROW = 0, 1, 13
+_TIME, _ADDRESS, _UPSTREAM_ROW, _TRACE_ID_ROW, _SPAN_ID_ROW = 0, 1, 9, 13, 14
 _CHOSEN = frozenset({"http_x_forwarded_for", "http_x_real_ip", "proxy_protocol_addr"})
 """Addresses that may be missing, or no address, because of what a client or a proxy sent."""
+_MORE_FIELDS = (
+    "tailtrace_inbound_trace_id",
+    "tailtrace_inbound_span_id",
+    "tailtrace_flags",
+    "realip_remote_addr",
+    "remote_port",
+    "proxy_protocol_addr",
+    "upstream_http_x_tailtrace",
+    "upstream_cache_status",
+    "exchange",
+)
+"""What it reads too, where the format has any of it: few formats do."""
+_NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", True, "")
+_FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
+"""`$upstream_cache_status` of an answer that the app gave to this request; any other repeats an old answer's header."""
 
 _MONTH_NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
@@ -108,6 +126,8 @@ _PROXY_NETWORKS = tuple(
 )
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+NO_SPAN_ID = "0" * 16
+PORT_DIGITS_MAX = 6
 _SECRET = re.compile(
     r"""
       (\?)(?:\\\S|[^\s"])*                                           # a query string
@@ -242,13 +262,16 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     Raises `FormatError` for a format that cannot be compiled, or that prints no address or no time.
     """
     if log_format == "auto":
-        own = [compile_format("tailtrace"), compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace")]
+        own = [
+            compile_format("tailtrace"),
+            *(compile_format(before, "tailtrace") for before in TAILTRACE_FORMATS_BEFORE),
+        ]
         return LineParser(own, zone, recognise_line, unwrap_line)
     formats = [
         compile_format(KNOWN_FORMATS.get(log_format, log_format), log_format if log_format in KNOWN_FORMATS else "")
     ]
     if log_format in {"tailtrace", TAILTRACE_FORMAT}:
-        formats.append(compile_format(TAILTRACE_FORMAT_WITHOUT_SERVE, "tailtrace"))
+        formats += [compile_format(before, "tailtrace") for before in TAILTRACE_FORMATS_BEFORE]
     return LineParser(formats, zone)
 
 
@@ -275,7 +298,10 @@ def _reads(extractor: "_Extractor | _KeysExtractor", match: Any, line: bytes) ->
 class _Extractor:
     """Turns a match of one format into an `Access`."""
 
-    __slots__ = ("_choices", "_groups", "_guards", "_is_chosen", "_read_time", "_unescape", "format", "fullmatch")
+    __slots__ = (
+        "_choices", "_groups", "_guards", "_is_chosen", "_more_groups", "_own", "_read_time", "_unescape", "format",
+        "fullmatch",
+    )  # fmt: skip
 
     def __init__(self, fmt: LogFormat, zone: tzinfo) -> None:
         self.format = fmt
@@ -293,6 +319,12 @@ class _Extractor:
             if len(groups) > 1 and row not in {_TIME, _TRACE_ID_ROW} and not (row == _ADDRESS and "remote_addr" in has)
         ]
         self._is_chosen = "remote_addr" not in has and not _CHOSEN.isdisjoint(has)
+        # None where the format has nothing of these: that is what most lines pay for them.
+        more = [has.get(name, absent) for name in _MORE_FIELDS]
+        self._more_groups = more if any(name in has for name in _MORE_FIELDS) else None
+        self._own = "exchange" in has
+        if self._own:
+            self._choices = []
         self._read_time = (
             _epoch_us if "msec" in has else _local_reader(zone) if "time_local" in has else _iso_reader(zone)
         )
@@ -309,7 +341,14 @@ class _Extractor:
         if b"\\" in line:
             unescape = self._unescape
             values = tuple(unescape(value) if value and "\\" in value else value for value in values)
-        return _access(values, line, place, self._read_time, self._is_chosen)
+        more = _NOTHING_MORE
+        if self._more_groups is not None:
+            trace_id, span_id, more = self._more(
+                match.group(*self._more_groups), values[_TRACE_ID_ROW], values[_SPAN_ID_ROW], values[_ADDRESS],
+                values[_UPSTREAM_ROW],
+            )  # fmt: skip
+            values = (*values[:_TRACE_ID_ROW], trace_id, span_id, *values[_SPAN_ID_ROW + 1 :])
+        return _access(values, line, place, self._read_time, self._is_chosen, more)
 
     def _first_with_a_value(self, match: re.Match[str], values: tuple[Any, ...]) -> tuple[Any, ...]:
         chosen = list(values)
@@ -320,6 +359,32 @@ class _Extractor:
                     chosen[row] = value
                     break
         return tuple(chosen)
+
+    def _more(
+        self, values: tuple[str, ...], trace_id: str, span_id: str, address: str, upstream: str
+    ) -> tuple[str, str, tuple[str | int | bool, ...]]:
+        """Return the ids, and the last fields of `Access`."""
+        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange = values
+        if self._own:
+            span_id = _span_of(trace_id)
+            trace_id = inbound or trace_id
+        said = app and app != "-" and upstream and upstream != "-" and cache in _FRESH
+        return (
+            trace_id,
+            span_id,
+            (
+                _address(peer) if peer and peer != "-" and (peer != address or peer == "unix:") else "",
+                int(port) if port and port.isascii() and port.isdecimal() and len(port) < PORT_DIGITS_MAX else 0,
+                _proxied_address(proxy_protocol) if proxy_protocol else "",
+                self._app(app) if said else "",
+                parent if parent and _SPAN_ID.fullmatch(parent) else "",
+                not flags or _is_sampled(flags),
+                exchange[:EXCHANGE_LENGTH_MAX] if exchange else "",
+            ),
+        )
+
+    def _app(self, value: str) -> str:
+        return _clean(self._unescape(value) if "\\" in value else value, APP_LENGTH_MAX + 1)
 
 
 class _KeysExtractor:
@@ -349,7 +414,7 @@ class _KeysExtractor:
         if is_chosen:
             addresses = [value for name in FIELDS[_ADDRESS] if (value := get(name)) and _client(value)]
             values[_ADDRESS] = addresses[0] if addresses else ""
-        record = _access(tuple(values), line, place, self._read_time, is_chosen)
+        record = _access(tuple(values), line, place, self._read_time, is_chosen, _NOTHING_MORE)
         # Traefik's time is that of the begin.
         return record._replace(time_us=record.time_us + (record.request_time_us or 0)) if "begins" in match else record
 
@@ -370,8 +435,38 @@ def _require(names: Sequence[str], source: str) -> None:
         )
 
 
+def _span_of(request_id: str) -> str:
+    """Return nginx's span id: half of `$request_id`, as `tailtrace-http.conf` takes it. The W3C forbids zeros only."""
+    half = request_id[16:]
+    if half != NO_SPAN_ID:
+        return half
+    return request_id[:16] if request_id[:16] != NO_SPAN_ID else NO_SPAN_ID[1:] + "1"
+
+
+@lru_cache(maxsize=256)
+def _is_sampled(flags: str) -> bool:
+    try:
+        return bool(int(flags, 16) & 1)
+    except ValueError:
+        return True
+
+
+@lru_cache(maxsize=4096)
+def _proxied_address(value: str) -> str:
+    """Read an address that nginx took from a PROXY line and did not check."""
+    try:
+        return _address(value)
+    except _UnreadableError:
+        return ""
+
+
 def _access(
-    values: tuple[Any, ...], line: bytes, place: int, read_time: Callable[[str], int], is_chosen: bool
+    values: tuple[Any, ...],
+    line: bytes,
+    place: int,
+    read_time: Callable[[str], int],
+    is_chosen: bool,
+    more: tuple[str | int | bool, ...],
 ) -> Access:
     (
         time,
@@ -418,6 +513,7 @@ def _access(
             _agent(agent[:AGENT_LENGTH_MAX]) if agent else "",
             card,
             _clean(login or funnel, SERVE_LENGTH_MAX) if login or funnel else "",
+            *more,
         ),
     )
 

@@ -290,7 +290,9 @@ def _name_quoted(quoted: list[int], columns: Sequence[tuple[str, ...]], names: d
         pass
     elif len(agents) == 1:
         agent = agents[0]
-    elif (agents and by_place and quoted[1] in agents and kinds[quoted[0]] != "agent") or (not agents and by_place and kinds[quoted[1]] in {"", "text"} and kinds[quoted[0]] in {"", "text", "url"}):
+    elif (agents and by_place and quoted[1] in agents and kinds[quoted[0]] != "agent") or (
+        not agents and by_place and kinds[quoted[1]] in {"", "text"} and kinds[quoted[0]] in {"", "text", "url"}
+    ):
         agent = quoted[1]
     elif len(texts) == 1 and quoted[0] == first and kinds[quoted[0]] in {"", "text", "url"}:
         pass  # the referer alone

@@ -69,7 +69,7 @@ class Enricher:
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
         lines = transposed(accesses)
-        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, _ = lines
+        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *_ = lines
         places: InterningTable[str] = InterningTable()
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
         # Requests and senders are few, their pairs are many: each is looked at by itself.

@@ -247,7 +247,7 @@ class SqliteStore:
         """  # noqa: S608
         return [
             Row(
-                Access._make((
+                Access(*(
                     *row[:8], False, *row[9:11], row[11].hex() if row[11] else "", row[12].hex() if row[12] else "",
                     row[13], "", "",
                 )),

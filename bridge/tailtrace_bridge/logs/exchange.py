@@ -1,0 +1,91 @@
+"""The end of a line of our own format: how the exchange with client and servers went. Pure.
+
+A row needs none of it, so the parser leaves it as it stands (`Access.exchange`); who makes spans of lines reads it
+here. Lists, for a request that several servers were asked for, are as nginx prints them: `a, b` for a second attempt,
+`a : b` behind an internal redirect, `-` for what an attempt lacks.
+"""
+
+import re
+from typing import NamedTuple
+
+from tailtrace_bridge.logs.format import TAILTRACE_EXCHANGE, unescape_json
+
+_SEPARATOR = re.compile(r", | : ")
+
+
+class Exchange(NamedTuple):
+    """The fields of `format.TAILTRACE_EXCHANGE`, in their order; an empty text is a value that nginx had not."""
+
+    cache_status: str = ""
+    """`HIT`, `MISS` …, or empty where nothing is cached."""
+    upstream_addr: str = ""
+    upstream_response_time: str = ""
+    """Seconds, from the attempt's start until the answer's last byte."""
+    upstream_status: str = ""
+    upstream_connect_time: str = ""
+    """Seconds."""
+    upstream_header_time: str = ""
+    """Seconds, from the attempt's start until the answer's head."""
+    completion: str = ""
+    """`OK`, or empty where the answer broke off."""
+    protocol: str = ""
+    """`HTTP/1.1`."""
+    scheme: str = ""
+    request_length: str = ""
+    """Bytes: request line, headers and body."""
+    body_bytes_sent: str = ""
+    host: str = ""
+    """`Host` as the client sent it, perhaps with a port: a stranger's text, made printable."""
+
+
+class Attempt(NamedTuple):
+    """One server that nginx asked. Times are microseconds, None where it did not come so far; 0 is no status."""
+
+    address: str
+    status: int
+    connect_us: int | None
+    header_us: int | None
+    response_us: int | None
+
+
+def read_exchange(text: str) -> Exchange:
+    """Read `Access.exchange`; what does not have the fields of this version reads as if nothing were known."""
+    values = text.split("\t")
+    if len(values) != len(TAILTRACE_EXCHANGE):
+        return Exchange()
+    return Exchange(*(value if value.isprintable() and "\\" not in value else _plain(value) for value in values))
+
+
+def _plain(value: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in unescape_json(value))
+
+
+def attempts(exchange: Exchange) -> list[Attempt]:
+    """Return the servers that were asked, in order."""
+    if not exchange.upstream_addr:
+        return []
+    addresses = _SEPARATOR.split(exchange.upstream_addr)
+    columns = [
+        _SEPARATOR.split(values)
+        for values in (
+            exchange.upstream_status,
+            exchange.upstream_connect_time,
+            exchange.upstream_header_time,
+            exchange.upstream_response_time,
+        )
+    ]
+    made = []
+    for position, address in enumerate(addresses):
+        status, *times = (column[position] if position < len(column) else "" for column in columns)
+        known = int(status) if status.isascii() and status.isdecimal() and len(status) == 3 else 0
+        connect_us, header_us, response_us = map(_seconds_us, times)
+        made.append(Attempt(address, known, connect_us, header_us, response_us))
+    return made
+
+
+_SECONDS = re.compile(r"([0-9]{1,10})\.([0-9]{3})")
+
+
+def _seconds_us(text: str) -> int | None:
+    match = _SECONDS.fullmatch(text)
+    return int(match[1]) * 1_000_000 + int(match[2]) * 1000 if match else None
