@@ -63,7 +63,7 @@ def test_samples(
     assert (
         found["lines"]
         == parsed + found["refused"]
-        == len([line for line in re.split(rb"\n|\0+", (SAMPLES / name).read_bytes()[:-1])])
+        == len(list(re.split(rb"\n|\0+", (SAMPLES / name).read_bytes()[:-1])))
     )
 
 

@@ -39,7 +39,7 @@ def test_import_twice(run):
         assert answer.pop("notes") == []
         (understood,) = answer.pop("understood")
         assert [one["name"] for one in understood["formats"]] == ["combined"]
-        assert [row["address"] for row in understood["formats"][0]["rows"]][0].startswith("100.64.")
+        assert next(row["address"] for row in understood["formats"][0]["rows"]).startswith("100.64.")
         assert answer == counts | expected
         assert answer["lines"] == answer["stored"] + answer["duplicate"] + answer["refused"]
 

@@ -17,11 +17,37 @@ from tailtrace_bridge.logs.parser import make_parser
 
 pytestmark = pytest.mark.nginx
 
-NAMES = (
-    "remote_addr remote_port remote_user time_local time_iso8601 msec request request_method request_uri uri args "
-    "server_protocol status body_bytes_sent bytes_sent request_time request_length http_referer http_user_agent "
-    "http_x_forwarded_for http_host host server_name server_port scheme pipe connection connection_requests request_id"
-).split()
+NAMES = [
+    "remote_addr",
+    "remote_port",
+    "remote_user",
+    "time_local",
+    "time_iso8601",
+    "msec",
+    "request",
+    "request_method",
+    "request_uri",
+    "uri",
+    "args",
+    "server_protocol",
+    "status",
+    "body_bytes_sent",
+    "bytes_sent",
+    "request_time",
+    "request_length",
+    "http_referer",
+    "http_user_agent",
+    "http_x_forwarded_for",
+    "http_host",
+    "host",
+    "server_name",
+    "server_port",
+    "scheme",
+    "pipe",
+    "connection",
+    "connection_requests",
+    "request_id",
+]
 FORMATS = [
     COMBINED_FORMAT,
     KNOWN_FORMATS["common"],
@@ -63,8 +89,10 @@ def requests() -> list[bytes]:
     """Return the raw requests: each text in each header once, odd targets, hosts and request lines."""
     made = []
     for text in TEXTS:
-        for name in (b"User-Agent", b"Referer", b"X-Forwarded-For"):
-            made.append(b"GET /a HTTP/1.1\r\nHost: app.example\r\n" + name + b": " + text + b"\r\n\r\n")
+        made.extend(
+            b"GET /a HTTP/1.1\r\nHost: app.example\r\n" + name + b": " + text + b"\r\n\r\n"
+            for name in (b"User-Agent", b"Referer", b"X-Forwarded-For")
+        )
         user = base64.b64encode(text.replace(b":", b"") + b":secret")
         made.append(b"GET /a HTTP/1.1\r\nHost: app.example\r\nAuthorization: Basic " + user + b"\r\n\r\n")
     made += [b"GET " + target + b" HTTP/1.1\r\nHost: app.example\r\n\r\n" for target in TARGETS]
@@ -74,7 +102,7 @@ def requests() -> list[bytes]:
     ]
     made += [
         line + b"\r\n\r\n"
-        for line in (b"\x16\x03\x01\x02 a b \"c", b"SSH-2.0-Go", b"GET /a b c HTTP/1.1", b"get /lower HTTP/1.1", b"GET /nine", b"MGLNDD_1.2.3.4_80", b"PROPFIND /dav HTTP/1.1\r\nHost: a")
+        for line in (b'\x16\x03\x01\x02 a b "c', b"SSH-2.0-Go", b"GET /a b c HTTP/1.1", b"get /lower HTTP/1.1", b"GET /nine", b"MGLNDD_1.2.3.4_80", b"PROPFIND /dav HTTP/1.1\r\nHost: a")
     ]  # fmt: skip
     return made
 

@@ -262,7 +262,7 @@ def _print_refused(done: "Imported", share: float) -> None:
 
     note(f"tailtrace: {done.refused} of {done.lines} lines were refused ({share:.2f} %).", "yellow")
     for reason, count in sorted(done.refused_by_reason.items()):
-        note(f"  {reason}, {count}: {ADVICE[reason] if reason in ADVICE else ''}", "yellow")
+        note(f"  {reason}, {count}: {ADVICE.get(reason, '')}", "yellow")
         if (refusal := done.first_refused.get(reason)) is not None:
             file, text = printable(refusal.file, REFUSED_LENGTH_MAX), printable(refusal.text, REFUSED_LENGTH_MAX)
             note(f"    {file}:{done.first_refused_line[reason]} (byte {refusal.offset}): {text}")

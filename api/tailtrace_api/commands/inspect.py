@@ -66,7 +66,7 @@ class Findings:
         cut: list[tuple[bytes, int, int, bool]] = []
         try:
             read = read_lines(path, on_cut=lambda *one: cut.append(one), now_s=time.time())
-            first = []
+            first: list[tuple[bytes, int, int]] = []
             try:
                 first.extend(islice(read, SAMPLE_LINES_MAX))
             finally:

@@ -15,7 +15,8 @@ ADVICE = {
     "too-long": "The line has more than 64 KiB. Leave request bodies and cookies out of the log_format.",
     "no-format": (
         "No known format fits. Give the one that nginx writes: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' "
-        "(`nginx -T` prints it); TAILTRACE_LOG_FORMAT takes the same text. A line that was cut, or two in one, stays refused."
+        "(`nginx -T` prints it); TAILTRACE_LOG_FORMAT takes the same text. "
+        "A line that was cut, or two in one, stays refused."
     ),
     "bad-time": "The time cannot be read. Log $msec, $time_iso8601 or $time_local, in English.",
     "bad-address": "The client is no IP address. Log $remote_addr, not a host's name (Apache: HostnameLookups Off).",

@@ -2,7 +2,7 @@
 
 | the log | its format |
 |---|---|
-| an `access_log` names it, or a file of its name, or what a rotation makes of it | the one that the line names; `combined` without |
+| an `access_log` names it, or its name, or what a rotation makes of it | the one of that line; `combined` without |
 | no `access_log` names it, and all of them have one format | that one |
 | anything else | `SettingsError`, with the formats that there are |
 """
@@ -17,7 +17,7 @@ from tailtrace_bridge.logs.rotation import is_rotated_name
 
 def read_conf(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return the formats by name and the format's name by log. Raises `SettingsError` for what cannot be read."""
-    import crossplane  # noqa: PLC0415 - few imports need it
+    import crossplane  # type: ignore[import-untyped]  # noqa: PLC0415 - few imports need it
 
     if not path.is_file():
         raise SettingsError(f"--nginx-conf: {path}: no such file; `nginx -T` begins with its path")

@@ -8,7 +8,7 @@ the log's start. It stays the same when the log is renamed or compressed, and so
 | up to a newline | a line, without the newline and the carriage returns before it |
 | a byte order mark at the start of the log | nothing: the first line begins behind it, its offset is 0 |
 | more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser refuses it |
-| NUL bytes: a hole after copytruncate, a crash | nothing: they part lines as a newline does, and are no line of their own |
+| NUL bytes: a hole after copytruncate, a crash | nothing: they part lines as a newline does |
 | at the end, without a newline | a line; of a plain file, what `on_cut` makes of it |
 | compressed, and it ends too early or is damaged | the whole lines before it, then `LogFileError` |
 | `-` | standard input |
@@ -34,7 +34,7 @@ __all__ = ["CHUNK_BYTES", "chunks"]
 
 STDIN = "-"
 GROWING_S = 24 * 3600
-"""A plain file that was written later than this ago may still grow: its last line is whole when its newline is there."""
+"""A plain file that was written later than this ago may still grow."""
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
 

@@ -2,17 +2,20 @@ r"""What nginx can write for a variable, and so where its value ends. Pure.
 
 | variable | alphabet | ends |
 |---|---|---|
-| a word (`$status`, `$remote_addr`, `$host`) | no blank, and no quote where the escaping writes none | at the first blank, or where what follows begins |
+| a word (`$status`, `$remote_addr`, `$host`) | no blank, no bare quote | at the first blank, or where what follows begins |
 | a list (`$upstream_addr` prints `a, b : c`) | words with `, ` or ` : ` between them | after its last item |
 | a time (`$time_local`) | its own shape | likewise |
 | anything between two quotes | no bare quote | at the quote |
-| open: what a client or an app chooses (`$request`, `$uri`, `$http_*`, `$remote_user`), and what is unknown | what the escaping lets through | where what follows in the format, up to the next open value, stands first; at the line's end: where all of it fits to the end |
+| open: what a client or an app chooses, and what is unknown | what the escaping lets through | before what follows |
+
+"What follows" an open value is the format up to the next open one, where it stands first; if that is the end of the
+format, all of it must fit to the end of the line.
 
 Where two lines were glued (a full disk, a crash), an open value holds the beginning of the second line, and the address
 before it is another person's. `second_request` makes what finds that: the part of the format that stands before the
 open value, inside of the value. Who chooses such a value on purpose has their line rejected, and that is counted.
 
-Each value is an atomic group, and what is looked for behind it is bounded: a line costs time in proportion to its length.
+Each value is an atomic group, and what is looked for behind it is bounded: a line costs time by its length.
 """
 
 import re
@@ -97,7 +100,7 @@ def is_quoted(leader: str, follower: str, escape: str) -> bool:
     return follower.startswith('"') and leader.endswith('"') and escape != "none"
 
 
-def strict(name: str) -> str | None:
+def strict(name: str) -> str | None:  # noqa: C901, PLR0911 - a table
     """Return what a well-formed value looks like, bounded in length; None for an open value."""
     if name in TIMES:
         return TIMES[name]
@@ -123,7 +126,9 @@ def strict(name: str) -> str | None:
     return r'[^ "\t]{0,256}' if is_word(name) else None
 
 
-def value_pattern(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> str | None:
+def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
+    index: int, names: Sequence[str], literals: Sequence[str], escape: str
+) -> str | None:
     """Return what the value of `names[index]` looks like there, or None where its end cannot be told.
 
     `literals[i]` stands before `names[i]`; one more stands behind the last.

@@ -4,9 +4,9 @@ r"""JSON logs whose keys name what they hold: Caddy's, Traefik's, and those of n
 |---|---|---|
 | Caddy | `request` is an object with `remote_ip` or `client_ip` | seconds |
 | Traefik | `ClientHost` and `DownstreamStatus` | nanoseconds; `StartUTC` is the request's begin |
-| any other | a key for the time, one for the address, and one for request, path or status | seconds, as nginx writes them |
+| any other | keys for the time, the address, and for request, path or status | seconds, as nginx writes them |
 
-`KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes without
+`KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes with no
 quotes though it is no JSON (`-`, `0.1, 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
 with two values is a forged one (`escape=none`): the line is rejected.
 """
@@ -39,6 +39,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "http_user_agent": ("httpuseragent", "useragent", "agent", "ua", "requestuseragent"),
     "request_id": ("requestid", "reqid", "xrequestid"),
 }  # fmt: skip
+# ruff: noqa: E501 - the table of keys
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
 _BARE = re.compile(

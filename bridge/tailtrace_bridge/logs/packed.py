@@ -104,6 +104,7 @@ class Unpacker:
         self._member: object = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        """Return what comes out of the next bytes."""
         while data:
             if self._member is None:
                 data = data.lstrip(b"\0")  # zeros may stand between members: a tape's padding
@@ -130,6 +131,7 @@ class Unpacker:
                 data = member.unconsumed_tail  # type: ignore[attr-defined]
 
     def finish(self) -> Iterator[bytes]:
+        """Return what is left at the end."""
         member = self._member
         if member is None:
             return
@@ -193,7 +195,7 @@ def _zipped(file: BinaryIO, path: str) -> Iterator[bytes]:
         raise damaged(path, "zip", str(error)) from None
 
 
-def _text(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:
+def _text(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:  # noqa: C901
     first, broken = b"", None
     try:
         for piece in pieces:
@@ -256,5 +258,6 @@ def damaged(path: str, kind: str, detail: str) -> LogFileError:
     """Make the error for a compressed file that cannot be unpacked to its end."""
     test = {"gzip": "gzip -t", "bzip2": "bzip2 -t", "xz": "xz -t", "zstd": "zstd -t", "zip": "unzip -t"}[kind]
     return LogFileError(
-        f"{path}: damaged {kind}: {detail}. The lines before the damage are read; `{test} {shlex.quote(path)}` shows the same."
+        f"{path}: damaged {kind}: {detail}. The lines before the damage are read; "
+        f"`{test} {shlex.quote(path)}` shows the same."
     )

@@ -249,10 +249,10 @@ class LineParser:
                 except _UnreadableError as unreadable:
                     reason = reason or str(unreadable)
         if self._unwrap is not None and not self._wrapped and (inner := self._unwrap(line)) is not None:
-            record = self.parse(inner, file, offset, seed)
-            if not isinstance(record, RejectedLine):
+            within = self.parse(inner, file, offset, seed)
+            if not isinstance(within, RejectedLine):
                 self._wrapped = True  # the next lines are so too; one that is not is read as it stands
-            return record
+            return within
         return refuse(reason or "no-format", line, file, offset)
 
 
@@ -329,7 +329,7 @@ class _Extractor:
             _epoch_us if "msec" in has else _local_reader(zone) if "time_local" in has else _iso_reader(zone)
         )
 
-    def extract(self, match: re.Match[str], line: bytes, place: int) -> Access:
+    def extract(self, match: Any, line: bytes, place: int) -> Access:
         """Return the record, or raise `_UnreadableError`. A value that the line lacks is empty or None."""
         for group, guard in self._guards:
             value = match[group]
@@ -402,7 +402,7 @@ class _KeysExtractor:
 
         self._read_time = read_time
 
-    def extract(self, match: dict[str, str], line: bytes, place: int) -> Access:
+    def extract(self, match: Any, line: bytes, place: int) -> Access:
         """Return the record, or raise `_UnreadableError`."""
         get = match.get
         values = [

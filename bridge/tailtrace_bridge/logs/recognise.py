@@ -23,6 +23,8 @@ of addresses in front (whose is it?); a second time or request in the line. Such
 """
 
 import re
+
+# ruff: noqa: E501 - patterns and a table
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -229,7 +231,7 @@ def _why_not(text: str) -> str:
     return "they do not begin as the common log format does"
 
 
-def _evidence(group: Sequence[_Line]) -> AnyFormat | str:
+def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
     """Return the format of lines that look alike, or why it cannot be told."""
     shape = group[0].shape
     if shape.host == "name" and all(_IPV4.fullmatch(line.host) for line in group):

@@ -106,7 +106,7 @@ def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str,
     inodes = {position.inode for position in lost if position.inode}
     found: list[Generation] = []
     looked = 0
-    for place in [folder, *_folders_in(folder)]:
+    for place in [str(folder), *_folders_in(folder)]:
         try:
             with os.scandir(place) as entries:
                 for entry in entries:

@@ -1,8 +1,8 @@
-"""Take a line out of what a container runtime or a system's log put around it. Pure.
+r"""Take a line out of what a container runtime or a system's log put around it. Pure.
 
 | wrapper | looks like |
 |---|---|
-| Docker's json-file | `{"log":"…\\n","stream":"stdout","time":"…"}` |
+| Docker's json-file | `{"log":"…\n","stream":"stdout","time":"…"}` |
 | CRI (containerd, CRI-O) | `2024-03-10T10:00:00.123456789Z stdout F …`; a part (`P`) of a longer line is no line |
 | syslog, RFC 3164 and RFC 5424 | `<190>Mar 10 10:00:00 host nginx: …`, `<190>1 2024-03-10T10:00:00Z host nginx 7 - - …` |
 | journald, short and short-iso | `Mar 10 10:00:00 host nginx[7]: …` |
@@ -13,6 +13,8 @@ What is inside is what nginx wrote: its key is that of the same line in a plain 
 
 import json
 import re
+
+# ruff: noqa: E501 - patterns
 
 _CRI = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2}) std(?:out|err) F ")
 _STAMP = rb"(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]{1,9})?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"

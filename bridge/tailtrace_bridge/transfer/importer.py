@@ -187,7 +187,7 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
     return total
 
 
-def read_chunks(
+def read_chunks(  # noqa: C901, PLR0915 - a story
     paths: Sequence[Path],
     make_parser: Callable[[], LineParser],
     enricher: Enricher,
