@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from heapq import nlargest
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import parse_qs, quote
 
@@ -60,11 +61,12 @@ REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-num
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
 
+# No part gives back what it took: a line that fits nowhere is read a few times over, not once for each way to divide it.
 _PLAIN = rf"""
-    ([^ "{{]+)\ -\ [^"]*\[([^"\]]{{1,40}})\]\                  # address - user [time]
-    "({QUOTED_VALUE})"\ ([^ "\r]+)                           # "request" status
-    (?:\ ([^ "\r]+))?                                       # bytes
-    (?:\ "{QUOTED_VALUE}"(?:\ "({QUOTED_VALUE})")?)?          # "referer" "agent"
+    ([^ "{{]++)\ -\ (?>[^"]*\[(?!\]))([^"\]]{{1,40}}+)\]\     # address - user [time]
+    (?>"({QUOTED_VALUE})")\ ([^ "\r]++)                      # "request" status
+    (?:\ ([^ "\r]++)(?!"))?+                                # bytes
+    (?:\ (?>"{QUOTED_VALUE}")(?:\ (?>"({QUOTED_VALUE})"))?+)?+  # "referer" "agent"
     ((?>(?:\ [^ "\r]*(?:"{QUOTED_VALUE}")?)*))\s*()           # whatever words or quoted texts were appended
 """
 _PLAIN_NAMES = ("remote_addr", "time_local", "request", "status", "bytes_sent", "http_user_agent", "extra")
@@ -73,7 +75,7 @@ PLAIN_FORMAT = LogFormat("plain", _PLAIN_NAMES, re.compile(_PLAIN, re.VERBOSE), 
 HOST_PLAIN_FORMAT = LogFormat(
     "plain behind a host",
     ("server_name", *_PLAIN_NAMES),
-    re.compile(r'([^ ":{]+)(?::[0-9]+)?\ (?!-\ )' + _PLAIN, re.VERBOSE),
+    re.compile(r'([^ ":{]++)(?::[0-9]++)?\ (?!-\ )' + _PLAIN, re.VERBOSE),
     unescape_default,
 )
 """The same with the virtual host as first word. No line fits both: there, `-` is not the second word."""
@@ -115,17 +117,24 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_SECRET_NAMES = (
+    "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key"
+)  # fmt: skip
 _SECRET = re.compile(
-    r"""
-      (\?)(?:\\\S|[^\s"])*                                           # a query string
-    | (//)[^\s"/@]*@                                                # user:password@host
-    | (\b(?:basic|bearer|digest|negotiate)\ )[^"]*                  # the value of an Authorization header
-    | ((?:authorization|cookie|session|passw|secret|token|api[-_]?key)\w{0,16}
-      \\?"?\ *[:=]\ *\\?"?)(?:\\.|[^"])*                           # a value under such a name
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+    "|".join(
+        (
+            r'\?()[^\s"\\]*+(?:\\\S?[^\s"\\]*+)*+',  # a query string
+            r'//()[^\s"/@]*+@',  # user:password@host
+            *(rf'{scheme}(?<!\w{scheme}) ()[^"]*+' for scheme in ("basic", "bearer", "digest", "negotiate")),
+            *(rf'{name}\w{{0,16}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+' for name in _SECRET_NAMES),
+        )
+    ).encode(),
+    re.DOTALL,
 )
-"""What a refused line does not take into the store. An escaped quote ends none of these."""
+"""What a refused line does not take into the store: all behind the empty group. An escaped quote ends none of these.
+
+It is looked for in bytes of lower case: of words in one case, `re` tries only where one of their first letters stands.
+"""
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _KEY_MASK = (1 << 63) - 1
 
@@ -188,8 +197,14 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
 
 def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
     """Make the refusal of a line, of whichever format: its beginning, without secrets."""
-    text = line[: REJECTED_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
-    shown = scrub(_SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text))
+    raw = line[: REJECTED_TEXT_MAX * 4]
+    parts: list[str] = []
+    end = 0
+    for secret in _SECRET.finditer(raw.lower()):
+        parts += (raw[end : secret.end(secret.lastindex or 0)].decode("utf-8", "backslashreplace"), "…")
+        end = secret.end()
+    parts.append(raw[end:].decode("utf-8", "backslashreplace"))
+    shown = scrub("".join(parts)[: REJECTED_TEXT_MAX * 4])
     return RejectedLine(reason, file, offset, shown[:REJECTED_TEXT_MAX])
 
 
@@ -347,7 +362,7 @@ def _extra_durations(extra: str) -> tuple[str, str]:
     upstream's response longer than its connect and header, so the two longest are the two that we look for, in
     whatever order and under whatever label they stand.
     """
-    longest = sorted(_EXTRA_SECONDS.findall(extra), key=float, reverse=True)
+    longest = nlargest(2, _EXTRA_SECONDS.findall(extra), key=float)
     return (longest[0] if longest else "", longest[1] if len(longest) > 1 else "")
 
 
@@ -420,6 +435,8 @@ def _clean(text: str, length_max: int) -> str:
     if cut.isprintable():
         return cut
     shown = cut.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if shown.isprintable():
+        return shown[:length_max]
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:length_max]
 
 

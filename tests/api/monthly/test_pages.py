@@ -104,7 +104,9 @@ def test_both_languages_say_the_same_things():
 
 def test_every_text_is_used():
     folder = Path(charts.__file__).parent
-    code = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.py", "page.html", "../terminal/month.py"))
+    code = "".join(
+        (folder / name).read_text(encoding="utf-8") for name in ("page.py", "page.html", "../terminal/month.py")
+    )
     built = ("kpi.", "table.", "lead.", "compared.")  # put together from two parts
     unused = [
         key
