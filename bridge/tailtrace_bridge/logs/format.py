@@ -22,6 +22,7 @@ Where a value ends is what `grammar` says.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from json import JSONDecoder
 
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.logs.grammar import second_request, value_pattern
@@ -125,11 +126,27 @@ _STATEMENT_END = re.compile(r"\s*(?:#[^\n]*\n\s*)*;?\s*")
 _CONF_ESCAPE = re.compile(r"\\([\"'\\trn])")
 _CONF_CHARS = {"t": "\t", "r": "\r", "n": "\n"}
 
-_DEFAULT_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\bnrtv]))')
-_DEFAULT_CHARS = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_DEFAULT_ESCAPE = re.compile(rb'\\(?:x[0-9A-Fa-f]{2}|["\\bnrtv])')
+_DEFAULT_BYTES = {
+    rb"\"": b'"',
+    rb"\\": b"\\",
+    rb"\b": b"\b",
+    rb"\n": b"\n",
+    rb"\r": b"\r",
+    rb"\t": b"\t",
+    rb"\v": b"\v",
+} | {
+    rb"\x%c%c" % (high, low): bytes.fromhex(chr(high) + chr(low))
+    for high in b"0123456789ABCDEFabcdef"
+    for low in b"0123456789ABCDEFabcdef"
+}
+"""Each escape whole: a line may have tens of thousands, and one look-up for each is all that it costs."""
 _JSON_ESCAPE = re.compile(
     r"\\(?:u([0-9A-Fa-f]{4})(?:(?<=d[89ab]..)\\u(d[c-f][0-9a-f]{2}))?|(.))", re.DOTALL | re.IGNORECASE
 )
+_JSON_CONTROLS = {rf"\u{code:04{case}}": chr(code) for code in range(0x20) for case in "xX"} | {r"\\": "\\", r"\"": '"'}
+"""What a stranger makes nginx write, tens of thousands of times in a line."""
+_JSON_STRING = JSONDecoder(strict=False).decode
 _JSON_CHARS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -157,20 +174,25 @@ def unescape_default(value: str) -> str:
     Both escape byte by byte, so a character comes back from its bytes: `\xC3\xA9` is é.
     """
     raw = value.encode("utf-8", "surrogateescape")
-    return _DEFAULT_ESCAPE.sub(_default_byte, raw).decode("utf-8", "surrogateescape")
-
-
-def _default_byte(match: re.Match[bytes]) -> bytes:
-    code, char = match.groups()
-    return _DEFAULT_CHARS.get(char, char) if code is None else bytes.fromhex(code.decode())
+    return _DEFAULT_ESCAPE.sub(lambda match: _DEFAULT_BYTES[match[0]], raw).decode("utf-8", "surrogateescape")
 
 
 def unescape_json(value: str) -> str:
-    """Undo `escape=json`. A lone surrogate, which is no character, becomes U+FFFD."""
+    """Undo `escape=json`. A lone surrogate, which is no character, becomes U+FFFD.
+
+    Python reads JSON in C, but long numbers of characters slowly; and what is no JSON, as some log may have, it refuses.
+    """
+    if "\\u" not in value:
+        try:
+            return _JSON_STRING(f'"{value}"')  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     return _JSON_ESCAPE.sub(_json_char, value)
 
 
 def _json_char(match: re.Match[str]) -> str:
+    if (known := _JSON_CONTROLS.get(match[0])) is not None:
+        return known
     code, low, char = match.groups()
     if char is not None:
         return _JSON_CHARS.get(char, char)

@@ -128,17 +128,24 @@ _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 NO_SPAN_ID = "0" * 16
 PORT_DIGITS_MAX = 6
+_SECRET_NAMES = (
+    "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key"
+)  # fmt: skip
 _SECRET = re.compile(
-    r"""
-      (\?)(?:\\\S|[^\s"])*                                           # a query string
-    | (//)[^\s"/@]*@                                                # user:password@host
-    | (\b(?:basic|bearer|digest|negotiate)\ )[^"]*                  # the value of an Authorization header
-    | ((?:authorization|cookie|session|passw|secret|token|api[-_]?key)\w{0,16}
-      \\?"?\ *[:=]\ *\\?"?)(?:\\.|[^"])*                           # a value under such a name
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+    "|".join(
+        (
+            r'\?()[^\s"\\]*+(?:\\\S?[^\s"\\]*+)*+',  # a query string
+            r'//()[^\s"/@]*+@',  # user:password@host
+            *(rf'{scheme}(?<!\w{scheme}) ()[^"]*+' for scheme in ("basic", "bearer", "digest", "negotiate")),
+            *(rf'{name}\w{{0,16}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+' for name in _SECRET_NAMES),
+        )
+    ).encode(),
+    re.DOTALL,
 )
-"""What a refused line does not take into the store. An escaped quote ends none of these."""
+"""What a refused line does not take into the store: all behind the empty group. An escaped quote ends none of these.
+
+It is looked for in bytes of lower case: of words in one case, `re` tries only where one of their first letters stands.
+"""
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _KEY_MASK = (1 << 63) - 1
 
@@ -277,8 +284,14 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
 
 def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
     """Make the refusal of a line, of whichever format: its beginning, without secrets."""
-    text = line[: REJECTED_TEXT_MAX * 4].decode("utf-8", "backslashreplace")
-    shown = scrub(_SECRET.sub(lambda match: f"{match[match.lastindex or 0]}…", text))
+    raw = line[: REJECTED_TEXT_MAX * 4]
+    parts: list[str] = []
+    end = 0
+    for secret in _SECRET.finditer(raw.lower()):
+        parts += (raw[end : secret.end(secret.lastindex or 0)].decode("utf-8", "backslashreplace"), "…")
+        end = secret.end()
+    parts.append(raw[end:].decode("utf-8", "backslashreplace"))
+    shown = scrub("".join(parts)[: REJECTED_TEXT_MAX * 4])
     return RejectedLine(reason, file, offset, shown[:REJECTED_TEXT_MAX])
 
 
@@ -689,6 +702,8 @@ def _clean(text: str, length_max: int) -> str:
     if cut.isprintable():
         return cut
     shown = cut.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if shown.isprintable():
+        return shown[:length_max]
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:length_max]
 
 
