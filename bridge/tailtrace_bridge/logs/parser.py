@@ -61,7 +61,7 @@ REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-num
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
 
-# No part gives back what it took: a line that fits nowhere is read a few times over, not once for each way to divide it.
+# No part gives back what it took: a line that fits nowhere is read a few times, not once for each way to divide it.
 _PLAIN = rf"""
     ([^ "{{]++)\ -\ (?>[^"]*\[(?!\]))([^"\]]{{1,40}}+)\]\     # address - user [time]
     (?>"({QUOTED_VALUE})")\ ([^ "\r]++)                      # "request" status
@@ -126,7 +126,10 @@ _SECRET = re.compile(
             r'\?()[^\s"\\]*+(?:\\\S?[^\s"\\]*+)*+',  # a query string
             r'//()[^\s"/@]*+@',  # user:password@host
             *(rf'{scheme}(?<!\w{scheme}) ()[^"]*+' for scheme in ("basic", "bearer", "digest", "negotiate")),
-            *(rf'{name}\w{{0,16}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+' for name in _SECRET_NAMES),
+            *(
+                rf'{name}[\w\x80-\xff]{{0,32}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+'
+                for name in _SECRET_NAMES
+            ),
         )
     ).encode(),
     re.DOTALL,
