@@ -180,7 +180,7 @@ def unescape_default(value: str) -> str:
 def unescape_json(value: str) -> str:
     """Undo `escape=json`. A lone surrogate, which is no character, becomes U+FFFD.
 
-    Python reads JSON in C, but long numbers of characters slowly; and what is no JSON, as some log may have, it refuses.
+    Python's JSON reader is the faster one where no character is written as a number; what is no JSON it refuses.
     """
     if "\\u" not in value:
         try:
