@@ -252,8 +252,8 @@ def read_chunks(  # noqa: C901, PLR0915 - a story
         if export is not None and not problem:
             problem = export.problem(name)
         note = (
-            f"{name}: the last line has no newline yet ({len(cut[0][0])} bytes), so it is not whole; import the log again "
-            "when nginx has written on, and it counts once"
+            f"{name}: the last line has no newline yet ({len(cut[0][0])} bytes), so it is not whole; import the log "
+            "again when nginx has written on, and it counts once"
             if cut
             else ""
         )
