@@ -7,7 +7,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY instrumentation instrumentation
 COPY bridge bridge
 COPY api api
@@ -16,7 +16,7 @@ COPY --from=web /src/api/tailtrace_api/static api/tailtrace_api/static
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && python -m venv /opt/tailtrace \
     && wheel="$(echo /dist/tailtrace-*.whl)" \
-    && /opt/tailtrace/bin/pip install --no-cache-dir "${wheel}[server,pdf]"
+    && /opt/tailtrace/bin/pip install --no-cache-dir --constraint constraints.txt "${wheel}[server,pdf]"
 
 FROM python:3.13-slim-trixie AS plain
 COPY --from=build /opt/tailtrace /opt/tailtrace

@@ -1,17 +1,21 @@
 # Each target does its own set-up; the stamp makes that quick once done.
 #
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
-#   make test                       the tests; make test-long adds the slow ones (ARGS='-k tail' is passed on to pytest)
+#   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
+#   make test-long                  the rest: what starts a collector, InfluxDB, a tailnet or a browser, and long runs
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
+#   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
+#   make soak                       faults under load, ten minutes; every line must be a row (ARGS='--minutes 3'); as root it fills a disk too
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/, and takes its pictures anew (chromium); make screenshots these alone
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
+#   make lock                       renews constraints.txt, the versions that CI, the image and .venv are built with
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
 #
 # PYTHON is the interpreter that .venv is made from: make test PYTHON=python3.13
@@ -24,23 +28,24 @@ CACHE := $(HOME)/.cache/tailtrace
 TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
 INFLUXDB := $(CACHE)/influxdb
+JAEGER := $(CACHE)/jaeger
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long tailnet collector influxdb inspector lint audit format bench docs screenshots report-example wheel clean
+.PHONY: setup web demo test test-long tailnet collector influxdb jaeger inspector lint audit format soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
 # `venv` mends a .venv that was left half made. pip learned --group in 25.1.
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailtrace needs Python 3.11 or later; " \
 		+ sys.executable + " is older: make ... PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[server,demo]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[server,demo,parquet,pdf]' --group dev
 	@touch $@
 
 # Where there is no npm, tailtrace runs without its page, and says so there.
@@ -60,11 +65,12 @@ api/web/node_modules/.ready: api/web/package-lock.json
 demo: $(READY) $(WEB_IF_NPM)
 	$(BIN)/tailtrace demo $(ARGS)
 
+# `long` is given in tests/conftest.py. Those start servers that want the machine for themselves: one after another.
 test: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'not slow' $(ARGS)
+	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m long $(ARGS)
 
 # Their version is the one that the control server is built from. `go install` takes them by their own go.sum.
 tailnet: $(TAILNET)/.ready
@@ -92,6 +98,11 @@ $(INFLUXDB)/.made-by-%:
 	nice tests/stack/build_influxdb.sh $(INFLUXDB)
 	@rm -f $(INFLUXDB)/.made-by-* && touch $@
 
+jaeger: $(JAEGER)/$(call made_by,tests/stack/build_go.sh)
+$(JAEGER)/.made-by-%:
+	nice tests/stack/build_go.sh github.com/jaegertracing/jaeger@v1.76.0 $(JAEGER) ./cmd/all-in-one
+	@rm -f $(JAEGER)/.made-by-* && touch $@
+
 inspector: $(INSPECTOR)/.version-$(INSPECTOR_VERSION)
 $(INSPECTOR)/.version-%:
 	npm install --silent --no-audit --no-fund --prefix $(INSPECTOR) @modelcontextprotocol/inspector@$*
@@ -101,6 +112,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p $(package))
+	.ci/check_subjects.sh
 
 # pip-audit has an environment of its own: it must not be what it looks at.
 audit: $(READY) .venv/audit/.ready
@@ -114,6 +126,9 @@ audit: $(READY) .venv/audit/.ready
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+soak: $(READY)
+	$(BIN)/python scripts/soak.py $(ARGS)
 
 bench: $(READY) $(WEB_IF_NPM)
 ifdef BENCH
@@ -132,6 +147,11 @@ report-example: $(READY)
 
 screenshots: $(READY) $(WEB)
 	$(BIN)/python docs/screenshots.py
+
+# For every system and Python that we allow; an environment marker stands where they differ.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
+		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' pyproject.toml -o constraints.txt
 
 wheel: $(READY) $(WEB_IF_NPM)
 	.ci/check_wheel.sh $(PYTHON)

@@ -4,9 +4,11 @@
 |---|---|
 | a vulnerability | names it, exits with 1 |
 | none | says of how many packages, exits with 0 |
-| nothing, since their service is not reached, is slow, or does not know the packages | says so, exits with 0 |
+| nothing, since their service is not reached, is slow, or does not know the packages | says so, exits with 3 |
+| a part: one of the two, or not of all packages | says of which, exits with 3 |
 
-A build must not fail because somebody else's server is away; what was not checked is not said to be good.
+What was not checked is not said to be good. A build must not fail because somebody else's server is away either, so
+`.ci/run` goes on after a 3, and ends with a line that says NOT CHECKED.
 """
 
 import json
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+NOT_CHECKED = "NOT CHECKED"
+UNCHECKED = 3
 TIMEOUT_S = 25
 """Of each; `.ci/run` gives both together a minute."""
 
@@ -55,7 +59,7 @@ def npm_says(answer: dict[str, Any] | None) -> tuple[str, list[str]]:
 
 
 def main(auditor: str, packages: str) -> int:
-    """Print what both say; give 1 where a vulnerability is known."""
+    """Print what both say; give 1 where a vulnerability is known, else 3 where something was not checked."""
     pip = [
         auditor,
         "-m",
@@ -75,7 +79,12 @@ def main(auditor: str, packages: str) -> int:
     }
     for name, (sentence, found) in said.items():
         print("\n  ".join([f"{name}: {sentence}", *found]))
-    return int(any(found for _, found in said.values()))
+    if any(found for _, found in said.values()):
+        return 1
+    unchecked = [name for name, (sentence, _) in said.items() if NOT_CHECKED in sentence]
+    if unchecked:
+        print(f"{NOT_CHECKED}: {' and '.join(unchecked)}. This is no clean bill: run `make audit` where they answer")
+    return UNCHECKED if unchecked else 0
 
 
 if __name__ == "__main__":

@@ -30,8 +30,10 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import Filters, Store
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters
 
 END_US = 1_764_001_800_000_000
 """2025-11-24T16:30:00Z, also of a window that ends before the newest row by an hour and a quarter."""
@@ -92,7 +94,7 @@ def show_sqlite(path: Path, rows: int) -> None:
     """Fill a store, if it is new, and ask it."""
     store = SqliteStore(path)
     try:
-        if store.newest_us() is None:
+        if store.newest_us(Scope.everybody()) is None:
             count, spent_s = write(store, make_rows(rows, 30, END_US))
             print(f"{count} rows, {count / spent_s:,.0f} rows/s, {path.stat().st_size / count:.0f} bytes a row")
         show(store, "sqlite", SQLITE_S_MAX)

@@ -7,7 +7,8 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
-`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.mount`.
+`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
+`@pytest.mark.mount`, `@pytest.mark.netns`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -34,6 +35,7 @@ INSPECTOR = Path(
 )
 CHROMIUM = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
+JAEGER = Path(os.environ.get("TAILTRACE_JAEGER") or CACHE / "jaeger" / "all-in-one")
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
@@ -82,6 +84,18 @@ def _lacks_mount() -> str | None:
     return None
 
 
+@functools.cache
+def _lacks_netns() -> str | None:
+    """A network of many addresses, in a namespace of the test's own."""
+    if os.geteuid() != 0:
+        return "a network namespace of our own needs root: sudo make test ARGS='-m netns'"
+    if missing := [name for name in ("ip", "unshare") if not shutil.which(name)]:
+        return f"no {', '.join(missing)}: apt install iproute2 util-linux"
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        return "no network namespaces here: in a container, add --cap-add NET_ADMIN,SYS_ADMIN"
+    return None
+
+
 def _lacks_program(path: Path, build: str, variable: str) -> str | None:
     if os.access(path, os.X_OK):
         return None
@@ -122,11 +136,16 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "shared": _lacks_shared,
     "tailnet": _lacks_tailnet,
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
+    "jaeger": lambda: _lacks_program(JAEGER, "make jaeger", "TAILTRACE_JAEGER"),
     "pdf": _lacks_pdf,
     "inspector": _lacks_inspector,
     "mount": _lacks_mount,
+    "netns": _lacks_netns,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
+
+LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "inspector", "jaeger"})
+"""Markers of what `make test` leaves to `make test-long`."""
 
 
 def _required() -> set[str]:
@@ -146,6 +165,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"TAILTRACE_REQUIRE: no marker is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(LACKS))}"
         )
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.get_closest_marker(name) for name in LONG):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -179,6 +205,12 @@ def chromium_program() -> str | None:
 def otelcol_program() -> Path:
     """The collector; only for tests with the marker `collector`."""
     return OTELCOL
+
+
+@pytest.fixture(scope="session")
+def jaeger_program() -> Path:
+    """Jaeger; only for tests with the marker `jaeger`."""
+    return JAEGER
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""The shape of the code: which way imports point, that no cycle exists, and which modules stay pure."""
+"""The shape of the code: which room imports which, that no cycle exists, and which modules stay pure."""
 
 import ast
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,16 +14,73 @@ import pytest
 GENERATE = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "generate.py"))
 IMPORTS: dict[str, set[str]] = GENERATE["imports"]()
 
+BRIDGE_ROOMS = {
+    "core": "",
+    "logs": "core",
+    "spans": "core",
+    "settings": "core",
+    "identity": "core",
+    "rows": "core identity",
+    "store": "core",
+    "alerts": "core settings store",
+    "transfer": "core logs identity rows store",
+    "export": "core identity logs spans",
+    "wiring": "core logs spans settings identity rows store alerts export",
+    "testing": "identity",
+}
+API_ROOMS = {
+    "answers": "",
+    "access": "",
+    "nginx": "",
+    "queries": "access answers",
+    "monthly": "answers queries",
+    "terminal": "monthly",
+    "demo": "nginx",
+    "doctor": "access nginx",
+    "http": "access answers queries",
+    "mcp_server": "access answers queries http",
+    "server": "access queries monthly http mcp_server",
+    "commands": "answers access nginx queries monthly terminal demo doctor mcp_server server",
+    "main": "commands",
+}
+API_BRIDGE = {
+    "answers": "core settings store",
+    "access": "core identity settings store wiring",
+    "nginx": "core logs",
+    "queries": "core identity rows settings store wiring",
+    "monthly": "alerts core rows settings store wiring",
+    "terminal": "core",
+    "demo": "core logs store",
+    "doctor": "alerts core identity logs settings store wiring",
+    "http": "alerts core settings spans store wiring",
+    "mcp_server": "core settings wiring",
+    "server": "core rows settings spans store wiring",
+    "commands": "alerts core identity rows settings store transfer wiring",
+}
+ARROWS = (
+    ("tailtrace_bridge", "tailtrace_bridge", BRIDGE_ROOMS),
+    ("tailtrace_api", "tailtrace_api", API_ROOMS),
+    ("tailtrace_api", "tailtrace_bridge", API_BRIDGE),
+)
+"""Which room may import which: a room stands below those that may import it, so the first two tables are ladders.
+
+An arrow that is missing here is a question first: does the name stand in the right room? If it does, add the arrow.
+"""
+
 PURE = (
     "tailtrace_bridge.alerts.judge",
     "tailtrace_bridge.settings.alert_rules",
     "tailtrace_bridge.alerts.words",
     "tailtrace_bridge.core.records",
     "tailtrace_bridge.core.errors",
+    "tailtrace_bridge.core.text",
+    "tailtrace_bridge.store.values",
     "tailtrace_bridge.transfer.format",
     "tailtrace_bridge.logs.format",
     "tailtrace_bridge.logs.parser",
     "tailtrace_bridge.spans.otlp",
+    "tailtrace_bridge.export.choice",
+    "tailtrace_bridge.export.nginx_span",
     "tailtrace_bridge.rows.join",
     "tailtrace_bridge.identity.pseudonyms",
     "tailtrace_bridge.rows.routes",
@@ -97,6 +155,51 @@ def test_arrows_point_one_way(package: str, never: tuple[str, ...]) -> None:
         if module.split(".")[0] == package and imported.split(".")[0] in never
     ]
     assert wrong == []
+
+
+def arrows(imported: Mapping[str, Iterable[str]], source: str, target: str) -> dict[tuple[str, str], str]:
+    """Find which room of `source` imports which room of `target`, each with an import that shows it."""
+    found = {}
+    for module, modules in sorted(imported.items()):
+        for other in sorted(modules):
+            (package, _, rest), (other_package, _, other_rest) = module.partition("."), other.partition(".")
+            room, other_room = rest.partition(".")[0], other_rest.partition(".")[0]
+            if (package, other_package) == (source, target) and (package, room) != (other_package, other_room):
+                found[room, other_room] = f"{module} imports {other}"
+    return found
+
+
+@pytest.mark.parametrize(("source", "target", "allowed"), ARROWS)
+def test_a_room_imports_only_what_its_line_of_the_table_names(
+    source: str, target: str, allowed: Mapping[str, str]
+) -> None:
+    wrong = [
+        example
+        for (room, other), example in arrows(IMPORTS, source, target).items()
+        if other not in allowed.get(room, "").split()
+    ]
+    assert wrong == [], "an arrow between rooms that the table above does not have"
+
+
+@pytest.mark.parametrize("table", [BRIDGE_ROOMS, API_ROOMS])
+def test_the_table_of_rooms_is_a_ladder(table: Mapping[str, str]) -> None:
+    order = list(table)
+    upward = [
+        f"{room} -> {other}"
+        for room, others in table.items()
+        for other in others.split()
+        if order.index(other) >= order.index(room)
+    ]
+    assert upward == []
+
+
+def test_the_arrows_of_a_known_graph() -> None:
+    graph = {"a.store.sql": {"a.rows.join", "a.store.base", "b.core"}, "a.rows.join": set(), "a.main": {"a.rows.join"}}
+    assert arrows(graph, "a", "a") == {
+        ("store", "rows"): "a.store.sql imports a.rows.join",
+        ("main", "rows"): "a.main imports a.rows.join",
+    }
+    assert arrows(graph, "a", "b") == {("store", "core"): "a.store.sql imports b.core"}
 
 
 def test_no_import_cycle() -> None:

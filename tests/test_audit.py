@@ -49,12 +49,30 @@ def test_what_npm_says(answer, sentence, found):
     assert AUDIT["npm_says"](answer) == (sentence, found)
 
 
-@pytest.mark.parametrize(("package", "status"), [(GOOD, 0), (SKIPPED, 0), (BAD, 1)])
-def test_only_a_vulnerability_fails(tmp_path, monkeypatch, capsys, package, status):
+CLEAN_NPM = {**NPM, "vulnerabilities": {}}
+
+
+@pytest.mark.parametrize(
+    ("package", "npm", "status", "last"),
+    [
+        (GOOD, CLEAN_NPM, 0, "npm audit: 0 known vulnerabilities in 2 packages"),
+        (GOOD, None, 3, "NOT CHECKED: npm audit. "),
+        (SKIPPED, CLEAN_NPM, 3, "NOT CHECKED: pip-audit. "),
+        (SKIPPED, None, 3, "NOT CHECKED: pip-audit and npm audit. "),
+        (BAD, None, 1, "npm audit: NOT CHECKED"),
+    ],
+)
+def test_only_a_vulnerability_fails_and_nothing_checked_is_not_green(
+    tmp_path, monkeypatch, capsys, package, npm, status, last
+):
     """With programs of a test in place of both."""
     (tmp_path / "pip_audit.py").write_text(f"print({json.dumps({'dependencies': [package]})!r})")
+    if npm is not None:
+        (tmp_path / "npm").write_text(f"#!/bin/sh\necho '{json.dumps(npm)}'\n")
+        (tmp_path / "npm").chmod(0o755)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert AUDIT["main"](sys.executable, "site-packages") == status
     said = capsys.readouterr().out
-    assert ("PYSEC-1" in said, "npm audit: NOT CHECKED" in said) == (status == 1, True)
+    assert said.splitlines()[-1].startswith(last)
+    assert ("PYSEC-1" in said) == (status == 1)

@@ -1,126 +1,270 @@
-"""A SERVER span and a duration for each request, around an app that must not notice.
+"""The outermost ASGI layer of an instrumented app: starts a request's span, runs the app below it, never disturbs it.
 
-OpenTelemetry's ASGI middleware starts the span: parent from `traceparent`, stable HTTP attributes, exclusions, headers
-that the user asked to capture. It works on a copy. It gets a copy of the scope without the query string, and a `send`
-that goes nowhere; the app gets the real ones. So no secret of a query string is in a span, and no fault in telemetry,
-nor in what a client sent, can change an answer: the worst is a request without a span.
+    server ── Tracing ── ServerErrorMiddleware ── Failing ── the user's middlewares ── router (watched, see `route`)
+               │ Exchange: receive and send, looked at             context: the span, current for the app
 
-    server ── Tracing ── OpenTelemetryMiddleware ── _inside ── app
-       │      keeps the real scope,      sees the copy      │    gets the real
-       └────── receive and send ────────────────────────────┘    ones back
-
-The rules of a span:
-
-| what | when, or what it says |
+| a request | gets |
 |---|---|
-| end | the last byte of the answer handed to the server: a stream counts whole, background tasks not at all |
-| `http.route` | the full template (`route`), none where nothing matched |
-| `error.type` | an exception that left the app: its class; else of a 5xx its number, or `incomplete_response` |
-| exception event | class and the lines of the stack; never its message, which may quote the user's data |
-| websocket | one span for the connection, status 101 or the refusal's; closing it is no error; not in the histogram |
-| excluded, or already traced by an outer app | no span, neither from us nor from FastAPI's own telemetry |
+| sampled by `traceparent`, or without one | a span, SERVER, child of what `traceparent` names and of nothing else |
+| not sampled | no span; the parent's ids, so that its children are none either |
+| excluded, or in a process that exports none | no span |
+| with the marker of nginx's include files | the response header, with a span or without (`header`) |
+| inside an app that is traced already | nothing of its own |
+
+What context the server called with is not looked at: it may be an earlier request's, or one around the whole server.
 """
 
 import logging
 import time
-import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from opentelemetry.instrumentation._semconv import HTTP_DURATION_HISTOGRAM_BUCKETS_NEW, _StabilityMode
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # type: ignore[import-untyped,unused-ignore]
-from opentelemetry.metrics import Histogram, MeterProvider, NoOpMeterProvider
-from opentelemetry.trace import Span, StatusCode, TracerProvider, set_span_in_context
+from opentelemetry import context, trace
+from opentelemetry.trace import NonRecordingSpan, SpanKind
 
-from tailtrace import route
+from tailtrace import header, traceparent
+from tailtrace.encoding import client_attributes
+from tailtrace.exchange import EXCHANGE_KEY, App, Exchange, Failing, Message, Receive, Scope, Send, method_of
+from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, Unsampled, context_of
+from tailtrace.route import Templates, watch
+from tailtrace.senders import SCHEMA_URL, Origin
+from tailtrace.settings import EXCLUDED_PATHS, EXCLUDED_URLS
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.21.0"
-PATH_LENGTH_MAX = 2048
-"""Characters of `url.path`; the rest of a longer path is cut, and `tailtrace.path_length` says how long it was."""
-STACK_FRAMES_MAX = 50
-EXCHANGE_KEY = "tailtrace.exchange"
+CACHED_MAX = 4096
+"""Routes by method and status, and ends of the response header, that are kept; further ones are made each time."""
 _NATIVE_KEY = "fastapi.telemetry"  # Present in a scope, it keeps FastAPI's own telemetry (0.16x) from a second span.
 
 logger = logging.getLogger("tailtrace")
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 class Tracing:
-    """The outermost ASGI layer of an instrumented app; it also flushes when the app's lifespan ends."""
+    """See above. `pipeline` is None for an app that only sends the response header."""
 
     def __init__(
         self,
-        app: App,
+        bare: App,
+        app: Any,
         *,
-        tracer_provider: TracerProvider,
-        meter_provider: MeterProvider,
+        origin: Origin,
+        pipeline: Any,
         excluded_urls: str,
-        flush: Callable[[], Awaitable[None]],
+        response_header: str,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._bare = app
-        self._flush = flush
-        self._clock_ns = clock_ns
+        self._bare = bare
+        self._origin = origin
+        self._pipeline = pipeline
+        self._excluded_urls = excluded_urls
+        self._excluded: Any = None
+        self._header = response_header.lower().encode()
+        self._service = origin.text("service.name")
+        self._version = origin.text("service.version")
+        self.clock_ns = clock_ns
         self._wall_ns = wall_ns
         self._fault_told = False
-        tracer = tracer_provider.get_tracer("tailtrace", schema_url=SCHEMA_URL)
-        self._duration = meter_provider.get_meter("tailtrace", schema_url=SCHEMA_URL).create_histogram(
-            "http.server.request.duration",
-            unit="s",
-            description="Duration of HTTP server requests.",
-            explicit_bucket_boundaries_advisory=HTTP_DURATION_HISTOGRAM_BUCKETS_NEW,
-        )
-        # Named `app` because FastAPI looks for the middleware along this name, to leave the tracing to it.
-        self.app = OpenTelemetryMiddleware(
-            _inside,
-            excluded_urls=excluded_urls,
-            default_span_details=lambda scope: (scope.get("method", "WS"), {}),
-            server_request_hook=_keep_span,
-            exclude_spans=["send", "receive"],
-            tracer=tracer,
-            # Its histogram would count background tasks and know no route: ours replaces it.
-            meter=NoOpMeterProvider().get_meter("tailtrace"),
-        )
-        # The variable that chooses the stable names is read once for the whole process, perhaps before us.
-        self.app._sem_conv_opt_in_mode = _StabilityMode.HTTP  # noqa: SLF001
+        self._opened = pipeline is None
+        self._sdk_way: Any = None
+        self._shapes: dict[tuple[Any, ...], Shape] = {}
+        self._tails: dict[tuple[str, str], bytes] = {}
+        self.worker = pipeline.worker if pipeline is not None else None
+        self.duration: Any = None
+        self.templates = Templates(app, lambda inner: watch(inner, EXCHANGE_KEY))
+        watch(app, EXCHANGE_KEY)
+        if hasattr(bare, "app") and hasattr(bare, "handler"):  # Starlette's ServerErrorMiddleware, the outermost.
+            bare.app = Failing(bare.app)
+        # FastAPI looks along this name for OpenTelemetry's layer, and leaves the tracing to it if it is there.
+        self.app: Any = bare if pipeline is None else self._sdk().layer
+
+    def _sdk(self) -> Any:
+        if self._sdk_way is None:
+            from tailtrace.sdk_way import SdkWay  # noqa: PLC0415
+
+            self._sdk_way = SdkWay(self._excluded_urls)
+        return self._sdk_way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Trace a request or a websocket; pass on whatever else there is."""
-        if scope["type"] == "lifespan":
+        kind = scope["type"]
+        if kind == "lifespan":
             await self._bare(scope, receive, self._flushing(send))
             return
-        if scope["type"] not in {"http", "websocket"} or EXCHANGE_KEY in scope:
+        if kind not in _TRACED or EXCHANGE_KEY in scope:
             await self._bare(scope, receive, send)
             return
-        exchange = _Exchange(self._bare, scope, receive, send, self._duration, self._clock_ns, self._wall_ns)
-        scope[EXCHANGE_KEY] = exchange
-        scope[_NATIVE_KEY] = None
-        path = scope.get("path", "")
-        shadow = {**scope, "query_string": b"", "path": path[:PATH_LENGTH_MAX]}
+        started_ns = self.clock_ns()
         try:
-            await self.app(shadow, receive, _nowhere)
-        except Exception as fault:
-            if fault is exchange.error:
-                raise
-            self._tell(fault)
-        if not exchange.entered:
+            if not self._opened:
+                self._open()
+            exchange = Exchange(self, scope, receive, send, started_ns)
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            exchange.marked = bool(self._header) and headers.get(header.MARKER) == header.MARKER_VALUE
+            start = self._begin(exchange, scope, headers)
+        except Exception as fault:  # noqa: BLE001
+            self.tell(fault)
             await self._bare(scope, receive, send)
+            return
+        if start is None and not exchange.marked and self.duration is None:
+            await self._bare(scope, receive, send)
+            return
+        scope[EXCHANGE_KEY] = exchange
+        if self._pipeline is not None:
+            scope[_NATIVE_KEY] = None
+        try:
+            if start is _SDK:
+                way = _SdkStart(self, receive, traceparent_of(scope, headers), headers.get(b"tracestate"))
+                if not await self._sdk()(way, exchange, scope):
+                    await self.run(exchange, scope, None)
+            else:
+                await self.run(exchange, scope, start)
+        finally:
+            exchange.over()
+            scope.pop(EXCHANGE_KEY, None)
+
+    async def run(self, exchange: Exchange, scope: Scope, current: Any) -> None:
+        """Run the app with a context as its current one, if there is one."""
+        token = None if current is None else context.attach(current)
+        try:
+            await self._bare(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            if exchange.error is None:
+                exchange.error = error
+            exchange.raised = error
+            if isinstance(error, GeneratorExit):  # Closed from outside, in a context that is not ours.
+                token = None
+            raise
+        finally:
+            exchange.end()
+            if token is not None:
+                context.detach(token)
+
+    def _begin(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes]) -> Any:
+        """Return the context to run the app in, `_SDK` for the SDK's way, None for no span."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return None
+        exchange.start_ns = self._wall_ns()
+        if not pipeline.light:
+            return None if self._provider() is None else _SDK
+        if self._is_excluded(scope, headers):
+            return None
+        parent = traceparent_of(scope, headers)
+        if parent is not None and not parent[3]:
+            return self._current(Unsampled(parent, headers.get(b"tracestate")), headers)
+        span = LightSpan(self._origin, parent, exchange.start_ns)
+        span.state = headers.get(b"tracestate") if parent is not None else None
+        span.path = scope.get("path", "")
+        span.host = headers.get(b"host")
+        span.user_agent = headers.get(b"user-agent")
+        span.client = scope.get("client")
+        exchange.span = span
+        return self._current(span, headers)
+
+    def _current(self, span: Any, headers: dict[bytes, bytes]) -> Any:
+        current = trace.set_span_in_context(span, self._origin.context)
+        baggage = headers.get(b"baggage")
+        return current if baggage is None else _with_baggage(current, baggage)
+
+    def _is_excluded(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        if self._excluded_urls is EXCLUDED_URLS:
+            return scope.get("path") in EXCLUDED_PATHS
+        if self._excluded is None:
+            from opentelemetry.util.http import parse_excluded_urls  # noqa: PLC0415
+
+            self._excluded = parse_excluded_urls(self._excluded_urls)
+        if not self._excluded_urls:
+            return False
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        return bool(self._excluded.url_disabled(f"{scope.get('scheme', 'http')}://{host}{scope.get('path', '')}"))
+
+    def _open(self) -> None:
+        self._opened = True
+        pipeline = self._pipeline
+        pipeline.open(self._origin)
+        if pipeline.measures:
+            from opentelemetry import metrics  # noqa: PLC0415
+
+            self.duration = (
+                metrics.get_meter_provider()
+                .get_meter("tailtrace", schema_url=SCHEMA_URL)
+                .create_histogram(
+                    "http.server.request.duration",
+                    unit="s",
+                    description="Duration of HTTP server requests.",
+                    explicit_bucket_boundaries_advisory=_BUCKETS_S,
+                )
+            )
+
+    def _provider(self) -> Any:
+        return self._pipeline.tracer_provider(self._origin)
+
+    def start_sdk_span(self, exchange: Exchange, parent: Any, state: bytes | None) -> Any:
+        """Start a span with the user's provider, or with ours where the SDK is asked for."""
+        scope: Scope = exchange.scope or {}
+        current = self._origin.context
+        if parent is not None:
+            current = trace.set_span_in_context(NonRecordingSpan(context_of(parent, state)), current)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        client = scope.get("client")
+        attributes: dict[str, Any] = {
+            "http.request.method": method_of(scope),
+            "url.path": scope.get("path", "")[:PATH_LENGTH_MAX],
+            "url.scheme": scope.get("scheme", "http"),
+            "network.protocol.version": scope.get("http_version", "1.1"),
+            **client_attributes(headers.get(b"host"), headers.get(b"user-agent"), client[0] if client else None),
+        }
+        tracer = self._provider().get_tracer("tailtrace", schema_url=SCHEMA_URL)
+        method = method_of(scope)
+        return tracer.start_span(
+            "HTTP" if method == "_OTHER" else method,
+            context=current,
+            kind=SpanKind.SERVER,
+            attributes=attributes,
+            start_time=exchange.start_ns,
+        )
+
+    def shape(self, scope: Scope | None, status: int, route: str, error_type: str) -> Shape:
+        """Return what requests of one route, method and status have in common."""
+        scope = scope or {}
+        key = (scope.get("method"), route, status, error_type, scope.get("scheme"), scope.get("http_version"))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = _new_shape(scope, status, route, error_type)
+            if len(self._shapes) < CACHED_MAX:
+                self._shapes[key] = shape
+        return shape
+
+    def with_header(self, message: Message, elapsed_us: int, route: str, error_type: str) -> Message:
+        """Return the answer's start with our header; as it is, if the app sends one of this name."""
+        headers: Sequence[Any] = list(message.get("headers", ()))
+        length = len(self._header)
+        for pair in headers:
+            if len(pair[0]) == length and pair[0].lower() == self._header:
+                return message
+        key = (route, error_type)
+        tail = self._tails.get(key)
+        if tail is None:
+            tail = header.tail(route, error_type, self._service, self._version)
+            if len(self._tails) < CACHED_MAX:
+                self._tails[key] = tail
+        return {**message, "headers": [*headers, (self._header, header.head(elapsed_us) + tail)]}
 
     def _flushing(self, send: Send) -> Send:
         async def flush_then_send(message: Message) -> None:
-            if message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
-                await self._flush()
+            try:
+                if message["type"] == "lifespan.startup.complete" and not self._opened:
+                    self._open()
+                if message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"} and self.worker:
+                    await self.worker.flush()
+            except Exception as fault:  # noqa: BLE001
+                self.tell(fault)
             await send(message)
 
         return flush_then_send
 
-    def _tell(self, fault: Exception) -> None:
+    def tell(self, fault: Exception) -> None:
+        """Log the first fault of ours."""
         if not self._fault_told:
             self._fault_told = True
             logger.warning(
@@ -128,177 +272,61 @@ class Tracing:
             )
 
 
-class _Exchange:
-    """One request and its answer: what is known of them so far."""
-
-    __slots__ = (
-        "_app",
-        "_clock_ns",
-        "_complete",
-        "_duration",
-        "_elapsed_ns",
-        "_ended",
-        "_receive",
-        "_root_app",
-        "_root_path",
-        "_send",
-        "_started_ns",
-        "_status",
-        "_trailers",
-        "_wall_ns",
-        "_wall_started_ns",
-        "entered",
-        "error",
-        "scope",
-        "span",
-    )
-
-    def __init__(
-        self,
-        app: App,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        duration: Histogram,
-        clock_ns: Callable[[], int],
-        wall_ns: Callable[[], int],
-    ) -> None:
-        self._app = app
-        self.scope = scope
-        self._receive = receive
-        self._send = send
-        self._duration = duration
-        self._clock_ns = clock_ns
-        self._started_ns = clock_ns()
-        self._wall_started_ns = wall_ns()
-        self._root_app = scope.get("app")
-        self._root_path = scope.get("root_path", "").rstrip("/")
-        self._status = 0
-        self._elapsed_ns = 0
-        self._complete = False
-        self._trailers = False
-        self._ended = False
-        self.span: Span | None = None
-        self.entered = False
-        self.error: BaseException | None = None
-
-    async def run(self, mirror: Send) -> None:
-        """Run the app with the real scope, receive and send; `mirror` is shown the start of the answer."""
-        self.entered = True
-        if self.span is None:  # Excluded.
-            await self._app(self.scope, self._receive, self._send)
-            return
-
-        async def send(message: Message) -> None:
-            kind = message["type"]
-            if kind in _STARTS:
-                self._status = message.get("status", _STARTS[kind])
-                self._trailers = bool(message.get("trailers", False))
-                if kind == "http.response.start":
-                    await self._show(mirror, message)
-            elif kind == "websocket.close" and not self._status:
-                self._status = 403
-            await self._send(message)
-            if kind in _ENDS and not message.get("more_body") and not message.get("more_trailers"):
-                self._answered(kind)
-
-        try:
-            await self._app(self.scope, self._receive, send)
-        except BaseException as error:
-            self.error = error
-            raise
-        finally:
-            self._end()
-
-    async def _show(self, mirror: Send, message: Message) -> None:
-        """Let OpenTelemetry capture the answer's headers that the user asked for."""
-        try:
-            await mirror(message)
-        except Exception:
-            logger.debug("the headers of an answer were not captured", exc_info=True)
-
-    def _answered(self, kind: str) -> None:
-        if self._complete or (self._trailers and kind == "http.response.body"):
-            return
-        self._complete = True
-        self._elapsed_ns = self._clock_ns() - self._started_ns
-        if self._status < 500:  # After a 5xx the exception behind it may still come: the span waits for it.
-            self._end()
-
-    def _end(self) -> None:
-        """End the span, once. Nothing in here may reach the app."""
-        if self._ended or self.span is None:
-            return
-        self._ended = True
-        try:
-            self._describe(self.span)
-        except Exception:
-            logger.debug("a span was ended incomplete", exc_info=True)
-            self.span.end()
-
-    def _describe(self, span: Span) -> None:
-        scope = self.scope
-        websocket = scope["type"] == "websocket"
-        if not self._complete:
-            self._elapsed_ns = self._clock_ns() - self._started_ns
-        method = "GET" if websocket else _method(scope["method"])
-        attributes: dict[str, str | int] = {"http.request.method": method}
-        template = route.template(scope, self._root_app, self._root_path)
-        if template:
-            attributes["http.route"] = template
-        if self._status:
-            attributes["http.response.status_code"] = self._status
-        error_type = self._error_type(websocket=websocket)
-        if error_type:
-            attributes["error.type"] = error_type
-        if span.is_recording():
-            span.set_attributes(attributes)
-            span.update_name(f"{'HTTP' if method == '_OTHER' else method} {template}".rstrip())
-            if len(scope.get("path", "")) > PATH_LENGTH_MAX:
-                span.set_attribute("tailtrace.path_length", len(scope["path"]))
-            if error_type:
-                span.set_status(StatusCode.ERROR)
-                if self.error is not None:
-                    span.add_event("exception", _exception_attributes(self.error, error_type))
-        span.end(end_time=self._wall_started_ns + self._elapsed_ns)
-        if not websocket:
-            attributes["url.scheme"] = scope.get("scheme", "http")
-            attributes["network.protocol.version"] = scope.get("http_version", "1.1")
-            # With the span as context, a sample of the histogram can name its trace.
-            self._duration.record(max(self._elapsed_ns, 0) / 1e9, attributes, context=set_span_in_context(span))
-
-    def _error_type(self, *, websocket: bool) -> str:
-        if self.error is not None:
-            kind = type(self.error)
-            if websocket and kind.__name__ == "WebSocketDisconnect":
-                return ""
-            return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        if self._status >= 500:
-            return str(self._status)
-        return "" if self._complete or websocket else "incomplete_response"
+_SDK = object()
+_TRACED = frozenset({"http", "websocket"})
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration"""
 
 
-_STARTS = {"http.response.start": 200, "websocket.accept": 101, "websocket.http.response.start": 403}
-_ENDS = frozenset({"http.response.body", "http.response.trailers", "http.response.pathsend"})
-_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+class _SdkStart:
+    """What the SDK's way needs of the layer, for one request."""
+
+    __slots__ = ("_home", "_parent", "_state", "receive", "tell")
+
+    def __init__(self, home: Tracing, receive: Receive, parent: Any, state: bytes | None) -> None:
+        self._home = home
+        self._parent = parent
+        self._state = state
+        self.receive = receive
+        self.tell = home.tell
+
+    def start_sdk_span(self, exchange: Exchange) -> Any:
+        return self._home.start_sdk_span(exchange, self._parent, self._state)
+
+    async def run(self, exchange: Exchange, scope: Scope) -> None:
+        span = exchange.span
+        current = None if span is None else trace.set_span_in_context(span, self._home._origin.context)  # noqa: SLF001
+        await self._home.run(exchange, scope, current)
 
 
-def _method(method: str) -> str:
-    return method if method in _METHODS else "_OTHER"
+def traceparent_of(scope: Scope, headers: dict[bytes, bytes]) -> Any:
+    """Return the parent; none for a header that is there twice."""
+    value = headers.get(b"traceparent")
+    if value is None:
+        return None
+    if len(headers) != len(scope["headers"]) and sum(name == b"traceparent" for name, _ in scope["headers"]) > 1:
+        return None
+    return traceparent.parse(value)
 
 
-def _exception_attributes(error: BaseException, error_type: str) -> dict[str, str]:
-    frames = traceback.extract_tb(error.__traceback__)[-STACK_FRAMES_MAX:]
-    return {"exception.type": error_type, "exception.stacktrace": "".join(traceback.format_list(frames))}
+def _with_baggage(current: Any, value: bytes) -> Any:
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator  # noqa: PLC0415
+
+    return W3CBaggagePropagator().extract({"baggage": value.decode("latin-1")}, current)
 
 
-def _keep_span(span: Span, scope: Scope) -> None:
-    scope[EXCHANGE_KEY].span = span
-
-
-async def _inside(scope: Scope, _receive: Receive, mirror: Send) -> None:
-    await scope[EXCHANGE_KEY].run(mirror)
-
-
-async def _nowhere(_message: Message) -> None:
-    """Swallow what OpenTelemetry sends on: the answer is sent by the app itself."""
+def _new_shape(scope: Scope, status: int, route: str, error_type: str) -> Shape:
+    method = method_of(scope)
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "url.scheme": scope.get("scheme", "http"),
+        "network.protocol.version": scope.get("http_version", "1.1"),
+    }
+    if route:
+        attributes["http.route"] = route
+    if status:
+        attributes["http.response.status_code"] = status
+    if error_type:
+        attributes["error.type"] = error_type
+    name = f"{'HTTP' if method == '_OTHER' else method} {route}".rstrip()
+    return Shape(name, MappingProxyType(attributes), bool(error_type))

@@ -1,9 +1,9 @@
-"""The standard `OTEL_*` variables, read once and checked. There are no variables of our own.
+"""The standard `OTEL_*` variables, read once and checked; and one of our own.
 
 | variable | default |
 |---|---|
-| `OTEL_SDK_DISABLED` | `false`; `true` leaves the app as it was |
-| `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`; or `none` |
+| `OTEL_SDK_DISABLED` | `false`; `true`: neither spans nor metrics |
+| `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`; or `none`, `console`, an installed one, or several |
 | `OTEL_EXPORTER_OTLP_PROTOCOL` (and `_TRACES_`, `_METRICS_`) | `http/protobuf`; `grpc` needs `tailtrace[grpc]` |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`) | `http://127.0.0.1:4318`; for gRPC port 4317 |
 | `OTEL_EXPORTER_OTLP_COMPRESSION` (and `_TRACES_`, `_METRICS_`) | `none`; or `gzip`, for HTTP also `deflate` |
@@ -13,19 +13,32 @@
 | `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | 2048, 512 spans |
 | `OTEL_METRIC_EXPORT_INTERVAL` | 60000 ms |
 | `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`, `OTEL_PYTHON_EXCLUDED_URLS` | health checks, `EXCLUDED_URLS` below; empty: none |
+| `TAILTRACE_RESPONSE_HEADER` | `X-Tailtrace`, what nginx is told with an answer (`header`); empty: nothing |
 
-What else the OpenTelemetry SDK and its exporters read (headers, certificates, samplers, limits), they
-read as always. A value that is checked here and wrong raises `SettingsError`: the app then runs untraced.
+The histogram `http.server.request.duration` is off, since nginx's log has it for every request. It is on where
+`OTEL_METRICS_EXPORTER` is set, or the user has a meter provider of their own.
+
+A span starts and ends the light way, without the SDK, unless something asks for the SDK: a tracer provider or a span
+processor of the user's, an exporter but OTLP, or one of `SDK_VARIABLES`.
+
+What else the OpenTelemetry SDK and its exporters read (headers, certificates, limits), they read as always. A value
+that is checked here and wrong costs the signal that it is for, and one line of log.
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from importlib.metadata import entry_points
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 EXCLUDED_URLS = r"^[a-z]+://[^/]*/(healthz|health|ready|readyz|livez|metrics)/?$"
 """Whole paths, so that `/health-plans` and `/items/health` are traced. Searched in `scheme://host/path`."""
+EXCLUDED_PATHS = frozenset(
+    f"/{name}{slash}" for name in ("healthz", "health", "ready", "readyz", "livez", "metrics") for slash in ("", "/")
+)
+"""The same."""
 
 SCHEDULE_DELAY_MS = 500
 QUEUE_SPANS_MAX = 2048
@@ -34,6 +47,28 @@ METRIC_INTERVAL_MS = 60_000
 HTTP_ENDPOINT = "http://127.0.0.1:4318"
 GRPC_ENDPOINT = "http://127.0.0.1:4317"
 PROTOCOLS = ("http/protobuf", "grpc")
+OTLP_NAMES = {"otlp": "", "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+"""The exporters that are OTLP, and the protocol that a name says."""
+RESPONSE_HEADER = "X-Tailtrace"
+SDK_VARIABLES = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_TRACES_SAMPLER",
+)
+"""Whoever sets one of these wants what the SDK, or OpenTelemetry's ASGI middleware, makes of it."""
+
+_T = TypeVar("_T")
+
+# An answer's own headers must stay what they are: only experimental names, and none that nginx obeys.
+_HEADER_NAME = re.compile(r"(?i:x-(?!accel-)[a-z0-9][a-z0-9-]{0,60})")
 
 
 class SettingsError(Exception):
@@ -48,11 +83,13 @@ class Signal:
     """A whole URL for HTTP, with the signal's path; a target for gRPC."""
     protocol: str
     """One of `PROTOCOLS`."""
+    compression: str = "none"
+    """`none`, `gzip` or `deflate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the variables say. A signal that is `None` is not exported."""
+    """What the variables say. A signal that is `None` is not exported by OTLP."""
 
     traces: Signal | None
     metrics: Signal | None
@@ -64,54 +101,135 @@ class Settings:
     metric_interval_ms: int
     excluded_urls: str
     """Regular expressions, comma-separated; empty for none."""
+    other_traces: tuple[str, ...] = ()
+    """Exporters of spans but OTLP, by the names that OpenTelemetry knows them by."""
+    other_metrics: tuple[str, ...] = ()
+    duration_histogram: bool = False
+    response_header: str = RESPONSE_HEADER
+    """Empty: none."""
+    disabled: bool = False
+    sdk_asked: bool = False
+    """A variable asks for what only the SDK does."""
 
 
 def read(environ: Mapping[str, str]) -> Settings:
     """Read and check the variables; `SettingsError` for the first one that cannot be used."""
+    settings, problems = usable(environ)
+    for problem in problems.values():
+        raise problem
+    return settings
+
+
+def usable(environ: Mapping[str, str]) -> tuple[Settings, dict[str, SettingsError]]:
+    """Return what can be used, and the first problem of each of `traces`, `metrics` and `header` that cannot."""
+    problems: dict[str, SettingsError] = {}
+
+    def tried(part: str, value: Callable[[], _T], default: _T) -> _T:
+        try:
+            return value()
+        except SettingsError as error:
+            problems.setdefault(part, error)
+            return default
+
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    queue_spans_max = _positive(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS_MAX)
-    batch_default = min(BATCH_SPANS_MAX, queue_spans_max)
-    batch_spans_max = _positive(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch_default)
-    if batch_spans_max > queue_spans_max:
-        raise SettingsError(
-            f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {batch_spans_max}, more than the queue holds ({queue_spans_max}): "
-            f"lower it, or raise OTEL_BSP_MAX_QUEUE_SIZE"
-        )
-    return Settings(
-        traces=None if disabled else _signal(environ, "TRACES"),
-        metrics=None if disabled else _signal(environ, "METRICS"),
-        service_named=bool(environ.get("OTEL_SERVICE_NAME"))
-        or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""),
-        schedule_delay_ms=_positive(environ, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
+    queue_spans_max, batch_spans_max = tried("traces", lambda: _queue(environ), (QUEUE_SPANS_MAX, BATCH_SPANS_MAX))
+    delay_ms = tried("traces", lambda: _positive(environ, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS), 0)
+    excluded_urls = tried("traces", lambda: _excluded_urls(environ), "")
+    interval_ms = tried("metrics", lambda: _positive(environ, "OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS), 0)
+    nothing: tuple[Signal | None, tuple[str, ...]] = (None, ())
+    traces, other_traces = tried("traces", lambda: _signal(environ, "TRACES"), nothing)
+    metrics, other_metrics = tried("metrics", lambda: _signal(environ, "METRICS"), nothing)
+    header = tried("header", lambda: _response_header(environ), "")
+    if disabled or "traces" in problems:
+        traces, other_traces = nothing
+    if disabled or "metrics" in problems:
+        metrics, other_metrics = nothing
+    settings = Settings(
+        traces=traces,
+        metrics=metrics,
+        service_named=bool(environ.get("OTEL_SERVICE_NAME")) or "service.name" in _resource_names(environ),
+        schedule_delay_ms=delay_ms,
         queue_spans_max=queue_spans_max,
         batch_spans_max=batch_spans_max,
-        metric_interval_ms=_positive(environ, "OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS),
-        excluded_urls=_excluded_urls(environ),
+        metric_interval_ms=interval_ms,
+        excluded_urls=excluded_urls,
+        other_traces=other_traces,
+        other_metrics=other_metrics,
+        duration_histogram=bool(environ.get("OTEL_METRICS_EXPORTER", "").strip()) and bool(metrics or other_metrics),
+        response_header=header,
+        disabled=disabled,
+        sdk_asked=bool(other_traces) or _asks_for_sdk(environ),
+    )
+    return settings, problems
+
+
+def _asks_for_sdk(environ: Mapping[str, str]) -> bool:
+    sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
+    return any(
+        environ.get(name, "").strip()
+        for name in SDK_VARIABLES
+        if not (name == "OTEL_TRACES_SAMPLER" and sampler == "parentbased_always_on")
     )
 
 
-def _signal(environ: Mapping[str, str], signal: str) -> Signal | None:
-    exporter = environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or "otlp"
-    if exporter == "none":
-        return None
-    if exporter != "otlp":
-        raise SettingsError(f"OTEL_{signal}_EXPORTER is {exporter!r}: tailtrace exports otlp or none")
+def _resource_names(environ: Mapping[str, str]) -> set[str]:
+    """Return the names in `OTEL_RESOURCE_ATTRIBUTES`: `name=value,…`, percent-encoded."""
+    pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    return {unquote(name.strip()) for name, _, value in pairs if value.strip()}
+
+
+def _signal(environ: Mapping[str, str], signal: str) -> tuple[Signal | None, tuple[str, ...]]:
+    """Return where OTLP goes, if it does, and the names of other exporters."""
+    names = [name.strip() for name in environ.get(f"OTEL_{signal}_EXPORTER", "").split(",")]
+    names = [name for name in names if name] or ["otlp"]
+    if any(name.lower() == "none" for name in names):
+        return None, ()
+    others = tuple(name for name in names if name.lower() not in OTLP_NAMES and is_installed(name, signal.lower()))
+    said = [OTLP_NAMES[name.lower()] for name in names if name.lower() in OTLP_NAMES]
+    if not said and not others:
+        raise SettingsError(
+            f"OTEL_{signal}_EXPORTER is {', '.join(names)!r}: tailtrace exports otlp or none, console, or by an "
+            f"exporter that is installed"
+        )
+    return (_otlp(environ, signal, said[0]) if said else None), others
+
+
+def is_installed(name: str, signal: str) -> bool:
+    """Return whether an exporter of `traces` or `metrics` can be had under the name that the variables give it."""
+    if name.lower() in {"none", "console", *OTLP_NAMES}:
+        return True
+    return bool(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
+
+
+def unknown_exporters(environ: Mapping[str, str], signal: str) -> list[str]:
+    """Return the exporters that the variable of `TRACES` or `METRICS` names, and that are not installed."""
+    names = [name.strip() for name in environ.get(f"OTEL_{signal}_EXPORTER", "").split(",")]
+    return [name for name in names if name and not is_installed(name, signal.lower())]
+
+
+def _otlp(environ: Mapping[str, str], signal: str, protocol: str) -> Signal:
     own, shared = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
     name = own if environ.get(own) else shared
-    protocol = environ.get(name, "").strip().lower() or "http/protobuf"
+    protocol = protocol or environ.get(name, "").strip().lower() or "http/protobuf"
     if protocol not in PROTOCOLS:
         raise SettingsError(f"{name} is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
     # The exporters read these two themselves, and would go on with a default and a log line of their own.
-    _check(environ, signal, "COMPRESSION", _is_compression, "none, gzip or deflate")
-    _check(environ, signal, "TIMEOUT", _is_seconds, "a number of seconds above 0")
-    return Signal(endpoint=_endpoint(environ, signal, protocol), protocol=protocol)
+    compression = _checked(environ, signal, "COMPRESSION", _is_compression, "none, gzip or deflate")
+    _checked(environ, signal, "TIMEOUT", _is_seconds, "a number of seconds above 0")
+    return Signal(
+        endpoint=_endpoint(environ, signal, protocol), protocol=protocol, compression=compression.lower() or "none"
+    )
 
 
-def _check(environ: Mapping[str, str], signal: str, what: str, usable: Callable[[str], bool], needed: str) -> None:
+def _checked(environ: Mapping[str, str], signal: str, what: str, usable: Callable[[str], bool], needed: str) -> str:
+    """Return the signal's own value, else the shared one, else nothing; both must be usable."""
+    found = ""
     for name in (f"OTEL_EXPORTER_OTLP_{signal}_{what}", f"OTEL_EXPORTER_OTLP_{what}"):
         value = environ.get(name, "").strip()
         if value and not usable(value):
             raise SettingsError(f"{name} is {value!r}: it must be {needed}")
+        found = found or value
+    return found
 
 
 def _is_compression(value: str) -> bool:
@@ -130,7 +248,7 @@ def _endpoint(environ: Mapping[str, str], signal: str, protocol: str) -> str:
     name = own if environ.get(own) else shared
     default = GRPC_ENDPOINT if protocol == "grpc" else HTTP_ENDPOINT
     value = environ.get(name, "").strip() or default
-    if protocol == "grpc" and "://" not in value:
+    if protocol == "grpc" and ("://" not in value or value.startswith("unix:")):
         return value
     try:
         parts = urlsplit(value)
@@ -144,12 +262,24 @@ def _endpoint(environ: Mapping[str, str], signal: str, protocol: str) -> str:
     return f"{value.removesuffix('/')}/v1/{signal.lower()}"
 
 
+def _queue(environ: Mapping[str, str]) -> tuple[int, int]:
+    queue_spans_max = _positive(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS_MAX)
+    batch_default = min(BATCH_SPANS_MAX, queue_spans_max)
+    batch_spans_max = _positive(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch_default)
+    if batch_spans_max > queue_spans_max:
+        raise SettingsError(
+            f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {batch_spans_max}, more than the queue holds ({queue_spans_max}): "
+            f"lower it, or raise OTEL_BSP_MAX_QUEUE_SIZE"
+        )
+    return queue_spans_max, batch_spans_max
+
+
 def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) == 0:
-        raise SettingsError(f"{name} is {text!r}: it must be a whole number above 0, {default} by default")
+    if not text.isdecimal() or len(text) > 9 or int(text) == 0:
+        raise SettingsError(f"{name} is {text[:40]!r}: it must be a whole number above 0, {default} by default")
     return int(text)
 
 
@@ -166,3 +296,13 @@ def _excluded_urls(environ: Mapping[str, str]) -> str:
             ) from error
         return patterns
     return EXCLUDED_URLS
+
+
+def _response_header(environ: Mapping[str, str]) -> str:
+    name = environ.get("TAILTRACE_RESPONSE_HEADER", RESPONSE_HEADER).strip()
+    if name and not _HEADER_NAME.fullmatch(name):
+        raise SettingsError(
+            f"TAILTRACE_RESPONSE_HEADER is {name[:80]!r}: it must begin with X-, but not X-Accel-, and have letters, "
+            f"digits and hyphens; empty for none"
+        )
+    return name

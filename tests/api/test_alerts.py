@@ -20,8 +20,8 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.protocol import AlertEvent
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import AlertEvent
 from tailtrace_bridge.wiring import bridge as build
 
 NOW = 1_759_924_800_000_000  # 2025-10-08T12:00:00Z

@@ -7,7 +7,8 @@ import pytest
 from tailtrace_api.answers import requests as answers
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
+from tailtrace_bridge.store.values import (
     Activity,
     BucketLatency,
     BucketUsage,
@@ -18,7 +19,6 @@ from tailtrace_bridge.store.protocol import (
     Usage,
     Visits,
 )
-from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S

@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from tailtrace_api.http.app import create_app
+from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 from tailtrace_bridge.wiring import bridge as build
@@ -261,7 +263,7 @@ def test_an_empty_window(client, clock):
 def test_a_line_of_the_future_does_not_make_the_data_fresh(client, store):
     future_us = 4_070_908_800_000_000  # 2099
     store.write([row(NOW - future_us, 99)])
-    assert store.newest_us() == future_us
+    assert store.newest_us(Scope.everybody()) == future_us
     answer = client.get("/analytics/system-health-history", days=1).json()
     assert answer["data_freshness_seconds"] == 1.0
 
@@ -438,3 +440,33 @@ def test_a_name_that_somebody_led_to_loopback_is_refused(store, clock, host, sta
             return await client.get("/analytics/access-logs", headers={"Host": host})
 
     assert asyncio.run(ask()).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "status"),
+    [
+        ("fd7a:115c:a1e0::7", "[fd7a:115c:a1e0:0:0:0:0:7]:8470", 200),
+        ("fd7a:115c:a1e0::7", "[fd7a:115c:a1e0::8]:8470", 400),
+        ("fd7a:115c:a1e0::7", "[fd7a:115c:a1e0::7", 400),
+        ("100.64.0.7", "100.64.0.7:8470", 200),
+        ("::ffff:100.64.0.7", "100.64.0.7", 200),
+        ("100.64.0.7", "100.64.0.8", 400),
+        ("100.64.0.7", "a.example", 400),
+        ("100.64.0.7", "", 400),
+    ],
+)
+def test_the_address_that_a_request_came_to_is_ours(server, host, status):
+    async def answered(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def talk():
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "server": (server, 8470), "headers": [(b"host", host.encode())], "path": "/"}
+        await Hosts(answered, ["localhost"])(scope, None, send)
+        return sent[0]["status"]
+
+    assert asyncio.run(talk()) == status

@@ -16,8 +16,9 @@ from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import load
-from tailtrace_bridge.store.protocol import Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Window
 
 S = 1_000_000
 HOUR = 3600 * S
@@ -153,7 +154,9 @@ def test_an_origin_is_written_whole(monkeypatch, origin):
 def test_variants_are_one_card_until_they_are_compared(log):
     for number, endpoint in ((1, "prices#A"), (1, "prices#A"), (2, "prices#B"), (3, "prices"), (3, "other#B")):
         log(1, number, VIEW + endpoint, 204)
-    assert most_viewed_cards(log.store.visits(Window(0, NOW)), {"card=prices": "Prices of today"}) == [
+    assert most_viewed_cards(
+        log.store.visits(Scope.everybody(), Window(0, NOW)), {"card=prices": "Prices of today"}
+    ) == [
         {"card": "prices", "name": "Prices of today", "views": 4},
         {"card": "other", "name": "other", "views": 1},
     ]
@@ -251,7 +254,7 @@ def test_names_of_cards():
 def test_wherever_a_card_is_named_its_variants_are_one():
     from tailtrace_api.answers.insights import page
     from tailtrace_api.monthly.numbers import _cards
-    from tailtrace_bridge.store.protocol import Visits
+    from tailtrace_bridge.store.values import Visits
 
     names = {"card=prices": "Prices of today", "/a": "A"}
     assert page(VIEW + "prices#B", names) == "card: Prices of today"
@@ -268,7 +271,7 @@ def test_the_views_of_a_card_divide_by_variant(log):
     log(1, 1, "/a#B")
     for number in range(10):
         log(1, 1, f"{VIEW}many#{number}")
-    visits = list(log.store.visits(Window(NOW - 2 * HOUR, NOW)))
+    visits = list(log.store.visits(Scope.everybody(), Window(NOW - 2 * HOUR, NOW)))
     split = {row["card"]: row for row in divided(most_viewed_cards(visits, {}), visits)}
     assert set(split) == {"prices", "many", "plain"}
     assert split["plain"]["variants"] == []

@@ -131,7 +131,7 @@ def test_a_cut_export_fails_after_it_is_in(filled):
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["--format", "xml"], 2, "write ndjson, csv, parquet"),
+        (["--format", "xml"], 2, "'xml' is not one of 'ndjson', 'csv',"),
         (["--since", "yesterday"], 2, "--since 'yesterday': write a time like"),
         (["--until", "x"], 2, "--until 'x': write a time like"),
         (["--store", "sqlite:none.db"], 1, "store sqlite:none.db: there is no such file"),

@@ -5,7 +5,7 @@ import pytest
 from tailtrace_api.answers import insights
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
-from tailtrace_bridge.store.protocol import Activity, Latency, LogEntry, Usage, Window
+from tailtrace_bridge.store.values import Activity, Latency, LogEntry, Usage, Window
 
 MINUTE = 60_000_000
 NOBODY = Identity("")

@@ -4,7 +4,7 @@ import pytest
 
 from tailtrace_api.access.roles import NotYoursError
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_bridge.store.protocol import Filters
+from tailtrace_bridge.store.values import Filters
 
 ANA = "ana@example.com"
 

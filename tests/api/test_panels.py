@@ -13,8 +13,8 @@ from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.protocol import EndpointBucket, Filters, Quarter, Window
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import EndpointBucket, Filters, Quarter, Usage, Window
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -94,6 +94,16 @@ def test_totals_beside_the_period_before(client, params, sessions, users, reques
     assert totals(answer) == {"sessions": sessions, "users": users, "requests": requests, "errors": errors}
     assert sum(point["requests"] for point in answer["series"]) == requests[0]
     assert sum(point["errors"] for point in answer["series"]) == errors[0]
+
+
+def test_the_share_of_requests_whose_sender_has_a_name(client):
+    assert client("overview").json()["named"] == {"requests": 4, "named": 4, "share": 1.0}
+    usages = [
+        Usage(one, "", "/a", "GET", 200, Traffic.APP, 2, 2, 9, 0, 0, 9)
+        for one in (ANA, Identity("127.0.0.1", "self"), Identity("100.64.0.9"), Identity("100.64.0.8", tags="tag:ci"))
+    ]
+    assert panels.named(panels.Counted(usages, None)) == {"requests": 6, "named": 4, "share": 0.6667}
+    assert panels.named(panels.Counted([], None)) == {"requests": 0, "named": 0, "share": None}
 
 
 def test_the_heat_map_spans_a_week_whatever_the_period(client):

@@ -17,8 +17,9 @@ from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 S = 1_000_000
@@ -83,10 +84,10 @@ def sums(path):
     store = SqliteStore(path)
     try:
         return (
-            store.log(ALL, Filters(user=BEN.user), 10_000, None),
-            sorted(store.usage(ALL, Filters(user=BEN.user)), key=repr),
-            [one for one in store.activity(ALL) if one.identity == BEN],
-            [one for one in store.visits(ALL) if one.identity == BEN],
+            store.log(Scope.everybody(), ALL, Filters(user=BEN.user), 10_000, None),
+            sorted(store.usage(Scope.everybody(), ALL, Filters(user=BEN.user)), key=repr),
+            [one for one in store.activity(Scope.everybody(), ALL) if one.identity == BEN],
+            [one for one in store.visits(Scope.everybody(), ALL) if one.identity == BEN],
         )
     finally:
         store.close()
@@ -126,9 +127,13 @@ def test_sums_of_pruned_days_lose_them_too(filled, tmp_path):
     assert sums(filled) == before
     assert found_in(tmp_path) == set()
     store = SqliteStore(filled)
-    by_endpoint = {one.endpoint: one.requests for one in store.usage(ALL, Filters(), By.ENDPOINT) if one.status == 200}
-    steps = store.steps(ALL, DAY_US)
-    uptime = store.uptime(ALL)
+    by_endpoint = {
+        one.endpoint: one.requests
+        for one in store.usage(Scope.everybody(), ALL, Filters(), By.ENDPOINT)
+        if one.status == 200
+    }
+    steps = store.steps(Scope.everybody(), ALL, DAY_US)
+    uptime = store.uptime(Scope.everybody(), ALL)
     store.close()
     assert by_endpoint == {"/a": 342}
     assert sum(one.requests for one in steps) == 400
@@ -154,10 +159,10 @@ def test_a_bridge_that_runs_goes_on_and_may_meet_them_again(filled, tmp_path):
     finally:
         stop.set()
         thread.join()
-    assert bridge.log(ALL, Filters(user=ANA.user), 10, None) == []
+    assert bridge.log(Scope.everybody(), ALL, Filters(user=ANA.user), 10, None) == []
     assert sum(written) == len(written) > 0
     bridge.write([row(T0 + 12 * DAY_US, 90_003, ANA)])
-    assert [one.identity for one in bridge.log(ALL, Filters(user=ANA.user), 10, None)] == [ANA]
+    assert [one.identity for one in bridge.log(Scope.everybody(), ALL, Filters(user=ANA.user), 10, None)] == [ANA]
     bridge.close()
 
 
@@ -283,8 +288,8 @@ def test_pseudonyms_from_the_log_to_the_command(tmp_path, monkeypatch, path):
     raw = b"".join(one.read_bytes() for one in tmp_path.glob("tailtrace.db*"))
     assert [needle for needle in NEEDLES if needle in raw] == []
     store = SqliteStore(path)
-    (entry, _) = store.log(ALL, Filters(), 10, None)
-    (activity,) = store.activity(ALL)
+    (entry, _) = store.log(Scope.everybody(), ALL, Filters(), 10, None)
+    (activity,) = store.activity(Scope.everybody(), ALL)
     store.close()
     who = entry.identity
     assert (who.user[:5], who.device[:7], who.address[:9], who.kind) == ("user-", "device-", "2001:db8:", "user")
@@ -318,7 +323,7 @@ def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):
     left = Outbox(state, AlertCounters()).state
     assert (left.held, [message.title for message in left.outbox]) == ([about_ben], [about_ben.text])
     store = SqliteStore(filled)
-    assert store.alert_events(10) == [about_ben]
+    assert store.alert_events(Scope.everybody(), 10) == [about_ben]
     store.close()
 
 

@@ -539,3 +539,37 @@ def test_an_attackers_line_takes_no_longer_than_its_length(log_format, line):
         parser.parse(line, "f", 0)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        (b"0.000", 0), (b"0.999", 999_000), (b"1.000", 1_000_000), (b"1.001", 1_001_000), (b"9.999", 9_999_000),
+        (b"12.345", 12_345_000), (b"60.001", 60_001_000), (b"3600.250", 3_600_250_000),
+    ],
+)  # fmt: skip
+def test_durations_of_a_second_and_more(text, us):
+    line = b"100.64.0.7 1759926735.250 " + text + b" " + text
+    log_format = "$remote_addr $msec $request_time $upstream_response_time"
+    assert fields(line, "request_time_us", "upstream_time_us", "time_us", log_format=log_format) == (
+        us, us, 1_759_926_735_250_000 - us,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        (b"1.000", 1_000_000),
+        (b"1.000, 2.500", 3_500_000),  # two of one group
+        (b"1.000 : 2.500", 3_500_000),  # an internal redirect to another group
+        (b"0.100, 0.200 : 0.300", 600_000),
+        (b"- : 0.300", 300_000),
+        (b"0.300 : -", 300_000),
+        (b"-", None),
+        (b"- : -", None),
+    ],
+)
+def test_times_of_several_upstreams_add_up(text, us):
+    """nginx separates servers by `, ` and groups by ` : `."""
+    line = b'100.64.0.7 1759926735.250 "' + text + b'"'
+    assert fields(line, "upstream_time_us", log_format='$remote_addr $msec "$upstream_response_time"') == (us,)

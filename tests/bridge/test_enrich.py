@@ -30,6 +30,17 @@ def enricher(asked):
     return Enricher(lambda address: asked.append(address) or Holder(ANA, 0, 77), Routes(), frozenset({"/up"}))
 
 
+def test_senders_are_counted(enricher):
+    enricher.row(access())
+    enricher.columns([access(), access()])
+    unknown = Enricher(lambda address: Holder(Identity(address), 0, 7), Routes())
+    unknown.columns([access()])
+    assert (enricher.senders, unknown.senders) == (
+        {"named": 3, "unnamed": 0, "self": 0},
+        {"named": 0, "unnamed": 1, "self": 0},
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "its_span", "route", "traffic", "app_time_us", "error_type"),
     [

@@ -23,8 +23,9 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.names import Named
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window
 from tailtrace_bridge.transfer import exporter
 from tailtrace_bridge.transfer.exporter import ALL_TIME, Export, Exported, write_csv, write_ndjson, write_parquet
 from tailtrace_bridge.transfer.format import NAMES, values_of
@@ -112,20 +113,20 @@ def everything(store):
     for report in reports:
         report["system_health_history"].pop("influxdb_query_times")  # how long it took
     latency: Counter[tuple[str, str, int]] = Counter()  # an endpoint of two services may come once or twice
-    for one in store.latency(ALL_TIME):
+    for one in store.latency(Scope.everybody(), ALL_TIME):
         latency[one.endpoint, one.side, one.bucket] += one.requests
     return {
-        "rows": store.rows(ALL_TIME, None, 1_000),
-        "named": store.named(),
-        "refused": store.refused(None, 1_000),
+        "rows": store.rows(Scope.everybody(), ALL_TIME, None, 1_000),
+        "named": store.named(Scope.everybody()),
+        "refused": store.refused(Scope.everybody(), None, 1_000),
         "refusals": store.refusals(),
-        "log": store.log(ALL_TIME, Filters(), 1_000, None),
-        "usage": sorted(store.usage(ALL_TIME, Filters()), key=repr),
-        "hours": store.steps(ALL_TIME, HOUR_US),
-        "days": store.steps(ALL_TIME, DAY_US),
+        "log": store.log(Scope.everybody(), ALL_TIME, Filters(), 1_000, None),
+        "usage": sorted(store.usage(Scope.everybody(), ALL_TIME, Filters()), key=repr),
+        "hours": store.steps(Scope.everybody(), ALL_TIME, HOUR_US),
+        "days": store.steps(Scope.everybody(), ALL_TIME, DAY_US),
         "latency": latency,
-        "bucket_latency": sorted(store.bucket_latency(ALL_TIME, HOUR_US)),
-        "newest_us": store.newest_us(),
+        "bucket_latency": sorted(store.bucket_latency(Scope.everybody(), ALL_TIME, HOUR_US)),
+        "newest_us": store.newest_us(Scope.everybody()),
         "reports": json.loads(json.dumps(reports, default=str)),
     }
 
@@ -192,14 +193,14 @@ def test_small_pages_and_a_worker_give_the_same(store, other, tmp_path, monkeypa
 
 def test_names_of_now_move_even_where_no_row_tells_of_them(store, other, tmp_path):
     """The row's own time says that the new name was found out last; that the old one was seen again, only the list."""
-    assert {usage.identity.user for usage in store.usage(ALL_TIME, Filters(user="ana@new.example"))} == {
-        "ana@old.example"
-    }
+    assert {
+        usage.identity.user for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user="ana@new.example"))
+    } == {"ana@old.example"}
     (tmp_path / "x").write_bytes(exported(store))
     load(other, tmp_path / "x")
-    assert {usage.identity.user for usage in other.usage(ALL_TIME, Filters(user="ana@new.example"))} == {
-        "ana@old.example"
-    }
+    assert {
+        usage.identity.user for usage in other.usage(Scope.everybody(), ALL_TIME, Filters(user="ana@new.example"))
+    } == {"ana@old.example"}
 
 
 def test_a_window_is_start_included_and_end_not(store):
@@ -220,18 +221,18 @@ def test_progress_and_sums(store, monkeypatch):
 
 
 def test_rows_gives_all_of_a_row_in_order(store):
-    page = store.rows(ALL_TIME, None, 1_000)
+    page = store.rows(Scope.everybody(), ALL_TIME, None, 1_000)
     assert page == sorted(ROWS, key=lambda row: row[0][:2])
     last = page[99].access
-    assert store.rows(ALL_TIME, (last.time_us, last.key), 50) == page[100:150]
-    assert store.rows(Window(last.time_us, ALL_TIME.end_us), (0, 0), 1) == [
+    assert store.rows(Scope.everybody(), ALL_TIME, (last.time_us, last.key), 50) == page[100:150]
+    assert store.rows(Scope.everybody(), Window(last.time_us, ALL_TIME.end_us), (0, 0), 1) == [
         next(row for row in page if row.access.time_us >= last.time_us)
     ]
-    assert store.named() == [
+    assert store.named(Scope.everybody()) == [
         Named(KINDS[0], T0 + 10**9), Named(KINDS[1], T0 + 694), Named(KINDS[2], T0 + 695), Named(KINDS[3], 0),
     ]  # fmt: skip
-    assert store.refused(None, 2) == REFUSALS[:2]
-    assert store.refused(("/var/log/a.log", 10), 2) == REFUSALS[2:]
+    assert store.refused(Scope.everybody(), None, 2) == REFUSALS[:2]
+    assert store.refused(Scope.everybody(), ("/var/log/a.log", 10), 2) == REFUSALS[2:]
 
 
 def test_a_cut_export_is_told_and_what_is_there_is_stored(store, other, tmp_path):
@@ -261,7 +262,7 @@ def test_bad_lines_in_an_export_are_refused_with_their_place(store, other, tmp_p
     assert done.refused_by_reason == {"no-format": 2, "bad-time": 2, "too-long": 1}
     assert "was changed on its way" in done.problems[0]
     offset = len(b"".join(lines[:8]))
-    assert [(one.reason, one.offset) for one in other.refused(None, 9) if one.file == str(path)] == [
+    assert [(one.reason, one.offset) for one in other.refused(Scope.everybody(), None, 9) if one.file == str(path)] == [
         ("no-format", offset), ("bad-time", offset + 8),
     ]  # fmt: skip
 

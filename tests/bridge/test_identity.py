@@ -3,6 +3,7 @@ import logging
 import pytest
 
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import (
     Found,
     Holder,
@@ -11,7 +12,6 @@ from tailtrace_bridge.identity.chain import (
     Unavailable,
     describe,
     kind_of,
-    printable,
     reason_of,
 )
 from tailtrace_bridge.testing import FakeClock, FakeProvider
@@ -28,7 +28,7 @@ DOWN = Unavailable("tailscaled is down; start it")
         ("127.8.9.10", "self"),
         ("::1", "self"),
         ("::ffff:127.0.0.1", "self"),
-        ("unix:", "self"),
+        ("unix:", "unknown"),
         ("100.64.0.1", "unknown"),
         ("100.127.255.255", "unknown"),
         ("fd7a:115c:a1e0::1", "unknown"),
@@ -338,7 +338,7 @@ def test_a_provider_that_does_not_rest_is_asked_each_time() -> None:
         ("-", "no-address"),
         ("8.8.8.8", ""),
         ("127.0.0.1", ""),
-        ("unix:", ""),
+        ("unix:", "unix-peer"),
     ],
 )
 def test_why_an_address_is_unknown(address: str, reason: str) -> None:

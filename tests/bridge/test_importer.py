@@ -17,13 +17,16 @@ from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.control.devices import Device, DeviceIndex
+from tailtrace_bridge.identity.history import Held
+from tailtrace_bridge.identity.history_file import write
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
-from tailtrace_bridge.store.protocol import Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.transfer import importer
 from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
 from tailtrace_bridge.transfer.worker import ImportWorker
@@ -47,10 +50,10 @@ def run(store, *paths, **options) -> Imported:
 
 def sums(store):
     return (
-        store.usage(ALL, Filters()),
-        store.steps(ALL, 3_600_000_000),
-        store.activity(ALL),
-        store.uptime(ALL),
+        store.usage(Scope.everybody(), ALL, Filters()),
+        store.steps(Scope.everybody(), ALL, 3_600_000_000),
+        store.activity(Scope.everybody(), ALL),
+        store.uptime(Scope.everybody(), ALL),
         store.refusals(),
     )
 
@@ -226,7 +229,7 @@ def test_a_worker_that_is_killed_is_told_and_what_it_gave_stays(store, generated
 
         with pytest.raises(BridgeError, match=r"ended too early \(exit status -9\)"):
             store_chunks(killed_after_the_first(), store)
-    assert sum(usage.requests for usage in store.usage(ALL, Filters())) >= 999
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), ALL, Filters())) >= 999
 
 
 def test_an_importer_that_ends_early_takes_its_worker_along(generated):
@@ -262,29 +265,42 @@ def test_a_real_log_adds_up(store, shared_data):
     assert sums(store) == before
 
 
-def test_an_old_line_is_named_only_if_the_device_was_there_then(store, tmp_path):
-    """The device index knows since when there is who has the address today."""
+def test_an_old_line_is_named_only_if_its_address_was_seen_then(store, tmp_path):
+    """That a device is older than a line proves nothing; that a bridge saw it before the line, and we see it now, does."""
     created_us = 1_759_924_800_000_000  # 2025-10-08T12:00:00Z
     device = Device(
-        "n1", "", "ana-laptop", "ana-laptop", ("100.64.0.7",), "ana@example.com", (), False, None, None, created_us, None
+        "n1", "", "ana-laptop", "ana-laptop", ("100.64.0.7",), "ana@example.com", (), False, None, None,
+        created_us - 10**15, None, "nodekey:1",
     )  # fmt: skip
-    unborn = replace(device, node_id="n2", addresses=("100.64.0.8",), created_us=None)
+    unseen = replace(device, node_id="n2", addresses=("100.64.0.8",))
+    gone = Identity("100.64.0.9", "user", "ben@example.com", "ben-phone", "n3")
+    history = tmp_path / "checkpoint.history.json"
+    seen = [
+        Held(device.identity("100.64.0.7"), "nodekey:1", created_us, created_us),
+        Held(gone, "nodekey:3", created_us, created_us + 7_200_000_000, created_us + 7_300_000_000),
+    ]
+    write(history, seen, created_us + 60_000_000)
     log = tmp_path / "access.log"
     log.write_text(
         '100.64.0.7 - - [08/Oct/2025:11:00:00 +0000] "GET /before HTTP/1.1" 200 1\n'
         '100.64.0.7 - - [08/Oct/2025:13:00:00 +0000] "GET /after HTTP/1.1" 200 1\n'
-        '100.64.0.8 - - [08/Oct/2025:13:00:00 +0000] "GET /unborn HTTP/1.1" 200 1\n'
+        '100.64.0.8 - - [08/Oct/2025:13:00:00 +0000] "GET /unseen HTTP/1.1" 200 1\n'
+        '100.64.0.9 - - [08/Oct/2025:13:00:00 +0000] "GET /then HTTP/1.1" 200 1\n'
+        '100.64.0.9 - - [08/Oct/2025:15:00:00 +0000] "GET /later HTTP/1.1" 200 1\n'
         '8.8.8.8 - - [08/Oct/2025:11:00:00 +0000] "GET /public HTTP/1.1" 200 1\n'
     )
-    index = DeviceIndex([device, unborn], as_of_us=created_us)
+    index = DeviceIndex([device, unseen], as_of_us=created_us)
     with ImportWorker() as worker:
-        store_chunks(worker.chunks(job(log, devices=index)), store)
+        store_chunks(worker.chunks(job(log, devices=index, history=history)), store)
     assert {
-        entry.path: (entry.identity.user, entry.identity.reason) for entry in store.log(ALL, Filters(), 9, None)
+        entry.path: (entry.identity.user, entry.identity.reason)
+        for entry in store.log(Scope.everybody(), ALL, Filters(), 9, None)
     } == {
         "/before": ("", "address-reused-or-unknown-then"),
         "/after": ("ana@example.com", ""),
-        "/unborn": ("", "address-reused-or-unknown-then"),
+        "/unseen": ("", "address-reused-or-unknown-then"),
+        "/then": ("ben@example.com", ""),
+        "/later": ("", "no-such-node"),
         "/public": ("", ""),
     }
-    assert all(entry.identified_us > created_us for entry in store.log(ALL, Filters(), 9, None))
+    assert all(entry.identified_us > created_us for entry in store.log(Scope.everybody(), ALL, Filters(), 9, None))

@@ -237,3 +237,51 @@ def test_steady_traffic_through_full_tables():
             left += join.add_span(span(name - 4000), 0)
     assert [joined.access.key for joined in left] == list(range(1, 16_001))
     assert counts(join) == {"matched": 16_000}
+
+
+@pytest.mark.parametrize(
+    ("age_us", "leaves_at_us", "lost"),
+    [(0, WAIT, 0), (4 * S, 6 * S, 0), (9 * S, 1 * S, 0), (10 * S, 1 * S, 1), (3600 * S, 1 * S, 1), (-5 * S, WAIT, 0)],
+)
+def test_a_line_waits_from_the_end_of_its_request_on(age_us, leaves_at_us, lost):
+    """A bridge that is killed every few seconds reads old lines each time: these must not wait anew."""
+    join = new()
+    assert join.add_access(LINE, "line", 0, age_us) == []
+    assert join.expire(leaves_at_us - 1) == []
+    assert [(one.span, one.token) for one in join.expire(leaves_at_us)] == [(None, "line")]
+    assert (join.counters.unmatched, join.counters.span_lost) == (1, lost)
+
+
+def test_an_old_line_still_takes_a_span_that_is_sent_again():
+    join = new()
+    assert join.add_access(LINE, "line", 0, 3600 * S) == []
+    assert [one.span for one in join.add_span(SPAN, S // 2)] == [SPAN]
+    assert join.counters.span_lost == 0
+
+
+def test_a_full_memory_of_what_left_forgets_the_oldest():
+    """Of three lines with room for two, the first is forgotten: its span is an orphan, that of the others is late."""
+    join = new(recent_max=2)
+    for name in (1, 2, 3):
+        join.add_access(line(name), str(name), 0)
+    assert [one.token for one in join.expire(WAIT)] == ["1", "2", "3"]
+    for name in (2, 3, 1):
+        join.add_span(span(name), WAIT)
+    assert (join.counters.late, join.waiting_spans) == (2, 1)
+
+
+def test_a_full_table_lets_the_oldest_line_go():
+    join = new(held_max=2)
+    join.add_access(line(1), "1", 0)
+    join.add_access(line(2), "2", 1)
+    assert [one.token for one in join.add_access(line(3), "3", 2)] == ["1"]
+    assert [one.token for one in join.add_span(span(2), 3)] == ["2"]
+
+
+def test_too_many_waiting_spans_drop_the_oldest():
+    join = new(orphans_max=2)
+    for name in (1, 2, 3):
+        join.add_span(span(name), name)
+    assert [one.span for one in join.add_access(line(2), "2", 4)] == [span(2)]
+    assert [one.span for one in join.add_access(line(3), "3", 4)] == [span(3)]
+    assert join.add_access(line(1), "1", 4) == []

@@ -17,8 +17,9 @@ from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.join import Join
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.spans.receiver import SpanQueue
-from tailtrace_bridge.store.protocol import Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.testing import FakeClock
 from tailtrace_bridge.wiring.pipeline import DAY_US, Pipeline
 
@@ -107,11 +108,11 @@ class Bench:
             file.write("".join(texts))
 
     def stored(self) -> list[tuple[str, str, int | None]]:
-        entries = self.store.log(ALL, Filters(), 1_000, None)
+        entries = self.store.log(Scope.everybody(), ALL, Filters(), 1_000, None)
         return [(entry.path, entry.endpoint, entry.app_time_us) for entry in reversed(entries)]
 
     def requests(self) -> int:
-        return sum(usage.requests for usage in self.store.usage(ALL, Filters()))
+        return sum(usage.requests for usage in self.store.usage(Scope.everybody(), ALL, Filters()))
 
 
 @pytest.fixture
@@ -342,7 +343,7 @@ def test_another_store_that_has_some_of_it_already_takes_the_rest(bench):
     first = bench.start()
     first.step()
     first.tail.close()
-    rows = bench.store.rows(ALL, None, 3)
+    rows = bench.store.rows(Scope.everybody(), ALL, None, 3)
     replace_store(bench)
     bench.store.write(rows)
     second = bench.start()

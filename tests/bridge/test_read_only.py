@@ -10,10 +10,11 @@ import pytest
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import AlertEvent, By, Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import store as sqlite
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, unchanged
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import AlertEvent, By, Filters, Window
 
 ALL = Window(0, 2**53)
 
@@ -50,8 +51,8 @@ def test_what_writes_is_refused(path):
     ):
         with pytest.raises(StoreError, match="attempt to write a readonly database; this user may not write the file"):
             write()
-    assert [entry.key for entry in store.log(ALL, Filters(), 10, None)] == [1]
-    assert store.usage(ALL, Filters(), By.ALL)[0].requests == 1
+    assert [entry.key for entry in store.log(Scope.everybody(), ALL, Filters(), 10, None)] == [1]
+    assert store.usage(Scope.everybody(), ALL, Filters(), By.ALL)[0].requests == 1
     store.close()
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["t.db"]
@@ -70,9 +71,9 @@ def test_each_read_sees_what_was_written_since(path):
         writer = SqliteStore(path)
         writer.write([row(number)])
         if number % 2:
-            assert len(store.log(ALL, Filters(), 10, None)) == number  # while the -wal has it
+            assert len(store.log(Scope.everybody(), ALL, Filters(), 10, None)) == number  # while the -wal has it
         writer.close()
-        assert len(store.log(ALL, Filters(), 10, None)) == number
+        assert len(store.log(Scope.everybody(), ALL, Filters(), 10, None)) == number
     store.close()
 
 

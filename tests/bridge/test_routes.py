@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.core.records import OTHER
+from tailtrace_bridge.rows.routes import Routes
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,22 @@ def test_any_templates_and_any_path_give_a_route(learned, path):
     for route in learned:
         routes.learn("GET", route)
     assert routes.template("GET", path).startswith(("/", OTHER))
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "route"),
+    [
+        ("/items/{id}", "/items/7/parts", "/items/{id}/parts"),  # only starts alike
+        ("/items/{id}", "/shop/items/7", "/shop/items/{id}"),  # only ends alike
+        ("/items/{id}/parts", "/items/7", "/items/{id}"),  # the template goes on
+        ("/shop/items/{id}", "/items/7", "/items/{id}"),  # the template began before
+        ("/a/v{version}", "/a/v2", "/a/v{version}"),
+        ("/a/v{version}", "/a/x2", "/a/x2"),  # only ends alike
+        ("/a/{name}.pdf", "/a/word.pdf", "/a/{name}.pdf"),
+        ("/a/{name}.pdf", "/a/word.png", "/a/*.png"),  # only starts alike
+    ],
+)
+def test_a_template_fits_a_whole_path_and_no_part_of_one(template, path, route):
+    routes = Routes()
+    routes.learn("GET", template)
+    assert routes.template("GET", path) == route

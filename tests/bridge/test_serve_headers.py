@@ -4,6 +4,7 @@ import pytest
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Holder, kind_of
+from tailtrace_bridge.identity.proxies import LOOPBACK, Proxies
 from tailtrace_bridge.identity.serve_headers import decoded
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -24,8 +25,8 @@ def line(peer, login="", funnel=""):
 
 def identities(raw, *, on, holder=lambda address: Holder(Identity(address, kind_of(address)), 0, 9)):
     access = make_parser().parse(raw, "a.log", 0)
-    row = Enricher(holder, Routes(), serve_headers=on).row(access)
-    columns = Enricher(holder, Routes(), serve_headers=on).columns([access])
+    row = Enricher(holder, Routes(), serve=Proxies(["unix:", *LOOPBACK] if on else [])).row(access)
+    columns = Enricher(holder, Routes(), serve=Proxies(["unix:", *LOOPBACK] if on else [])).columns([access])
     assert ([row.identity], [9]) == (columns.identities, columns.identified_us), "an import says what the bridge says"
     return row.identity
 
@@ -33,16 +34,25 @@ def identities(raw, *, on, holder=lambda address: Holder(Identity(address, kind_
 @pytest.mark.parametrize(
     ("raw", "identity"),
     [
-        (line("127.0.0.1", "ana@example.com"), Identity("127.0.0.1", "user", "ana@example.com", provider="serve")),
-        (line("::1", "ana@example.com"), Identity("::1", "user", "ana@example.com", provider="serve")),
+        (
+            line("127.0.0.1", "ana@example.com"),
+            Identity("127.0.0.1", "user", "ana@example.com", provider="serve", via="serve by 127.0.0.1"),
+        ),
+        (
+            line("::1", "ana@example.com"),
+            Identity("::1", "user", "ana@example.com", provider="serve", via="serve by ::1"),
+        ),
         (
             line("127.0.0.1", "=?utf-8?q?zo=C3=A9@example.com?="),
-            Identity("127.0.0.1", "user", "zoé@example.com", provider="serve"),
+            Identity("127.0.0.1", "user", "zoé@example.com", provider="serve", via="serve by 127.0.0.1"),
         ),
-        (line("127.0.0.1", funnel="?1"), Identity("127.0.0.1", "funnel", provider="serve")),
+        (line("127.0.0.1", funnel="?1"), Identity("127.0.0.1", "funnel", provider="serve", via="Funnel by 127.0.0.1")),
         (line("127.0.0.1"), Identity("127.0.0.1", "unknown", reason="no-login-from-serve")),
         (line("127.0.0.1", "=?nonsense?q?x?="), Identity("127.0.0.1", "unknown", reason="no-login-from-serve")),
-        (line("127.0.0.1", r"a\u001b[31m"), Identity("127.0.0.1", "user", "a\\x1b[31m", provider="serve")),
+        (
+            line("127.0.0.1", r"a\u001b[31m"),
+            Identity("127.0.0.1", "user", "a\\x1b[31m", provider="serve", via="serve by 127.0.0.1"),
+        ),
         # a header that came past `tailscale serve` is nobody's word
         (line("100.64.0.9", "ana@example.com"), Identity("100.64.0.9", "unknown")),
         (line("8.8.8.8", "ana@example.com"), Identity("8.8.8.8", "external")),
@@ -51,16 +61,6 @@ def identities(raw, *, on, holder=lambda address: Holder(Identity(address, kind_
 )
 def test_what_serve_says_counts_from_loopback(raw, identity):
     assert identities(raw, on=True) == identity
-
-
-@pytest.mark.parametrize("raw", [line("127.0.0.1", "ana@example.com"), line("127.0.0.1", funnel="?1")])
-def test_what_serve_says_does_not_count_unless_the_setting_is_on(raw):
-    assert identities(raw, on=False) == Identity("127.0.0.1", "self")
-
-
-def test_a_file_that_names_loopback_has_the_word():
-    ana = Identity("127.0.0.1", "user", "ana@example.com", "ana-laptop", provider="static")
-    assert identities(line("127.0.0.1", "ben@example.com"), on=True, holder=lambda _: Holder(ana, 0, 9)) == ana
 
 
 @pytest.mark.parametrize("log_format", ["auto", "tailtrace"])

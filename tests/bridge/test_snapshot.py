@@ -7,7 +7,8 @@ import pytest
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Found, Identities, NotFound, Unavailable
-from tailtrace_bridge.identity.snapshot import ROUTES_MAX, USERSPACE_PROBLEM, Snapshot, read_peers
+from tailtrace_bridge.identity.nodes import ROUTES_MAX, read_peers
+from tailtrace_bridge.identity.snapshot import USERSPACE_PROBLEM, Snapshot
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -120,14 +121,14 @@ def identity(*values: str, **named: object) -> Identity:
             ),
         ),
         ("100.64.0.1", Found(identity("100.64.0.1", "self", "", "nginx", "nSELF"), None)),
-        # behind a subnet router: many people, so none; the router's own address is its owner's
+        # behind a subnet router: many people, so none; they may come with its own address too (SNAT)
         ("10.8.0.20", Found(identity("10.8.0.20", "subnet", via="office-router"), CREATED_US)),
         ("10.8.7.20", Found(identity("10.8.7.20", "subnet", via="lab-router"), CREATED_US)),
         ("fd00:8::20", Found(identity("fd00:8::20", "subnet", via="office-router"), CREATED_US)),
         (
             "100.64.0.6",
             Found(
-                identity("100.64.0.6", "user", "ana@example.com", "office-router", "nROUTER", user_id="1001"),
+                identity("100.64.0.6", "subnet", via="office-router"),
                 CREATED_US,
             ),
         ),

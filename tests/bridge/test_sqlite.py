@@ -12,7 +12,12 @@ import pytest
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.sqlite import database
+from tailtrace_bridge.store.sqlite import store as module
+from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import (
     DAY_US,
     Activity,
     BucketLatency,
@@ -27,10 +32,6 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.sqlite import database
-from tailtrace_bridge.store.sqlite import store as module
-from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 S = 1_000_000
 MINUTE, HOUR = 60 * S, 3600 * S
@@ -82,47 +83,53 @@ def store(tmp_path):
 
 def everything(store):
     return (
-        store.log(DAY, Filters(), 1_000, None),
-        store.usage(DAY, Filters()),
-        store.steps(DAY, HOUR),
-        store.latency(DAY),
-        store.bucket_latency(DAY, HOUR),
-        store.visits(DAY),
-        store.activity(DAY),
-        store.quarters(DAY),
-        store.uptime(DAY),
+        store.log(Scope.everybody(), DAY, Filters(), 1_000, None),
+        store.usage(Scope.everybody(), DAY, Filters()),
+        store.steps(Scope.everybody(), DAY, HOUR),
+        store.latency(Scope.everybody(), DAY),
+        store.bucket_latency(Scope.everybody(), DAY, HOUR),
+        store.visits(Scope.everybody(), DAY),
+        store.activity(Scope.everybody(), DAY),
+        store.quarters(Scope.everybody(), DAY),
+        store.uptime(Scope.everybody(), DAY),
         store.refusals(),
     )
 
 
 def test_rows_in_sums_out(store):
     assert store.write(ROWS, [RejectedLine("no-format", "a.log", 7, "x")]) == Written(4, 0)
-    assert store.usage(DAY, Filters()) == [
+    assert store.usage(Scope.everybody(), DAY, Filters()) == [
         Usage(ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_000, 1, 4_000, 20),
         Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
         Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
     ]
-    assert store.steps(DAY, HOUR) == [BucketUsage(T0, 3, 1, 3, 17_000), BucketUsage(T0 + HOUR, 1, 0, 0, 0)]
-    assert store.bucket_latency(DAY, HOUR) == [
+    assert store.steps(Scope.everybody(), DAY, HOUR) == [
+        BucketUsage(T0, 3, 1, 3, 17_000),
+        BucketUsage(T0 + HOUR, 1, 0, 0, 0),
+    ]
+    assert store.bucket_latency(Scope.everybody(), DAY, HOUR) == [
         BucketLatency(T0, bucket_of(5_000), 2),
         BucketLatency(T0, bucket_of(7_000), 1),
     ]
-    assert sorted(store.latency(DAY)) == [
+    assert sorted(store.latency(Scope.everybody(), DAY)) == [
         Latency("/a", "app", bucket_of(4_000), 1),
         Latency("/a", "proxy", bucket_of(5_000), 1),
         Latency("/a", "proxy", bucket_of(7_000), 1),
         Latency("/b", "proxy", bucket_of(5_000), 1),
     ]
-    assert store.visits(DAY) == [Visits(ANA, "/a", Traffic.APP, 2), Visits(BEN, "/b", Traffic.APP, 1)]
-    assert store.activity(DAY) == [
+    assert store.visits(Scope.everybody(), DAY) == [
+        Visits(ANA, "/a", Traffic.APP, 2),
+        Visits(BEN, "/b", Traffic.APP, 1),
+    ]
+    assert store.activity(Scope.everybody(), DAY) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]),
         Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]
-    assert store.quarters(DAY) == [Quarter(T0, 3)]
-    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
-    assert store.newest_us() == T0 + HOUR
+    assert store.quarters(Scope.everybody(), DAY) == [Quarter(T0, 3)]
+    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
+    assert store.newest_us(Scope.everybody()) == T0 + HOUR
     assert store.refusals() == {"no-format": 1}
-    newest, _, _, oldest = store.log(DAY, Filters(), 10, None)
+    newest, _, _, oldest = store.log(Scope.everybody(), DAY, Filters(), 10, None)
     assert tuple(newest) == (
         T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "", 0,
     )  # fmt: skip
@@ -133,7 +140,7 @@ def test_rows_in_sums_out(store):
 
 def test_an_empty_store(store):
     assert everything(store) == ([], [], [], [], [], [], [], [], [], {})
-    assert store.newest_us() is None
+    assert store.newest_us(Scope.everybody()) is None
     assert store.write([]) == Written(0, 0)
 
 
@@ -156,10 +163,10 @@ def test_only_what_is_new_of_a_replay_is_summed(store, tmp_path):
 
 def test_a_row_twice_in_one_batch_counts_once(store):
     assert store.write([ROWS[0], ROWS[0], ROWS[0]]) == Written(1, 2)
-    assert [usage.requests for usage in store.usage(DAY, Filters())] == [1]
-    assert [cell.requests for cell in store.latency(DAY)] == [1, 1]
-    assert store.activity(DAY) == [Activity(ANA, [(T0, T0, 1)])]
-    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 1, 1)]
+    assert [usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())] == [1]
+    assert [cell.requests for cell in store.latency(Scope.everybody(), DAY)] == [1, 1]
+    assert store.activity(Scope.everybody(), DAY) == [Activity(ANA, [(T0, T0, 1)])]
+    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 1, 1)]
 
 
 def test_equal_times_with_other_keys_are_other_requests(store):
@@ -217,7 +224,7 @@ def runs_of(times):
 
 def assert_window(store, window, all_rows):
     rows = [one for one in all_rows if window.start_us <= one.access.time_us < window.end_us]
-    assert [entry.key for entry in store.log(window, Filters(), 1_000, None)] == [
+    assert [entry.key for entry in store.log(Scope.everybody(), window, Filters(), 1_000, None)] == [
         one.access.key for one in sorted(rows, key=lambda one: (-one.access.time_us, -one.access.key))
     ]
     usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
@@ -252,24 +259,27 @@ def assert_window(store, window, all_rows):
         if window.start_us // MINUTE <= minute < -(-window.end_us // MINUTE):
             minutes = days[one.access.time_us // DAY_US * DAY_US]
             minutes[minute] = minutes.get(minute, False) or 0 < one.access.status < 500
-    got = store.usage(window, Filters())
+    got = store.usage(Scope.everybody(), window, Filters())
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
-    assert {step.time_us: list(step[1:]) for step in store.steps(window, HOUR)} == hours
-    assert {tuple(cell[:2]): cell.requests for cell in store.bucket_latency(window, HOUR)} == bucket_latency
-    assert [sum(column) for column in zip(*(step[1:] for step in store.steps(window, DAY_US)), strict=True)] == [
-        sum(column) for column in zip(*hours.values(), strict=True)
-    ]
-    assert {tuple(cell[:3]): cell.requests for cell in store.latency(window)} == latency
-    assert dict(store.activity(window)) == {who: runs_of(times) for who, times in activity.items()}
-    assert {tuple(one[:3]): one.requests for one in store.visits(window)} == visits
-    assert dict(store.quarters(window)) == quarters
-    assert store.uptime(window) == [
+    assert {step.time_us: list(step[1:]) for step in store.steps(Scope.everybody(), window, HOUR)} == hours
+    assert {
+        tuple(cell[:2]): cell.requests for cell in store.bucket_latency(Scope.everybody(), window, HOUR)
+    } == bucket_latency
+    assert [
+        sum(column)
+        for column in zip(*(step[1:] for step in store.steps(Scope.everybody(), window, DAY_US)), strict=True)
+    ] == [sum(column) for column in zip(*hours.values(), strict=True)]
+    assert {tuple(cell[:3]): cell.requests for cell in store.latency(Scope.everybody(), window)} == latency
+    assert dict(store.activity(Scope.everybody(), window)) == {who: runs_of(times) for who, times in activity.items()}
+    assert {tuple(one[:3]): one.requests for one in store.visits(Scope.everybody(), window)} == visits
+    assert dict(store.quarters(Scope.everybody(), window)) == quarters
+    assert store.uptime(Scope.everybody(), window) == [
         Uptime(day_us, len(minutes), sum(minutes.values())) for day_us, minutes in sorted(days.items())
     ]
-    got = store.usage(window, Filters(), By.IDENTITY)
+    got = store.usage(Scope.everybody(), window, Filters(), By.IDENTITY)
     assert {(u.identity, u.status, u.traffic): u.bytes_sent for u in got} == by_identity
-    got = store.usage(window, Filters(), By.ENDPOINT)
+    got = store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT)
     assert {(u.endpoint, u.status, u.traffic): u.bytes_sent for u in got} == by_endpoint
 
 
@@ -308,13 +318,15 @@ def test_runs_join_as_rows_come(store, times, runs):
     for key, minute in enumerate(times):
         store.write([row(T0 + minute * MINUTE, key)])
     expected = [(T0 + first * MINUTE, T0 + last * MINUTE, requests) for first, last, requests in runs]
-    assert store.activity(DAY) == [Activity(ANA, expected)]
-    assert store.activity(Window(T0 - 7, T0 + 13 * HOUR + 1)) == [Activity(ANA, expected)]
+    assert store.activity(Scope.everybody(), DAY) == [Activity(ANA, expected)]
+    assert store.activity(Scope.everybody(), Window(T0 - 7, T0 + 13 * HOUR + 1)) == [Activity(ANA, expected)]
 
 
 def test_a_card_and_a_call_of_one_name_are_two(store):
     store.write([row(T0, 1), row(T0, 2, traffic=Traffic.CARD), row(T0, 3, traffic=Traffic.BOT)])
-    assert sorted(store.visits(DAY)) == sorted([Visits(ANA, "/a", Traffic.APP, 1), Visits(ANA, "/a", Traffic.CARD, 1)])
+    assert sorted(store.visits(Scope.everybody(), DAY)) == sorted(
+        [Visits(ANA, "/a", Traffic.APP, 1), Visits(ANA, "/a", Traffic.CARD, 1)]
+    )
 
 
 def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
@@ -323,12 +335,12 @@ def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
     for end_us, requests in ((T0 + 5 * HOUR, 1), (T0 + 5 * HOUR + 1, 2), (T0 + 6 * HOUR, 2)):
         window = Window(T0 - 30 * DAY_US, end_us)
         for by in By:
-            assert sum(usage.requests for usage in store.usage(window, Filters(), by)) == requests
-        assert sum(one.requests for one in store.visits(window)) == requests
-        assert sum(one.requests for one in store.activity(window)) == requests
-        assert sum(one.requests for one in store.quarters(window)) == requests
-        assert sum(one.requests for one in store.latency(window)) == requests
-        assert sum(one.requests for one in store.steps(window, DAY_US)) == requests
+            assert sum(usage.requests for usage in store.usage(Scope.everybody(), window, Filters(), by)) == requests
+        assert sum(one.requests for one in store.visits(Scope.everybody(), window)) == requests
+        assert sum(one.requests for one in store.activity(Scope.everybody(), window)) == requests
+        assert sum(one.requests for one in store.quarters(Scope.everybody(), window)) == requests
+        assert sum(one.requests for one in store.latency(Scope.everybody(), window)) == requests
+        assert sum(one.requests for one in store.steps(Scope.everybody(), window, DAY_US)) == requests
 
 
 @pytest.mark.parametrize(
@@ -343,7 +355,7 @@ def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
 )
 def test_a_minute_that_the_window_cuts_counts_whole(store, start_us, end_us, minutes):
     store.write(ROWS)
-    assert [tuple(day[1:]) for day in store.uptime(Window(start_us, end_us))] == minutes
+    assert [tuple(day[1:]) for day in store.uptime(Scope.everybody(), Window(start_us, end_us))] == minutes
 
 
 @pytest.mark.parametrize(
@@ -364,19 +376,19 @@ def test_a_minute_that_the_window_cuts_counts_whole(store, start_us, end_us, min
 )
 def test_filters(store, filters, keys):
     store.write(ROWS)
-    assert [entry.key for entry in store.log(DAY, filters, 10, None)] == keys
-    assert sum(usage.requests for usage in store.usage(DAY, filters)) == len(keys)
+    assert [entry.key for entry in store.log(Scope.everybody(), DAY, filters, 10, None)] == keys
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, filters)) == len(keys)
     ragged = Window(T0 - 1, T0 + HOUR + 1)
     for by in By:
-        assert sum(usage.requests for usage in store.usage(DAY, filters, by)) == len(keys)
-        assert sum(usage.requests for usage in store.usage(ragged, filters, by)) == len(keys)
+        assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, filters, by)) == len(keys)
+        assert sum(usage.requests for usage in store.usage(Scope.everybody(), ragged, filters, by)) == len(keys)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 def test_pages_have_no_gap_and_no_double(store, limit):
     store.write([row(T0 + number // 5, number) for number in range(23)])  # five share each time
     keys, before = [], None
-    while page := store.log(DAY, Filters(), limit, before):
+    while page := store.log(Scope.everybody(), DAY, Filters(), limit, before):
         keys += [entry.key for entry in page]
         before = (page[-1].time_us, page[-1].key)
     assert keys == list(range(22, -1, -1))
@@ -385,7 +397,7 @@ def test_pages_have_no_gap_and_no_double(store, limit):
 def test_a_cursor_beyond_the_window_shows_no_more_than_the_window(store):
     store.write(ROWS)
     window = Window(T0, T0 + 10 * S)
-    assert [entry.key for entry in store.log(window, Filters(), 10, (T0 + 2 * HOUR, 0))] == [1]
+    assert [entry.key for entry in store.log(Scope.everybody(), window, Filters(), 10, (T0 + 2 * HOUR, 0))] == [1]
 
 
 def test_prune_removes_rows_and_keeps_sums(store, monkeypatch):
@@ -393,7 +405,7 @@ def test_prune_removes_rows_and_keeps_sums(store, monkeypatch):
     store.write(ROWS)
     _, *sums = everything(store)
     assert store.prune(T0 + HOUR) == 3
-    assert [entry.key for entry in store.log(DAY, Filters(), 10, None)] == [4]
+    assert [entry.key for entry in store.log(Scope.everybody(), DAY, Filters(), 10, None)] == [4]
     assert list(everything(store)[1:]) == sums
     assert store.prune(T0 + HOUR) == 0
 
@@ -491,7 +503,7 @@ def test_what_was_pruned_and_comes_again_counts_once(store):
     assert list(everything(store)[1:]) == sums
     # What is as old as the retention, and later than all that went, still comes in.
     assert store.write([row(T0 + 10 * S + 1, 77), row(T0 - 5, 78)]) == Written(1, 0, 1)
-    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 5
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())) == 5
 
 
 def test_a_store_where_nothing_was_pruned_takes_any_age(store):
@@ -535,14 +547,14 @@ def test_killed_at_any_moment_the_sums_are_those_of_whole_batches(tmp_path, batc
         acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
     store = SqliteStore(tmp_path / "t.db")
     window = Window(T0, T0 + 30 * DAY_US)
-    total = sum(usage.requests for usage in store.usage(window, Filters()))
+    total = sum(usage.requests for usage in store.usage(Scope.everybody(), window, Filters()))
     assert total in {acknowledged, acknowledged + 100}
-    assert sum(one.requests for one in store.visits(window)) == total
-    assert sum(one.requests for one in store.activity(window)) == total
-    assert sum(one.requests for one in store.quarters(window)) == total
-    assert sum(one.requests for one in store.bucket_latency(window, HOUR)) == total
-    assert sum(one.requests for one in store.latency(window)) == 2 * total
-    kept = [entry.key for entry in store.log(window, Filters(), 10_000, None)]
+    assert sum(one.requests for one in store.visits(Scope.everybody(), window)) == total
+    assert sum(one.requests for one in store.activity(Scope.everybody(), window)) == total
+    assert sum(one.requests for one in store.quarters(Scope.everybody(), window)) == total
+    assert sum(one.requests for one in store.bucket_latency(Scope.everybody(), window, HOUR)) == total
+    assert sum(one.requests for one in store.latency(Scope.everybody(), window)) == 2 * total
+    kept = [entry.key for entry in store.log(Scope.everybody(), window, Filters(), 10_000, None)]
     assert kept == list(range(total - 1, total - 1 - len(kept), -1))
     # The batch that was not acknowledged comes again.
     again = [row(T0 + n * S, n, Identity("100.64.0.7", "user", "ana@example.com")) for n in range(total - 100, total)]
@@ -556,7 +568,7 @@ def test_another_process_reads_while_one_writes(tmp_path):
         reader = SqliteStore(tmp_path / "t.db")
         window, totals = Window(T0, T0 + 30 * DAY_US), []
         while len(set(totals)) < 20:
-            usage = sum(one.requests for one in reader.usage(window, Filters()))
+            usage = sum(one.requests for one in reader.usage(Scope.everybody(), window, Filters()))
             assert usage % 100 == 0, "half a batch"
             totals.append(usage)
             assert len(totals) < 100_000, "it sees nothing new"
@@ -581,7 +593,10 @@ def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, 
     # Identities and endpoints that came first with the failed batch must not keep the ids of that batch.
     assert store.write([row(T0 + 5, 50, CI, "/z")]) == Written(1, 0)
     assert store.write(ROWS, refusals) == Written(3, 1)
-    assert {(u.identity.user or u.identity.device, u.endpoint): u.requests for u in store.usage(DAY, Filters())} == {
+    assert {
+        (u.identity.user or u.identity.device, u.endpoint): u.requests
+        for u in store.usage(Scope.everybody(), DAY, Filters())
+    } == {
         ("ana@example.com", "/a"): 2,
         ("ben@example.com", "/b"): 1,
         ("runner", "/health"): 1,
@@ -600,7 +615,7 @@ def test_a_write_that_sqlite_itself_rolled_back(store, tmp_path):
         connection.execute("DROP TRIGGER full")
     connection.close()
     assert store.write(ROWS) == Written(4, 0)
-    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 4
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())) == 4
 
 
 def test_a_file_whose_name_is_no_text(store):
@@ -610,10 +625,10 @@ def test_a_file_whose_name_is_no_text(store):
 
 def test_a_closed_store_says_so(store):
     store.write(ROWS)
-    store.newest_us()
+    store.newest_us(Scope.everybody())
     store.close()
     with pytest.raises(StoreError):
-        store.newest_us()
+        store.newest_us(Scope.everybody())
     with pytest.raises(StoreError):
         store.write(ROWS)
 
@@ -625,7 +640,7 @@ def test_threads_read_while_one_writes(store):
     def read():
         try:
             while not done.is_set():
-                total = sum(usage.requests for usage in store.usage(DAY, Filters()))
+                total = sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters()))
                 assert total % 100 == 0  # never half a batch
                 seen.append(total)
         except BaseException as error:  # noqa: BLE001 - shown by the test
@@ -641,7 +656,7 @@ def test_threads_read_while_one_writes(store):
         reader.join(10)
     assert failures == []
     assert seen
-    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 2_000
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())) == 2_000
 
 
 def test_two_threads_write_the_same_rows_once(store):
@@ -658,12 +673,12 @@ def test_two_threads_write_the_same_rows_once(store):
         writer.join(10)
     assert sum(one.stored for one in written) == 500
     assert sum(one.duplicate for one in written) == 500
-    assert sum(usage.requests for usage in store.usage(DAY, Filters())) == 500
+    assert sum(usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())) == 500
 
 
 def test_threads_that_come_and_go_leave_no_connection_behind(store):
     def read():
-        store.newest_us()
+        store.newest_us(Scope.everybody())
 
     for _ in range(20):
         thread = threading.Thread(target=read)
@@ -681,7 +696,7 @@ def test_a_new_store_may_be_opened_by_several_at_once(tmp_path):
         together.wait(10)
         try:
             opened = SqliteStore(path)
-            opened.newest_us()
+            opened.newest_us(Scope.everybody())
             opened.close()
         except StoreError as error:
             failures.append(str(error))
@@ -713,7 +728,9 @@ def renamed(store):
 
 
 def test_the_log_keeps_the_names_of_its_time_and_sums_go_by_the_names_of_now(renamed):
-    assert [(entry.identity, entry.identified_us) for entry in renamed.log(DAY, Filters(), 9, None)] == [
+    assert [
+        (entry.identity, entry.identified_us) for entry in renamed.log(Scope.everybody(), DAY, Filters(), 9, None)
+    ] == [
         (NEXT, T0 + 2 * MINUTE + 5),
         (
             OLD.__class__("100.64.0.7", "user", "ana@new.example", "ana-mac", "n1", "", "localapi", "71"),
@@ -721,10 +738,10 @@ def test_the_log_keeps_the_names_of_its_time_and_sums_go_by_the_names_of_now(ren
         ),
         (OLD, T0 + 5),
     ]
-    assert [usage.identity.user for usage in renamed.usage(DAY, Filters())] == [
+    assert [usage.identity.user for usage in renamed.usage(Scope.everybody(), DAY, Filters())] == [
         "ana@new.example", "ana@new.example", "ben@example.com",
     ]  # fmt: skip
-    for given in (renamed.activity(DAY), renamed.visits(DAY)):
+    for given in (renamed.activity(Scope.everybody(), DAY), renamed.visits(Scope.everybody(), DAY)):
         assert [(one.identity.user, one.identity.device) for one in given] == [
             ("ana@new.example", "ana-mac"), ("ana@new.example", "ana-mac"), ("ben@example.com", "pc"),
         ]  # fmt: skip
@@ -744,18 +761,24 @@ def test_the_log_keeps_the_names_of_its_time_and_sums_go_by_the_names_of_now(ren
     ],
 )
 def test_a_filter_takes_any_name_that_somebody_has_had(renamed, filters, keys):
-    assert [entry.key for entry in renamed.log(DAY, filters, 9, None)] == keys
-    assert sum(usage.requests for usage in renamed.usage(DAY, filters)) == len(keys)
+    assert [entry.key for entry in renamed.log(Scope.everybody(), DAY, filters, 9, None)] == keys
+    assert sum(usage.requests for usage in renamed.usage(Scope.everybody(), DAY, filters)) == len(keys)
 
 
 def test_a_filter_finds_what_the_file_named_before_there_were_ids(renamed):
     renamed.write([row(T0 - HOUR, 9, Identity("100.64.0.7", "user", "ana@old.example", "mac", provider="static"))])
-    assert [entry.key for entry in renamed.log(DAY, Filters(user="ana@new.example"), 9, None)] == [1, 0, 9]
+    assert [entry.key for entry in renamed.log(Scope.everybody(), DAY, Filters(user="ana@new.example"), 9, None)] == [
+        1,
+        0,
+        9,
+    ]
 
 
 def test_renamed_and_renamed_back(renamed):
     renamed.write([row(T0 + 3 * MINUTE, 3, OLD)._replace(identified_us=T0 + 3 * MINUTE)])
-    assert {usage.identity.user for usage in renamed.usage(DAY, Filters(user="ana@new.example"))} == {"ana@old.example"}
+    assert {
+        usage.identity.user for usage in renamed.usage(Scope.everybody(), DAY, Filters(user="ana@new.example"))
+    } == {"ana@old.example"}
 
 
 def test_all_of_an_identity_comes_back(store):
@@ -766,5 +789,5 @@ def test_all_of_an_identity_comes_back(store):
         Identity("127.0.0.1", "funnel", provider="serve"),
     ]
     store.write([row(T0 + n, n, who) for n, who in enumerate(known)])
-    assert [entry.identity for entry in reversed(store.log(DAY, Filters(), 9, None))] == known
-    assert store.log(DAY, Filters(), 9, None)[-1].identity.expired is True
+    assert [entry.identity for entry in reversed(store.log(Scope.everybody(), DAY, Filters(), 9, None))] == known
+    assert store.log(Scope.everybody(), DAY, Filters(), 9, None)[-1].identity.expired is True

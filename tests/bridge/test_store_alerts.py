@@ -15,8 +15,9 @@ from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -60,16 +61,18 @@ def test_the_sums_of_minutes(store):
     store.write(ROWS)
     store.write(ROWS)  # again: it changes nothing
     last = Window(NOW - 3 * MINUTE_US, NOW)
-    assert store.recent(last) == Recent(5, 2, 3, 2, None)
-    assert store.recent(last, endpoint="/b") == Recent(2, 1, 1, 0, None)
-    assert store.recent(last, service="café, x") == Recent(1, 0, 1, 1, None)
-    assert store.recent(last, endpoint="/b", service="café, x") == Recent(0, 0, 0, 0, None)
-    assert store.recent(Window(NOW - DAY_US, NOW)) == Recent(6, 2, 4, 3, None)
-    assert store.recent(Window(NOW - 3 * HOUR_US, NOW), endpoint="/old").requests == 1
-    assert store.recent(last, rank=0.95).quantile_us == pytest.approx(100_000, rel=0.02)
-    assert store.recent(last, rank=0.5).quantile_us == pytest.approx(5_000, rel=0.02)
-    assert store.recent(last, rank=0.95, endpoint="/b") == Recent(2, 1, 1, 0, None)
-    assert store.recent(Window(NOW - 3 * MINUTE_US + 1, NOW - 1)) == Recent(5, 2, 3, 2, None), "whole minutes"
+    assert store.recent(Scope.everybody(), last) == Recent(5, 2, 3, 2, None)
+    assert store.recent(Scope.everybody(), last, endpoint="/b") == Recent(2, 1, 1, 0, None)
+    assert store.recent(Scope.everybody(), last, service="café, x") == Recent(1, 0, 1, 1, None)
+    assert store.recent(Scope.everybody(), last, endpoint="/b", service="café, x") == Recent(0, 0, 0, 0, None)
+    assert store.recent(Scope.everybody(), Window(NOW - DAY_US, NOW)) == Recent(6, 2, 4, 3, None)
+    assert store.recent(Scope.everybody(), Window(NOW - 3 * HOUR_US, NOW), endpoint="/old").requests == 1
+    assert store.recent(Scope.everybody(), last, rank=0.95).quantile_us == pytest.approx(100_000, rel=0.02)
+    assert store.recent(Scope.everybody(), last, rank=0.5).quantile_us == pytest.approx(5_000, rel=0.02)
+    assert store.recent(Scope.everybody(), last, rank=0.95, endpoint="/b") == Recent(2, 1, 1, 0, None)
+    assert store.recent(Scope.everybody(), Window(NOW - 3 * MINUTE_US + 1, NOW - 1)) == Recent(5, 2, 3, 2, None), (
+        "whole minutes"
+    )
 
 
 def test_the_quantile_of_a_long_window(store):
@@ -79,10 +82,12 @@ def test_the_quantile_of_a_long_window(store):
     if isinstance(store, InfluxStore):
         store.settle()
     long = Window(NOW - 3 * HOUR_US, NOW)
-    assert store.recent(long, rank=0.95).quantile_us == pytest.approx(90_000, rel=0.02)
-    assert store.recent(long, rank=0.95, endpoint="/a").quantile_us == pytest.approx(5_000, rel=0.02)
-    assert store.recent(long, rank=0.95, service="none") == Recent(0, 0, 0, 0, None)
-    assert store.recent(Window(NOW - 5 * HOUR_US, NOW), rank=0.95).quantile_us == pytest.approx(300_000, rel=0.02)
+    assert store.recent(Scope.everybody(), long, rank=0.95).quantile_us == pytest.approx(90_000, rel=0.02)
+    assert store.recent(Scope.everybody(), long, rank=0.95, endpoint="/a").quantile_us == pytest.approx(5_000, rel=0.02)
+    assert store.recent(Scope.everybody(), long, rank=0.95, service="none") == Recent(0, 0, 0, 0, None)
+    assert store.recent(Scope.everybody(), Window(NOW - 5 * HOUR_US, NOW), rank=0.95).quantile_us == pytest.approx(
+        300_000, rel=0.02
+    )
 
 
 def test_events_are_kept_once_and_newest_first(store):
@@ -93,14 +98,14 @@ def test_events_are_kept_once_and_newest_first(store):
     ]
     store.add_alert_events(events)
     store.add_alert_events(events)
-    assert store.alert_events(10) == events[::-1]
-    assert store.alert_events(1) == events[1:]
+    assert store.alert_events(Scope.everybody(), 10) == events[::-1]
+    assert store.alert_events(Scope.everybody(), 1) == events[1:]
 
 
 def test_the_newest_events_are_kept(store):
     for start in range(0, EVENTS_MAX + 100, 100):
         store.add_alert_events([AlertEvent(n, "r", "p95", "started", "", 1.0, "x") for n in range(start, start + 100)])
-    kept = store.alert_events(10_000)
+    kept = store.alert_events(Scope.everybody(), 10_000)
     assert (len(kept), kept[0].time_us, kept[-1].time_us) == (EVENTS_MAX, EVENTS_MAX + 99, 100)
     if isinstance(store, InfluxStore):
         count = store._influx.rows(store._buckets.rollups, 'SELECT count("text") FROM "alert_event"')
@@ -126,15 +131,15 @@ def _steps_of_sqlite(path, requests_a_second):
     count = 600 * requests_a_second
     store.write([row((n + 1) * 600 * S // (count + 1), n, f"/{n % 10}", took_us=5_000 + n % 900) for n in range(count)])
     window = Window(NOW - 10 * MINUTE_US, NOW)
-    assert store.recent(window, rank=0.95).requests == count
+    assert store.recent(Scope.everybody(), window, rank=0.95).requests == count
     steps = [0]
 
     def step():
         steps[0] += 1
 
     store._idle_readers[0].set_progress_handler(step, 1)
-    store.recent(window, rank=0.95, endpoint="/3")
-    store.recent(window)
+    store.recent(Scope.everybody(), window, rank=0.95, endpoint="/3")
+    store.recent(Scope.everybody(), window)
     store._idle_readers[0].set_progress_handler(None, 0)
     store.close()
     return steps[0]
@@ -173,7 +178,7 @@ def test_rules_are_judged_over_either_store(store, tmp_path):
         ]  # fmt: skip
         store.write([one._replace(identity=ben) for one in rows] if number == 5 else rows)
         watch.round()
-    assert [(one.rule, one.what, one.subject) for one in store.alert_events(10)][::-1] == [
+    assert [(one.rule, one.what, one.subject) for one in store.alert_events(Scope.everybody(), 10)][::-1] == [
         ("error_rate", "started", ""),
         ("p95", "started", ""),
         ("new_user", "seen", "ben@example.com"),

@@ -21,7 +21,9 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.scope import Scope, ScopeError
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     Activity,
@@ -37,7 +39,6 @@ from tailtrace_bridge.store.protocol import (
     Window,
     Written,
 )
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock, FakeProvider
 from tailtrace_bridge.transfer.importer import import_logs
 
@@ -119,21 +120,21 @@ def settle(request):
 
 def everything(store, window=DAY):
     return (
-        store.log(window, ALL, 1_000, None),
-        sorted(store.usage(window, ALL), key=repr),
-        store.steps(window, HOUR_US),
-        store.steps(window, DAY_US),
-        *(sorted(store.endpoint_buckets(window, bucket_us, ALL)) for bucket_us in (HOUR_US, DAY_US)),
-        sorted(store.latency(window)),
-        sorted(store.bucket_latency(window, HOUR_US)),
-        sorted(store.activity(window), key=repr),
-        store.quarters(window),
-        store.uptime(window),
-        sorted(store.visits(window), key=repr),
-        *(sorted(store.usage(window, ALL, by), key=repr) for by in (By.IDENTITY, By.ENDPOINT)),
-        store.rows(window, None, 10_000),
-        store.named(),
-        store.newest_us(),
+        store.log(Scope.everybody(), window, ALL, 1_000, None),
+        sorted(store.usage(Scope.everybody(), window, ALL), key=repr),
+        store.steps(Scope.everybody(), window, HOUR_US),
+        store.steps(Scope.everybody(), window, DAY_US),
+        *(sorted(store.endpoint_buckets(Scope.everybody(), window, bucket_us, ALL)) for bucket_us in (HOUR_US, DAY_US)),
+        sorted(store.latency(Scope.everybody(), window)),
+        sorted(store.bucket_latency(Scope.everybody(), window, HOUR_US)),
+        sorted(store.activity(Scope.everybody(), window), key=repr),
+        store.quarters(Scope.everybody(), window),
+        store.uptime(Scope.everybody(), window),
+        sorted(store.visits(Scope.everybody(), window), key=repr),
+        *(sorted(store.usage(Scope.everybody(), window, ALL, by), key=repr) for by in (By.IDENTITY, By.ENDPOINT)),
+        store.rows(Scope.everybody(), window, None, 10_000),
+        store.named(Scope.everybody()),
+        store.newest_us(Scope.everybody()),
     )
 
 
@@ -145,7 +146,7 @@ def test_an_empty_store_answers(store):
 def test_rows_come_back_whole(store, settle):
     assert store.write(ROWS) == Written(4, 0)
     settle(store)
-    newest = store.log(DAY, ALL, 10, None)
+    newest = store.log(Scope.everybody(), DAY, ALL, 10, None)
     assert [entry.key for entry in newest] == [4, 3, 2, 1]
     assert newest[3] == (
         T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0,
@@ -153,7 +154,7 @@ def test_rows_come_back_whole(store, settle):
     assert newest[0].identity == CI
     assert newest[0].request_time_us is None
     assert newest[1].error_type == "TimeoutError"
-    assert store.newest_us() == T0 + HOUR_US
+    assert store.newest_us(Scope.everybody()) == T0 + HOUR_US
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
@@ -170,12 +171,14 @@ def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filter
     if is_settled:
         settle(store)
     expected: dict[tuple[int, Traffic], list[int]] = {}
-    for one in store.endpoint_buckets(DAY, HOUR_US, filters):
+    for one in store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters):
         total = expected.setdefault((one.time_us, one.traffic), [0, 0])
         total[0] += one.requests
         total[1] += one.errors
-    assert sum(requests for requests, _ in expected.values()) == len(store.log(DAY, filters, 100, None))
-    steps = store.endpoint_buckets(DAY, HOUR_US, filters, By.ALL)
+    assert sum(requests for requests, _ in expected.values()) == len(
+        store.log(Scope.everybody(), DAY, filters, 100, None)
+    )
+    steps = store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters, By.ALL)
     assert {(one.time_us, one.traffic): [one.requests, one.errors] for one in steps} == expected
     assert {one.endpoint for one in steps} <= {""}
 
@@ -183,32 +186,39 @@ def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filter
 def test_sums(store, settle):
     store.write(ROWS)
     settle(store)
-    assert max(store.usage(DAY, ALL), key=lambda one: one.requests) == Usage(
+    assert max(store.usage(Scope.everybody(), DAY, ALL), key=lambda one: one.requests) == Usage(
         ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20
     )
-    assert store.steps(DAY, HOUR_US) == [BucketUsage(T0, 3, 1, 3, 17_001), BucketUsage(T0 + HOUR_US, 1, 0, 0, 0)]
-    assert sorted(store.endpoint_buckets(DAY, HOUR_US, ALL)) == [
+    assert store.steps(Scope.everybody(), DAY, HOUR_US) == [
+        BucketUsage(T0, 3, 1, 3, 17_001),
+        BucketUsage(T0 + HOUR_US, 1, 0, 0, 0),
+    ]
+    assert sorted(store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, ALL)) == [
         EndpointBucket(T0, "/a", Traffic.APP, 2, 0), EndpointBucket(T0, "/b", Traffic.APP, 1, 1),
         EndpointBucket(T0 + HOUR_US, "/health", Traffic.HEALTH, 1, 0),
     ]  # fmt: skip
-    assert store.endpoint_buckets(DAY, DAY_US, Filters(user=ANA.user)) == [
+    assert store.endpoint_buckets(Scope.everybody(), DAY, DAY_US, Filters(user=ANA.user)) == [
         EndpointBucket(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
     ]
-    assert store.endpoint_buckets(DAY, HOUR_US, ALL, By.ALL) == [
+    assert store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, ALL, By.ALL) == [
         EndpointBucket(T0, "", Traffic.APP, 3, 1), EndpointBucket(T0 + HOUR_US, "", Traffic.HEALTH, 1, 0),
     ]  # fmt: skip
-    assert sorted(store.activity(DAY), key=repr) == [
+    assert sorted(store.activity(Scope.everybody(), DAY), key=repr) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]  # fmt: skip
-    assert store.quarters(DAY) == [Quarter(T0, 3)]
-    assert store.uptime(DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
-    assert sorted(store.visits(DAY), key=repr) == [
+    assert store.quarters(Scope.everybody(), DAY) == [Quarter(T0, 3)]
+    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
+    assert sorted(store.visits(Scope.everybody(), DAY), key=repr) == [
         Visits(ANA, "/a", Traffic.APP, 2), Visits(BEN, "/b", Traffic.APP, 1),
     ]  # fmt: skip
-    assert {(one.status, one.requests) for one in store.usage(DAY, ALL, By.ENDPOINT) if one.endpoint == "/a"} == {
-        (200, 2)
-    }
-    assert {one.requests for one in store.usage(DAY, Filters(method="GET", user=ANA.user), By.IDENTITY)} == {2}
+    assert {
+        (one.status, one.requests)
+        for one in store.usage(Scope.everybody(), DAY, ALL, By.ENDPOINT)
+        if one.endpoint == "/a"
+    } == {(200, 2)}
+    assert {
+        one.requests for one in store.usage(Scope.everybody(), DAY, Filters(method="GET", user=ANA.user), By.IDENTITY)
+    } == {2}
 
 
 def test_a_replay_changes_nothing_though_it_says_something_else(store, settle):
@@ -235,15 +245,15 @@ def test_many_requests_of_one_instant_stay_many(store, settle):
     assert store.write(rows) == Written(51, 0)
     assert store.write(rows[::-1]) == Written(0, 51)
     settle(store)
-    assert sum(one.requests for one in store.usage(DAY, ALL)) == 51
-    assert [entry.key for entry in store.log(DAY, ALL, 2, None)] == [3, 49_000_007]
+    assert sum(one.requests for one in store.usage(Scope.everybody(), DAY, ALL)) == 51
+    assert [entry.key for entry in store.log(Scope.everybody(), DAY, ALL, 2, None)] == [3, 49_000_007]
 
 
 def test_pages_of_the_log_meet(store):
     rows = [row(T0 + place // 3 * S, key) for place, key in enumerate(random.Random(1).sample(range(10**9), 60))]
     store.write(rows)
     pages, before = [], None
-    while page := store.log(DAY, ALL, 7, before):
+    while page := store.log(Scope.everybody(), DAY, ALL, 7, before):
         pages += page
         before = (page[-1].time_us, page[-1].key)
     assert [(one.time_us, one.key) for one in pages] == sorted(
@@ -271,10 +281,10 @@ def test_pages_of_the_log_meet(store):
 )
 def test_filters(store, filters, keys):
     store.write(ROWS)
-    assert {entry.key for entry in store.log(DAY, filters, 10, None)} == keys
+    assert {entry.key for entry in store.log(Scope.everybody(), DAY, filters, 10, None)} == keys
     for by in By:
-        assert sum(one.requests for one in store.usage(DAY, filters, by)) == len(keys)
-    assert sum(one.requests for one in store.endpoint_buckets(DAY, HOUR_US, filters)) == len(keys)
+        assert sum(one.requests for one in store.usage(Scope.everybody(), DAY, filters, by)) == len(keys)
+    assert sum(one.requests for one in store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters)) == len(keys)
 
 
 def test_a_window_takes_in_its_start_and_not_its_end(store, settle):
@@ -282,10 +292,10 @@ def test_a_window_takes_in_its_start_and_not_its_end(store, settle):
     settle(store)
     for start_us, end_us, count in ((0, HOUR_US, 5), (1, HOUR_US, 4), (0, 1, 1), (999, 1_000, 1), (2, 999, 0)):
         window = Window(T0 + start_us, T0 + end_us)
-        assert sum(one.requests for one in store.usage(window, ALL)) == count
-        assert len(store.log(window, ALL, 10, None)) == count
-        assert sum(one.requests for one in store.visits(window)) == count
-        assert sum(run[2] for one in store.activity(window) for run in one.runs) == count
+        assert sum(one.requests for one in store.usage(Scope.everybody(), window, ALL)) == count
+        assert len(store.log(Scope.everybody(), window, ALL, 10, None)) == count
+        assert sum(one.requests for one in store.visits(Scope.everybody(), window)) == count
+        assert sum(run[2] for one in store.activity(Scope.everybody(), window) for run in one.runs) == count
 
 
 def test_a_renamed_person_is_one_and_is_found_by_either_name(store, settle):
@@ -293,11 +303,13 @@ def test_a_renamed_person_is_one_and_is_found_by_either_name(store, settle):
     by_file = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "", "", "static")
     store.write([row(T0, 1, named_us=T0), row(T0 + S, 2, renamed, named_us=T0 + S), row(T0 + 2 * S, 3, by_file)])
     settle(store)
-    assert {(one.identity.user, one.identity.user_id) for one in store.usage(DAY, ALL)} == {("ana@new.example", "u1")}
+    assert {(one.identity.user, one.identity.user_id) for one in store.usage(Scope.everybody(), DAY, ALL)} == {
+        ("ana@new.example", "u1")
+    }
     for name in ("ana@example.com", "ana@new.example"):
-        assert len(store.log(DAY, Filters(user=name), 10, None)) == 3
-        assert sum(one.requests for one in store.usage(DAY, Filters(user=name))) == 3
-    assert [entry.identity.user for entry in store.log(DAY, ALL, 10, None)] == [
+        assert len(store.log(Scope.everybody(), DAY, Filters(user=name), 10, None)) == 3
+        assert sum(one.requests for one in store.usage(Scope.everybody(), DAY, Filters(user=name))) == 3
+    assert [entry.identity.user for entry in store.log(Scope.everybody(), DAY, ALL, 10, None)] == [
         "ana@example.com", "ana@new.example", "ana@example.com",
     ]  # fmt: skip
 
@@ -307,7 +319,7 @@ def test_hostile_texts_come_back(store, settle):
     who = Identity("100.64.0.9", "user", nasty, "näme\nline", "n,9", 'tag:"x"', "static")
     store.write([row(T0, 1, who, "/r,=\\ ", path='/p"\\\n\t\0ü', method="_OTHER", error='E"\\', service="a b,c=d")])
     settle(store)
-    (entry,) = store.log(DAY, Filters(user=nasty), 10, None)
+    (entry,) = store.log(Scope.everybody(), DAY, Filters(user=nasty), 10, None)
     assert entry.identity == who
     assert (entry.endpoint, entry.path, entry.error_type, entry.service) == (
         "/r,=\\ ",
@@ -315,7 +327,7 @@ def test_hostile_texts_come_back(store, settle):
         'E"\\',
         "a b,c=d",
     )
-    assert store.usage(DAY, ALL)[0][:3] == (who, "a b,c=d", "/r,=\\ ")
+    assert store.usage(Scope.everybody(), DAY, ALL)[0][:3] == (who, "a b,c=d", "/r,=\\ ")
 
 
 def test_refusals_are_kept_once(store):
@@ -326,11 +338,13 @@ def test_refusals_are_kept_once(store):
     store.write([], refusals)
     store.write([], [*refusals, RejectedLine("json", "/var/log/b.log", 7, "")])
     assert store.refusals() == {"json": 2, "fields": 1}
-    page = store.refused(None, 2)
+    page = store.refused(Scope.everybody(), None, 2)
     assert [(one.file, one.offset, one.text) for one in page] == [
         ("/var/log/a.log", 8, ""), ("/var/log/a\\udcff.log", 7, 'te"xt'),
     ]  # fmt: skip
-    assert store.refused((page[-1].file, page[-1].offset), 2) == [RejectedLine("json", "/var/log/b.log", 7, "")]
+    assert store.refused(Scope.everybody(), (page[-1].file, page[-1].offset), 2) == [
+        RejectedLine("json", "/var/log/b.log", 7, "")
+    ]
 
 
 def test_rows_come_in_pages_as_they_were_written(store):
@@ -338,7 +352,7 @@ def test_rows_come_in_pages_as_they_were_written(store):
     rows = [row(T0 + n // 3 * 700, draw.randrange(10**9), draw.choice((ANA, CI)), trace="ab" * 16) for n in range(50)]
     store.write(rows)
     pages, after = [], None
-    while page := store.rows(DAY, after, 7):
+    while page := store.rows(Scope.everybody(), DAY, after, 7):
         pages += page
         after = (page[-1].access.time_us, page[-1].access.key)
     written = sorted(rows, key=lambda one: (one.access.time_us, one.access.key))
@@ -347,7 +361,7 @@ def test_rows_come_in_pages_as_they_were_written(store):
 
 def test_a_trace_is_found(store):
     store.write(ROWS)
-    assert [entry.key for entry in store.log(DAY, Filters(trace_id="ab" * 16), 9, None)] == [1]
+    assert [entry.key for entry in store.log(Scope.everybody(), DAY, Filters(trace_id="ab" * 16), 9, None)] == [1]
 
 
 # Both stores, the same input.
@@ -438,7 +452,7 @@ def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx):
     rolling = threading.Thread(target=store.settle)
     rolling.start()
     while rolling.is_alive():
-        seen.append(sum(one.requests for one in reader.steps(Window(T0, T0 + DAY_US), DAY_US)))
+        seen.append(sum(one.requests for one in reader.steps(Scope.everybody(), Window(T0, T0 + DAY_US), DAY_US)))
     rolling.join()
     assert set(seen) == {2_000}
 
@@ -465,7 +479,7 @@ def test_real_logs_give_the_same_answers(sqlite, make_influx, shared_data, tmp_p
     assert load(influx) == first
     again = load(influx)
     assert (again.stored, again.duplicate) == (0, first.stored + first.duplicate)
-    newest_us = sqlite.newest_us()
+    newest_us = sqlite.newest_us(Scope.everybody())
     assert newest_us is not None
     same_answers(sqlite, influx, newest_us + S)
     influx.settle()
@@ -536,12 +550,12 @@ def test_a_person_is_forgotten_and_the_others_are_not(store, make_influx, tmp_pa
     assert everything(store, window) == before
     assert store.erase(person, is_dry=False) == would
     assert everything(store, window) == everything(other, window)
-    assert [one.offset for one in store.refused(None, 10)] == lines_left
+    assert [one.offset for one in store.refused(Scope.everybody(), None, 10)] == lines_left
     again = store.erase(person, is_dry=False)
     assert (again.rows, again.identities) == (0, ())
     store.write([row(T0 + 2, 999_999, ANA)])  # and the store goes on
-    assert store.log(DAY, Filters(), 1_000, None) == [
-        *sorted([*other.log(DAY, Filters(), 1_000, None), store.log(Window(T0 + 2, T0 + 3), ALL, 1, None)[0]],
+    assert store.log(Scope.everybody(), DAY, Filters(), 1_000, None) == [
+        *sorted([*other.log(Scope.everybody(), DAY, Filters(), 1_000, None), store.log(Scope.everybody(), Window(T0 + 2, T0 + 3), ALL, 1, None)[0]],
                 key=lambda one: one[:2], reverse=True)
     ]  # fmt: skip
     other.close()
@@ -557,4 +571,18 @@ def test_what_alerts_told_of_a_person_is_forgotten(store):
     store.add_alert_events(about)
     assert store.erase(Person(user=ANA.user), is_dry=True).events == 1
     assert store.erase(Person(user=ANA.user), is_dry=False).events == 1
-    assert store.alert_events(10) == [about[2], about[1]]
+    assert store.alert_events(Scope.everybody(), 10) == [about[2], about[1]]
+
+
+def test_a_members_scope_gives_the_same_in_both_stores(store, settle):
+    store.write(ROWS)
+    settle(store)
+    mine = Scope.member("ana@example.com")
+    assert {one.identity.user for one in store.log(mine, DAY, ALL, 10, None)} == {"ana@example.com"}
+    assert {one.identity.user for one in store.usage(mine, DAY, ALL)} == {"ana@example.com"}
+    assert {one.identity.user for one in store.visits(mine, DAY)} == {"ana@example.com"}
+    assert {one.identity.user for one in store.activity(mine, DAY)} == {"ana@example.com"}
+    assert {one.endpoint for one in store.endpoint_buckets(mine, DAY, HOUR_US, ALL)} == {"/a"}
+    for verb, more in (("steps", (DAY, HOUR_US)), ("latency", (DAY,)), ("quarters", (DAY,)), ("newest_us", ())):
+        with pytest.raises(ScopeError):
+            getattr(store, verb)(mine, *more)

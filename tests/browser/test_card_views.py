@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tailtrace_api.nginx.process import NginxServer
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS
 
 pytestmark = [pytest.mark.chromium, pytest.mark.nginx]
 DOCS = Path(__file__).parents[2] / "docs" / "cards.md"
@@ -47,7 +48,7 @@ class Visit:
 
     def views(self):
         lines = self.nginx.log.read_bytes()[self.place :].decode().splitlines()
-        uris = [json.loads(line)["request_uri"] for line in lines]
+        uris = [line.split("\t")[1 + TAILTRACE_FIELDS.index("request_uri")] for line in lines]
         return [dict(parse_qsl(urlsplit(uri).query)) for uri in uris if uri.startswith("/_tailtrace/view")]
 
     def cards(self):

@@ -22,6 +22,7 @@ from rich.console import Console
 from tailtrace_api.demo.clients import Step, walk
 from tailtrace_api.demo.live_table import LiveTable
 from tailtrace_api.demo.people import PEOPLE, identities_toml
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS
 
 TAILTRACE = (sys.executable, "-m", "tailtrace_api.commands.cli")
 KEEPING = (
@@ -183,7 +184,8 @@ def test_the_report_tells_what_nginx_and_the_clients_saw(tmp_path: Path) -> None
         assert process.returncode == 0, output
     assert descendants(folder) == []
 
-    lines = [json.loads(line) for line in (folder / "access.log").read_bytes().splitlines()]
+    text = (folder / "access.log").read_text(encoding="utf-8")
+    lines = [dict(zip(TAILTRACE_FIELDS, line.split("\t")[1:], strict=True)) for line in text.splitlines()]
     proxied = sum(line["upstream_addr"] != "" for line in lines)
     sent, written, stored, joined, joinable = outcome(output)
     assert sent >= 8 * 50 * 0.8

@@ -63,18 +63,15 @@ def test_new_owner(tailnet, watch):
 
 
 def test_new_owner_is_seen_at_once_though_names_are_kept_for_minutes(tailnet, patient_watch):
-    """tailscaled's status is looked at every few seconds: an address that changed hands is asked for anew."""
+    """tailscaled tells of the change as it happens: from then on nobody is named who had the address before."""
     watch = patient_watch
     assert watch.who(tailnet.laptop) == ALICE
-    time.sleep(6)  # the status before the change has been seen
     tailnet.say(laptop={"As": "carol@example.com"})
     tailnet.wait_whois(tailnet.laptop.v4, lambda who: who["UserProfile"]["LoginName"] == "carol@example.com")
+    after, _ = watch.ask(tailnet.laptop)
+    assert named(watch.row(after)) in (CAROL, UNKNOWN)
+    assert watch.who(tailnet.laptop) == CAROL
     assert watch.who(tailnet.phone) == BOB
-    wait_s = time.monotonic() + 8  # a status every 5 s, looked for every second
-    while (who := watch.who(tailnet.laptop)) != CAROL:
-        assert who == ALICE
-        assert time.monotonic() < wait_s
-        time.sleep(0.2)
 
 
 def test_person_becomes_a_service(tailnet, watch):
@@ -109,7 +106,8 @@ def test_removed_before_its_line_is_read(tailnet, watch):
         tailnet.say(laptop={"As": "alice@example.com", "Removed": True})
         tailnet.wait_whois(tailnet.laptop.v4, lambda who: not who)
     row = watch.row(gone)
-    assert (named(row), row["reason"]) == (UNKNOWN, "no-such-node")
+    assert named(row) == UNKNOWN
+    assert row["reason"] in {"no-such-node", "changed-hands"}  # the second where the pause was too short to matter
     assert named(watch.row(there)) == BOB
     assert watch.ask(tailnet.laptop, "--max-time", "0.5")[1].status == 0, "a removed node reaches nobody"
     tailnet.reset()
@@ -168,12 +166,16 @@ def test_address_of_another_before_the_line_is_read(tailnet, watch):
         )
         tailnet.wait_whois(laptop.v4, lambda who: who and who["Node"]["Name"].startswith("phone."))
     row = watch.row(path)
-    assert (row["ip"], named(row), row["reason"]) == (laptop.v4, UNKNOWN, "address-reused-or-unknown-then")
+    assert (row["ip"], named(row)) == (laptop.v4, UNKNOWN)
+    assert row["reason"] in {"address-reused-or-unknown-then", "changed-hands"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP], ids=["kill", "end", "freeze"])
 def test_tailscaled_away(tailnet, watch, number):
-    """Lines that are read meanwhile are unknown and stay so; as soon as it is back, people have their names."""
+    """A line that nobody can tell of waits for some seconds and is unknown; people have names again when it is back.
+
+    A frozen tailscaled has let nobody in since the line was written, and tells of no change: the line has its name.
+    """
     daemon = tailnet.server.daemon
     with watch.paused():
         unsure, reply = watch.ask(tailnet.laptop)
@@ -182,7 +184,8 @@ def test_tailscaled_away(tailnet, watch, number):
         if number != signal.SIGSTOP:
             daemon.wait(5)
     row = watch.row(unsure)
-    assert (named(row), row["reason"]) == (UNKNOWN, "provider-unavailable")
+    truth = (ALICE, None) if number == signal.SIGSTOP else (UNKNOWN, "provider-unavailable")
+    assert (named(row), row["reason"]) == truth
     tailnet.reset()
     wait_s = time.monotonic() + 10  # a provider that was away rests for at most 8 s
     while (who := watch.who(tailnet.laptop)) != ALICE:
@@ -190,7 +193,7 @@ def test_tailscaled_away(tailnet, watch, number):
         assert time.monotonic() < wait_s
         watch.forget()
     assert watch.who(tailnet.phone) in (BOB, UNKNOWN)
-    assert named(watch.row(unsure)) == UNKNOWN
+    assert named(watch.row(unsure)) == truth[0]
 
 
 def test_traffic_while_tailscaled_dies_freezes_and_returns(tailnet, watch):

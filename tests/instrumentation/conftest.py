@@ -185,5 +185,6 @@ def app(collector):
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_BSP_SCHEDULE_DELAY="50",
         OTEL_METRIC_EXPORT_INTERVAL="200",
+        OTEL_METRICS_EXPORTER="otlp",
     ) as running:
         yield running

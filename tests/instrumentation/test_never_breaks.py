@@ -74,7 +74,9 @@ def test_the_end_is_bounded_with_a_collector_that_never_answers(start_app):
 
 def test_the_end_sends_what_is_queued(start_app, new_collector):
     collector = new_collector()
-    with start_app(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="60000") as app:
+    with start_app(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_METRICS_EXPORTER="otlp"
+    ) as app:
         app.get("/items/7")
         assert collector.spans == []
         seconds, _, err = app.stop()

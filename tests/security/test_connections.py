@@ -7,7 +7,6 @@ import time
 import pytest
 
 from tailtrace_api.server import connections
-from tailtrace_api.server.connections import BoundedProtocol
 
 
 async def answer(scope, receive, send):
@@ -75,11 +74,13 @@ def test_who_waits_for_an_answer_is_left_alone(server):
     assert counters.closed == {}
 
 
-def test_too_many_connections_are_closed_and_the_others_go_on(server):
+def test_too_many_connections_are_refused_with_an_answer_and_the_others_go_on(server):
     address, counters = server
     slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
     time.sleep(0.1)
-    assert talk(address, GET) == (b"", "closed")
+    said, then = talk(address, GET)
+    assert (said.split(b"\r\n")[0], then) == (b"HTTP/1.1 503 Service Unavailable", "closed")
+    assert said.endswith(b'{"detail": "5 connections are open: ask again later"}')
     slow[0].sendall(GET)
     assert slow[0].recv(100).startswith(b"HTTP/1.1 200")
     for one in slow:
@@ -89,39 +90,52 @@ def test_too_many_connections_are_closed_and_the_others_go_on(server):
     assert counters.closed["too_many"] == 1
 
 
-class Transport(asyncio.Transport):
-    def __init__(self, peer):
-        super().__init__({"peername": (peer, 1), "sockname": ("127.0.0.1", 2)})
-        self.is_aborted = False
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_a_refused_peer_reads_its_answer_however_much_it_was_sending(server, size):
+    """No reset takes the answer away, although the server has not read what was sent."""
+    address, _ = server
+    slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
+    time.sleep(0.1)
+    with socket.create_connection(address, timeout=3) as one:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        said = b""
+        while more := one.recv(65536):
+            said += more
+    assert said.startswith(b"HTTP/1.1 503 ")
+    for connection in slow:
+        connection.close()
 
-    def abort(self):
-        self.is_aborted = True
 
-    def is_closing(self):
-        return self.is_aborted
+def test_one_that_was_idle_for_a_while_gives_way_to_one_that_asks(server, monkeypatch):
+    address, counters = server
+    monkeypatch.setattr(connections, "ARRIVAL_S", 30)
+    monkeypatch.setattr(connections, "GRACE_S", 0.3)
+    slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
+    time.sleep(0.5)
+    assert talk(address, GET)[0].startswith(b"HTTP/1.1 200")
+    assert slow[0].recv(10) == b""
+    assert counters.closed == {"too_many": 1}
+    for one in slow:
+        one.close()
 
 
-@pytest.mark.parametrize(
-    ("peer", "let_in"), [("100.64.0.7", 3), ("fd7a:115c:a1e0::7", 3), ("127.0.0.1", 4), ("::1", 4), ("fe80::1%eth0", 3)]
-)
-def test_one_address_has_its_share(monkeypatch, peer, let_in):
-    monkeypatch.setattr(connections, "CONNECTIONS_PER_PEER_MAX", 3)
-    from uvicorn import Config
-    from uvicorn.server import ServerState
+def test_half_a_request_gets_an_answer_when_its_time_is_up(server):
+    assert talk(server[0], b"GET / HTTP/1.1\r\nHost: loc")[0].startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
-    async def connect():
-        closed, state = {}, ServerState()
-        config = Config(answer, lifespan="off", ws="none")
-        for other in (peer, peer, peer, peer, "100.64.0.99"):
-            one = BoundedProtocol(config, state, {}, closed=closed)
-            one.connection_made(transport := Transport(other))
-            transports.append(transport)
-        return closed
 
-    transports = []
-    closed = asyncio.run(connect())
-    assert [transport.is_aborted for transport in transports] == [False] * 3 + [let_in == 3, False]
-    assert closed == ({"too_many_of_one": 1} if let_in == 3 else {})
+def test_who_does_not_read_its_answer_is_closed(monkeypatch, serving):
+    async def endless(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(2000):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+
+    monkeypatch.setattr(connections, "ARRIVAL_S", 0.4)
+    with serving(endless) as (address, counters), socket.create_connection(address, timeout=5) as one:
+        one.sendall(GET)
+        deadline = time.monotonic() + 20
+        while not counters.closed and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert counters.closed == {"not_read": 1}
 
 
 SECOND = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -87,3 +87,15 @@ def test_what_a_crash_left_lends_no_mode(tmp_path):
     (tmp_path / "state.json.new").chmod(0o666)
     replace_file(tmp_path / "state.json", b"new")
     assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_monthly_report(tmp_path):
+    SqliteStore(str(tmp_path / "t.db")).close()
+    (tmp_path / "there.html").touch(0o644)
+    for name in ("new.html", "there.html"):
+        run = CliRunner().invoke(app, ["report", "--store", "sqlite:t.db", "--month", "2025-10", "--html", name])
+        assert (run.exit_code, run.output) == (0, f"wrote {name}\n")
+    assert {name: mode for name, mode in modes(tmp_path).items() if name.endswith("html")} == {
+        "new.html": "600",
+        "there.html": "644",
+    }

@@ -3,8 +3,9 @@
 import pytest
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.protocol import Filters, Window
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
 
 EVER = Window(0, 2**53)
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA", "", "static")
@@ -25,11 +26,14 @@ def store(tmp_path):
     ["' OR '1'='1", '" OR ""="', "x'; DROP TABLE access; --", "%", "_", "*", "\0", "x' UNION SELECT * FROM access --"],
 )
 def test_a_filter_is_a_value(store, field, value):
-    assert store.log(EVER, Filters(**{field: value}), 10, None) == []
-    assert store.usage(EVER, Filters(**{field: value})) == []
-    assert len(store.log(EVER, Filters(), 10, None)) == 1
+    assert store.log(Scope.everybody(), EVER, Filters(**{field: value}), 10, None) == []
+    assert store.usage(Scope.everybody(), EVER, Filters(**{field: value})) == []
+    assert len(store.log(Scope.everybody(), EVER, Filters(), 10, None)) == 1
 
 
 def test_a_filter_finds_what_it_names(store):
     """What the test above finds nowhere could be found."""
-    assert len(store.log(EVER, Filters(user="ana@example.com", endpoint="/a", method="GET"), 10, None)) == 1
+    assert (
+        len(store.log(Scope.everybody(), EVER, Filters(user="ana@example.com", endpoint="/a", method="GET"), 10, None))
+        == 1
+    )

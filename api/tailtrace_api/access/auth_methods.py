@@ -5,11 +5,18 @@ from pathlib import Path
 from tailtrace_api.access.callers import WAYS, Admins, Callers
 from tailtrace_api.access.tokens import Tokens
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.static_file import IdentityFile
-from tailtrace_bridge.settings.table import Settings, environment_name, split_listen
-from tailtrace_bridge.wiring.parts import make_pseudonyms, monotonic_us
+from tailtrace_bridge.settings.table import Settings, environment_name, split_listen, unix_path
+from tailtrace_bridge.wiring.parts import (
+    loopback_of,
+    make_pseudonyms,
+    make_serve_proxies,
+    monotonic_us,
+    tailscale_socket,
+)
 
 TOKENS_FILE = "tailtrace.tokens.json"
 
@@ -27,18 +34,25 @@ def make_callers(settings: Settings) -> Callers:
         admins=Admins(settings.admins, settings.admins_file),
         capability=settings.admin_capability,
         tokens=Tokens(tokens_path(settings)),
-        local_api=LocalApi(str(settings.tailscale_socket), clock=monotonic_us),
+        local_api=LocalApi(tailscale_socket(settings), clock=monotonic_us),
         clock=monotonic_us,
         file=None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us),
-        has_serve_headers=settings.serve_headers,
+        loopback=loopback_of(settings).look,
+        trusted=make_trusted_proxies(settings),
+        serve=make_serve_proxies(settings),
         as_stored=str if pseudonyms is None else pseudonyms.user,
     )
+
+
+def make_trusted_proxies(settings: Settings) -> Proxies:
+    """Make the proxies before the API whose `X-Forwarded-For` is believed."""
+    return Proxies(settings.trusted_proxies)
 
 
 def require_way(settings: Settings, field: str) -> None:
     """Raise `SettingsError` where `field`, an address to listen on, is open to people that nothing tells apart."""
     address = getattr(settings, field)
-    host, port = split_listen(address)
+    host, port = ("", 8470) if unix_path(address) is not None else split_listen(address)
     parsed = parse_address(host)
     if host == "localhost" or (parsed is not None and parsed.is_loopback):
         return
@@ -53,11 +67,12 @@ def require_way(settings: Settings, field: str) -> None:
                 f"listen on 127.0.0.1:{port}"
             )
         return
-    if "whois" in auth_methods or settings.serve_headers or any(token.role != "spans" for token in tokens):
+    if "whois" in auth_methods or make_serve_proxies(settings) or any(token.role != "spans" for token in tokens):
         return
     raise SettingsError(
         f"{name}: {address} is open to others, and nothing says who may see what. Choose one or more:\n"
         "  TAILTRACE_ACCESS=local,token,whois   people of the tailnet; TAILTRACE_ADMINS names who sees all\n"
+        "  TAILTRACE_TRUSTED_PROXIES   beside it, where people come through a proxy: whom it speaks for\n"
         "  tailtrace token create NAME --role admin   whoever has the token\n"
         f"or listen on 127.0.0.1:{port}, with ssh -L, or `tailscale serve` and TAILTRACE_SERVE_HEADERS=true, in front. "
         "docs/deployment.md says more"

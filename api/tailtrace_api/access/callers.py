@@ -3,11 +3,17 @@
 | the request | who it is |
 |---|---|
 | has `Authorization: Bearer`, and `TAILTRACE_ACCESS` has `token` | whom the token names; unknown or revoked: nobody |
-| from loopback, with a header that a proxy sets | with `TAILTRACE_SERVE_HEADERS`, whom `tailscale serve` names |
-| from loopback, with such a header, else | nobody: somebody elsewhere asks through a proxy of this machine |
+| with a header that proxies set, from `TAILTRACE_TRUSTED_PROXIES` | who has the forwarded address (`proxies`) |
+| with such a header, from one whose serve headers are believed | whom `serve` names, if whois does not deny it |
+| the same, and Funnel's header | nobody: the internet asks |
+| with such a header, from loopback or a unix socket, else | nobody: somebody elsewhere asks through that proxy |
 | from loopback, without | with `local`, the admin: who works on this machine |
-| from loopback, and tailscaled runs without TUN | nobody: then every peer of the tailnet is 127.0.0.1 |
+| from loopback, with or without, where that may be anybody (`loopback`) | nobody |
+| from a unix socket, without | nobody: what forwards bytes does not say for whom |
 | from elsewhere | with `whois`, whom tailscaled names; else whom the file of identities names |
+
+The peer is that of the socket. Serve's headers are believed of `TAILTRACE_SERVE_PROXIES`, and with
+`TAILTRACE_SERVE_HEADERS` of loopback and of unix sockets.
 
 A person is an admin by `TAILTRACE_ADMINS`, by the file `TAILTRACE_ADMINS_FILE`, or by the capability
 `TAILTRACE_ADMIN_CAPABILITY` that the tailnet's ACL grants to who asks; else a member. A device with tags is no person:
@@ -25,19 +31,21 @@ from typing import NamedTuple, Protocol
 
 from tailtrace_api.access.roles import Caller, Role
 from tailtrace_api.access.tokens import PREFIX, Tokens
-from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable, parse_address, printable
-from tailtrace_bridge.identity.local_api import BackendStatus
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.loopback import Verdict
+from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
 
 WAYS = ("local", "whois", "token")
 KNOWN_US = 10_000_000
 """How long a whois is believed."""
 KNOWN_MAX = 4096
-TUN_US = 60_000_000
-"""How long it is believed that tailscaled has a TUN device."""
 ADMINS_BYTES_MAX = 1024 * 1024
 _PROXY_HEADERS = ("forwarded", "via", "x-real-ip")
 _PROXY_PREFIXES = ("x-forwarded-", "tailscale-")
+FORWARDED = "x-forwarded-for"
+_BY_SOCKET = "Let the proxy come by a socket that no peer reaches: TAILTRACE_LISTEN=unix:PATH, and unix: in its setting"
 _log = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[str, str]]
@@ -50,14 +58,14 @@ class LocalApiWhois(Protocol):
     def whois_with_capabilities(self, address: str) -> tuple[Answer, frozenset[str]]:
         """Say who has an address, and which capabilities it has towards this node."""
 
-    def status(self) -> BackendStatus | Unavailable:
-        """Say the state of tailscaled."""
-
 
 class _Known(NamedTuple):
-    login: str
-    is_admin: bool
-    why: str
+    login: str = ""
+    is_admin: bool = False
+    why: str = ""
+    has_node: bool = False
+    """Our tailscaled knows whose address it is."""
+    is_kept: bool = True
 
 
 class Admins:
@@ -92,7 +100,11 @@ class Admins:
 
 @dataclass(slots=True)
 class Callers:
-    """Tells who asks. `clock` gives µs and never goes back; `as_stored` gives what the store has for a login."""
+    """Tells who asks.
+
+    `loopback` says what a peer on loopback is, `clock` gives µs and never goes back, `as_stored` gives what the store
+    has for a login.
+    """
 
     auth_methods: frozenset[str]
     admins: Admins
@@ -101,13 +113,14 @@ class Callers:
     local_api: LocalApiWhois
     clock: Callable[[], int]
     file: IdentityProvider | None = None
-    has_serve_headers: bool = False
+    loopback: Callable[[], Verdict] = field(kw_only=True)
+    trusted: Proxies = field(default_factory=Proxies, kw_only=True)
+    serve: Proxies = field(default_factory=Proxies, kw_only=True)
     as_stored: Callable[[str], str] = str
     _known: dict[str, tuple[_Known, int]] = field(default_factory=dict)
-    _tun: tuple[bool, int] | None = None
 
     def who(self, peer: str, headers: Headers) -> Caller:
-        """Say who asks. It may wait for tailscaled, so it is called in a thread."""
+        """Say who asks; `peer` is an address, or `unix:`. It may wait for tailscaled, so it is called in a thread."""
         given: Mapping[str, list[str]] = _by_name(headers)
         secrets = [
             value[7:].strip() for value in given.get("authorization", ()) if value[:7].lower() == "bearer "
@@ -115,10 +128,15 @@ class Callers:
         if secrets and "token" in self.auth_methods:
             return self._by_token(secrets[0] if len(secrets) == 1 else "")
         address = parse_address(peer)
-        if address is not None and address.is_loopback:
-            return self._on_loopback(given)
-        if "whois" not in self.auth_methods:
-            return Caller(why="send a token: `Authorization: Bearer ttk_…`")
+        is_loopback = address is not None and address.is_loopback
+        if any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given) and (
+            is_loopback or peer == UNIX or peer in self.trusted or peer in self.serve
+        ):
+            return self._by_proxy(peer, given, is_loopback=is_loopback)
+        if peer == UNIX:
+            return Caller(why="nothing says for whom the socket's peer asks: send a token")
+        if is_loopback:
+            return self._on_loopback()
         return self._by_whois(str(address) if address is not None else peer)
 
     def _by_token(self, secret: str) -> Caller:
@@ -131,68 +149,86 @@ class Callers:
             return Caller(Role.ADMIN, self.as_stored(token.user), "token", sends_spans=True)
         return Caller(Role.MEMBER, self.as_stored(token.user), "token")
 
-    def _on_loopback(self, given: Mapping[str, list[str]]) -> Caller:
-        if any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given):
-            return self._by_serve(given)
+    def _on_loopback(self) -> Caller:
         if "local" not in self.auth_methods:
             return Caller(why="this machine is no way in (TAILTRACE_ACCESS has no `local`): send a token")
-        if not self._has_tun():
-            return Caller(
-                why="tailscaled runs without TUN, so every peer of the tailnet looks like this machine: send a token"
-            )
+        if not (verdict := self.loopback()).is_this_machine:
+            return Caller(why=verdict.why)
         # The file may name 127.0.0.1, for who asks with TAILTRACE_MCP_SCOPE=own.
         named = self.file.whois("127.0.0.1") if self.file is not None else None
         login = named.identity.user if isinstance(named, Found) else ""
         return Caller(Role.ADMIN, self.as_stored(login) if login else "", "local", sends_spans=True)
 
-    def _by_serve(self, given: Mapping[str, list[str]]) -> Caller:
-        if not self.has_serve_headers:
+    def _by_proxy(self, peer: str, given: Mapping[str, list[str]], *, is_loopback: bool) -> Caller:
+        is_trusted = peer in self.trusted
+        if not is_trusted and peer not in self.serve:
             return Caller(
                 why="the request came through a proxy of this machine, which is not believed "
-                "(TAILTRACE_SERVE_HEADERS): send a token"
+                "(TAILTRACE_TRUSTED_PROXIES, TAILTRACE_SERVE_HEADERS): send a token"
             )
+        # Whoever goes past the proxy brings its headers themselves.
+        if is_loopback and not (verdict := self.loopback()).is_this_machine:
+            return Caller(why=f"no proxy on 127.0.0.1 is believed: {verdict.why}. {_BY_SOCKET}")
+        if FUNNEL in given.get("tailscale-funnel-request", ()):
+            return Caller(why="the request came through Funnel, from the internet: send a token")
+        if peer in self.serve and (not is_trusted or "tailscale-user-login" in given):
+            return self._by_serve(given)
+        address = self.trusted.forwarded(given.get(FORWARDED, ()))
+        parsed = parse_address(address)
+        if parsed is None or parsed.is_loopback:
+            return Caller(why="the proxy does not say for whom it asks (X-Forwarded-For): send a token")
+        return self._by_whois(address)
+
+    def _by_serve(self, given: Mapping[str, list[str]]) -> Caller:
         logins = given.get("tailscale-user-login", [])
         login = printable(decoded(logins[0]).strip()) if len(logins) == 1 else ""
-        if not login or FUNNEL in given.get("tailscale-funnel-request", ()):
+        if not login:
             return Caller(why="`tailscale serve` names no person: a device with tags, or the internet. Send a token")
-        return self._person(login, "serve", is_admin=False)
+        # What serve says of the address is checked where our own tailscaled knows it; elsewhere it may not.
+        address = self.serve.forwarded(given.get(FORWARDED, ()))
+        known = self._known_at(address) if address else None
+        if known is None or not known.has_node:
+            return self._person(login, "serve", is_admin=False)
+        if known.login.casefold() != login.casefold():
+            return Caller(why=f"the proxy names {login}, but {address} is not theirs: send a token")
+        return self._person(login, "serve", is_admin=known.is_admin)
 
     def _by_whois(self, address: str) -> Caller:
+        if "whois" not in self.auth_methods:
+            return Caller(why="send a token: `Authorization: Bearer ttk_…`")
+        known = self._known_at(address)
+        if known.why:
+            return Caller(why=known.why)
+        return self._person(known.login, "whois", is_admin=known.is_admin)
+
+    def _known_at(self, address: str) -> _Known:
         now_us = self.clock()
         known, until_us = self._known.get(address, (None, 0))
         if known is None or now_us >= until_us:
             known = self._ask(address)
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
-            self._known[address] = (known, now_us + KNOWN_US)
-        if known.why:
-            return Caller(why=known.why)
-        return self._person(known.login, "whois", is_admin=known.is_admin)
+            if known.is_kept:
+                self._known[address] = (known, now_us + KNOWN_US)
+        return known
 
     def _ask(self, address: str) -> _Known:
         answer, capabilities = self.local_api.whois_with_capabilities(address)
         if isinstance(answer, Found):
             is_admin, login = self.capability in capabilities, answer.identity.user
-            if login or is_admin:
-                return _Known(login, is_admin, "")
-            return _Known("", False, f"{address} is a device without a person: send a token")
+            why = "" if login or is_admin else f"{address} is a device without a person: send a token"
+            return _Known(login, is_admin, why, has_node=True)
         if self.file is not None and isinstance(named := self.file.whois(address), Found) and named.identity.user:
-            return _Known(named.identity.user, False, "")
+            return _Known(named.identity.user)
         if isinstance(answer, Unavailable):
             _log.warning("access: nobody can say who %s is: %s", address, answer.reason)
-            return _Known("", False, "nobody can tell now who you are, see the log of tailtrace; or send a token")
-        return _Known("", False, f"{address} is nobody's address that the tailnet knows: send a token")
+            why = "nobody can tell now who you are, see the log of tailtrace; or send a token"
+            return _Known(why=why, is_kept=False)
+        return _Known(why=f"{address} is nobody's address that the tailnet knows: send a token")
 
     def _person(self, login: str, way: str, *, is_admin: bool) -> Caller:
         role = Role.ADMIN if is_admin or login in self.admins else Role.MEMBER
         return Caller(role, self.as_stored(login) if login else "", way, sends_spans=role is Role.ADMIN)
-
-    def _has_tun(self) -> bool:
-        now_us = self.clock()
-        if self._tun is None or now_us >= self._tun[1]:
-            status = self.local_api.status()
-            self._tun = (isinstance(status, Unavailable) or status.has_tun, now_us + TUN_US)
-        return self._tun[0]
 
 
 def _by_name(headers: Headers) -> dict[str, list[str]]:

@@ -3,10 +3,13 @@
 | a request | is answered |
 |---|---|
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
+| of a trusted proxy | counted for the address that it speaks for |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
+| whose body is longer than `body_bytes_max` | 413, before it is read |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
+| whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
 
 No cookie is ever set. A websocket is closed: there is none.
@@ -20,9 +23,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tailtrace_api.access import policy
-from tailtrace_api.access.callers import Callers
+from tailtrace_api.access.callers import FORWARDED, Callers, Headers
 from tailtrace_api.access.limits import Buckets
-from tailtrace_api.access.roles import KEY, Caller, Role
+from tailtrace_api.access.roles import KEY, KNOWN, Caller, Role
+from tailtrace_api.access.streams import Revocable
+from tailtrace_bridge.identity.proxies import UNIX, Proxies
 
 BURST_S = 4
 """A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
@@ -54,9 +59,11 @@ class AccessCounters:
     """What was refused before it reached an app."""
 
     refused: dict[int, int] = field(default_factory=dict)
-    """By HTTP status: 400 is a length said twice; 401, 403; 429 is a peer over its limit."""
+    """By HTTP status: 400 is a length said twice; 401, 403, 413; 429 is a peer over its limit."""
     closed: dict[str, int] = field(default_factory=dict)
     """Connections, by why they were closed: `connections`."""
+    peers_forgotten: dict[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
+    """Peers whose use of a limit was forgotten, since as many as are remembered had come after them; by limit."""
 
 
 def of_table(caller: Caller, path: str) -> int:
@@ -72,7 +79,11 @@ def of_spans(caller: Caller, _path: str) -> int:
 
 
 class Guard:
-    """The app around `app`. `clock` gives µs and never goes back; `requests_per_s` 0 is no limit."""
+    """The app around `app`. `clock` gives µs and never goes back.
+
+    `requests_per_s` 0 is no limit, nor is `body_bytes_max` 0: then the app bounds what it reads.
+    `trusted` are proxies that speak for others. `is_unix`: it listens on a unix socket, whose peers have no address.
+    """
 
     def __init__(
         self,
@@ -83,10 +94,19 @@ class Guard:
         clock: Callable[[], int],
         requests_per_s: int = 0,
         judge: Judge = of_table,
+        body_bytes_max: int = 0,
+        trusted: Proxies | None = None,
+        is_unix: bool = False,
     ) -> None:
+        self._trusted, self._is_unix = trusted or Proxies(), is_unix
+        self._body_bytes_max = body_bytes_max
         self.app, self._callers, self.counters, self._judge = app, callers, counters, judge
-        self._requests = Buckets(requests_per_s, BURST_S * requests_per_s, clock) if requests_per_s else None
-        self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock)
+        self._requests = (
+            Buckets(requests_per_s, BURST_S * requests_per_s, clock, self._forgets("requests"))
+            if requests_per_s
+            else None
+        )
+        self._bytes = Buckets(BODY_BYTES_PER_S, BODY_BYTES_BURST, clock, self._forgets("bytes"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the app answer."""
@@ -96,25 +116,49 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        peer = scope["client"][0] if scope.get("client") else ""
+        peer = UNIX if self._is_unix else scope["client"][0] if scope.get("client") else ""
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        origin = self._origin(peer, headers)
         send = _with_headers(send)
-        wait_s = self._requests.wait_s(peer, 1) if self._requests is not None else 0.0
-        wait_s = wait_s or self._bytes.wait_s(peer, 0)
+        wait_s = self._requests.wait_s(origin, 1) if self._requests is not None else 0.0
+        wait_s = wait_s or self._bytes.wait_s(origin, 0)
         if wait_s:
             retry = {"retry-after": str(math.ceil(wait_s))}
             await self._refuse(send, 429, f"too much from one address: ask again in {math.ceil(wait_s)} s", retry)
             return
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
         if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
             await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
+            return
+        if self._body_bytes_max and _length(headers) > self._body_bytes_max:
+            await self._refuse(send, 413, f"the body is longer than {self._body_bytes_max} bytes", {})
             return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         if status := self._judge(caller, scope["path"]):
             why = caller.why if status == 401 else policy.ADMINS_ONLY
             await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
-        await self.app({**scope, KEY: caller}, self._counted(peer, receive), send)
+        if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
+            know()
+        receive = self._counted(origin, receive)
+
+        async def is_same() -> bool:
+            return await asyncio.to_thread(self._callers.who, peer, headers) == caller
+
+        async with Revocable(receive, send, is_same) as stream:
+            await self.app({**scope, KEY: caller}, stream.receive, stream.send)
+
+    def _origin(self, peer: str, headers: Headers) -> str:
+        """Return whom a request is counted for."""
+        if peer not in self._trusted:
+            return peer
+        return self._trusted.forwarded([value for name, value in headers if name == FORWARDED]) or peer
+
+    def _forgets(self, limit: str) -> Callable[[], None]:
+        def count() -> None:
+            self.counters.peers_forgotten[limit] += 1
+
+        return count
 
     def _counted(self, peer: str, receive: Receive) -> Receive:
         async def counting() -> Message:
@@ -132,6 +176,11 @@ class Guard:
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})
+
+
+def _length(headers: list[tuple[str, str]]) -> int:
+    """Return the length that a request says its body has; 0: it says none."""
+    return next((int(value) for name, value in headers if name == "content-length" and value.isdecimal()), 0)
 
 
 def _with_headers(send: Send) -> Send:

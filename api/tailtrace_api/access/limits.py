@@ -15,8 +15,11 @@ _SECOND_US = 1_000_000
 class Buckets:
     """A bucket for each peer. For one event loop."""
 
-    def __init__(self, per_s: float, burst: float, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, per_s: float, burst: float, clock: Callable[[], int], on_forgotten: Callable[[], None] | None = None
+    ) -> None:
         self.peers_forgotten = 0
+        self._on_forgotten = on_forgotten
         self._per_s, self._burst, self._clock = per_s, burst, clock
         self._peers: dict[str, tuple[float, int]] = {}
         """Peer → what is left, and as of when; who came last stands last."""
@@ -44,6 +47,8 @@ class Buckets:
         if len(self._peers) >= PEERS_MAX:
             del self._peers[next(iter(self._peers))]
             self.peers_forgotten += 1
+            if self._on_forgotten is not None:
+                self._on_forgotten()
         self._peers[name] = (left, now_us)
 
 

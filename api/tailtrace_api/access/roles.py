@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from tailtrace_bridge.store.scope import Scope
+
 KEY = "tailtrace.caller"
 """Where the guard leaves the caller in the ASGI scope."""
+KNOWN = "tailtrace.known"
+"""Where the server leaves, in the scope's `state`, what the guard calls when it knows who asks on this connection."""
 
 
 class Role(IntEnum):
@@ -50,6 +54,11 @@ def sees_all(scope: Mapping[str, Any]) -> bool:
     """Whether an admin asks."""
     caller = caller_of(scope)
     return caller is None or caller.role is Role.ADMIN
+
+
+def scope_of(login: str | None) -> Scope:
+    """Return whose rows the store may tell of, of the login that an answer is restricted to; None: everybody's."""
+    return Scope.everybody() if login is None else Scope.member(login)
 
 
 class NotYoursError(Exception):

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 
 PREFIX = "ttk_"
 SECRET_BYTES = 32

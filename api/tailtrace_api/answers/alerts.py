@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tailtrace_api.answers.requests import iso
-from tailtrace_bridge.settings.alert_rules import SEEN, AlertRule
-from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent, Store
+from tailtrace_bridge.settings.alert_rules import AlertRule
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 
 RECENT_SHOWN = 5
 
 
 def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> dict[str, Any]:
     """Answer `GET /analytics/alerts`. Raises `StoreError`."""
-    events = store.alert_events(EVENTS_MAX)
+    events = store.alert_events(Scope.everybody(), EVENTS_MAX)
     active = _active(events)
     return {
         "active": [_shown(event) for event in active.values()],
@@ -26,9 +28,9 @@ def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> dic
     }
 
 
-def summary(store: Store, user: str | None = None) -> dict[str, Any]:
-    """Return what fires and what was told last, for another answer. With `user`, nothing about who was seen."""
-    events = [one for one in store.alert_events(EVENTS_MAX) if user is None or one.kind not in SEEN]
+def summary(store: Store, scope: Scope) -> dict[str, Any]:
+    """Return what fires and what was told last, for another answer. Of a member, nothing about who was seen."""
+    events = store.alert_events(scope, EVENTS_MAX)
     return {
         "active": [_shown(event) for event in _active(events).values()],
         "recent": [_shown(event) for event in events[:RECENT_SHOWN]],

@@ -28,10 +28,9 @@ from typing import Any, NamedTuple
 from tailtrace_api.answers import requests as answers
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
-from tailtrace_bridge.core.records import Identity, Traffic
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Identity, Traffic
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.protocol import MINUTE_US, Activity, Latency, LogEntry, Uptime, Usage, Visits, Window
+from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, Uptime, Usage, Visits, Window
 
 ACTIVE_US = 5 * MINUTE_US
 FEATURES_MAX = 10
@@ -439,4 +438,5 @@ def _who(identity: Identity) -> dict[str, Any]:
         "ip": identity.address,
         "kind": identity.kind,
         "identified_by": identity.provider or None,
+        "via": identity.via or None,
     }

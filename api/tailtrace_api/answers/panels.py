@@ -19,7 +19,7 @@ from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.requests import Sessions, iso, visitor
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     QUARTER_US,
@@ -84,6 +84,16 @@ def totals(now: Counted, before: Counted) -> list[dict[str, Any]]:
         change = None if ours is None or not theirs else round(100 * (ours - theirs) / theirs, 1)
         rows.append({"metric": metric, "now": ours, "before": theirs, "change_percent": change})
     return rows
+
+
+def named(counted: Counted) -> dict[str, Any]:
+    """Count the requests whose sender has a name, of all that did not come from this machine itself."""
+    others = [usage for usage in answers.usage_only(counted.usages) if usage.identity.kind != "self"]
+    asked = sum(usage.requests for usage in others)
+    known = sum(
+        usage.requests for usage in others if usage.identity.user or usage.identity.device or usage.identity.tags
+    )
+    return {"requests": asked, "named": known, "share": round(known / asked, 4) if asked else None}
 
 
 def _totals(counted: Counted) -> dict[str, int | None]:

@@ -14,7 +14,7 @@ from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.values import (
     HOUR_US,
     Activity,
     BucketLatency,

@@ -20,7 +20,7 @@ from tailtrace_api.answers.proportions import CONFIDENCE, newcombe, wilson
 from tailtrace_api.answers.requests import person
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.protocol import LogEntry, Visits
+from tailtrace_bridge.store.values import LogEntry, Visits
 
 USERS_MIN = 10
 """Of each variant: from fewer no difference is told."""

@@ -2,27 +2,47 @@
 
 import json
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from tailtrace_api.answers.alerts import alerts
-from tailtrace_bridge.alerts.courier import ChildSend, Send, destinations_of
-from tailtrace_bridge.alerts.state import Message, read_waiting
-from tailtrace_bridge.alerts.words import Words, duration
+from tailtrace_api.commands.options import Json, StoreOption
+from tailtrace_api.terminal.console import console
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.settings.alert_rules import PROBES, SEEN
-from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.wiring.parts import clock_us, open_store, require_store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tailtrace_bridge.alerts.courier import Send
+    from tailtrace_bridge.settings.table import Settings
 
 EVENTS_SHOWN = 20
 
 
-def send_test(settings: Settings, send: Send | None = None) -> list[dict[str, Any]]:
+def alert(
+    *,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message; exit 1 if one does not arrive.")] = False,
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show the alerts: rules, what fires, what was told. Or try the destinations."""
+    from tailtrace_bridge.settings import table as settings
+
+    chosen = settings.load(store=store)
+    if not test:
+        run_list(chosen, console(), as_json=as_json)
+    elif not run_test(chosen, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def send_test(settings: "Settings", send: "Send | None" = None) -> list[dict[str, Any]]:
     """Send a test message to each destination; say of each whether it took it. Raises `SettingsError`."""
+    from tailtrace_bridge.alerts.courier import ChildSend, destinations_of
+    from tailtrace_bridge.alerts.state import Message
+    from tailtrace_bridge.alerts.words import Words
+    from tailtrace_bridge.wiring.parts import clock_us
+
     destinations = destinations_of(settings.secret("alert_urls"))
     if not destinations:
         raise SettingsError(
@@ -38,7 +58,7 @@ def send_test(settings: Settings, send: Send | None = None) -> list[dict[str, An
     return sent
 
 
-def run_test(settings: Settings, *, as_json: bool) -> bool:
+def run_test(settings: "Settings", *, as_json: bool) -> bool:
     """Send the test and say so; give whether all destinations took it."""
     sent = send_test(settings)
     if as_json:
@@ -49,8 +69,13 @@ def run_test(settings: Settings, *, as_json: bool) -> bool:
     return all(one["sent"] for one in sent)
 
 
-def run_list(settings: Settings, console: Console, *, as_json: bool) -> None:
+def run_list(settings: "Settings", console: "Console", *, as_json: bool) -> None:
     """Print rules, state and history. Raises `StoreError`, `SettingsError`."""
+    from tailtrace_api.answers.alerts import alerts
+    from tailtrace_bridge.alerts.courier import destinations_of
+    from tailtrace_bridge.alerts.state import read_waiting
+    from tailtrace_bridge.wiring.parts import open_store, require_store
+
     require_store(settings)
     store = open_store(settings, reading=True)
     try:
@@ -67,7 +92,7 @@ def run_list(settings: Settings, console: Console, *, as_json: bool) -> None:
     _print(answer, console)
 
 
-def _print(answer: dict[str, Any], console: Console) -> None:
+def _print(answer: dict[str, Any], console: "Console") -> None:
     if answer["rules"]:
         console.print(_table(["rule", "kind", "window", "starts", "ends", "for", "state"], map(_row, answer["rules"])))
     else:
@@ -86,6 +111,9 @@ def _print(answer: dict[str, Any], console: Console) -> None:
 
 
 def _row(rule: dict[str, Any]) -> list[str]:
+    from tailtrace_bridge.alerts.words import duration
+    from tailtrace_bridge.settings.alert_rules import PROBES, SEEN
+
     scope = " ".join(one for one in (rule["endpoint"], rule["service"]) if one)
     return [
         rule["name"],
@@ -98,7 +126,10 @@ def _row(rule: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(heads: list[str], rows: Any) -> Table:
+def _table(heads: list[str], rows: Any) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for head in heads:
         table.add_column(head, overflow="fold")

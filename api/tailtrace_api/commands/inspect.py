@@ -21,7 +21,7 @@ from rich.console import Console
 from tailtrace_api.commands.understood import ADVICE, as_plain, print_understood
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.logs.files import read_lines
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX

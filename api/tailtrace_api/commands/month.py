@@ -11,6 +11,7 @@ from tailtrace_api.monthly.report import as_json as to_json
 from tailtrace_api.terminal.console import console
 from tailtrace_api.terminal.month import print_month
 from tailtrace_bridge.core.errors import BridgeError
+from tailtrace_bridge.core.files.private import private
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.wiring import parts
@@ -46,7 +47,8 @@ def run_month(
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.write_bytes(content)
+        with open(path, "wb", opener=private) as file:  # with the names of people in it
+            file.write(content)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; name a file in a folder that is there") from None
 

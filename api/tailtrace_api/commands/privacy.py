@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | all rows, names and refused lines that are theirs, and their totals by endpoint |
+| export of a person | rows, names, refused lines, totals by endpoint, and when which address was seen to be theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -17,7 +17,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
@@ -29,10 +29,22 @@ from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.core.errors import BridgeError, StoreError
 from tailtrace_bridge.core.files.private import private
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import describe, printable
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.identity.chain import describe
+from tailtrace_bridge.identity.history_file import erase as erase_history
+from tailtrace_bridge.identity.history_file import read as read_history
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.protocol import By, Filters, LogEntry, Store
+from tailtrace_bridge.store.person import (
+    Erased,
+    IsTheirs,
+    Person,
+    make_is_their_event,
+    make_is_their_line,
+    make_is_theirs,
+)
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
 
@@ -47,7 +59,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _COLUMNS = (
     "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
     "response_time_ms", "app_time_ms", "bytes", "trace_id", "user_agent", "identified_by", "identified_at",
-    "requests", "reason", "text",
+    "requests", "reason", "text", "seen_from", "seen_until",
 )  # fmt: skip
 
 
@@ -66,11 +78,12 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
     finally:
         store.close()
     forgotten, beside = (0, "") if is_dry else _forget_beside(settings, person, erased)
-    if nobody is not None and not forgotten:
+    seen = erase_history(settings.history_path, _is_theirs(settings, person, erased.identities), is_dry=is_dry)
+    if nobody is not None and not forgotten and not seen:
         raise nobody
     result = _shown(erased)
     if as_json:
-        typer.echo(json.dumps({"erased": not is_dry, **result}, ensure_ascii=False))
+        typer.echo(json.dumps({"erased": not is_dry, **result, "history": seen}, ensure_ascii=False))
         return
     span = f", {result['first']} to {result['last']}" if erased.rows else ""
     typer.echo(
@@ -82,10 +95,26 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
         typer.echo(f"  {printable(one.address)}  {describe(one)}")
     if len(erased.identities) > SHOWN_MAX:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if seen:
+        typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
     if beside:
         typer.echo(beside)
     if is_dry:
         typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
+
+
+def _is_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:
+    """Return what tells whether what was seen of an address was about them; `known` are names that the store has."""
+    return make_is_theirs(person, [*known, *(held.identity for held in read_history(settings.history_path)[0])])
+
+
+def _held_records(settings: Settings, store: Store, person: Person) -> Iterator[dict[str, Any]]:
+    """Return when which address was seen to be theirs, by the history beside the checkpoint."""
+    is_theirs = _is_theirs(settings, person, [one.identity for one in store.named(Scope.everybody())])
+    for held in read_history(settings.history_path)[0]:
+        if is_theirs(held.identity):
+            seen = {"seen_from": iso(held.from_us), "seen_until": iso(held.until_us)}
+            yield {"record": "seen", **_identity(held.identity), **seen}
 
 
 def _is_anybody(erased: Erased) -> bool:
@@ -102,7 +131,11 @@ def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
     said = f"nobody by that name: the store {settings.store} has nothing of the {what} {name!r}"
     field = {"login": "user", "device": "device", "address": "address"}[what]
     # A pseudonym is near to none.
-    known = set() if settings.pseudonyms else {getattr(one.identity, field) for one in store.named()} - {""}
+    known = (
+        set()
+        if settings.pseudonyms
+        else {getattr(one.identity, field) for one in store.named(Scope.everybody())} - {""}
+    )
     near = difflib.get_close_matches(name, sorted(known), NEAR_MAX, NEAR_SHARE)
     cure = f"did you mean {' or '.join(near)}?" if near else "`tailtrace report` shows who there is"
     return NobodyError(f"{said}; {cure}")
@@ -134,9 +167,9 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
     """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
     parts.require_store(settings)
     store = parts.open_store(settings, reading=True)
-    count = 0
+    count, person = 0, _as_stored(settings, asked)
     try:
-        records = personal_records(store, _as_stored(settings, asked))
+        records = chain(personal_records(store, person), _held_records(settings, store, person))
         first = next(records, None)
         if first is None:
             raise _nobody(settings, store, asked)
@@ -161,8 +194,8 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Return all that is stored about a person, as records of four kinds: name, request, total, refused line."""
-    known = [one.identity for one in store.named()]
+    """Return all that a store has about a person, as records of four kinds: name, request, total, refused line."""
+    known = [one.identity for one in store.named(Scope.everybody())]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
     for one in sorted(theirs, key=repr):
@@ -174,7 +207,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     for record, identity in requests:
         theirs.add(identity)
         yield record
-    for usage in store.usage(ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
+    for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
         if is_theirs(usage.identity) or (person.address is None):
             yield {
                 "record": "total", **_identity(usage.identity), "service": usage.service, "endpoint": usage.endpoint,
@@ -183,7 +216,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
     is_their_line = make_is_their_line(theirs, (one for one in known if one not in theirs))
     place = None
-    while refusals := store.refused(place, PAGE):
+    while refusals := store.refused(Scope.everybody(), place, PAGE):
         place = (refusals[-1].file, refusals[-1].offset)
         for refusal in refusals:
             if is_their_line(refusal.text):
@@ -201,7 +234,7 @@ def neutral(value: Any) -> Any:
 
 def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], Any]]:
     before = None
-    while entries := store.log(ALL_TIME, filters, PAGE, before):
+    while entries := store.log(Scope.everybody(), ALL_TIME, filters, PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
         for entry in entries:
             yield _request(entry), entry.identity
@@ -209,7 +242,7 @@ def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], A
 
 def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], Any]]:
     before = None
-    while entries := store.log(ALL_TIME, Filters(), PAGE, before):
+    while entries := store.log(Scope.everybody(), ALL_TIME, Filters(), PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
         for entry in entries:
             if entry.identity.address == address:

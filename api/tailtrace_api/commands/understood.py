@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tailtrace_api.terminal.console import note
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.logs.understood import FormatFound, Understood
 
 WIDTH_MAX = 60

@@ -10,9 +10,8 @@ from itertools import islice
 
 from tailtrace_api.demo.clients import MISTYPED, Step, walk
 from tailtrace_api.demo.people import BATCH, CLIMATE, DASHBOARD, FORECAST, OPTIMIZE, WINDOWS, Person
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.rows.routes import OTHER
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US
+from tailtrace_bridge.core.records import OTHER, Access, Identity, Row, Traffic
+from tailtrace_bridge.store.values import DAY_US, HOUR_US
 
 SERVICE = "factory.example"
 S_US = 1_000_000

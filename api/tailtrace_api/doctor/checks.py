@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 
 Status = Literal["ok", "warning", "failure", "skipped"]
 _WORST_FIRST: tuple[Status, ...] = ("failure", "warning", "ok", "skipped")

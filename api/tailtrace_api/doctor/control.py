@@ -15,8 +15,8 @@ from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.errors import ControlApiError, SettingsError
 from tailtrace_bridge.identity.control.devices import Device
 from tailtrace_bridge.identity.control.lookups import DeviceSource
-from tailtrace_bridge.identity.control.provider import make_client
 from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.wiring.devices import make_client
 
 TIMEOUT_S = 10.0
 _NAME = "control API"

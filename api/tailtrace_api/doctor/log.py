@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailtrace_api.doctor.checks import Check, Status, make_check
-from tailtrace_bridge.core.records import RejectedLine
+from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.files import fingerprint, unreadable
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.rotation import is_rotated_name
@@ -54,6 +54,8 @@ class LogReport:
     checks: tuple[Check, ...]
     newest_us: int | None = None
     changed_us: int | None = None
+    lines: tuple[Access, ...] = ()
+    """The newest of all logs, those that are understood."""
 
 
 def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple[Path, ...] = LOGROTATE) -> LogReport:
@@ -67,6 +69,7 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
     rules = read_rules(rotation)
     checks: list[Check] = []
     newest: tuple[int, int] | None = None
+    records: list[Access] = []
     for path in list(paths)[:LOGS_MAX]:
         try:
             tail, status = _tail(path)
@@ -76,7 +79,8 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
             continue
         changed_us = status.st_mtime_ns // 1000
         checks += [_check_access(path, status), _check_written(path, status, now_us)]
-        lines, line_us = _check_lines(path, tail, parser)
+        lines, line_us, understood = _check_lines(path, tail, parser)
+        records += understood
         checks += [lines, check_rotation(path, rules, owner=status.st_uid)]
         if line_us is not None and (newest is None or line_us > newest[0]):
             newest = line_us, changed_us
@@ -91,7 +95,14 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
         )
     if not checks:
         checks.append(make_check("log", "failure", "TAILTRACE_LOG is empty", _NO_FILE))
-    return LogReport(tuple(checks), *(newest or (None, None)))
+    records.sort(key=lambda record: record.time_us)
+    times = newest or (None, None)
+    return LogReport(tuple(checks), times[0], times[1], tuple(records[-TAIL_LINES_MAX:]))
+
+
+def newest_lines(pattern: str, parser: LineParser) -> tuple[Access, ...]:
+    """Return the newest lines that are understood, of all logs together; none where no log can be read."""
+    return check_logs(pattern, parser, 0, rotation=()).lines
 
 
 _NO_FILE = "name the log that nginx writes with TAILTRACE_LOG, or make nginx write it (see `tailtrace nginx`)"
@@ -155,22 +166,25 @@ def _entries(folder: Path) -> list[str]:
         return []
 
 
-def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int | None]:
+def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int | None, list[Access]]:
     """Parse the newest lines; give the check and the newest time."""
     name = "log lines"
     lines = [bare for line in tail.split(b"\n")[:-1][-TAIL_LINES_MAX:] if (bare := line.rstrip(b"\r"))]
     if not lines:
-        return make_check(name, "warning", f"{path}: no line yet", "send a request through nginx"), None
+        return make_check(name, "warning", f"{path}: no line yet", "send a request through nginx"), None, []
     refused: list[RejectedLine] = []
+    understood: list[Access] = []
     newest_us: int | None = None
     for offset, line in enumerate(lines):
         record = parser.parse(line, path, offset, fingerprint(lines[0]))
         if isinstance(record, RejectedLine):
             refused.append(record)
         else:
+            understood.append(record)
             newest_us = max(newest_us or 0, record.time_us + (record.request_time_us or 0))
     if not refused:
-        return make_check(name, "ok", f"{path}: all of the newest {len(lines)} lines are understood"), newest_us
+        said = f"{path}: all of the newest {len(lines)} lines are understood"
+        return make_check(name, "ok", said), newest_us, understood
     status: Status = "failure" if len(refused) >= REFUSED_FAILURE * len(lines) else "warning"
     reasons = Counter(refusal.reason for refusal in refused).most_common(REASONS_SHOWN_MAX)
     return (
@@ -182,6 +196,7 @@ def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int
             "set TAILTRACE_LOG_FORMAT to the log_format of this log, or let nginx write our format",
         ),
         newest_us,
+        understood,
     )
 
 

@@ -11,22 +11,34 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tailtrace_api.access.auth_methods import tokens_path
+from tailtrace_api.access.tokens import Tokens
 from tailtrace_api.doctor.alerts import check_alerts
 from tailtrace_api.doctor.checks import Check, Status, make_check
 from tailtrace_api.doctor.control import TIMEOUT_S, check_control
 from tailtrace_api.doctor.log import check_logs
 from tailtrace_api.doctor.nginx import diagnose
 from tailtrace_api.doctor.nginx_config import Config, ConfigError, read_config
+from tailtrace_api.doctor.nginx_fronts import check_fronts
 from tailtrace_api.doctor.patch import make_patch
+from tailtrace_api.doctor.peers import Facts, check_peers
 from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
 from tailtrace_api.doctor.tailscale import check_address, check_local
 from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
 from tailtrace_api.nginx.process import NginxError
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.identity.control.provider import make_device_provider
+from tailtrace_bridge.identity.chain import Unavailable
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.wiring.parts import clock_us, line_parser, make_identities, monotonic_us
+from tailtrace_bridge.wiring.devices import make_device_provider
+from tailtrace_bridge.wiring.parts import (
+    clock_us,
+    line_parser,
+    make_identities,
+    make_serve_proxies,
+    monotonic_us,
+    tailscale_socket,
+)
 
 _MARKS: dict[Status, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -56,13 +68,17 @@ class Report:
 
 def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, address: str | None = None) -> Report:
     """Run all checks. Raises `FormatError` for a log format, `IdentityError` for a file, that cannot be used."""
-    nginx, patch = _nginx(settings.log, nginx_conf)
+    socket = Path(tailscale_socket(settings))
+    local = LocalApi(str(socket), clock=monotonic_us)
+    status = local.status()
+    has_tun = None if isinstance(status, Unavailable) else status.has_tun
+    nginx, patch, has_recipe = _nginx(settings.log, nginx_conf, has_tun=has_tun)
     log = check_logs(settings.log, line_parser(settings), now_us)
-    local = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
     has_file = settings.identities is not None
     people = check_local(
-        settings.tailscale_socket, local, now_us, has_file=has_file, serve_headers=settings.serve_headers
+        socket, local, now_us, has_file=has_file, has_recipe=has_recipe, serve_headers=settings.serve_headers
     )
+    people += check_peers(log.lines, Facts(has_tun, local.serves_loopback(), make_serve_proxies(settings)))
     if address is not None:
         people.append(_who(address, settings))
     people += check_control(settings, clock_us)
@@ -71,12 +87,16 @@ def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, 
         *log.checks,
         *people,
         check_api(settings.listen),
-        check_receiver(settings.otlp_listen),
+        check_receiver(settings.otlp_listen, span_tokens=_span_tokens(settings)),
         *check_store(settings.store),
         check_alerts(settings),
         check_clock(log.newest_us, log.changed_us, now_us),
     ]
     return Report(tuple(checks), patch)
+
+
+def _span_tokens(settings: Settings) -> int:
+    return sum(token.role in {"spans", "admin"} for token in Tokens(tokens_path(settings)).now())
 
 
 def _who(address: str, settings: Settings) -> Check:
@@ -95,19 +115,20 @@ def _who(address: str, settings: Settings) -> Check:
         devices.close()
 
 
-def _nginx(log: str, conf: Path | None) -> tuple[list[Check], str]:
+def _nginx(log: str, conf: Path | None, *, has_tun: bool | None) -> tuple[list[Check], str, bool]:
     try:
         config = read_config(conf)
     except NginxError as error:
         cure = "if nginx runs elsewhere: `nginx -T > FILE` there, then --nginx-conf FILE"
-        return [make_check("nginx", "warning", str(error), cure)], ""
+        return [make_check("nginx", "warning", str(error), cure)], "", False
     except ConfigError as error:
-        return [make_check("nginx", "warning" if error.ours else "failure", str(error), error.cure)], ""
+        return [make_check("nginx", "warning" if error.ours else "failure", str(error), error.cure)], "", False
     diagnosis = diagnose(config, log, include_folder(config))
     # `patch` refuses a link, and sites-enabled/ is full of them.
     texts = {os.path.realpath(path): text for path, text in config.texts.items()}
     edits = [replace(edit, file=os.path.realpath(edit.file)) for edit in diagnosis.edits]
-    return list(diagnosis.checks), make_patch(texts, edits)
+    fronts = check_fronts(config, has_tun=has_tun)
+    return [*diagnosis.checks, *fronts.checks], make_patch(texts, edits), fronts.is_safe
 
 
 def include_folder(config: Config) -> str:

@@ -3,7 +3,7 @@
 | what | failure | warning |
 |---|---|---|
 | API | nobody answers, or it is not ready | |
-| OTLP receiver | it does not take an empty export | |
+| OTLP receiver | it does not take an empty export; or only with a token, and no app can have one | |
 | store | does not open, or its folder cannot be written | not made yet, or empty |
 | disk | less than `DISK_FAILURE_BYTES` free | less than `DISK_WARNING_BYTES` |
 | clock | the newest line is more than `SKEW_FAILURE_US` ahead of now or of its file | more than `SKEW_WARNING_US` |
@@ -13,6 +13,7 @@ a time ahead tells of a wrong clock: one behind may be that of a quiet service. 
 day, so an app's clock is not checked.
 """
 
+import json
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.settings.table import unix_path
 from tailtrace_bridge.store.sqlite.database import schema_version
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable
 
@@ -34,14 +36,19 @@ DISK_WARNING_BYTES = 1024**3
 DISK_FAILURE_BYTES = 100 * 1024**2
 SKEW_WARNING_US = 2_000_000
 SKEW_FAILURE_US = 60_000_000
+_MAKE_ONE = (
+    "`tailtrace token create APP --role spans`, and for the app "
+    "OTEL_EXPORTER_OTLP_HEADERS='Authorization=Bearer%20TOKEN' with what it prints"
+)
 _START = "start it: `tailtrace serve`"
 
 
 def check_api(listen: str) -> Check:
     """Ask `/ready`."""
-    name, url = "API", f"http://{listen}/ready"
+    path = unix_path(listen)
+    name, url = "API", f"http://{listen if path is None else 'localhost'}/ready"
     try:
-        status, body = _exchange("GET", url)
+        status, body = _exchange("GET", url, path)
     except httpx.HTTPError as error:
         return make_check(name, "failure", f"{url} does not answer: {error}", f"{_START}, or correct TAILTRACE_LISTEN")
     said = body.decode("utf-8", "replace")
@@ -53,25 +60,43 @@ def check_api(listen: str) -> Check:
     return make_check(name, "ok", f"{url}: ready")
 
 
-def check_receiver(listen: str) -> Check:
-    """Post an `ExportTraceServiceRequest` without spans, which in protobuf is no bytes at all."""
+def check_receiver(listen: str, *, span_tokens: int = 0) -> Check:
+    """Post an `ExportTraceServiceRequest` without spans, which in protobuf is no bytes at all.
+
+    `span_tokens`: how many tokens there are that may send spans.
+    """
     name, url = "OTLP receiver", f"http://{listen}/v1/traces"
     try:
-        status, _ = _exchange("POST", url)
+        status, body = _exchange("POST", url)
     except httpx.HTTPError as error:
         cure = f"{_START}, or correct TAILTRACE_OTLP_LISTEN; apps send to OTEL_EXPORTER_OTLP_ENDPOINT"
         return make_check(name, "failure", f"{url} does not answer: {error}", cure)
+    if status == 401:
+        why = f"{url} takes no spans of this machine's own app without a token: {_detail(body)}"
+        if span_tokens:
+            words = f"{url} takes spans with a token alone, and there are {span_tokens}: {_detail(body)}"
+            return make_check(name, "ok", words)
+        return make_check(name, "failure", why, _MAKE_ONE)
     if status != 200:
         cure = "is it tailtrace that listens there? see its log, and TAILTRACE_OTLP_LISTEN"
         return make_check(name, "failure", f"{url} answers {status} to an empty export", cure)
     return make_check(name, "ok", f"{url} takes spans")
 
 
-def _exchange(method: str, url: str) -> tuple[int, bytes]:
+def _detail(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return body[:200].decode("utf-8", "replace")
+
+
+def _exchange(method: str, url: str, path: Path | None = None) -> tuple[int, bytes]:
     """Return status and the first `BODY_BYTES_MAX` of the body."""
     headers = {"content-type": "application/x-protobuf"} if method == "POST" else {}
     with (
-        httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
+        httpx.Client(
+            timeout=TIMEOUT_S, trust_env=False, transport=None if path is None else httpx.HTTPTransport(uds=str(path))
+        ) as client,
         client.stream(method, url, headers=headers, content=b"" if method == "POST" else None) as response,
     ):
         body = bytearray()

@@ -4,7 +4,8 @@
 |---|---|
 | no answer | failure; warning where a file of identities is set, since names come from it |
 | a state other than `Running` | failure |
-| `TUN` false, without `TAILTRACE_SERVE_HEADERS` | failure: in userspace mode every peer is 127.0.0.1 |
+| `TUN` false, and nginx does not take addresses in a way that no peer can forge | failure: all are 127.0.0.1 |
+| no socket, but one in another known place | failure, and which |
 | our key expired / expires within `KEY_WARNING_US` | failure / warning |
 
 Sources: https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status and
@@ -20,26 +21,40 @@ from typing import Any
 import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
-from tailtrace_bridge.identity.chain import Identities, Unavailable, describe, printable
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.identity.chain import Identities, Unavailable, describe
 from tailtrace_bridge.identity.local_api import HOST, LocalApi
+from tailtrace_bridge.identity.sockets import MACOS_APP, PLACES, signature
 
 TIMEOUT_S = 1.0
 STATUS_BYTES_MAX = 1024 * 1024
 KEY_WARNING_US = 14 * 86_400_000_000
 _USERSPACE_CURE = (
-    "give tailscaled a TUN device: in a container TS_USERSPACE=false, cap_add NET_ADMIN and device /dev/net/tun; on a "
-    "host drop --tun=userspace-networking; or put `tailscale serve` in front and set TAILTRACE_SERVE_HEADERS"
+    "put `tailscale serve` in front, by a socket: `sudo tailtrace nginx --behind-serve` writes it; or give tailscaled "
+    "a TUN device: in a container TS_USERSPACE=false, cap_add NET_ADMIN and device /dev/net/tun; on a host drop "
+    "--tun=userspace-networking"
 )
+_MACOS = "the macOS app of Tailscale lets no other program ask; Homebrew's tailscaled does: `brew install tailscale`"
 
 
 def check_local(
-    socket: Path, local: LocalApi, now_us: int, *, has_file: bool, serve_headers: bool = False
+    socket: Path, local: LocalApi, now_us: int, *, has_file: bool, has_recipe: bool = False, serve_headers: bool = False
 ) -> list[Check]:
-    """Look at tailscaled. `has_file`: names come from a file too; `serve_headers`: the setting."""
+    """Look at tailscaled.
+
+    `has_file`: names come from a file too; `has_recipe`: nginx takes addresses from a proxy as no peer can forge them;
+    `serve_headers`: the setting.
+    """
     name = "tailscale"
     found = local.status()
     if isinstance(found, Unavailable):
         words, _, cure = found.reason.partition("; ")
+        others = [place for place in PLACES if place != str(socket) and signature(place)]
+        if signature(str(socket)) is None and others:
+            words, cure = f"{words}; there is one at {others[0]}", f"set TAILSCALE_SOCKET={others[0]}"
+        elif signature(str(socket)) is None:
+            words += f", nor at {', '.join(place for place in PLACES if place != str(socket))}"
+            cure = _MACOS if MACOS_APP.exists() else cure
         return [make_check(name, "warning" if has_file else "failure", words, cure or "see tailscaled's log")]
     checks = [make_check(f"{name} socket", "ok", f"tailscaled answers at {socket}")]
     if found.state != "Running":
@@ -52,10 +67,12 @@ def check_local(
     except (httpx.HTTPError, ValueError) as error:
         cure = "see tailscaled's log"
         return [*checks, make_check(f"{name} state", "warning", f"/status cannot be read: {error}", cure)]
-    return [*checks, *judge(status, now_us, serve_headers=serve_headers)]
+    return [*checks, *judge(status, now_us, has_recipe=has_recipe, serve_headers=serve_headers)]
 
 
-def judge(status: Mapping[str, Any], now_us: int, *, serve_headers: bool = False) -> list[Check]:
+def judge(
+    status: Mapping[str, Any], now_us: int, *, has_recipe: bool = False, serve_headers: bool = False
+) -> list[Check]:
     """Judge the answer of a tailscaled that is Running."""
     own = status.get("Self")
     node: Mapping[str, Any] = own if isinstance(own, dict) else {}
@@ -64,9 +81,15 @@ def judge(status: Mapping[str, Any], now_us: int, *, serve_headers: bool = False
     checks = [
         make_check("tailscale state", "ok", f"Running, this node is {node.get('HostName') or 'nameless'} ({shown})")
     ]
-    if status.get("TUN") is False and serve_headers:
-        words = "userspace-networking mode, and names come from the headers of `tailscale serve`"
+    if status.get("TUN") is False and has_recipe:
+        words = "userspace-networking mode, and nginx takes addresses from what `tailscale serve` says"
         checks.append(make_check("tailscale TUN", "ok", words))
+    elif status.get("TUN") is False and serve_headers:
+        words = (
+            "userspace-networking mode: headers of `tailscale serve` that come by TCP are not believed, since every "
+            "peer reaches 127.0.0.1 past it and could write them"
+        )
+        checks.append(make_check("tailscale TUN", "failure", words, _USERSPACE_CURE))
     elif status.get("TUN") is False:
         words = "userspace-networking mode: every peer of nginx is 127.0.0.1, so nobody has a name"
         checks.append(make_check("tailscale TUN", "failure", words, _USERSPACE_CURE))
@@ -109,7 +132,7 @@ def check_address(address: str, identities: Identities) -> Check:
     said = "; ".join(f"{provider}: {answer}" for provider, answer in identities.explain(address))
     if identity.kind == "self":
         return make_check(name, "ok", f"this machine itself ({said})")
-    cure = "mend what is unavailable; or name the address in the file of TAILTRACE_IDENTITIES"
+    cure = "mend what is unavailable; a device of your own without Tailscale can be named in TAILTRACE_IDENTITIES"
     return make_check(name, "warning", f"{identity.kind}: {said}", cure)
 
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 from tailtrace_api.answers.alerts import alerts
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.protocol import EVENTS_MAX, Store
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import EVENTS_MAX
 
 
 def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:

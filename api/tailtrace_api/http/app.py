@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
 from tailtrace_api.http import metrics, models
+from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
+from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.operation import problems, ready_response
+from tailtrace_api.http.operation import exporting, problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
@@ -52,9 +53,10 @@ def create_app(
         # FastAPI's pages on the API load scripts from a CDN, into the origin of an admin's page.
         docs_url=None,
         redoc_url=None,
+        responses=ERRORS,
         openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Hosts, names=hosts)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
     app.include_router(_analytics_router(queries, clock))
@@ -105,11 +107,12 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
         All traffic: health checks, bots and static files too.
         """
+        only = only_of(request.scope)
         filters = narrowed(
-            user, only_of(request.scope), device=device, endpoint=endpoint, method=method and method.upper(),
+            user, only, device=device, endpoint=endpoint, method=method and method.upper(),
             status=status,
         )  # fmt: skip
-        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor))
+        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
 
     @router.get("/dashboard-usage", response_model=models.DashboardUsage)
     def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
@@ -155,9 +158,10 @@ def _add_operation(
     def ready(request: Request) -> Response:
         """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
         found = problems(queries.check_store, bridge, clock())
-        return ready_response(found, more, is_shown=sees_all(request.scope))
+        is_shown = sees_all(request.scope)
+        return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
 
-    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=PLAIN_ERRORS)
     def bridge_metrics() -> Response:
         """Return the bridge's own counters in Prometheus text."""
         if bridge is None:

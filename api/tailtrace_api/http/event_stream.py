@@ -20,6 +20,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import StreamingResponse
 
+from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.core.errors import StoreError
 
@@ -88,7 +89,7 @@ def event_stream_router(news: EventStream) -> APIRouter:
     @router.get(
         "/analytics/stream",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {}}}, 503: {"description": "Too many streams are open."}},
+        responses={200: {"content": {"text/event-stream": {}}}, **PLAIN_ERRORS},
     )
     async def stream() -> StreamingResponse:
         """Say when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
+from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Tailnet, TailnetError
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 Answer = dict[str, Any]
@@ -82,12 +83,12 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     """Make the routes of the tailnet."""
     router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
 
-    @router.get("/devices", responses={503: {"description": "Nobody to ask; `detail` says what to do."}})
+    @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
     def devices(only: Only) -> Answer:
         """List the tailnet's devices, those online first."""
         return _asked(lambda: tailnet.devices(user=only))
 
-    @router.get("/devices/{device}", responses={503: {"description": "Nobody to ask."}})
+    @router.get("/devices/{device}", responses={503: {"model": Error, "description": "Nobody to ask."}})
     def device(
         device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
     ) -> Answer:

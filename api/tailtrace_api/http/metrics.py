@@ -3,9 +3,10 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -13,7 +14,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_bridge.alerts.state import AlertCounters
+from tailtrace_bridge.spans.receiver import ReceiverCounters
 from tailtrace_bridge.wiring.bridge import Bridge
+from tailtrace_bridge.wiring.pipeline import PipelineCounters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,32 +45,75 @@ class _BridgeCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         bridge = self._bridge
-        pipeline, receiver = bridge.pipeline, bridge.receiver_counters
-        counters = pipeline.counters
-        yield _counter("lines", "Log lines read.", counters.lines)
-        yield _counter("rows_stored", "Rows that the store took as new.", counters.stored)
-        yield _counter("rows_duplicate", "Rows that the store had already.", counters.duplicate)
-        yield _counter("rows_pruned", "Rows removed by retention.", counters.pruned)
+        for record in (*bridge.counter_records(), self._access):
+            yield from of_record(record)
+        yield _counters("lines_refused", "Lines that are no record.", "reason", bridge.pipeline.refused_by_reason)
         yield _counter(
-            "store_failures", "Batches that the store failed to take; each was tried again.", counters.store_failures
+            "cards_over_limit", "Card views counted under __other__.", bridge.pipeline.enricher.cards_over_limit
         )
-        yield _counters("lines_refused", "Lines that are no record.", "reason", pipeline.refused_by_reason)
-        yield _counters("join", "What became of lines and spans in the join.", "result", asdict(pipeline.join.counters))
-        yield _counters("tail", "What happened to the logs.", "event", asdict(pipeline.tail.counters))
-        yield _counters("identity", "Questions for identities.", "result", asdict(bridge.identities.counts))
-        yield _counter("spans", "SERVER spans taken.", receiver.spans)
-        yield _counter("spans_ignored", "Spans of other kinds.", receiver.spans_ignored)
-        yield _counters("spans_rejected", "Spans that could not be read.", "reason", receiver.spans_rejected)
-        yield _counters("otlp_discarded", "Requests of signals that are not kept.", "signal", receiver.discarded)
-        yield _counters("otlp_refused", "OTLP requests answered with an error.", "status", receiver.refused)
-        yield _counters("connections_closed", "Connections over a limit.", "reason", self._access.closed)
-        yield _counters("access_refused", "Requests refused before an app saw them.", "status", self._access.refused)
-        yield _counter("cards_over_limit", "Card views counted under __other__.", pipeline.enricher.cards_over_limit)
+        enricher = bridge.pipeline.enricher
+        yield _counters("requests_by_sender", "Rows by sender: named, not, this machine.", "sender", enricher.senders)
+        yield _counters("rows_unknown", "Rows that nobody is named in, by why.", "reason", enricher.unknown_by_reason)
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
+        yield _counter("routes_unlearned", "Routes not learned: so many are known.", bridge.routes.unlearned_count)
+        yield _counter("logs_forgotten", "Logs whose position was forgotten.", bridge.pipeline.tail.logs_forgotten)
         yield _counters("mcp", "Calls of tools, and what of their answers was left out.", "event", self._mcp)
-        if bridge.alerts is not None:
-            yield from _alerts(bridge.alerts.counters)
+        yield _providers(bridge)
+        yield from _writers(bridge)
+        if bridge.exporter is not None:
+            yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
         yield from _gauges(bridge)
+
+
+def of_record(record: object) -> Iterator[Metric]:
+    """Return the metrics of a record of counters, by its class; of one that has no row here, all its fields."""
+    name = type(record).__name__
+    if name in _OWN:
+        yield from _OWN[name](record)
+    elif name in _LABELLED:
+        family, text, label = _LABELLED[name]
+        yield _counters(family, text, label, asdict(record))  # type: ignore[call-overload]  # each is a dataclass
+    else:
+        words = re.sub(r"Count(er)?s$", "", name)
+        family = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
+        values = asdict(record)  # type: ignore[call-overload]
+        numbers = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        yield _counters(family, f"What {words} counts.", "event", numbers)
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield _counters(f"{family}_{key}", f"What {words} counts as {key}.", "what", value)
+
+
+def _pipeline(counters: PipelineCounters) -> Iterator[Metric]:
+    """`refused` is the sum of `lines_refused`, which goes by reason."""
+    yield _counter("lines", "Log lines read.", counters.lines)
+    yield _counter("rows_stored", "Rows that the store took as new.", counters.stored)
+    yield _counter("rows_duplicate", "Rows that the store had already.", counters.duplicate)
+    yield _counter("rows_pruned", "Rows removed by retention.", counters.pruned)
+    yield _counter(
+        "store_failures", "Batches that the store failed to take; each was tried again.", counters.store_failures
+    )
+    yield _counter("defects", "Times that it began again after an error nobody expected.", counters.defects)
+    yield _gauge("newest_line_timestamp_seconds", "Time of the newest line.", counters.newest_line_us / 1e6)
+    yield _gauge("last_step_timestamp_seconds", "When it last looked for work.", counters.last_bucket_us / 1e6)
+
+
+def _receiver(counters: ReceiverCounters) -> Iterator[Metric]:
+    yield _counter("otlp_requests", "OTLP requests that were read whole.", counters.requests)
+    yield _counter("spans", "SERVER spans taken.", counters.spans)
+    yield _counter("spans_ignored", "Spans of other kinds.", counters.spans_ignored)
+    yield _counters("spans_rejected", "Spans that could not be read.", "reason", counters.spans_rejected)
+    yield _counters("otlp_discarded", "Requests of signals that are not kept.", "signal", counters.discarded)
+    yield _counters("otlp_refused", "OTLP requests answered with an error.", "status", counters.refused)
+    yield _counter("otlp_disconnected", "Senders that left before their request was whole.", counters.disconnected)
+
+
+def _access(counters: AccessCounters) -> Iterator[Metric]:
+    yield _counters("connections_closed", "Connections over a limit.", "reason", counters.closed)
+    yield _counters("access_refused", "Requests refused before an app saw them.", "status", counters.refused)
+    yield _counters(
+        "access_peers_forgotten", "Peers whose use of a limit was forgotten.", "limit", counters.peers_forgotten
+    )
 
 
 class _NewsCollector(Collector):
@@ -97,9 +143,62 @@ def _alerts(counters: AlertCounters) -> Iterator[Metric]:
 def _gauges(bridge: Bridge) -> Iterator[Metric]:
     pipeline = bridge.pipeline
     yield _gauge("lines_waiting", "Lines that wait for their span.", len(pipeline.join))
+    yield _gauge("lines_held_now", "Lines that wait to be named.", len(pipeline.hold))
+    history = bridge.watcher.history
+    yield _gauge("history_entries", "Holders of addresses that are remembered.", len(history))
+    yield _gauge("watch_current", "1 while somebody tells of each change of hands.", int(history.is_current))
     yield _gauge("spans_waiting", "Requests whose spans wait for their line.", pipeline.join.waiting_spans)
+    yield _gauge(
+        "identity_routes_over_limit",
+        "Subnet routes of the tailnet that are not looked at.",
+        sum(getattr(provider, "routes_over_limit", 0) for provider in bridge.identities.providers),
+    )
     yield _gauge("log_problems", "Logs that cannot be read now.", len(pipeline.tail.problems()))
-    yield _gauge("newest_line_timestamp_seconds", "Time of the newest line.", pipeline.counters.newest_line_us / 1e6)
+
+
+def _providers(bridge: Bridge) -> Metric:
+    """Count what the providers of identities did, as far as each counts: questions, loads, and what went wrong."""
+    family = CounterMetricFamily(
+        "tailtrace_identity_provider", "What providers of identities did.", labels=["provider", "event"]
+    )
+    for provider in bridge.identities.providers:
+        for event in _PROVIDER_EVENTS:
+            if (count := getattr(provider, event, None)) is not None:
+                family.add_metric([provider.name, event], count)
+    return family
+
+
+def _writers(bridge: Bridge) -> Iterator[Metric]:
+    """Count the writes to InfluxDB; SQLite has none of these."""
+    counters: Mapping[str, object] = getattr(bridge.store, "write_counters", {})
+    if not counters:
+        return
+    family = CounterMetricFamily("tailtrace_influxdb_writes", "What became of writes.", labels=["of", "event"])
+    for writer, record in counters.items():
+        for event, count in asdict(record).items():  # type: ignore[call-overload]
+            family.add_metric([writer, event], count)
+    yield family
+
+
+_PROVIDER_EVENTS = ("requests", "oversized", "refreshes", "loads", "failures", "reloads", "reload_failures")
+_OWN: Mapping[str, Callable[[Any], Iterable[Metric]]] = {
+    "PipelineCounters": _pipeline,
+    "ReceiverCounters": _receiver,
+    "AccessCounters": _access,
+    "AlertCounters": _alerts,
+}
+"""By the name of a class: what it counts may not be loaded here."""
+_LABELLED = {
+    "JoinCounters": ("join", "What became of lines and spans in the join.", "result"),
+    "TailCounters": ("tail", "What happened to the logs.", "event"),
+    "HoldCounters": ("lines_held", "Lines that waited to be named.", "event"),
+    "WatcherCounters": ("watch", "What the watch of tailscaled did.", "event"),
+    "HistoryCounters": ("history", "What became of who had which address.", "event"),
+    "IdentityCounts": ("identity", "Questions for identities.", "result"),
+    "InfluxCounters": ("influxdb", "What hit a limit of the store, or was not taken.", "event"),
+    "SpanExportCounters": ("span_export", "Spans of nginx, and requests without.", "result"),
+    "TransportCounts": ("control_api", "Calls of the control API.", "event"),
+}
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

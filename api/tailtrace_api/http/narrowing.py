@@ -8,8 +8,8 @@
 """
 
 from tailtrace_api.access.roles import asked_user
-from tailtrace_bridge.identity.chain import parse_address
-from tailtrace_bridge.store.protocol import Filters
+from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.store.values import Filters
 
 
 def narrowed(

@@ -30,7 +30,8 @@ def create_operation_app(
         return JSONResponse({"status": "ok"})
 
     def ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
-        return ready_response(problems(check_store, bridge, clock()), {}, is_shown=sees_all(request.scope))
+        is_shown = sees_all(request.scope)
+        return ready_response(problems(check_store, bridge, clock()), exporting(bridge, is_shown), is_shown=is_shown)
 
     def counters(_request: Request) -> Response:
         return Response(metrics.render(bridge, {}, access or AccessCounters()), media_type=metrics.CONTENT_TYPE)
@@ -43,6 +44,14 @@ def ready_response(found: list[str], more: Mapping[str, Any], *, is_shown: bool 
     """Return the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
     body = {"status": "not ready" if found else "ready", "problems": found if is_shown else [], **more}
     return JSONResponse(body, 503 if found else 200)
+
+
+def exporting(bridge: Bridge | None, is_shown: bool) -> dict[str, str]:
+    """Say how the export of nginx's spans goes, where there is one: it keeps nothing from being stored."""
+    if bridge is None or bridge.exporter is None:
+        return {}
+    problem = bridge.exporter.problem
+    return {"export": (problem if is_shown else "failing") if problem else "ok"}
 
 
 def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: int) -> list[str]:

@@ -12,7 +12,7 @@ from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
-from tailtrace_bridge.store.protocol import Filters
+from tailtrace_bridge.store.values import Filters
 
 Answer = dict[str, Any]
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
@@ -51,14 +51,14 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         return panels.overview(at, period, filters, only_of(request.scope))
 
     @router.get("/people")
-    def people(at: at_type, period: period_type, filters: filters_type) -> Answer:
+    def people(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
         """Return who used what, and the cards. Requests and errors (5xx) are of usage."""
-        return panels.people(at, period, filters)
+        return panels.people(at, period, filters, only_of(request.scope))
 
     @router.get("/endpoints")
-    def endpoints(at: at_type, period: period_type, filters: filters_type) -> Answer:
+    def endpoints(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
         """Return calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
-        return panels.endpoints(at, period, filters)
+        return panels.endpoints(at, period, filters, only_of(request.scope))
 
     @router.get("/health")
     def health(at: at_type, period: period_type) -> Answer:
@@ -70,6 +70,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/requests")
     def requests(
+        request: Request,
         at: at_type,
         period: period_type,
         filters: filters_type,
@@ -78,7 +79,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Answer:
         """Return a page of requests, newest first: all traffic that the filters let through."""
-        return panels.requests(at, period, filters, limit, place(cursor))
+        return panels.requests(at, period, filters, limit, place(cursor), only_of(request.scope))
 
     @router.get("/request/{trace_id}")
     def one_request(

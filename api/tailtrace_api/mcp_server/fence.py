@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 
 TEXT_LENGTH_MAX = 120
 PROBLEM_LENGTH_MAX = 400

@@ -15,6 +15,7 @@ Who asks is what the guard before the app found (`access.callers`).
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ class Mcp:
         from tailtrace_api.mcp_server.tools import TOOLS, Toolbox  # noqa: PLC0415
         from tailtrace_api.mcp_server.words import Words  # noqa: PLC0415
 
+        # It logs a line or two for each request, and each is a session of its own.
+        logging.getLogger("mcp").setLevel(logging.WARNING)
         toolbox = self._toolbox = Toolbox(TOOLS, self._source, Words(self._lang))
         names = [name for host in self._hosts for name in (host, f"{host}:*")]
         security = TransportSecuritySettings(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tailtrace_bridge.identity.chain import parse_address
+from tailtrace_bridge.core.text import parse_address
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 """Times are counted from here."""

@@ -94,7 +94,7 @@ class LocalSource:
         except NotYoursError as error:
             raise SourceError(str(error)) from None
         return self._insights.queries.access_logs(
-            end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"]
+            end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"], user=user
         )
 
 

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from tailtrace_bridge.core.errors import BridgeError
-from tailtrace_bridge.store.protocol import Window
+from tailtrace_bridge.store.values import Window
 
 YEARS = range(1971, 2100)
 _FORM = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")

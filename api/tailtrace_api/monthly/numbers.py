@@ -24,11 +24,10 @@ from tailtrace_api.answers import requests as answers
 from tailtrace_api.monthly.month import Month, Span
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
-from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Traffic
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.values import (
     HOUR_US,
     Activity,
     BucketLatency,

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tailtrace_api.monthly import charts
 from tailtrace_api.monthly.numbers import NAMES_MAX, Change, Numbers, Totals
 from tailtrace_api.monthly.words import NONE, Words
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 
 NAME_LENGTH_MAX = 52
 """Of a name or a path on the page: a longer one loses its middle."""

@@ -15,7 +15,9 @@ from tailtrace_api.monthly.words import Words
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 EARLIER_US = 90 * DAY_US
 """How far before the month a route counts as once used."""
@@ -44,10 +46,19 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
         times,
         _sums(store, window),
         _sums(store, times.before),
-        Course(store.quarters(window), store.steps(window, HOUR_US), store.bucket_latency(window, HOUR_US)),
+        Course(
+            store.quarters(Scope.everybody(), window),
+            store.steps(Scope.everybody(), window, HOUR_US),
+            store.bucket_latency(Scope.everybody(), window, HOUR_US),
+        ),
         Routes(
             routes.learned(),
-            store.usage(Window(window.start_us - EARLIER_US, window.start_us), Filters(), By.ENDPOINT),
+            store.usage(
+                Scope.everybody(),
+                Window(window.start_us - EARLIER_US, window.start_us),
+                Filters(),
+                By.ENDPOINT,
+            ),
             Features(routes, settings.features),
         ),
         _began(store, times, zone),
@@ -89,20 +100,20 @@ def as_json(found: Numbers) -> dict[str, Any]:
 
 def _sums(store: Store, window: Window) -> Sums:
     return Sums(
-        store.usage(window, Filters(), By.ENDPOINT),
-        store.latency(window),
-        store.visits(window),
-        store.activity(window),
-        store.uptime(window),
+        store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT),
+        store.latency(Scope.everybody(), window),
+        store.visits(Scope.everybody(), window),
+        store.activity(Scope.everybody(), window),
+        store.uptime(Scope.everybody(), window),
     )
 
 
 def _began(store: Store, times: Span, zone: tzinfo) -> date | None:
     """Return the first day with anything, where that is in one of the two months: a month looked at is short then."""
     start_us = times.before.start_us
-    if store.steps(Window(start_us - EARLIER_US, start_us), DAY_US):
+    if store.steps(Scope.everybody(), Window(start_us - EARLIER_US, start_us), DAY_US):
         return None
     for window in (times.before, times.window):
-        if steps := store.steps(window, HOUR_US):
+        if steps := store.steps(Scope.everybody(), window, HOUR_US):
             return datetime.fromtimestamp(steps[0].time_us / 1e6, zone).date()
     return None

@@ -10,6 +10,7 @@ The texts ship as templates in `tailtrace/nginx`. These places in them are fille
 | `@PID@` | the path of nginx's pid file, which logrotate signals |
 | `@VERSION@` | `FILES_VERSION`, by which `tailtrace doctor` knows files of another version |
 | `@APP_HEADER@` | the response header in which the app says what it did |
+| `@SOCKET@` | the socket that nginx listens on behind `tailscale serve` |
 | `@SAMPLED@`, `@SAMPLE@`, `@OWN_FLAGS@` | the share of requests that are traced, chosen by `$request_id` |
 """
 
@@ -23,9 +24,11 @@ from pathlib import Path
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT
 
+BEHIND_SERVE = "tailtrace-behind-serve.conf"
 TEMPLATES = ("tailtrace-http.conf", "tailtrace-server.conf", "tailtrace-proxy.conf", "tailtrace.logrotate")
 DEFAULT_FOLDER = Path("/etc/nginx/tailtrace")
 DEFAULT_LOG = Path("/var/log/nginx/tailtrace.log")
+DEFAULT_SOCKET = Path("/run/tailtrace-nginx/nginx.sock")
 DEFAULT_PID = Path("/run/nginx.pid")
 
 DEFAULT_APP_HEADER = "X-Tailtrace"
@@ -47,13 +50,14 @@ def write_files(
     pid: Path = DEFAULT_PID,
     sample_percent: float = 100,
     app_header: str = DEFAULT_APP_HEADER,
+    behind_serve: Path | None = None,
 ) -> list[Path]:
-    """Write the four files into `folder`, over older ones, and give their paths.
+    """Write the four files into `folder`, over older ones, and give their paths; a fifth for `behind_serve`.
 
     `trusted` are addresses or CIDR networks; `sample_percent` of the requests are traced, 0 to 100 with two decimals;
-    `app_header` is the app's TAILTRACE_RESPONSE_HEADER. Raises `SettingsError` for a peer that is neither, a share or
-    a name that nginx would refuse, a path that it would misread, and for a folder that it includes whole; `BusyError`
-    for one that cannot be written.
+    `app_header` is the app's TAILTRACE_RESPONSE_HEADER; `behind_serve` the socket to listen on. Raises `SettingsError`
+    for a peer that is neither, a share or a name that nginx would refuse, a path that it would misread, and for a
+    folder that it includes whole; `BusyError` for one that cannot be written.
     """
     if folder.name in _FOLDERS_INCLUDED_WHOLE:
         raise SettingsError(
@@ -69,12 +73,13 @@ def write_files(
         "@PID@": _plain_path(pid),
         "@VERSION@": str(FILES_VERSION),
         "@APP_HEADER@": app_header,
+        "@SOCKET@": _plain_path(behind_serve or DEFAULT_SOCKET),
         **_sampling(sample_percent),
     }
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in TEMPLATES:
+        for name in (*TEMPLATES, *((BEHIND_SERVE,) if behind_serve else ())):
             text = (files("tailtrace") / "nginx" / name).read_text(encoding="utf-8")
             for place, value in filled.items():
                 text = text.replace(place, value)
@@ -86,6 +91,31 @@ def write_files(
             "run as a user who may (sudo), or choose another folder"
         ) from error
     return written
+
+
+def serve_instructions(folder: Path, socket: Path) -> str:
+    """Say how `tailscale serve` is put before nginx, as text for a terminal."""
+    here = socket.absolute()
+    return f"""\
+Behind `tailscale serve`:
+
+    laptop ──WireGuard──► tailscaled ──► {here} ──► nginx ──► the app
+
+a. In that server {{}}, in place of each `listen`:
+
+       include {_word(folder.absolute() / BEHIND_SERVE)};
+
+b. A folder that no other user of this machine enters, for the socket; tailscaled runs as root, or shares its user:
+
+       install -d -m 0700 {shlex.quote(str(here.parent))}
+
+c. After nginx was reloaded, once (--http=80 where the tailnet has no certificates):
+
+       tailscale serve --bg --https=443 unix:{here}
+
+d. TAILTRACE_SERVE_HEADERS is not needed: nginx takes the address from serve, and tailscaled knows whose it is.
+   `tailtrace doctor` looks at all of it.
+"""
 
 
 def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> str:

@@ -75,8 +75,9 @@ class NginxServer:
     """Runs nginx with one traced `server {}`.
 
     `locations` is what stands in it beside `tailtrace-server.conf`; in it, `include tailtrace-proxy.conf;` works as
-    written. `http` stands in `http {}` before it. There is one port for each item of `listen`, whose text is the
-    parameters of that listen directive (`""`, `"http2"`); `port` fixes the first one, 0 takes a free one.
+    written. `http` stands in `http {}` before it, `servers` after it. There is one port for each item of `listen`,
+    whose text is the parameters of that listen directive (`""`, `"http2"`); `port` fixes the first one, 0 takes a
+    free one.
     `folder` is kept afterwards; without it a temporary one is used, and removed.
     """
 
@@ -85,6 +86,7 @@ class NginxServer:
         locations: str,
         *,
         http: str = "",
+        servers: str = "",
         listen: Sequence[str] = ("",),
         host: str = "127.0.0.1",
         port: int = 0,
@@ -95,7 +97,7 @@ class NginxServer:
         folder: Path | None = None,
         binary: Path | None = None,
     ) -> None:
-        self._locations, self._http, self._listen = locations, http, tuple(listen)
+        self._locations, self._http, self._servers, self._listen = locations, http, servers, tuple(listen)
         self._host, self._port, self._server_name = host, port, server_name
         self._sample_percent = sample_percent
         self._trusted, self._given_log, self._given_folder, self._given_binary = trusted, log, folder, binary
@@ -211,6 +213,7 @@ http {{
         include tailtrace-server.conf;
         {self._locations}
     }}
+    {self._servers}
 }}
 """
 

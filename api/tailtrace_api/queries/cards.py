@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any
 
+from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import insights, panels, variants
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Window
 
 FEATURES_MAX = 5
 """In the widget: a card, not a table."""
@@ -31,17 +34,16 @@ class Cards:
 
         `user` restricts it to one person, by login: what a caller may see is decided before.
         """
+        scope = scope_of(user)
         today = datetime.fromtimestamp(now_us / 1e6, self.zone).date()
         first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
         window = Window(int(first.timestamp()) * 1_000_000, now_us)
-        visits, activity = self.store.visits(window), self.store.activity(window)
+        visits, activity = self.store.visits(scope, window), self.store.activity(scope, window)
         quarters: Iterable[Quarter]
         if user is None:
-            quarters = self.store.quarters(window)
+            quarters = self.store.quarters(scope, window)
         else:
-            visits = [one for one in visits if one.identity.user == user]
-            activity = [one for one in activity if one.identity.user == user]
-            quarters = panels.quarters_of(self.store.endpoint_buckets(window, HOUR_US, Filters(user=user)))
+            quarters = panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
         stats = insights.usage_stats(visits, activity, self.features)
         by_day = self._by_day(quarters)
         return {
@@ -61,7 +63,7 @@ class Cards:
         """Answer `GET /analytics/variants`."""
         window = Window(now_us - days * DAY_US, now_us)
         views: Counter[str] = Counter()
-        for visit in self.store.visits(window):
+        for visit in self.store.visits(Scope.everybody(), window):
             if visit.traffic is Traffic.CARD and split_endpoint(visit.endpoint)[0] == card:
                 views[split_endpoint(visit.endpoint)[1]] += visit.requests
         names = [name for name, _ in sorted(views.items(), key=lambda item: (-item[1], item[0]))]
@@ -101,7 +103,7 @@ class _Looked:
     def __iter__(self) -> Iterator[LogEntry]:
         before: tuple[int, int] | None = None
         for _ in range(ROWS_MAX // PAGE_ROWS):
-            page = self.store.log(self.window, Filters(endpoint=self.endpoint), PAGE_ROWS, before)
+            page = self.store.log(Scope.everybody(), self.window, Filters(endpoint=self.endpoint), PAGE_ROWS, before)
             yield from page
             if len(page) < PAGE_ROWS:
                 return

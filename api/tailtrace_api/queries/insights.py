@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import alerts, insights
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Store, Usage, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Usage, Window
 
 PAGES_MAX = 2000
 """Newest requests that are looked through for what each person looks at now."""
@@ -45,33 +48,31 @@ class Insights:
 
     def active_users(self, now_us: int, *, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/active-users`."""
+        scope = scope_of(user)
         window = Window(now_us - insights.ACTIVE_US, now_us)
         timed = self.queries.timed
-        activity = timed(lambda: self._store.activity(window), now_us)
-        activity = [one for one in activity if user is None or one.identity.user == user]
-        entries = timed(lambda: self._store.log(window, Filters(user=user), PAGES_MAX, None), now_us)
+        activity = timed(lambda: self._store.activity(scope, window), now_us)
+        entries = timed(lambda: self._store.log(scope, window, Filters(), PAGES_MAX, None), now_us)
         pages = insights.newest_pages(entries)
         if len(entries) == PAGES_MAX:
             absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
             for login in sorted(absent)[:PAGES_ASKED_MAX]:
-                pages |= insights.newest_pages(self._store.log(window, Filters(user=login), 10, None))
+                pages |= insights.newest_pages(self._store.log(scope, window, Filters(user=login), 10, None))
         return insights.active_users(activity, pages, self._online(), self._features, now_us)
 
     def news(self, now_us: int) -> dict[str, Any]:
         """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
-        newest_us = self._store.newest_us()
-        activity = self._store.activity(Window(now_us - insights.ACTIVE_US, now_us))
+        newest_us = self._store.newest_us(Scope.everybody())
+        activity = self._store.activity(Scope.everybody(), Window(now_us - insights.ACTIVE_US, now_us))
         active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
         return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
 
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/usage-stats`."""
+        scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
-        visits = self.queries.timed(lambda: self._store.visits(window), now_us)
-        activity = self.queries.timed(lambda: self._store.activity(window), now_us)
-        if user is not None:
-            visits = [one for one in visits if one.identity.user == user]
-            activity = [one for one in activity if one.identity.user == user]
+        visits = self.queries.timed(lambda: self._store.visits(scope, window), now_us)
+        activity = self.queries.timed(lambda: self._store.activity(scope, window), now_us)
         return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
 
     def system_performance(
@@ -81,6 +82,8 @@ class Insights:
 
         `at_us` ends the window; the store, how fresh its data is and the alerts are those of now.
         """
+        scope = scope_of(user)
+        everybody = Scope.everybody()
         times, timed = self.queries.query_times(), self.queries.timed
         store: dict[str, Any] = {
             "name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "queries": times["count"], "problem": None,
@@ -88,11 +91,11 @@ class Insights:
         end_us = now_us if at_us is None else at_us
         window = Window(end_us - days * DAY_US, end_us)
         try:
-            usages = timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
-            latency = timed(lambda: self._store.latency(window), now_us)
-            uptime = timed(lambda: self._store.uptime(window), now_us)
+            usages = timed(lambda: self._store.usage(everybody, window, Filters(), By.ENDPOINT), now_us)
+            latency = timed(lambda: self._store.latency(everybody, window), now_us)
+            uptime = timed(lambda: self._store.uptime(everybody, window), now_us)
             newest_us = self.queries.newest_us(now_us)
-            told = alerts.summary(self._store, user)
+            told = alerts.summary(self._store, scope)
         except StoreError as error:
             failed = {**store, "ok": False, "problem": str(error)}
             return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
@@ -105,15 +108,16 @@ class Insights:
 
         Percentiles of one person there are none: they are kept by endpoint, for all.
         """
+        scope = scope_of(user)
         middle_us = now_us - days * DAY_US
 
         def period(window: Window) -> insights.Period:
-            timed, mine = self.queries.timed, Filters(user=user)
+            timed, mine = self.queries.timed, Filters()
             return insights.Period(
                 window,
-                timed(lambda: self._store.usage(window, mine, By.ENDPOINT), now_us),
-                timed(lambda: self._store.latency(window), now_us) if user is None else (),
-                timed(lambda: self._store.usage(window, mine, By.IDENTITY), now_us),
+                timed(lambda: self._store.usage(scope, window, mine, By.ENDPOINT), now_us),
+                timed(lambda: self._store.latency(scope, window), now_us) if user is None else (),
+                timed(lambda: self._store.usage(scope, window, mine, By.IDENTITY), now_us),
             )
 
         now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
@@ -124,7 +128,9 @@ class Insights:
         start_us = now_us - days * DAY_US
 
         def used(window: Window) -> list[Usage]:
-            return self.queries.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
+            return self.queries.timed(
+                lambda: self._store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT), now_us
+            )
 
         recent = used(Window(start_us, now_us))
         earlier = used(Window(now_us - EARLIER_DAYS * DAY_US, start_us))
@@ -139,14 +145,15 @@ class Insights:
         No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
         minute, finds an old one at once.
         """
-        filters = Filters(user=user, trace_id=trace_id.lower())
+        scope = scope_of(user)
+        filters = Filters(trace_id=trace_id.lower())
         spans = sorted({min(span, hours) for span in (1, 24, 168, hours)})
         ends_us = [now_us, *(now_us - span * HOUR_US for span in spans)]
         windows = [] if at_us is None else [Window(at_us - MINUTE_US, at_us + MINUTE_US)]
         windows += [Window(start_us, end_us) for end_us, start_us in pairwise(ends_us)]
         found: list[LogEntry] = []
         for window in windows:
-            found = self._store.log(window, filters, TRACE_REQUESTS_MAX, None)
+            found = self._store.log(scope, window, filters, TRACE_REQUESTS_MAX, None)
             if found:
                 break
         return {

@@ -81,7 +81,7 @@ def make_tailnet(settings: Settings) -> Tailnet:
 
     async def load_devices() -> tuple[Device, ...]:
         # Its HTTP client takes some MiB, which most do without.
-        from tailtrace_bridge.identity.control.provider import make_client  # noqa: PLC0415
+        from tailtrace_bridge.wiring.devices import make_client  # noqa: PLC0415
 
         client = make_client(settings, clock_us)
         if client is None:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
+from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.store.protocol import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +31,37 @@ class Panels:
 
     def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
-        window = _window(at_us, period)
+        scope, window = scope_of(only), _window(at_us, period)
         before = _window(window.start_us, period)
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
+        now = self._counted(scope, window, filters)
         return {
             "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
             "timezone": str(self.zone),
-            "totals": panels.totals(self._counted(window, filters), self._counted(before, filters)),
+            "totals": panels.totals(now, self._counted(scope, before, filters)),
+            "named": panels.named(now),
             "step_hours": period.bucket_us // HOUR_US,
             "series": panels.series(
-                self.store.endpoint_buckets(window, period.bucket_us, filters, By.ALL), window, period.bucket_us
+                self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL), window, period.bucket_us
             ),
             "heat_days": hours // 24,
-            "heat": panels.heat(self._quarters(weeks, filters), self.zone),
-            "choices": panels.choices(
-                visit for visit in self.store.visits(window) if only is None or visit.identity.user == only
-            ),
+            "heat": panels.heat(self._quarters(scope, weeks, filters), self.zone),
+            "choices": panels.choices(self.store.visits(scope, window)),
             "only": only,
             "newest": None if newest_us is None else answers.iso(newest_us),
         }
 
-    def people(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
+    def people(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/panels/people`."""
-        window = _window(at_us, period)
-        usages = self.store.usage(window, filters, By.IDENTITY)
-        sessions = panels.sessions_of(answers.sessions(self._activity(window, filters)), usages, filters)
+        scope, window = scope_of(only), _window(at_us, period)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY)
+        sessions = panels.sessions_of(answers.sessions(self._activity(scope, window, filters)), usages, filters)
         asked = {answers.visitor(usage.identity) for usage in usages}
         visits = [
             visit
-            for visit in self.store.visits(window)
+            for visit in self.store.visits(scope, window)
             if (filters.endpoint is None or visit.endpoint == filters.endpoint)
             and filters.address in {None, visit.identity.address}
             and (filters == Filters() or answers.visitor(visit.identity) in asked)
@@ -69,13 +72,13 @@ class Panels:
             **answers.cut(users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)),
         }
 
-    def endpoints(self, at_us: int, period: panels.Period, filters: Filters) -> dict[str, Any]:
+    def endpoints(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/panels/endpoints`."""
-        window = _window(at_us, period)
-        usages = self.store.usage(window, filters, By.ENDPOINT)
-        steps = self.store.endpoint_buckets(window, min(period.spark_us, period.bucket_us), filters)
+        scope, window = scope_of(only), _window(at_us, period)
+        usages = self.store.usage(scope, window, filters, By.ENDPOINT)
+        steps = self.store.endpoint_buckets(scope, window, min(period.spark_us, period.bucket_us), filters)
         has_latency = filters == Filters(endpoint=filters.endpoint)
-        latency = self.store.latency(window) if has_latency else None
+        latency = self.store.latency(scope, window) if has_latency else None
         rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
         return {**answers.cut(endpoints=rows), "has_percentiles": has_latency}
 
@@ -87,11 +90,17 @@ class Panels:
         return {key: value for key, value in whole.items() if key not in lists} | {"error_rate": rates}
 
     def requests(
-        self, at_us: int, period: panels.Period, filters: Filters, limit: int, before: tuple[int, int] | None
+        self,
+        at_us: int,
+        period: panels.Period,
+        filters: Filters,
+        limit: int,
+        before: tuple[int, int] | None,
+        only: str | None = None,
     ) -> dict[str, Any]:
         """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
-        window = _window(at_us, period)
-        entries: list[LogEntry] = self.store.log(window, filters, limit + 1, before)
+        scope, window = scope_of(only), _window(at_us, period)
+        entries: list[LogEntry] = self.store.log(scope, window, filters, limit + 1, before)
         page = entries[:limit]
         more = len(entries) > limit
         return {
@@ -103,21 +112,21 @@ class Panels:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 
-    def _activity(self, window: Window, filters: Filters) -> list[Activity]:
+    def _activity(self, scope: Scope, window: Window, filters: Filters) -> list[Activity]:
         """Return the usage that sessions are cut from: of an address, what came from there."""
-        return [one for one in self.store.activity(window) if filters.address in {None, one.identity.address}]
+        return [one for one in self.store.activity(scope, window) if filters.address in {None, one.identity.address}]
 
-    def _quarters(self, window: Window, filters: Filters) -> Iterable[Quarter]:
+    def _quarters(self, scope: Scope, window: Window, filters: Filters) -> Iterable[Quarter]:
         """Return usage by the quarter, which the store rolls up of everybody; under a filter it has hours."""
         if filters == Filters():
-            return self.store.quarters(window)
-        return panels.quarters_of(self.store.endpoint_buckets(window, HOUR_US, filters, By.ALL))
+            return self.store.quarters(scope, window)
+        return panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
 
-    def _counted(self, window: Window, filters: Filters) -> panels.Counted:
-        usages = self.store.usage(window, filters, By.IDENTITY)
+    def _counted(self, scope: Scope, window: Window, filters: Filters) -> panels.Counted:
+        usages = self.store.usage(scope, window, filters, By.IDENTITY)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
-        sessions = answers.sessions(self._activity(window, filters))
+        sessions = answers.sessions(self._activity(scope, window, filters))
         return panels.Counted(usages, panels.sessions_of(sessions, usages, filters))
 
 

@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any, TypeVar
 
+from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import requests as answers
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, By, Filters, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 T = TypeVar("T")
 QUERY_TIMES_MAX = 10_000
@@ -41,12 +44,23 @@ class Queries:
         self._times: deque[tuple[int, int]] = deque(maxlen=QUERY_TIMES_MAX)
 
     def access_logs(
-        self, now_us: int, *, hours: int, filters: Filters, limit: int, before: tuple[int, int] | None = None
+        self,
+        now_us: int,
+        *,
+        hours: int,
+        filters: Filters,
+        limit: int,
+        before: tuple[int, int] | None = None,
+        user: str | None = None,
     ) -> dict[str, Any]:
-        """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended."""
+        """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended.
+
+        `user` restricts it to one person, by login: what a caller may see is decided before.
+        """
+        scope = scope_of(user)
         window = Window(now_us - hours * HOUR_US, now_us)
-        entries = self.timed(lambda: self._store.log(window, filters, limit + 1, before), now_us)
-        usages = self.timed(lambda: self._store.usage(window, filters, By.IDENTITY), now_us)
+        entries = self.timed(lambda: self._store.log(scope, window, filters, limit + 1, before), now_us)
+        usages = self.timed(lambda: self._store.usage(scope, window, filters, By.IDENTITY), now_us)
         page = entries[:limit]
         more = len(entries) > limit
         return {
@@ -59,10 +73,10 @@ class Queries:
     def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/dashboard-usage`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self.timed(lambda: self._store.usage(window, Filters(), By.IDENTITY), now_us)
-        visits = self.timed(lambda: self._store.visits(window), now_us)
-        all_sessions = answers.sessions(self.timed(lambda: self._store.activity(window), now_us))
-        quarters = self.timed(lambda: self._store.quarters(window), now_us)
+        usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.IDENTITY), now_us)
+        visits = self.timed(lambda: self._store.visits(Scope.everybody(), window), now_us)
+        all_sessions = answers.sessions(self.timed(lambda: self._store.activity(Scope.everybody(), window), now_us))
+        quarters = self.timed(lambda: self._store.quarters(Scope.everybody(), window), now_us)
         return {
             "window": _window(window),
             "timezone": str(self._zone),
@@ -81,12 +95,12 @@ class Queries:
     def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
         """Answer `GET /analytics/system-health-history`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self.timed(lambda: self._store.usage(window, Filters(), By.ENDPOINT), now_us)
-        latency = self.timed(lambda: self._store.latency(window), now_us)
+        usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT), now_us)
+        latency = self.timed(lambda: self._store.latency(Scope.everybody(), window), now_us)
         bucket_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self.timed(lambda: self._store.steps(window, bucket_us), now_us)
-        bucket_latency = self.timed(lambda: self._store.bucket_latency(window, bucket_us), now_us)
-        uptime = self.timed(lambda: self._store.uptime(window), now_us)
+        steps = self.timed(lambda: self._store.steps(Scope.everybody(), window, bucket_us), now_us)
+        bucket_latency = self.timed(lambda: self._store.bucket_latency(Scope.everybody(), window, bucket_us), now_us)
+        uptime = self.timed(lambda: self._store.uptime(Scope.everybody(), window), now_us)
         newest_us = self.newest_us(now_us)
         rates = answers.error_rates(usages)  # as many endpoints as there are response times
         return {
@@ -112,7 +126,7 @@ class Queries:
 
     def check_store(self) -> None:
         """Raise `StoreError` if the store does not answer."""
-        self._store.newest_us()
+        self._store.newest_us(Scope.everybody())
 
     def query_times(self) -> dict[str, Any]:
         """How long the store took for the queries of this process, whichever store it is; by hour too."""
@@ -130,11 +144,11 @@ class Queries:
 
     def newest_us(self, now_us: int) -> int | None:
         """Return the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
-        newest_us = self.timed(self._store.newest_us, now_us)
+        newest_us = self.timed(lambda: self._store.newest_us(Scope.everybody()), now_us)
         if newest_us is None or newest_us <= now_us:
             return newest_us
         past = Window(0, now_us + 1)
-        entries = self.timed(lambda: self._store.log(past, Filters(), 1, None), now_us)
+        entries = self.timed(lambda: self._store.log(Scope.everybody(), past, Filters(), 1, None), now_us)
         return entries[0].time_us if entries else None
 
     def timed(self, query: Callable[[], T], now_us: int) -> T:

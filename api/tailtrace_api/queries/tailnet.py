@@ -20,9 +20,11 @@ from typing import Any
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import Identities, Unavailable, describe, parse_address
+from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.identity.chain import Identities, Unavailable, describe
 from tailtrace_bridge.identity.control.devices import Device
-from tailtrace_bridge.identity.local_api import TAGGED_LOGIN, LocalApi, table_of, tags_of, text_of, time_us_of
+from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.identity.nodes import TAGGED_LOGIN, table_of, tags_of, text_of, time_us_of
 
 FRESH_US = 300_000_000
 STATUS_TTL_US = 5_000_000

@@ -13,25 +13,28 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import uvicorn
 
-from tailtrace_api.access.auth_methods import make_callers, require_way
+from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.operation import create_operation_app
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
-from tailtrace_bridge.settings.table import Settings, environment_name, split_listen
+from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
 from tailtrace_bridge.spans.receiver import make_receiver
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.wiring.bridge import Bridge, make_bridge
 from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SHUTDOWN_S = 5
+BODY_BYTES_MAX = 256 * 1024
+"""Of a request to the API: but for a call by MCP, which is some hundred bytes, none has a body."""
+UNIX_MODE = 0o660
+"""Of the socket that the API listens on: for its user, and for a group that the proxy is in."""
 ANSWERS_AT_ONCE_MAX = 4
 """Answers are made in threads; more of them at once would only take more memory."""
 _LOGGER = logging.getLogger("tailtrace")
@@ -68,10 +75,10 @@ def serve(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
         app = make_guarded(settings, bridge.store, bridge.routes, bridge, counters)
         bridge.start()
-        _LOGGER.info("API on http://%s", _name(listener))
+        _LOGGER.info("API on %s", _name(listener))
         asyncio.run(_run([(_server_of_api(settings, app), listener), receiver], bridge))
 
 
@@ -81,11 +88,13 @@ def serve_bridge(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
-        bridge, receiver = _enter_bridge(stack, settings, counters.closed)
-        app = create_operation_app(bridge.store.newest_us, bridge, clock=clock_us, access=counters)
+        bridge, receiver = _enter_bridge(stack, settings, counters)
+        app = create_operation_app(
+            lambda: bridge.store.newest_us(Scope.everybody()), bridge, clock=clock_us, access=counters
+        )
         guarded = _guarded(settings, app, counters)
         bridge.start()
-        _LOGGER.info("health and counters on http://%s", _name(listener))
+        _LOGGER.info("health and counters on %s", _name(listener))
         asyncio.run(_run([(_server(guarded, counters.closed), listener), receiver], bridge))
 
 
@@ -101,7 +110,7 @@ def serve_api(settings: Settings) -> None:
         store = open_store(settings, reading=True)
         stack.callback(store.close)
         app = make_guarded(settings, store, make_routes(settings))
-        _LOGGER.info("API on http://%s, reading the store %s", _name(listener), settings.store)
+        _LOGGER.info("API on %s, reading the store %s", _name(listener), settings.store)
         asyncio.run(_run([(_server_of_api(settings, app), listener)]))
 
 
@@ -114,7 +123,8 @@ def make_guarded(
 ) -> Guard:
     """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
     counters = counters or AccessCounters()
-    return _guarded(settings, make_app(settings, store, routes, bridge, counters), counters)
+    app = make_app(settings, store, routes, bridge, counters)
+    return _guarded(settings, app, counters, is_unix=unix_path(settings.listen) is not None)
 
 
 def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
@@ -125,8 +135,11 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
     return _server(app, guard.counters.closed, guard.app.state.news.close)
 
 
-def _guarded(settings: Settings, app: Any, counters: AccessCounters) -> Guard:
-    return Guard(app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s)
+def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
+    return Guard(
+        app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s,
+        trusted=make_trusted_proxies(settings), is_unix=is_unix, body_bytes_max=BODY_BYTES_MAX,
+    )  # fmt: skip
 
 
 def make_app(
@@ -148,6 +161,7 @@ def make_app(
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
     from tailtrace_api.http.cards import card_router  # noqa: PLC0415
     from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
@@ -166,7 +180,7 @@ def make_app(
     mcp = Mcp(
         LocalSource(insights, tailnet, clock_us),
         lang=settings.lang,
-        hosts=(split_listen(settings.listen)[0], *settings.hosts),
+        hosts=(*host_forms(listen_host(settings.listen)), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
     )
     app = create_app(
@@ -196,11 +210,14 @@ def _keeps(settings: Settings) -> dict[str, object]:
 
 
 def _hosts(settings: Settings) -> list[str]:
-    return ["localhost", "127.0.0.1", "::1", "[::1]", split_listen(settings.listen)[0], *settings.hosts]
+    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
+
+    listening = host_forms(listen_host(settings.listen))
+    return ["localhost", "127.0.0.1", "::1", "[::1]", *listening, *settings.hosts]
 
 
-def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[str, int]) -> tuple[Bridge, Listening]:
-    """Make the bridge, not started, and its receiver, whose connections over a limit `closed` counts.
+def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: AccessCounters) -> tuple[Bridge, Listening]:
+    """Make the bridge, not started, and its receiver, whose connections and peers over a limit `access` counts.
 
     `stack` stops it, after the servers and before their sockets.
     """
@@ -208,12 +225,12 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, closed: dict[
     bridge = make_bridge(settings)
     stack.callback(bridge.stop)
     _add_report(bridge, settings)
-    _LOGGER.info("log %s → store %s, OTLP on http://%s", settings.log, settings.store, _name(listener))
+    _LOGGER.info("log %s → store %s, OTLP on %s", settings.log, settings.store, _name(listener))
     receiver = make_receiver(bridge.spans.put, bridge.receiver_counters)
     # Its refusals are counted where the receiver's own are.
-    counters = AccessCounters(bridge.receiver_counters.refused, closed)
+    counters = AccessCounters(bridge.receiver_counters.refused, access.closed, access.peers_forgotten)
     guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)
-    return bridge, (_server(guard, closed), listener)
+    return bridge, (_server(guard, access.closed), listener)
 
 
 def _add_report(bridge: Bridge, settings: Settings) -> None:
@@ -229,6 +246,8 @@ def _add_report(bridge: Bridge, settings: Settings) -> None:
 def _listen(settings: Settings, field: str) -> socket.socket:
     require_way(settings, field)
     address = getattr(settings, field)
+    if (path := unix_path(address)) is not None:
+        return _listen_unix(path, environment_name(field))
     host, port = split_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -246,9 +265,36 @@ def _listen(settings: Settings, field: str) -> socket.socket:
     return listener
 
 
+def _listen_unix(path: Path, name: str) -> socket.socket:
+    """Listen on a unix socket. One that is left over from before, with nobody behind it, is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and not _answers(path):
+            path.unlink()
+        before = os.umask(0o777 & ~UNIX_MODE)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        listener.close()
+        where = f"{name}: cannot listen on {path}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"{where}; end what listens there, or choose another path") from error
+        raise SettingsError(f"{where}; name a file in a folder that this user may write to") from error
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
+        return asker.connect_ex(str(path)) == 0
+
+
 def _name(listener: socket.socket) -> str:
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | None = None) -> _Server:
@@ -261,6 +307,8 @@ def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | N
             lifespan="off",
             http=partial(BoundedProtocol, closed=closed),  # type: ignore[arg-type]
             ws="none",
+            # The peer is the socket's: who believes a proxy, and which, is for `access.callers` to say.
+            proxy_headers=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
     )

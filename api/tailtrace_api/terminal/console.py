@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 
 if TYPE_CHECKING:  # 3 MiB of a server that never draws a table, so brought where one is drawn
     from rich.console import Console

@@ -24,8 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.identity.chain import printable
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER
+from tailtrace_bridge.core.text import printable
 
 ROWS_MAX = 12
 WIDE, NARROW = 100, 70

@@ -17,7 +17,9 @@ from tailtrace_bridge.alerts.state import hashed
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.names import device_key, names_of_now, user_key
-from tailtrace_bridge.store.protocol import HOUR_US, By, Filters, Recent, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import HOUR_US, By, Filters, Recent, Window
 
 INTERVAL_US_MAX = 300_000_000
 ACTIVE_HOURS = 2
@@ -54,10 +56,10 @@ def interval_us(rule: AlertRule) -> int:
 def measure(store: Store, rule: AlertRule, was_seen: bool, now_us: int) -> Measured:
     """Measure what a rule on requests asks for. Raises `StoreError`."""
     if rule.kind == "no_data":
-        return _age(store.newest_us(), rule, was_seen, now_us)
+        return _age(store.newest_us(Scope.everybody()), rule, was_seen, now_us)
     rank = 0.95 if rule.kind == "p95" else None
     window = Window(now_us - rule.window * _S, now_us)
-    sums = store.recent(window, endpoint=rule.endpoint, service=rule.service, rank=rank)
+    sums = store.recent(Scope.everybody(), window, endpoint=rule.endpoint, service=rule.service, rank=rank)
     if rule.kind != "endpoint_silent":
         return _rate(sums, rule)
     if sums.requests:
@@ -86,13 +88,13 @@ def _rate(sums: Recent, rule: AlertRule) -> Measured:
 
 def people(store: Store) -> list[Person]:
     """Return everybody that the store has a name for, under the names of now. Raises `StoreError`."""
-    return list(_people(names_of_now(dict(enumerate(store.named()))).values()))
+    return list(_people(names_of_now(dict(enumerate(store.named(Scope.everybody())))).values()))
 
 
 def active_marks(store: Store, now_us: int) -> set[str]:
     """Return the marks of who asked for something in the last hours, by whole hours. Raises `StoreError`."""
     start_us = (now_us // HOUR_US - ACTIVE_HOURS + 1) * HOUR_US
-    usage = store.usage(Window(start_us, (now_us // HOUR_US + 1) * HOUR_US), Filters(), By.IDENTITY)
+    usage = store.usage(Scope.everybody(), Window(start_us, (now_us // HOUR_US + 1) * HOUR_US), Filters(), By.IDENTITY)
     return {one.mark for one in _people(usage.identity for usage in usage)}
 
 

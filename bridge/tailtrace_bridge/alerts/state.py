@@ -17,7 +17,7 @@ from typing import Any
 
 from tailtrace_bridge.alerts.judge import RuleState
 from tailtrace_bridge.core.files.atomic import replace_file
-from tailtrace_bridge.store.protocol import AlertEvent
+from tailtrace_bridge.store.values import AlertEvent
 
 OUTBOX_MAX = 200
 """Messages that wait; the oldest goes for one more. Counted in `AlertCounters.dropped`."""

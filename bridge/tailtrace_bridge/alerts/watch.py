@@ -27,9 +27,11 @@ from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, inte
 from tailtrace_bridge.alerts.state import KNOWN_MAX, Message, Outbox
 from tailtrace_bridge.alerts.words import Words, duration
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import PROBES, SEEN, AlertRule, is_quiet
-from tailtrace_bridge.store.protocol import AlertEvent, Store
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import AlertEvent
 
 ABSENT_US_MAX = 600_000_000
 """Who has a name in the store and asked for nothing for so long came by an import: known from now on, and not told."""
@@ -109,7 +111,7 @@ class Watch:
 
     def _store_problem(self) -> str:
         try:
-            self._store.newest_us()
+            self._store.newest_us(Scope.everybody())
         except StoreError as error:
             return str(error)
         return ""

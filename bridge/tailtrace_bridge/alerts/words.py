@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.protocol import AlertEvent
+from tailtrace_bridge.store.values import AlertEvent
 
 LINES_MAX = 20
 """Of a message that rolls up."""

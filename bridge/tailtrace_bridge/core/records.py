@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+OTHER = "__other__"
+"""The endpoint (or the name) of what is not kept apart: no path, or beyond a limit."""
+
 
 class Traffic(IntEnum):
     """What a request was for. Only `APP` counts as usage; nothing is thrown away."""

@@ -3,15 +3,14 @@
 | tailscaled says | answer |
 |---|---|
 | nothing asked: the address is outside Tailscale's ranges | not found: no node can have it |
-| 200, `Node.StableID` is our own | found, kind self, no user: what runs on this machine is no person |
-| 200 with `Node.Tags`, or login `tagged-devices` | found, kind tagged, no user: a service is no person |
+| 200 | found: what `nodes` makes of `Node` and `UserProfile` |
 | 200 with `Node.Expired` | the same, marked: an expired key is still that person's |
-| 200 with `Node.Sharer` or `Node.Hostinfo.ShareeNode` | found, kind shared: a node of another tailnet, and its user |
-| 200 with a login | found, kind user |
-| 200 without a login | found, kind unknown: a device without a name for its owner |
-| 404, and after it `/status` says `Running` | not found, and certain: no node that can reach us has the address |
+| 404, and after it `/status` says `Running` and has a node without a login there | found, see below |
+| 404, and after it `/status` says `Running` and has none | not found, and certain: no node can reach us from there |
 | 404, and after it any other state | unavailable: logged out or just starting, tailscaled answers 404 to everything |
-| anything else, or nothing within `TIMEOUT_S` | unavailable, with what to do |
+| anything else, or nothing within `TIMEOUT_S` (all peers: `STATUS_TIMEOUT_S`) | unavailable, with what to do |
+
+whois is silent about a node whose user has no profile, as Headscale 0.28 sends its tagged nodes; the status has it.
 
 The address is asked without a port: with one, tailscaled waits a third of a second for a connection it might know.
 Source: https://pkg.go.dev/tailscale.com/client/local#Client.WhoIs and https://pkg.go.dev/tailscale.com/tailcfg#Node
@@ -22,37 +21,27 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, IncompleteRead
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import (
-    NO_OWNER,
-    Answer,
-    Found,
-    NotFound,
-    Unavailable,
-    is_tailnet,
-    parse_address,
-    printable,
-)
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet
+from tailtrace_bridge.identity.nodes import Peers, identity_of, read_peers, renamed, table_of, text_of, time_us_of
+from tailtrace_bridge.identity.sockets import DEFAULT
 
-SOCKET_PATH = "/var/run/tailscale/tailscaled.sock"
 HOST = "local-tailscaled.sock"
 """tailscaled answers 403 to any other Host."""
 TIMEOUT_S = 0.25
-"""For each of the at most two requests of an answer."""
+"""For a whois, and for a status without peers."""
+STATUS_TIMEOUT_S = 5.0
+"""For a status with all peers: 10,000 take two thirds of a second of tailscaled, more where it is busy."""
 RESPONSE_BYTES_MAX = 1024 * 1024
-STATUS_BYTES_MAX = 32 * 1024 * 1024
+STATUS_BYTES_MAX = 64 * 1024 * 1024
 """Of a status with all peers: a peer takes about a kilobyte."""
+PEERS_SHARE = 20
+"""The time between two such statuses, asked because whois knew nobody, is at least so many times what one takes."""
 STATUS_TTL_US = 3_000_000
 """How long our own node's id is believed."""
-TAGGED_LOGIN = "tagged-devices"
-"""The login that Tailscale gives to every device without a person."""
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECK_SOCKET = "check that TAILSCALE_SOCKET is tailscaled's socket"
 
 
@@ -67,8 +56,8 @@ class BackendStatus:
     state: str
     """`Running`, `NeedsLogin`, `NoState`, `Stopped` …"""
     node_id: str
-    has_tun: bool = True
-    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1."""
+    has_tun: bool | None = None
+    """False: userspace networking, where each peer of the tailnet comes as 127.0.0.1. None: it does not say."""
 
 
 class LocalApi:
@@ -77,7 +66,12 @@ class LocalApi:
     name = "localapi"
 
     def __init__(
-        self, socket_path: str = SOCKET_PATH, *, clock: Callable[[], int], timeout_s: float = TIMEOUT_S
+        self,
+        socket_path: str = DEFAULT,
+        *,
+        clock: Callable[[], int],
+        timeout_s: float = TIMEOUT_S,
+        status_timeout_s: float = STATUS_TIMEOUT_S,
     ) -> None:
         self.requests = 0
         self.oversized = 0
@@ -87,6 +81,11 @@ class LocalApi:
         self._timeout_us = int(timeout_s * 1_000_000)
         self._status: BackendStatus | None = None
         self._status_us = 0
+        self._status_timeout_us = int(status_timeout_s * 1_000_000)
+        self._peers: Peers | None = None
+        self._peers_due_us = 0
+        self.live_peers: Callable[[], Peers | None] = lambda: None
+        """Who is told of each change has the nodes of now at hand; None: they are asked for."""
 
     def whois(self, address: str) -> Answer:
         """Say which node has `address`."""
@@ -100,7 +99,7 @@ class LocalApi:
         try:
             code, answer = self._get("/whois", {"addr": str(parsed)}, accept=(200, 404))
             if code == 404:
-                return self._not_found(), frozenset()
+                return self._not_found(address), frozenset()
             return read_whois(answer, address, self._own_node_id()), frozenset(table_of(answer, "CapMap"))
         except _CannotTellError as why:
             return Unavailable(str(why)), frozenset()
@@ -112,17 +111,33 @@ class LocalApi:
         except _CannotTellError as why:
             return Unavailable(str(why))
 
+    def serves_loopback(self) -> bool:
+        """Whether `tailscale serve` hands on to a TCP port of 127.0.0.1; False where nobody can tell."""
+        try:
+            config = self._get("/serve-config", {}, accept=(200,))[1]
+        except _CannotTellError:
+            return False
+        return any(is_loopback_target(target) for target in targets_of(config))
+
     def status_with_peers(self) -> Mapping[str, object] | Unavailable:
         """Ask for the whole status: https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status."""
         try:
-            return self._get("/status", {}, accept=(200,), bytes_max=STATUS_BYTES_MAX)[1]
+            return self._ask_peers()
         except _CannotTellError as why:
             return Unavailable(str(why))
 
+    def _ask_peers(self) -> Mapping[str, object]:
+        return self._get("/status", {}, accept=(200,), bytes_max=STATUS_BYTES_MAX, timeout_us=self._status_timeout_us)[
+            1
+        ]
+
     def _ask_status(self) -> BackendStatus:
         _, answer = self._get("/status", {"peers": "false"}, accept=(200,))
+        tun = answer.get("TUN")
         status = BackendStatus(
-            text_of(answer, "BackendState"), text_of(table_of(answer, "Self"), "ID"), answer.get("TUN") is not False
+            text_of(answer, "BackendState"),
+            text_of(table_of(answer, "Self"), "ID"),
+            tun if isinstance(tun, bool) else None,
         )
         if not status.state:
             raise _CannotTellError(f"/status gave no BackendState at {self._socket}; {_CHECK_SOCKET}")
@@ -134,21 +149,41 @@ class LocalApi:
             return self._status.node_id
         return self._ask_status().node_id
 
-    def _not_found(self) -> NotFound | Unavailable:
+    def _not_found(self, address: str) -> Answer:
         # Asked anew and after the 404: a status from before it may be that of a tailscaled that has restarted since.
         state = self._ask_status().state
-        if state == "Running":
-            return NotFound(is_certain=True)
-        return Unavailable(f"tailscaled is in state {state}, not Running; run `tailscale up`")
+        if state != "Running":
+            return Unavailable(f"tailscaled is in state {state}, not Running; run `tailscale up`")
+        parsed = parse_address(address)
+        found = self._peers_of_now().nodes.get(str(parsed))
+        # One with a login has a profile, so whois would have told of it: it went while we asked.
+        return NotFound(is_certain=True) if found is None or found.identity.user else renamed(found, address)
+
+    def _peers_of_now(self) -> Peers:
+        live = self.live_peers()
+        if live is not None:
+            return live
+        start_us = self._clock()
+        if self._peers is None or start_us >= self._peers_due_us:
+            self._peers = read_peers(self._ask_peers())
+            now_us = self._clock()
+            self._peers_due_us = now_us + PEERS_SHARE * (now_us - start_us)
+        return self._peers
 
     def _get(
-        self, path: str, params: Mapping[str, str], accept: tuple[int, ...], bytes_max: int = RESPONSE_BYTES_MAX
+        self,
+        path: str,
+        params: Mapping[str, str],
+        accept: tuple[int, ...],
+        bytes_max: int = RESPONSE_BYTES_MAX,
+        timeout_us: int = 0,
     ) -> tuple[int, Mapping[str, object]]:
         """Return the status and, of a 200, the JSON object. Raises `_CannotTellError`."""
+        timeout_us = timeout_us or self._timeout_us
         try:
-            code, body = self._exchange(f"/localapi/v0{path}?{urlencode(params)}", bytes_max)
+            code, body = self._exchange(f"/localapi/v0{path}?{urlencode(params)}", bytes_max, timeout_us)
         except TimeoutError:
-            raise _CannotTellError(self._slow()) from None
+            raise _CannotTellError(self._slow(timeout_us)) from None
         except (OSError, HTTPException) as error:
             raise _CannotTellError(self._failure(error)) from error
         if len(body) > bytes_max:
@@ -168,13 +203,13 @@ class LocalApi:
             raise _CannotTellError(f"{path} gave no JSON object at {self._socket}; {_CHECK_SOCKET}")
         return code, answer
 
-    def _exchange(self, target: str, bytes_max: int) -> tuple[int, bytes]:
+    def _exchange(self, target: str, bytes_max: int, timeout_us: int) -> tuple[int, bytes]:
         """Return the status and the body, cut after one byte too many. Raises what sockets and `http.client` raise."""
         self.requests += 1
-        deadline_us = self._clock() + self._timeout_us
+        deadline_us = self._clock() + timeout_us
         body = bytearray()
         # A connection for each request: it takes 0.05 ms, and none can be stale after tailscaled was started again.
-        with closing(_UnixConnection(self._socket, self._timeout_us / 1_000_000)) as connection:
+        with closing(_UnixConnection(self._socket, timeout_us / 1_000_000)) as connection:
             connection.request("GET", target)
             with connection.getresponse() as response:
                 while len(body) <= bytes_max and (chunk := response.read1(bytes_max)):
@@ -185,8 +220,8 @@ class LocalApi:
                     raise IncompleteRead(bytes(body), response.length)
         return response.status, bytes(body)
 
-    def _slow(self) -> str:
-        limit_ms = self._timeout_us // 1000
+    def _slow(self, timeout_us: int) -> str:
+        limit_ms = timeout_us // 1000
         return f"tailscaled did not answer within {limit_ms} ms at {self._socket}; see `tailscale status`"
 
     def _failure(self, error: OSError | HTTPException) -> str:
@@ -222,82 +257,28 @@ def read_whois(answer: Mapping[str, object], address: str, own_node_id: str) -> 
     node_id = text_of(node, "StableID")
     if not node_id:
         raise _CannotTellError(f"whois gave no Node.StableID; {_CHECK_SOCKET}")
-    identity = node_identity(
-        address,
-        node_id=node_id,
-        device=text_of(node, "ComputedName") or text_of(node, "Name").partition(".")[0],
-        tags=tags_of(node),
-        profile=table_of(answer, "UserProfile"),
-        is_own=node_id == own_node_id,
-        is_shared=bool(node.get("Sharer")) or table_of(node, "Hostinfo").get("ShareeNode") is True,
-        is_expired=node.get("Expired") is True,
-        provider=LocalApi.name,
-    )
-    return Found(identity, time_us_of(node, "Created"))
+    profile, is_own = table_of(answer, "UserProfile"), node_id == own_node_id
+    identity = identity_of(node, address, profile, is_own=is_own, provider=LocalApi.name)
+    return Found(identity, time_us_of(node, "Created"), str(parse_address(address)))
 
 
-def node_identity(
-    address: str,
-    *,
-    node_id: str,
-    device: str,
-    tags: str,
-    profile: Mapping[str, object],
-    is_own: bool,
-    is_shared: bool,
-    is_expired: bool,
-    provider: str,
-) -> Identity:
-    """Decide the kind of a node, and whether it stands for a person; `profile` is its user's `UserProfile`."""
-    login = text_of(profile, "LoginName")
-    if is_own:
-        kind = "self"
-    elif tags or login == TAGGED_LOGIN:
-        kind = "tagged"
-    elif is_shared:
-        kind = "shared"
-    else:
-        kind = "user" if login else "unknown"
-    has_person = kind in {"user", "shared"}
-    number = profile.get("ID")
-    return Identity(
-        address,
-        kind,
-        login if has_person else "",
-        device,
-        node_id,
-        tags,
-        provider,
-        user_id=str(number) if has_person and isinstance(number, int) and number > 0 else "",
-        reason=NO_OWNER if kind == "unknown" else "",
-        expired=is_expired,
-    )
+def targets_of(config: Mapping[str, object]) -> list[str]:
+    """Return where `tailscale serve` hands on to: https://pkg.go.dev/tailscale.com/ipn#ServeConfig."""
+    tables = [config, *(one for one in table_of(config, "Foreground").values() if isinstance(one, dict))]
+    found = []
+    for one in tables:
+        ports = [port for port in table_of(one, "TCP").values() if isinstance(port, dict)]
+        hosts = [host for host in table_of(one, "Web").values() if isinstance(host, dict)]
+        handlers = [handler for host in hosts for handler in table_of(host, "Handlers").values()]
+        found += [text_of(port, "TCPForward") for port in ports]
+        found += [text_of(handler, "Proxy") for handler in handlers if isinstance(handler, dict)]
+    return [target for target in found if target]
 
 
-def table_of(parent: Mapping[str, object], key: str) -> Mapping[str, object]:
-    """Return a member that is an object; an empty one where it is none."""
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def text_of(parent: Mapping[str, object], key: str) -> str:
-    """Return a member that is text, made printable; an empty one where it is none."""
-    value = parent.get(key)
-    return printable(value) if isinstance(value, str) else ""
-
-
-def tags_of(node: Mapping[str, object]) -> str:
-    """Return the member `Tags` as `tag:a,tag:b`."""
-    tags = node.get("Tags")
-    return printable(",".join(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ""
-
-
-def time_us_of(parent: Mapping[str, object], key: str) -> int | None:
-    """Read an RFC 3339 time, µs since the epoch; None where there is none, or Go's zero time of the year 1."""
-    try:
-        time = datetime.fromisoformat(text_of(parent, key))
-    except ValueError:
-        return None
-    if time.tzinfo is None or time.year < _EPOCH.year:
-        return None
-    return (time - _EPOCH) // timedelta(microseconds=1)
+def is_loopback_target(target: str) -> bool:
+    """Whether a target of `tailscale serve` is a TCP port of this machine's loopback."""
+    if target.startswith("unix:"):
+        return False
+    host = urlsplit(target if "://" in target else f"//{target}").hostname or ""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)

@@ -19,6 +19,7 @@ import ipaddress
 from functools import lru_cache
 
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.fronts import FRONTS
 
 KEY_LENGTH_MIN = 16
 CACHED_MAX = 16_384
@@ -46,6 +47,10 @@ class Pseudonyms:
         """Return the pseudonym of a device."""
         return self._name("device", name)
 
+    def key(self, text: str) -> str:
+        """Return the pseudonym of a node's key."""
+        return self._name("key", text)
+
     def address(self, text: str) -> str:
         """Return the pseudonym of an address; `unix:` is no person's."""
         if text in {"", "unix:"}:
@@ -59,7 +64,7 @@ class Pseudonyms:
             device=self.device(identity.device),
             node_id=self._name("node", identity.node_id),
             user_id=self._name("uid", identity.user_id),
-            via=self.device(identity.via),
+            via=identity.via if identity.via in FRONTS else self.device(identity.via),
         )
 
     def _name(self, kind: str, text: str) -> str:

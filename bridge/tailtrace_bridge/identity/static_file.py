@@ -26,7 +26,8 @@ from pathlib import Path
 
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import TEXT_LENGTH_MAX, Answer, Found, NotFound, parse_address
+from tailtrace_bridge.core.text import TEXT_LENGTH_MAX, parse_address
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
 ENTRIES_MAX = 100_000

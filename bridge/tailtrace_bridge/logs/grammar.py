@@ -2,7 +2,7 @@ r"""What nginx can write for a variable, and so where its value ends. Pure.
 
 | variable | alphabet | ends |
 |---|---|---|
-| a word (`$status`, `$host`) | no blank, no bare quote | at the first blank, or where what follows begins |
+| a word (`$status`, `$remote_addr`, `$host`) | no blank, no bare quote | at the first blank, or where the next begins |
 | a list (`$upstream_addr` prints `a, b : c`) | words with `, ` or ` : ` between them | after its last item |
 | a time (`$time_local`) | its own shape | likewise |
 | anything between two quotes | no bare quote | at the quote |

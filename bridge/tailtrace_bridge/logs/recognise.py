@@ -240,8 +240,8 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
     offset = shape.before
     names: dict[int, str] = {offset: "request", offset + 1: "status"}
     first = offset + 2
-    has_word = len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label
-    if has_word and (_share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1):
+    has_third = len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label
+    if has_third and (_share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1):
         names[first] = "body_bytes_sent"
         first += 1
     for index, column in enumerate(shape.columns[first - offset :], start=first):

@@ -28,8 +28,8 @@ from typing import BinaryIO, Self
 
 from tailtrace_bridge.core.errors import LogFileError, SettingsError
 from tailtrace_bridge.logs.checkpoint import Checkpoint, Ledger, Position, TailLine
-from tailtrace_bridge.logs.files import LINE_KEPT_MAX, LineSplitter, chunks, fingerprint, is_packed_file, unreadable
-from tailtrace_bridge.logs.packed import Unpacker, is_gzip
+from tailtrace_bridge.logs.files import LINE_KEPT_MAX, LineSplitter, fingerprint, is_packed_file, unreadable
+from tailtrace_bridge.logs.packed import Unpacker, chunks, is_gzip
 from tailtrace_bridge.logs.rotation import (
     GENERATIONS_MAX,
     TO_THE_END,
@@ -520,6 +520,11 @@ class Tail:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def logs_forgotten(self) -> int:
+        """Logs whose position was forgotten, since as many as are remembered were saved after them."""
+        return self._checkpoint.logs_forgotten
 
     @property
     def behind(self) -> bool:

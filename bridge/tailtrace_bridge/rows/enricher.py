@@ -7,17 +7,20 @@
 | else | the template that `routes` finds for its path |
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
-from tailtrace_bridge.core.records import Access, AppSpan, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.identity.fronts import identity_in_front, is_front, peer_of
+from tailtrace_bridge.identity.history import COARSE_US, times_of
+from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
-from tailtrace_bridge.identity.serve_headers import identity_of_serve
-from tailtrace_bridge.rows.routes import OTHER, Routes
+from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
 CARDS_MAX = 500
@@ -25,10 +28,17 @@ CARDS_MAX = 500
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
 
+def sender_of(identity: Identity) -> str:
+    """Return what a request's sender counts as in `Enricher.senders`."""
+    if identity.kind == "self":
+        return "self"
+    return "named" if identity.user or identity.device or identity.tags else "unnamed"
+
+
 class Enricher:
     """Makes rows. `holder` says who is behind an address, as of now: asked for each live row, or once in a batch.
 
-    `serve_headers`: a request from loopback came through `tailscale serve`, which says who it is.
+    `serve`: the proxies whose word about who it is, in `tailscale serve`'s headers, is believed.
     `pseudonyms`: what names and addresses are replaced with, as the last thing before the store.
     """
 
@@ -38,12 +48,16 @@ class Enricher:
         routes: Routes,
         health_paths: frozenset[str] = HEALTH_PATHS,
         *,
-        serve_headers: bool = False,
+        serve: Proxies | None = None,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
+        self.senders = {"named": 0, "unnamed": 0, "self": 0}
+        """Requests by who sent them: a person or a device that is known, nobody that is known, this machine."""
+        self.unknown_by_reason: dict[str, int] = {}
+        """Live rows that nobody is named in, by why: `chain.REASONS`."""
         self._holder = holder
-        self._serve_headers = serve_headers
+        self._serve = serve or Proxies()
         self._pseudonyms = pseudonyms
         self._routes = routes
         self._health_paths = health_paths
@@ -52,6 +66,9 @@ class Enricher:
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))
+        self.senders[sender_of(identity)] += 1
+        if identity.reason:
+            self.unknown_by_reason[identity.reason] = self.unknown_by_reason.get(identity.reason, 0) + 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
         if span is None:
@@ -93,7 +110,9 @@ class Enricher:
         holders = [self._holder(address) for address in places]
         identities = [(holder.identity, holder.identified_us) for holder in holders]
         oldest_us = min(times_us, default=0)
-        if self._serve_headers or any(holder.from_us > oldest_us for holder in holders):
+        if any(holder.from_us > oldest_us - COARSE_US for holder in holders) or any(
+            is_front(access, self._serve) for access in accesses
+        ):
             # Not all of an address's lines have the same name: line by line.
             named: InterningTable[tuple[Identity, int]] = InterningTable()
             identity_places = [
@@ -101,6 +120,8 @@ class Enricher:
                 for access, place in zip(accesses, identity_places, strict=True)
             ]
             identities = list(named)
+        for place, count in Counter(identity_places).items():
+            self.senders[sender_of(identities[place][0])] += count
         if self._pseudonyms is not None:
             identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
         none = (None,) * len(accesses)
@@ -129,9 +150,12 @@ class Enricher:
 
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
         """Return the identity of a line and when that was found out."""
-        if self._serve_headers and (said := identity_of_serve(access, holder.identity)) is not None:
-            return said, holder.identified_us
-        return holder.at(access.time_us), holder.identified_us
+        identity = holder.at(*times_of(access))
+        if is_front(access, self._serve):
+            peer = peer_of(access)
+            by_peer = self._holder(peer).identity if peer != access.address else identity
+            identity = identity_in_front(access, identity, by_peer, self._serve) or identity
+        return identity, holder.identified_us
 
     def _placed(self, access: Access) -> tuple[str, Traffic]:
         """Return the route of a line without a span, and what the request was for, whoever sent it."""

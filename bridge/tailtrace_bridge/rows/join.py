@@ -9,6 +9,7 @@ Which of them comes first makes no difference. What comes in, and what then happ
 | line | a span waits, and agrees | both leave (matched) |
 | line | its span went out with the same line before (a replay) | leaves with that span again (matched) |
 | line | none, or one that does not agree | waits for `wait_us` |
+| line | none, and it is older than `wait_us` (read after a restart) | waits for `GRACE_US` |
 | line | none, and no span at all for `span_silence_us` | leaves at once (unmatched): nothing here is traced |
 | span | a line waits, and the span agrees | both leave (matched) |
 | span | a line waits, and the span does not agree | stays with the line, until a better one comes or its time is up |
@@ -38,6 +39,10 @@ from tailtrace_bridge.core.records import Access, AppSpan
 
 WAIT_US = 10_000_000
 """Twice the 5 s after which OpenTelemetry's batch processor exports (`OTEL_BSP_SCHEDULE_DELAY`)."""
+GRACE_US = 1_000_000
+"""What a line waits that is old when it is read. Its span went to the process before this one, and with it, or is about
+to be sent again. A whole wait would begin anew at each start: a bridge that is killed every few seconds would store
+nothing for ever."""
 HELD_MAX = 20_000
 ORPHAN_US = 30_000_000
 """Spans of a request come before its line where nginx buffers its log (`access_log … flush=`)."""
@@ -71,8 +76,10 @@ class JoinCounters:
     """Lines that left with their span."""
     unmatched: int = 0
     """Lines that could have had a span and left without."""
+    span_lost: int = 0
+    """Lines, of the unmatched, that were old when they were read: a kill or a stop may have taken their span."""
     evicted: int = 0
-    """Lines, of the two above, that left before their time because `held_max` was reached."""
+    """Lines, of the matched and unmatched, that left before their time because `held_max` was reached."""
     orphaned: int = 0
     """Spans whose line never came while they waited."""
     late: int = 0
@@ -91,6 +98,7 @@ class _HeldLines(Generic[T]):
     lines: list[tuple[Access, T]]
     span: AppSpan | None
     """The best so far; it does not agree, or the lines would be gone."""
+    is_old: bool = False
 
 
 @dataclass(slots=True)
@@ -133,8 +141,8 @@ class Join(Generic[T]):
         """How many requests have spans that wait for their line."""
         return len(self._waiting)
 
-    def add_access(self, access: Access, token: T, now_us: int) -> list[Joined[T]]:
-        """Take a line; give the lines that leave through it."""
+    def add_access(self, access: Access, token: T, now_us: int, age_us: int = 0) -> list[Joined[T]]:
+        """Take a line; give the lines that leave through it. `age_us` is how long ago its request ended."""
         if self._last_span_us is None:
             self._last_span_us = now_us  # an app gets as long for its first span as for any other
         if not (access.proxied and access.trace_id and access.span_id):
@@ -144,7 +152,8 @@ class Join(Generic[T]):
         span = self._recent.get(key) or self._take_waiting(key, access)
         held = self._held.get(key)
         if held is None:
-            held = self._held[key] = _HeldLines(now_us, [], span)
+            waited_us = min(max(0, age_us), max(0, self._wait_us - GRACE_US))
+            held = self._held[key] = _HeldLines(now_us - waited_us, [], span, is_old=age_us >= self._wait_us)
         held.lines.append((access, token))
         self._held_lines += 1
         silent = now_us - self._last_span_us >= self._span_silence_us
@@ -196,6 +205,7 @@ class Join(Generic[T]):
             self.counters.matched += len(held.lines)
         else:
             self.counters.unmatched += len(held.lines)
+            self.counters.span_lost += len(held.lines) if held.is_old else 0
         self._recent.pop(key, None)
         self._recent[key] = held.span
         if len(self._recent) > self._recent_max:

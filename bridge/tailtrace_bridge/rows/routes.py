@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.records import OTHER
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.rows.traffic import static_extension
 
-OTHER = "__other__"
 DEPTH_MAX = 8
 SEGMENT_LENGTH_MAX = 64
 ROUTE_LENGTH_MAX = 512

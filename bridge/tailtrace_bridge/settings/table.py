@@ -9,11 +9,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError as SourceError
@@ -65,7 +66,11 @@ class Settings(BaseSettings):
         Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
     ] = None
     listen: Annotated[
-        str, Field(description="Where the API listens. Beyond loopback it asks who is there, see `TAILTRACE_ACCESS`.")
+        str,
+        Field(
+            description="Where the API listens: `HOST:PORT`, beyond loopback it asks who is there, see "
+            "`TAILTRACE_ACCESS`; or `unix:PATH`, for a proxy of this machine."
+        ),
     ] = "127.0.0.1:8470"
     hosts: Annotated[
         list[str],
@@ -93,6 +98,22 @@ class Settings(BaseSettings):
             "(`tailtrace token`), `whois` (people of the tailnet, who see their own; admins see all)."
         ),
     ] = "local,token"
+    trust_loopback: Annotated[
+        bool,
+        Field(
+            description="Take every connection from loopback for this machine's own also where nothing proves it: in "
+            "a container that shares its network, or where a tailscaled may be near that cannot be asked. The risk: "
+            "where that one runs without TUN, every peer of the tailnet is an admin. Where tailscaled itself says "
+            "that it does, this counts for nothing."
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        list[str],
+        Field(
+            description="Proxies before the API whose `X-Forwarded-For` is believed: addresses, CIDR networks, `unix:` "
+            "(whoever may open the socket of `TAILTRACE_LISTEN=unix:PATH`). JSON in the environment."
+        ),
+    ] = []
     admins: Annotated[list[str], Field(description="Logins that see all. JSON in the environment.")] = []
     admins_file: Annotated[
         Path | None, Field(description="A file with more such logins, one on each line; read anew when it changes.")
@@ -211,6 +232,35 @@ class Settings(BaseSettings):
             pattern="^[A-Za-z0-9_.-]{0,100}$",
         ),
     ] = "traces"
+    export_endpoint: Annotated[
+        str | None,
+        Field(
+            description="An OTLP endpoint (HTTP) that gets nginx's span of each request, with the person on it: "
+            "`https://otel.example.com:4318`. Empty: nothing leaves."
+        ),
+    ] = None
+    export_headers: Annotated[
+        SecretStr | None,
+        Field(description="Headers for it, such as a token: `key=value`, several with commas, values percent-encoded."),
+    ] = None
+    export_headers_file: Annotated[Path | None, Field(description="A file that holds these headers.")] = None
+    export_certificate: Annotated[
+        Path | None, Field(description="A PEM file of the authorities that its certificate is checked against.")
+    ] = None
+    export_service: Annotated[
+        str, Field(description="`service.name` of nginx in exported spans.", min_length=1, max_length=128)
+    ] = "nginx"
+    export_identity: Annotated[
+        Literal["names", "pseudonyms", "none"],
+        Field(
+            description="Who is on an exported span: `names` as they are stored, `pseudonyms` made with "
+            "`TAILTRACE_PSEUDONYMS_KEY`, or `none`: neither user, device nor address."
+        ),
+    ] = "names"
+    export_paths: Annotated[
+        bool, Field(description="Whether exported spans have `url.path`, without query string; else the route alone.")
+    ] = True
+    export_agents: Annotated[bool, Field(description="Whether exported spans have `user_agent.original`.")] = True
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
@@ -279,6 +329,13 @@ class Settings(BaseSettings):
             "reached through `tailscale serve` and no other way."
         ),
     ] = False
+    serve_proxies: Annotated[
+        list[str],
+        Field(
+            description="More proxies whose `Tailscale-User-Login` is believed: addresses, CIDR networks, `unix:`, "
+            "such as the pods of Tailscale's Kubernetes operator. Each must remove that header from what others send."
+        ),
+    ] = []
     control: Annotated[
         str,
         Field(
@@ -378,6 +435,20 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("trusted_proxies", "serve_proxies")
+    @classmethod
+    def _are_peers(cls, value: list[str]) -> list[str]:
+        for peer in value:
+            try:
+                is_all = peer != "unix:" and ip_network(peer, strict=False).prefixlen == 0
+            except ValueError:
+                raise ValueError(
+                    f"{peer!r} is neither an address nor a network; write 127.0.0.1, 10.42.0.0/16 or unix:"
+                ) from None
+            if is_all:
+                raise ValueError(f"{peer!r} is everybody, and whoever is believed may be anybody; name the proxy alone")
+        return value
+
     @field_validator("checkpoint")
     @classmethod
     def _is_file_name(cls, value: Path) -> Path:
@@ -387,8 +458,9 @@ class Settings(BaseSettings):
 
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
-    def _is_address(cls, value: str) -> str:
-        split_listen(value)
+    def _is_address(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name != "listen" or unix_path(value) is None:
+            split_listen(value)
         return value
 
     @classmethod
@@ -435,9 +507,24 @@ class Settings(BaseSettings):
         return self.alert_state or self.checkpoint.with_name("tailtrace.alerts.json")
 
     @property
+    def history_path(self) -> Path:
+        """Where it is kept who had which address when: beside the checkpoint, each bridge's own."""
+        return self.checkpoint.with_name(self.checkpoint.stem + ".history.json")
+
+    @property
     def zone(self) -> ZoneInfo:
         """`timezone` as an object."""
         return ZoneInfo(self.timezone)
+
+
+def unix_path(value: str) -> Path | None:
+    """`unix:/run/tailtrace/api.sock` → that path; None: it is no such address."""
+    return Path(value[5:]) if value.startswith("unix:/") else None
+
+
+def listen_host(value: str) -> str:
+    """Return the host of an address to listen on; of a unix socket, which has none, `localhost`."""
+    return "localhost" if unix_path(value) is not None else split_listen(value)[0]
 
 
 def split_listen(value: str) -> tuple[str, int]:

@@ -6,12 +6,12 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 |---|---|
 | neither protobuf nor JSON by its content type, or an unknown content encoding | `OtlpError` 415 |
 | longer than `DECODED_BYTES_MAX` unpacked, or of more than `ELEMENTS_MAX` parts | `OtlpError` 413 |
-| not gzip though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
+| not gzip or deflate though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
 | anything else | `Decoded`, span by span: |
 
 | the span | becomes |
 |---|---|
-| any kind but SERVER | ignored: counted, not rejected, since the sender did nothing wrong |
+| any kind but SERVER, or nginx's own that we exported and that came back | ignored: counted, not rejected |
 | SERVER, an id of the wrong length or all zeros | rejected: bad-id |
 | SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
@@ -51,10 +51,12 @@ ERROR_TYPE_LENGTH_MAX = 128
 SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
 REASONS = ("bad-id", "bad-time")
+NGINX_SCOPE = "tailtrace.nginx"
+"""Of the spans that `export` makes: no app's."""
 
 _SERVER = (2, "SPAN_KIND_SERVER")
 _FAILED = (2, "STATUS_CODE_ERROR")
-_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code"})
+_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code", "http.status_code"})
 _SERVICE_NAME = frozenset({"service.name"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -119,23 +121,29 @@ def media_type(content_type: str) -> str:
 def unpack(body: bytes, content_encoding: str, bytes_max: int = DECODED_BYTES_MAX) -> bytes:
     """Undo a Content-Encoding, never making more than `bytes_max` bytes and one.
 
-    Raises `OtlpError`: 413 for more than that, 415 for an encoding but gzip, 400 for gzip that is broken or has a
-    second member (no exporter writes one, and a body of a million empty members would cost their square).
+    Raises `OtlpError`: 413 for more than that, 415 for an encoding but gzip and deflate, 400 for one that is broken or
+    goes on behind its end (no exporter writes that, and a body of a million empty members would cost their square).
+    `deflate` is zlib's form (RFC 9110, 8.4.1.2); the bare form that some send instead is taken too.
     """
     encoding = content_encoding.strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        raise OtlpError(f"Content-Encoding {encoding[:64]!a}: send gzip or none", 415)
-    if encoding == "gzip":
-        unzip = zlib.decompressobj(wbits=31)
+    if encoding not in {"", "identity", "gzip", "deflate"}:
+        raise OtlpError(f"Content-Encoding {encoding[:64]!a}: send gzip, deflate or none", 415)
+    if encoding in {"gzip", "deflate"}:
+        unpacker = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15 if _is_zlib(body) else -15)
         try:
-            body = unzip.decompress(body, bytes_max + 1)
+            body = unpacker.decompress(body, bytes_max + 1)
         except zlib.error as error:
-            raise OtlpError(f"body is not gzip ({error}): check Content-Encoding", 400) from None
-        if len(body) <= bytes_max and (not unzip.eof or unzip.unused_data):
-            raise OtlpError("gzip body is cut short or goes on behind its end: send one whole member", 400)
+            raise OtlpError(f"body is not {encoding} ({error}): check Content-Encoding", 400) from None
+        if len(body) <= bytes_max and (not unpacker.eof or unpacker.unused_data):
+            raise OtlpError(f"{encoding} body is cut short or goes on behind its end: send one whole member", 400)
     if len(body) > bytes_max:
         raise OtlpError(f"body unpacks to more than {bytes_max} bytes: send smaller batches", 413)
     return body
+
+
+def _is_zlib(body: bytes) -> bool:
+    """Return whether a body begins as zlib's form does: method 8, and a multiple of 31."""
+    return len(body) >= 2 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
 
 
 def decode_traces(body: bytes, content_type: str) -> Decoded:
@@ -206,7 +214,8 @@ def _error_type(raw: _RawSpan) -> str:
     named = _text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX)
     if named:
         return named
-    status = raw.attributes.get("http.response.status_code")
+    # The second name is that of before 2024, which OpenTelemetry's instrumentation still writes by default.
+    status = raw.attributes.get("http.response.status_code", raw.attributes.get("http.status_code"))
     if raw.exception_type:
         return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
     if isinstance(status, int) and 500 <= status <= 599:
@@ -241,8 +250,9 @@ def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
         budget.take(resource_spans.scope_spans)
         for scope_spans in resource_spans.scope_spans:
             budget.take(scope_spans.spans)
+            is_ours = scope_spans.scope.name == NGINX_SCOPE
             for span in scope_spans.spans:
-                yield service, _protobuf_span(span, budget) if span.kind in _SERVER else None
+                yield service, _protobuf_span(span, budget) if span.kind in _SERVER and not is_ours else None
 
 
 def _protobuf_span(span: Span, budget: _Budget) -> _RawSpan:
@@ -285,8 +295,9 @@ def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
         resource = _json_attributes(_object(resource_spans, "resource"), _SERVICE_NAME, budget)
         service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
         for scope_spans in _objects(resource_spans, "scopeSpans", budget):
+            is_ours = _object(scope_spans, "scope").get("name") == NGINX_SCOPE
             for span in _objects(scope_spans, "spans", budget):
-                yield service, _json_span(span, budget) if span.get("kind") in _SERVER else None
+                yield service, _json_span(span, budget) if span.get("kind") in _SERVER and not is_ours else None
 
 
 def _json_span(span: dict[str, object], budget: _Budget) -> _RawSpan:

@@ -6,7 +6,7 @@
 | POST /v1/traces, not taken: the queue is full | 503 and Retry-After: the sender keeps the batch and comes again |
 | POST /v1/metrics, /v1/logs | 200, counted and thrown away: an app that exports all three has no errors in its log |
 | a body that is none (`otlp`) | 400, 413 or 415 |
-| more than `BODIES_MAX` bodies on their way in | 429 and Retry-After |
+| more than `BODIES_MAX` bodies, or `READING_BYTES_MAX`, on their way in | the oldest gives way: 429 and Retry-After |
 | a body that does not end in `BODY_TIMEOUT_S` | 408 |
 | another method, another path | 405, 404 |
 
@@ -15,6 +15,7 @@ asks first before it may post either content type, cannot write here.
 """
 
 import asyncio
+import itertools
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -23,13 +24,17 @@ from typing import Any
 
 from tailtrace_bridge.core.errors import OtlpError
 from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces, encode_error, encode_success, media_type, unpack
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """As sent, before gzip is undone."""
 DISCARD_BYTES_MAX = 4 * BODY_BYTES_MAX
 """Of a body too long this much is read and thrown away: a sender cut off while it sends may never see the 413."""
-BODIES_MAX = 16
+BODIES_MAX = 256
+READING_BYTES_MAX = 16 * BODY_BYTES_MAX
+"""Of all bodies together. Which of them gives way: one that came from elsewhere before one of this machine, and the
+oldest first. An honest body is in within milliseconds, so whoever sends slowly pays for it, not the apps beside."""
 BODY_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 1
 SPANS_QUEUED_MAX = 100_000
@@ -100,7 +105,9 @@ class _Receiver:
     def __init__(self, sink: Callable[[list[AppSpan]], bool], counters: ReceiverCounters) -> None:
         self._sink = sink
         self._counters = counters
-        self._bodies = 0
+        self._bodies: dict[int, _Body] = {}
+        """Those on their way in, the oldest first."""
+        self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -141,7 +148,7 @@ class _Receiver:
             raise OtlpError("no such path: OTLP/HTTP posts to /v1/traces, /v1/metrics or /v1/logs", 404)
         if scope["method"] != "POST":
             raise OtlpError(f"{path} takes POST only", 405)
-        body = await self._read(receive)
+        body = await self._read(scope, receive)
         media = media_type(headers.get("content-type", ""))
         if signal != "traces":
             self._counters.discarded[signal] += 1
@@ -160,36 +167,71 @@ class _Receiver:
             counters.spans_rejected[reason] = counters.spans_rejected.get(reason, 0) + count
         return encode_success(media, decoded.rejected, decoded.message)
 
-    async def _read(self, receive: Receive) -> bytes:
-        if self._bodies >= BODIES_MAX:
-            raise OtlpError(f"{BODIES_MAX} requests are being read: send again in {RETRY_AFTER_S} s", 429)
-        self._bodies += 1
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        number = next(self._numbers)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await _read_body(receive)
+            async with asyncio.timeout(BODY_TIMEOUT_S) as limit:
+                body = _Body(limit, is_local=_is_loopback(scope))
+                while len(self._bodies) >= BODIES_MAX:
+                    self._make_room(body)
+                self._bodies[number] = body
+                return await self._read_body(body, receive)
         except TimeoutError:
+            if body.gave_way:
+                raise _busy() from None
             raise OtlpError(f"the body did not end within {BODY_TIMEOUT_S:g} s", 408) from None
         finally:
-            self._bodies -= 1
+            self._bodies.pop(number, None)
+
+    async def _read_body(self, body: "_Body", receive: Receive) -> bytes:
+        """Read the body, never keeping more than `BODY_BYTES_MAX`; raise `OtlpError` 413 if it is longer."""
+        size = 0
+        more = True
+        while more and size <= DISCARD_BYTES_MAX:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _DisconnectedError
+            chunk = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(chunk)
+            if size <= BODY_BYTES_MAX:
+                while sum(len(one.kept) for one in self._bodies.values()) + len(chunk) > READING_BYTES_MAX:
+                    self._make_room(body)
+                body.kept += chunk
+        if size > BODY_BYTES_MAX:
+            raise OtlpError(f"body is longer than {BODY_BYTES_MAX} bytes: send smaller batches, or gzip", 413)
+        return bytes(body.kept)
+
+    def _make_room(self, newest: "_Body") -> None:
+        """Let one body give way to another; raises `OtlpError` 429 where that is the other itself."""
+        others = [(number, one) for number, one in self._bodies.items() if one is not newest]
+        strangers = [(number, one) for number, one in others if not one.is_local]
+        if not (strangers or (newest.is_local and others)):
+            raise _busy()
+        number, oldest = (strangers or others)[0]
+        del self._bodies[number]
+        oldest.kept.clear()
+        oldest.gave_way = True
+        oldest.limit.reschedule(asyncio.get_running_loop().time())
 
 
-async def _read_body(receive: Receive) -> bytes:
-    """Read the body, never keeping more than `BODY_BYTES_MAX`; raise `OtlpError` 413 if it is longer."""
-    kept = bytearray()
-    size = 0
-    more = True
-    while more and size <= DISCARD_BYTES_MAX:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _DisconnectedError
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(chunk)
-        if size <= BODY_BYTES_MAX:
-            kept += chunk
-    if size > BODY_BYTES_MAX:
-        raise OtlpError(f"body is longer than {BODY_BYTES_MAX} bytes: send smaller batches, or gzip", 413)
-    return bytes(kept)
+@dataclass(slots=True)
+class _Body:
+    """A body on its way in."""
+
+    limit: asyncio.Timeout
+    is_local: bool
+    kept: bytearray = field(default_factory=bytearray)
+    gave_way: bool = False
+
+
+def _busy() -> OtlpError:
+    return OtlpError(f"too many requests are being read: send again in {RETRY_AFTER_S} s", 429)
+
+
+def _is_loopback(scope: Scope) -> bool:
+    address = parse_address(scope["client"][0]) if scope.get("client") else None
+    return address is None or address.is_loopback
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

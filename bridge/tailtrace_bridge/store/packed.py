@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from operator import itemgetter
 
 from tailtrace_bridge.core.histogram import bucket_of
-from tailtrace_bridge.store.protocol import SESSION_GAP_US, Run
+from tailtrace_bridge.store.values import SESSION_GAP_US, Run
 
 _FIRST = itemgetter(0)
 

@@ -1,252 +1,35 @@
 """What every store can do. Few verbs: `write` (acknowledged when it returns), `prune`, and reads of sums.
 
-Reads give sums over a half-open window [start, end) of microseconds; the answers are made of these by pure functions.
+Reads give sums (`values`) over a half-open window [start, end) of microseconds; the answers are made of these by pure
+functions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
-from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import RejectedLine, Row
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
-
-HOUR_US = 3_600_000_000
-MINUTE_US = 60_000_000
-QUARTER_US = 15 * MINUTE_US
-DAY_US = 24 * HOUR_US
-SESSION_GAP_US = 30 * MINUTE_US
-"""A longer pause ends a session, and a run of `activity`."""
-
-
-class Window(NamedTuple):
-    """A span of time: start included, end not; µs."""
-
-    start_us: int
-    end_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which requests: None means all. `status` is one code, or a class such as `5xx`.
-
-    `user` and `device` are any name that the person or the device has had: all of their requests count, under whatever
-    name. `address` is whence they came, whoever that was.
-    """
-
-    user: str | None = None
-    device: str | None = None
-    endpoint: str | None = None
-    method: str | None = None
-    status: str | None = None
-    trace_id: str | None = None
-    """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
-    address: str | None = None
-
-    @property
-    def has_identity(self) -> bool:
-        """Whether they ask who it was: sums without identities cannot tell."""
-        return (self.user, self.device, self.address) != (None, None, None)
-
-
-class By(Enum):
-    """What whoever asks for `usage` looks at, beside sums, status and traffic. A store may leave the rest blank.
-
-    Blank is an identity or an endpoint without a name, and no method.
-    """
-
-    ALL = "all"
-    IDENTITY = "identity"
-    ENDPOINT = "endpoint"
-
-
-def smallest_rollups(filters: Filters, by: By) -> By:
-    """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension."""
-    if filters.method is None:
-        if by is By.IDENTITY and filters.endpoint is None:
-            return By.IDENTITY
-        if by is By.ENDPOINT and not filters.has_identity:
-            return By.ENDPOINT
-    return By.ALL
-
-
-def smallest_bucket_rollups(filters: Filters, by: By) -> By:
-    """Return the same for `Store.endpoint_buckets`, where `ALL` looks at neither identity nor endpoint."""
-    return smallest_rollups(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
-
-
-class Written(NamedTuple):
-    """What became of a batch."""
-
-    stored: int
-    duplicate: int
-    refused: int = 0
-    """Rows that this store cannot hold: of a time that it has pruned, or rejected by its server."""
-
-
-class LogEntry(NamedTuple):
-    """One stored request, as a page of the log shows it."""
-
-    time_us: int
-    key: int
-    identity: Identity
-    service: str
-    endpoint: str
-    method: str
-    path: str
-    status: int
-    traffic: Traffic
-    request_time_us: int | None
-    app_time_us: int | None
-    bytes_sent: int
-    trace_id: str
-    error_type: str
-    identified_us: int = 0
-    """When the identity was found out, or 0."""
-
-
-class Usage(NamedTuple):
-    """Requests that share identity, endpoint, method, status and traffic."""
-
-    identity: Identity
-    service: str
-    endpoint: str
-    method: str
-    status: int
-    traffic: Traffic
-    requests: int
-    timed: int
-    """How many of them have a request time: `combined` lines have none."""
-    request_time_us: int
-    """Their sum."""
-    app_timed: int
-    app_time_us: int
-    bytes_sent: int
-
-
-class Visits(NamedTuple):
-    """Usage of one endpoint by one identity: `traffic` is `APP` or `CARD`."""
-
-    identity: Identity
-    endpoint: str
-    traffic: Traffic
-    requests: int
-
-
-class BucketUsage(NamedTuple):
-    """All requests of one step of time, an hour or a day."""
-
-    time_us: int
-    requests: int
-    errors: int
-    """5xx."""
-    timed: int
-    request_time_us: int
-
-
-class EndpointBucket(NamedTuple):
-    """The requests of one endpoint and kind of traffic in one step of time."""
-
-    time_us: int
-    endpoint: str
-    traffic: Traffic
-    requests: int
-    errors: int
-    """5xx."""
-
-
-class Latency(NamedTuple):
-    """How many requests of an endpoint fell into a histogram bucket."""
-
-    endpoint: str
-    side: str
-    """`proxy` (nginx's request time) or `app` (the span's)."""
-    bucket: int
-    requests: int
-
-
-class BucketLatency(NamedTuple):
-    """How many requests of one step of time fell into a histogram bucket, by nginx's request time."""
-
-    time_us: int
-    bucket: int
-    requests: int
-
-
-Run = tuple[int, int, int]
-"""First and last request, µs, and how many: no pause between them is longer than `SESSION_GAP_US`."""
-
-
-class Activity(NamedTuple):
-    """Usage of one identity: its runs, as long as they are, in order of time; one at least."""
-
-    identity: Identity
-    runs: list[Run]
-
-    @property
-    def first_us(self) -> int:
-        """Return the time of the first request."""
-        return self.runs[0][0]
-
-    @property
-    def last_us(self) -> int:
-        """Return the time of the last request."""
-        return self.runs[-1][1]
-
-    @property
-    def requests(self) -> int:
-        """Count requests."""
-        return sum(requests for _, _, requests in self.runs)
-
-
-class Quarter(NamedTuple):
-    """Usage of a quarter of an hour, that is of one hour of the day in any time zone."""
-
-    time_us: int
-    requests: int
-
-
-class Uptime(NamedTuple):
-    """The minutes with traffic of a UTC day."""
-
-    day_us: int
-    minutes: int
-    answered: int
-    """Those with an answer that is not 5xx."""
-
-
-class Recent(NamedTuple):
-    """Sums of a few minutes, all traffic."""
-
-    requests: int
-    errors: int
-    """5xx."""
-    minutes: int
-    """Minutes with a request."""
-    answered: int
-    """Those of them with an answer that is not 5xx."""
-    quantile_us: float | None
-    """nginx's request time at the rank that was asked for; None: not asked, or no request has a time."""
-
-
-EVENTS_MAX = 500
-"""Events of alerts that a store keeps, the newest."""
-
-
-class AlertEvent(NamedTuple):
-    """Something that an alert told, or would have told outside of quiet hours. Named by its time."""
-
-    time_us: int
-    rule: str
-    kind: str
-    what: str
-    """`started`, `ended` or `seen`."""
-    subject: str
-    """The device or the user that was seen, or empty."""
-    value: float | None
-    text: str
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import (
+    Activity,
+    AlertEvent,
+    BucketLatency,
+    BucketUsage,
+    By,
+    EndpointBucket,
+    Filters,
+    Latency,
+    LogEntry,
+    Quarter,
+    Recent,
+    Uptime,
+    Usage,
+    Visits,
+    Window,
+    Written,
+)
 
 
 class Store(Protocol):
@@ -280,59 +63,62 @@ class Store(Protocol):
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person everywhere, and say what went; with `is_dry`, say what would. What others did stays."""
 
-    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+    def log(
+        self, scope: Scope, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None
+    ) -> list[LogEntry]:
         """Return the newest requests first; `before` is (time_us, key) of the last entry of the page before."""
 
-    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+    def rows(self, scope: Scope, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
         """Return requests whole, oldest first; `after` is (time_us, key) of the last row of the page before.
 
         A row is as it was written, but for what served only to make it: `proxied`, `card` and `serve` are empty, and
         its address is the identity's.
         """
 
-    def named(self) -> list[Named]:
+    def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
 
-    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
 
-    def visits(self, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window) -> list[Visits]:
         """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
 
-    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time (`HOUR_US` or `DAY_US`), in order."""
 
     def endpoint_buckets(
-        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+        self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
         """Return sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
 
         Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
         """
 
-    def latency(self, window: Window) -> list[Latency]:
+    def latency(self, scope: Scope, window: Window) -> list[Latency]:
         """Return histograms by endpoint and side."""
 
-    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
         """Return histograms by step of time."""
 
-    def activity(self, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window) -> list[Activity]:
         """Return usage by identity, in runs."""
 
-    def quarters(self, window: Window) -> list[Quarter]:
+    def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour, those with any, in order."""
 
-    def uptime(self, window: Window) -> list[Uptime]:
+    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
         """Return the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
 
-    def newest_us(self) -> int | None:
+    def newest_us(self, scope: Scope) -> int | None:
         """Return the time of the newest row."""
 
     def recent(
         self,
+        scope: Scope,
         window: Window,
         *,
         endpoint: str | None = None,
@@ -344,7 +130,7 @@ class Store(Protocol):
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
         """Keep events. Those that are kept already change nothing."""
 
-    def alert_events(self, limit: int) -> list[AlertEvent]:
+    def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
 
     def close(self) -> None:

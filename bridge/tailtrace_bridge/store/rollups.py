@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
+from tailtrace_bridge.store.values import HOUR_US, MINUTE_US
 
 PROXY, APP = 0, 1
 USAGE_TRAFFIC = frozenset({Traffic.APP, Traffic.CARD})

@@ -23,7 +23,9 @@ from typing import Any, BinaryIO
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.logs.parser import TIME_US_MAX
-from tailtrace_bridge.store.protocol import HOUR_US, Store, Window
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import HOUR_US, Window
 from tailtrace_bridge.transfer.format import FIELDS, NAMES, Lines, values_of
 
 ALL_TIME = Window(0, TIME_US_MAX)
@@ -55,12 +57,12 @@ class Export:
 
     def counted(self) -> int:
         """Return how many requests the store's sums count: more than it has rows, where old rows were pruned."""
-        return sum(step.requests for step in self.store.steps(self.window, HOUR_US))
+        return sum(step.requests for step in self.store.steps(Scope.everybody(), self.window, HOUR_US))
 
     def pages(self) -> Iterator[list[Row]]:
         """Return all requests, oldest first."""
         after: tuple[int, int] | None = None
-        while page := self.store.rows(self.window, after, PAGE_ROWS):
+        while page := self.store.rows(Scope.everybody(), self.window, after, PAGE_ROWS):
             yield page
             self.on_rows(len(page))
             after = page[-1].access.time_us, page[-1].access.key
@@ -71,9 +73,9 @@ def write_ndjson(export: Export, file: BinaryIO) -> Exported:
     lines, store = Lines(), export.store
     file.write(lines.first(export.origin, export.counted()))
     if export.window == ALL_TIME:
-        file.writelines(lines.identity(named) for named in store.named())
+        file.writelines(lines.identity(named) for named in store.named(Scope.everybody()))
         after: tuple[str, int] | None = None
-        while refusals := store.refused(after, PAGE_ROWS):
+        while refusals := store.refused(Scope.everybody(), after, PAGE_ROWS):
             file.writelines(map(lines.refusal, refusals))
             after = refusals[-1].file, refusals[-1].offset
     file.writelines(map(lines.rows, export.pages()))

@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
-from tailtrace_bridge.identity.chain import Identities, IdentityProvider
+from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider
+from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.identity.sockets import DEFAULT
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.files import read_lines
 from tailtrace_bridge.logs.parser import LineParser, make_parser
@@ -96,8 +98,8 @@ class Chunk(NamedTuple):
 class ImportJob:
     """What is to be read, and how.
 
-    An old line is named by the file, or by today's holder of its address if that node was created before the line: so
-    by the snapshot and the device index, which know when, as `identity` says.
+    An old line is named by the file, or by who was seen to have its address then: `history` is what a bridge has seen,
+    and today's holder, by the snapshot and the device index, is one look more, as `identity.history` says.
     """
 
     paths: tuple[Path, ...]
@@ -109,32 +111,58 @@ class ImportJob:
     tailscale_socket: Path | None = None
     """Where to ask for a snapshot; None: nowhere."""
     devices: "DeviceIndex | None" = None
-    serve_headers: bool = False
+    serve: tuple[str, ...] = ()
+    """The proxies whose serve headers are believed."""
+    has_serve: bool = False
+    trust_loopback: bool = False
     pseudonyms_key: str = ""
     """Empty: names are stored."""
+    history: Path | None = None
+    """The history of the bridge with the same checkpoint; it is only read."""
     formats: tuple[tuple[str, str], ...] = ()
     """Log and `log_format` of logs whose format nginx.conf says."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
+        from tailtrace_bridge.identity.history import History  # noqa: PLC0415
+        from tailtrace_bridge.identity.history_file import read  # noqa: PLC0415
+
+        pseudonyms = Pseudonyms(self.pseudonyms_key) if self.pseudonyms_key else None
+        history = History(pseudonyms=pseudonyms)
+        if self.history is not None:
+            history.restore(*read(self.history))
         providers: list[IdentityProvider] = []
+        held: dict[str, Found] = {}
         if self.tailscale_socket is not None:
             from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
             from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415
 
             local_api = LocalApi(str(self.tailscale_socket), clock=_monotonic_us)
-            providers.append(Snapshot(local_api, clock=_monotonic_us, has_serve=self.serve_headers))
+            snapshot = Snapshot(local_api, clock=_monotonic_us, has_serve=self.has_serve)
+            providers.append(snapshot)
+            held = snapshot.held()
         if self.devices is not None:
             providers.append(self.devices)
+            held = held or self.devices.held()
+        if held:
+            history.observe(held, _wall_us())
         if self.identities is not None:
             providers.append(IdentityFile(self.identities, clock=_monotonic_us))
-        identities = Identities(providers, clock=_monotonic_us, wall=_wall_us)
+        if self.tailscale_socket is not None or self.has_serve:
+            from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+            from tailtrace_bridge.identity.near import Near, make_loopback  # noqa: PLC0415
+
+            socket = str(self.tailscale_socket or DEFAULT)
+            loopback = make_loopback(socket, _monotonic_us, is_trusted=self.trust_loopback)
+            serves = LocalApi(socket, clock=_monotonic_us).serves_loopback
+            providers.append(Near(loopback.look, serves, has_serve=self.has_serve))
+        identities = Identities(providers, clock=_monotonic_us, wall=_wall_us, history=history)
         enricher = Enricher(
             identities.holder,
             self.routes,
             self.health_paths,
-            serve_headers=self.serve_headers,
-            pseudonyms=Pseudonyms(self.pseudonyms_key) if self.pseudonyms_key else None,
+            serve=Proxies(self.serve),
+            pseudonyms=pseudonyms,
         )
         known = {path: make_parser(text, self.zone) for path, text in self.formats}
         return read_chunks(

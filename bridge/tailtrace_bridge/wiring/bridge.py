@@ -1,6 +1,7 @@
 """The composition root of the bridge: settings in, connected parts out."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,12 +24,15 @@ from tailtrace_bridge.wiring.parts import (
     make_identities,
     make_local,
     make_routes,
+    make_watched,
     open_store,
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
+    from tailtrace_bridge.identity.watcher import Watcher
     from tailtrace_bridge.wiring.alerts import Alerts
 
 
@@ -44,17 +48,23 @@ class Bridge:
     receiver_counters: ReceiverCounters
     poll_s: float
     lock: FileLock
+    watcher: "Watcher"
     devices: "DeviceIndexProvider | None" = None
     """The control API's, where there is a key."""
     alerts: "Alerts | None" = None
     """Where the settings have rules, or somewhere to send."""
+    exporter: "SpanExporter | None" = None
+    """Of nginx's spans, where the settings name an endpoint."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the threads that do the work."""
+        self.watcher.start()
         if self.devices is not None:
             self.devices.start()
+        if self.exporter is not None:
+            self.exporter.start()
         self._thread = threading.Thread(
             target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
         )
@@ -67,6 +77,20 @@ class Bridge:
         """Whether the thread lives."""
         return self._thread is not None and self._thread.is_alive()
 
+    def counter_records(self) -> Iterator[object]:
+        """Return the records of counters of all parts, as they are now: what `/metrics` shows."""
+        yield from (self.pipeline.counters, self.pipeline.join.counters, self.pipeline.tail.counters)
+        yield from (self.pipeline.hold.counters, self.watcher.counters, self.watcher.history.counters)
+        yield from (self.identities.counts, self.receiver_counters)
+        if self.devices is not None and self.devices.client_counts is not None:
+            yield self.devices.client_counts
+        if self.alerts is not None:
+            yield self.alerts.counters
+        if self.exporter is not None:
+            yield self.exporter.counters
+        if (of_store := getattr(self.store, "counters", None)) is not None:
+            yield of_store
+
     def stop(self, timeout_s: float = 10.0) -> None:
         """Store what waits and end the thread."""
         self._stop.set()
@@ -74,6 +98,9 @@ class Bridge:
             self.alerts.stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
+        if self.exporter is not None:
+            self.exporter.stop()
+        self.watcher.close()
         if self.devices is not None:
             self.devices.close()
         self.pipeline.tail.close()
@@ -90,7 +117,11 @@ def make_bridge(settings: Settings) -> Bridge:
         undo.callback(lock.release)
         store = open_store(settings)
         undo.callback(store.close)
-        identities = make_identities(settings, devices)
+        watched = make_watched(settings)
+        watcher = watched.watcher
+        if devices is not None:
+            devices.on_load = watcher.observe_devices
+        identities = make_identities(settings, devices, watched)
         routes = make_routes(settings)
         spans = SpanQueue()
         join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
@@ -98,6 +129,7 @@ def make_bridge(settings: Settings) -> Bridge:
         def open_tail() -> Tail:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id))
 
+        exporter = _make_exporter(settings)
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,
@@ -107,12 +139,27 @@ def make_bridge(settings: Settings) -> Bridge:
             spans=spans,
             store=store,
             clock=clock_us,
+            waits=watcher.waits,
+            settle=watcher.settle,
             retention_days=settings.retention_days,
+            on_stored=exporter.offer if exporter is not None else None,
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
-    return Bridge(pipeline, identities, routes, store, spans, ReceiverCounters(), poll_s, lock, devices, alerts)
+    counters = ReceiverCounters()
+    return Bridge(
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter
+    )
+
+
+def _make_exporter(settings: Settings) -> "SpanExporter | None":
+    if not settings.export_endpoint:
+        return None
+    # Its HTTP client is loaded by those who export.
+    from tailtrace_bridge.wiring.export import make_exporter  # noqa: PLC0415
+
+    return make_exporter(settings)
 
 
 def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":

@@ -9,12 +9,16 @@ import random
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
-from tailtrace_bridge.identity.chain import Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.loopback import Loopback
+from tailtrace_bridge.identity.near import Near, make_loopback
+from tailtrace_bridge.identity.proxies import LOOPBACK, UNIX, Proxies
 from tailtrace_bridge.identity.pseudonyms import KEY_LENGTH_MIN, Pseudonyms
+from tailtrace_bridge.identity.sockets import find_socket
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.rows.enricher import Enricher
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.local_api import LocalApi
     from tailtrace_bridge.identity.snapshot import Snapshot
+    from tailtrace_bridge.identity.watcher import Watcher
 
+DAY_US = 24 * 3_600_000_000
 OPENAPI_BYTES_MAX = 8 * 1024 * 1024
 LOAD_DEVICES_S = 30.0
 
@@ -121,7 +127,7 @@ def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
     if not settings.has_control_key:
         return None
     # Its HTTP client takes some MiB, which most do without.
-    from tailtrace_bridge.identity.control.provider import make_device_provider  # noqa: PLC0415
+    from tailtrace_bridge.wiring.devices import make_device_provider  # noqa: PLC0415
 
     return make_device_provider(settings, clock_us)
 
@@ -140,17 +146,66 @@ def load_devices(settings: Settings) -> "DeviceIndex | None":
     return None if isinstance(index, Unavailable) else index
 
 
-def make_identities(settings: Settings, devices: "DeviceIndexProvider | None" = None) -> Identities:
-    """Make the chain of providers for live lines; `devices` is the control API's, started by the caller."""
-    local_api, snapshot = make_local(settings)
+def make_identities(
+    settings: Settings, devices: "DeviceIndexProvider | None" = None, watched: "Watched | None" = None
+) -> Identities:
+    """Make the chain of providers; `devices` is the control API's, started by the caller.
+
+    With `watched` for live lines, without for who has an address now.
+    """
+    local_api, snapshot = (watched.local_api, watched.snapshot) if watched is not None else make_local(settings)
     providers: list[IdentityProvider] = [local_api, snapshot]
     if devices is not None:
         providers.append(devices)
     if settings.identities is not None:
         providers.append(IdentityFile(settings.identities, clock=monotonic_us))
+    providers.append(Near(loopback_of(settings).look, local_api.serves_loopback, has_serve=settings.serve_headers))
     return Identities(
-        providers, clock=monotonic_us, wall=clock_us, changes=snapshot.changed, is_watched=snapshot.is_current
+        providers,
+        clock=monotonic_us,
+        wall=clock_us,
+        changes=snapshot.changed,
+        is_watched=snapshot.is_current,
+        history=watched.watcher.history if watched is not None else None,
     )
+
+
+class Watched(NamedTuple):
+    """Who asks this machine's tailscaled in a bridge: told of each change."""
+
+    local_api: "LocalApi"
+    snapshot: "Snapshot"
+    watcher: "Watcher"
+
+
+def make_watched(settings: Settings) -> Watched:
+    """Make what watches tailscaled for a bridge, not started. Raises `SettingsError`, `LogFileError`."""
+    from tailtrace_bridge.identity.history import History  # noqa: PLC0415
+    from tailtrace_bridge.identity.history_file import HistoryFile  # noqa: PLC0415
+    from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
+    from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415
+    from tailtrace_bridge.identity.watcher import INSTALLED, Watcher  # noqa: PLC0415
+
+    history = History(pseudonyms=make_pseudonyms(settings), keep_us=settings.retention_days * DAY_US)
+    file = HistoryFile(settings.history_path, history)
+    socket = tailscale_socket(settings)
+    local_api = LocalApi(socket, clock=monotonic_us)
+    snapshot = Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers, is_fed=True)
+    local_api.live_peers = snapshot.live
+    named = None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us)
+    is_default = str(settings.tailscale_socket) == str(Settings.model_fields["tailscale_socket"].default)
+    watcher = Watcher(
+        Path(socket),
+        local_api,
+        snapshot,
+        history,
+        file,
+        wall=clock_us,
+        clock=monotonic_us,
+        named_by_file=lambda address: named is not None and isinstance(named.whois(address), Found),
+        is_expected=bool(history.seen_us) or (is_default and INSTALLED.exists()),
+    )
+    return Watched(local_api, snapshot, watcher)
 
 
 def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
@@ -158,8 +213,28 @@ def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
     from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
     from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
 
-    local_api = LocalApi(str(settings.tailscale_socket), clock=monotonic_us)
+    local_api = LocalApi(tailscale_socket(settings), clock=monotonic_us)
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
+
+
+def tailscale_socket(settings: Settings) -> str:
+    """Return tailscaled's socket: the setting's, or the first known place that has one."""
+    return find_socket(str(settings.tailscale_socket))
+
+
+def loopback_of(settings: Settings) -> Loopback:
+    """Make what knows whether loopback is this machine."""
+    return make_loopback(str(settings.tailscale_socket), monotonic_us, is_trusted=settings.trust_loopback)
+
+
+def make_serve_proxies(settings: Settings) -> Proxies:
+    """Make the proxies whose serve headers are believed."""
+    return Proxies(serve_peers(settings))
+
+
+def serve_peers(settings: Settings) -> tuple[str, ...]:
+    """Return the peers whose serve headers are believed, as settings name them."""
+    return (*settings.serve_proxies, *((UNIX, *LOOPBACK) if settings.serve_headers else ()))
 
 
 def make_routes(settings: Settings) -> Routes:
@@ -195,7 +270,7 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
         identities.holder,
         routes,
         HEALTH_PATHS | frozenset(settings.health_paths),
-        serve_headers=settings.serve_headers,
+        serve=make_serve_proxies(settings),
         pseudonyms=make_pseudonyms(settings),
     )
 
@@ -208,12 +283,15 @@ def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
 
 def pseudonyms_key(settings: Settings) -> str:
     """Return the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is missing."""
-    if not settings.pseudonyms:
-        return ""
+    return required_key(settings, "TAILTRACE_PSEUDONYMS") if settings.pseudonyms else ""
+
+
+def required_key(settings: Settings, wanted_by: str) -> str:
+    """Return the key of pseudonyms, which the setting `wanted_by` needs. Raises `SettingsError` where it is missing."""
     key = settings.secret("pseudonyms_key")
     if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:
         raise SettingsError(
-            f"TAILTRACE_PSEUDONYMS needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
+            f"{wanted_by} needs a secret of {KEY_LENGTH_MIN} characters or more: `openssl rand -hex 32` makes "
             "one; write it into a file that only tailtrace may read, and set TAILTRACE_PSEUDONYMS_KEY_FILE"
         )
     return key.get_secret_value()

@@ -5,23 +5,25 @@
 | the store acknowledged a batch | tells the tail, then saves the positions |
 | the store fails | keeps the batch, reads no further, tries again after a pause that doubles up to `RETRY_MAX_S` |
 | a crash before the positions are saved | the same lines come again, and the store knows them by their keys |
+| it is not known yet whose a line is | it waits (`rows/hold`), a minute at most |
 | a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
 | a stop | lets the waiting lines go, stores them, saves the positions |
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import LogFileError, StoreError
-from tailtrace_bridge.core.records import RejectedLine, Row
+from tailtrace_bridge.core.records import Access, RejectedLine, Row
 from tailtrace_bridge.logs.checkpoint import TailLine
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.tail import Tail
 from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.hold import Hold
 from tailtrace_bridge.rows.join import Join, Joined
 from tailtrace_bridge.spans.receiver import SpanQueue
 from tailtrace_bridge.store.protocol import Store
@@ -53,7 +55,11 @@ class PipelineCounters:
 
 
 class Pipeline:
-    """Drives the parts. `clock` gives microseconds since the epoch; `make_parser` is called once for each log."""
+    """Drives the parts. `clock` gives microseconds since the epoch; `make_parser` is called once for each log.
+
+    `waits`: whether a line is to wait at a time because it is not known yet whose it is; `settle` waits until that is
+    known of the last lines, if it can be.
+    """
 
     def __init__(
         self,
@@ -65,8 +71,11 @@ class Pipeline:
         spans: SpanQueue,
         store: Store,
         clock: Callable[[], int],
+        waits: Callable[[Access, int], bool] = lambda _access, _now_us: False,
+        settle: Callable[[], None] = lambda: None,
         retention_days: int = 0,
         reopen_tail: Callable[[], Tail] | None = None,
+        on_stored: Callable[[Sequence[Row]], None] | None = None,
     ) -> None:
         self.counters = PipelineCounters()
         self.refused_by_reason: dict[str, int] = {}
@@ -75,8 +84,11 @@ class Pipeline:
         self.store_problem = ""
         """The same, where it is the store."""
         self.tail, self.join, self.enricher = tail, join, enricher
+        self.hold: Hold[TailLine] = Hold(waits)
+        self._settle = settle
         self._make_parser = make_parser
         self._reopen_tail = reopen_tail
+        self._on_stored = on_stored
         self._parsers: dict[str, LineParser] = {}
         self._unknown: dict[str, list[bytes]] = {}
         self._spans = spans
@@ -136,20 +148,29 @@ class Pipeline:
         for line in read:
             self._take(line, now_us)
         self._ready(self.join.expire(now_us))
+        self._rows_of(self.hold.release(now_us))
         self._write()
         self._prune(now_us)
         self.counters.last_bucket_us = now_us
 
     def finish(self) -> None:
-        """Take the spans that came, let every waiting line go, store, save."""
+        """Take the spans that came, let every waiting line go, store, save.
+
+        Lines that wait to be named are read again at the next start: their positions are not passed.
+        """
         self._read_spans(self._clock())
         self._ready(self.join.flush())
+        if len(self.hold):
+            self._settle()
+            self._rows_of(self.hold.release(self._clock()))
+            self.hold.clear()
         self._write()
 
     def _begin_again(self, reopen_tail: Callable[[], Tail]) -> None:
         """Forget what is not stored: it is read again, for no position passed it."""
         self.tail.close()
         self.join.flush()
+        self.hold.clear()
         self._rows, self._refusals, self._lines = [], [], []
         self._parsers.clear()
         self.tail = reopen_tail()
@@ -198,9 +219,14 @@ class Pipeline:
                 self._learn_more(line)
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
-        self._ready(self.join.add_access(record, line, now_us))
+        age_us = now_us - record.time_us - (record.request_time_us or 0)
+        self._ready(self.join.add_access(record, line, now_us, age_us))
 
     def _ready(self, joined: list[Joined[TailLine]]) -> None:
+        if joined:
+            self._rows_of(self.hold.add(joined, self._clock()))
+
+    def _rows_of(self, joined: list[Joined[TailLine]]) -> None:
         for access, span, line in joined:
             self._rows.append(self.enricher.row(access, span))
             self._lines.append(line)
@@ -211,6 +237,8 @@ class Pipeline:
             return
         written = self._store.write(self._rows, self._refusals)
         self._has_written = True
+        if self._on_stored is not None:
+            self._on_stored(self._rows)
         self.counters.stored += written.stored
         self.counters.duplicate += written.duplicate
         if written.refused:

@@ -10,7 +10,8 @@ from tailtrace_api.access.roles import Role
 from tailtrace_api.access.tokens import Tokens, TokensError
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Found, NotFound, Unavailable
-from tailtrace_bridge.identity.local_api import BackendStatus
+from tailtrace_bridge.identity.loopback import THIS_MACHINE, USERSPACE, Verdict
+from tailtrace_bridge.identity.proxies import LOOPBACK, Proxies
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.testing import FakeClock
 
@@ -21,7 +22,7 @@ class FakeLocalApi:
     """Ana and Zoe are people, Zoe with the capability; one device has tags, another tags and the capability."""
 
     def __init__(self):
-        self.asked, self.has_tun, self.is_up = 0, True, True
+        self.asked, self.is_up = 0, True
 
     def whois_with_capabilities(self, address):
         self.asked += 1
@@ -33,9 +34,6 @@ class FakeLocalApi:
             "100.64.0.20": (Found(Identity(address, "tagged", "", "kiosk", tags="tag:kiosk")), frozenset()),
             "100.64.0.21": (Found(Identity(address, "tagged", "", "bot", tags="tag:bot")), frozenset({CAPABILITY})),
         }.get(address, (NotFound(), frozenset()))
-
-    def status(self):
-        return BackendStatus("Running", "nSELF", self.has_tun) if self.is_up else Unavailable("no socket")
 
 
 @pytest.fixture
@@ -55,12 +53,13 @@ def make(tmp_path, local_api, clock):
     def make_callers(auth_methods="local,token,whois", admins=("Boss@example.com",), **more):
         return Callers(
             frozenset(auth_methods.split(",")), Admins(admins), CAPABILITY, Tokens(tmp_path / "t.json"), local_api, clock,
-            IdentityFile(tmp_path / "names.toml", clock=clock), **more,
+            IdentityFile(tmp_path / "names.toml", clock=clock), **{"loopback": lambda: THIS_MACHINE, **more},
         )  # fmt: skip
 
     return make_callers
 
 
+SERVE_PEERS = Proxies(["unix:", *LOOPBACK])
 SERVE = {"x-forwarded-for": "100.64.0.7", "tailscale-user-login": "ana@example.com"}
 
 
@@ -106,6 +105,12 @@ def test_who_asks(make, peer, headers, role, login, way):
     ("peer", "headers", "role", "login"),
     [
         ("127.0.0.1", SERVE, Role.MEMBER, "ana@example.com"),
+        ("unix:", SERVE, Role.MEMBER, "ana@example.com"),
+        ("10.42.0.9", SERVE, Role.NOBODY, ""),
+        # What our own tailscaled knows of the address must not deny it.
+        ("127.0.0.1", {**SERVE, "tailscale-user-login": "boss@example.com"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.64.0.20"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.99.9.9"}, Role.MEMBER, "ana@example.com"),
         ("127.0.0.1", {"tailscale-user-login": "boss@EXAMPLE.com"}, Role.ADMIN, "boss@EXAMPLE.com"),
         ("127.0.0.1", {"tailscale-user-login": "=?utf-8?q?zo=C3=A9@example.com?="}, Role.MEMBER, "zoé@example.com"),
         ("127.0.0.1", {"x-forwarded-for": "100.64.0.20"}, Role.NOBODY, ""),
@@ -116,17 +121,65 @@ def test_who_asks(make, peer, headers, role, login, way):
     ],
 )
 def test_what_serve_says_counts_from_loopback_and_by_setting(make, peer, headers, role, login):
-    caller = make(has_serve_headers=True).who(peer, list(headers.items()))
+    caller = make(serve=SERVE_PEERS).who(peer, list(headers.items()))
     assert (caller.role, caller.login) == (role, login)
 
 
 def test_two_logins_are_none(make):
     headers = [("tailscale-user-login", "ana@example.com"), ("tailscale-user-login", "boss@example.com")]
-    assert make(has_serve_headers=True).who("127.0.0.1", headers).role is Role.NOBODY
+    assert make(serve=SERVE_PEERS).who("127.0.0.1", headers).role is Role.NOBODY
+
+
+def test_a_proxy_elsewhere_is_believed_where_it_is_named(make):
+    callers = make(serve=Proxies(["10.42.0.0/16"]))
+    assert callers.who("10.42.0.9", list(SERVE.items())).login == "ana@example.com"
+    assert callers.who("10.43.0.9", list(SERVE.items())).role is Role.NOBODY
+    assert callers.who("127.0.0.1", list(SERVE.items())).role is Role.NOBODY
 
 
 @pytest.mark.parametrize(
-    ("ways", "peer", "role"),
+    ("peer", "forwarded", "role", "login"),
+    [
+        ("127.0.0.1", ["100.64.0.7"], Role.MEMBER, "ana@example.com"),
+        ("unix:", ["100.64.0.7"], Role.MEMBER, "ana@example.com"),
+        ("127.0.0.1", ["fd7a:115c:a1e0::9"], Role.ADMIN, "zoe@example.com"),
+        # What the peer of the proxy wrote stands before what the proxy added.
+        ("127.0.0.1", ["fd7a:115c:a1e0::9, 100.64.0.7"], Role.MEMBER, "ana@example.com"),
+        ("127.0.0.1", ["fd7a:115c:a1e0::9", "100.64.0.7, 127.0.0.1"], Role.MEMBER, "ana@example.com"),
+        ("127.0.0.1", ["fd7a:115c:a1e0::9, 100.64.0.7, 10.0.0.5"], Role.MEMBER, "ana@example.com"),
+        ("10.0.0.5", ["100.64.0.7"], Role.MEMBER, "ana@example.com"),
+        # Not named, or it says nothing that can be read.
+        ("10.0.0.6", ["fd7a:115c:a1e0::9"], Role.NOBODY, ""),
+        ("100.64.0.7", ["fd7a:115c:a1e0::9"], Role.MEMBER, "ana@example.com"),
+        ("127.0.0.1", ["127.0.0.1"], Role.NOBODY, ""),
+        ("127.0.0.1", ["100.64.0.7, "], Role.NOBODY, ""),
+        ("127.0.0.1", ["100.64.0.7, unknown"], Role.NOBODY, ""),
+        ("127.0.0.1", ["203.0.113.1"], Role.NOBODY, ""),
+    ],
+)
+def test_a_trusted_proxy_speaks_for_its_last_hop(make, peer, forwarded, role, login):
+    callers = make(trusted=Proxies(["127.0.0.1", "unix:", "10.0.0.5"]))
+    caller = callers.who(peer, [("x-forwarded-for", value) for value in forwarded])
+    assert (caller.role, caller.login) == (role, login)
+
+
+def test_a_trusted_proxy_without_its_header_asks_for_nobody(make):
+    callers = make(trusted=Proxies(["127.0.0.1", "unix:"]))
+    assert callers.who("unix:", []).role is Role.NOBODY
+    assert callers.who("127.0.0.1", [("x-real-ip", "100.64.0.7")]).role is Role.NOBODY
+    funnel = [("x-forwarded-for", "100.64.0.7"), ("tailscale-funnel-request", "?1")]
+    assert callers.who("unix:", funnel).role is Role.NOBODY
+
+
+def test_without_tun_a_proxy_is_believed_on_a_socket_only(make):
+    callers = make(trusted=Proxies(["127.0.0.1", "unix:"]), serve=SERVE_PEERS, loopback=lambda: USERSPACE)
+    refused = callers.who("127.0.0.1", list(SERVE.items()))
+    assert (refused.role, "TAILTRACE_LISTEN=unix:PATH" in refused.why) == (Role.NOBODY, True)
+    assert callers.who("unix:", list(SERVE.items())).login == "ana@example.com"
+
+
+@pytest.mark.parametrize(
+    ("auth_methods", "peer", "role"),
     [
         ("token", "127.0.0.1", Role.NOBODY),
         ("whois", "127.0.0.1", Role.NOBODY),
@@ -135,27 +188,21 @@ def test_two_logins_are_none(make):
         ("whois", "100.64.0.7", Role.MEMBER),
     ],
 )
-def test_the_ways_of_the_setting(make, auth_methods, peer, role):
+def test_the_auth_methods_of_the_setting(make, auth_methods, peer, role):
     assert make(auth_methods).who(peer, []).role is role
 
 
-def test_without_tun_nobody_is_this_machine(make, local_api):
-    local_api.has_tun = False
-    caller = make().who("127.0.0.1", [])
-    assert (caller.role, "without TUN" in caller.why) == (Role.NOBODY, True)
+@pytest.mark.parametrize("verdict", [USERSPACE, Verdict(is_this_machine=False, why="nothing proves it")])
+def test_where_loopback_may_be_anybody_nobody_is_this_machine(make, verdict):
+    caller = make(loopback=lambda: verdict).who("127.0.0.1", [])
+    assert (caller.role, caller.why) == (Role.NOBODY, verdict.why)
 
 
-def test_a_machine_without_tailscale_is_its_own(make, local_api):
-    local_api.is_up = False
-    assert make().who("127.0.0.1", []).role is Role.ADMIN
-
-
-def test_a_tailscaled_that_does_not_answer_lets_nobody_in(make, local_api, clock):
+def test_a_tailscaled_that_does_not_answer_lets_nobody_in(make, local_api):
     callers = make()
     local_api.is_up = False
     assert callers.who("100.64.0.7", []).role is Role.NOBODY
-    local_api.is_up = True
-    clock.now_us += KNOWN_US
+    local_api.is_up = True  # that it was away is not kept
     assert callers.who("100.64.0.7", []).role is Role.MEMBER
 
 

@@ -1,6 +1,7 @@
 """What tailscaled and the control API answer, and what the doctor makes of it."""
 
 import json
+import socket
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tailtrace_api.doctor import tailscale
 from tailtrace_api.doctor.control import check_control
 from tailtrace_api.doctor.tailscale import check_address, check_local, judge
 from tailtrace_bridge.core.records import Identity
@@ -41,7 +43,23 @@ def test_a_running_tailscaled(status, expected):
 
 
 def test_userspace_mode_behind_tailscale_serve():
-    assert [check.status for check in judge({"TUN": False}, NOW_US, serve_headers=True)] == ["ok", "ok", "ok"]
+    assert [check.status for check in judge({"TUN": False}, NOW_US, has_recipe=True)] == ["ok", "ok", "ok"]
+    tun = judge({"TUN": False}, NOW_US, serve_headers=True)[1]
+    assert (tun.status, "--behind-serve" in tun.cure) == ("failure", True)
+
+
+def test_a_socket_that_is_elsewhere_is_named(tmp_path, monkeypatch):
+    there = tmp_path / "there.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(there))
+        monkeypatch.setattr(tailscale, "PLACES", ("/nowhere/tailscaled.sock", str(there)))
+        missing = tmp_path / "none.sock"
+        (check,) = check_local(missing, LocalApi(str(missing), clock=monotonic_us), NOW_US, has_file=False)
+    assert f"there is one at {there}" in check.message
+    assert check.cure == f"set TAILSCALE_SOCKET={there}"
+    there.unlink()
+    (check,) = check_local(missing, LocalApi(str(missing), clock=monotonic_us), NOW_US, has_file=False)
+    assert "nor at /nowhere/tailscaled.sock" in check.message
 
 
 class _Handler(BaseHTTPRequestHandler):

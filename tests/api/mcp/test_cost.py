@@ -21,6 +21,7 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.tailnet import Tailnet
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.testing import FakeClock
 
@@ -60,7 +61,7 @@ def real_store(tmp_path_factory, shared_data, tailtrace_program):
 @pytest.mark.shared
 @pytest.mark.parametrize("lang", ["en", "es"])
 def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
-    clock = FakeClock(real_store.newest_us() + 60_000_000)
+    clock = FakeClock(real_store.newest_us(Scope.everybody()) + 60_000_000)
     local = LocalApi(str(tailscale_socket), clock=clock, timeout_s=5)
     tailnet = Tailnet(local, Identities([local], clock=clock), clock=clock)
     queries = Queries(real_store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")

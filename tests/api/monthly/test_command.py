@@ -87,7 +87,7 @@ def report_pdf(html, missing):
         (["--html", "a.html", "--days", "3"], "add --month"),
         (["--month", "2025-10", "--days", "3"], "give --month, or --hours, --days and --at, not both"),
         (["--month", "2025-10", "--at", "2025-10-08T15:00:00Z"], "not both"),
-        (["--month", "2025-10", "--lang", "fr"], "--lang 'fr': write en or es"),
+        (["--month", "2025-10", "--lang", "fr"], "'--lang': Value error, 'fr' is not one of 'en', 'es'"),
     ],
 )
 def test_wrong_use(run, tmp_path, words, said):

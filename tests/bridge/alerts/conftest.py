@@ -28,10 +28,10 @@ class Brittle(SqliteStore):
 
     is_down = False
 
-    def newest_us(self):
+    def newest_us(self, scope):
         if self.is_down:
             raise StoreError("store sqlite:t.db: disk I/O error; is the folder there and writable?")
-        return super().newest_us()
+        return super().newest_us(scope)
 
 
 class World:

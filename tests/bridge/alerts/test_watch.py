@@ -10,6 +10,7 @@ from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
 from tailtrace_bridge.alerts.state import hashed
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.scope import Scope
 
 S, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
@@ -43,7 +44,7 @@ def test_an_alert_starts_once_and_ends_once(world):
     ended = world.run(60, traffic(world, 0))
     assert world.titles(ended) == ["error_rate ended"]
     assert ended[0][1].startswith("Error rate 0% in the last 5 min, 0 of 200 requests; it was high for 3")
-    events = world.store.alert_events(10)
+    events = world.store.alert_events(Scope.everybody(), 10)
     assert [(one.rule, one.what, one.value) for one in events] == [
         ("error_rate", "ended", 0.0),
         ("error_rate", "started", 70 / 240),
@@ -183,7 +184,7 @@ def test_who_is_new_is_told_once(world):
     ]  # fmt: skip
     world.begin({"kind": "new_device"}, {"kind": "new_user"})
     assert world.run(60, lambda: world.ask(who=BEN)) == []
-    assert [one.subject for one in world.store.alert_events(9)] == ["ben@example.com", "ben-phone"]
+    assert [one.subject for one in world.store.alert_events(Scope.everybody(), 9)] == ["ben@example.com", "ben-phone"]
 
 
 def test_a_new_name_of_a_known_device_is_no_new_device(world):
@@ -248,10 +249,10 @@ def test_the_store_goes_down_and_comes_back(world, how):
     assert world.titles(told) == ["store_down started"], "what cannot be read is no silence"
     assert "disk" in told[0][1]
     if down:
-        assert world.store.alert_events(9) == []
+        assert world.store.alert_events(Scope.everybody(), 9) == []
     world.store.is_down, world.storing = False, ""
     assert world.titles(world.run(5, world.ask)) == ["store_down ended"]
-    assert [one.what for one in world.store.alert_events(9)] == ["ended", "started"], "none is lost"
+    assert [one.what for one in world.store.alert_events(Scope.everybody(), 9)] == ["ended", "started"], "none is lost"
 
 
 def test_quiet_hours_hold_back_and_tell_in_the_morning(make_world):
@@ -293,7 +294,7 @@ def test_a_rule_that_is_taken_out_while_it_fires_ends_in_the_history(world):
     world.new()
     world.begin(kind="store_down")
     assert world.run(1) == []
-    event = world.store.alert_events(1)[0]
+    event = world.store.alert_events(Scope.everybody(), 1)[0]
     assert (event.rule, event.what, event.text) == ("error_rate", "ended", "The rule was taken out of the settings.")
 
 

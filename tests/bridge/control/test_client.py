@@ -18,7 +18,7 @@ from tailtrace_bridge.identity.control.transport import read_retry_after
 
 pytestmark = pytest.mark.anyio
 
-LIST = "GET /api/v2/tailnet/-/devices?fields=all"
+LIST = "GET /api/v2/tailnet/-/devices?fields=default"
 TOKEN = "POST /api/v2/oauth/token"
 MINUTE_US = 60_000_000
 
@@ -51,7 +51,7 @@ async def test_a_device_that_is_not_in_the_list_is_asked_for(api, client):
     api.devices.append({"id": "50099", "nodeId": "nNEW", "name": "new.ts.net"})
     assert (await client.get_device("nNEW")).name == "new"
     assert await client.get_device("no/such") is None
-    assert api.requests[1:] == ["GET /api/v2/device/nNEW?fields=all", "GET /api/v2/device/no%2Fsuch?fields=all"]
+    assert api.requests[1:] == ["GET /api/v2/device/nNEW?fields=default", "GET /api/v2/device/no%2Fsuch?fields=default"]
 
 
 async def test_whois_by_the_list(client):

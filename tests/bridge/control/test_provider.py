@@ -11,9 +11,10 @@ from tailtrace_bridge.identity.chain import Found, NotFound, Unavailable
 from tailtrace_bridge.identity.control.client import TailscaleClient
 from tailtrace_bridge.identity.control.devices import Holder, read_tailscale
 from tailtrace_bridge.identity.control.headscale import HeadscaleClient
-from tailtrace_bridge.identity.control.provider import DeviceIndexProvider, make_client, make_device_provider
+from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
 from tailtrace_bridge.identity.control.testing import API_KEY, CLIENT_ID, CLIENT_SECRET, FakeAnswer
 from tailtrace_bridge.settings.table import load
+from tailtrace_bridge.wiring.devices import make_client, make_device_provider
 
 ALICE = Identity("100.64.0.7", "user", "alice@example.com", "alice-laptop", "nALICE11CNTRL", "", "control")
 ALICE_SINCE_US = 1_772_355_600_000_000  # 2026-03-01T09:00:00Z
@@ -68,7 +69,7 @@ def test_an_oauth_client_in_the_thread(api, clock):
     assert provider.wait_loaded(5)
     assert provider.whois("100.64.0.7") == Found(ALICE, ALICE_SINCE_US)
     provider.close()
-    assert api.requests == ["POST /api/v2/oauth/token", "GET /api/v2/tailnet/-/devices?fields=all"]
+    assert api.requests == ["POST /api/v2/oauth/token", "GET /api/v2/tailnet/-/devices?fields=default"]
 
 
 def test_an_index_that_is_too_old_is_none(provider, clock):

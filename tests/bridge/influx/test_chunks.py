@@ -6,7 +6,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, decode, encode, merged
 from tailtrace_bridge.store.influx.rollups.spans import groups
-from tailtrace_bridge.store.protocol import Window
+from tailtrace_bridge.store.values import Window
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben", expired=True)
 

@@ -14,7 +14,8 @@ from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
-from tailtrace_bridge.store.protocol import DAY_US, By, Filters, Window
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, By, Filters, Window
 
 pytestmark = pytest.mark.influxdb
 S = 1_000_000
@@ -51,8 +52,12 @@ def make(influxdb):
 
 
 def sums(store):
-    usages = sorted(store.usage(WINDOW, Filters()), key=repr)
-    return usages, sorted(store.usage(WINDOW, Filters(), By.ENDPOINT), key=repr), store.activity(WINDOW)
+    usages = sorted(store.usage(Scope.everybody(), WINDOW, Filters()), key=repr)
+    return (
+        usages,
+        sorted(store.usage(Scope.everybody(), WINDOW, Filters(), By.ENDPOINT), key=repr),
+        store.activity(Scope.everybody(), WINDOW),
+    )
 
 
 def delete_rows(make):
@@ -74,7 +79,7 @@ def test_sums_whose_rows_have_expired(make):
     assert (done.requests, done.rows, done.identities) == (40, 0, (ANA,))
     assert sums(store) == sums(other)
     assert sums(reader) == sums(other), "what another process keeps in mind is not given any more"
-    assert [one.identity for one in store.named()] == [BEN]
+    assert [one.identity for one in store.named(Scope.everybody())] == [BEN]
     # A route that nobody else asked for stays with its durations: it is the app's, and of nobody.
     stored = everything_stored(make)
     assert [
@@ -106,7 +111,7 @@ def test_all_sources_and_nothing_that_a_query_gives(make):
     done = stores[1].erase(Person(device=ANA.device), is_dry=False)
     assert (done.rows, sum(one.requests for one in before[0])) == (40, 80)
     assert "ana" not in everything_stored(make)
-    assert sum(one.requests for one in stores[0].usage(WINDOW, Filters())) == 40
+    assert sum(one.requests for one in stores[0].usage(Scope.everybody(), WINDOW, Filters())) == 40
 
 
 def test_raw_spans_of_their_traces(make, influxdb):

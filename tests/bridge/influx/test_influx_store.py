@@ -17,7 +17,8 @@ from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetche
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Filters, Window, Written
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window, Written
 
 pytestmark = pytest.mark.influxdb
 EVER = Window(0, 2**53)
@@ -101,12 +102,12 @@ def test_a_revoked_token_is_said_and_a_new_one_goes_on(make, influxdb):
 
 def test_a_reader_of_a_bucket_that_is_not_there_is_told(make):
     with pytest.raises(StoreError, match="influx bucket create --name"):
-        make().usage(EVER, ALL)
+        make().usage(Scope.everybody(), EVER, ALL)
 
 
 def test_a_server_that_is_away_is_said(make):
     with pytest.raises(StoreError, match="is InfluxDB running, and is INFLUXDB_V2_URL its address"):
-        make(url="http://127.0.0.1:9").newest_us()
+        make(url="http://127.0.0.1:9").newest_us(Scope.everybody())
 
 
 def test_rows_older_than_the_bucket_keeps_are_counted_and_do_not_block(make):
@@ -135,10 +136,14 @@ def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
     monkeypatch.setattr(store._session.writer, "write", failing)
     with pytest.raises(StoreError, match="down"):
         store.write(rows)
-    assert len(store.log(EVER, ALL, 99, None)) == written
+    assert len(store.log(Scope.everybody(), EVER, ALL, 99, None)) == written
     assert store.write(rows) == Written(30, 0)
     assert store.write(rows) == Written(0, 30)
-    assert len(store.log(EVER, ALL, 99, None)) == sum(one.requests for one in store.usage(EVER, ALL)) == 30
+    assert (
+        len(store.log(Scope.everybody(), EVER, ALL, 99, None))
+        == sum(one.requests for one in store.usage(Scope.everybody(), EVER, ALL))
+        == 30
+    )
 
 
 def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
@@ -146,7 +151,7 @@ def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
     monkeypatch.setattr(module, "ENDPOINTS_MAX", 2)
     store, now_us = make(), clock_us()
     store.write([row(now_us + key, key, f"u{key}", f"/r{key}") for key in range(4)])
-    assert [(one.identity.user, one.endpoint) for one in store.log(EVER, ALL, 9, None)] == [
+    assert [(one.identity.user, one.endpoint) for one in store.log(Scope.everybody(), EVER, ALL, 9, None)] == [
         ("__other__", "__other__"), ("__other__", "__other__"), ("u1", "/r1"), ("u0", "/r0"),
     ]  # fmt: skip
     assert store.counters.endpoints_over_limit == 2
@@ -161,7 +166,7 @@ def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make)
         store.write([row(day_us + 5, 999)])
         if settles:
             store.settle()
-        assert sum(one.requests for one in store.usage(window, ALL)) == count
+        assert sum(one.requests for one in store.usage(Scope.everybody(), window, ALL)) == count
     # Nothing is read from rows now: they could be gone.
     sums = store._rollups.parts(window, module.Kind.USAGE, module.Tables())
     assert [part.size_us for part in sums] == [DAY_US]
@@ -173,7 +178,7 @@ RAGGED = Window(DAY_AGO_US + 3_000_000, DAY_AGO_US + DAY_US - 1_000_000)
 
 
 def count(store, window=RAGGED):
-    return sum(one.requests for one in store.usage(window, ALL))
+    return sum(one.requests for one in store.usage(Scope.everybody(), window, ALL))
 
 
 def minutes(first, last):
@@ -185,7 +190,7 @@ def test_what_another_process_writes_is_seen_by_a_writer_that_knows_the_step(mak
     assert one.write(minutes(1, 5)) == Written(4, 0)
     assert other.write(minutes(1, 8)) == Written(3, 4)
     assert one.write(minutes(3, 9)) == Written(1, 5)
-    assert (count(one), len(one.log(EVER, ALL, 99, None))) == (8, 8)
+    assert (count(one), len(one.log(Scope.everybody(), EVER, ALL, 99, None))) == (8, 8)
 
 
 def test_rows_of_a_process_that_died_before_their_batch_are_found_by_who_comes_next(make, monkeypatch):
@@ -199,8 +204,11 @@ def test_rows_of_a_process_that_died_before_their_batch_are_found_by_who_comes_n
     # The same requests, some under another name by now: what was stored first stays, and there is one point for each.
     assert other.write([row(DAY_AGO_US + 60_000_000 * key, key, "ben") for key in range(5, 10)]) == Written(2, 3)
     assert other._session.known.found_count == 7
-    assert (count(other), len(other.log(EVER, ALL, 99, None))) == (9, 9)
-    assert {one.identity.user: one.requests for one in other.usage(EVER, ALL)} == {"ana": 7, "ben": 2}
+    assert (count(other), len(other.log(Scope.everybody(), EVER, ALL, 99, None))) == (9, 9)
+    assert {one.identity.user: one.requests for one in other.usage(Scope.everybody(), EVER, ALL)} == {
+        "ana": 7,
+        "ben": 2,
+    }
 
 
 def test_two_processes_that_write_the_same_at_the_same_moment_count_it_once(make, monkeypatch):
@@ -332,10 +340,10 @@ def test_any_number_of_steps_is_read_in_pieces(make, monkeypatch):
 def test_a_millisecond_with_more_requests_than_a_page_is_read_whole(make):
     store = make()
     store.write([row(DAY_AGO_US + key, key) for key in range(100)] + [row(DAY_AGO_US + 1_000_000, 100)])
-    page = store.log(EVER, ALL, 5, None)
+    page = store.log(Scope.everybody(), EVER, ALL, 5, None)
     assert [one.key for one in page] == [100, 99, 98, 97, 96]
-    assert [one.key for one in store.log(EVER, ALL, 3, page[-1][:2])] == [95, 94, 93]
-    assert [one.access.key for one in store.rows(EVER, None, 3)] == [0, 1, 2]
+    assert [one.key for one in store.log(Scope.everybody(), EVER, ALL, 3, page[-1][:2])] == [95, 94, 93]
+    assert [one.access.key for one in store.rows(Scope.everybody(), EVER, None, 3)] == [0, 1, 2]
 
 
 def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, monkeypatch):

@@ -24,7 +24,8 @@ CURES = Cures(
     scope="give the OAuth client the scope devices:core:read, or use a key of an admin",
     tailnet="set TAILNET to the name on https://login.tailscale.com/admin/settings/general, or to `-`, the key's own",
 )
-_ALL_FIELDS = {"fields": "all"}
+_FIELDS = {"fields": "default"}
+"""All that `devices` reads; the rest (routes, endpoints, latencies) is most of the bytes."""
 
 
 class TailscaleClient(Lookups):
@@ -65,7 +66,7 @@ class TailscaleClient(Lookups):
 
     async def load_devices(self) -> tuple[Device, ...]:
         """Ask for all devices now. Raises `ControlApiError`."""
-        answer = await self.transport.get(self._devices_path, _ALL_FIELDS)
+        answer = await self.transport.get(self._devices_path, _FIELDS)
         devices = answer.get("devices") if answer is not None else None
         if not isinstance(devices, list):
             raise ControlAnswerError(
@@ -76,5 +77,5 @@ class TailscaleClient(Lookups):
     async def load_device(self, device_id: str) -> Device | None:
         """Ask for one device now, by either of its ids. Raises `ControlApiError`."""
         path = f"/api/v2/device/{quote(device_id, safe='')}"
-        answer = await self.transport.get(path, _ALL_FIELDS, absent_ok=True)
+        answer = await self.transport.get(path, _FIELDS, absent_ok=True)
         return read_tailscale(answer) if answer is not None else None

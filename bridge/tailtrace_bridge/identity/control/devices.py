@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.identity.chain import Answer, Found, NotFound, parse_address, printable
+from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.identity.chain import Answer, Found, NotFound
 
 PROVIDER = "control"
 TAGGED_LOGIN = "tagged-devices"
@@ -59,6 +60,8 @@ class Device:
     created_us: int | None
     expires_us: int | None
     """When its node key ends; None: never."""
+    key: str = ""
+    """Its node key, as tailscaled writes it too."""
     stale: bool = False
     """Whether this comes from an old list, because the API gives no new one."""
     age_us: int = 0
@@ -136,7 +139,16 @@ class DeviceIndex:
     def whois(self, address: str) -> Answer:
         """Say who has `address`, for the chain of providers of an import."""
         device = self.at(address)
-        return NotFound() if device is None else Found(device.identity(address), device.created_us)
+        if device is None:
+            return NotFound()
+        return Found(device.identity(address), device.created_us, str(parse_address(address)), device.key)
+
+    def held(self) -> dict[str, Found]:
+        """Return who holds which address."""
+        return {
+            address: Found(device.identity(address), device.created_us, address, device.key)
+            for address, device in self._by_address.items()
+        }
 
     def by_id(self, device_id: str) -> Device | None:
         """Find a device by its stable node id or its older id."""
@@ -176,6 +188,7 @@ def read_tailscale(table: Mapping[str, object]) -> Device:
         last_seen_us=_time_us(table.get("lastSeen")),
         created_us=_time_us(table.get("created")),
         expires_us=None if never else _time_us(table.get("expires")),
+        key=_text(table, "nodeKey"),
     )
 
 
@@ -190,7 +203,7 @@ def read_headscale(table: Mapping[str, object]) -> Device:
         name=_text(table, "givenName") or _text(table, "name"),
         hostname=_text(table, "name"),
         addresses=_addresses(table.get("ipAddresses")),
-        user=_text(owner, "email") or _text(owner, "name"),
+        user=_text(owner, "email") or _text(owner, "name") or _text(owner, "providerId"),
         tags=tuple(dict.fromkeys(tags)),
         shared=False,
         # grpc-gateway may leave out what is false; a node that says nothing is not online.
@@ -198,6 +211,7 @@ def read_headscale(table: Mapping[str, object]) -> Device:
         last_seen_us=_time_us(table.get("lastSeen")),
         created_us=_time_us(table.get("createdAt")),
         expires_us=_time_us(table.get("expiry")),
+        key=_text(table, "nodeKey"),
     )
 
 

@@ -18,7 +18,8 @@ from typing import Protocol, Self
 import anyio.to_thread
 
 from tailtrace_bridge.core.errors import ControlApiError
-from tailtrace_bridge.identity.chain import Answer, Found, parse_address
+from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.identity.chain import Answer, Found
 from tailtrace_bridge.identity.control.cache import FRESH_US, Aged, Cache
 from tailtrace_bridge.identity.control.devices import PROVIDER, Device, DeviceIndex
 from tailtrace_bridge.identity.control.transport import Transport

@@ -17,16 +17,12 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from urllib.parse import urlsplit
 
-from tailtrace_bridge.core.errors import ControlApiError, SettingsError
+from tailtrace_bridge.core.errors import ControlApiError
 from tailtrace_bridge.identity.chain import Answer, Unavailable
-from tailtrace_bridge.identity.control.auth import OAuthClient
-from tailtrace_bridge.identity.control.client import TailscaleClient
 from tailtrace_bridge.identity.control.devices import PROVIDER, DeviceIndex, Holder
-from tailtrace_bridge.identity.control.headscale import HeadscaleClient
 from tailtrace_bridge.identity.control.lookups import STALE_US, DeviceSource
-from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.identity.control.transport import TransportCounts
 
 REFRESH_S = 300.0
 RETRY_S = 30.0
@@ -48,9 +44,15 @@ class DeviceIndexProvider:
         stale_us: int = STALE_US,
         refresh_s: float = REFRESH_S,
         retry_s: float = RETRY_S,
+        on_load: Callable[[DeviceIndex], None] = lambda _index: None,
+        client_counts: TransportCounts | None = None,
     ) -> None:
+        self.client_counts = client_counts
+        """Of the calls that the source makes; None where it counts none."""
         self.loads = 0
         self.failures = 0
+        self.on_load = on_load
+        """What is told of each list, in the thread."""
         self.problem = "the list of devices is not loaded yet; start() loads it"
         """What the last load failed with, or empty."""
         self._open_source = open_source
@@ -126,7 +128,9 @@ class DeviceIndexProvider:
             self.failures += 1
             _log.warning("control: no list of devices: %s", self.problem)
             return False
-        self._index = DeviceIndex(devices, as_of_us=self._clock())
+        index = DeviceIndex(devices, as_of_us=self._clock())
+        self.on_load(index)
+        self._index = index
         self.problem = ""
         return True
 
@@ -137,44 +141,3 @@ def _run(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:
             loop.run_until_complete(task)
     finally:
         loop.close()
-
-
-def make_client(settings: Settings, clock: Callable[[], int]) -> TailscaleClient | HeadscaleClient | None:
-    """Make the client that the settings name; None: they name no key. Raises `SettingsError` or `BadKeyError`.
-
-    Where `TAILTRACE_CONTROL` is empty, it is Headscale if the URL is not Tailscale's and the key does not look like
-    Tailscale's (`tskey-…`).
-    """
-    key = settings.secret("tailscale_api_key")
-    secret = settings.secret("tailscale_oauth_client_secret")
-    client_id_secret = settings.secret("tailscale_oauth_client_id")
-    client_id = client_id_secret.get_secret_value() if client_id_secret is not None else ""
-    if bool(secret) != bool(client_id):
-        raise SettingsError("TAILSCALE_OAUTH_CLIENT_ID and TAILSCALE_OAUTH_CLIENT_SECRET go together; set both")
-    if key and secret:
-        raise SettingsError("TAILSCALE_API_KEY and an OAuth client are both set; keep one")
-    url, stale_us = settings.tailscale_api_url, settings.control_stale_s * 1_000_000
-    if not key and not secret:
-        return None
-    foreign = not (urlsplit(url).hostname or "").endswith("tailscale.com")
-    looks_foreign = foreign and key is not None and not key.get_secret_value().startswith("tskey-")
-    if settings.control == "headscale" or (not settings.control and looks_foreign):
-        if key is None or not foreign:
-            raise SettingsError("Headscale needs its URL in TAILSCALE_API_URL and its key in TAILSCALE_API_KEY")
-        return HeadscaleClient(key, base_url=url, clock=clock, stale_us=stale_us)
-    oauth = OAuthClient(client_id, secret, clock=clock) if secret else None
-    return TailscaleClient(key, settings.tailnet, oauth=oauth, base_url=url, clock=clock, stale_us=stale_us)
-
-
-def make_device_provider(settings: Settings, clock: Callable[[], int]) -> DeviceIndexProvider | None:
-    """Make the provider that the settings ask for, not started yet; None: they name no key.
-
-    `clock` gives microseconds since the epoch. Raises `SettingsError` where the settings contradict each other.
-    """
-    try:
-        client = make_client(settings, clock)
-    except ControlApiError as error:
-        raise SettingsError(str(error)) from None
-    if client is None:
-        return None
-    return DeviceIndexProvider(lambda: client, clock=clock, stale_us=settings.control_stale_s * 1_000_000)

@@ -38,7 +38,7 @@ from tailtrace_bridge.core.errors import (
     NoSuchTailnetError,
     RateLimitedError,
 )
-from tailtrace_bridge.identity.chain import printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.control.auth import Credentials
 
 ATTEMPT_S = 10.0

@@ -17,8 +17,8 @@ from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
-from tailtrace_bridge.store.protocol import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 from tailtrace_bridge.store.rollups import PROXY
+from tailtrace_bridge.store.values import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 
 EVENTS = "alert_event"
 SORTED_US_MAX = HOUR_US

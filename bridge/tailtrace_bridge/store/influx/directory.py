@@ -13,8 +13,7 @@ from operator import attrgetter
 
 import xxhash
 
-from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Identity
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.names import Named

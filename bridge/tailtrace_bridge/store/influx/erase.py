@@ -37,7 +37,7 @@ from tailtrace_bridge.store.person import (
     make_is_their_line,
     make_is_theirs,
 )
-from tailtrace_bridge.store.protocol import DAY_US, Window
+from tailtrace_bridge.store.values import DAY_US, Window
 
 _NS = 1000
 _OF_SOMEBODY = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0}

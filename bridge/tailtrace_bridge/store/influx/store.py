@@ -22,8 +22,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, InterningTable, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.rows.routes import OTHER
+from tailtrace_bridge.core.records import OTHER, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.rollups import batches
@@ -37,11 +36,13 @@ from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server, names
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, Writer, client_post
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, WriteCounters, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import APP, PROXY
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     MINUTE_US,
@@ -65,7 +66,6 @@ from tailtrace_bridge.store.protocol import (
     smallest_bucket_rollups,
     smallest_rollups,
 )
-from tailtrace_bridge.store.rollups import APP, PROXY
 
 ENDPOINTS_MAX = 5_000
 REJECTED_MAX = 10_000
@@ -117,6 +117,8 @@ class InfluxStore:
 
     def __init__(self, config: InfluxConfig, timing: Timing, *, is_rolling: bool = True) -> None:
         self.counters = InfluxCounters()
+        self.write_counters = {"rows": WriteCounters(), "rollups": WriteCounters()}
+        """Of each of the two writers: by thread, so that neither loses a count of the other's."""
         self._config, self._timing = config, timing
         self._clock = timing.wall_us
         self._influx = InfluxQL(config.server)
@@ -179,8 +181,11 @@ class InfluxStore:
                 session.close()
             return erased
 
-    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+    def log(
+        self, scope: Scope, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None
+    ) -> list[LogEntry]:
         """Return a page of the log, newest first."""
+        filters = scope.narrowed(filters)
         last = min(before or (window.end_us, -1), (window.end_us, -1))
         if filters == Filters() and (newest := self._newest(window, last, limit)) is not None:
             return newest
@@ -197,19 +202,22 @@ class InfluxStore:
                 break
         return found[:limit]
 
-    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+    def rows(self, scope: Scope, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
         """Return a page of whole rows, oldest first."""
+        scope.require_everybody("rows")
         start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
         found = self._scan(Window(start_us, window.end_us), _Asked((start_us, key), (window.end_us, -1)), "", {}, limit)
         return [row for row, _ in found[:limit]]
 
-    def named(self) -> list[Named]:
+    def named(self, scope: Scope) -> list[Named]:
         """Return everybody with a name, oldest first."""
+        scope.require_everybody("named")
         known = directory.read(self._influx, self._buckets.rollups)
         return list(directory.numbered(known, ()).values())
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return a page of the kept refusals."""
+        scope.require_everybody("refused")
         text = f'SELECT "file", "position", "reason", "text" FROM "{_REFUSALS}"'  # noqa: S608  # our own names
         rows = self._influx.rows(self._buckets.rollups, text)
         kept = {
@@ -218,8 +226,9 @@ class InfluxStore:
         }
         return [kept[place] for place in sorted(kept) if after is None or place > after][:limit]
 
-    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+        filters = scope.narrowed(filters)
         tables = Tables()
         kind = _USAGE_KIND[smallest_rollups(filters, by)]
         rows = self._rollups.merged(window, kind, tables, _sought(filters) if kind is Kind.USAGE else None)
@@ -237,15 +246,20 @@ class InfluxStore:
         places = [*endpoints, ("", "")]
         return [Usage(now[row[0]], *places[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
 
-    def visits(self, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
         tables = Tables()
         rows = self._rollups.merged(window, Kind.VISITS, tables)
         now, endpoints = self._names_of_now(tables), list(tables.endpoints)
-        return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
+        return [
+            Visits(now[who], endpoints[where][1], Traffic(traffic), n)
+            for who, where, traffic, n in rows
+            if scope.has(now[who])
+        ]
 
-    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time."""
+        scope.require_everybody("steps")
         totals: dict[int, list[int]] = {}
         for part in self._rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), _sizes(bucket_us)):
             total = totals.setdefault(part.start_us // bucket_us * bucket_us, [0, 0, 0, 0])
@@ -258,9 +272,10 @@ class InfluxStore:
         return [BucketUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
 
     def endpoint_buckets(
-        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+        self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
         """Return sums by step of time, endpoint and traffic."""
+        filters = scope.narrowed(filters)
         tables = Tables()
         kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
         parts = list(self._rollups.parts(window, kind, tables, _sizes(bucket_us)))
@@ -281,8 +296,9 @@ class InfluxStore:
             for us, route, traffic in sorted(totals)
         ]
 
-    def latency(self, window: Window) -> list[Latency]:
+    def latency(self, scope: Scope, window: Window) -> list[Latency]:
         """Return histograms by endpoint and side."""
+        scope.require_everybody("latency")
         tables = Tables()
         rows = self._rollups.merged(window, Kind.LATENCY, tables)
         routes = [route for _, route in tables.endpoints]
@@ -292,8 +308,9 @@ class InfluxStore:
             totals[key] = totals.get(key, 0) + requests
         return [Latency(route, _SIDES[side], bucket, n) for (route, side, bucket), n in totals.items()]
 
-    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
         """Return histograms by step of time."""
+        scope.require_everybody("bucket_latency")
         totals: dict[tuple[int, int], int] = {}
         for part in self._rollups.parts(window, Kind.LATENCY_ALL, Tables(), _sizes(bucket_us)):
             start_us = part.start_us // bucket_us * bucket_us
@@ -301,7 +318,7 @@ class InfluxStore:
                 totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
         return [BucketLatency(*key, totals[key]) for key in sorted(totals)]
 
-    def activity(self, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window) -> list[Activity]:
         """Return usage in runs."""
         tables = Tables()
         rows = self._rollups.merged(window, Kind.RUNS, tables)
@@ -309,14 +326,16 @@ class InfluxStore:
         runs: dict[Identity, list[Run]] = {}
         for who, first_us, last_us, requests in rows:
             runs.setdefault(now[who], []).append((first_us, last_us, requests))
-        return [Activity(identity, join_runs(theirs)) for identity, theirs in runs.items()]
+        return [Activity(identity, join_runs(theirs)) for identity, theirs in runs.items() if scope.has(identity)]
 
-    def quarters(self, window: Window) -> list[Quarter]:
+    def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour."""
+        scope.require_everybody("quarters")
         return [Quarter(*row) for row in sorted(self._rollups.merged(window, Kind.QUARTERS, Tables()), key=tuple)]
 
-    def uptime(self, window: Window) -> list[Uptime]:
+    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
         """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
+        scope.require_everybody("uptime")
         whole = Window(window.start_us // MINUTE_US * MINUTE_US, -(-window.end_us // MINUTE_US) * MINUTE_US)
         totals: dict[int, list[int]] = {}
         for hour, minutes, answered in self._rollups.merged(whole, Kind.HOURS, Tables()):
@@ -325,8 +344,9 @@ class InfluxStore:
             total[1] += answered.bit_count()
         return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
 
-    def newest_us(self) -> int | None:
+    def newest_us(self, scope: Scope) -> int | None:
         """Return the time of the newest row."""
+        scope.require_everybody("newest_us")
         bucket_us = self._rollups.newest_bucket_us()
         if bucket_us is None:
             return None
@@ -339,6 +359,7 @@ class InfluxStore:
 
     def recent(
         self,
+        scope: Scope,
         window: Window,
         *,
         endpoint: str | None = None,
@@ -346,6 +367,7 @@ class InfluxStore:
         rank: float | None = None,
     ) -> Recent:
         """Return sums of the minutes that a window touches."""
+        scope.require_everybody("recent")
         sums = alerts.recent(self._influx, self._buckets.raw, window, endpoint, service, rank)
         if rank is None or window.end_us - window.start_us <= alerts.SORTED_US_MAX:
             return sums
@@ -361,9 +383,10 @@ class InfluxStore:
         except StoreError as error:  # they are not shown anyway
             _LOGGER.debug("old alert events stay: %s", error)
 
-    def alert_events(self, limit: int) -> list[AlertEvent]:
+    def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
-        return alerts.newest_events(self._influx, self._buckets.rollups, limit)
+        events = alerts.newest_events(self._influx, self._buckets.rollups, limit)
+        return [one for one in events if scope.login is None or not one.subject]
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""
@@ -415,7 +438,9 @@ class InfluxStore:
             {"source": config.source},
         )
         post, close = client_post(config.server)
-        writer, rolling = (Writer(config.server.url, post, self._timing) for _ in range(2))
+        writer, rolling = (
+            Writer(config.server.url, post, self._timing, counters) for counters in self.write_counters.values()
+        )
         roller = Roller(
             self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points),
             lambda points: rolling.write(self._buckets.raw, points), self._clock,

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from tailtrace_bridge.store.protocol import EVENTS_MAX, AlertEvent
+from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 
 MIGRATION = """
     CREATE TABLE alert_event (

@@ -22,7 +22,6 @@ from typing import Any
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.sqlite.totals import (
     KEY_BITS,
@@ -32,6 +31,7 @@ from tailtrace_bridge.store.sqlite.totals import (
     latency_all_rows,
     latency_rows,
 )
+from tailtrace_bridge.store.values import HOUR_US, MINUTE_US
 
 _ROWS_AT_ONCE = 10_000
 _IDENTITY = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"

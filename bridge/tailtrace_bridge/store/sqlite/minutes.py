@@ -15,9 +15,9 @@ from typing import Any
 
 from tailtrace_bridge.core.histogram import bucket_of, percentiles
 from tailtrace_bridge.store.packed import add_counts, pack_counts
-from tailtrace_bridge.store.protocol import HOUR_US, MINUTE_US, Recent, Window
 from tailtrace_bridge.store.rollups import Stored
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
+from tailtrace_bridge.store.values import HOUR_US, MINUTE_US, Recent, Window
 
 KEPT_US = 25 * HOUR_US
 _ROUTE = (1 << KEY_BITS) - 1

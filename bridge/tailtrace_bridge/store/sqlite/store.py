@@ -36,7 +36,21 @@ from tailtrace_bridge.store.packed import (
     unpack_runs,
 )
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.protocol import (
+from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.sqlite import alert_events, windows
+from tailtrace_bridge.store.sqlite.database import connect, translated
+from tailtrace_bridge.store.sqlite.erase import erase
+from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
+from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
+from tailtrace_bridge.store.sqlite.totals import (
+    USAGE,
+    number_of,
+    step_of,
+    visit_of,
+)
+from tailtrace_bridge.store.sqlite.upserts import add_rollups
+from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
     MINUTE_US,
@@ -61,19 +75,6 @@ from tailtrace_bridge.store.protocol import (
     smallest_bucket_rollups,
     smallest_rollups,
 )
-from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
-from tailtrace_bridge.store.sqlite import alert_events, windows
-from tailtrace_bridge.store.sqlite.database import connect, translated
-from tailtrace_bridge.store.sqlite.erase import erase
-from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
-from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
-from tailtrace_bridge.store.sqlite.totals import (
-    USAGE,
-    number_of,
-    step_of,
-    visit_of,
-)
-from tailtrace_bridge.store.sqlite.upserts import add_rollups
 
 CACHED_IDS_MAX = 50_000
 REJECTED_MAX = 100_000
@@ -215,8 +216,11 @@ class SqliteStore:
             self._forget_ids()
             return erase(self._writer, person, is_dry=is_dry)
 
-    def log(self, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
+    def log(
+        self, scope: Scope, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None
+    ) -> list[LogEntry]:
         """Return a page of the log, newest first."""
+        filters = scope.narrowed(filters)
         where, values = _where(filters)
         end_us, key = min(before or (window.end_us, -1), (window.end_us, -1))
         query = f"""
@@ -234,8 +238,9 @@ class SqliteStore:
             for row in self._read(query, (window.start_us, end_us, key, *values, limit))
         ]  # fmt: skip
 
-    def rows(self, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
+    def rows(self, scope: Scope, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
         """Return a page of whole rows, oldest first."""
+        scope.require_everybody("rows")
         start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
         query = f"""
             SELECT a.time_us, a.key, i.address, a.method, a.path, a.status, a.request_time_us, a.upstream_time_us,
@@ -247,30 +252,33 @@ class SqliteStore:
         """  # noqa: S608
         return [
             Row(
-                Access(*(
+                Access(*[
                     *row[:8], False, *row[9:11], row[11].hex() if row[11] else "", row[12].hex() if row[12] else "",
-                    row[13], "", "",
-                )),
+                    row[13], "",
+                ]),
                 _identity(row[19:]), row[14], Traffic(row[15]), row[16], row[17] or "", row[18],
             )
             for row in self._read(query, (start_us, key, window.end_us, limit))
         ]  # fmt: skip
 
-    def named(self) -> list[Named]:
+    def named(self, scope: Scope) -> list[Named]:
         """Return everybody with a name, oldest first."""
+        scope.require_everybody("named")
         query = f"SELECT i.named_us, {_IDENTITY} FROM identity i WHERE i.user <> '' OR i.device <> '' ORDER BY i.id"  # noqa: S608
         return [Named(_identity(row[1:]), row[0]) for row in self._read(query)]
 
-    def refused(self, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return a page of the kept refusals."""
+        scope.require_everybody("refused")
         query = """
             SELECT reason, file, position, text FROM refusal WHERE (file, position) > (?, ?)
             ORDER BY file, position LIMIT ?
         """
         return [RejectedLine(*row) for row in self._read(query, (*(after or ("", -1)), limit))]
 
-    def usage(self, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+        filters = scope.narrowed(filters)
         where, values = _where(filters)
         columns = _COLUMNS_BY[by]
         with self._reading() as connection:
@@ -293,7 +301,7 @@ class SqliteStore:
             Usage(identities[row[0]], *endpoints[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows
         ]
 
-    def visits(self, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
         totals: dict[int, dict[int, int]] = {}
         with self._reading() as connection:
@@ -307,10 +315,11 @@ class SqliteStore:
             for number, requests in numbers.items():
                 endpoint_id, traffic = visit_of(number)
                 visits.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
-        return visits
+        return [one for one in visits if scope.has(one.identity)]
 
-    def steps(self, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time."""
+        scope.require_everybody("steps")
         with self._reading() as connection:
             facts, bounds = windows.usage(self._widened(connection, window), "usage_endpoint", bucket_us)
             query = f"""
@@ -321,9 +330,10 @@ class SqliteStore:
             return [BucketUsage(*row) for row in connection.execute(query, bounds)]
 
     def endpoint_buckets(
-        self, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+        self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
         """Return sums by step of time, endpoint and traffic."""
+        filters = scope.narrowed(filters)
         where, values = _where(filters)
         with self._reading() as connection:
             table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
@@ -338,8 +348,9 @@ class SqliteStore:
             rows = connection.execute(query, (*bounds, *values))
             return [EndpointBucket(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
 
-    def latency(self, window: Window) -> list[Latency]:
+    def latency(self, scope: Scope, window: Window) -> list[Latency]:
         """Return histograms by endpoint and side."""
+        scope.require_everybody("latency")
         totals: dict[str, tuple[dict[int, int], dict[int, int]]] = {}
         with self._reading() as connection:
             endpoints = _endpoints(connection)
@@ -354,8 +365,9 @@ class SqliteStore:
             for bucket, requests in sides[side].items()
         ]
 
-    def bucket_latency(self, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
         """Return nginx's histograms by step of time."""
+        scope.require_everybody("bucket_latency")
         totals: dict[int, dict[int, int]] = {}
         with self._reading() as connection:
             for time_us, _, proxy in self._packed(connection, window, "latency_all", "proxy", bucket_us):
@@ -366,17 +378,22 @@ class SqliteStore:
             for bucket, requests in sorted(totals[start_us].items())
         ]
 
-    def activity(self, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window) -> list[Activity]:
         """Return usage in runs."""
         totals: dict[int, list[Run]] = {}
         with self._reading() as connection:
             for _, identity_id, runs in self._packed(connection, window, "visit", "runs"):
                 extend_runs(totals.setdefault(identity_id, []), unpack_runs(runs))
             identities = _identities(connection) if totals else {}
-        return [Activity(identities[identity_id], runs) for identity_id, runs in totals.items()]
+        return [
+            Activity(identities[identity_id], runs)
+            for identity_id, runs in totals.items()
+            if scope.has(identities[identity_id])
+        ]
 
-    def quarters(self, window: Window) -> list[Quarter]:
+    def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour."""
+        scope.require_everybody("quarters")
         totals: dict[int, int] = {}
         with self._reading() as connection:
             for bucket_us, start_us, end_us in windows.pieces(self._widened(connection, window), (QUARTER_US,)):
@@ -392,8 +409,9 @@ class SqliteStore:
                             totals[time_us] = requests
         return [Quarter(time_us, requests) for time_us, requests in sorted(totals.items()) if requests]
 
-    def uptime(self, window: Window) -> list[Uptime]:
+    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
         """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
+        scope.require_everybody("uptime")
         first, end = window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US)
         totals: dict[int, list[int]] = {}
         bounds = (window.start_us // HOUR_US, -(-window.end_us // HOUR_US))
@@ -408,12 +426,14 @@ class SqliteStore:
                 total[1] += (answered & inside).bit_count()
         return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
 
-    def newest_us(self) -> int | None:
+    def newest_us(self, scope: Scope) -> int | None:
         """Return the time of the newest row."""
+        scope.require_everybody("newest_us")
         return next(iter(self._read(_NEWEST)))[0]  # type: ignore[no-any-return]
 
     def recent(
         self,
+        scope: Scope,
         window: Window,
         *,
         endpoint: str | None = None,
@@ -421,6 +441,7 @@ class SqliteStore:
         rank: float | None = None,
     ) -> Recent:
         """Return sums of the minutes that a window touches."""
+        scope.require_everybody("recent")
         with self._reading() as connection:
             return recent(connection, window, endpoint, service, rank)
 
@@ -429,10 +450,11 @@ class SqliteStore:
         with self._write_lock, self._translated():
             alert_events.add(self._writer, events)
 
-    def alert_events(self, limit: int) -> list[AlertEvent]:
+    def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
         with self._lent() as connection:
-            return alert_events.newest(connection, limit)
+            events = alert_events.newest(connection, limit)
+        return [one for one in events if scope.login is None or not one.subject]
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

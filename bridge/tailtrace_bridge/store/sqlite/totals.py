@@ -20,8 +20,8 @@ from typing import Any
 
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.packed import join_runs, pack_counts, pack_runs
-from tailtrace_bridge.store.protocol import Run
 from tailtrace_bridge.store.rollups import APP, PROXY, USAGE_TRAFFIC, Rollups, Usage
+from tailtrace_bridge.store.values import Run
 
 HOURS_OF_DAY = 24
 KEY_BITS = 32

@@ -14,8 +14,8 @@ one step, too.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, Window
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, USAGE, VISIT_NUMBER, row_key
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
 
 STEPS_US = (DAY_US, HOUR_US)
 _SUFFIX = {DAY_US: "_day", HOUR_US: ""}

@@ -5,8 +5,11 @@ import { hourOf, moment, number, percent, t, weekdays } from "../../shared/words
 import { chart } from "../charts.js";
 import { of } from "../of.js";
 
-export function totals({ totals: rows }, state) {
-  return h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state)));
+export function totals({ totals: rows, named }, state) {
+  return h("div", null,
+    h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state))),
+    // Without a share there is nobody to name.
+    named.share !== null && h("p", { class: "panel-note" }, t("named-share", { share: percent(named.share, 0), n: number(named.requests) })));
 }
 
 /** Of these Health and the list of requests have other numbers. */

@@ -11,7 +11,7 @@ const fromLine = (line) => ({
   nginx: { method: line.method, path: line.path, status: line.status, service: line.service, bytes: line.bytes },
   span: line.app_time_ms === null ? null : { route: line.endpoint, error_type: line.error_type },
   feature: line.endpoint,
-  identity: { user: line.user, device: line.device, ip: line.ip, kind: line.kind, identified_by: line.identified_by, tags: line.tags, at: line.identified_at, reason: line.reason },
+  identity: { user: line.user, device: line.device, ip: line.ip, kind: line.kind, identified_by: line.identified_by, tags: line.tags, at: line.identified_at, reason: line.reason, via: line.via },
   timing: { total_ms: line.response_time_ms, app_ms: line.app_time_ms, outside_ms: line.outside_ms },
   traffic: line.traffic,
 });
@@ -90,8 +90,15 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
         : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
       station("who", t("identity"), [
         ["user", identity.user], ["device", identity.device], ["address", identity.ip], ["kind", t(`kind-${identity.kind}`)],
-        ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by], ["reason", identity.reason],
+        ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by], ["came-by", cameBy(identity.via)], ["reason", identity.reason],
       ])));
+}
+
+/** Says through whom an address came: a proxy before nginx, by how it told of it, or a router of the tailnet. */
+function cameBy(via) {
+  const [, how, peer] = /^(forwarded|PROXY protocol|serve|Funnel) by (.+)$/.exec(via ?? "") ?? [];
+  const keys = { forwarded: "came-forwarded", "PROXY protocol": "came-proxy-protocol", serve: "came-serve", Funnel: "came-funnel" };
+  return how ? t(keys[how], { peer }) : via;
 }
 
 const station = (look, title, facts, note) =>

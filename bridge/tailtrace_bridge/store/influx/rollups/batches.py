@@ -32,8 +32,8 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups.encoding import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, decoded, encode
 from tailtrace_bridge.store.influx.rollups.seen import Seen
 from tailtrace_bridge.store.influx.wire import lines
-from tailtrace_bridge.store.protocol import MINUTE_US
 from tailtrace_bridge.store.rollups import Stored
+from tailtrace_bridge.store.values import MINUTE_US
 
 MEASUREMENT = "batch"
 BUCKET_US = 10 * MINUTE_US

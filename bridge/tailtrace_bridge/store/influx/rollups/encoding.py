@@ -35,8 +35,8 @@ from typing import Any, NamedTuple
 from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import join_runs
-from tailtrace_bridge.store.protocol import MINUTE_US, QUARTER_US, Run
 from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
+from tailtrace_bridge.store.values import MINUTE_US, QUARTER_US, Run
 
 TEXT_LENGTH_MAX = 32_000
 """A string field holds 64 KiB."""

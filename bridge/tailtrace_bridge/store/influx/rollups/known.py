@@ -23,7 +23,7 @@ from tailtrace_bridge.store.influx.rollups.seen import SECOND_US, Name, Seen
 from tailtrace_bridge.store.influx.rollups.spans import joined
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
-from tailtrace_bridge.store.protocol import Window
+from tailtrace_bridge.store.values import Window
 
 NAMES_MAX = 20_000
 T = TypeVar("T")

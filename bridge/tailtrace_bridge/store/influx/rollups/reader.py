@@ -45,8 +45,8 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
 from tailtrace_bridge.store.rollups import Rollups
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Window
 
 SIZES = {DAY_US: "1d", HOUR_US: "1h", BUCKET_US: "10m"}
 SUM_SIZES = (DAY_US, HOUR_US)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from tailtrace_bridge.store.protocol import Window
+from tailtrace_bridge.store.values import Window
 
 
 def groups(spans: Sequence[Window], count_max: int) -> list[Window]:

@@ -12,8 +12,8 @@ from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, cut, document, encode, merged, rows_of
 from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
-from tailtrace_bridge.store.protocol import DAY_US, HOUR_US, MINUTE_US, Window
 from tailtrace_bridge.store.rollups import Rollups
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Window
 
 WRITE_US = MINUTE_US
 """How long a write takes at most, tries and all."""

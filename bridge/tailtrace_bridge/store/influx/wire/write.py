@@ -79,8 +79,8 @@ class WriteCounters:
 class Writer:
     """Writes to one server. Not for two threads at once."""
 
-    def __init__(self, url: str, post: Post, timing: Timing) -> None:
-        self.counters = WriteCounters()
+    def __init__(self, url: str, post: Post, timing: Timing, counters: WriteCounters | None = None) -> None:
+        self.counters = counters or WriteCounters()
         self._url, self._post, self._timing = url, post, timing
         self._not_before_us = 0
 

@@ -1,0 +1,67 @@
+"""The options that several commands have, and how their words are read."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.store.person import Person
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Where rows are kept [TAILTRACE_STORE].")]
+LogOption = Annotated[str | None, typer.Option("--log", help="Access log: path or glob [TAILTRACE_LOG].")]
+ListenOption = Annotated[str | None, typer.Option("--listen", help="API address [TAILTRACE_LISTEN].")]
+OtlpOption = Annotated[str | None, typer.Option("--otlp-listen", help="OTLP address [TAILTRACE_OTLP_LISTEN].")]
+CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", help="Position file [TAILTRACE_CHECKPOINT].")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--log-format", help="auto, a known format's name (combined, main, vhost …) or a log_format string."),
+]
+NginxConfOption = Annotated[
+    Path | None, typer.Option("--nginx-conf", help="Take the logs' formats from this nginx.conf.")
+]
+IdentitiesOption = Annotated[
+    Path | None, typer.Option("--identities", help="File that names addresses [TAILTRACE_IDENTITIES].")
+]
+OpenapiOption = Annotated[
+    Path | None, typer.Option("--openapi", help="The app's openapi.json: routes and names [TAILTRACE_OPENAPI].")
+]
+
+
+def conf_formats(files: Sequence[Path], conf: Path | None, log_format: str | None) -> list[tuple[str, str]]:
+    """Return each log with the `log_format` that nginx.conf says it has; nothing where there is no `--nginx-conf`."""
+    if conf is None:
+        return []
+    if log_format is not None:
+        raise typer.BadParameter("--nginx-conf says the format, so --log-format cannot be given too")
+    from tailtrace_api.nginx.conf_formats import format_of, read_conf
+
+    formats, logs = read_conf(conf)
+    return [(str(file), format_of(file, formats, logs)) for file in files]
+
+
+def time_us(option: str, text: str) -> int:
+    """Return a time of an option, ISO 8601 (UTC where it has no offset), in µs since 1970. Raises `BadParameter`."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or not 1970 < time.year < 2100:
+        raise typer.BadParameter(f"{option} {text!r}: write a time like 2025-10-08T14:00:00+02:00")
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def person_of(user: str | None, device: str | None, address: str | None) -> "Person":
+    """Return who is meant by the one option of three that is given. Raises `BadParameter`."""
+    from tailtrace_bridge.core.text import parse_address
+    from tailtrace_bridge.store.person import Person
+
+    if sum(bool(one) for one in (user, device, address)) != 1:
+        raise typer.BadParameter("say who: one of --user, --device, --address")
+    parsed = parse_address(address) if address else None
+    if address and parsed is None and address != "unix:":
+        raise typer.BadParameter(f"--address {address!r} is no IP address; write one like 100.64.0.7, without a port")
+    return Person(user, device, None if address is None else str(parsed or address))

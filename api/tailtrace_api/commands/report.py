@@ -1,0 +1,80 @@
+"""`tailtrace report`: the three answers, or the report of a month, in the terminal."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tailtrace_api.commands.options import Json, OpenapiOption, StoreOption, time_us
+from tailtrace_api.terminal.console import console
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
+
+
+def report(
+    *,
+    hours: Annotated[int | None, typer.Option(min=1, max=720, help="Window in hours.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=30, help="Window in days (default 7).")] = None,
+    at: Annotated[str | None, typer.Option(help="End of the window, ISO 8601 (default: now).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Log lines with --json.")] = 100,
+    month: Annotated[str | None, typer.Option(help="Tell of this month instead, such as 2025-10.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="With --month: write the report to read into this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="With --month: the same as one HTML page.")] = None,
+    lang: Annotated[Literal["en", "es"] | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
+    openapi: OpenapiOption = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Print the three answers; with --month, the report of a month."""
+    from tailtrace_api.queries.make import make_queries
+    from tailtrace_api.terminal.report import print_report
+    from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.wiring import parts
+
+    if hours is not None and days is not None:
+        raise typer.BadParameter("give --hours or --days, not both")
+    if month is None and (pdf or html):
+        raise typer.BadParameter("--pdf and --html are of a month: add --month, such as --month 2025-10")
+    if month is not None and (hours, days, at) != (None, None, None):
+        raise typer.BadParameter("give --month, or --hours, --days and --at, not both")
+    chosen = settings.load(store=store, lang=lang, openapi=openapi)
+    parts.require_store(chosen)
+    if month is not None:
+        _report_month(chosen, month, pdf, html, as_json=as_json)
+        return
+    end_us, routes = _end_us(at), parts.make_routes(chosen)
+    opened = parts.open_store(chosen, reading=True)
+    try:
+        answer = make_queries(chosen, opened, routes).report(end_us, hours=hours or 24 * (days or 7), limit=limit)
+    finally:
+        opened.close()
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        print_report(console(), answer, chosen.lang)
+
+
+def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path | None, *, as_json: bool) -> None:
+    from tailtrace_api.commands.month import run_month
+    from tailtrace_api.monthly.month import MonthError, parse_month, span
+    from tailtrace_bridge.wiring import parts
+
+    now_us = parts.clock_us()
+    try:
+        wanted = parse_month(month)
+        span(wanted, chosen.zone, now_us)
+    except MonthError as error:
+        raise typer.BadParameter(f"--month: {error}") from None
+    opened = parts.open_store(chosen, reading=True)
+    try:
+        run_month(chosen, opened, wanted, now_us, pdf=pdf, html=html, as_json=as_json)
+    finally:
+        opened.close()
+
+
+def _end_us(at: str | None) -> int:
+    from tailtrace_bridge.wiring.parts import clock_us
+
+    return clock_us() if at is None else time_us("--at", at)

@@ -1,0 +1,27 @@
+"""Text of strangers: made printable, and read as an address."""
+
+import ipaddress
+from functools import lru_cache
+
+TEXT_LENGTH_MAX = 254
+"""Characters of a login or a device name: the longest e-mail address, the longest DNS name."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
+def parse_address(text: str) -> Address | None:
+    """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
+    """Cut, and make every character printable: a device's name is what its owner typed."""
+    cut = text[:length_max]
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]

@@ -1,0 +1,1 @@
+"""OTLP out: nginx's half of each trace, for any OpenTelemetry backend."""

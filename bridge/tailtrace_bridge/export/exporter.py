@@ -1,0 +1,171 @@
+"""Send nginx's spans to an OTLP endpoint, beside the pipeline: storing a row never waits for it.
+
+| what happens | what becomes of the spans |
+|---|---|
+| a row is stored | it joins a queue of `QUEUE_ROWS_MAX`; a thread makes spans of it |
+| the queue is full | the row is not exported, and counted (`dropped`) |
+| 2xx | exported; those that the endpoint says it left out are counted (`rejected`) |
+| 429, 502, 503, 504, no answer | sent again after Retry-After, or twice as long each time, for `RETRY_S_MAX` |
+| any other answer, or the time is over | the batch is lost, counted (`failed`), and said in `problem` |
+| the end of the process | what waits is sent, for `STOP_S_MAX` |
+
+https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
+"""
+
+import gzip
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from tailtrace_bridge.core.records import Row
+from tailtrace_bridge.export.choice import Choice
+from tailtrace_bridge.export.nginx_span import Shown, request_of, spans_of
+from tailtrace_bridge.export.transport import Answer, Send, UnreachableError
+
+QUEUE_ROWS_MAX = 20_000
+BATCH_ROWS_MAX = 512
+INTERVAL_S = 1.0
+"""A batch that is not full leaves after so long."""
+RETRY_S_MAX = 300.0
+BACKOFF_S, BACKOFF_S_MAX = 0.5, 30.0
+STOP_S_MAX = 5.0
+RETRIED = frozenset({429, 502, 503, 504})
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SpanExportCounters:
+    """Rows offered = unsampled + dropped + those that were sent or wait. Spans sent = exported + rejected + failed."""
+
+    exported: int = 0
+    rejected: int = 0
+    """Spans that the endpoint said it left out."""
+    failed: int = 0
+    """Spans given up."""
+    dropped: int = 0
+    """Requests that found the queue full."""
+    unsampled: int = 0
+    """Requests without the trace's flag that nothing was wrong with."""
+    retries: int = 0
+
+
+class SpanExporter:
+    """Takes rows from the pipeline's thread, sends from its own. `monotonic_s` and `jitter` (0 to 1) are given."""
+
+    def __init__(
+        self,
+        send: Send,
+        who: tuple[Resource, InstrumentationScope],
+        shown: Shown,
+        *,
+        monotonic_s: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.counters = SpanExportCounters()
+        self.problem = ""
+        """Why the last batch was not taken, or empty."""
+        self._send, self._who, self._shown = send, who, shown
+        self._monotonic_s, self._jitter = monotonic_s, jitter
+        self._choice = Choice()
+        self._rows: deque[Row] = deque()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._until_s = float("inf")
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._rows)
+
+    def offer(self, rows: Iterable[Row]) -> None:
+        """Take stored rows; never waits."""
+        for row in rows:
+            if not self._choice.is_wanted(row):
+                self.counters.unsampled += 1
+            elif len(self._rows) >= QUEUE_ROWS_MAX:
+                self.counters.dropped += 1
+            else:
+                self._rows.append(row)
+        if len(self._rows) >= BATCH_ROWS_MAX:
+            self._wake.set()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="tailtrace-export", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what waits, for `STOP_S_MAX` at the most, and end the thread."""
+        self._until_s = self._monotonic_s() + STOP_S_MAX
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(STOP_S_MAX + 1)
+        if self._rows:
+            self.counters.dropped += len(self._rows)
+            _LOGGER.warning("ended with %d requests whose spans were not exported", len(self._rows))
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(INTERVAL_S)
+            self._wake.clear()
+            while self._rows:
+                self._send_batch()
+                if self._monotonic_s() >= self._until_s:
+                    return
+            if self._stop.is_set():
+                return
+
+    def _send_batch(self) -> None:
+        rows = [self._rows.popleft() for _ in range(min(BATCH_ROWS_MAX, len(self._rows)))]
+        spans = [span for row in rows for span in spans_of(row, self._shown)]
+        body = gzip.compress(request_of(self._who, spans), compresslevel=1)
+        said, answer = self._until_taken(body)
+        if answer is not None and 200 <= answer.status < 300:
+            rejected = min(len(spans), _rejected(answer.body))
+            self.counters.exported += len(spans) - rejected
+            self.counters.rejected += rejected
+            if self.problem:
+                _LOGGER.info("spans are exported again")
+            self.problem = f"the endpoint left out {rejected} of {len(spans)} spans" if rejected else ""
+            return
+        self.counters.failed += len(spans)
+        self.problem = f"{said}; {self.counters.failed} spans of nginx are lost so far"
+        _LOGGER.error("%d spans of nginx are lost: %s", len(spans), said)
+
+    def _until_taken(self, body: bytes) -> tuple[str, Answer | None]:
+        """Send until there is an answer for good. Returns what went wrong, and the answer if there was one."""
+        give_up_s, wait_s = self._monotonic_s() + RETRY_S_MAX, BACKOFF_S
+        while True:
+            try:
+                answer = self._send(body)
+                said, pause_s = f"it answered {answer.status}", answer.retry_after_s
+                if answer.status not in RETRIED:
+                    return said, answer
+            except UnreachableError as error:
+                answer, said, pause_s = None, str(error), None
+            now_s = self._monotonic_s()
+            pause_s = wait_s * (0.5 + self._jitter() / 2) if pause_s is None else pause_s
+            if now_s + pause_s >= min(give_up_s, self._until_s):
+                return said, answer
+            if not self.problem:
+                self.problem = f"{said}; spans of nginx wait"
+                _LOGGER.warning("spans of nginx wait: %s", said)
+            self.counters.retries += 1
+            self._stop.wait(pause_s)
+            wait_s = min(BACKOFF_S_MAX, wait_s * 2)
+
+
+def _rejected(body: bytes) -> int:
+    try:
+        return max(0, int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans))
+    except Exception:  # noqa: BLE001 - protobuf's own error has several bases; what is no answer rejects nothing
+        return 0

@@ -1,0 +1,314 @@
+"""A row in, nginx's spans out, as OTLP. Pure.
+
+| span | kind | id | parent | from, to |
+|---|---|---|---|---|
+| the request | SERVER | nginx's own (`$request_id`) | the trusted peer's, or none: the root | as nginx saw it |
+| each server that nginx asked | CLIENT | derived from trace, span and its place | the request | see below |
+
+The app's SERVER span hangs below the request too: nginx writes one `traceparent` for all attempts. Ids are a function
+of the row, so a line that is read again makes the same spans. A line of a foreign format has no ids: they are derived
+from its key and its time.
+
+nginx logs how long each attempt took, not when it began. They are laid one behind the other from the request's begin;
+what is left behind them is the answer's way to the client (and, for an upload, the body's way in).
+
+Names are the stable HTTP conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/). The person is in
+`user.id` and `user.name` (https://opentelemetry.io/docs/specs/semconv/registry/attributes/user/): `enduser.*` was
+deprecated in their favour, came back for browsers, and is being left again by instrumentations. What these have no
+word for is `tailscale.*` and `nginx.*`.
+
+Attributes repeat from span to span far more often than not. So each is encoded once and remembered, and a span is its
+ids and times with the attributes' bytes behind them: concatenated protobuf messages merge
+(https://protobuf.dev/programming-guides/encoding/#last-one-wins). `bench/trace_export.py` has what that saves.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from xxhash import xxh3_64, xxh3_128
+
+from tailtrace_bridge.core.records import Access, Identity, Row
+from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, read_exchange
+from tailtrace_bridge.spans.otlp import NGINX_SCOPE
+
+CLIENT_CLOSED = 499
+ATTEMPTS_MAX = 16
+"""Of one request; nginx tries each server of a group once."""
+_NS = 1000
+_SAMPLED = 1
+_SPANS_OF_SCOPE, _SCOPES_OF_RESOURCE, _RESOURCES_OF_REQUEST = 2, 2, 1
+"""Numbers of these fields in OTLP's trace.proto and trace_service.proto."""
+_Value = str | int | float | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of a person leaves the house."""
+
+    names: bool = True
+    """False: neither identity nor address, whatever the store has."""
+    paths: bool = True
+    """False: the route alone, no `url.path`."""
+    agents: bool = True
+    """False: no `user_agent.original`."""
+    pseudonyms: Pseudonyms | None = None
+    """Makes pseudonyms of what the store keeps as names."""
+
+
+def resource(service: str, instance: str, host: str, version: str) -> tuple[Resource, InstrumentationScope]:
+    """Return who says it: `service.name` of this nginx, the bridge's source as `service.instance.id`, the host."""
+    named = {"service.name": service, "service.instance.id": instance, "host.name": host}
+    attributes = [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in named.items() if value]
+    return Resource(attributes=attributes), InstrumentationScope(name=NGINX_SCOPE, version=version)
+
+
+def request_of(who: tuple[Resource, InstrumentationScope], spans: Iterable[bytes]) -> bytes:
+    """Return an `ExportTraceServiceRequest` of encoded spans."""
+    of_scope = ScopeSpans(scope=who[1]).SerializeToString() + b"".join(_field(_SPANS_OF_SCOPE, one) for one in spans)
+    of_resource = ResourceSpans(resource=who[0]).SerializeToString() + _field(_SCOPES_OF_RESOURCE, of_scope)
+    return _field(_RESOURCES_OF_REQUEST, of_resource)
+
+
+def spans_of(row: Row, shown: Shown) -> list[bytes]:
+    """Return the request's span, then one for each server asked, as encoded `Span`s."""
+    access = row.access
+    trace_id, span_id = ids_of(access)
+    start_ns = access.time_us * _NS
+    exchange = read_exchange(access.exchange)
+    path = access.path if shown.paths else ""
+    made = [
+        Span(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=bytes.fromhex(access.parent_span_id),
+            flags=_SAMPLED,
+            name=_name(access.method, row.route),
+            kind=Span.SPAN_KIND_SERVER,
+            start_time_unix_nano=start_ns,
+            end_time_unix_nano=start_ns + (access.request_time_us or 0) * _NS,
+            status=_ERROR if access.status >= 500 else None,
+        ).SerializeToString()
+        + _request(row, exchange, shown)
+    ]
+    at_ns = start_ns
+    for place, attempt in enumerate(attempts(exchange)[:ATTEMPTS_MAX]):
+        end_ns = at_ns + (attempt.response_us or 0) * _NS
+        made.append(
+            Span(
+                trace_id=trace_id,
+                span_id=_derived(trace_id, span_id, place),
+                parent_span_id=span_id,
+                flags=_SAMPLED,
+                name=_name(access.method, ""),
+                kind=Span.SPAN_KIND_CLIENT,
+                start_time_unix_nano=at_ns,
+                end_time_unix_nano=end_ns,
+                status=_ERROR if attempt.status >= 400 else None,
+            ).SerializeToString()
+            + _attempt(access.method, path, attempt, place)
+        )
+        at_ns = end_ns
+    return made
+
+
+def ids_of(access: Access) -> tuple[bytes, bytes]:
+    """Return the trace's and the span's id: nginx's, or for a line without ids what follows from the line."""
+    if access.trace_id and access.span_id:
+        return bytes.fromhex(access.trace_id), bytes.fromhex(access.span_id)
+    name = b"%d %d" % (access.key, access.time_us)
+    return bytes.fromhex(access.trace_id) or xxh3_128(name).digest(), xxh3_64(name).digest()
+
+
+def _derived(trace_id: bytes, span_id: bytes, place: int) -> bytes:
+    return xxh3_64(trace_id + span_id + bytes([place])).digest()
+
+
+_ERROR = Status(code=Status.STATUS_CODE_ERROR)
+
+
+def _name(method: str, route: str) -> str:
+    """Return `{method} {http.route}`, or the method alone; `HTTP` for a method that HTTP does not know."""
+    verb = "HTTP" if method == "_OTHER" else method
+    return f"{verb} {route}" if route else verb
+
+
+def _request(row: Row, exchange: Exchange, shown: Shown) -> bytes:
+    """Return the attributes of the request's span, encoded: what repeats as one piece, then what is each one's own."""
+    access = row.access
+    error = (row.error_type or str(access.status)) if access.status >= 500 else ""
+    parts = [
+        _kind_of_request(
+            access.method, access.status, row.route, error, access.service,
+            exchange.scheme, exchange.host, exchange.protocol, exchange.cache_status,
+        ),
+        _person(row.identity, access.peer, shown),
+    ]  # fmt: skip
+    if shown.paths:
+        parts.append(_attribute("url.path", access.path))
+    if shown.agents and access.user_agent:
+        parts.append(_attribute("user_agent.original", access.user_agent))
+    for key, size in (
+        ("http.response.size", access.bytes_sent),
+        ("http.request.size", _number(exchange.request_length)),
+        ("http.response.body.size", _number(exchange.body_bytes_sent)),
+    ):
+        if size:
+            parts.append(_attribute(key, size))
+    if row.app_time_us is not None:
+        parts.append(_attribute("tailtrace.app.duration", row.app_time_us / 1e6))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_request(
+    method: str, status: int, route: str, error: str, service: str, scheme: str, asked: str, protocol: str, cache: str
+) -> bytes:
+    host, port = _host(asked)
+    return _attributes(
+        ("http.request.method", method),
+        ("http.response.status_code", status),
+        ("http.route", route),
+        ("error.type", error),
+        ("url.scheme", scheme),
+        ("server.address", host or service),
+        ("server.port", port),
+        ("network.protocol.name", "http" if protocol.startswith("HTTP/") else ""),
+        ("network.protocol.version", protocol.removeprefix("HTTP/").removesuffix(".0")),
+        ("nginx.server_name", service),
+        ("nginx.upstream_cache_status", cache),
+        ("nginx.client_closed_request", status == CLIENT_CLOSED),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _person(identity: Identity, peer: str, shown: Shown) -> bytes:
+    """Say who asked. A request of nobody known says the kind, and why."""
+    always: list[tuple[str, _Value]] = [
+        ("tailscale.kind", identity.kind),
+        ("tailscale.identity.reason", identity.reason),
+        ("tailscale.tags", tuple(tag for tag in identity.tags.split(",") if tag)),
+    ]
+    if not shown.names:
+        return _attributes(*always)
+    if shown.pseudonyms is not None:
+        identity = shown.pseudonyms.identity(identity)
+    return _attributes(
+        *always,
+        ("client.address", identity.address),
+        ("network.peer.address", "" if peer == "unix:" or shown.pseudonyms is not None else peer),
+        ("user.id", identity.user_id),
+        ("user.name", identity.user),
+        ("tailscale.user", identity.user),
+        ("tailscale.node", identity.device),
+        ("tailscale.node.id", identity.node_id),
+        ("tailscale.via", identity.via),
+    )
+
+
+def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
+    parts = [_kind_of_attempt(method, attempt.address, attempt.status, place)]
+    if path and not attempt.address.startswith("unix:"):
+        parts.append(_attribute("url.full", f"http://{attempt.address}{path}"))
+    # Seconds, as nginx's variables have them.
+    for key, time_us in (
+        ("nginx.upstream_connect_time", attempt.connect_us),
+        ("nginx.upstream_header_time", attempt.header_us),
+        ("nginx.upstream_response_time", attempt.response_us),
+    ):
+        if time_us is not None:
+            parts.append(_attribute(key, time_us / 1e6))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _kind_of_attempt(method: str, address: str, status: int, place: int) -> bytes:
+    host, port = _host(address)
+    return _attributes(
+        ("http.request.method", method),
+        ("server.address", host),
+        ("server.port", port),
+        ("network.peer.address", host if _is_address(host) else ""),
+        ("http.response.status_code", status),
+        ("error.type", str(status) if status >= 400 else ""),
+        ("http.request.resend_count", place),
+    )
+
+
+def _attributes(*named: tuple[str, _Value]) -> bytes:
+    """Encode attributes; those without a value are left out."""
+    return b"".join(_attribute(key, value) for key, value in named if value)
+
+
+def _attribute(key: str, value: _Value) -> bytes:
+    # `True` and `1`, and `1` and `1.0`, are one key to a cache: hence the type.
+    return _encoded(key, value, type(value).__name__)
+
+
+@lru_cache(maxsize=16_384)
+def _encoded(key: str, value: _Value, kind: str) -> bytes:
+    """Return the bytes of a span that has this attribute and nothing else."""
+    del kind
+    if isinstance(value, bool):
+        said = AnyValue(bool_value=value)
+    elif isinstance(value, int):
+        said = AnyValue(int_value=value)
+    elif isinstance(value, float):
+        said = AnyValue(double_value=value)
+    elif isinstance(value, tuple):
+        said = AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=one) for one in value]))
+    else:
+        said = AnyValue(string_value=value)
+    encoded: bytes = Span(attributes=[KeyValue(key=key, value=said)]).SerializeToString()
+    return encoded
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """Return a message as a field of another: https://protobuf.dev/programming-guides/encoding/#length-types ."""
+    head = bytearray([number << 3 | 2])
+    size = len(data)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + data
+
+
+@lru_cache(maxsize=1024)
+def _host(text: str) -> tuple[str, int]:
+    """Split `host`, `host:port`, `[v6]:port` or `unix:/path`; 0 is no port."""
+    if text.startswith("unix:"):
+        return text, 0
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5):
+        return text.strip("[]"), 0
+    return host.strip("[]"), int(port)
+
+
+@lru_cache(maxsize=1024)
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 15 else 0
+
+
+def decoded(request: bytes) -> Sequence[Span]:
+    """Read the spans of a request back; for tests and for who wants to look."""
+    return [
+        span
+        for of_resource in ExportTraceServiceRequest.FromString(request).resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]

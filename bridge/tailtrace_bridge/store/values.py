@@ -1,0 +1,242 @@
+"""What a store is asked with, and what it gives: windows, filters, and one frozen record for each kind of sum."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from tailtrace_bridge.core.records import Identity, Traffic
+
+HOUR_US = 3_600_000_000
+MINUTE_US = 60_000_000
+QUARTER_US = 15 * MINUTE_US
+DAY_US = 24 * HOUR_US
+SESSION_GAP_US = 30 * MINUTE_US
+"""A longer pause ends a session, and a run of `activity`."""
+
+
+class Window(NamedTuple):
+    """A span of time: start included, end not; µs."""
+
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which requests: None means all. `status` is one code, or a class such as `5xx`.
+
+    `user` and `device` are any name that the person or the device has had: all of their requests count, under whatever
+    name. `address` is whence they came, whoever that was.
+    """
+
+    user: str | None = None
+    device: str | None = None
+    endpoint: str | None = None
+    method: str | None = None
+    status: str | None = None
+    trace_id: str | None = None
+    """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
+    address: str | None = None
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether they ask who it was: sums without identities cannot tell."""
+        return (self.user, self.device, self.address) != (None, None, None)
+
+
+class By(Enum):
+    """What whoever asks for `usage` looks at, beside sums, status and traffic. A store may leave the rest blank.
+
+    Blank is an identity or an endpoint without a name, and no method.
+    """
+
+    ALL = "all"
+    IDENTITY = "identity"
+    ENDPOINT = "endpoint"
+
+
+def smallest_rollups(filters: Filters, by: By) -> By:
+    """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension."""
+    if filters.method is None:
+        if by is By.IDENTITY and filters.endpoint is None:
+            return By.IDENTITY
+        if by is By.ENDPOINT and not filters.has_identity:
+            return By.ENDPOINT
+    return By.ALL
+
+
+def smallest_bucket_rollups(filters: Filters, by: By) -> By:
+    """Return the same for `Store.endpoint_buckets`, where `ALL` looks at neither identity nor endpoint."""
+    return smallest_rollups(filters, By.IDENTITY if by is By.ALL and filters.has_identity else By.ENDPOINT)
+
+
+class Written(NamedTuple):
+    """What became of a batch."""
+
+    stored: int
+    duplicate: int
+    refused: int = 0
+    """Rows that this store cannot hold: of a time that it has pruned, or rejected by its server."""
+
+
+class LogEntry(NamedTuple):
+    """One stored request, as a page of the log shows it."""
+
+    time_us: int
+    key: int
+    identity: Identity
+    service: str
+    endpoint: str
+    method: str
+    path: str
+    status: int
+    traffic: Traffic
+    request_time_us: int | None
+    app_time_us: int | None
+    bytes_sent: int
+    trace_id: str
+    error_type: str
+    identified_us: int = 0
+    """When the identity was found out, or 0."""
+
+
+class Usage(NamedTuple):
+    """Requests that share identity, endpoint, method, status and traffic."""
+
+    identity: Identity
+    service: str
+    endpoint: str
+    method: str
+    status: int
+    traffic: Traffic
+    requests: int
+    timed: int
+    """How many of them have a request time: `combined` lines have none."""
+    request_time_us: int
+    """Their sum."""
+    app_timed: int
+    app_time_us: int
+    bytes_sent: int
+
+
+class Visits(NamedTuple):
+    """Usage of one endpoint by one identity: `traffic` is `APP` or `CARD`."""
+
+    identity: Identity
+    endpoint: str
+    traffic: Traffic
+    requests: int
+
+
+class BucketUsage(NamedTuple):
+    """All requests of one step of time, an hour or a day."""
+
+    time_us: int
+    requests: int
+    errors: int
+    """5xx."""
+    timed: int
+    request_time_us: int
+
+
+class EndpointBucket(NamedTuple):
+    """The requests of one endpoint and kind of traffic in one step of time."""
+
+    time_us: int
+    endpoint: str
+    traffic: Traffic
+    requests: int
+    errors: int
+    """5xx."""
+
+
+class Latency(NamedTuple):
+    """How many requests of an endpoint fell into a histogram bucket."""
+
+    endpoint: str
+    side: str
+    """`proxy` (nginx's request time) or `app` (the span's)."""
+    bucket: int
+    requests: int
+
+
+class BucketLatency(NamedTuple):
+    """How many requests of one step of time fell into a histogram bucket, by nginx's request time."""
+
+    time_us: int
+    bucket: int
+    requests: int
+
+
+Run = tuple[int, int, int]
+"""First and last request, µs, and how many: no pause between them is longer than `SESSION_GAP_US`."""
+
+
+class Activity(NamedTuple):
+    """Usage of one identity: its runs, as long as they are, in order of time; one at least."""
+
+    identity: Identity
+    runs: list[Run]
+
+    @property
+    def first_us(self) -> int:
+        """Return the time of the first request."""
+        return self.runs[0][0]
+
+    @property
+    def last_us(self) -> int:
+        """Return the time of the last request."""
+        return self.runs[-1][1]
+
+    @property
+    def requests(self) -> int:
+        """Count requests."""
+        return sum(requests for _, _, requests in self.runs)
+
+
+class Quarter(NamedTuple):
+    """Usage of a quarter of an hour, that is of one hour of the day in any time zone."""
+
+    time_us: int
+    requests: int
+
+
+class Uptime(NamedTuple):
+    """The minutes with traffic of a UTC day."""
+
+    day_us: int
+    minutes: int
+    answered: int
+    """Those with an answer that is not 5xx."""
+
+
+class Recent(NamedTuple):
+    """Sums of a few minutes, all traffic."""
+
+    requests: int
+    errors: int
+    """5xx."""
+    minutes: int
+    """Minutes with a request."""
+    answered: int
+    """Those of them with an answer that is not 5xx."""
+    quantile_us: float | None
+    """nginx's request time at the rank that was asked for; None: not asked, or no request has a time."""
+
+
+EVENTS_MAX = 500
+"""Events of alerts that a store keeps, the newest."""
+
+
+class AlertEvent(NamedTuple):
+    """Something that an alert told, or would have told outside of quiet hours. Named by its time."""
+
+    time_us: int
+    rule: str
+    kind: str
+    what: str
+    """`started`, `ended` or `seen`."""
+    subject: str
+    """The device or the user that was seen, or empty."""
+    value: float | None
+    text: str

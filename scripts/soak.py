@@ -1,0 +1,344 @@
+# ruff: noqa: INP001, S603, S607, T201 - a script that prints, and runs programs of its own
+"""Soak test: real nginx, app and `tailtrace serve` under load while faults hit them; at the end every line is a row.
+
+    python scripts/soak.py --minutes 10
+
+| fault | what is done |
+|---|---|
+| kill serve, kill app, kill nginx worker | `kill -9`; serve and app are started again, nginx's master does so itself |
+| rename | logrotate's way: files are renamed one further, nginx opens a new one |
+| copytruncate | the log is copied and emptied (no request under way: what is written in between is lost to everybody) |
+| rotate while down | a rename while serve is not there |
+| disk full | the store's file system, a small tmpfs of this run, is filled for a while |
+| store locked | another program holds SQLite's lock for longer than serve waits |
+| clock jump | serve's clock is set an hour ahead, then back (libfaketime, where it is installed) |
+
+Rows are compared with the lines of all log files: how many there are, and requests and bytes by status. A fault that
+this machine cannot have (no root for the tmpfs, no libfaketime) is shown as such. Exit status 1: something differs.
+"""
+
+import argparse
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from pathlib import Path
+
+from tailtrace_api.demo.stack import APP, CLI, free_port
+from tailtrace_api.nginx.process import NginxServer
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters, Window
+
+HOST = "127.0.0.1"
+PAUSE_S = 5.0
+"""Between two faults."""
+SETTLE_S = 90.0
+"""So long serve may take at the end to store what is left."""
+TMPFS_MB = 48
+IN_NAMESPACE = "SOAK_IN_NAMESPACE"
+LOCATIONS = """
+        location / {
+            include tailtrace-proxy.conf;
+            proxy_http_version 1.1;
+            proxy_set_header Connection close;
+            proxy_pass http://127.0.0.1:@PORT@;
+        }
+"""
+PATHS = ("/dashboard/complete", "/health", "/metrics/sticker/438", "/none/at/all", "/static/app.js")
+
+
+def faketime() -> Path | None:
+    """Find the library."""
+    return next(iter(sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))), None)
+
+
+class Soak:
+    """What runs, and what can be done to it."""
+
+    def __init__(self, folder: Path, rate: int) -> None:
+        self.folder, self.rate = folder, rate
+        self.log, self.data = folder / "access.log", folder / "data"
+        self.log.touch()
+        self.data.mkdir()
+        self.has_tmpfs = self._mount()
+        self.clock = folder / "clock"
+        self.clock.write_text("+0")
+        self.app_port, self.otlp_port, self.api_port = (free_port(0, print) for _ in range(3))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.asked = 0
+        self.unanswered = 0
+        self._is_asking, self._quiet = threading.Event(), threading.Semaphore(4)
+        self.nginx = NginxServer(
+            LOCATIONS.replace("@PORT@", str(self.app_port)), host=HOST, port=free_port(0, print), log=self.log,
+            folder=folder / "nginx",
+        )  # fmt: skip
+
+    def _mount(self) -> bool:
+        if os.environ.get(IN_NAMESPACE) != "1":
+            return False
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MB}m,mode=700", "tmpfs", str(self.data)]
+        return subprocess.run(mount, check=False).returncode == 0
+
+    def start(self, name: str) -> None:
+        """Start `serve` or `app` again."""
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{self.otlp_port}"}
+        command = [*APP, "--port", str(self.app_port), "--openapi", str(self.folder / "openapi.json")]
+        if name == "serve":
+            command = [*CLI, "serve"]
+            environment |= {
+                "TAILTRACE_STORE": f"sqlite:{self.data / 't.db'}", "TAILTRACE_LOG": str(self.log),
+                "TAILTRACE_CHECKPOINT": str(self.data / "checkpoint.json"),
+                "TAILTRACE_LISTEN": f"{HOST}:{self.api_port}", "TAILTRACE_OTLP_LISTEN": f"{HOST}:{self.otlp_port}",
+            }  # fmt: skip
+            if library := faketime():
+                environment |= {
+                    "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
+                    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                }  # fmt: skip
+        with (self.folder / f"{name}.log").open("ab") as said:
+            self.processes[name] = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """End a process of ours."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def restart(self, name: str) -> None:
+        """Kill, and start again."""
+        self.kill(name)
+        self.start(name)
+
+    def kill_worker(self) -> None:
+        """Kill one of nginx's workers."""
+        children = Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()
+        if children:
+            os.kill(int(children[0]), signal.SIGKILL)
+
+    @property
+    def master(self) -> int:
+        """Nginx's own process."""
+        return int(next((self.folder / "nginx").rglob("*.pid")).read_text())
+
+    def rename(self) -> None:
+        """Rotate as logrotate does."""
+        for number in range(len(list(self.folder.glob("access.log.*"))), 0, -1):
+            (self.folder / f"access.log.{number}").rename(self.folder / f"access.log.{number + 1}")
+        self.log.rename(self.folder / "access.log.1")
+        os.kill(self.master, signal.SIGUSR1)
+        time.sleep(0.5)
+
+    def copytruncate(self) -> None:
+        """Rotate by copying, while nobody writes."""
+        with self._all_quiet():
+            time.sleep(0.3)
+            for number in range(len(list(self.folder.glob("access.log.*"))), 0, -1):
+                (self.folder / f"access.log.{number}").rename(self.folder / f"access.log.{number + 1}")
+            shutil.copy2(self.log, self.folder / "access.log.1")
+            time.sleep(1.5)  # serve reads what is left: after the truncation the copy alone has it
+            os.truncate(self.log, 0)
+
+    def rotate_while_down(self) -> None:
+        """Rename while serve is not there."""
+        self.kill("serve")
+        time.sleep(1)
+        self.rename()
+        time.sleep(1)
+        self.start("serve")
+
+    def fill_disk(self) -> None:
+        """Leave no room for the store, then make some."""
+        filler = self.data / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 65536)
+        time.sleep(6)
+        filler.unlink()
+
+    def lock_store(self) -> None:
+        """Hold SQLite's lock."""
+        other = sqlite3.connect(self.data / "t.db", timeout=20, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(8)
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+
+    def jump(self) -> None:
+        """Set serve's clock ahead and back."""
+        for offset in ("+3600", "+0", "-3600", "+0"):
+            self.clock.write_text(offset)
+            time.sleep(3)
+
+    def faults(self) -> dict[str, Callable[[], None] | None]:
+        """Name what can be done; None: not on this machine."""
+        return {
+            "kill serve": lambda: self.restart("serve"),
+            "rename": self.rename,
+            "kill app": lambda: self.restart("app"),
+            "copytruncate": self.copytruncate,
+            "kill nginx worker": self.kill_worker,
+            "rotate while down": self.rotate_while_down,
+            "store locked": self.lock_store,
+            "disk full": self.fill_disk if self.has_tmpfs else None,
+            "clock jump": self.jump if faketime() else None,
+        }
+
+    @contextlib.contextmanager
+    def _all_quiet(self) -> Iterator[None]:
+        for _ in range(4):
+            self._quiet.acquire()
+        try:
+            yield
+        finally:
+            for _ in range(4):
+                self._quiet.release()
+
+    def ask(self, number: int) -> None:
+        """Be one of four clients, until told to stop."""
+        count = 0
+        while not self._is_asking.is_set():
+            count += 1
+            with self._quiet:
+                connection = http.client.HTTPConnection(HOST, self.nginx.port, timeout=10)
+                try:
+                    connection.request("GET", PATHS[(count + number) % len(PATHS)])
+                    connection.getresponse().read()
+                    self.asked += 1
+                except (OSError, http.client.HTTPException):
+                    self.unanswered += 1
+                finally:
+                    connection.close()
+            self._is_asking.wait(4 / self.rate)
+
+    def run(self, minutes: float) -> Counter[str]:
+        """Do one thing after another; give how often each was done."""
+        done: Counter[str] = Counter()
+        clients = [threading.Thread(target=self.ask, args=(number,)) for number in range(4)]
+        end_s = time.monotonic() + 60 * minutes
+        for client in clients:
+            client.start()
+        try:
+            while time.monotonic() < end_s:
+                for name, fault in self.faults().items():
+                    if fault is None:
+                        continue
+                    time.sleep(PAUSE_S)
+                    if time.monotonic() >= end_s:
+                        break
+                    fault()
+                    done[name] += 1
+        finally:
+            self._is_asking.set()
+            for client in clients:
+                client.join()
+        return done
+
+    def written(self) -> Counter[tuple[str, int]]:
+        """Count the lines of all files: all of them, and requests and bytes by status."""
+        found: Counter[tuple[str, int]] = Counter()
+        for path in self.folder.glob("access.log*"):
+            parser, offset = make_parser("auto", UTC), 0
+            for line in path.read_bytes().splitlines(keepends=True):
+                record = parser.parse(line.rstrip(b"\n"), path.name, offset)
+                offset += len(line)
+                found["lines", 0] += 1
+                if isinstance(record, Access):
+                    found["requests", record.status] += 1
+                    found["bytes", record.status] += record.bytes_sent
+        return found
+
+    def stored(self) -> Counter[tuple[str, int]]:
+        """Count what the store has: its rows, and its sums by status."""
+        found: Counter[tuple[str, int]] = Counter()
+        everything = Window(0, (1 << 62) // 1_000)
+        store = SqliteStore(str(self.data / "t.db"))
+        try:
+            after = None
+            while page := store.rows(everything, after, 5000):
+                found["lines", 0] += len(page)
+                after = page[-1].access.time_us, page[-1].access.key
+            for usage in store.usage(everything, Filters()):
+                found["requests", usage.status] += usage.requests
+                found["bytes", usage.status] += usage.bytes_sent
+        finally:
+            store.close()
+        return found
+
+    def wait_for(self, lines: int) -> None:
+        """Wait until as many rows are stored, or no longer."""
+        deadline_s = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline_s:
+            time.sleep(2)
+            with (
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(sqlite3.connect(f"file:{self.data / 't.db'}?mode=ro", uri=True)) as reader,
+            ):
+                if reader.execute("SELECT count(*) FROM access").fetchone()[0] >= lines:
+                    return
+
+
+def main() -> int:
+    """Run, and print one table."""
+    options = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    options.add_argument("--minutes", type=float, default=10, help="how long (hours: 60 times as much)")
+    options.add_argument("--rate", type=int, default=60, help="requests in a second")
+    options.add_argument("--keep", action="store_true", help="keep the folder")
+    chosen = options.parse_args()
+    if os.geteuid() == 0 and IN_NAMESPACE not in os.environ and shutil.which("unshare"):
+        command = ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv]
+        return subprocess.run(command, env={**os.environ, IN_NAMESPACE: "1"}, check=False).returncode
+    folder = Path(tempfile.mkdtemp(prefix="tailtrace-soak-"))
+    (folder / "nginx").mkdir()
+    folder.chmod(0o755)
+    soak = Soak(folder, chosen.rate)
+    with soak.nginx:
+        try:
+            soak.start("app")
+            soak.start("serve")
+            time.sleep(3)
+            done = soak.run(chosen.minutes)
+            written = soak.written()
+            soak.wait_for(written["lines", 0])
+        finally:
+            for name in list(soak.processes):
+                soak.kill(name, signal.SIGTERM)
+    written, stored = soak.written(), soak.stored()
+    is_same = written == stored
+    print("| fault | times |\n|---|---|")
+    for name, fault in soak.faults().items():
+        print(f"| {name} | {done[name] if fault else 'not on this machine'} |")
+    print(f"| asked, of these without an answer | {soak.asked + soak.unanswered}, {soak.unanswered} |")
+    print(f"| lines in the logs | {written['lines', 0]} |\n| rows in the store | {stored['lines', 0]} |")
+    print(f"| sums by status | {'equal to a recount' if is_same else 'DIFFER'} |")
+    for key in sorted(written.keys() | stored.keys()):
+        if written[key] != stored[key]:
+            print(f"| {key[0]} {key[1] or ''}: written, stored | {written[key]}, {stored[key]} |")
+    if soak.has_tmpfs:
+        subprocess.run(["umount", str(soak.data)], check=False)
+    if is_same and not chosen.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"the folder is kept: {folder}")
+    return 0 if is_same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""`/metrics` shows every counter: each record of counters that the packages have, field by field."""
+
+import dataclasses
+import importlib
+import itertools
+import pkgutil
+import re
+
+import pytest
+
+import tailtrace
+import tailtrace_api
+import tailtrace_bridge
+from tailtrace_api.access.guard import AccessCounters
+from tailtrace_api.http import metrics
+from tailtrace_api.mcp_server.source import LocalSource
+from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
+from tailtrace_api.mcp_server.words import Words
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.wiring import bridge as build
+
+SHOWN_BY_REASON = {"PipelineCounters.refused": "tailtrace_lines_refused"}
+"""Fields that are the sum of a family with labels: to add them would count twice."""
+OF_THE_TOOLS = {"Counts", "FenceCounts"}
+"""They come together, as `Toolbox.all_counts` gives them."""
+NOT_A_SERVER = ("tailtrace_api.demo", "tailtrace_api.answers", "tailtrace_api.http.models", "tailtrace_api.main")
+
+
+def classes():
+    """All records of counters: dataclasses whose names end in Counters or Counts."""
+    found = {}
+    for package in (tailtrace, tailtrace_bridge, tailtrace_api):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith(NOT_A_SERVER):
+                for one in vars(importlib.import_module(module.name)).values():
+                    if (
+                        isinstance(one, type)
+                        and dataclasses.is_dataclass(one)
+                        and one.__name__.endswith(("Counters", "Counts"))
+                    ):
+                        found[one] = None
+    return list(found)
+
+
+CLASSES = classes()
+
+
+def filled(kind):
+    """One whose fields have each a number of its own, and what each number is."""
+    numbers, values, expected = itertools.count(1_000_003, 1000), {}, {}
+    for field in dataclasses.fields(kind):
+        number = next(numbers)
+        values[field.name] = {"some": number} if "dict" in str(field.type) else number
+        expected[f"{kind.__name__}.{field.name}"] = number
+    return kind(**values), expected
+
+
+def shown_numbers(families):
+    return {sample.value for family in families for sample in family.samples}
+
+
+def missing(kind):
+    record, expected = filled(kind)
+    numbers = shown_numbers(metrics.of_record(record))
+    return [
+        name
+        for name, number in expected.items()
+        if not {number, number / 1e6} & numbers and name not in SHOWN_BY_REASON
+    ]
+
+
+def test_there_are_records():
+    names = {one.__name__ for one in CLASSES}
+    assert names >= {
+        "PipelineCounters",
+        "TailCounters",
+        "ReceiverCounters",
+        "InfluxCounters",
+        "WriteCounters",
+        "TransportCounts",
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", [one for one in CLASSES if one.__name__ not in OF_THE_TOOLS], ids=lambda one: one.__name__
+)
+def test_every_field_of_a_record_is_shown(kind):
+    assert missing(kind) == []
+
+
+def test_a_record_that_somebody_adds_is_shown_without_a_row_of_its_own():
+    @dataclasses.dataclass
+    class SpoonCounters:
+        stirred: int = 0
+        lost: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    assert missing(SpoonCounters) == []
+
+
+@pytest.fixture(params=["sqlite", "influxdb"])
+def bridge(request, own_folder, monkeypatch):
+    """A bridge with all of its parts; an InfluxDB is not asked before something is written to it."""
+    monkeypatch.setenv("TAILSCALE_API_KEY", "tskey-api-x")
+    monkeypatch.setenv("INFLUXDB_V2_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("INFLUXDB_V2_TOKEN", "t")
+    monkeypatch.setenv("INFLUXDB_V2_ORG", "o")
+    store = f"sqlite:{own_folder / 't.db'}" if request.param == "sqlite" else "influxdb"
+    made = build.make_bridge(
+        settings.load(
+            store=store,
+            log=str(own_folder / "x.log"),
+            alerts=[{"kind": "store_down"}],
+            checkpoint=own_folder / "c.json",
+            tailscale_socket=own_folder / "none",
+        )
+    )
+    yield request.param, made
+    made.stop()
+
+
+def test_a_bridge_shows_the_records_of_all_of_its_parts(bridge):
+    kind, made = bridge
+    records = {type(one).__name__ for one in (*made.counter_records(), AccessCounters())}
+    expected = {one.__name__ for one in CLASSES} - OF_THE_TOOLS - {"WriteCounters", "SpanExportCounters"}
+    assert records == (expected if kind == "influxdb" else expected - {"InfluxCounters"})
+    text = metrics.render(made, {}, AccessCounters()).decode()
+    assert ('tailtrace_influxdb_writes_total{event="rejected",of="rollups"} 0.0' in text) is (kind == "influxdb")
+    assert 'tailtrace_identity_provider_total{event="failures",provider="snapshot"} 0.0' in text
+    assert 'tailtrace_identity_provider_total{event="oversized",provider="localapi"} 0.0' in text
+    for name in (
+        "defects",
+        "otlp_disconnected",
+        "routes_unlearned",
+        "logs_forgotten",
+        "access_peers_forgotten",
+        "control_api",
+    ):
+        assert re.search(rf"^tailtrace_{name}_total", text, re.MULTILINE), name
+    names = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+    assert len(names) == len(set(names))
+
+
+def test_the_counts_of_the_tools_come_together():
+    box = Toolbox(TOOLS, LocalSource(None, None, lambda: 0), Words("en"))
+    of_the_tools = [one for one in CLASSES if one.__name__ in OF_THE_TOOLS]
+    assert box.all_counts().keys() == {field.name for one in of_the_tools for field in dataclasses.fields(one)}
