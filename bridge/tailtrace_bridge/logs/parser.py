@@ -66,30 +66,7 @@ REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-num
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
 
-<<<<<<< HEAD
 FIELDS: tuple[tuple[str, ...], ...] = (
-=======
-# No part gives back what it took: a line that fits nowhere is read a few times, not once for each way to divide it.
-_PLAIN = rf"""
-    ([^ "{{]++)\ -\ (?>[^"]*\[(?!\]))([^"\]]{{1,40}}+)\]\     # address - user [time]
-    (?>"({QUOTED_VALUE})")\ ([^ "\r]++)                      # "request" status
-    (?:\ ([^ "\r]++)(?!"))?+                                # bytes
-    (?:\ (?>"{QUOTED_VALUE}")(?:\ (?>"({QUOTED_VALUE})"))?+)?+  # "referer" "agent"
-    ((?>(?:\ [^ "\r]*(?:"{QUOTED_VALUE}")?)*))\s*()           # whatever words or quoted texts were appended
-"""
-_PLAIN_NAMES = ("remote_addr", "time_local", "request", "status", "bytes_sent", "http_user_agent", "extra")
-PLAIN_FORMAT = LogFormat("plain", _PLAIN_NAMES, re.compile(_PLAIN, re.VERBOSE), unescape_default)
-"""common and combined: cut short or with more appended, the time with or without a zone."""
-HOST_PLAIN_FORMAT = LogFormat(
-    "plain behind a host",
-    ("server_name", *_PLAIN_NAMES),
-    re.compile(r'([^ ":{]++)(?::[0-9]++)?\ (?!-\ )' + _PLAIN, re.VERBOSE),
-    unescape_default,
-)
-"""The same with the virtual host as first word. No line fits both: there, `-` is not the second word."""
-
-_FIELDS: tuple[tuple[str, ...], ...] = (
->>>>>>> robust
     ("msec", "time_local", "time_iso8601"),
     ("remote_addr", "realip_remote_addr", "proxy_protocol_addr", "http_x_real_ip", "http_x_forwarded_for"),
     ("request",),
