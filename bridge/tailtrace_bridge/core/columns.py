@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from tailtrace_bridge.core.records import Access, Identity, Row
 
 _T = TypeVar("_T")
+SWITCHED = 101
+"""The status of a websocket: nginx writes its line when it is closed."""
 
 
 class Columns(NamedTuple):
@@ -73,18 +75,31 @@ def join_columns(
     found: tuple[Sequence[int], Sequence[int], Sequence[int]],
     spans: tuple[Sequence[int | None], Sequence[str | None]],
 ) -> Columns:
-    """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part."""
+    """Put together what the lines say, what was found out (identity, endpoint, traffic) and the spans' part.
+
+    How long a websocket was open is no response time: no store counts it as one, nor the app's time of it.
+    """
     (time_us, key, _, method, path, status, request_time_us, upstream_time_us, _, bytes_sent, _, trace_id, span_id,
      agent, *_) = lines  # fmt: skip
     agents: InterningTable[str] = InterningTable()
     agent_places = [agents[text] for text in agent]
+    app_time_us, error_type = spans
+    if SWITCHED in status:
+        request_time_us, app_time_us = (
+            _without_websockets(request_time_us, status),
+            _without_websockets(app_time_us, status),
+        )
     identity, endpoint, traffic = found
     identities, endpoints = tables
     return Columns(
         [one for one, _ in identities], endpoints, list(agents), [identified_us for _, identified_us in identities],
         time_us, key, identity, endpoint, agent_places, method, path, status, traffic,
-        request_time_us, upstream_time_us, spans[0], bytes_sent, _from_hex(trace_id), _from_hex(span_id), spans[1],
+        request_time_us, upstream_time_us, app_time_us, bytes_sent, _from_hex(trace_id), _from_hex(span_id), error_type,
     )  # fmt: skip
+
+
+def _without_websockets(times_us: Sequence[int | None], status: Sequence[int]) -> Sequence[int | None]:
+    return [None if code == SWITCHED else time_us for time_us, code in zip(times_us, status, strict=True)]
 
 
 def _from_hex(texts: Sequence[str]) -> Sequence[bytes | None]:

@@ -6,7 +6,7 @@ Units stand last in the names. Times are integers: microseconds since the Unix e
 log, and a frozen dataclass of their width costs four times as much to make (`bench/records.py` prints the ratio).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -100,6 +100,14 @@ class AppSpan:
     """`error.type`, or empty."""
     service: str
     """`service.name` of the resource."""
+    # What it was asked for, by which it is told from other spans of the same parent. Two spans that differ in nothing
+    # else are one, sent again.
+    method: str = field(default="", compare=False)
+    """As in `Access`, or empty."""
+    path: str = field(default="", compare=False)
+    """`url.path`, or empty."""
+    status: int = field(default=0, compare=False)
+    start_us: int = field(default=0, compare=False)
 
 
 class Identity(NamedTuple):

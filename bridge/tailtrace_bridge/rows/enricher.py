@@ -3,8 +3,15 @@
 | the request | its endpoint |
 |---|---|
 | a card view | `/_tailtrace/view?card=KEY` (`cards.card_key`); past `CARDS_MAX` of them, `KEY` is `__other__` |
-| has a span with a route | the route, which is learned for lines without a span |
+| has a span with a route | the route, which is learned for lines without one |
+| its app said a route with the answer (`app_header`) | that, learned too; past the limit of `routes` `__other__` |
 | else | the template that `routes` finds for its path |
+
+| app time, error type | are |
+|---|---|
+| of a request with a span | the span's; the error that the app said, where the span has none |
+| whose app said them with the answer | those |
+| else | unknown |
 """
 
 from collections import Counter
@@ -20,11 +27,14 @@ from tailtrace_bridge.identity.fronts import identity_in_front, is_front, peer_o
 from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.rows.app_header import AppAnswer, read
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
+_NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
 """Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
+_APP = Access._fields.index("app") - Access._fields.index("card") - 1
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
 
@@ -56,6 +66,8 @@ class Enricher:
         """Requests by who sent them: a person or a device that is known, nobody that is known, this machine."""
         self.unknown_by_reason: dict[str, int] = {}
         """Live rows that nobody is named in, by why: `chain.REASONS`."""
+        self.app_headers = {"read": 0, "malformed": 0, "implausible": 0}
+        """What apps said with their answers: believed, or why not."""
         self._holder = holder
         self._serve = serve or Proxies()
         self._pseudonyms = pseudonyms
@@ -71,35 +83,45 @@ class Enricher:
             self.unknown_by_reason[identity.reason] = self.unknown_by_reason.get(identity.reason, 0) + 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
-        if span is None:
+        said = self._said(access) if access.app else None
+        if span is None and said is None:
             route, by_request = self._placed(access)
             traffic = TOGETHER[by_request, of_agent(access.user_agent)]
             return Row(access, identity, route, traffic, None, "", identified_us)
         traffic = classify(access, self._health_paths)
         if traffic is Traffic.CARD:
             return Row(access, identity, self._view(access), traffic, None, "", identified_us)
+        told = said or _NOTHING_SAID
+        if span is None:
+            return Row(
+                access, identity, self._route(access, told.route), traffic, told.time_us, told.error_type, identified_us
+            )
         if span.route:
             self._routes.learn(access.method, span.route, access.service)
-        route = span.route or self._routes.template(access.method, access.path, access.service, access.status)
-        return Row(access, identity, route, traffic, span.duration_us, span.error_type, identified_us)
+        route = span.route or self._route(access, told.route)
+        error_type = span.error_type or told.error_type
+        return Row(access, identity, route, traffic, span.duration_us, error_type, identified_us)
 
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
         lines = transposed(accesses)
-        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *_ = lines
+        times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *more = lines
+        # A log of another format than ours has no such words, and pays nothing for them.
+        told = [self._said(access) if access.app else None for access in accesses] if any(more[_APP]) else ()
         places: InterningTable[str] = InterningTable()
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
         # Requests and senders are few, their pairs are many: each is looked at by itself.
         senders = {agent: int(of_agent(agent)) for agent in set(agents)}
-        requests: dict[tuple[str, str, str, int, str], tuple[int, int]] = {}
+        asked: tuple[Sequence[Any], ...] = (methods, paths, services, statuses, cards)
+        if told:
+            asked += ([said.route if said else "" for said in told],)
+        requests: dict[tuple[Any, ...], tuple[int, int]] = {}
         endpoint_places: list[int] = []
         traffics: list[int] = []
-        for access, request, agent in zip(
-            accesses, zip(methods, paths, services, statuses, cards, strict=True), agents, strict=True
-        ):
+        for access, request, agent in zip(accesses, zip(*asked, strict=True), agents, strict=True):
             known = requests.get(request)
             if known is None:
-                route, traffic = self._placed(access)
+                route, traffic = self._placed(access, request[-1] if told else "")
                 known = endpoints[(access.service, route)], int(traffic)
                 if route != OTHER and not access.card:  # each that becomes `__other__` is counted
                     requests[request] = known
@@ -125,11 +147,13 @@ class Enricher:
         if self._pseudonyms is not None:
             identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
         none = (None,) * len(accesses)
+        app_times_us = [said.time_us if said else None for said in told] or none
+        error_types = [(said.error_type or None) if said else None for said in told] or none
         return join_columns(
             lines,
             (identities, list(endpoints)),
             (identity_places, endpoint_places, traffics),
-            (none, none),
+            (app_times_us, error_types),
         )
 
     def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
@@ -148,6 +172,19 @@ class Enricher:
         """Return a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
         return refusal if self._pseudonyms is None else replace(refusal, text="…")
 
+    def _said(self, access: Access) -> AppAnswer | None:
+        said = read(access)
+        if isinstance(said, str):
+            self.app_headers[said] += 1
+            return None
+        self.app_headers["read"] += said is not None
+        return said
+
+    def _route(self, access: Access, told: str) -> str:
+        if told:
+            return self._routes.told(access.method, told, access.service)
+        return self._routes.template(access.method, access.path, access.service, access.status)
+
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
         """Return the identity of a line and when that was found out."""
         identity = holder.at(*times_of(access))
@@ -157,12 +194,15 @@ class Enricher:
             identity = identity_in_front(access, identity, by_peer, self._serve) or identity
         return identity, holder.identified_us
 
-    def _placed(self, access: Access) -> tuple[str, Traffic]:
-        """Return the route of a line without a span, and what the request was for, whoever sent it."""
+    def _placed(self, access: Access, told: str = "") -> tuple[str, Traffic]:
+        """Return the route of a line without a span, and what the request was for, whoever sent it.
+
+        `told` is the route that its app said, or empty.
+        """
         traffic = of_request(access, self._health_paths)
         if traffic is Traffic.CARD:
             return self._view(access), traffic
-        return self._routes.template(access.method, access.path, access.service, access.status), traffic
+        return self._route(access, told), traffic
 
     def _view(self, access: Access) -> str:
         return f"{CARD_PREFIX}{self._card(access.card)}"

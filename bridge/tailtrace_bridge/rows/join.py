@@ -1,31 +1,36 @@
 """nginx lines and app spans in, joined pairs out. Pure: time is a parameter, nothing is read or slept on.
 
-A line and a span belong together when the span's trace id is the line's and the span's parent is nginx's own span.
+A line and a span belong together when the span's trace id is the line's and the span's parent is nginx's own span; of
+several such spans the one of the request itself is chosen (`span_match`).
 Which of them comes first makes no difference. What comes in, and what then happens:
 
 | comes in | its counterpart | what happens |
 |---|---|---|
 | line, not proxied, or without trace or span id | cannot exist | leaves at once (passed) |
-| line | a span waits, and agrees | both leave (matched) |
+| line that says what the app did (`Access.app`) | a span waits, and settles it | both leave (matched) |
+| the same | none that settles it, and a span could say no more | leaves at once (told) |
+| the same | none that settles it, but its answer went on or broke off | waits, as below |
+| line whose request is not sampled | none waits | leaves at once (unsampled): no span will come |
+| line | a span waits, and settles it | both leave (matched) |
 | line | its span went out with the same line before (a replay) | leaves with that span again (matched) |
-| line | none, or one that does not agree | waits for `wait_us` |
+| line | none, or one that does not settle it | waits for `wait_us` |
 | line | none, and it is older than `wait_us` (read after a restart) | waits for `GRACE_US` |
 | line | none, and no span at all for `span_silence_us` | leaves at once (unmatched): nothing here is traced |
-| span | a line waits, and the span agrees | both leave (matched) |
-| span | a line waits, and the span does not agree | stays with the line, until a better one comes or its time is up |
+| span | a line waits, and the span settles it | both leave (matched) |
+| span | a line waits, and the span does not settle it | stays with it until a better one comes, or its time is up |
 | span | none so far | waits for `orphan_us`, then is dropped (orphaned) |
 | span | the line has left without one | dropped (late) |
+| span | the line has left with the app's own word | dropped (needless) |
 | span | it is here already, or it has left (an exporter's retry) | dropped (duplicates) |
 | span | the line has another span | dropped (spare) |
 | span without a parent | cannot exist: the request did not come through nginx | dropped (orphaned) |
-| nothing, and a line's time is up | | leaves, with the span that did not agree (matched) or without (unmatched) |
+| nothing, and a line's time is up | | leaves, with the span that fits best (matched) or without (unmatched) |
 | a line too many | | the oldest waiting line leaves likewise (and evicted) |
 | a span too many | | the oldest waiting span is dropped (orphaned) |
 
-A span *agrees* with a line when both say 5xx or neither does; with a 499 line every span agrees, as its client saw no
-outcome. When nginx tries a second upstream, one line has two spans; the one whose outcome the client saw is the right
-one, so a span with the other outcome does not settle it. Of several spans with the same outcome the first to come is
-used. Only there does order show: to hold every line for its whole wait would delay all answers to make that one tidy.
+Of several spans that settle a line alike the first to come is used, and a line that says what the app did leaves with
+the span that is there, or without. Only there does order show: to hold every line for its whole wait would delay all
+answers to make these tidy.
 
 Each event costs O(1), amortised: every table is in order of arrival and emptied from its front. (Hence
 `OrderedDict`: a plain dict walks over all that was deleted there to find its first key.)
@@ -36,6 +41,8 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from tailtrace_bridge.core.records import Access, AppSpan
+from tailtrace_bridge.rows import app_header
+from tailtrace_bridge.rows.span_match import may_belong, rank, settles
 
 WAIT_US = 10_000_000
 """Twice the 5 s after which OpenTelemetry's batch processor exports (`OTEL_BSP_SCHEDULE_DELAY`)."""
@@ -51,8 +58,11 @@ RECENT_MAX = 5_000
 """Twice the lines of one `Tail.read`: what a bridge reads again after a defect still finds its spans. A MiB for each
 2,000: a limit of 20,000 took a busy bridge over its 64 MiB."""
 SPAN_SILENCE_US = 60_000_000
+SPANS_MAX = 4
+"""Spans of one request that wait for its line."""
 
-CLIENT_CLOSED = 499
+_NEEDLESS = AppSpan("", "", "", 0, "", "")
+"""Instead of a span, where the line left with the app's own word."""
 
 T = TypeVar("T")
 _Key = tuple[str, str]
@@ -68,10 +78,17 @@ class Joined(NamedTuple, Generic[T]):
 
 @dataclass(slots=True)
 class JoinCounters:
-    """Lines in = passed + matched + unmatched + still held. Spans in = those that left with a line + the last four."""
+    """Lines in = passed + told + unsampled + matched + unmatched + still held.
+
+    Spans in = those that left with a line + the last five.
+    """
 
     passed: int = 0
     """Lines that no span can belong to."""
+    told: int = 0
+    """Lines that say what the app did, and left without a span."""
+    unsampled: int = 0
+    """Lines whose request was not to make a span."""
     matched: int = 0
     """Lines that left with their span."""
     unmatched: int = 0
@@ -84,6 +101,8 @@ class JoinCounters:
     """Spans whose line never came while they waited."""
     late: int = 0
     """Spans whose line had left."""
+    needless: int = 0
+    """Spans whose line had left with the app's own word."""
     duplicates: int = 0
     """Spans that came again."""
     spare: int = 0
@@ -97,13 +116,13 @@ class _HeldLines(Generic[T]):
     since_us: int
     lines: list[tuple[Access, T]]
     span: AppSpan | None
-    """The best so far; it does not agree, or the lines would be gone."""
+    """The best so far; it settles nothing, or the lines would be gone."""
     is_old: bool = False
 
 
 @dataclass(slots=True)
 class _WaitingSpans:
-    """The spans of one key: at most one that failed and one that did not."""
+    """The spans of one key: at most `SPANS_MAX`, and of each kind one."""
 
     since_us: int
     spans: list[AppSpan]
@@ -149,7 +168,17 @@ class Join(Generic[T]):
             self.counters.passed += 1
             return [Joined(access, None, token)]
         key = (access.trace_id, access.span_id)
-        span = self._recent.get(key) or self._take_waiting(key, access)
+        known = self._recent.get(key)
+        span = known or self._take_waiting(key, access)
+        if key not in self._held:
+            settled = known if known is not _NEEDLESS else None
+            if not settled and span and settles(span, access):
+                settled = span
+            if not settled and _is_told(access):
+                return self._leave_told(access, token, key, span)
+            if not (span or access.sampled):
+                self.counters.unsampled += 1
+                return [Joined(access, None, token)]
         held = self._held.get(key)
         if held is None:
             waited_us = min(max(0, age_us), max(0, self._wait_us - GRACE_US))
@@ -157,7 +186,7 @@ class Join(Generic[T]):
         held.lines.append((access, token))
         self._held_lines += 1
         silent = now_us - self._last_span_us >= self._span_silence_us
-        if silent or (span and (key in self._recent or _agrees(span, access))):
+        if silent or (span and (known or settles(span, access))):
             return self._release(key)
         return self._evict()
 
@@ -197,20 +226,32 @@ class Join(Generic[T]):
             self._drop_oldest_waiting()
         return [joined for key in list(self._held) for joined in self._release(key)]
 
+    def _leave_told(self, access: Access, token: T, key: _Key, span: AppSpan | None) -> list[Joined[T]]:
+        self.counters.told += 1
+        self.counters.spare += span is not None and span is not _NEEDLESS
+        self._remember(key, _NEEDLESS)
+        return [Joined(access, None, token)]
+
     def _release(self, key: _Key) -> list[Joined[T]]:
         held = self._held.pop(key)
         self._held_lines -= len(held.lines)
+        if held.span and not may_belong(held.span, held.lines[0][0]):
+            self.counters.spare += 1
+            held.span = None
         if held.span:
             key = held.span.trace_id, held.span.parent_span_id  # the line's texts, which are equal, need not stay
             self.counters.matched += len(held.lines)
         else:
             self.counters.unmatched += len(held.lines)
             self.counters.span_lost += len(held.lines) if held.is_old else 0
+        self._remember(key, held.span)
+        return [Joined(access, held.span, token) for access, token in held.lines]
+
+    def _remember(self, key: _Key, span: AppSpan | None) -> None:
         self._recent.pop(key, None)
-        self._recent[key] = held.span
+        self._recent[key] = span
         if len(self._recent) > self._recent_max:
             self._recent.popitem(last=False)
-        return [Joined(access, held.span, token) for access, token in held.lines]
 
     def _evict(self) -> list[Joined[T]]:
         left: list[Joined[T]] = []
@@ -220,21 +261,21 @@ class Join(Generic[T]):
         return left
 
     def _take_waiting(self, key: _Key, access: Access) -> AppSpan | None:
-        """Return the span that waits for this line, the one that agrees if there are two."""
+        """Return the span that waits for this line, the one that fits best if there are more."""
         waiting = self._waiting.pop(key, None)
         if waiting is None:
             return None
         self.counters.spare += len(waiting.spans) - 1
-        return next((span for span in waiting.spans if _agrees(span, access)), waiting.spans[0])
+        return max(waiting.spans, key=lambda span: rank(span, access))
 
     def _offer(self, span: AppSpan, key: _Key, held: _HeldLines[T]) -> list[Joined[T]]:
-        agrees = _agrees(span, held.lines[0][0])
-        if held.span is not None and not agrees:
+        access = held.lines[0][0]
+        if held.span is not None and (span == held.span or rank(span, access) <= rank(held.span, access)):
             self._count_again(span, held.span)
             return []
         self.counters.spare += held.span is not None
         held.span = span
-        return self._release(key) if agrees else []
+        return self._release(key) if settles(span, access) else []
 
     def _let_wait(self, span: AppSpan, key: _Key, now_us: int) -> None:
         waiting = self._waiting.get(key)
@@ -243,16 +284,21 @@ class Join(Generic[T]):
             if len(self._waiting) > self._orphans_max:
                 self._drop_oldest_waiting()
             return
-        rival = next((other for other in waiting.spans if _failed(other) == _failed(span)), None)
-        if rival is None:
-            waiting.spans.append(span)
-        else:
+        rival = next((other for other in waiting.spans if _kind(other) == _kind(span)), None)
+        if rival is not None:
             self._count_again(span, rival)
+            return
+        waiting.spans.append(span)
+        if len(waiting.spans) > SPANS_MAX:
+            waiting.spans.remove(min(waiting.spans, key=lambda one: one.start_us))
+            self.counters.spare += 1
 
     def _count_again(self, span: AppSpan, other: AppSpan | None) -> None:
         """Count a span that changes nothing; `other` is what its line has or left with."""
         if other is None:
             self.counters.late += 1
+        elif other is _NEEDLESS:
+            self.counters.needless += 1
         elif span == other:
             self.counters.duplicates += 1
         else:
@@ -262,11 +308,12 @@ class Join(Generic[T]):
         self.counters.orphaned += len(self._waiting.popitem(last=False)[1].spans)
 
 
-def _failed(span: AppSpan) -> bool:
-    return bool(span.error_type)
+def _kind(span: AppSpan) -> tuple[bool, str, str]:
+    return bool(span.error_type), span.method, span.path
 
 
-def _agrees(span: AppSpan, access: Access) -> bool:
-    if access.status == CLIENT_CLOSED:  # the client left before it saw an outcome
-        return True
-    return _failed(span) == (access.status >= 500)
+def _is_told(access: Access) -> bool:
+    """Say whether the line itself tells what the app did, and a span would add nothing to it."""
+    said = app_header.read(access)
+    told = isinstance(said, app_header.AppAnswer) and said.time_us is not None
+    return told and not (access.sampled and app_header.needs_span(access))

@@ -91,6 +91,14 @@ class Routes:
             node = _child(node, segment)
         node.ends.setdefault(method, route)
 
+    def told(self, method: str, route: str, service: str = "") -> str:
+        """Learn a template that an app told with its answer, and return it; `__other__` where too many are known."""
+        self.learn(method, route, service)
+        if (method, route, service) in self._learned:
+            return route
+        self.over_limit_count += 1
+        return OTHER
+
     def learn_openapi(self, document: dict[str, Any]) -> None:
         """Learn templates and feature names from an app's OpenAPI file. What is malformed in it is passed over.
 

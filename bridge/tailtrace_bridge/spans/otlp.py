@@ -48,6 +48,9 @@ ELEMENTS_MAX = 500_000
 the collector 8192; 16 KiB of gzip can unpack to eight million empty parts, to walk over which takes ten seconds."""
 ROUTE_LENGTH_MAX = 256
 ERROR_TYPE_LENGTH_MAX = 128
+METHOD_LENGTH_MAX = 16
+PATH_LENGTH_MAX = 256
+"""Enough to tell two requests of one trace apart."""
 SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
 REASONS = ("bad-id", "bad-time")
@@ -56,9 +59,13 @@ NGINX_SCOPE = "tailtrace.nginx"
 
 _SERVER = (2, "SPAN_KIND_SERVER")
 _FAILED = (2, "STATUS_CODE_ERROR")
-_SPAN_ATTRIBUTES = frozenset({"http.route", "error.type", "http.response.status_code", "http.status_code"})
+_SPAN_ATTRIBUTES = frozenset(
+    {"http.route", "error.type", "http.response.status_code", "http.status_code"}
+    | {"http.request.method", "http.method", "url.path", "http.target", "http.url"}
+)
 _SERVICE_NAME = frozenset({"service.name"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 
@@ -203,7 +210,36 @@ def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
     if raw.start_ns <= 0 or not 0 <= duration_us <= DURATION_US_MAX:
         return "bad-time"
     route = sys.intern(_text(raw.attributes.get("http.route"), ROUTE_LENGTH_MAX))  # few, and in thousands of spans
-    return AppSpan(raw.trace_id, parent, route, duration_us, _error_type(raw), service)
+    method = _text(raw.attributes.get("http.request.method", raw.attributes.get("http.method")), METHOD_LENGTH_MAX)
+    return AppSpan(
+        raw.trace_id,
+        parent,
+        route,
+        duration_us,
+        _error_type(raw),
+        service,
+        sys.intern(method),
+        _path(raw.attributes),
+        _status(raw) or 0,
+        raw.start_ns // 1000,
+    )
+
+
+def _path(attributes: Mapping[str, str | int]) -> str:
+    """Return the path that the app was asked for; before 2024 it was `http.target`, or a part of `http.url`."""
+    path = _text(attributes.get("url.path"), PATH_LENGTH_MAX)
+    if not path:
+        target = _text(attributes.get("http.target"), PATH_LENGTH_MAX)
+        if not target:
+            target = _ORIGIN.sub("", _text(attributes.get("http.url"), PATH_LENGTH_MAX), count=1)
+        path = target.partition("?")[0]
+    return path
+
+
+def _status(raw: _RawSpan) -> int | None:
+    """Return the answer's status; the second name is that of before 2024, which is still written by default."""
+    status = raw.attributes.get("http.response.status_code", raw.attributes.get("http.status_code"))
+    return status if isinstance(status, int) else None
 
 
 def _error_type(raw: _RawSpan) -> str:
@@ -214,11 +250,10 @@ def _error_type(raw: _RawSpan) -> str:
     named = _text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX)
     if named:
         return named
-    # The second name is that of before 2024, which OpenTelemetry's instrumentation still writes by default.
-    status = raw.attributes.get("http.response.status_code", raw.attributes.get("http.status_code"))
+    status = _status(raw)
     if raw.exception_type:
         return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
-    if isinstance(status, int) and 500 <= status <= 599:
+    if status is not None and 500 <= status <= 599:
         return str(status)
     return "_OTHER" if raw.failed else ""
 

@@ -1,0 +1,158 @@
+"""What our include files cost nginx: requests/s of one worker, against the same nginx with its `combined` log.
+
+python bench/nginx_cost.py [--seconds 3] [--rounds 5] [--nginx PATH]      (needs nginx and wrk)
+
+Upstream is another nginx, kept alive, that answers at once and says of its answer what an app would; the client is a
+browser by its headers. The variants take turns, and the median of their rounds is printed; so is the CPU of the worker
+for each request, which a busy machine disturbs less than requests/s.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tailtrace_api.nginx.include_files import write_files
+from tailtrace_api.nginx.process import find_nginx
+
+CONNECTIONS = 16
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+SAID = "1;t=12345;r=/metrics/sticker/{sticker_id};s=factory-api;v=1.4.2"
+PLAIN_HEADERS = """
+    proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+"""
+# What stands in server {} and in location {}. The first is the measure.
+VARIANTS = {
+    "combined": ("access_log {folder}/access.log combined;", ""),
+    "combined, usual headers": ("access_log {folder}/access.log combined;", PLAIN_HEADERS),
+    "combined, buffered": ("access_log {folder}/access.log combined buffer=32k flush=200ms;", ""),
+    "our headers alone": ("access_log {folder}/access.log combined;", "include tailtrace-proxy.conf;"),
+    "our log alone": ("include tailtrace-server.conf;", ""),
+    "tailtrace": ("include tailtrace-server.conf;", "include tailtrace-proxy.conf;"),
+    "tailtrace, pcre_jit": ("include tailtrace-server.conf;", "include tailtrace-proxy.conf;"),
+}
+UPSTREAM_PORT, FIRST_PORT = 18930, 18931
+
+
+@dataclass
+class Measured:
+    """One variant: requests/s and CPU microseconds of the worker for a request, of each round."""
+
+    per_second: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+
+def start(stack: ExitStack, binary: Path, folder: Path, main: str, http: str) -> int:
+    """Start an nginx with one worker, and return the worker's process id."""
+    folder.mkdir(exist_ok=True)
+    paths = " ".join(f"{use}_temp_path {folder}/{use};" for use in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; {main}\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ {paths} keepalive_requests 1000000;\n{http}\n}}\n"
+    )
+    process = subprocess.Popen([binary, "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for _ in range(500):
+        if pids := children.read_text().split():
+            return int(pids[0])
+        time.sleep(0.01)
+    raise SystemExit(f"{binary} does not start: {(folder / 'error.log').read_text()}")
+
+
+def cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(port: int, seconds: int, pid: int, wrk: str) -> tuple[float, float]:
+    """Return requests/s, and the worker's CPU microseconds for each."""
+    before_s = cpu_s(pid)
+    said = subprocess.run(
+        [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"User-Agent: {AGENT}",
+         f"http://127.0.0.1:{port}/metrics/sticker/438?page=2"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    if "Non-2xx" in said:
+        raise SystemExit(said)
+    found = re.search(r"(\d+) requests in ", said)
+    rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
+    assert found, said
+    assert rate, said
+    return float(rate[1]), (cpu_s(pid) - before_s) / int(found[1]) * 1e6
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--seconds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--nginx", type=Path)
+    given = options.parse_args()
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("no wrk: `apt install wrk`")
+    binary = given.nginx or find_nginx()
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailtrace-bench-")))
+        answer = f'add_header X-Tailtrace "{SAID}"; return 200 "{"x" * 1000}";'
+        start(
+            stack,
+            binary,
+            root / "app",
+            "",
+            f"access_log off; server {{ listen 127.0.0.1:{UPSTREAM_PORT}; location / {{ {answer} }} }}",
+        )
+        workers = {}
+        for number, (name, (in_server, in_location)) in enumerate(VARIANTS.items()):
+            folder = root / f"front{number}"
+            write_files(folder, log=folder / "access.log", pid=folder / "nginx.pid")
+            http = f"""
+                include tailtrace-http.conf;
+                upstream app {{ server 127.0.0.1:{UPSTREAM_PORT}; keepalive 32; }}
+                server {{
+                    listen 127.0.0.1:{FIRST_PORT + number};
+                    server_name factory.example;
+                    {in_server.format(folder=folder)}
+                    location / {{
+                        {in_location}
+                        proxy_http_version 1.1; proxy_set_header Connection "";
+                        proxy_pass http://app;
+                    }}
+                }}
+            """
+            if not in_location:  # `proxy_set_header` inherits only into a place that has none
+                http = http.replace('proxy_set_header Connection "";', "").replace(
+                    "server {\n", 'proxy_set_header Connection "";\nserver {\n', 1
+                )
+            workers[name] = start(stack, binary, folder, "pcre_jit on;" if "pcre_jit" in name else "", http)
+        measured = {name: Measured() for name in VARIANTS}
+        for _ in range(given.rounds):
+            for number, name in enumerate(VARIANTS):
+                per_second, cpu_us = load(FIRST_PORT + number, given.seconds, workers[name], wrk)
+                measured[name].per_second.append(per_second)
+                measured[name].cpu_us.append(cpu_us)
+        lines = (root / f"front{list(VARIANTS).index('tailtrace')}" / "access.log").read_bytes().splitlines()
+    base = measured["combined"]
+    for name, one in measured.items():
+        rate, cpu = statistics.median(one.per_second), statistics.median(one.cpu_us)
+        print(
+            f"{name:<24} {rate:8.0f} requests/s, {rate / statistics.median(base.per_second):.3f} x combined;"
+            f" CPU {cpu:5.1f} us, {statistics.median(base.cpu_us) / cpu:.3f} x"
+        )
+    print(f"a line of ours: {statistics.median(map(len, lines)):.0f} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

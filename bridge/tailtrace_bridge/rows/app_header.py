@@ -1,0 +1,133 @@
+"""What an app said of its answer in the response header that nginx logged (`Access.app`). Pure.
+
+    1;t=5123;r=/items/{item_id};e=ValueError;s=shop;v=1.4.0
+
+| part | is |
+|---|---|
+| `1` | the version of the form: another one is malformed |
+| `t` | whole microseconds from the request's arrival in the app until its answer began |
+| `r`, `e` | `http.route`; `error.type` |
+| `s`, `v` | `service.name`, `service.version` |
+
+Parts may be missing and stand in any order; unknown keys are passed over. What is outside the form is percent-encoded
+UTF-8. An app may be wrong, and may pass on what a stranger wrote:
+
+| the value | is |
+|---|---|
+| over `BYTES_MAX`, of another version, with a character that the form has not, a key twice, not UTF-8 | malformed |
+| a route that does not begin with `/`; a time of more digits than a month has | malformed |
+| a time longer than the whole request was, by more than `CLOCK_US` | implausible |
+| any other | believed |
+
+What is malformed or implausible is as if it were not there, and counted.
+
+**When the answer went on.** `t` ends where the answer began. Of an answer that took nginx `STREAM_US` or more to read
+behind its head, that time is added: it is as long as the app's own, and so the app time means the same for all.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.logs.exchange import Exchange, attempts, read_exchange
+
+BYTES_MAX = 1024
+ROUTE_LENGTH_MAX = 256
+TEXT_LENGTH_MAX = 128
+CLOCK_US = 100_000
+"""nginx takes the time once for all that it does in a turn: on a busy machine its end of a request is that much off."""
+STREAM_US = 100_000
+
+_TEXT = r"(?:[A-Za-z0-9._~/{}:*@!$&'()+,-]|%[0-9A-Fa-f]{2})*"
+_VALUE = re.compile(rf"1(;t=[0-9]{{1,13}})?((?:;[A-Za-z][A-Za-z0-9_-]{{0,15}}={_TEXT})*)")
+
+
+class AppAnswer(NamedTuple):
+    """What the app said; an empty text is what it did not say."""
+
+    time_us: int | None
+    route: str = ""
+    error_type: str = ""
+    service: str = ""
+    version: str = ""
+
+
+def read(access: Access) -> AppAnswer | str | None:
+    """Return what the app said of a line's request, why it is not believed, or None where it said nothing."""
+    value = access.app
+    if not value:
+        return None
+    if len(value) > BYTES_MAX or not (match := _VALUE.fullmatch(value)):
+        return "malformed"
+    said = _rest(match[2])
+    if said is None or (match[1] and said.time_us is not None):
+        return "malformed"
+    time_us = int(match[1][3:]) if match[1] else said.time_us
+    if time_us is None:
+        return said
+    if access.request_time_us is not None and time_us > access.request_time_us + CLOCK_US:
+        return "implausible"
+    return said._replace(time_us=time_us + _body_us(access))
+
+
+def needs_span(access: Access) -> bool:
+    """Say whether a span may know more than the header did: the answer went on for long, or broke off."""
+    if not access.exchange:
+        return False
+    exchange = read_exchange(access.exchange)
+    if exchange.completion != "OK":
+        return True
+    return (access.upstream_time_us or 0) >= STREAM_US and _streamed_us(exchange) >= STREAM_US
+
+
+def last_attempt_us(access: Access) -> int | None:
+    """Return how long the last server took that was asked, as nginx saw it."""
+    tried = attempts(read_exchange(access.exchange)) if access.exchange else []
+    return tried[-1].response_us if tried else access.upstream_time_us
+
+
+def last_status(access: Access) -> int:
+    """Return the status of the last server that was asked; the request's own where the line does not tell."""
+    tried = attempts(read_exchange(access.exchange)) if access.exchange else []
+    return (tried[-1].status if tried else 0) or access.status
+
+
+def _body_us(access: Access) -> int:
+    """Return how long the answer went on behind its head, if that was long."""
+    if not access.exchange or (access.upstream_time_us or 0) < STREAM_US:
+        return 0
+    streamed_us = _streamed_us(read_exchange(access.exchange))
+    return streamed_us if streamed_us >= STREAM_US else 0
+
+
+def _streamed_us(exchange: Exchange) -> int:
+    tried = attempts(exchange)
+    if not tried or tried[-1].header_us is None or tried[-1].response_us is None:
+        return 0
+    return tried[-1].response_us - tried[-1].header_us
+
+
+@lru_cache(maxsize=4096)
+def _rest(text: str) -> AppAnswer | None:
+    """Read what stands behind the time, which differs in each answer: the rest is one of few."""
+    found: dict[str, str] = {}
+    for part in text.split(";")[1:]:
+        key, _, value = part.partition("=")
+        try:
+            plain = unquote_to_bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        if key in found:
+            return None
+        found[key] = plain
+    route, time = found.get("r", ""), found.get("t", "")
+    if (route and not route.startswith("/")) or (time and not (time.isascii() and time.isdecimal() and len(time) < 14)):
+        return None
+    return AppAnswer(
+        int(time) if time else None,
+        printable(route, ROUTE_LENGTH_MAX),
+        *(printable(found.get(key, ""), TEXT_LENGTH_MAX) for key in ("e", "s", "v")),
+    )
