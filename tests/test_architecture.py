@@ -20,7 +20,7 @@ BRIDGE_ROOMS = {
     "spans": "core",
     "settings": "core",
     "identity": "core",
-    "rows": "core identity",
+    "rows": "core identity logs",
     "store": "core",
     "alerts": "core settings store",
     "transfer": "core logs identity rows store",

@@ -50,6 +50,7 @@ HEADERS = (
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-tailtrace-request",
 )
 """What `tailtrace-proxy.conf` sets, in small letters."""
 _BREAKS_WHEN_TWICE = frozenset({"traceparent", "host"})
