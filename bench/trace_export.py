@@ -42,7 +42,8 @@ class OwnLoad(Load):
         with self._log.open("a") as log:
             for line, span in requests:
                 span["parentSpanId"] = line["request_id"][16:]
-                more = {"tailtrace_flags": "01", "remote_port": "50000", "request_completion": "OK", "scheme": "https",
+                more = {"tailtrace_flags": "01", "remote_port": "50000", "scheme": "https",
+                        "upstream_response_length": "1200", "upstream_http_content_length": "1200",
                         "upstream_connect_time": "0.000", "upstream_header_time": line["upstream_response_time"],
                         "request_length": "700", "body_bytes_sent": "1000", "http_host": "bench"}  # fmt: skip
                 values = line | more

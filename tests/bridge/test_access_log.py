@@ -73,7 +73,8 @@ def test_our_own_line():
         upstream_response_time="0.001, 0.240",
         upstream_connect_time="-, 0.000",
         upstream_header_time="-, 0.238",
-        request_completion="OK",
+        upstream_response_length="0, 1200",
+        upstream_http_content_length="1200",
         server_protocol="HTTP/1.1",
         scheme="https",
         request_length="512",
@@ -103,7 +104,7 @@ def test_our_own_line():
         app="1;t=239000;r=/dashboard/{name}",
         parent_span_id=PARENT,
         sampled=False,
-        exchange="\t127.0.0.1:8000, 127.0.0.1:8001\t0.001, 0.240\t502, 200\t-, 0.000\t-, 0.238\tOK\tHTTP/1.1\thttps"
+        exchange="\t127.0.0.1:8000, 127.0.0.1:8001\t0.001, 0.240\t502, 200\t-, 0.000\t-, 0.238\t0, 1200\t1200\tHTTP/1.1\thttps"
         "\t512\t1200\tfactory.example:8443",
     )
     assert read_exchange(access(line).exchange) == Exchange(
@@ -113,7 +114,8 @@ def test_our_own_line():
         upstream_status="502, 200",
         upstream_connect_time="-, 0.000",
         upstream_header_time="-, 0.238",
-        completion="OK",
+        upstream_response_length="0, 1200",
+        content_length="1200",
         protocol="HTTP/1.1",
         scheme="https",
         request_length="512",
@@ -121,8 +123,8 @@ def test_our_own_line():
         host="factory.example:8443",
     )
     assert attempts(read_exchange(access(line).exchange)) == [
-        Attempt("127.0.0.1:8000", 502, None, None, 1000),
-        Attempt("127.0.0.1:8001", 200, 0, 238_000, 240_000),
+        Attempt("127.0.0.1:8000", 502, None, None, 1000, 0),
+        Attempt("127.0.0.1:8001", 200, 0, 238_000, 240_000, 1200),
     ]
 
 
@@ -148,7 +150,7 @@ def test_our_own_line():
         ({"tailtrace_flags": "zz"}, {"sampled": True}),
         ({"tailtrace_inbound_span_id": "xyz"}, {"parent_span_id": ""}),
         ({"http_user_agent": r"a\t200\t\"b"}, {"user_agent": r'a\t200\t"b', "status": 200}),
-        ({"http_host": "h" * 9000}, {"exchange": ("\t127.0.0.1:8000\t0.240\t200" + "\t" * 8 + "h" * 9000)[:1024]}),
+        ({"http_host": "h" * 9000}, {"exchange": ("\t127.0.0.1:8000\t0.240\t200" + "\t" * 9 + "h" * 9000)[:1024]}),
     ],
 )  # fmt: skip
 def test_our_own_line_value_by_value(values, expected):
@@ -167,7 +169,7 @@ def test_a_line_with_a_tab_too_many_or_too_few_is_none_of_ours():
         assert isinstance(make_parser().parse(line, "f", 0), RejectedLine)
 
 
-@pytest.mark.parametrize("text", ["", "a", "\t" * 10, "\t" * 12])
+@pytest.mark.parametrize("text", ["", "a", "\t" * 11, "\t" * 13])
 def test_an_exchange_that_cannot_be_read_says_nothing(text):
     assert read_exchange(text) == Exchange()
     assert attempts(read_exchange(text)) == []

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tailtrace_bridge.core.records import Access, AppSpan, Identity, Row, Traffic
+from tailtrace_bridge.core.columns import columns_of
+from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.rows.enricher import CARDS_MAX, Enricher
 from tailtrace_bridge.rows.routes import Routes
@@ -75,3 +76,54 @@ def test_cards_beyond_the_limit_share_a_name(enricher):
     ]
     assert enricher.row(access("/_tailtrace/view", 204, "card-0")).route == "/_tailtrace/view?card=card-0"
     assert enricher.cards_over_limit == 2
+
+
+def told(app, **more):
+    return access(**more)._replace(app=app)
+
+
+@pytest.mark.parametrize(
+    ("line", "its_span", "route", "app_time_us", "error_type", "counted"),
+    [
+        (told("1;t=900;r=/items/{item_id}"), None, "/items/{item_id}", 900, "", "read"),
+        (told("1;t=900;r=/items/{item_id};e=KeyError", status=500), None, "/items/{item_id}", 900, "KeyError", "read"),
+        (told("1;t=900"), None, "/items/{id}", 900, "", "read"),
+        (told("1;r=/other"), None, "/other", None, "", "read"),
+        (told("1;t=900;r=/items/{item_id}"), span(), "/items/{item_id}", 3_000, "", "read"),
+        (told("1;t=900;r=/items/{item_id}"), span(error_type="OSError"), "/items/{item_id}", 3_000, "OSError", "read"),
+        (told("1;t=900;r=/items/{item_id};e=KeyError"), span(route=""), "/items/{item_id}", 3_000, "KeyError", "read"),
+        (told("nonsense"), None, "/items/{id}", None, "", "malformed"),
+        (told("1;t=99999999;r=/x"), None, "/items/{id}", None, "", "implausible"),
+    ],
+)
+def test_what_the_app_said_with_its_answer(enricher, line, its_span, route, app_time_us, error_type, counted):
+    assert enricher.row(line, its_span) == Row(line, ANA, route, Traffic.APP, app_time_us, error_type, 77)
+    assert enricher.app_headers == {"read": 0, "malformed": 0, "implausible": 0} | {counted: 1}
+    if its_span is None:
+        made = enricher.columns([access("/first"), line])
+        assert made.endpoints[made.endpoint[1]] == ("factory", route)
+        assert (made.app_time_us, made.error_type) == ([None, app_time_us], [None, error_type or None])
+        assert enricher.app_headers[counted] == 2
+
+
+def test_a_route_that_the_app_said_names_later_lines_that_say_none(enricher):
+    made = enricher.columns([told("1;t=9;r=/items/{item_id}"), access("/items/8")])
+    assert [made.endpoints[place][1] for place in made.endpoint] == ["/items/{item_id}", "/items/{item_id}"]
+
+
+def test_routes_that_apps_say_are_bounded():
+    routes = Routes(limit=2)
+    made = Enricher(lambda address: Holder(Identity(address), 0, 0), routes).columns(
+        [told(f"1;t=9;r=/forged/{number}", path=f"/{number}") for number in range(4)]
+    )
+    assert [made.endpoints[place][1] for place in made.endpoint] == ["/forged/0", "/forged/1", OTHER, OTHER]
+    assert (routes.unlearned_count, routes.over_limit_count) == (2, 2)
+
+
+def test_a_websockets_life_is_no_response_time(enricher):
+    rows = [enricher.row(access(status=101), span()), enricher.row(access(), span())]
+    made = columns_of(rows)
+    assert (list(made.request_time_us), list(made.app_time_us)) == ([None, 5_000], [None, 3_000])
+    assert list(made.upstream_time_us) == [4_000, 4_000]
+    made = enricher.columns([access(status=101), access()])
+    assert list(made.request_time_us) == [None, 5_000]

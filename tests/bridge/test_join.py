@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import Access, AppSpan
+from tailtrace_bridge.logs.scrub import scrub
 from tailtrace_bridge.rows.join import Join
 
 S = 1_000_000
@@ -89,6 +90,97 @@ CASES = {
     "failed after the answer": ([(0, FAILED, []), (1, LINE, []), (2, FAILED, []), (11, None, [FAILED])], {"matched": 1, "duplicates": 1}),
     "the client left, the app failed": ([(0, line(1, 499), []), (1, FAILED, [FAILED])], {"matched": 1}),
     "same outcome, first to come": ([(0, SPAN, []), (1, OTHER, []), (2, LINE, [SPAN])], {"matched": 1, "spare": 1}),
+}  # fmt: skip
+
+
+EXCHANGE = "\t127.0.0.1:8000\t0.004\t200\t0.000\t{header}\t{length}\t9\tHTTP/1.1\thttp\t80\t9\tshop"
+
+
+def told(
+    name: int, app: str = "1;t=900;r=/items/{id}", *, length: int = 9, sampled: bool = True, status: int = 200
+) -> Access:
+    """A line that says what the app did; with a body of another length than 9 its answer broke off."""
+    exchange = EXCHANGE.format(header="0.003", length=length)
+    return line(name, status)._replace(app=app, exchange=exchange, sampled=sampled, request_time_us=5000, path="/a/7")
+
+
+def of(
+    path: str, *, method: str = "GET", status: int = 200, start_us: int = 0, route: str = "/items/{id}", error: str = ""
+) -> AppSpan:
+    made = span(1, error)
+    return AppSpan(
+        made.trace_id, made.parent_span_id, route, 3000 + len(path), error, "shop", method, path, status, start_us
+    )
+
+
+def asked(path: str, *, method: str = "GET", status: int = 200, upstream_us: int = 4000) -> Access:
+    """A request of 10 ms, the last `upstream_us` of them at the app."""
+    return line(1, status)._replace(method=method, path=path, request_time_us=10_000, upstream_time_us=upstream_us)
+
+
+TOLD, CUT = told(1), told(1, length=5)
+AUTH, MAIN = of("/auth", start_us=S + 2000, route="/auth"), of("/items/7", start_us=S + 6000)
+STRIPPED, REWRITTEN = of("/7", start_us=S + 6000), of("/new", start_us=S + 6000)
+
+CASES |= {
+    "told": ([(0, TOLD, [None]), (1, SPAN, [])], {"told": 1, "needless": 1}),
+    "told, its span came before": ([(0, SPAN, []), (1, TOLD, [SPAN])], {"matched": 1}),
+    "told, another's span came before": ([(0, AUTH, []), (1, TOLD, [None])], {"told": 1, "spare": 1}),
+    "told twice": ([(0, TOLD, [None]), (1, TOLD, [None])], {"told": 2}),
+    "told, but it broke off": ([(0, CUT, []), (1, SPAN, [SPAN])], {"matched": 1}),
+    "told, but it broke off, and no span": ([(0, CUT, []), (10, None, [None])], {"unmatched": 1}),
+    "told, broke off, not sampled": ([(0, told(1, length=5, sampled=False), [None])], {"told": 1}),
+    "told nonsense": ([(0, told(1, "nonsense"), []), (1, SPAN, [SPAN])], {"matched": 1}),
+    "told no time": ([(0, told(1, "1;r=/a"), []), (10, None, [None])], {"unmatched": 1}),
+    "not sampled": ([(0, line(1)._replace(sampled=False), [None])], {"unsampled": 1}),
+    "not sampled, yet a span is there": ([(0, SPAN, []), (1, line(1)._replace(sampled=False), [SPAN])], {"matched": 1}),
+    "the header's route tells whose the span is": (
+        [(0, CUT, []), (1, of("/a/7", route="/auth"), []), (2, of("/x", start_us=S + 1000), []), (10, None, [of("/x", start_us=S + 1000)])],
+        {"matched": 1, "spare": 1},
+    ),
+    "permission first": ([(0, asked("/items/7"), []), (1, AUTH, []), (2, MAIN, [MAIN])], {"matched": 1, "spare": 1}),
+    "permission last": ([(0, asked("/items/7"), []), (1, MAIN, [MAIN]), (2, AUTH, [])], {"matched": 1, "spare": 1}),
+    "permission, both before the line": (
+        [(0, AUTH, []), (1, MAIN, []), (2, asked("/items/7"), [MAIN])],
+        {"matched": 1, "spare": 1},
+    ),
+    "permission alone: the app behind it is not traced": (
+        [(0, asked("/items/7"), []), (1, AUTH, []), (10, None, [None])],
+        {"unmatched": 1, "spare": 1},
+    ),
+    "permission by GET for a POST that is rewritten": (
+        [(0, asked("/old", method="POST"), []), (1, of("/new", method="POST"), []), (2, AUTH, []), (10, None, [of("/new", method="POST")])],
+        {"matched": 1, "spare": 1},
+    ),
+    "permission, and a rewrite": (
+        [(0, asked("/old"), []), (1, AUTH, []), (2, REWRITTEN, []), (10, None, [REWRITTEN])],
+        {"matched": 1, "spare": 1},
+    ),
+    "a rewrite, the copy last": (
+        [(0, asked("/old"), []), (1, REWRITTEN, []), (2, of("/copy", start_us=S + 5500), []), (10, None, [REWRITTEN])],
+        {"matched": 1, "spare": 1},
+    ),
+    "a prefix that is stripped": ([(0, asked("/api/7"), []), (1, STRIPPED, [STRIPPED])], {"matched": 1}),
+    "a prefix that is added": ([(0, asked("/7"), []), (1, of("/api/7"), [of("/api/7")])], {"matched": 1}),
+    "no prefix but a part of a word": ([(0, asked("/api/17"), []), (1, of("7", method="PUT"), []), (10, None, [None])], {"unmatched": 1, "spare": 1}),
+    "escapes undone": ([(0, asked("/caf%C3%A9//x%20y"), []), (1, of("/café/x y"), [of("/café/x y")])], {"matched": 1}),
+    "an address in the path": (
+        [(0, asked("/users/{email}/x".replace("{email}", scrub("ana@example.com"))), []), (1, of("/users/ana@example.com/x"), [of("/users/ana@example.com/x")])],
+        {"matched": 1},
+    ),
+    "a long path, cut": ([(0, asked("/" + "a" * 400), []), (1, of("/" + "a" * 255), [of("/" + "a" * 255)])], {"matched": 1}),
+    "X-Accel-Redirect to another app": (
+        [(0, asked("/items/7"), []), (1, of("/internal/7", start_us=S + 8000), []), (2, MAIN, [MAIN])],
+        {"matched": 1, "spare": 1},
+    ),
+    "two servers: the status tells": (
+        [(0, asked("/old", status=404), []), (1, of("/one", status=404), []), (2, of("/two", status=429), []), (10, None, [of("/one")])],
+        {"matched": 1, "spare": 1},
+    ),
+    "five spans before the line": (
+        [*((0, of(f"/auth{n}", start_us=n + 1), []) for n in range(4)), (1, MAIN, []), (2, asked("/items/7"), [MAIN])],
+        {"matched": 1, "spare": 4},
+    ),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def line(**values: str) -> bytes:
         "remote_port": "50123", "request_method": "GET", "request_uri": "/items/7?token=x", "status": "200",
         "bytes_sent": "1200", "request_time": "0.500", "server_name": "app.example", "http_user_agent": "Mozilla/5.0",
         "upstream_addr": "127.0.0.1:8000", "upstream_response_time": "0.400", "upstream_status": "200",
-        "upstream_connect_time": "0.001", "upstream_header_time": "0.350", "request_completion": "OK",
+        "upstream_connect_time": "0.001", "upstream_header_time": "0.350", "upstream_response_length": "1200", "upstream_http_content_length": "1200",
         "server_protocol": "HTTP/1.1", "scheme": "https", "request_length": "512", "body_bytes_sent": "900",
         "http_host": "app.example:8443",
     }  # fmt: skip

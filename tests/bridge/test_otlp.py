@@ -14,7 +14,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tailtrace_bridge.core.errors import OtlpError
 from tailtrace_bridge.core.records import AppSpan
 from tailtrace_bridge.spans import otlp
-from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, Decoded, decode_traces, encode_error, encode_success, unpack
+from tailtrace_bridge.spans.otlp import (
+    JSON,
+    PATH_LENGTH_MAX,
+    PROTOBUF,
+    Decoded,
+    decode_traces,
+    encode_error,
+    encode_success,
+    unpack,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -355,3 +364,21 @@ def test_the_message_says_what_was_wrong():
         "3 SERVER spans rejected (1 bad-id, 2 bad-time): ids are 16 and 8 bytes, not all zero; 0 < start <= end"
     )
     assert decode_traces(b"{}", JSON).message == ""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "method", "path", "status"),
+    [
+        ([attribute("http.request.method", "PUT"), attribute("url.path", "/a/7"), attribute("http.response.status_code", 404)], "PUT", "/a/7", 404),
+        ([attribute("http.method", "GET"), attribute("http.target", "/a/7?token=x"), attribute("http.status_code", 200)], "GET", "/a/7", 200),
+        ([attribute("http.url", "https://shop.example:8443/a/7?token=x")], "", "/a/7", 0),
+        ([attribute("http.url", "https://shop.example")], "", "", 0),
+        ([attribute("url.path", "/" + "a" * 999)], "", "/" + "a" * (PATH_LENGTH_MAX - 1), 0),
+        ([attribute("http.request.method", 7), attribute("url.path", 7), attribute("http.status_code", "200")], "", "", 0),
+        ([], "", "", 0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("encode", "media"), [(in_json, JSON), (in_protobuf, PROTOBUF)])
+def test_what_the_app_was_asked_for(encode, media, attributes, method, path, status):
+    (span,) = decode_traces(encode({**SERVER, "attributes": attributes}), media).spans
+    assert (span.method, span.path, span.status, span.start_us) == (method, path, status, START // 1000)

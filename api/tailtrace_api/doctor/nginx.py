@@ -4,7 +4,7 @@ What a place inherits, by nginx's rules:
 
 | directive | from the place around it, if the place has | and `if`, `limit_except` |
 |---|---|---|
-| `proxy_set_header` | none of its own: one of its own loses them all | inherit, cannot set |
+| `proxy_set_header`, `proxy_hide_header` | none of its own: one of its own loses them all | inherit, cannot set |
 | `access_log` | none of its own | as any place |
 | `proxy_pass` and its kin | never | inherit |
 
@@ -16,6 +16,8 @@ What a place is told:
 | `proxy_pass` | ours, each once | ok |
 | `proxy_pass` | no `traceparent` of ours, or `traceparent` or `Host` twice | failure |
 | `proxy_pass` | another name of ours twice | warning |
+| `proxy_pass` | ours, but the app is not asked what it did, or its answer to that reaches clients | warning |
+| `proxy_pass` | ours, but `proxy_hide_header` from around it is lost | warning |
 | `grpc_pass`, `fastcgi_pass`, `uwsgi_pass` … | `proxy_set_header` does nothing; its own parameter | ok or warning |
 
 | its requests | status |
@@ -30,14 +32,16 @@ https://nginx.org/en/docs/http/ngx_http_log_module.html#access_log
 """
 
 import fnmatch
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tailtrace_api.doctor.checks import Check, Status, make_check, worst
 from tailtrace_api.doctor.nginx_config import Config, Directive
 from tailtrace_api.doctor.patch import Edit
+from tailtrace_api.nginx.include_files import FILES_VERSION
 from tailtrace_bridge.core.cards import VIEW_PATH
-from tailtrace_bridge.logs.format import TAILTRACE_FORMAT
+from tailtrace_bridge.logs.format import TAILTRACE_FORMATS_BEFORE, is_tailtrace_format
 
 PLACES_MAX = 300
 """Servers and locations that are reported; a last check counts the others."""
@@ -55,7 +59,7 @@ HEADERS = (
 """What `tailtrace-proxy.conf` sets, in small letters."""
 _BREAKS_WHEN_TWICE = frozenset({"traceparent", "host"})
 _TRACE_VARIABLE = "$tailtrace_trace_id"
-_TRACEPARENT = '"00-$tailtrace_trace_id-$tailtrace_span_id-01"'
+_TRACEPARENT = '"00-$tailtrace_trace_id-$tailtrace_span_id-$tailtrace_flags"'
 _OTHER_PASS = {
     "grpc_pass": ("grpc_set_header", "traceparent"),
     "fastcgi_pass": ("fastcgi_param", "HTTP_TRACEPARENT"),
@@ -65,7 +69,13 @@ _OTHER_PASS = {
 _PASSES = frozenset({"proxy_pass", *_OTHER_PASS})
 OWN_PATHS = ("/static/js/components/", "/analytics/widget")
 """Where a location that passes requests to tailtrace's widget ends (docs/cards.md): no trace, no usage."""
-_SETTERS = frozenset({"proxy_set_header", "access_log", *(setter for setter, _ in _OTHER_PASS.values())})
+_ASKS = "x-tailtrace-request"
+_STAMP = re.compile(r"# tailtrace(?: include files, version ([0-9]{1,6})|:)")
+"""How each of our include files begins; before version 3 without one."""
+_SAID = re.compile(r"\$upstream_http_(\w+)")
+_SETTERS = frozenset(
+    {"proxy_set_header", "proxy_hide_header", "access_log", *(setter for setter, _ in _OTHER_PASS.values())}
+)
 _INNER = frozenset({"location", "if", "limit_except"})
 _NAMELESS = frozenset({"if", "limit_except"})
 _DEFAULT_LOG = "logs/access.log"
@@ -109,17 +119,18 @@ def diagnose(config: Config, log: str, folder: str) -> Diagnosis:
     if not https:
         why = "no http {} in the configuration: nginx serves no HTTP by it"
         return Diagnosis((make_check("nginx http", "failure", why, "name nginx.conf itself with --nginx-conf"),), ())
-    checks: list[Check] = []
+    checks: list[Check] = list(_check_versions(config, folder))
     edits: list[Edit] = []
     count = 0
     for http in https:
         checks.append(_check_http(http, folder, edits))
+        said = _app_header(http)
         for server in servers(http):
             places = list(places_of(server, http))
             for place in places:
                 count += 1
                 if count <= PLACES_MAX:
-                    checks.append(_check_place(place, places, log, folder, edits))
+                    checks.append(_check_place(place, places, log, folder, edits, said))
     if not count:
         checks.append(make_check("nginx servers", "warning", "no server {} in http {}", f"add one; see {folder}"))
     if count > PLACES_MAX:
@@ -132,6 +143,35 @@ def diagnose(config: Config, log: str, folder: str) -> Diagnosis:
             )
         )
     return Diagnosis(tuple(checks), tuple(edits))
+
+
+def _check_versions(config: Config, folder: str) -> Iterator[Check]:
+    """Say which include files another version of this program wrote."""
+    other = {}
+    for path, text in config.texts.items():
+        if (stamp := _STAMP.match(text)) and int(stamp[1] or 0) != FILES_VERSION:
+            other[path] = int(stamp[1] or 0)
+    if not other:
+        return
+    files = ", ".join(other)
+    if max(other.values()) > FILES_VERSION:
+        yield make_check("nginx include files", "warning", f"newer than this program: {files}", "upgrade tailtrace")
+    else:
+        yield make_check(
+            "nginx include files",
+            "warning",
+            f"older than this program: {files}",
+            f"write them anew: `sudo tailtrace nginx {folder}`, with the options that you gave then; then reload nginx",
+        )
+
+
+def _app_header(http: Directive) -> str:
+    """Return the name of the app's header as the log's variable has it."""
+    for item in http.block or ():
+        if item.name == "log_format" and item.args[:1] == ("tailtrace",):
+            found = _SAID.search("".join(item.args[2:]))
+            return found[1] if found else ""
+    return ""
 
 
 def servers(http: Directive) -> list[Directive]:
@@ -192,24 +232,34 @@ def _check_http(http: Directive, folder: str, edits: list[Edit]) -> Check:
             f"{http.file}:{http.line}: tailtrace-http.conf is not included: no trace is started",
             f"run `sudo tailtrace nginx {folder}`, then apply the patch below: include {file};",
         )
-    escape, _, body = TAILTRACE_FORMAT.partition(" ")
-    if formats[0].args[1:2] != (escape,) or "".join(formats[0].args[2:]) != body:
+    escape, *pieces = formats[0].args[1:] or ("",)
+    text = "".join(pieces).replace("\\t", "\t")
+    if not is_tailtrace_format(escape.removeprefix("escape="), text):
+        older = f"{escape} {text}" in TAILTRACE_FORMATS_BEFORE
         return make_check(
             name,
             "warning",
-            f"{formats[0].file}:{formats[0].line}: log_format tailtrace is not that of this version",
-            f"write it anew: `sudo tailtrace nginx {folder}`, then reload; until then set TAILTRACE_LOG_FORMAT",
+            f"{formats[0].file}:{formats[0].line}: log_format tailtrace is "
+            + ("an older one: its lines say nothing of the app" if older else "not that of this version"),
+            f"write it anew: `sudo tailtrace nginx {folder}`, then reload"
+            + ("" if older else "; until then set TAILTRACE_LOG_FORMAT"),
         )
     return make_check(name, "ok", f"{formats[0].file} is included: each request starts a trace")
 
 
-def _check_place(place: Place, places: Sequence[Place], log: str, folder: str, edits: list[Edit]) -> Check:
+def _check_place(
+    place: Place, places: Sequence[Place], log: str, folder: str, edits: list[Edit], app_header: str
+) -> Check:
     """Put together what is to be said of one place."""
     is_server = place.directive.name == "server"
     if place.passes is not None and place.passes.args[-1].endswith(OWN_PATHS):
         return make_check(f"nginx {place.title}", "ok", f"{place.where}: hands on tailtrace's widget, no app")
     has_app = any(other.passes for other in places) if is_server else place.passes is not None
-    said = [_headers(place, folder, edits), _log(place, log, folder, has_app=has_app)]
+    said = [
+        _headers(place, folder, edits),
+        _answer(place, folder, app_header),
+        _log(place, log, folder, has_app=has_app),
+    ]
     if is_server:
         said.append(_view(place, folder, has_app=has_app))
         if any(status != "ok" and "tailtrace-server.conf" in cure for status, _, cure in said):
@@ -262,6 +312,37 @@ def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str,
         f"sent twice: {', '.join(twice)}",
         f"keep the line of tailtrace-proxy.conf, remove the other: {lines}",
     )
+
+
+def _answer(place: Place, folder: str, app_header: str) -> tuple[Status, str, str]:
+    """Say whether the app is asked what it did, and whether what it says stays here."""
+    sent = [item for item in place.effective("proxy_set_header") if len(item.args) == 2]
+    if place.passes is None or place.passes.name != "proxy_pass" or not any(_is_trace(item) for item in sent):
+        return "ok", "", ""
+    where = f"{place.holder.file}:{place.holder.line}"
+    if not any(item.args[0].lower() == _ASKS and item.args[1] == "1" for item in sent):
+        return (
+            "warning",
+            "the app is not asked for route, time and error: they come by spans alone",
+            f"{where}: include {folder}/tailtrace-proxy.conf of this version: `sudo tailtrace nginx {folder}`",
+        )
+    hidden = {item.args[0].lower() for item in place.effective("proxy_hide_header") if item.args}
+    if app_header and app_header not in {name.replace("-", "_") for name in hidden}:
+        name = "-".join(part.capitalize() for part in app_header.split("_"))
+        return (
+            "warning",
+            f"what the app says of itself ({name}) reaches clients",
+            f"{where}: add `proxy_hide_header {name};`",
+        )
+    around = place.inherited.get("proxy_hide_header", ()) if place.own.get("proxy_hide_header") else ()
+    if lost := [item.args[0] for item in around if item.args and item.args[0].lower() not in hidden]:
+        again = " ".join(f"proxy_hide_header {name};" for name in lost)
+        return "warning", f"no longer hidden from clients: {', '.join(lost)}", f"{where}: add `{again}`"
+    return "ok", "", ""
+
+
+def _is_trace(item: Directive) -> bool:
+    return item.args[0].lower() == "traceparent" and _TRACE_VARIABLE in item.args[1]
 
 
 def _own_lines(place: Place, sent: Sequence[Directive]) -> list[Directive]:

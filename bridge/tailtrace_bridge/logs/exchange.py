@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tailtrace_bridge.logs.format import TAILTRACE_EXCHANGE, unescape_json
 
+SIZE_DIGITS_MAX = 16
 _SEPARATOR = re.compile(r", | : ")
 
 
@@ -26,8 +27,10 @@ class Exchange(NamedTuple):
     """Seconds."""
     upstream_header_time: str = ""
     """Seconds, from the attempt's start until the answer's head."""
-    completion: str = ""
-    """`OK`, or empty where the answer broke off."""
+    upstream_response_length: str = ""
+    """Bytes of the body as nginx got it."""
+    content_length: str = ""
+    """The same as the server announced it; empty where it did not know."""
     protocol: str = ""
     """`HTTP/1.1`."""
     scheme: str = ""
@@ -46,6 +49,8 @@ class Attempt(NamedTuple):
     connect_us: int | None
     header_us: int | None
     response_us: int | None
+    length: int
+    """Bytes of the body that nginx got."""
 
 
 def read_exchange(text: str) -> Exchange:
@@ -72,15 +77,21 @@ def attempts(exchange: Exchange) -> list[Attempt]:
             exchange.upstream_connect_time,
             exchange.upstream_header_time,
             exchange.upstream_response_time,
+            exchange.upstream_response_length,
         )
     ]
     made = []
     for position, address in enumerate(addresses):
-        status, *times = (column[position] if position < len(column) else "" for column in columns)
+        status, *times, length = (column[position] if position < len(column) else "" for column in columns)
         known = int(status) if status.isascii() and status.isdecimal() and len(status) == 3 else 0
         connect_us, header_us, response_us = map(_seconds_us, times)
-        made.append(Attempt(address, known, connect_us, header_us, response_us))
+        made.append(Attempt(address, known, connect_us, header_us, response_us, digits(length) or 0))
     return made
+
+
+def digits(text: str) -> int | None:
+    """Read a number of bytes."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < SIZE_DIGITS_MAX else None
 
 
 _SECONDS = re.compile(r"([0-9]{1,10})\.([0-9]{3})")

@@ -58,7 +58,8 @@ TAILTRACE_EXCHANGE = (
     "upstream_status",
     "upstream_connect_time",
     "upstream_header_time",
-    "request_completion",
+    "upstream_response_length",
+    "upstream_http_content_length",
     "server_protocol",
     "scheme",
     "request_length",
@@ -247,7 +248,7 @@ def compile_format(source: str, name: str = "") -> LogFormat:
 
 def is_tailtrace_format(escape: str, text: str) -> bool:
     """Say whether a `log_format` is our own, whatever the app's header is called."""
-    return f"escape={escape} {_APP_HEADER.sub('$upstream_http_x_tailtrace', text)}" == TAILTRACE_FORMAT
+    return f"escape={escape} {_APP_HEADER.sub('$upstream_http_x_tailtrace', text, count=1)}" == TAILTRACE_FORMAT
 
 
 def _own_format(source: str) -> LogFormat:

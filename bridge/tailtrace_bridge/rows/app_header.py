@@ -32,7 +32,7 @@ from urllib.parse import unquote_to_bytes
 
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.exchange import Exchange, attempts, read_exchange
+from tailtrace_bridge.logs.exchange import Attempt, attempts, digits, read_exchange
 
 BYTES_MAX = 1024
 ROUTE_LENGTH_MAX = 256
@@ -40,9 +40,12 @@ TEXT_LENGTH_MAX = 128
 CLOCK_US = 100_000
 """nginx takes the time once for all that it does in a turn: on a busy machine its end of a request is that much off."""
 STREAM_US = 100_000
+TIME_DIGITS_MAX = 13
+SWITCHED = 101
+_WITHOUT_BODY = frozenset({204, 304})
 
 _TEXT = r"(?:[A-Za-z0-9._~/{}:*@!$&'()+,-]|%[0-9A-Fa-f]{2})*"
-_VALUE = re.compile(rf"1(;t=[0-9]{{1,13}})?((?:;[A-Za-z][A-Za-z0-9_-]{{0,15}}={_TEXT})*)")
+_VALUE = re.compile(rf"1(;t=[0-9]{{1,{TIME_DIGITS_MAX}}})?((?:;[A-Za-z][A-Za-z0-9_-]{{0,15}}={_TEXT})*)")
 
 
 class AppAnswer(NamedTuple):
@@ -74,13 +77,22 @@ def read(access: Access) -> AppAnswer | str | None:
 
 
 def needs_span(access: Access) -> bool:
-    """Say whether a span may know more than the header did: the answer went on for long, or broke off."""
+    """Say whether a span may know more: the answer went on for long, broke off, or had no length to be cut short of."""
     if not access.exchange:
         return False
     exchange = read_exchange(access.exchange)
-    if exchange.completion != "OK":
+    tried = attempts(exchange)
+    if not tried:
+        return False
+    last = tried[-1]
+    if last.status == SWITCHED:
         return True
-    return (access.upstream_time_us or 0) >= STREAM_US and _streamed_us(exchange) >= STREAM_US
+    if access.method == "HEAD" or last.status in _WITHOUT_BODY:
+        return False
+    announced = digits(exchange.content_length)
+    # None at all was taken where nginx answers with something else (`error_page`, `X-Accel-Redirect`).
+    cut = announced is None or last.length not in {0, announced}
+    return cut or _streamed_us(last) >= STREAM_US
 
 
 def last_attempt_us(access: Access) -> int | None:
@@ -99,15 +111,13 @@ def _body_us(access: Access) -> int:
     """Return how long the answer went on behind its head, if that was long."""
     if not access.exchange or (access.upstream_time_us or 0) < STREAM_US:
         return 0
-    streamed_us = _streamed_us(read_exchange(access.exchange))
+    tried = attempts(read_exchange(access.exchange))
+    streamed_us = _streamed_us(tried[-1]) if tried else 0
     return streamed_us if streamed_us >= STREAM_US else 0
 
 
-def _streamed_us(exchange: Exchange) -> int:
-    tried = attempts(exchange)
-    if not tried or tried[-1].header_us is None or tried[-1].response_us is None:
-        return 0
-    return tried[-1].response_us - tried[-1].header_us
+def _streamed_us(last: Attempt) -> int:
+    return 0 if last.header_us is None or last.response_us is None else last.response_us - last.header_us
 
 
 @lru_cache(maxsize=4096)
@@ -124,7 +134,9 @@ def _rest(text: str) -> AppAnswer | None:
             return None
         found[key] = plain
     route, time = found.get("r", ""), found.get("t", "")
-    if (route and not route.startswith("/")) or (time and not (time.isascii() and time.isdecimal() and len(time) < 14)):
+    if (route and not route.startswith("/")) or (
+        "t" in found and (digits(time) is None or len(time) > TIME_DIGITS_MAX)
+    ):
         return None
     return AppAnswer(
         int(time) if time else None,

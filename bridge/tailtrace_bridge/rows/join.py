@@ -169,11 +169,11 @@ class Join(Generic[T]):
             return [Joined(access, None, token)]
         key = (access.trace_id, access.span_id)
         known = self._recent.get(key)
+        if known is _NEEDLESS:
+            known = None
         span = known or self._take_waiting(key, access)
         if key not in self._held:
-            settled = known if known is not _NEEDLESS else None
-            if not settled and span and settles(span, access):
-                settled = span
+            settled = known or (span and settles(span, access))
             if not settled and _is_told(access):
                 return self._leave_told(access, token, key, span)
             if not (span or access.sampled):
@@ -228,7 +228,7 @@ class Join(Generic[T]):
 
     def _leave_told(self, access: Access, token: T, key: _Key, span: AppSpan | None) -> list[Joined[T]]:
         self.counters.told += 1
-        self.counters.spare += span is not None and span is not _NEEDLESS
+        self.counters.spare += span is not None
         self._remember(key, _NEEDLESS)
         return [Joined(access, None, token)]
 
@@ -270,7 +270,7 @@ class Join(Generic[T]):
 
     def _offer(self, span: AppSpan, key: _Key, held: _HeldLines[T]) -> list[Joined[T]]:
         access = held.lines[0][0]
-        if held.span is not None and (span == held.span or rank(span, access) <= rank(held.span, access)):
+        if held.span is not None and (_is_again(span, held.span) or rank(span, access) <= rank(held.span, access)):
             self._count_again(span, held.span)
             return []
         self.counters.spare += held.span is not None
@@ -299,7 +299,7 @@ class Join(Generic[T]):
             self.counters.late += 1
         elif other is _NEEDLESS:
             self.counters.needless += 1
-        elif span == other:
+        elif _is_again(span, other):
             self.counters.duplicates += 1
         else:
             self.counters.spare += 1
@@ -310,6 +310,10 @@ class Join(Generic[T]):
 
 def _kind(span: AppSpan) -> tuple[bool, str, str]:
     return bool(span.error_type), span.method, span.path
+
+
+def _is_again(span: AppSpan, other: AppSpan) -> bool:
+    return span == other and _kind(span) == _kind(other)
 
 
 def _is_told(access: Access) -> bool:

@@ -13,9 +13,9 @@ The one of the request itself is found by, in this order:
 | start | the latest | permission is asked, and a copy sent, before the request itself |
 
 A span that fits in path, method and outcome settles its line. Any other stays with it until a better one comes or its
-time is up; then it is taken only if it *may* be the request's (a rewrite changes the path): the same method, and not
-over before nginx asked for the request itself. Where the app said its route with the answer (`app_header`), a span of
-another route is never taken. A span without a path is compared by the rest alone.
+time is up; then it is taken only if it *may* be the request's (a rewrite changes the path): the same method, and begun
+when nginx asked for the request itself; one that ended then was asked for permission. Where the app said its route with
+the answer (`app_header`), a span of another route is never taken. A span without a path is compared by the rest alone.
 """
 
 import re
@@ -28,8 +28,8 @@ from tailtrace_bridge.rows.app_header import AppAnswer, last_attempt_us, last_st
 CLIENT_CLOSED = 499
 CUT_PATH_LENGTH = 256
 """A path of so many characters may be the beginning of a longer one."""
-CLOCK_US = 5_000
-"""What nginx's times, in milliseconds, and the clocks of one machine may be apart."""
+CLOCK_US = 2_000
+"""What nginx's times, in milliseconds, and an app's may be apart on one machine."""
 
 OTHER, PART, SAME = 0, 1, 2
 _SLASHES = re.compile("//+")
@@ -52,10 +52,11 @@ def settles(span: AppSpan, access: Access) -> bool:
     )
 
 
-def rank(span: AppSpan, access: Access) -> tuple[int, bool, bool, bool, int]:
+def rank(span: AppSpan, access: Access) -> tuple[bool, int, bool, bool, bool, int]:
     """Return what is greater for the span that fits better."""
     status_fits = not span.status or span.status == last_status(access)
-    return _path(span, access), _same_method(span, access), agrees(span, access), status_fits, span.start_us
+    path, method = _path(span, access), _same_method(span, access)
+    return _same_route(span, access), path, method, agrees(span, access), status_fits, span.start_us
 
 
 def may_belong(span: AppSpan, access: Access) -> bool:
@@ -69,7 +70,9 @@ def may_belong(span: AppSpan, access: Access) -> bool:
     asked_us, request_us = last_attempt_us(access), access.request_time_us
     if not span.start_us or asked_us is None or request_us is None:
         return True
-    return span.start_us + span.duration_us >= access.time_us + request_us - asked_us - CLOCK_US
+    began_us = access.time_us + request_us - asked_us
+    to_start_us, to_end_us = abs(span.start_us - began_us), abs(span.start_us + span.duration_us - began_us)
+    return to_start_us <= to_end_us + CLOCK_US
 
 
 def _same_method(span: AppSpan, access: Access) -> bool:

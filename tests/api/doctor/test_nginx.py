@@ -9,7 +9,8 @@ import pytest
 from tailtrace_api.doctor.nginx import HEADERS, OWN_PATHS, diagnose
 from tailtrace_api.doctor.nginx_config import ConfigError, read_config, split_dump
 from tailtrace_api.doctor.patch import Edit, make_patch
-from tailtrace_api.nginx.include_files import write_files
+from tailtrace_api.nginx.include_files import FILES_VERSION, write_files
+from tailtrace_bridge.logs.format import TAILTRACE_FORMATS_BEFORE
 
 
 @pytest.fixture
@@ -162,8 +163,63 @@ def test_http_lacks_the_include(look):
 
 def test_an_old_format(look, tmp_path):
     old = tmp_path / "tailtrace-http.conf"
-    old.write_text(old.read_text().replace('"msec":"$msec",', ""))
-    assert look("return 204;")[0]["http"].status == "warning"
+    assert look("return 204;")[0]["http"].status == "ok"
+    text = old.read_text()
+    old.write_text(text.replace("'$server_name\\t'", ""))
+    check = look("return 204;")[0]["http"]
+    assert (check.status, "is not that of this version" in check.message) == ("warning", True)
+    escape, _, body = TAILTRACE_FORMATS_BEFORE[0].partition(" ")
+    old.write_text(re.sub(r"log_format tailtrace [^;]*;", lambda _: f"log_format tailtrace {escape} '{body}';", text))
+    check = look("return 204;")[0]["http"]
+    assert (check.status, "its lines say nothing of the app" in check.message) == ("warning", True)
+
+
+def test_an_app_header_of_ones_own(look, tmp_path):
+    write_files(tmp_path, log=tmp_path / "tailtrace.log", app_header="X-Of-Mine", sample_percent=10)
+    checks, _ = look(f"{SERVER}location / {{ {PROXY} {PASS} }}")
+    assert {check.status for check in checks.values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "words"),
+    [
+        ("# tailtrace: the headers an app gets.", "warning", "older than this program: "),
+        ("# tailtrace include files, version 2: the", "warning", "older than this program: "),
+        (f"# tailtrace include files, version {FILES_VERSION + 1}: the", "warning", "newer than this program: "),
+        (f"# tailtrace include files, version {FILES_VERSION}: the", None, ""),
+        ("# tailtraces", None, ""),
+    ],
+)
+def test_include_files_of_another_version(look, tmp_path, head, status, words):
+    file = tmp_path / "tailtrace-proxy.conf"
+    text = file.read_text()
+    assert text.startswith(f"# tailtrace include files, version {FILES_VERSION}: ")
+    file.write_text(f"{head} {text.partition(': ')[2]}")
+    check = look(f"{SERVER}location / {{ {PROXY} {PASS} }}")[0].get("include files")
+    assert (check and check.status) == status
+    assert check is None or (words in check.message and str(file) in check.message)
+
+
+def test_a_location_with_the_include_of_an_older_version(look, tmp_path):
+    file = tmp_path / "tailtrace-proxy.conf"
+    file.write_text(re.sub(r"(?m)^proxy_(set_header X-Tailtrace-Request|hide_header).*$", "", file.read_text()))
+    check = look(f"{SERVER}location / {{ {PROXY} {PASS} }}")[0]["location /"]
+    assert (check.status, "the app is not asked" in check.message) == ("warning", True)
+    assert "sudo tailtrace nginx" in check.cure
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "words"),
+    [
+        (f"{PROXY} location / {{ proxy_hide_header X-Other; {PASS} }}", "warning", "of itself (X-Tailtrace) reaches clients"),
+        (f"proxy_hide_header X-Secret; location / {{ {PROXY} {PASS} }}", "warning", "no longer hidden from clients: X-Secret"),
+        (f"proxy_hide_header X-Secret; location / {{ {PROXY} proxy_hide_header x-secret; {PASS} }}", "ok", ""),
+        (f"{PROXY} location / {{ {PASS} }}", "ok", ""),
+    ],
+)  # fmt: skip
+def test_what_is_hidden_from_clients(look, server, status, words):
+    check = look(SERVER + server)[0]["location /"]
+    assert (check.status, words in check.message) == (status, True)
 
 
 def test_the_patch_of_a_location(look, tmp_path):
