@@ -68,7 +68,7 @@ async def run(rate: float, seconds: float, folder: Path) -> int:
     print(f"clients         {outcome.sent} sent, {outcome.failed} failed, {tally.held_back} held back")
     print(f"nginx lines     {outcome.log.lines}")
     print(f"stored          {outcome.stored}")
-    print(f"spans joined    {outcome.matched} of {outcome.log.proxied} proxied lines")
+    print(f"the app's part  {outcome.told} of {outcome.log.proxied} proxied lines")
     p95, worst = percentile(times_ms, 95), max(times_ms)
     print(f"visible after   median {percentile(times_ms, 50):.0f} ms, p95 {p95:.0f} ms, worst {worst:.0f} ms")
     return 0 if outcome.complete else 1

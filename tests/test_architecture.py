@@ -20,7 +20,7 @@ BRIDGE_ROOMS = {
     "spans": "core",
     "settings": "core",
     "identity": "core",
-    "rows": "core identity",
+    "rows": "core identity logs",
     "store": "core",
     "alerts": "core settings store",
     "transfer": "core logs identity rows store",
@@ -55,7 +55,7 @@ API_BRIDGE = {
     "http": "alerts core settings spans store wiring",
     "mcp_server": "core settings wiring",
     "server": "core rows settings spans store wiring",
-    "commands": "alerts core identity rows settings store transfer wiring",
+    "commands": "alerts core identity logs rows settings store transfer wiring",
 }
 ARROWS = (
     ("tailtrace_bridge", "tailtrace_bridge", BRIDGE_ROOMS),

@@ -29,6 +29,8 @@ class _Tailscaled(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         body, code = json.dumps(STATUS), 200
+        if url.path.endswith("/watch-ipn-bus"):  # as a tailscaled that lets us not watch: its status is asked instead
+            body, code = "", 403
         if url.path.endswith("/whois"):
             address = parse_qs(url.query)["addr"][0]
             nodes = [STATUS["Self"], *STATUS["Peer"].values()]

@@ -29,7 +29,7 @@ def run():
 
 @pytest.fixture
 def filled(run):
-    assert run("import", COMBINED).exit_code == 0
+    assert run("import", COMBINED, "--max-rejected", 20).exit_code == 0
     return run
 
 

@@ -399,12 +399,16 @@ def test_apaches_escaped_quotes_do_not_end_a_value(log_format, request_line, age
 
 
 @pytest.mark.parametrize(
-    ("log_format", "lacks"), [("$remote_addr", "$msec, $time_local or $time_iso8601"), ("$msec", "$remote_addr")]
+    ("log_format", "lacks"),
+    [
+        ("$remote_addr", "without $msec, $time_local or $time_iso8601 a line says too little; add it: "),
+        ("$msec", "without an address nobody is found; add $remote_addr (or, behind a proxy, "),
+    ],
 )
 def test_a_format_without_address_or_time_is_refused(log_format, lacks):
     with pytest.raises(FormatError) as caught:
         make_parser(log_format)
-    assert str(caught.value) == f"log format: without {lacks} a line says too little; add it: {log_format!r}"
+    assert str(caught.value).startswith(f"log format: {lacks}")
 
 
 def test_equal_lines_of_a_log_are_told_apart_by_their_place():

@@ -241,7 +241,7 @@ def test_a_cut_export_is_told_and_what_is_there_is_stored(store, other, tmp_path
     done = load(other, tmp_path / "cut")
     assert 0 < done.stored < 700
     assert [problem.split(":")[1] for problem in done.problems] == [" the export is cut"]
-    assert done.refused_by_reason["no-format"] == 2  # the exported one, and half a line
+    assert done.refused_by_reason["no-format"] == 1  # the exported one; half a line is no line yet
     (tmp_path / "cut.gz").write_bytes(gzip.compress(data)[:-10])
     assert "damaged gzip" in load(other, tmp_path / "cut.gz").problems[0]
     (tmp_path / "whole").write_bytes(data)
@@ -249,7 +249,6 @@ def test_a_cut_export_is_told_and_what_is_there_is_stored(store, other, tmp_path
     assert done.stored + done.duplicate == 700
     there, here = everything(other), everything(store)
     there["refused"] = [one for one in there["refused"] if one.file.startswith("/var/log")]  # without the half lines
-    assert there.pop("refusals") != here.pop("refusals")
     assert there == here
 
 

@@ -133,6 +133,13 @@ BY_UNIX = "forwarded by unix:"
             "",
             Identity("100.99.9.9", "user", "ben@example.com", provider="serve", via="serve by 10.42.0.9"),
         ),
+        # A device of somebody's is no proxy, though nginx believes whatever comes (set_real_ip_from 0.0.0.0/0).
+        (
+            access("100.64.0.20", "100.64.0.7"),
+            SERVED,
+            "",
+            Identity("100.64.0.20", reason="forwarded-by-device", via="forwarded by 100.64.0.7"),
+        ),
         # Straight from the tailnet the connection speaks.
         (access("100.64.0.7", serve="ben@example.com"), SERVED, "", ANA),
         (access("8.8.8.8", serve="ben@example.com"), SERVED, "", Identity("8.8.8.8", "external")),

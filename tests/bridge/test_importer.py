@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tailtrace_bridge.identity.control.devices import Device, DeviceIndex
 from tailtrace_bridge.identity.history import Held
 from tailtrace_bridge.identity.history_file import write
 from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
@@ -183,7 +185,9 @@ def test_a_worker_stores_what_one_process_stores_row_by_row(tmp_path, generated)
         elif name == "here":
             results.append(store_chunks(job(generated).chunks(), store))
         else:
-            parse, enricher = make_parser().parse, Enricher(lambda address: Holder(Identity(address)), Routes())
+            sample = [line for line, *_ in islice(importer.read_lines(generated), 1000)]
+            parser, _ = understand(make_parser(), str(generated), sample)
+            parse, enricher = parser.parse, Enricher(lambda address: Holder(Identity(address)), Routes())
             records = [parse(line, str(generated), *place) for line, *place in importer.read_lines(generated)]
             rows = [enricher.row(record) for record in records if not hasattr(record, "reason")]
             store.write(rows, [record for record in records if hasattr(record, "reason")])

@@ -309,8 +309,12 @@ def test_two_files_that_begin_alike_are_read_both(log, start, clock):
         ("access.log-20251008.gz", True),
         ("access-20251008.log", True),
         ("access-20251008.log.gz", True),
-        ("access-2025-10-08.log", False),  # six digits at least: `access-2.log` may be another log
-        ("access-2.log", False),
+        ("access-2025-10-08.log", True),
+        ("access_20251008.log", True),
+        ("access-2025100814.log", True),
+        ("access.log-20251008.zst", True),
+        ("access.log_2025-10-08", True),
+        ("access-2.log", False),  # may be another log
         ("access-api.log", False),
         ("access-20251008.txt", False),
         ("access.log", False),

@@ -294,9 +294,12 @@ class Tailnet:
         )
         wanted = (HERE / "funnel.py", api, f"{node.host}.{DOMAIN}:{port}", f"{source}:4321", path, *headers)
 
+        node.tailscale("ping", "--tsmp", "-c", "1", "--timeout=10s", self.runner.v6)
+
         def status() -> int:
             return int(run(*self.runner.command(sys.executable, *wanted)))
 
+        # 403: the node has not heard yet that this one is a relay. 0: no answer, a first packet may get lost.
         return wait_for("a relay that may hand on", lambda: (said := status()) != 403 and said)
 
     def run_in(self, namespace: Namespace, program: str, *words: str) -> str:

@@ -32,7 +32,7 @@ KEEPING = (
 )
 """The demo in a folder that can be looked at afterwards."""
 OUTCOME = re.compile(
-    r"sent (\d+) requests, nginx wrote (\d+) lines, stored (\d+), spans joined (\d+) of (\d+) proxied lines"
+    r"sent (\d+) requests, nginx wrote (\d+) lines, stored (\d+), with the app's part (\d+) of (\d+) proxied lines"
 )
 END_S_MAX = 60
 

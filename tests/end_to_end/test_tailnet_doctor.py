@@ -88,6 +88,14 @@ def test_it_sees_whom_nginx_believes(tailnet, watch_on):
     server = tailnet.server
     http = "set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For; underscores_in_headers on;"
     with watch_on(server, f"listen {server.v4}:84;", http=http) as watch:
+        tailnet.laptop.curl(f"http://{server.v4}:84/items/1", "-H", f"X-Forwarded-For: {tailnet.phone.v4}")
+        row = watch.row("/items/1")
+        assert (row["ip"], row["kind"], row["user"], row["reason"]) == (
+            tailnet.phone.v4,
+            "unknown",
+            None,
+            "forwarded-by-device",
+        )
         checks = examine(watch)
         for name in ("nginx set_real_ip_from", "nginx underscores_in_headers"):
             assert only(checks, name)["status"] == "failure"

@@ -83,6 +83,8 @@ def test_the_recipe_names_everybody_and_cannot_be_forged(tailnet, node, behind_s
         for path, address, name, via in asked:
             row = watch.row(path)
             assert (row["ip"], who(row), row["via"]) == (address, name, via)
+        told = watch.tailtrace("whois", tailnet.laptop.v4).stdout
+        assert f"2 of the newest {len(asked)} lines: forwarded by unix:" in told
 
 
 def test_without_tun_who_goes_past_serve_is_nobody(tailnet, watch_on):

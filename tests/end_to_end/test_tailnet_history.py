@@ -137,13 +137,16 @@ def test_nobody_was_seen_before_the_first_start(tailnet, watch):
 def test_lines_read_before_tailscaled_answers_wait_for_it(tailnet, watch):
     """tailtrace begins first, as at the start of a machine; who is of the internet or of this machine does not wait."""
     assert watch.who(tailnet.laptop) == ALICE
+    watch.make_token()  # without tailscaled nothing proves that 127.0.0.1 is this machine
     daemon = tailnet.server.daemon
     with down(watch):
         hers, _ = watch.ask(tailnet.laptop)
         daemon.kill()
         daemon.wait(5)
         with watch.nginx.log.open("a") as log:
-            last = watch.nginx.log.read_text().splitlines()[-1]
+            written = watch.nginx.log
+            watch.wait_for("the line", lambda: hers in written.read_text())
+            last = next(one for one in written.read_text().splitlines() if hers in one)
             line = last.replace(tailnet.laptop.v4, "8.8.8.8").replace(hers, "/items/99")
             log.write(re.sub(r"\b[0-9a-f]{32}\b", "7" * 32, line) + "\n")
     public = watch.wait_for(
@@ -152,7 +155,7 @@ def test_lines_read_before_tailscaled_answers_wait_for_it(tailnet, watch):
     assert public[0]["kind"] == "external"
     time.sleep(1)
     assert tailnet.laptop.v4 not in {row["ip"] for row in watch.rows().values() if row["path"] == hers}
-    metrics = watch.node.curl("http://127.0.0.1:8470/metrics").body
+    metrics = watch.api("/metrics").body
     assert "tailtrace_lines_held_now 0.0" not in metrics
     tailnet.reset()
     assert named(watch.row(hers)) == ALICE

@@ -16,13 +16,18 @@ TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 ESCAPE = "\x1b]0;owned\x07\x1b[31m\u202e"
 
 
+def as_nginx_writes(text):
+    """Control characters and bytes from 0x7F on as `\\xHH`."""
+    return b"".join(b"%c" % byte if 0x20 <= byte < 0x7F else b"\\x%02X" % byte for byte in text.encode())
+
+
 @pytest.fixture
 def run(tmp_path):
     """Runs a command where the log, the OpenAPI file and file names are hostile; gives all that it printed."""
     now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(time.time() - 60)).encode()
     (tmp_path / "a.log").write_bytes(
         b'100.64.0.7 - %b [%b] "GET /a HTTP/1.1" 200 5 "-" "%b"\n%b is no line\n'
-        % (ESCAPE.encode(), now, ESCAPE.encode(), ESCAPE.encode())
+        % (as_nginx_writes(ESCAPE), now, as_nginx_writes(ESCAPE), ESCAPE.encode())
     )
     (tmp_path / "openapi.json").write_text(
         json.dumps({"paths": {"/a": {"get": {"summary": f"Prices{ESCAPE}"}}, f"/{ESCAPE}": {"get": {"summary": "x"}}}})

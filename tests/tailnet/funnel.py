@@ -1,4 +1,4 @@
-"""One request from the internet through Funnel: what Tailscale's relay does with it, and the status that comes back.
+"""One request from the internet through Funnel: what Tailscale's relay does with it, and the status that comes back, or 0.
 
 python funnel.py PEER_API HOST:PORT SOURCE_ADDRESS:PORT PATH [HEADER …]
 
@@ -8,12 +8,14 @@ The relay asks the node's peer API to take the connection over, then the bytes o
 
 import socket
 import sys
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 api, target, source, path, *headers = sys.argv[1:]
 to = urlsplit(api)
 assert to.hostname, api
-with socket.create_connection((to.hostname, to.port or 80), timeout=5) as connection:
+status = b"0"
+with suppress(OSError), socket.create_connection((to.hostname, to.port or 80), timeout=5) as connection:
     connection.sendall(
         f"POST /v0/ingress HTTP/1.1\r\nHost: {to.netloc}\r\nContent-Length: 0\r\n"
         f"Tailscale-Ingress-Src: {source}\r\nTailscale-Ingress-Target: {target}\r\n\r\n".encode()

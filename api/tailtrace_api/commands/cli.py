@@ -20,6 +20,7 @@ from tailtrace_api.commands.doctor import doctor
 from tailtrace_api.commands.erase import erase
 from tailtrace_api.commands.export import export
 from tailtrace_api.commands.import_logs import import_logs
+from tailtrace_api.commands.inspect_logs import inspect_logs
 from tailtrace_api.commands.mcp import mcp
 from tailtrace_api.commands.nginx import nginx
 from tailtrace_api.commands.report import report
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "bridge": bridge,
     "api": api,
     "import": import_logs,
+    "inspect": inspect_logs,
     "erase": erase,
     "export": export,
     "report": report,

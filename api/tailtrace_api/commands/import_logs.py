@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tailtrace_api.commands.options import FormatOption, IdentitiesOption, Json, OpenapiOption, StoreOption
+from tailtrace_api.commands.options import (
+    FormatOption,
+    IdentitiesOption,
+    Json,
+    NginxConfOption,
+    OpenapiOption,
+    StoreOption,
+    conf_formats,
+)
 from tailtrace_api.terminal.console import errors, lines, note
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
 """Smaller imports are over before a second process would be of use."""
+PACKED = frozenset({".gz", ".zst", ".xz", ".bz2", ".zip"})
+STDIN = "-"
 GZIP_RATIO = 10
 """About how much smaller gzip makes an access log."""
 REFUSED_LENGTH_MAX = 120
@@ -32,58 +42,85 @@ REFUSED_LENGTH_MAX = 120
 
 def import_logs(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", readable=False, help="Access logs and exports, .gz too.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            readable=False,
+            allow_dash=True,
+            help="Access logs and exports, compressed too; - is stdin.",
+        ),
     ],
     *,
     store: StoreOption = None,
     log_format: FormatOption = None,
+    nginx_conf: NginxConfOption = None,
+    max_rejected: Annotated[
+        float, typer.Option("--max-rejected", min=0, max=100, help="Percent of lines refused, above which it exits 1.")
+    ] = 1.0,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
     as_json: Json = False,
 ) -> None:
-    """Import whole logs. Importing a log again changes nothing. Exit 1 if every line is refused."""
+    """Import whole logs. Importing a log again changes nothing. Exit 1 if more is refused than --max-rejected."""
+    from tailtrace_api.commands.understood import as_plain, print_understood
+
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
-    done = run_import(files, flags, None if as_json else errors())
+    done = run_import(files, flags, None if as_json else errors(), conf_formats(files, nginx_conf, log_format))
+    share = 100 * done.refused / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
         "lines": done.lines,
         "stored": done.stored,
         "duplicate": done.duplicate,
         "refused": done.refused,
         "refused_by_reason": dict(sorted(done.refused_by_reason.items())),
+        "refused_percent": round(share, 3),
+        "understood": [as_plain(one) for one in done.understood],
+        "notes": done.notes,
         "seconds": round(time.monotonic() - start, 3),
     }
     if as_json:
         typer.echo(json.dumps(result))
     else:
+        for one in done.understood:
+            print_understood(one)
         reasons = ", ".join(f"{reason} {count}" for reason, count in result["refused_by_reason"].items())
         typer.echo(
             f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.refused} refused"
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
+    for text in done.notes:
+        note(f"tailtrace: {lines(text)}")
     for problem in done.problems:
         note(f"tailtrace: {lines(problem)}", "red")
-    if 2 * done.refused > done.lines:
-        _print_refused(done)
-    if done.problems or done.lines == done.refused > 0:
+    if done.refused:
+        _print_refused(done, share)
+    if done.problems or share > max_rejected or not all(one.is_sure for one in done.understood):
         raise typer.Exit(1)
 
 
-def run_import(files: Sequence[Path], flags: Mapping[str, Any], console: "Console | None") -> "Imported":
+def run_import(
+    files: Sequence[Path],
+    flags: Mapping[str, Any],
+    console: "Console | None",
+    formats: Sequence[tuple[str, str]] = (),
+) -> "Imported":
     """Import `files`, oldest names last as given; `console` shows the progress, if there is one.
 
+    `formats` are the formats of those logs that nginx.conf names.
     `flags` are those of `settings.load`, whose errors this raises too.
     """
     from tailtrace_bridge.transfer.worker import ImportWorker
 
     sizes = {path: _size(path) for path in files}
     total_bytes = sum(sizes.values())
-    unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix == ".gz" else 1) for path, size in sizes.items())
-    with ImportWorker() if unpacked_bytes >= WORKER_BYTES_MIN else nullcontext() as worker:
+    unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix in PACKED else 1) for path, size in sizes.items())
+    is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files  # a worker's own input is its job
+    with ImportWorker() if is_large else nullcontext() as worker:
         from tailtrace_bridge.settings.table import load
 
         settings = load(**flags)
-        job = _job(files, settings)
+        job = _job(files, settings, formats)
         chunks = job.chunks() if worker is None else worker.chunks(job)
 
         # The worker is at it by now, and the rest loads meanwhile.
@@ -119,7 +156,7 @@ def _size(path: Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
+def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[str, str]]) -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS
     from tailtrace_bridge.transfer.importer import ImportJob
     from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key, serve_peers, tailscale_socket
@@ -138,22 +175,18 @@ def _job(files: Sequence[Path], settings: "Settings") -> "ImportJob":
         settings.trust_loopback,
         pseudonyms_key(settings),
         settings.history_path,
+        tuple(formats),
     )
 
 
-def _print_refused(done: "Imported") -> None:
-    """Show the first refused line of each reason, and what to do."""
+def _print_refused(done: "Imported", share: float) -> None:
+    """Show the first refused line of each reason, the share, and what to do."""
+    from tailtrace_api.commands.understood import ADVICE
     from tailtrace_bridge.core.text import printable
 
-    too_old = done.refused_by_reason.get("store", 0)
-    cure = (
-        "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
-        "InfluxDB's bucket takes none so old. Import them into another store (--store)."
-        if 2 * too_old > done.refused
-        else "Name the format that nginx writes (`nginx -T` prints it) with --log-format '…'; "
-        "scripts/validate_log_parser in a clone says more of each reason."
-    )
-    note(f"tailtrace: {done.refused} of {done.lines} lines were refused. {cure}", "yellow")
-    for reason, refusal in sorted(done.first_refused.items()):
-        text = printable(refusal.text, REFUSED_LENGTH_MAX)
-        note(f"  {reason}: {printable(refusal.file, REFUSED_LENGTH_MAX)}, byte {refusal.offset}: {text}")
+    note(f"tailtrace: {done.refused} of {done.lines} lines were refused ({share:.2f} %).", "yellow")
+    for reason, count in sorted(done.refused_by_reason.items()):
+        note(f"  {reason}, {count}: {ADVICE.get(reason, '')}", "yellow")
+        if (refusal := done.first_refused.get(reason)) is not None:
+            file, text = printable(refusal.file, REFUSED_LENGTH_MAX), printable(refusal.text, REFUSED_LENGTH_MAX)
+            note(f"    {file}:{done.first_refused_line[reason]} (byte {refusal.offset}): {text}")

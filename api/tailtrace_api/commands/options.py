@@ -1,5 +1,6 @@
 """The options that several commands have, and how their words are read."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,11 @@ ListenOption = Annotated[str | None, typer.Option("--listen", help="API address 
 OtlpOption = Annotated[str | None, typer.Option("--otlp-listen", help="OTLP address [TAILTRACE_OTLP_LISTEN].")]
 CheckpointOption = Annotated[Path | None, typer.Option("--checkpoint", help="Position file [TAILTRACE_CHECKPOINT].")]
 FormatOption = Annotated[
-    str | None, typer.Option("--log-format", help="auto, tailtrace, combined, common or a log_format string.")
+    str | None,
+    typer.Option("--log-format", help="auto, a known format's name (combined, main, vhost …) or a log_format string."),
+]
+NginxConfOption = Annotated[
+    Path | None, typer.Option("--nginx-conf", help="Take the logs' formats from this nginx.conf.")
 ]
 IdentitiesOption = Annotated[
     Path | None, typer.Option("--identities", help="File that names addresses [TAILTRACE_IDENTITIES].")
@@ -24,6 +29,18 @@ IdentitiesOption = Annotated[
 OpenapiOption = Annotated[
     Path | None, typer.Option("--openapi", help="The app's openapi.json: routes and names [TAILTRACE_OPENAPI].")
 ]
+
+
+def conf_formats(files: Sequence[Path], conf: Path | None, log_format: str | None) -> list[tuple[str, str]]:
+    """Return each log with the `log_format` that nginx.conf says it has; nothing where there is no `--nginx-conf`."""
+    if conf is None:
+        return []
+    if log_format is not None:
+        raise typer.BadParameter("--nginx-conf says the format, so --log-format cannot be given too")
+    from tailtrace_api.nginx.conf_formats import format_of, read_conf
+
+    formats, logs = read_conf(conf)
+    return [(str(file), format_of(file, formats, logs)) for file in files]
 
 
 def time_us(option: str, text: str) -> int:

@@ -89,13 +89,14 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
     typer.echo(
         f"{'would remove' if is_dry else 'removed'} {erased.requests} requests ({erased.rows} of them one by one"
         f"{span}), {len(erased.identities)} names, "
-        f"{erased.refusals} refused lines, {erased.events} alerts, spans of {erased.spans} traces, and {seen} times at "
-        "which an address was seen to be theirs:"
+        f"{erased.refusals} refused lines, {erased.events} alerts, spans of {erased.spans} traces:"
     )
     for one in erased.identities[:SHOWN_MAX]:
         typer.echo(f"  {printable(one.address)}  {describe(one)}")
     if len(erased.identities) > SHOWN_MAX:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
+    if seen:
+        typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
     if beside:
         typer.echo(beside)
     if is_dry:

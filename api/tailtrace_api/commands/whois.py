@@ -1,11 +1,14 @@
 """`tailtrace whois`: who the bridge takes an address for."""
 
 import json
+from collections import Counter
 from typing import Annotated
 
 import typer
 
 from tailtrace_api.commands.options import IdentitiesOption, Json
+
+WAYS_MAX = 5
 
 
 def whois(
@@ -14,8 +17,10 @@ def whois(
     identities: IdentitiesOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say who the bridge would take an address for, and which provider said so."""
+    """Say who the bridge would take an address for, which provider said so, and how the log has the address."""
+    from tailtrace_api.doctor.log import newest_lines
     from tailtrace_bridge.core.text import parse_address
+    from tailtrace_bridge.identity.fronts import came_by
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
 
@@ -31,8 +36,13 @@ def whois(
     answers = chain.explain(address)
     if devices is not None:
         devices.close()
+    lines = newest_lines(chosen.log, parts.line_parser(chosen))
+    came = Counter(came_by(line) for line in lines if line.address == identity.address).most_common(WAYS_MAX)
     if as_json:
-        typer.echo(json.dumps({"identity": identity._asdict(), "providers": [list(answer) for answer in answers]}))
+        providers = [list(answer) for answer in answers]
+        typer.echo(json.dumps({"identity": identity._asdict(), "providers": providers, "came_by": dict(came)}))
         return
     for provider, text in answers:
         typer.echo(f"{provider:10} {text}")
+    for how, count in came:
+        typer.echo(f"{'log':10} {count} of the newest {len(lines)} lines: {how}")

@@ -1,4 +1,4 @@
-"""Whether anything was lost: what the clients sent, nginx wrote, the bridge stored and joined.
+"""Whether anything was lost: what the clients sent, nginx wrote, the bridge stored, and heard of from the app.
 
 Each number comes from whoever knows it: the clients' own tally, the log file itself (read again here, from its first
 byte), and the bridge's counters on `GET /metrics`.
@@ -42,17 +42,18 @@ class Outcome:
     failed: int
     log: LogCounts
     stored: int
-    matched: int
+    told: int
+    """Lines that have the app's part: from its header, or from its span."""
 
     @property
     def complete(self) -> bool:
-        """Whether each line was stored and each proxied one joined with its span."""
-        return self.stored == self.log.lines and self.matched == self.log.proxied
+        """Whether each line was stored and each proxied one has the app's part."""
+        return self.stored == self.log.lines and self.told == self.log.proxied
 
     def __str__(self) -> str:
         return (
             f"sent {self.sent} requests, nginx wrote {self.log.lines} lines, stored {self.stored}, "
-            f"spans joined {self.matched} of {self.log.proxied} proxied lines"
+            f"with the app's part {self.told} of {self.log.proxied} proxied lines"
         )
 
 
@@ -71,7 +72,7 @@ async def settle(stack: Stack, client: httpx.AsyncClient, *, sent: int, failed: 
             failed,
             counts,
             int(metrics.get("tailtrace_rows_stored_total", 0)),
-            int(metrics.get('tailtrace_join_total{result="matched"}', 0)),
+            sum(int(metrics.get(f'tailtrace_join_total{{result="{how}"}}', 0)) for how in ("told", "matched")),
         )
         if outcome.stored >= counts.lines or loop.time() >= end_s:
             return outcome

@@ -96,8 +96,13 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
     if not checks:
         checks.append(make_check("log", "failure", "TAILTRACE_LOG is empty", _NO_FILE))
     records.sort(key=lambda record: record.time_us)
-    newest_line_us, newest_changed_us = newest or (None, None)
-    return LogReport(tuple(checks), newest_line_us, newest_changed_us, tuple(records[-TAIL_LINES_MAX:]))
+    times = newest or (None, None)
+    return LogReport(tuple(checks), times[0], times[1], tuple(records[-TAIL_LINES_MAX:]))
+
+
+def newest_lines(pattern: str, parser: LineParser) -> tuple[Access, ...]:
+    """Return the newest lines that are understood, of all logs together; none where no log can be read."""
+    return check_logs(pattern, parser, 0, rotation=()).lines
 
 
 _NO_FILE = "name the log that nginx writes with TAILTRACE_LOG, or make nginx write it (see `tailtrace nginx`)"

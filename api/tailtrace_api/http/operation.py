@@ -63,6 +63,7 @@ def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: i
         found.append(str(error))
     if bridge is not None:
         found.extend(bridge.pipeline.tail.problems().values())
+        found.extend(bridge.pipeline.tail.losses().values())
         if bridge.pipeline.problem:
             found.append(bridge.pipeline.problem)
         if not bridge.running:

@@ -59,10 +59,10 @@ _ORDERS = re.compile(
     r"|(?:^| )(?:inst|sys|s) (?:\w+ ){1,20}(?:inst|sys)(?: |$)"
 )
 _TEMPLATE = re.compile(
-    r"<\s*/?\s*(?:system\w*|assistant|user\w*|human|important|tool\w*|function\w*|instruction\w*|antml:\w+|s)\s*>"
+    r"<\s*+(?:/\s*+)?(?:system\w*|assistant|user\w*|human|important|tool\w*|function\w*|instruction\w*|antml:\w+|s)\s*>"
     r"|<\s*invoke\b|^\W*(?:system|assistant|human)\s*:"
-    r"|<\|.{0,40}?\|>|\[/?(?:INST|SYS)\]|<<\s*/?SYS\s*>>|(?:^|\\n|\n)\s*#{1,6}\s*(?:system|instruction|assistant)"
-    r"|(?:^|\\n|\n)\s*(?:human|assistant|system)\s*:",
+    r"|<\|.{0,40}?\|>|\[/?(?:INST|SYS)\]|<<\s*/?SYS\s*>>|(?:^|\\n|\n)[^\S\n]*+#{1,6}\s*(?:system|instruction|assistant)"
+    r"|(?:^|\\n|\n)[^\S\n]*+(?:human|assistant|system)\s*:",
     re.IGNORECASE,
 )
 

@@ -63,6 +63,7 @@ SERVE_IN_FRONT = "serve-in-front"
 SERVE_NOT_BELIEVED = "serve-not-believed"
 SERVE_CONTRADICTED = "serve-contradicted"
 FORGED = "forged-where-no-tun"
+FORWARDED_BY_DEVICE = "forwarded-by-device"
 REASONS = {
     UNKNOWN_THEN: "whoever has the address now may not have had it then",
     CHANGED_HANDS: "the address went from one holder to another at that moment",
@@ -81,6 +82,7 @@ REASONS = {
     SERVE_IN_FRONT: "`tailscale serve` hands on to 127.0.0.1, so everybody comes from there: "
     "`tailtrace nginx --behind-serve`",
     SERVE_NOT_BELIEVED: "a header of `tailscale serve` that no setting believes: `tailtrace nginx --behind-serve`",
+    FORWARDED_BY_DEVICE: "a person's device named another address, and nginx believes it: set_real_ip_from is too wide",
     SERVE_CONTRADICTED: "a proxy named another person than has the address",
     FORGED: "tailscaled runs without TUN, or cannot be asked: whoever goes past the proxy says what they like at "
     "127.0.0.1; a unix socket cannot be reached so: `tailtrace nginx --behind-serve`",

@@ -8,6 +8,7 @@ reaches where tailscaled has no TUN, and may then say what they like.
 |---|---|---|
 | is loopback or a socket, or believed | Funnel's header | kind funnel: never a person |
 | named another by a header | the peer is loopback, which may be anybody (`loopback`) | unknown, `forged-where-no-tun` |
+| named another address | the peer is a person's device that no setting names | unknown, `forwarded-by-device` |
 | named another address | a believed login that its holder denies | unknown, `serve-contradicted` |
 | named another address | a believed login, and nobody else names the address | that login |
 | named another address | else | the address's |
@@ -32,6 +33,7 @@ from tailtrace_bridge.core.records import Access, Identity
 from tailtrace_bridge.core.text import parse_address, printable
 from tailtrace_bridge.identity.chain import (
     FORGED,
+    FORWARDED_BY_DEVICE,
     LOOPBACK_UNPROVEN,
     NO_LOGIN_FROM_SERVE,
     SERVE_CONTRADICTED,
@@ -57,6 +59,17 @@ def peer_of(access: Access) -> str:
     return access.peer or access.address
 
 
+def came_by(access: Access) -> str:
+    """Say how a line's address came about: `forwarded by unix:`, or `its own connection`."""
+    if access.peer and access.peer != access.address:
+        return f"{_how(access)} {access.peer}"
+    return "its own connection"
+
+
+def _how(access: Access) -> str:
+    return PROXY_PROTOCOL if access.proxy_protocol == access.address else FORWARDED
+
+
 def is_front(access: Access, believed: Proxies) -> bool:
     """Whether the table above has a say."""
     return bool(access.peer or access.serve or access.address == UNIX or (believed and access.address in believed))
@@ -80,6 +93,8 @@ def identity_in_front(access: Access, by_address: Identity, by_peer: Identity, b
     login = "" if access.serve == FUNNEL else printable(decoded(access.serve).strip())
     is_anybody = near and by_peer.reason in ANYBODY
     if access.peer and access.address != access.peer:
+        if by_peer.kind in {"user", "shared"} and not is_believed:
+            return Identity(access.address, reason=FORWARDED_BY_DEVICE, via=f"{FORWARDED} {peer}")
         return _forwarded(access, by_address, login if is_believed else "", is_anybody=is_anybody)
     return _direct(access, login, is_believed=is_believed, is_anybody=is_anybody)
 
@@ -102,7 +117,7 @@ def _direct(access: Access, login: str, *, is_believed: bool, is_anybody: bool) 
 
 
 def _forwarded(access: Access, by_address: Identity, login: str, *, is_anybody: bool) -> Identity:
-    how = PROXY_PROTOCOL if access.proxy_protocol == access.address else FORWARDED
+    how = _how(access)
     via = f"{how} {access.peer}"
     if is_anybody and how == FORWARDED:
         return Identity(access.address, reason=FORGED, via=via)

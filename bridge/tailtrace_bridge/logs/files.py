@@ -1,22 +1,25 @@
-"""Read log files as lines, plain or gzipped, each line with its place.
+"""Read log files as lines, plain or compressed (`packed`), each line with its place.
 
 A line's place is `(seed, offset)`: the fingerprint of its log's first line, and its distance in uncompressed bytes from
-the log's start. It stays the same when the log is renamed or gzipped, and so does the key that is made of it.
+the log's start. It stays the same when the log is renamed or compressed, and so does the key that is made of it.
 
 | the bytes | become |
 |---|---|
 | up to a newline | a line, without the newline and the carriage returns before it |
 | a byte order mark at the start of the log | nothing: the first line begins behind it, its offset is 0 |
 | more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser refuses it |
-| at the end, without a newline | a line |
-| gzip that ends too early or is damaged | the whole lines before it, then `LogFileError` |
+| NUL bytes: a hole after copytruncate, a crash | nothing: they part lines as a newline does |
+| at the end, without a newline | a line; of a plain file, what `on_cut` makes of it |
+| compressed, and it ends too early or is damaged | the whole lines before it, then `LogFileError` |
+| `-` | standard input |
 """
 
 import grp
 import os
 import pwd
+import re
 import stat
-import zlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,22 +27,27 @@ from typing import BinaryIO
 import xxhash
 
 from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK, CHUNK_BYTES, MAGIC_BYTES_MAX, chunks, is_packed
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
 
-CHUNK_BYTES = 256 * 1024
-"""What is read, or unpacked, at once; with one line's length it bounds the memory of a reader."""
+__all__ = ["CHUNK_BYTES", "chunks"]
+
+STDIN = "-"
+GROWING_S = 24 * 3600
+"""A plain file that was written later than this ago may still grow."""
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 31  # zlib's word for "gzip header and trailer, any window"
+_BREAK = re.compile(rb"\0*\n|\0+")
 _MASK_63 = (1 << 63) - 1
 
 
 def fingerprint(first_line: bytes) -> int:
     """Name a log by its first line (without the newline): 63 bits, never 0, whatever its file is called."""
-    return (xxhash.xxh3_64_intdigest(_bare(first_line[:LINE_KEPT_MAX], 0)) & _MASK_63) or 1
+    line = first_line[:LINE_KEPT_MAX]
+    if b"\0" in line:
+        line = next(filter(None, line.split(b"\0")), b"")
+    return (xxhash.xxh3_64_intdigest(_bare(line, 0)) & _MASK_63) or 1
 
 
 def _bare(line: bytes, offset: int) -> bytes:
@@ -47,7 +55,7 @@ def _bare(line: bytes, offset: int) -> bytes:
     if len(line) > LINE_LENGTH_MAX:  # cut: it must not become short enough for the parser
         return line
     line = line.rstrip(b"\r")
-    return line.lstrip(_BYTE_ORDER_MARK) if offset == 0 and line.startswith(_BYTE_ORDER_MARK) else line
+    return line.lstrip(BYTE_ORDER_MARK) if offset == 0 and line.startswith(BYTE_ORDER_MARK) else line
 
 
 class LineSplitter:
@@ -62,6 +70,8 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[tuple[bytes, int, int]]:
         """Take the next chunk, give the lines that it completes."""
+        if b"\0" in chunk:
+            return self._feed_holed(chunk)
         lines: list[tuple[bytes, int, int]] = []
         parts = chunk.split(b"\n")
         last = parts.pop()
@@ -85,6 +95,20 @@ class LineSplitter:
         self.scanned += len(chunk)
         return lines
 
+    def _feed_holed(self, chunk: bytes) -> list[tuple[bytes, int, int]]:
+        """Do it where NUL bytes stand in the chunk: each run of them ends a line, and is none."""
+        lines: list[tuple[bytes, int, int]] = []
+        base, position = self.scanned, 0
+        for found in _BREAK.finditer(chunk):
+            line = (self.pending + chunk[position : found.start()])[:LINE_KEPT_MAX]
+            position = found.end()
+            if line or found[0] == b"\n":
+                lines.append((_bare(line, self.offset), self.offset, base + position))
+            self.offset, self.pending = base + position, b""
+        self.pending = (self.pending + chunk[position:])[:LINE_KEPT_MAX]
+        self.scanned += len(chunk)
+        return lines
+
     def rest(self) -> list[tuple[bytes, int, int]]:
         """Return what is left at the end of the log: a line without its newline, or nothing."""
         if not self.pending:
@@ -94,96 +118,73 @@ class LineSplitter:
         return lines
 
 
-def read_lines(path: str | Path, *, on_bytes: Callable[[int], None] | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Return `(line, offset, seed)` of every line of a whole log, gzipped or not: its first bytes say which.
+def read_lines(
+    path: str | Path,
+    *,
+    on_bytes: Callable[[int], None] | None = None,
+    on_cut: Callable[[bytes, int, int, bool], None] | None = None,
+    now_s: float = 0.0,
+) -> Iterator[tuple[bytes, int, int]]:
+    """Return `(line, offset, seed)` of every line of a whole log, compressed or not: its first bytes say which.
 
-    `on_bytes` is told the bytes of the file (compressed, where it is) that each step took.
-    Raises `LogFileError` where the file cannot be read, or its gzip is damaged: after the lines before the damage.
+    `on_bytes` is told the bytes of the file (compressed, where it is) that each step took. With `on_cut`, the
+    unterminated last line of a plain file is left out: `on_cut` is told it, its offset, the seed, and whether the file
+    may still grow, as of `now_s`, seconds since the epoch.
+    Raises `LogFileError` where the file cannot be read, or is damaged: after the lines before the damage.
     """
     splitter, seed = LineSplitter(), 0
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with _opened(path) as file:
+            is_plain = on_cut is not None and _is_plain(file.fileno())
+            grows = now_s - os.fstat(file.fileno()).st_mtime < GROWING_S
             for chunk in chunks(file, str(path), on_bytes):
+                if not seed:
+                    newline = (splitter.pending + chunk).find(b"\n")
+                    if newline >= 0:
+                        seed = fingerprint((splitter.pending + chunk)[:newline])
                 lines = splitter.feed(chunk)
-                if lines and not seed:
-                    seed = fingerprint(lines[0][0])
                 for line, offset, _ in lines:
-                    yield line, offset, seed
+                    yield line, offset, seed or fingerprint(line)
     except OSError as error:
         raise unreadable(str(path), error) from error
     for line, offset, _ in splitter.rest():
-        yield line, offset, seed or fingerprint(line)
-
-
-def chunks(file: BinaryIO, path: str, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """Return the uncompressed bytes from the start of `file` on, at most `CHUNK_BYTES` at once."""
-    unpacker = None
-    first = True
-    while data := file.read(CHUNK_BYTES):
-        if on_bytes is not None:
-            on_bytes(len(data))
-        if first and data.startswith(_GZIP_MAGIC):
-            unpacker = _Unpacker(path)
-        first = False
-        if unpacker is None:
-            yield data
+        if is_plain and on_cut is not None:
+            on_cut(line, offset, seed or fingerprint(line), grows)
         else:
-            yield from unpacker.feed(data)
-    if unpacker is not None:
-        yield from unpacker.finish()
+            yield line, offset, seed or fingerprint(line)
 
 
-class _Unpacker:
-    """Gzip of any number of members, in bounded pieces. Raises `LogFileError` where it is damaged."""
+def _opened(path: str | Path) -> BinaryIO:
+    if str(path) == STDIN:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+    return Path(path).open("rb", buffering=0)
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._member: zlib._Decompress | None = None
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._member is None:
-                data = data.lstrip(b"\0")  # zeros may stand between members: a tape's padding
-                if not data:
-                    return
-                self._member = zlib.decompressobj(_GZIP_WINDOW)
-            member = self._member
-            try:
-                unpacked = member.decompress(data, CHUNK_BYTES)
-            except zlib.error as error:
-                raise _damaged(self._path, str(error)) from None
-            if unpacked:
-                yield unpacked
-            data = member.unused_data if member.eof else member.unconsumed_tail
-            if member.eof:
-                self._member = None
-
-    def finish(self) -> Iterator[bytes]:
-        member = self._member
-        if member is None:
-            return
-        # All input is in, but more may come out of it than one piece takes.
-        while unpacked := member.decompress(b"", CHUNK_BYTES):
-            yield unpacked
-        if not member.eof:
-            raise _damaged(self._path, "it ends too early")
+def _is_plain(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode) and not is_packed_file(descriptor)
 
 
 def first_line(path: str) -> tuple[bytes, bool]:
     """Return the first line of a log, at most `LINE_KEPT_MAX` bytes, and whether it is complete."""
-    head = b""
-    with Path(path).open("rb", buffering=0) as file:
-        for chunk in chunks(file, path):
-            head += chunk
-            if b"\n" in chunk or len(head) >= LINE_KEPT_MAX:
-                break
+    head = head_of(path, LINE_KEPT_MAX, lines_max=1)
     line, newline, _ = head.partition(b"\n")
     return line[:LINE_KEPT_MAX], bool(newline) or len(line) >= LINE_KEPT_MAX
 
 
-def is_gzip(descriptor: int) -> bool:
-    """Say whether an open file is gzipped, by its first bytes; its name does not count."""
-    return os.pread(descriptor, len(_GZIP_MAGIC), 0) == _GZIP_MAGIC
+def head_of(path: str, bytes_max: int, *, lines_max: int) -> bytes:
+    """Return the first bytes of a log: until it has so many lines or bytes."""
+    head = b""
+    with Path(path).open("rb", buffering=0) as file:
+        for chunk in chunks(file, path):
+            head += chunk
+            if head.count(b"\n") >= lines_max or len(head) >= bytes_max:
+                break
+    return head
+
+
+def is_packed_file(descriptor: int) -> bool:
+    """Say whether an open file is compressed, by its first bytes; its name does not count."""
+    return is_packed(os.pread(descriptor, MAGIC_BYTES_MAX, 0))
 
 
 def unreadable(path: str, error: OSError) -> LogFileError:
@@ -195,12 +196,6 @@ def unreadable(path: str, error: OSError) -> LogFileError:
     if isinstance(error, PermissionError):
         return LogFileError(_forbidden(path))
     return LogFileError(f"{path}: cannot be read: {error.strerror or error}. Look after the disk or mount it is on.")
-
-
-def _damaged(path: str, detail: str) -> LogFileError:
-    return LogFileError(
-        f"{path}: damaged gzip: {detail}. The lines before the damage are read; `gzip -t {path}` shows the same."
-    )
 
 
 def _forbidden(path: str) -> str:

@@ -16,25 +16,16 @@ What may be given:
 | `log_format main escape=json '…' '…';` or only `'…' '…'` | the statement of nginx.conf: its strings are joined |
 | anything else | the format itself, perhaps after `escape=…` |
 
-Where a value ends:
-
-| variable | ends |
-|---|---|
-| between double quotes | at the first quote without a backslash before it: the escaping leaves none in the value |
-| before a tab | at the tab: the escaping leaves none in the value |
-| one that prints one word (`$status`) | at the first space, or at the text that follows |
-| a list (`$upstream_addr` prints `a, b : c`) | after its last item |
-| any other | where the text that follows first occurs |
-
-Each variable is an atomic group, so a line is matched in one pass whatever an attacker puts into it: there is nothing
-to backtrack into.
+Where a value ends is what `grammar` says.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from json import JSONDecoder
 
 from tailtrace_bridge.core.errors import FormatError
+from tailtrace_bridge.logs.grammar import second_request, value_pattern
 
 TAILTRACE_MARK = "t2"
 """What a line of our own format begins with; the number grows when the fields change."""
@@ -136,40 +127,28 @@ _STATEMENT_END = re.compile(r"\s*(?:#[^\n]*\n\s*)*;?\s*")
 _CONF_ESCAPE = re.compile(r"\\([\"'\\trn])")
 _CONF_CHARS = {"t": "\t", "r": "\r", "n": "\n"}
 
-QUOTED_VALUE = r'(?:[^"]*(?<!\\)|[^"\\]*(?:\\.[^"\\]*)*)'
-"""What stands between two quotes where a value's own have a backslash before them. It can end in one place only.
-
-The first half is the same for a value that has none, and takes half the time.
-"""
-
-_DEFAULT_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\bnrtv]))')
-_DEFAULT_CHARS = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_DEFAULT_ESCAPE = re.compile(rb'\\(?:x[0-9A-Fa-f]{2}|["\\bnrtv])')
+_DEFAULT_BYTES = {
+    rb"\"": b'"',
+    rb"\\": b"\\",
+    rb"\b": b"\b",
+    rb"\n": b"\n",
+    rb"\r": b"\r",
+    rb"\t": b"\t",
+    rb"\v": b"\v",
+} | {
+    rb"\x%c%c" % (high, low): bytes.fromhex(chr(high) + chr(low))
+    for high in b"0123456789ABCDEFabcdef"
+    for low in b"0123456789ABCDEFabcdef"
+}
+"""Each escape whole: a line may have tens of thousands, and one look-up for each is all that it costs."""
 _JSON_ESCAPE = re.compile(
     r"\\(?:u([0-9A-Fa-f]{4})(?:(?<=d[89ab]..)\\u(d[c-f][0-9a-f]{2}))?|(.))", re.DOTALL | re.IGNORECASE
 )
+_JSON_CONTROLS = {rf"\u{code:04{case}}": chr(code) for code in range(0x20) for case in "xX"} | {r"\\": "\\", r"\"": '"'}
+"""What a stranger makes nginx write, tens of thousands of times in a line."""
+_JSON_STRING = JSONDecoder(strict=False).decode
 _JSON_CHARS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-
-_ONE_WORD = re.compile(
-    r"(?:remote_addr|remote_port|realip_remote_addr|server_addr|server_port|server_name|status|msec|request_id"
-    r"|request_time|request_length|request_method|bytes_sent|body_bytes_sent|connection|connection_requests|pipe"
-    r"|time_iso8601|scheme|host|http_host|server_protocol|tailtrace_\w+)"
-)
-_LIST = re.compile(r"upstream_\w+|http_x_forwarded_for|proxy_add_x_forwarded_for")
-_SHAPES = {
-    "time_local": r"\S*?(?: [+-][0-9]{4})?",
-    "request": r"[^ ]*(?: [^ ]* HTTP/[0-9.]+)?",
-}
-"""Values that hold spaces and are known by their form; used where a space follows them."""
-_BESIDE = {
-    ("host", "request_uri"): r"[^/ ]*",
-    ("host", "uri"): r"[^/ ]*",
-    ("http_host", "request_uri"): r"[^/ ]*",
-    ("server_name", "request_uri"): r"[^/ ]*",
-    ("uri", "is_args"): r"[^? ]*",
-    ("is_args", "args"): r"\??",
-    ("is_args", "query_string"): r"\??",
-}
-"""Pairs that may stand side by side, as in `$host$request_uri`: what the first of them looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +163,10 @@ class LogFormat:
     pattern: re.Pattern[str]
     unescape: Callable[[str], str]
     """Undo the escaping of one value; only a value with a backslash needs it."""
+    guards: tuple[tuple[int, re.Pattern[str]], ...] = ()
+    """Groups whose value must not hold what is found by this: the beginning of another line."""
+    name: str = "given"
+    """What it is called where it is shown."""
 
 
 def unescape_default(value: str) -> str:
@@ -192,20 +175,25 @@ def unescape_default(value: str) -> str:
     Both escape byte by byte, so a character comes back from its bytes: `\xC3\xA9` is é.
     """
     raw = value.encode("utf-8", "surrogateescape")
-    return _DEFAULT_ESCAPE.sub(_default_byte, raw).decode("utf-8", "surrogateescape")
-
-
-def _default_byte(match: re.Match[bytes]) -> bytes:
-    code, char = match.groups()
-    return _DEFAULT_CHARS.get(char, char) if code is None else bytes.fromhex(code.decode())
+    return _DEFAULT_ESCAPE.sub(lambda match: _DEFAULT_BYTES[match[0]], raw).decode("utf-8", "surrogateescape")
 
 
 def unescape_json(value: str) -> str:
-    """Undo `escape=json`. A lone surrogate, which is no character, becomes U+FFFD."""
+    """Undo `escape=json`. A lone surrogate, which is no character, becomes U+FFFD.
+
+    Python's JSON reader is the faster one where no character is written as a number; what is no JSON it refuses.
+    """
+    if "\\u" not in value:
+        try:
+            return _JSON_STRING(f'"{value}"')  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     return _JSON_ESCAPE.sub(_json_char, value)
 
 
 def _json_char(match: re.Match[str]) -> str:
+    if (known := _JSON_CONTROLS.get(match[0])) is not None:
+        return known
     code, low, char = match.groups()
     if char is not None:
         return _JSON_CHARS.get(char, char)
@@ -218,7 +206,7 @@ def _json_char(match: re.Match[str]) -> str:
 _UNESCAPE: dict[str, Callable[[str], str]] = {"default": unescape_default, "json": unescape_json, "none": str}
 
 
-def compile_format(source: str) -> LogFormat:
+def compile_format(source: str, name: str = "") -> LogFormat:
     """Compile `source`: a format's name, a `log_format` statement, or a format string; see the head of this file.
 
     Raises `FormatError` where no variable is in it, where nginx would refuse it, or where two variables stand side by
@@ -232,19 +220,30 @@ def compile_format(source: str) -> LogFormat:
     if escape not in _UNESCAPE:
         raise FormatError(f"log format: escape={escape} is none of {', '.join(_UNESCAPE)}: {source!r}")
     names, literals = _split(text, source)
+    literals[-1] = literals[-1].rstrip(" \t")  # editors take blanks at the end of a line off, and `[ \t\r]*` reads both
     parts = [re.escape(literals[0])]
     captured: dict[str, None] = {}
-    for position, name in enumerate(names):
-        follower = literals[position + 1]
-        after = names[position + 1] if position + 1 < len(names) else None
-        value = _value_pattern(name, literals[position], follower, after, escape)
+    guards: list[tuple[int, re.Pattern[str]]] = []
+    for index, variable in enumerate(names):
+        follower = literals[index + 1]
+        value = value_pattern(index, names, literals, escape)
         if value is None:
-            raise FormatError(f"log format: ${name} and ${after} need text between them: {source!r}")
+            beside = names[index + 1]
+            raise FormatError(f"log format: ${variable} and ${beside} need text between them: {source!r}")
         # A variable that stands in the format twice is read where it stands first.
-        group = f"({value})" if name not in captured else f"(?:{value})"
-        captured[name] = None
+        group = f"({value})" if variable not in captured else f"(?:{value})"
+        if variable not in captured and (guard := second_request(index, names, literals, escape)):
+            guards.append((len(captured) + 1, guard))
+        captured[variable] = None
         parts.append(f"(?>{group}{re.escape(follower)})")
-    return LogFormat(source, tuple(captured), re.compile("".join(parts) + "()", re.DOTALL), _UNESCAPE[escape])
+    return LogFormat(
+        source,
+        tuple(captured),
+        re.compile("".join(parts) + r"[ \t\r]*()", re.DOTALL),
+        _UNESCAPE[escape],
+        tuple(guards),
+        name or (source if source in NAMED_FORMATS else "given"),
+    )
 
 
 def is_tailtrace_format(escape: str, text: str) -> bool:
@@ -258,7 +257,7 @@ def _own_format(source: str) -> LogFormat:
     rest = r"\t".join([r"[^\t]*"] * (len(TAILTRACE_EXCHANGE) - EXCHANGE_READ))
     pattern = rf"{TAILTRACE_MARK}\t{value * len(TAILTRACE_FRONT)}({value * EXCHANGE_READ}(?>{rest}))()"
     names = (*TAILTRACE_FRONT, "exchange", *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
-    return LogFormat(source, names, re.compile(pattern), unescape_json)
+    return LogFormat(source, names, re.compile(pattern), unescape_json, name="tailtrace")
 
 
 def _read_statement(text: str, source: str) -> tuple[str, str]:
@@ -269,7 +268,8 @@ def _read_statement(text: str, source: str) -> tuple[str, str]:
     if found := _ESCAPE.match(text, position):
         escape, position = found[1], found.end()
     if not statement and not text[position:].lstrip().startswith("'"):
-        return escape, text[position:]
+        # Pasted without its quotes: nginx reads `\\t` and `\\"` there as it does between them.
+        return escape, _CONF_ESCAPE.sub(lambda match: _CONF_CHARS.get(match[1], match[1]), text[position:])
     strings = []
     while quoted := _QUOTED.match(text, position):
         strings.append(quoted[1] if quoted[1] is not None else quoted[2])
@@ -296,19 +296,3 @@ def _split(text: str, source: str) -> tuple[list[str], list[str]]:
     if not names:
         raise FormatError(f"log format: no $variable in it: {source!r}")
     return names, literals
-
-
-def _value_pattern(name: str, leader: str, follower: str, after: str | None, escape: str) -> str | None:
-    """Return what a value looks like between two texts, or None where its end cannot be told."""
-    if not follower:
-        return _BESIDE.get((name, after)) if after else ".*"
-    end = re.escape(follower[0])
-    if escape != "none" and (follower[0] == "\t" or (follower[0] == '"' and leader.endswith('"'))):
-        return QUOTED_VALUE if follower[0] == '"' else r"[^\t]*"
-    if _ONE_WORD.fullmatch(name):
-        return f"[^ {end}]*"
-    if _LIST.fullmatch(name) and follower[0] not in ",:":
-        return f"[^ ,{end}]*(?:(?:, | : )[^ ,{end}]*)*"
-    if name in _SHAPES and follower[0] == " ":
-        return f"{_SHAPES[name]}(?={re.escape(follower)})"
-    return f".*?(?={re.escape(follower)})"

@@ -6,11 +6,12 @@
 |  | the newest |
 | the same, but the last writes say the opposite throughout | the higher number is the newer |
 | the same, and the last writes say neither | by the time of the last write |
-| `access.log-20250101`, `access-20250102.log.gz` | by the date, as text |
+| `access.log-20250101`, `access-2025-01-02.log.gz`, `access_2025010214.log` | by the date, as text |
 | both kinds | by the time of the last write |
 | `access.log.1` and `access.log.1.gz` together | one: gzip is at work, the plain one is whole |
 
-A position is found again by its fingerprint, and by its inode where several files begin with the same line.
+Compressed by gzip, zstd, xz or bzip2, it is the same file. A position is found again by its fingerprint, and by its
+inode where several files begin with the same line: that one under whatever name, also one folder further down.
 """
 
 import os
@@ -23,15 +24,20 @@ from stat import S_ISDIR, S_ISREG
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.checkpoint import Position
-from tailtrace_bridge.logs.files import fingerprint, first_line, is_gzip, unreadable
+from tailtrace_bridge.logs.files import fingerprint, first_line, is_packed_file, unreadable
 
 GENERATIONS_MAX = 1000
 """Rotated files of one log that are looked at; older ones are left out."""
 TO_THE_END = 1 << 62
 """An offset that means: this generation is done with, however long it is."""
 
-_ROTATED = re.compile(r"[.-](?P<mark>old|\d[\w-]*)(?P<packed>\.gz)?")
-_ROTATED_INSIDE = re.compile(r"-(?P<mark>\d{6,}[\d-]*)")  # logrotate's `extension`: the date stands before it
+_PACKED = r"(?:\.(?:gz|zst|xz|bz2))?"
+_DATE = r"\d{4}[._-]?\d{2}[._-]?\d{2}(?:[._T-]?\d{2}(?:[._:-]?\d{2}){0,2})?(?:[._-]\d+)?"
+_ROTATED = re.compile(rf"[._-](?P<mark>old|{_DATE}|\d[\w-]*){_PACKED}")
+_ROTATED_INSIDE = re.compile(rf"[._-](?P<mark>{_DATE}|\d{{6,}}[\d-]*)")  # as logrotate's `extension` has it
+_ENDING = re.compile(r"\.(?:gz|zst|xz|bz2)\Z")
+OTHERS_MAX = 2000
+"""Files of other names, in the log's folder and the folders in it, among which one that was read is looked for."""
 _NUMBER_DIGITS_MAX = 5  # six and more are a date
 
 
@@ -60,15 +66,20 @@ def _mark(name: str, live_name: str) -> str | None:
         match = _ROTATED.fullmatch(name, len(live_name))
     else:
         stem, dot, extension = live_name.rpartition(".")
-        plain = name.removesuffix(".gz")
+        plain = _ENDING.sub("", name)
         if not (stem and name.startswith(stem) and plain.endswith(dot + extension)):
             return None
         match = _ROTATED_INSIDE.fullmatch(plain, len(stem), len(plain) - len(dot + extension))
     return match["mark"] if match else None
 
 
-def list_generations(live_path: str, on_problem: Callable[[str, str], None]) -> list[Generation]:
-    """Look at all files of a log, the live one last if it is there. Tells `on_problem` the file that it cannot read."""
+def list_generations(
+    live_path: str, on_problem: Callable[[str, str], None], saved: Sequence[Position] = ()
+) -> list[Generation]:
+    """Look at all files of a log, the live one last if it is there. Tells `on_problem` the file that it cannot read.
+
+    What `saved` places lie in is found by its inode too, where no name of a rotated file leads to it.
+    """
     folder, live_name = Path(live_path).parent, Path(live_path).name
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names are what the pattern is for
@@ -83,7 +94,40 @@ def list_generations(live_path: str, on_problem: Callable[[str, str], None]) -> 
     found = [(mark, _look_at(path, False, on_problem)) for mark, path in marks.items()]
     rotated = _oldest_first([(mark, generation) for mark, generation in found if generation is not None])
     live = _look_at(live_path, True, on_problem)
+    known = [*rotated, *([live] if live else [])]
+    lost = [position for position in saved if position.fingerprint and index_of(position, known) is None]
+    if lost:
+        rotated = sorted([*_by_inode(folder, lost, on_problem), *rotated], key=lambda one: one.mtime_ns)
     return rotated[-GENERATIONS_MAX:] + ([live] if live else [])
+
+
+def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]) -> list[Generation]:
+    """Find files by inode and first line, whatever they are called now."""
+    inodes = {position.inode for position in lost if position.inode}
+    found: list[Generation] = []
+    looked = 0
+    for place in [str(folder), *_folders_in(folder)]:
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    looked += 1
+                    if looked > OTHERS_MAX:
+                        return found
+                    if entry.inode() in inodes and entry.is_file():
+                        one = _look_at(entry.path, False, on_problem)
+                        if one is not None and any(index_of(position, [one]) is not None for position in lost):
+                            found.append(one)
+        except OSError:
+            continue
+    return found
+
+
+def _folders_in(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))[:50]
+    except OSError:
+        return []
 
 
 def index_of(position: Position, generations: Sequence[Generation]) -> int | None:
@@ -129,7 +173,7 @@ def _look_at(path: str, live: bool, on_problem: Callable[[str, str], None]) -> G
                 raise IsADirectoryError(path)
             if not S_ISREG(status.st_mode):
                 return None
-            packed = is_gzip(descriptor)
+            packed = is_packed_file(descriptor)
         finally:
             os.close(descriptor)
         line, complete = first_line(path)

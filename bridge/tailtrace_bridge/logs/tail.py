@@ -28,7 +28,8 @@ from typing import BinaryIO, Self
 
 from tailtrace_bridge.core.errors import LogFileError, SettingsError
 from tailtrace_bridge.logs.checkpoint import Checkpoint, Ledger, Position, TailLine
-from tailtrace_bridge.logs.files import LINE_KEPT_MAX, LineSplitter, chunks, fingerprint, is_gzip, unreadable
+from tailtrace_bridge.logs.files import LINE_KEPT_MAX, LineSplitter, fingerprint, is_packed_file, unreadable
+from tailtrace_bridge.logs.packed import Unpacker, chunks, is_gzip
 from tailtrace_bridge.logs.rotation import (
     GENERATIONS_MAX,
     TO_THE_END,
@@ -101,9 +102,16 @@ class _Source:
         self._unpacked: Iterator[bytes] | None = None
         self._skip_bytes = 0
         self._head = b""
-        if is_gzip(self._file.fileno()):
-            self._unpacked, self._skip_bytes = chunks(self._file, self.path), offset
+        self._follows = False
+        if is_packed_file(self._file.fileno()):
+            # nginx appends a whole member at each flush (`access_log … gzip`): that one is followed as it grows.
+            self._follows = generation.live and is_gzip(os.pread(self._file.fileno(), 2, 0))
+            self._unpacked = self._followed() if self._follows else chunks(self._file, self.path)
+            self._skip_bytes = offset
             self.fingerprint = generation.fingerprint
+            if not self.fingerprint:
+                self._file.close()  # no whole line in it yet
+                raise _TruncatedError
         else:
             self._extend_head(os.pread(self._file.fileno(), LINE_KEPT_MAX, 0))
             self.fingerprint = fingerprint(self._head.removesuffix(b"\n")) if self._head_is_complete else 0
@@ -149,8 +157,25 @@ class _Source:
         self._seen = now
         return chunk
 
+    def _followed(self) -> Iterator[bytes]:
+        """Return what is inside a gzipped log that grows, and nothing where there is nothing new."""
+        unpacker, packed = Unpacker(self.path, "gzip"), 0
+        while True:
+            status = os.fstat(self._file.fileno())
+            self.written_ns = status.st_mtime_ns
+            if status.st_size < packed:
+                raise _TruncatedError
+            data = os.pread(self._file.fileno(), CHUNK_BYTES, packed)
+            packed += len(data)
+            if data:
+                yield from unpacker.feed(data)
+            else:
+                yield b""
+
     def _read_unpacked(self, unpacked: Iterator[bytes]) -> bytes:
         for chunk in unpacked:
+            if not chunk:
+                break
             kept = chunk[self._skip_bytes :]
             self._skip_bytes = max(0, self._skip_bytes - len(chunk))
             if kept:
@@ -159,7 +184,8 @@ class _Source:
 
     @property
     def is_packed(self) -> bool:
-        return self._unpacked is not None
+        """Whether it is compressed, and so as long as it will ever be."""
+        return self._unpacked is not None and not self._follows
 
     def close(self) -> None:
         self._file.close()
@@ -183,7 +209,7 @@ class _Log:
 
     def start(self, inode: int | None) -> None:
         """Find the place to read from; not before the live file, if there is one, can be read."""
-        generations = list_generations(self.file, self._tail.say)
+        generations = list_generations(self.file, self._tail.say, self._saved)
         if inode is not None and not (generations and generations[-1].live):
             return
         if self._saved:
@@ -206,9 +232,12 @@ class _Log:
             if position.fingerprint:
                 self._waiting.append(position)
                 self._tail.counters.positions_lost += 1
-                _LOGGER.warning(
-                    "%s: the file read last is gone (moved out of its folder?); going on with the files after it",
+                self._tail.lose(
                     self.file,
+                    f"{self.file}: the file that was read last is not in its folder any more (moved, as `olddir` does, "
+                    f"or removed), and what was written to it after byte {position.offset} is not read. "
+                    "`tailtrace import FILE` with the rotated file, wherever it is now, puts it in; what is known "
+                    "already is not stored twice.",
                 )
         places.sort(key=lambda place: place[0])
         newer = after(places[-1][1] if places else saved[-1], generations)
@@ -283,7 +312,10 @@ class _Log:
         except OSError as error:
             self._tail.say(generation.path, str(unreadable(generation.path, error)))
             return False
-        self._waiting = [one for one in self._waiting if index_of(one, [generation]) is None]
+        left = [one for one in self._waiting if index_of(one, [generation]) is None]
+        if len(left) < len(self._waiting) and not left:
+            self._tail.found(self.file)
+        self._waiting = left
         self.sources.append(source)
         self.sources.sort(key=lambda one: one.live)  # stable: an older file found late comes before the live one
         if source.fingerprint:
@@ -402,6 +434,12 @@ class _Log:
         # No inode: what now stands under the log's name is not it, a copy that turns up later is.
         self._waiting.append(replace(source.position, inode=0))
         self._tail.counters.truncations_without_copy += 1
+        self._tail.lose(
+            self.file,
+            f"{self.file}: it was emptied (copytruncate, or `> {self.file}`), and no copy of it is in its folder: what "
+            f"was written after byte {source.splitter.offset} and before that is not read. If there is a copy "
+            "elsewhere, `tailtrace import FILE` puts it in; what is known already is not stored twice.",
+        )
 
     def _go_on(self, live_size: int) -> bool:
         """All sources are quiet: open the oldest new file, and say whether there was one.
@@ -475,6 +513,7 @@ class Tail:
         self._problems: dict[str, str] = {}
         self._seen_now: dict[str, str] = {}
         self._skipped: set[str] = set()
+        self._lost: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -495,6 +534,20 @@ class Tail:
     def problems(self) -> dict[str, str]:
         """Return the files that cannot be read now, and why."""
         return dict(self._problems)
+
+    def losses(self) -> dict[str, str]:
+        """Return the logs of which lines were lost since the start, and what puts them in."""
+        return dict(self._lost)
+
+    def lose(self, path: str, what: str) -> None:
+        """Note lines that were not read and will not be."""
+        self._lost[path] = what
+        _LOGGER.warning("%s", what)
+
+    def found(self, path: str) -> None:
+        """Take a loss back: the file turned up."""
+        if self._lost.pop(path, None) is not None:
+            _LOGGER.info("%s: the file that was missing is read after all", path)
 
     def read(self) -> list[TailLine]:
         """Return new complete lines, at most about `read_bytes_max` bytes of them, in turn from each log."""

@@ -23,7 +23,7 @@ from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
 from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
-from tailtrace_bridge.identity.fronts import identity_in_front, is_front, is_loopback, peer_of
+from tailtrace_bridge.identity.fronts import identity_in_front, is_front, peer_of
 from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
@@ -190,7 +190,7 @@ class Enricher:
         identity = holder.at(*times_of(access))
         if is_front(access, self._serve):
             peer = peer_of(access)
-            by_peer = self._holder(peer).identity if is_loopback(peer) else identity
+            by_peer = self._holder(peer).identity if peer != access.address else identity
             identity = identity_in_front(access, identity, by_peer, self._serve) or identity
         return identity, holder.identified_us
 

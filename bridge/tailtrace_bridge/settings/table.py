@@ -24,8 +24,16 @@ from tailtrace_bridge.settings import messages as wrong_settings
 from tailtrace_bridge.settings.alert_rules import AlertRule, check_names, quiet_hours
 
 SETTINGS_FILE = "tailtrace.toml"
-OTHER_VARIABLES = frozenset({"TAILTRACE_NGINX", "TAILTRACE_OTELCOL", "TAILTRACE_REQUIRE", "TAILTRACE_SHARED_DATA"})
-"""What the demo and the tests read; no settings."""
+OTHER_VARIABLES = frozenset(
+    {
+        "TAILTRACE_NGINX",
+        "TAILTRACE_OTELCOL",
+        "TAILTRACE_REQUIRE",
+        "TAILTRACE_RESPONSE_HEADER",
+        "TAILTRACE_SHARED_DATA",
+    }
+)
+"""What the demo, the tests and a traced app read; no settings of the server."""
 
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 """As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""

@@ -45,6 +45,12 @@ class Store(Protocol):
     def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
 
+    def settle_refusals(self, file: str, places: Sequence[int]) -> int:
+        """Remove the kept refusals of a log that do not lie at `places`: it was read again, and they were stored.
+
+        Returns how many went. InfluxDB keeps them until their retention ends.
+        """
+
     def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows that come as columns, like `write`."""
 

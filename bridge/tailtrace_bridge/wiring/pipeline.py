@@ -19,7 +19,9 @@ from tailtrace_bridge.core.errors import LogFileError, StoreError
 from tailtrace_bridge.core.records import Access, RejectedLine, Row
 from tailtrace_bridge.logs.checkpoint import TailLine
 from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.tail import Tail
+from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.hold import Hold
 from tailtrace_bridge.rows.join import Join, Joined
@@ -27,6 +29,8 @@ from tailtrace_bridge.spans.receiver import SpanQueue
 from tailtrace_bridge.store.protocol import Store
 
 SPANS_STEP_MAX = 10_000
+LEARN_AT = frozenset({10, 100, 1000})
+"""Numbers of lines that fitted nothing, at which they are looked at together."""
 RETRY_MAX_S = 30.0
 DAY_US = 24 * 3_600_000_000
 PRUNE_EVERY_US = 3_600_000_000
@@ -86,6 +90,7 @@ class Pipeline:
         self._reopen_tail = reopen_tail
         self._on_stored = on_stored
         self._parsers: dict[str, LineParser] = {}
+        self._unknown: dict[str, list[bytes]] = {}
         self._spans = spans
         self._store = store
         self._clock = clock
@@ -136,7 +141,11 @@ class Pipeline:
             self._write()
         now_us = self._clock()
         self._read_spans(now_us)
-        for line in self.tail.read():
+        read = self.tail.read()
+        for file in {line.file for line in read} - self._parsers.keys():
+            first = [line.data for line in read if line.file == file][:SAMPLE_LINES_MAX]
+            self._parsers[file] = self._learned(self._make_parser(), file, first)
+        for line in read:
             self._take(line, now_us)
         self._ready(self.join.expire(now_us))
         self._rows_of(self.hold.release(now_us))
@@ -170,17 +179,44 @@ class Pipeline:
         for span in self._spans.drain(SPANS_STEP_MAX):
             self._ready(self.join.add_span(span, now_us))
 
+    def _learned(self, parser: LineParser, file: str, lines: list[bytes]) -> LineParser:
+        """Find out the formats of a log from lines of it, beside those that it is known to have: these stay."""
+        if not parser.is_auto:
+            return parser
+        known = {fmt.source for fmt in parser.formats}
+        learned, found = understand(parser, file, lines)
+        for one in found.formats:
+            if one.source not in known:
+                _LOGGER.info("%s: read as %s (%s)", file, one.name, one.source)
+        for why, count in found.unsure.items():
+            _LOGGER.warning(
+                "%s: not sure of %d of %d lines: %s. Set TAILTRACE_LOG_FORMAT to what nginx writes (`nginx -T`)",
+                file,
+                count,
+                found.looked_at,
+                why,
+            )
+        return learned
+
+    def _learn_more(self, line: TailLine) -> None:
+        """Keep a line that fits nothing; when some have come, they may show a format together."""
+        kept = self._unknown.setdefault(line.file, [])
+        if len(kept) < SAMPLE_LINES_MAX:
+            kept.append(line.data)
+            if len(kept) in LEARN_AT:
+                self._parsers[line.file] = self._learned(self._parsers[line.file], line.file, kept)
+
     def _take(self, line: TailLine, now_us: int) -> None:
         self.counters.lines += 1
-        parser = self._parsers.get(line.file)
-        if parser is None:
-            parser = self._parsers[line.file] = self._make_parser()
+        parser = self._parsers[line.file]
         record = parser.parse(line.data, line.file, line.offset, line.seed)
         if isinstance(record, RejectedLine):
             self.counters.refused += 1
             self.refused_by_reason[record.reason] = self.refused_by_reason.get(record.reason, 0) + 1
             self._refusals.append(self.enricher.refusal(record))
             self._lines.append(line)
+            if parser.is_auto and record.reason == "no-format":
+                self._learn_more(line)
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
         age_us = now_us - record.time_us - (record.request_time_us or 0)

@@ -190,6 +190,16 @@ class SqliteStore:
                 raise
         return Written(len(fresh), len(kept) - len(fresh), len(columns.key) - len(kept))
 
+    def settle_refusals(self, file: str, places: Sequence[int]) -> int:
+        """Remove the refusals of a log whose line was stored since."""
+        with self._write_lock, self._translated():
+            found = self._writer.execute("SELECT position FROM refusal WHERE file = ?", (_storable(file),)).fetchall()
+            gone = {position for (position,) in found} - set(places)
+            self._writer.executemany(
+                "DELETE FROM refusal WHERE file = ? AND position = ?", [(_storable(file), place) for place in gone]
+            )
+        return len(gone)
+
     def prune(self, before_us: int) -> int:
         """Remove old rows, a bounded number in each transaction, which also keeps how far it came."""
         removed = 0

@@ -1,0 +1,147 @@
+"""`tailtrace inspect FILE`: what an import would make of a log; nothing is stored and nobody is asked.
+
+| exit status | when |
+|---|---|
+| 0 | every line is a record |
+| 1 | a line was refused, a format was not sure, or a file could not be read to its end |
+| 2 | wrong use: no file, an unknown option, a log format that cannot be compiled |
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from tailtrace_api.commands.understood import ADVICE, as_plain, print_understood
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.records import RejectedLine
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
+from tailtrace_bridge.logs.understood import Understood, understand
+from tailtrace_bridge.transfer.importer import is_whole
+
+TEXT_LENGTH_MAX = 120
+"""Characters shown of a refused line, or of a file's name."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """A refused line as it is printed."""
+
+    reason: str
+    file: str
+    line: int
+    """The line's number, from 1."""
+    offset: int
+    """Bytes from the (uncompressed) start of the file."""
+    text: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What became of the lines. `show_max` bounds the examples that are kept of each reason."""
+
+    show_max: int
+    lines: int = 0
+    parsed: int = 0
+    parsed_by_format: Counter[str] = field(default_factory=Counter)
+    """Of the first lines of each file."""
+    refused_by_reason: Counter[str] = field(default_factory=Counter)
+    shown: list[Shown] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Files that could not be read to their end."""
+    understood: list[Understood] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, path: Path, parser: LineParser) -> None:
+        """Take the lines of a file."""
+        cut: list[tuple[bytes, int, int, bool]] = []
+        try:
+            read = read_lines(path, on_cut=lambda *one: cut.append(one), now_s=time.time())
+            first: list[tuple[bytes, int, int]] = []
+            try:
+                first.extend(islice(read, SAMPLE_LINES_MAX))
+            finally:
+                parser, found = understand(parser, str(path), [line for line, _, _ in first])
+                self.understood.append(found)
+                for one in found.formats:
+                    self.parsed_by_format[one.name] += one.lines
+                for number, (line, offset, seed) in enumerate(first, start=1):
+                    self._take(parser.parse(line, str(path), offset, seed), number)
+            for number, (line, offset, seed) in enumerate(chain(read), start=len(first) + 1):
+                self._take(parser.parse(line, str(path), offset, seed), number)
+            if cut and is_whole(cut[0], parser, {one.source for one in found.formats}):
+                line, offset, seed, _ = cut.pop()
+                self._take(parser.parse(line, str(path), offset, seed), self.lines + 1)
+        except LogFileError as error:
+            self.problems.append(printable(str(error), 500))
+        if cut:
+            self.notes.append(
+                f"{printable(str(path), TEXT_LENGTH_MAX)}: the last line has no newline yet; it is left out"
+            )
+
+    def _take(self, record: object, number: int) -> None:
+        self.lines += 1
+        if not isinstance(record, RejectedLine):
+            self.parsed += 1
+            return
+        self.refused_by_reason[record.reason] += 1
+        if self.refused_by_reason[record.reason] <= self.show_max:
+            file, text = printable(record.file, TEXT_LENGTH_MAX), printable(record.text, TEXT_LENGTH_MAX)
+            self.shown.append(Shown(record.reason, file, number, record.offset, text))
+
+
+def run_inspect(files: Sequence[Path], make: Callable[[Path], LineParser], *, as_json: bool, show: int) -> None:
+    """Read the files and print what was found. Raises `typer.Exit` with 1 where not all is a record."""
+    found = Findings(show)
+    for path in files:
+        found.read(path, make(path))
+    (_print_json if as_json else _print_text)(found)
+    for problem in found.problems:
+        typer.echo(f"tailtrace: {problem}", err=True)
+    if found.problems or found.refused_by_reason or not all(one.is_sure for one in found.understood):
+        raise typer.Exit(1)
+
+
+def _print_json(found: Findings) -> None:
+    typer.echo(
+        json.dumps(
+            {
+                "lines": found.lines,
+                "parsed": found.parsed,
+                "parsed_by_format": found.parsed_by_format,
+                "refused": found.refused_by_reason.total(),
+                "refused_by_reason": found.refused_by_reason,
+                "advice": {reason: ADVICE[reason] for reason in found.refused_by_reason},
+                "shown": [asdict(shown) for shown in found.shown],
+                "problems": found.problems,
+                "notes": found.notes,
+                "understood": [as_plain(one) for one in found.understood],
+            }
+        )
+    )
+
+
+def _print_text(found: Findings) -> None:
+    out = Console(markup=False, highlight=False, soft_wrap=True)
+    for one in found.understood:
+        print_understood(one, out.print)
+    out.print(f"{found.lines} lines: {found.parsed} parsed, {found.refused_by_reason.total()} refused")
+    for text in found.notes:
+        out.print(text)
+    for reason, count in found.refused_by_reason.most_common():
+        out.print(f"\n{reason}: {count}", style="bold yellow")
+        out.print(f"  {ADVICE[reason]}")
+        for shown in found.shown:
+            if shown.reason == reason:
+                out.print(f"  {shown.file}:{shown.line} (byte {shown.offset}): {shown.text}", style="dim")
+        if hidden := count - sum(shown.reason == reason for shown in found.shown):
+            out.print(f"  … and {hidden} more; --show {count} shows all", style="dim")

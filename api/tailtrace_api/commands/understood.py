@@ -1,0 +1,73 @@
+"""Show what a log was read as: for each format its name, its text and three lines by field."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from tailtrace_api.terminal.console import note
+from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.logs.understood import FormatFound, Understood
+
+WIDTH_MAX = 60
+FORMATS_SHOWN = 4
+ADVICE = {
+    "empty": "The line is blank. nginx writes none: something else does, or the file was edited. Harmless.",
+    "too-long": "The line has more than 64 KiB. Leave request bodies and cookies out of the log_format.",
+    "no-format": (
+        "No known format fits. Give the one that nginx writes: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' "
+        "(`nginx -T` prints it); TAILTRACE_LOG_FORMAT takes the same text. "
+        "A line that was cut, or two in one, stays refused."
+    ),
+    "bad-time": "The time cannot be read. Log $msec, $time_iso8601 or $time_local, in English.",
+    "bad-address": "The client is no IP address. Log $remote_addr, not a host's name (Apache: HostnameLookups Off).",
+    "bad-number": (
+        "A status, size or duration is no number. Compare the order of --log-format with the log; where it is right, "
+        "the line was cut and another stands in it (a full disk?)."
+    ),
+    "second-request": (
+        "The line holds the beginning of another one: two were written into each other (a full disk, a crash), and "
+        "whose request it is cannot be told. Nothing to do; keep the disk from filling."
+    ),
+    "store": (
+        "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
+        "InfluxDB's bucket takes none so old. Import them into another store (--store)."
+    ),
+}
+"""What to do for each of `parser.REASONS`, and for what the store refuses."""
+
+
+def print_understood(found: Understood, say: Callable[[str], None] = note) -> None:
+    """Print it: to standard error, which progress and hints go to, unless `say` does otherwise."""
+    if not found.looked_at:
+        return
+    file = printable(found.file, WIDTH_MAX * 2)
+    for one in found.formats[:FORMATS_SHOWN]:
+        say(f"{file}: {one.name}, {one.lines} of the first {found.looked_at} lines")
+        say(f"  {printable(one.source, 1000)}")
+        _print_table(one, say)
+    if len(found.formats) > FORMATS_SHOWN:
+        say(f"  and {len(found.formats) - FORMATS_SHOWN} more formats, in few lines each; --json has all")
+    for why, count in found.unsure.items():
+        say(f"{file}: not sure of {count} of the first {found.looked_at} lines: {why}")
+    if found.unsure or not found.formats:
+        say(
+            "  Say the format: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' as `nginx -T` prints it; "
+            f"`tailtrace inspect {file}` tries it without storing anything."
+        )
+
+
+def _print_table(one: FormatFound, say: Callable[[str], None]) -> None:
+    if not one.rows:
+        return
+    fields = list(one.rows[0])
+    name_width = max(map(len, fields))
+    shown = [{name: printable(row[name], WIDTH_MAX) or "-" for name in fields} for row in one.rows]
+    widths = [min(WIDTH_MAX, max(len(row[name]) for name in fields)) for row in shown]
+    for name in fields:
+        cells = "  ".join(row[name].ljust(width) for row, width in zip(shown, widths, strict=True))
+        say(f"    {name.ljust(name_width)}  {cells.rstrip()}")
+
+
+def as_plain(found: Understood) -> dict[str, Any]:
+    """Return it for JSON."""
+    return {**asdict(found), "sure": found.is_sure}

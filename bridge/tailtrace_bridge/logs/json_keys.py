@@ -1,0 +1,226 @@
+r"""JSON logs whose keys name what they hold: Caddy's, Traefik's, and those of nginx with other keys than ours. Pure.
+
+| product | told by | unit of its duration |
+|---|---|---|
+| Caddy | `request` is an object with `remote_ip` or `client_ip` | seconds |
+| Traefik | `ClientHost` and `DownstreamStatus` | nanoseconds; `StartUTC` is the request's begin |
+| any other | keys for the time, the address, and for request, path or status | seconds, as nginx writes them |
+
+`KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes with no
+quotes though it is no JSON (`-`, `0.1, 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
+with two values is a forged one (`escape=none`): the line is rejected.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tailtrace_bridge.logs.format import unescape_default
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "msec": ("msec",),
+    "time_iso8601": ("timeiso8601", "time", "timestamp", "@timestamp", "ts", "datetime", "timelocal", "date", "localtime"),
+    "remote_addr": ("remoteaddr", "remoteip", "clientip", "client", "clienthost", "clientaddr", "ip", "remotehost", "remote"),
+    "realip_remote_addr": ("realipremoteaddr",),
+    "proxy_protocol_addr": ("proxyprotocoladdr",),
+    "http_x_real_ip": ("httpxrealip", "xrealip", "realip"),
+    "http_x_forwarded_for": ("httpxforwardedfor", "xforwardedfor", "xff", "forwardedfor"),
+    "request": ("request", "requestline", "req"),
+    "request_method": ("requestmethod", "method", "verb", "httpmethod"),
+    "request_uri": ("requesturi", "uri", "path", "url", "requestpath", "target", "requesturl"),
+    "status": ("status", "statuscode", "responsestatus", "responsecode", "httpstatus", "code", "downstreamstatus"),
+    "bytes_sent": ("bytessent", "bodybytessent", "bytes", "size", "responsesize", "responsebytes", "downstreamcontentsize"),
+    "request_time": ("requesttime", "duration", "requestduration", "responsetime", "latency", "elapsed", "reqtime", "rt"),
+    "upstream_response_time": ("upstreamresponsetime", "upstreamtime", "urt", "apptime"),
+    "upstream_addr": ("upstreamaddr", "upstream", "proxyupstream"),
+    "upstream_status": ("upstreamstatus",),
+    "server_name": ("servername", "vhost", "host", "httphost", "requesthost", "domain"),
+    "http_user_agent": ("httpuseragent", "useragent", "agent", "ua", "requestuseragent"),
+    "request_id": ("requestid", "reqid", "xrequestid"),
+}  # fmt: skip
+# ruff: noqa: E501 - the table of keys
+_VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
+_SQUASH = re.compile(r"[^a-z0-9@]+")
+_BARE = re.compile(
+    r'("(?:[^"\\]|\\.)*")|([^\s"{}\[\],:](?:[^"{}\[\]:]*[^\s"{}\[\],:])?)(?=\s*(?:,\s*"|[}\]]|\Z))', re.DOTALL
+)
+_BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
+_SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
+_NUMBERS_NAMED = frozenset({"requesttime", "upstreamresponsetime"})
+DEPTH_MAX = 8
+TEXT_MAX = 2048
+Line = dict[str, str]
+
+
+class _ForgedError(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """A JSON log that is read by its keys."""
+
+    source: str
+    """What is shown of it."""
+    name: str
+
+    def match(self, text: str) -> Line | None:
+        """Return the values by variable, or None for what is no such line."""
+        return _read(text)
+
+
+KEYS_FORMAT = JsonFormat("JSON, read by the names of its keys", "json")
+CADDY_FORMAT = JsonFormat("JSON of Caddy", "caddy")
+TRAEFIK_FORMAT = JsonFormat("JSON of Traefik", "traefik-json")
+
+
+def format_of(text: str) -> JsonFormat | None:
+    """Return which of the three a line is of; None: it is none."""
+    values = _read(text)
+    if values is None:
+        return None
+    return {"caddy": CADDY_FORMAT, "traefik": TRAEFIK_FORMAT}.get(values.get("product", ""), KEYS_FORMAT)
+
+
+def _read(text: str) -> Line | None:
+    if not text.lstrip().startswith("{") or '"tailtrace_' in text:  # of our own format, which is read as such or not
+        return None
+    try:
+        data = _parse(text)
+    except (_ForgedError, ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    request = data.get("request")
+    if isinstance(request, dict) and ("remote_ip" in request or "client_ip" in request or "remote_addr" in request):
+        return _caddy(data, request)
+    if "ClientHost" in data and "DownstreamStatus" in data:
+        return _traefik(data)
+    return _named(data)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except ValueError:
+        quoted = _BARE.sub(lambda match: match[1] or _quoted(match[2]), _BYTE.sub(r"\\\\x\1", text))
+        return json.loads(quoted, object_pairs_hook=_once)
+
+
+def _quoted(bare: str) -> str:
+    return bare if bare in {"true", "false", "null"} else f'"{bare}"'
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs) and any(found[key] != value for key, value in pairs):
+        raise _ForgedError
+    return found
+
+
+def _named(data: dict[str, Any]) -> Line | None:
+    best: dict[str, tuple[int, str, str]] = {}
+    for key, value in _flat(data, 0):
+        squashed = _SQUASH.sub("", key.lower())
+        found = _VARIABLES.get(squashed)
+        if found is None or value is None:
+            continue
+        name, rank = found
+        text = _text(value)
+        if text in {"", "-"} or (name in best and best[name][0] <= rank):
+            continue
+        best[name] = (rank, text, squashed)
+    values = {name: text for name, (_, text, _) in best.items()}
+    for name in ("request_time", "upstream_response_time"):
+        # A whole number may be of any unit: only nginx's own name says that it is seconds.
+        if name in best and not _SECONDS.fullmatch(values[name]) and best[name][2] not in _NUMBERS_NAMED:
+            del values[name]
+    has_address = any(name in values for name in list(KEYS)[2:7])
+    has_what = any(name in values for name in ("request", "request_uri", "status"))
+    if not ({"msec", "time_iso8601"} & values.keys() and has_address and has_what):
+        return None
+    if not re.match(r"[0-9]", values.get("msec") or values["time_iso8601"]):
+        return None
+    return _rounded(values)
+
+
+def _flat(data: dict[str, Any], depth: int) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            if depth < DEPTH_MAX:
+                found += _flat(value, depth + 1)
+        else:
+            found.append((key, value))
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    text = str(value)
+    return unescape_default(text) if "\\x" in text else text
+
+
+def _caddy(data: dict[str, Any], request: dict[str, Any]) -> Line | None:
+    headers = request.get("headers")
+    agent = next(
+        (_text(value) for key, value in headers.items() if key.lower() == "user-agent"), ""
+    ) if isinstance(headers, dict) else ""  # fmt: skip
+    values = {
+        "product": "caddy",
+        "time_iso8601": _text(data.get("ts", "")).replace("Z", "+00:00"),
+        "remote_addr": _without_port(
+            _text(request.get("client_ip") or request.get("remote_ip") or request.get("remote_addr"))
+        ),
+        "request_method": _text(request.get("method", "")),
+        "request_uri": _text(request.get("uri", "")),
+        "status": _text(data.get("status", "")),
+        "bytes_sent": _text(data.get("size", "")),
+        "server_name": _text(request.get("host", "")),
+        "http_user_agent": agent,
+    }
+    duration = data.get("duration")
+    if isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        values["request_time"] = f"{max(duration, 0):.6f}"
+    return values if re.match("[0-9]", values["time_iso8601"]) and "status" in data else None
+
+
+def _traefik(data: dict[str, Any]) -> Line | None:
+    values = {
+        "product": "traefik",
+        "time_iso8601": _nanoseconds_cut(_text(data.get("StartUTC") or data.get("time") or "")),
+        "remote_addr": _text(data["ClientHost"]),
+        "request_method": _text(data.get("RequestMethod", "")),
+        "request_uri": _text(data.get("RequestPath", "")),
+        "status": _text(data["DownstreamStatus"]),
+        "bytes_sent": _text(data.get("DownstreamContentSize", "")),
+        "server_name": _text(data.get("RequestHost", "")),
+        "http_user_agent": _text(data.get("request_User-Agent", "")),
+    }
+    for name, key in (("request_time", "Duration"), ("upstream_response_time", "OriginDuration")):
+        if isinstance(duration := data.get(key), int):
+            values[name] = f"{max(duration, 0) / 1e9:.6f}"
+    if "StartUTC" in data:
+        values["begins"] = "1"
+    return values if re.match("[0-9]", values["time_iso8601"]) else None
+
+
+def _rounded(values: Line) -> Line:
+    if "time_iso8601" in values:
+        values["time_iso8601"] = _nanoseconds_cut(values["time_iso8601"])
+    if address := values.get("remote_addr"):
+        values["remote_addr"] = _without_port(address)
+    return values
+
+
+def _nanoseconds_cut(text: str) -> str:
+    return re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text)
+
+
+def _without_port(text: str) -> str:
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+", text)
+    return (found[1] or found[2]) if found else text

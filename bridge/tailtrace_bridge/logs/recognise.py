@@ -1,0 +1,401 @@
+"""Find out which formats a log has, by name and by evidence over its first lines. Pure.
+
+| the line | is of the format |
+|---|---|
+| JSON | ours (the parser's own), Caddy's, Traefik's, or one read by the names of its keys (`json_keys`) |
+| fits one of `RECOGNISED_WHOLE` | that one |
+| `[host ]address - user [time] [times ]"request" status[ bytes]…` | what its columns turn out to be |
+| anything else | unknown: say so, and ask for the format |
+
+Columns behind the bytes, over all lines that look alike (`evidence`):
+
+| column | is |
+|---|---|
+| `label=value` | what its label says |
+| quoted, and products such as `Mozilla/5.0` stand in it | the agent |
+| quoted, and none of its kind speaks against it | by place: referer, agent, then X-Forwarded-For |
+| a duration as nginx prints it: three decimals | the longest is the request's, the next the upstream's; one that may be `-` is the upstream's |
+| `10.0.0.1:80`, `unix:/…` | the upstream's address |
+| other words | nothing that is read; three lines or more must have them |
+
+Not sure: two columns that could be the agent; a host in front that is an address in each line (two lines glued?); a list
+of addresses in front (whose is it?); a second time or request in the line. Such lines are rejected, never guessed.
+"""
+
+import re
+
+# ruff: noqa: E501 - patterns and a table
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from tailtrace_bridge.core.errors import FormatError
+from tailtrace_bridge.logs.format import LogFormat, compile_format
+from tailtrace_bridge.logs.grammar import QUOTED_VALUE
+from tailtrace_bridge.logs.json_keys import JsonFormat, format_of
+from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS, RECOGNISED_WHOLE
+
+SAMPLE_LINES_MAX = 1000
+"""Lines of a log that are looked at."""
+COLUMNS_MAX = 48
+FORMATS_MAX = 12
+"""Formats that one log may have; the rarest are left to what each line says by itself."""
+UNKNOWN_LINES_MIN = 3
+"""Lines that must look alike before words that nobody knows are passed over."""
+
+AnyFormat = LogFormat | JsonFormat
+
+_LOCAL = r"[0-9]{1,2}/[^\s/\"\]]{3,9}/[0-9]{4}:[0-9:]{8}(?: [+-][0-9]{4})?"
+_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_MSEC = r"[0-9]{9,12}\.[0-9]{3}"
+_TIME = re.compile(rf"(?P<local>{_LOCAL})|(?P<iso>{_ISO})|(?P<msec>{_MSEC})")
+_BEFORE = re.compile(
+    r"(?:(?P<host>\[[^\]\s\"]*\](?::[0-9]*)?|[^\s\"\[\],{]+) )?(?P<address>[^\s\"\[\],{]+) (?P<ident>-) (?P<user>[^\"]*)"
+)
+_AROUND_TIME = re.compile(
+    rf" \[(?P<time>{_LOCAL}|{_ISO}|{_MSEC})\](?P<gap> {{1,2}})(?P<times>(?:(?:[0-9]{{1,6}}\.[0-9]{{3}}|-) ){{0,4}})(?=\")"
+)
+_TOKEN = re.compile(
+    rf'(?P<gap> *)(?P<label>[A-Za-z_][\w.-]{{0,40}}(?:=|: (?=")))?'
+    rf'(?:"(?P<quoted>{QUOTED_VALUE})"|\[(?P<bracket>[^\[\]"]*)\]|(?P<word>[^ "\[\],]+(?:(?:, ?| : )[^ "\[\],]+)*))'
+)
+_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_FORWARDED_ITEM = (
+    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
+)
+_FORWARDED = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})*")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_AGENT = re.compile(
+    r"Mozilla/|(?i:bot|crawler|spider|curl|wget|python|okhttp|dalvik|postman|probe|uptime|httpclient)"
+    r"|[A-Za-z][\w .+-]{0,60}/v?[0-9]"
+)
+_DURATION = re.compile(r"(?:-|[0-9]{1,6}\.[0-9]{3})(?:(?:, ?| : )(?:-|[0-9]{1,6}\.[0-9]{3}))*")
+_MILLISECONDS = re.compile(r"[0-9]{1,9}ms")
+_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,9})?(?:(?:, ?| : )[0-9.-]+)*")
+_UPSTREAM_ITEM = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|unix:[^ ,]+)"
+_UPSTREAM = re.compile(rf"(?:{_UPSTREAM_ITEM})(?:(?:, ?| : )(?:{_UPSTREAM_ITEM}|-|[\w.-]+))*")
+_KNOWN_WORD = re.compile(
+    r"-|\.|p|MISS|HIT|BYPASS|EXPIRED|STALE|UPDATING|REVALIDATED|https?|TLSv[0-9.]+|SSLv[0-9.]+|HTTP/[0-9.]+"
+    r"|[A-Z0-9]+(?:[-_][A-Z0-9]+)+|[0-9a-f]{16,64}|on|off|OK"
+)
+_SECOND = re.compile(rf"{_LOCAL}|HTTP/[0-9.]+\"")
+_LIST_IN_FRONT = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})+ ")
+_NEUTRAL = frozenset({"", "-"})
+_LABELS = {
+    **dict.fromkeys(("rt", "request_time", "reqtime", "req_time"), "request_time"),
+    **dict.fromkeys(("urt", "upstream_response_time", "uprt", "upstream_time", "apptime"), "upstream_response_time"),
+    **dict.fromkeys(("ua", "agent", "user_agent", "http_user_agent"), "http_user_agent"),
+    **dict.fromkeys(("referer", "referrer", "http_referer"), "http_referer"),
+    **dict.fromkeys(("xff", "x_forwarded_for", "http_x_forwarded_for", "forwarded_for"), "http_x_forwarded_for"),
+    **dict.fromkeys(("rid", "request_id", "req_id"), "request_id"),
+    **dict.fromkeys(("upstream", "upstream_addr", "ua_addr"), "upstream_addr"),
+    **dict.fromkeys(("host", "vhost", "server_name"), "server_name"),
+}
+
+
+class _Column(NamedTuple):
+    gap: str
+    label: str
+    kind: str
+    """`word`, `quoted` or `bracket`."""
+
+
+class _Shape(NamedTuple):
+    """What lines that look alike have in common."""
+
+    host: str
+    """Empty, `name`, or `name:port`."""
+    time: str
+    gap: str
+    before: int
+    """Columns between time and request."""
+    columns: tuple[_Column, ...]
+
+
+class _Line(NamedTuple):
+    shape: _Shape
+    host: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a log's first lines are."""
+
+    formats: tuple[AnyFormat, ...] = ()
+    """The most frequent first."""
+    unsure: dict[str, int] = field(default_factory=dict)
+    """Why lines were not understood, and how many."""
+
+
+def recognise(lines: Iterable[str]) -> Recognised:
+    """Look at the first lines of a log, out of any wrapper."""
+    counts: Counter[AnyFormat] = Counter()
+    unsure: Counter[str] = Counter()
+    alike: dict[_Shape, list[_Line]] = {}
+    for text in lines:
+        if not text.strip():
+            continue
+        whole = _whole(text)
+        if whole is not None:
+            counts[whole] += 1
+        elif (line := _look_at(text)) is not None:
+            alike.setdefault(line.shape, []).append(line)
+        else:
+            unsure[_why_not(text)] += 1
+    for group in alike.values():
+        found = _evidence(group)
+        if isinstance(found, str):
+            unsure[found] += len(group)
+        else:
+            counts[found] += len(group)
+    return Recognised(tuple(fmt for fmt, _ in counts.most_common(FORMATS_MAX)), dict(unsure.most_common()))
+
+
+@lru_cache(maxsize=4096)
+def recognise_line(text: str) -> AnyFormat | None:
+    """Return the format of a line that stands alone; None: it does not say."""
+    whole = _whole(text)
+    if whole is not None:
+        return whole
+    line = _look_at(text)
+    if line is None:
+        return None
+    found = _evidence([line])
+    return None if isinstance(found, str) else found
+
+
+def _whole(text: str) -> AnyFormat | None:
+    if text.startswith("{"):
+        return format_of(text)
+    if not text.startswith("[") and "] [" not in text:
+        return None
+    return next((fmt for name in RECOGNISED_WHOLE if (fmt := _known(name)).pattern.fullmatch(text)), None)
+
+
+@lru_cache
+def _known(name: str) -> LogFormat:
+    return compile_format(KNOWN_FORMATS[name], name)
+
+
+def _look_at(text: str) -> _Line | None:
+    """Return a line's columns; None: it does not begin as the common log does, or holds two requests."""
+    head = text[: text.find('"')] if '"' in text else ""
+    around = None
+    for around in _AROUND_TIME.finditer(text, 0, len(head) + 1):  # noqa: B007 - the last one counts
+        pass
+    if around is None or around.end() != len(head):
+        return None
+    before = _BEFORE.fullmatch(text, 0, around.start())
+    if before is None:
+        return None
+    tokens = _tokens(text, around.end())
+    if tokens is None or len(tokens) < 2 or tokens[0][0].kind != "quoted" or tokens[1][0].kind != "word":
+        return None
+    host = before["host"] or ""
+    kind = "" if not host else "name:port" if re.search(r":[0-9]*\Z", host) and not host.endswith("]") else "name"
+    found = _TIME.fullmatch(around["time"])
+    assert found is not None
+    times = around["times"].split()
+    shape = _Shape(kind, str(found.lastgroup), around["gap"], len(times), tuple(column for column, _ in tokens))
+    return _Line(shape, host, (*times, *(value for _, value in tokens)))
+
+
+def _tokens(text: str, position: int) -> list[tuple[_Column, str]] | None:
+    end = len(text.rstrip(" \t\r"))
+    found: list[tuple[_Column, str]] = []
+    while position < end:
+        match = _TOKEN.match(text, position, end)
+        if match is None or len(found) >= COLUMNS_MAX or (found and not match["gap"]):
+            return None
+        kind = next(kind for kind in ("quoted", "bracket", "word") if match[kind] is not None)
+        if kind == "bracket" and _TIME.search(match[kind]):
+            return None
+        found.append((_Column(match["gap"], match["label"] or "", kind), match[kind]))
+        position = match.end()
+    return found
+
+
+def _why_not(text: str) -> str:
+    if _LIST_IN_FRONT.match(text):
+        return (
+            "they begin with a list of addresses (X-Forwarded-For?): say whose they are, with --log-format "
+            "'$http_x_forwarded_for - $remote_user [$time_local] \"$request\" …'"
+        )
+    if len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1:
+        return "they hold two requests, as after a full disk"
+    if text.startswith("{"):
+        return "they are JSON without keys for time, address and request, or are cut"
+    return "they do not begin as the common log format does"
+
+
+def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
+    """Return the format of lines that look alike, or why it cannot be told."""
+    shape = group[0].shape
+    if shape.host == "name" and all(_IPV4.fullmatch(line.host) for line in group):
+        return "they begin with two addresses: two lines in one, or a host in front; --log-format says which"
+    columns = list(zip(*(line.values for line in group), strict=True))
+    offset = shape.before
+    names: dict[int, str] = {offset: "request", offset + 1: "status"}
+    first = offset + 2
+    has_third = len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label
+    if has_third and (_share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1):
+        names[first] = "body_bytes_sent"
+        first += 1
+    for index, column in enumerate(shape.columns[first - offset :], start=first):
+        if column.label:
+            label = re.sub(r"[^a-z0-9]+", "_", column.label.lower().rstrip(" =:")).strip("_")
+            if (name := _LABELS.get(label)) and name not in names.values():
+                names[index] = name
+    quoted = [
+        index
+        for index, column in enumerate(shape.columns[first - offset :], start=first)
+        if column.kind == "quoted" and not column.label
+    ]
+    problem = _name_quoted(quoted, columns, names, first)
+    if problem:
+        return problem
+    _name_durations(columns, shape, names)
+    for index in range(first, len(columns)):
+        column = shape.columns[index - offset]
+        if index in names or column.label or column.kind != "word":
+            continue
+        if "upstream_addr" not in names.values() and _share(columns[index], _UPSTREAM.fullmatch) >= 0.5:
+            names[index] = "upstream_addr"
+        elif len(group) < UNKNOWN_LINES_MIN and not all(map(_is_known_word, columns[index])):
+            return "they end in words that nobody knows, and too few lines are alike"
+    source = _written(shape, columns, names)
+    called = next((name for name, known in KNOWN_FORMATS.items() if known == source), "")
+    try:
+        return _compiled(
+            source, called or ("combined, and more" if "http_user_agent" in names.values() else "common, and more")
+        )
+    except FormatError:
+        return "their columns cannot be told apart"
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str, name: str) -> LogFormat:
+    return compile_format(source, name)
+
+
+def _name_quoted(quoted: list[int], columns: Sequence[tuple[str, ...]], names: dict[int, str], first: int) -> str:
+    """Find referer, agent and X-Forwarded-For among the quoted columns. Returns why it is not sure, or nothing."""
+    kinds = {index: _kind(columns[index]) for index in quoted}
+    texts = [index for index in quoted if kinds[index] != "number"]
+    by_place = quoted[:2] == [first, first + 1]
+    agents = [index for index in texts if kinds[index] == "agent"]
+    agent: int | None = None
+    if "http_user_agent" in names.values():
+        pass
+    elif len(agents) == 1:
+        agent = agents[0]
+    elif (agents and by_place and quoted[1] in agents and kinds[quoted[0]] != "agent") or (
+        not agents and by_place and kinds[quoted[1]] in {"", "text"} and kinds[quoted[0]] in {"", "text", "url"}
+    ):
+        agent = quoted[1]
+    elif len(texts) == 1 and quoted[0] == first and kinds[quoted[0]] in {"", "text", "url"}:
+        pass  # the referer alone
+    elif agents and by_place and quoted[1] in agents:
+        agent = quoted[1]  # a referer that looks like an agent too
+    elif texts and not all(kinds[index] in {"forwarded", ""} and not by_place for index in texts):
+        return "which of their quoted columns is the user agent does not show"
+    if agent is not None:
+        names[agent] = "http_user_agent"
+    rest = [index for index in texts if index != agent]
+    urls = [index for index in rest if kinds[index] == "url"]
+    referer = urls[0] if urls else rest[0] if rest and kinds[rest[0]] != "forwarded" else None
+    if referer is not None and "http_referer" not in names.values():
+        names[referer] = "http_referer"
+        rest.remove(referer)
+    forwarded = [index for index in rest if kinds[index] in {"forwarded", ""}]
+    if forwarded and "http_x_forwarded_for" not in names.values():
+        names[forwarded[0]] = "http_x_forwarded_for"
+    return ""
+
+
+def _kind(values: Sequence[str]) -> str:
+    """Return what most values of a quoted column are; empty: it has none."""
+    kinds = Counter(_kind_of(value) for value in values if value not in _NEUTRAL)
+    if not kinds:
+        return ""
+    kind, count = kinds.most_common(1)[0]
+    return kind if 2 * count > kinds.total() else "text"
+
+
+def _kind_of(value: str) -> str:
+    if _NUMBER.fullmatch(value) or _DURATION.fullmatch(value):
+        return "number"
+    if _FORWARDED.fullmatch(value):
+        return "forwarded"
+    if _URL.match(value):
+        return "url"
+    return "agent" if _AGENT.match(value) or _AGENT.search(value[:200]) else "text"
+
+
+def _name_durations(columns: Sequence[tuple[str, ...]], shape: _Shape, names: dict[int, str]) -> None:
+    """Find request time and upstream time among the columns that nobody labelled."""
+    places = []
+    for index, values in enumerate(columns):
+        column = shape.columns[index - shape.before] if index >= shape.before else None
+        if index in names or (column is not None and (column.label or column.kind == "bracket")):
+            continue
+        known = [value for value in values if value not in _NEUTRAL]
+        if known and all(_DURATION.fullmatch(value) or _MILLISECONDS.fullmatch(value) for value in known):
+            places.append(index)
+    if "request_time" in names.values():
+        places = [] if "upstream_response_time" in names.values() else places
+        best = None
+    else:
+        # A request takes longer than its upstream, and is the only one that has a duration in each line.
+        whole = [index for index in places if not any(_is_upstreams(value) for value in columns[index])]
+        best = max(whole, key=lambda index: (sum(map(_seconds, columns[index])), -index), default=None)
+        if best is not None:
+            names[best] = "request_time"
+    others = [index for index in places if index != best]
+    if others and "upstream_response_time" not in names.values():
+        names[max(others, key=lambda index: (sum(map(_seconds, columns[index])), -index))] = "upstream_response_time"
+
+
+def _is_upstreams(value: str) -> bool:
+    return value in _NEUTRAL or "," in value or " : " in value
+
+
+def _seconds(value: str) -> float:
+    if value.endswith("ms"):
+        return int(value[:-2]) / 1000
+    return sum(float(item) for item in re.findall(r"[0-9]+\.[0-9]+", value))
+
+
+def _plain_size(value: str) -> bool:
+    return value == "-" or value.isdecimal()
+
+
+def _is_known_word(value: str) -> bool:
+    return any(pattern.fullmatch(value) for pattern in (_KNOWN_WORD, _NUMBER, _DURATION, _MILLISECONDS, _UPSTREAM))
+
+
+def _share(values: Sequence[str], fits: object) -> float:
+    assert callable(fits)
+    known = [value for value in values if value not in _NEUTRAL]
+    return sum(bool(fits(value)) for value in known) / len(known) if known else 0.0
+
+
+def _written(shape: _Shape, columns: Sequence[tuple[str, ...]], names: dict[int, str]) -> str:
+    """Write the format down as nginx would have it."""
+    time = {"local": "time_local", "iso": "time_iso8601", "msec": "msec"}[shape.time]
+    host = {"": "", "name": "$host ", "name:port": "$host:$server_port "}[shape.host]
+    parts = [f"{host}$remote_addr - $remote_user [${time}]{shape.gap}"]
+    for index, values in enumerate(columns):
+        column = shape.columns[index - shape.before] if index >= shape.before else _Column("", "", "word")
+        name = names.get(index)
+        if name is None:
+            # More than one word, and it is an upstream's list.
+            kind = "list" if any(" " in value for value in values) else "word"
+            name = f"column_{kind}_{index}" if column.kind == "word" else f"column_{index}"
+        quotes = {"word": "{}", "quoted": '"{}"', "bracket": "[{}]"}[column.kind]
+        gap = "" if index == shape.before else column.gap
+        parts.append(gap + column.label + quotes.format(f"${name}") + (" " if index < shape.before else ""))
+    return "".join(parts)

@@ -1,0 +1,100 @@
+"""What a log was read as, for a reader's eye: its formats, and some lines of each by field. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.format import LogFormat
+from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.recognise import AnyFormat, recognise
+from tailtrace_bridge.logs.wrappers import unwrap_line
+
+LINES_SHOWN = 3
+FIELDS_SHOWN = (
+    "time", "address", "method", "path", "status", "bytes", "seconds", "upstream seconds", "service", "user agent"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FormatFound:
+    """One format, how many of the looked-at lines have it, and some of them by field."""
+
+    name: str
+    source: str
+    """The format as `--log-format` takes it; of JSON that is read by its keys, words."""
+    lines: int
+    rows: tuple[dict[str, str], ...]
+    has_agent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What the first lines of a log are."""
+
+    file: str
+    looked_at: int
+    formats: tuple[FormatFound, ...] = ()
+    unsure: dict[str, int] = field(default_factory=dict)
+    """Why lines were not understood, and how many."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether any line was understood, and most were."""
+        return not self.looked_at or 2 * sum(one.lines for one in self.formats) > self.looked_at
+
+
+def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[LineParser, Understood]:
+    """Find out what a log is from its first lines; returns the parser for the whole of it."""
+    bare = [(unwrap_line(line) or line) if parser.is_auto else line for line in lines]
+    unsure: dict[str, int] = {}
+    if parser.is_auto:
+        found = recognise(line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
+        parser, unsure = parser.for_formats(found.formats), found.unsure
+    counts: Counter[AnyFormat] = Counter()
+    rows: dict[AnyFormat, list[dict[str, str]]] = {}
+    for line, inner in zip(lines, bare, strict=True):
+        fmt = parser.format_of(inner)
+        if fmt is None:
+            continue
+        counts[fmt] += 1
+        shown = rows.setdefault(fmt, [])
+        if len(shown) < LINES_SHOWN:
+            record = parser.parse(line, file, 0)
+            if isinstance(record, Access):
+                shown.append(_by_field(record))
+    return parser, Understood(
+        file,
+        len(lines),
+        tuple(
+            FormatFound(fmt.name, fmt.source, count, tuple(rows[fmt]), _has_agent(fmt))
+            for fmt, count in counts.most_common()
+        ),
+        unsure,
+    )
+
+
+def _has_agent(fmt: AnyFormat) -> bool:
+    return not isinstance(fmt, LogFormat) or "http_user_agent" in fmt.names
+
+
+def _by_field(record: Access) -> dict[str, str]:
+    time = datetime.fromtimestamp(record.time_us / 1e6, UTC).isoformat(timespec="milliseconds")
+    values = (
+        time.replace("+00:00", "Z"),
+        record.address,
+        record.method,
+        record.path,
+        str(record.status),
+        str(record.bytes_sent),
+        _seconds(record.request_time_us),
+        _seconds(record.upstream_time_us),
+        record.service,
+        record.user_agent,
+    )
+    return dict(zip(FIELDS_SHOWN, values, strict=True))
+
+
+def _seconds(time_us: int | None) -> str:
+    return "" if time_us is None else f"{time_us / 1e6:.3f}"

@@ -1,0 +1,45 @@
+"""What a stranger writes costs time in proportion to its length: twice as long, at most about twice as much."""
+
+import time
+
+import pytest
+
+from tailtrace_api.mcp_server.fence import _TEMPLATE
+from tailtrace_bridge.identity.serve_headers import decoded
+from tailtrace_bridge.logs.format import unescape_default, unescape_json
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.scrub import scrub
+
+UNITS = [
+    "a", "%40", "@", "a@a.", "@a.aa.", "x@a.bc/", "%40a.bc", "eyJ", "eyJ.", "/eyJaaaaaa.aaaaaa", "A1a", "AKIA", "sk-",
+    "0123456789abcdef-", "[", "[a", "<", "< ", "\n", "=?", "=?a?q?x", '\\"', "\\\\", "\\u0001", "token ", "//", '" ',
+    "1.000 ",
+]  # fmt: skip
+LENGTH = 8_000
+RATIO_MAX = 3.2
+"""A square would be four."""
+
+
+def parse(text):
+    make_parser().parse(text.encode(), "a.log", 0)
+
+
+def plain(text):
+    parse(f'100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "{text}')
+
+
+def cost_s(function, text):
+    runs = []
+    for _ in range(7):
+        start = time.process_time()
+        function(text)
+        runs.append(time.process_time() - start)
+    return min(runs)
+
+
+@pytest.mark.parametrize("function", [scrub, decoded, unescape_json, unescape_default, _TEMPLATE.search, parse, plain])
+@pytest.mark.parametrize("unit", UNITS)
+def test_twice_the_length_takes_at_most_about_twice_the_time(function, unit):
+    short, long = ((unit * length)[:length] for length in (LENGTH, 2 * LENGTH))
+    floor_s = 2e-4  # below it, the clock and the rest of the machine are what is measured
+    assert cost_s(function, long) <= RATIO_MAX * max(cost_s(function, short), floor_s)

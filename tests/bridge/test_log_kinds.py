@@ -1,0 +1,172 @@
+"""Kinds of lines that people have, and what each becomes: the right person's request, or a refusal with a reason."""
+
+import bz2
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.understood import understand
+
+T = "10/Mar/2024:10:00:00 +0000"
+TIME_US = 1_710_064_800_000_000
+
+
+def read(text: str, log_format: str = "auto") -> list[Access | RejectedLine]:
+    lines = text.encode().split(b"\n")
+    parser, _ = understand(make_parser(log_format), "f", lines)
+    return [parser.parse(line, "f", number) for number, line in enumerate(lines)]
+
+
+def outcome(record: Access | RejectedLine, *fields: str) -> object:
+    return record.reason if isinstance(record, RejectedLine) else tuple(getattr(record, name) for name in fields)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'198.51.100.1 - - [10/Mar/2024:10:0198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - 198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - ann2001:db8::7 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] 198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] "GET /a198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "Moz198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c"198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 200 5 "-" "c"',
+        f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c" 0.00198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 500 5 "-" "c" 0.1',
+    ],
+)
+@pytest.mark.parametrize("log_format", ["auto", "combined"])
+def test_two_lines_in_one_are_refused(line, log_format):
+    (record,) = read(line, log_format)
+    assert isinstance(record, RejectedLine), record
+
+
+def test_a_word_at_the_end_is_one_word():
+    source = '$server_name $remote_addr - $remote_user [$time_local] "$request" $status $request_id $host'
+    head = (
+        f'app.example.org 198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5af7183fb1d4cf5ff0b5a2d7d4b3c1aa app.example.org'
+    )
+    assert outcome(*read(head, source), "path") == ("/a",)
+    assert outcome(*read(head + head, source)) == "no-format"
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line", "expected"),
+    [
+        ("combined", f'198.51.100.1 - a [x [{T}] "GET /s HTTP/1.1" 200 5 "-" "c"', ("198.51.100.1", "/s", 200)),
+        ("$remote_addr [$time_local] $request_method $uri $status $body_bytes_sent", f"198.51.100.1 [{T}] GET /My 200 5 x.pdf 404 7", ("198.51.100.1", "/My 200 5 x.pdf", 404)),
+        ('$remote_addr [$time_local] $request "$status"', f'198.51.100.1 [{T}] GET /a b c HTTP/1.1 "400"', ("198.51.100.1", "/a b c", 400)),
+        ('$remote_addr:$remote_port [$time_local] "$request" $status', f'2001:db8::9:51234 [{T}] "GET /a HTTP/1.1" 200', ("2001:db8::9", "/a", 200)),
+        ('$http_host $remote_addr - $remote_user [$time_local] "$request" $status', f'a b c 198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 400', ("198.51.100.1", "/a", 400)),
+        (r"t:$time_local\tx:$http_x_forwarded_for\ta:$remote_addr\tr:$request\ts:$status", f"t:{T}\tx:1.1.1.1, , 3.3.3.3\ta:198.51.100.1\tr:GET /a HTTP/1.1\ts:200", ("198.51.100.1", "/a", 200)),
+        ('$http_x_forwarded_for - $remote_user [$time_local] "$request" $status', f'100.64.0.1, 203.0.113.9, 10.1.1.1 - - [{T}] "GET /a HTTP/1.1" 200', ("203.0.113.9", "/a", 200)),
+        ('$http_x_forwarded_for - $remote_user [$time_local] "$request" $status', f'- - - [{T}] "GET /a HTTP/1.1" 200', ("", "/a", 200)),
+        ('$http_x_real_ip $proxy_protocol_addr [$time_local] "$request" $status', f'- 203.0.113.9 [{T}] "GET /a HTTP/1.1" 200', ("203.0.113.9", "/a", 200)),
+    ],
+)  # fmt: skip
+def test_what_a_client_chooses_does_not_keep_it_out(log_format, line, expected):
+    (record,) = read(line, log_format)
+    assert outcome(record, "address", "path", "status") == expected
+
+
+HEAD = f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5'
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (' 261 0.002 0.001 "-" "Googlebot/2.1"', ("Googlebot/2.1", 2000, 1000)),
+        (' "-" "203.0.113.9" "Googlebot/2.1" 0.003 100', ("Googlebot/2.1", 3000, None)),
+        (' 1.538 "https://ref.example/?q=1" "UptimeRobot/2.0"', ("UptimeRobot/2.0", 1_538_000, None)),
+        (' "Mozilla/5.0 (X11)" "https://ref.example/?token=abc"', ("Mozilla/5.0 (X11)", None, None)),
+        (' "-" "c" rt=5.000 uct="0.001, 0.001" uht="2.500, 2.400" urt="2.500, 2.400"', ("c", 5_000_000, 4_900_000)),
+        (' "-" "c" 5.000 0.020 : 0.004', ("c", 5_000_000, 24_000)),
+        (' "-" "c" 7 "router@docker" "http://10.0.0.1:80" 12ms', ("c", 12_000, None)),
+        (' "-" "c" 373 0.002 [default-web-80] [] 10.0.0.1:80 615 0.001 200 5af7183fb1d4cf5ff0b5a2d7d4b3c1aa', ("c", 2000, 1000)),
+        (' "-" "c" "203.0.113.9, 10.0.0.1"', ("c", None, None)),
+    ],
+)  # fmt: skip
+def test_auto_finds_columns_by_evidence(tail, expected):
+    (record,) = read(HEAD + tail)
+    assert outcome(record, "user_agent", "request_time_us", "upstream_time_us") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f'198.51.100.1 - - [{T}]  "GET /a HTTP/1.1" 200 5 "-" "c"', ("198.51.100.1", "/a", 200, None)),
+        (f'198.51.100.1 - - [{T}] 0.123 0.100 "GET /a HTTP/1.1" 200 5 "-" "c"', ("198.51.100.1", "/a", 200, 123_000)),
+        ('198.51.100.1 - - [2024-03-10T10:00:00+00:00] "GET /a HTTP/1.1" 200 5 "-" "c"', ("198.51.100.1", "/a", 200, None)),
+        (f'[{T}] - 200 200 - GET https app.example.org "/a" [Client 198.51.100.1] [Length 5] [Gzip -] [Sent-to 10.0.0.2] "c" "-"', ("198.51.100.1", "/a", 200, None)),
+        (f'[2001:db8::10]:443 198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c"', ("198.51.100.1", "/a", 200, None)),
+        (f'app.example.org: unix: - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c"', ("unix:", "/a", 200, None)),
+        (json.dumps({"ts": 1710064800.5, "request": {"remote_ip": "198.51.100.1", "method": "GET", "uri": "/a?x", "headers": {"User-Agent": ["c"]}}, "status": 0, "size": 0, "duration": 0.5}), ("198.51.100.1", "/a", 0, 500_000)),
+        (json.dumps({"ClientHost": "198.51.100.1", "DownstreamStatus": 200, "Duration": 2_000_000, "RequestMethod": "GET", "RequestPath": "/a", "StartUTC": "2024-03-10T10:00:00.123456789Z"}), ("198.51.100.1", "/a", 200, 2000)),
+        ('{"time": "2024-03-10T10:00:00+00:00", "remote_addr": "198.51.100.1", "path": "/a", "status": 200, "upstream_time": -, "request_time": 0.010}', ("198.51.100.1", "/a", 200, 10_000)),
+    ],
+)  # fmt: skip
+def test_auto_knows_formats_by_name(line, expected):
+    (record,) = read(line)
+    assert outcome(record, "address", "path", "status", "request_time_us") == expected
+    assert not isinstance(record, RejectedLine)
+    assert 0 <= TIME_US - record.time_us <= 500_000 or record.time_us - TIME_US < 1_000_000
+
+
+def test_a_key_that_stands_twice_is_forged():
+    line = '{"time":"2024-03-10T10:00:00Z","remote_addr":"198.51.100.1","status":200,"ua":"x","remote_addr":"1.2.3.4"}'
+    assert outcome(*read(line)) == "no-format"
+
+
+COMBINED = f'{HEAD} "-" "c"'
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        json.dumps({"log": COMBINED + "\n", "stream": "stdout", "time": "2024-03-10T10:00:00Z"}),
+        "2024-03-10T10:00:00.123456789Z stdout F " + COMBINED,
+        "Mar 10 10:00:00 web nginx[7]: " + COMBINED,
+        "<190>Mar 10 10:00:00 web nginx: " + COMBINED,
+        "<190>1 2024-03-10T10:00:00Z web nginx 7 - - " + COMBINED,
+        json.dumps({"MESSAGE": COMBINED, "__REALTIME_TIMESTAMP": "1710064800000000"}),
+    ],
+)
+def test_a_wrapped_line_is_the_line_inside(wrapped):
+    assert read(f"{wrapped}\n{wrapped}")[0] == read(COMBINED)[0]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, zstandard.compress])
+def test_other_compressions_are_read(tmp_path, pack):
+    (tmp_path / "a").write_bytes(pack(b"one\ntwo\n"))
+    assert [line for line, _, _ in read_lines(tmp_path / "a")] == [b"one", b"two"]
+
+
+def test_a_tar_archive_is_told_and_nothing_of_it_is_read(tmp_path):
+    import tarfile
+
+    (tmp_path / "a.log").write_text(COMBINED + "\n")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "a.log", "a.log")
+    with pytest.raises(LogFileError, match="a tar archive; nothing of it is read"):
+        list(read_lines(tmp_path / "a.tar.gz"))
+
+
+def test_zeros_are_no_part_of_a_line(tmp_path):
+    path = Path(tmp_path / "a")
+    path.write_bytes(b"\0" * 100_000 + b"one\n" + b"tw" + b"\0" * 50 + b"three\n\0\0\nfour")
+    assert [(line, offset) for line, offset, _ in read_lines(path)] == [
+        (b"one", 100_000), (b"tw", 100_004), (b"three", 100_056), (b"four", 100_065)
+    ]  # fmt: skip
+
+
+def test_utf_16_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(f"{COMBINED}\r\n".encode("utf-16"))
+    assert [line for line, _, _ in read_lines(tmp_path / "a")] == [COMBINED.encode()]
