@@ -11,6 +11,7 @@ from tailtrace_bridge.core.records import Access
 
 TIMES = 200_000
 VALUES = (1, 2, "100.64.0.7", "GET", "/", 200, 3, 3, True, 5, "", "", "", "curl/8", "")
+VALUES += tuple(Access._field_defaults.values())[: len(Access._fields) - len(VALUES)]
 
 
 def main() -> int:
