@@ -241,6 +241,7 @@ def test_report_json(run):
 def test_a_report_in_words(run, monkeypatch):
     run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
     monkeypatch.setenv("TAILTRACE_LANG", "es")
+    monkeypatch.setenv("COLUMNS", "200")
     result = run("report", *AT)
     assert result.exit_code == 0
     assert "Uso: 6 accesos desde 3 direcciones, de 2 usuarios en 2 dispositivos; 2 errores (5xx), " in result.stdout

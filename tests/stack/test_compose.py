@@ -416,6 +416,7 @@ def test_rotation_by_size_loses_no_line(tmp_path: Path) -> None:
                 # 429: more views than one address may have; a line all the same.
                 assert status(ports["80"], f"/_tailtrace/view?card={requests}") in {204, 429}
                 requests += 1
+            time.sleep(0.5)  # nginx holds its lines for a moment
         finally:
             rotation.terminate()
             _, said = rotation.communicate(timeout=10)
