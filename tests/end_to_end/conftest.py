@@ -101,6 +101,9 @@ class Namespace:
         run("ip", "netns", "add", self.name)
         try:
             run("ip", "-n", self.name, "link", "set", "lo", "up")
+            # Ports for servers are chosen outside, where 32768 and up are free: no connection in here may have one of these.
+            ports = "echo 10000 20000 > /proc/sys/net/ipv4/ip_local_port_range"
+            run("ip", "netns", "exec", self.name, "sh", "-c", ports)
             yield
         finally:
             for process in self.processes:
