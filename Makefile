@@ -2,7 +2,8 @@
 #
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
 #   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
-#   make test-long                  the rest: what starts a collector, InfluxDB, a tailnet or a browser, and long runs
+#   make test-long                  the rest: what starts a collector, InfluxDB, a tailnet or a browser
+#   make test-slow                  runs of minutes, and every server and version that an app may have; CI leaves them out
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
@@ -35,7 +36,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long tailnet collector influxdb jaeger inspector lint audit format soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger inspector lint audit format soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -70,7 +71,10 @@ test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -m 'long and not slow' $(ARGS)
+
+test-slow: $(READY) $(WEB_IF_NPM)
+	$(BIN)/pytest -m slow $(ARGS)
 
 # Their version is the one that the control server is built from. `go install` takes them by their own go.sum.
 tailnet: $(TAILNET)/.ready

@@ -17,7 +17,7 @@ import pytest
 
 from tailtrace_api.access.tokens import Tokens
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CHECKS = (
     "status_code_conformance,content_type_conformance,response_schema_conformance,"
