@@ -113,7 +113,10 @@ def test_what_is_no_log_says_so(tmp_path, name):
 
 
 @given(
-    st.one_of(st.binary(max_size=200), st.lists(st.sampled_from([b"a", b"\r", b"\n", BOM])).map(b"".join)),
+    st.one_of(
+        st.binary(max_size=200).map(lambda some: some.replace(b"\0", b"0")),  # a hole is no text: see below
+        st.lists(st.sampled_from([b"a", b"\r", b"\n", BOM])).map(b"".join),
+    ),
     st.lists(st.integers(0, 200)),
 )
 def test_the_splitter_gives_the_same_however_the_bytes_arrive(content, cuts):
@@ -133,6 +136,17 @@ def test_the_splitter_gives_the_same_however_the_bytes_arrive(content, cuts):
         (line.rstrip(b"\r"), offset) for line, offset in zip(expected, starts, strict=True)
     ]
     assert [end for _, _, end in lines] == [offset for _, offset, _ in lines[1:]] + [len(content)] * bool(lines)
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\0", b"\0\0\0"])).map(b"".join), st.lists(st.integers(0, 200)))
+def test_lines_around_a_hole_are_the_same_however_the_bytes_arrive(content, cuts):
+    splitter = LineSplitter()
+    lines = []
+    for start, end in pairwise([0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]):
+        lines += splitter.feed(content[start:end])
+    lines = [line for line, _, _ in lines + splitter.rest()]
+    assert b"\0" not in b"".join(lines)
+    assert [line for line in lines if line] == [line for line in re.split(rb"[\n\0]+", content) if line]
 
 
 def test_a_long_line_in_small_chunks_ends_where_it_ends():
