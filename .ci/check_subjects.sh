@@ -5,7 +5,7 @@
 #   .ci/check_subjects.sh FILE      the message in FILE: as the hook commit-msg, which CONTRIBUTING.md says how to set
 set -euo pipefail
 
-RULE_SINCE=fca7784e
+RULE_SINCE=fca77846e1941b5ab4c258aae88784184275386b
 FORM='^[a-z][a-z0-9 /_.,-]*: [^ ].*[^ .]$'
 
 wrong=0
