@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| threat ")]
+THREATS = re.findall(r"^\| ([A-Z][0-9]+) \| ([^|]+) \|", PAGE.partition("## Proof")[0], re.MULTILINE)
+PROOFS = dict(re.findall(r"^\| ([A-Z][0-9]+) \| (.+) \|$", PAGE.partition("## Proof")[2], re.MULTILINE))
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(TEST.findall(PAGE))))
@@ -16,13 +17,14 @@ def test_a_named_test_is_there(file, name):
     assert re.search(rf"^ *(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.split("|")[1].strip() for row in ROWS])
-def test_each_threat_has_one(row):
-    assert TEST.search(row.split("|")[3])
+@pytest.mark.parametrize("number", [number for number, _ in THREATS], ids=[threat for _, threat in THREATS])
+def test_each_threat_has_one(number):
+    assert TEST.search(PROOFS[number])
 
 
 def test_the_page_has_the_threats():
-    assert len(ROWS) > 25
+    assert len(THREATS) > 25
+    assert [number for number, _ in THREATS] == list(PROOFS), "each number once, in one order"
     assert PAGE.count("`tests/") - PAGE.count("`tests/test_security_page.py` fails") == len(
         TEST.findall(PAGE)
     )  # none is written in another way
