@@ -147,6 +147,26 @@ def test_a_span_that_came_first(bench):
     assert bench.stored() == [("/items/1", "/items/{item_id}", 200_000)]
 
 
+def test_a_clock_that_is_set_back_keeps_no_line_waiting(bench, caplog):
+    steady = FakeClock(5_000_000)
+    pipeline = bench.start()
+    pipeline._monotonic = steady
+    bench.append(line(1))
+    pipeline.step()
+    assert bench.stored() == [], "it waits for its span"
+    bench.clock.now_us -= 3_600_000_000
+    steady.now_us += 1_000_000
+    bench.append(line(2))
+    pipeline.step()
+    assert pipeline.counters.clock_jumps == 1
+    assert "was set back by 3601 s" in caplog.text
+    steady.now_us += 6_000_000
+    bench.clock.now_us += 6_000_000
+    pipeline.step()
+    assert {path for path, *_ in bench.stored()} == {"/items/1", "/items/2"}
+    assert pipeline.counters.clock_jumps == 1, "told once"
+
+
 def test_a_line_whose_span_never_comes_is_stored_after_its_wait(bench):
     bench.append(line(1))
     pipeline = bench.start()

@@ -95,6 +95,7 @@ def _pipeline(counters: PipelineCounters) -> Iterator[Metric]:
         "store_failures", "Batches that the store failed to take; each was tried again.", counters.store_failures
     )
     yield _counter("defects", "Times that it began again after an error nobody expected.", counters.defects)
+    yield _counter("clock_jumps", "Times that the machine's clock was set, by seconds or more.", counters.clock_jumps)
     yield _gauge("newest_line_timestamp_seconds", "Time of the newest line.", counters.newest_line_us / 1e6)
     yield _gauge("last_step_timestamp_seconds", "When it last looked for work.", counters.last_bucket_us / 1e6)
 

@@ -25,6 +25,7 @@ from tailtrace_bridge.wiring.parts import (
     make_local,
     make_routes,
     make_watched,
+    monotonic_us,
     open_store,
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
@@ -139,6 +140,7 @@ def make_bridge(settings: Settings) -> Bridge:
             spans=spans,
             store=store,
             clock=clock_us,
+            monotonic=monotonic_us,
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,

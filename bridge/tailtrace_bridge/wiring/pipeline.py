@@ -34,6 +34,8 @@ LEARN_AT = frozenset({10, 100, 1000})
 RETRY_MAX_S = 30.0
 DAY_US = 24 * 3_600_000_000
 PRUNE_EVERY_US = 3_600_000_000
+JUMP_US = 5_000_000
+"""The wall clock jumped if it moved so much more or less than the clock that never goes back."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class PipelineCounters:
     store_failures: int = 0
     defects: int = 0
     """Times that it began again after an error nobody expected."""
+    clock_jumps: int = 0
+    """Times that the wall clock was set, by `JUMP_US` or more."""
     newest_line_us: int = 0
     last_bucket_us: int = 0
 
@@ -71,6 +75,7 @@ class Pipeline:
         spans: SpanQueue,
         store: Store,
         clock: Callable[[], int],
+        monotonic: Callable[[], int] | None = None,
         waits: Callable[[Access, int], bool] = lambda _access, _now_us: False,
         settle: Callable[[], None] = lambda: None,
         retention_days: int = 0,
@@ -94,6 +99,9 @@ class Pipeline:
         self._spans = spans
         self._store = store
         self._clock = clock
+        self._monotonic = monotonic or clock
+        self._ahead_us: int | None = None
+        """What the wall clock was ahead of the other one when last looked at."""
         self._retention_days = retention_days
         self._pruned_us = 0
         self._has_written = False
@@ -139,15 +147,17 @@ class Pipeline:
         """Read what is there, and store what is ready. Raises `StoreError`; the batch is kept for the next step."""
         if self._lines:  # a batch that the store has not taken yet
             self._write()
-        now_us = self._clock()
-        self._read_spans(now_us)
+        # Waits go by a clock that is never set back: else lines would wait until the old time is reached again.
+        now_us, waits_us = self._clock(), self._monotonic()
+        self._notice_jump(now_us - waits_us)
+        self._read_spans(waits_us)
         read = self.tail.read()
         for file in {line.file for line in read} - self._parsers.keys():
             first = [line.data for line in read if line.file == file][:SAMPLE_LINES_MAX]
             self._parsers[file] = self._learned(self._make_parser(), file, first)
         for line in read:
-            self._take(line, now_us)
-        self._ready(self.join.expire(now_us))
+            self._take(line, now_us, waits_us)
+        self._ready(self.join.expire(waits_us))
         self._rows_of(self.hold.release(now_us))
         self._write()
         self._prune(now_us)
@@ -158,7 +168,7 @@ class Pipeline:
 
         Lines that wait to be named are read again at the next start: their positions are not passed.
         """
-        self._read_spans(self._clock())
+        self._read_spans(self._monotonic())
         self._ready(self.join.flush())
         if len(self.hold):
             self._settle()
@@ -206,7 +216,20 @@ class Pipeline:
             if len(kept) in LEARN_AT:
                 self._parsers[line.file] = self._learned(self._parsers[line.file], line.file, kept)
 
-    def _take(self, line: TailLine, now_us: int) -> None:
+    def _notice_jump(self, ahead_us: int) -> None:
+        jump_us, self._ahead_us = ahead_us - (ahead_us if self._ahead_us is None else self._ahead_us), ahead_us
+        if abs(jump_us) < JUMP_US:
+            return
+        self.counters.clock_jumps += 1
+        way = "forward" if jump_us > 0 else "back"
+        _LOGGER.warning(
+            "the clock of this machine was set %s by %.0f s: times of requests around now are those of a wrong clock; "
+            "keep it right with chrony or systemd-timesyncd",
+            way,
+            abs(jump_us) / 1_000_000,
+        )
+
+    def _take(self, line: TailLine, now_us: int, waits_us: int) -> None:
         self.counters.lines += 1
         parser = self._parsers[line.file]
         record = parser.parse(line.data, line.file, line.offset, line.seed)
@@ -220,7 +243,7 @@ class Pipeline:
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
         age_us = now_us - record.time_us - (record.request_time_us or 0)
-        self._ready(self.join.add_access(record, line, now_us, age_us))
+        self._ready(self.join.add_access(record, line, waits_us, age_us))
 
     def _ready(self, joined: list[Joined[TailLine]]) -> None:
         if joined:
@@ -250,7 +273,7 @@ class Pipeline:
 
     def _prune(self, now_us: int) -> None:
         # What is old and read only now is to be in the sums first: the store takes nothing older than it has pruned.
-        if self._retention_days and not self.tail.behind and now_us - self._pruned_us >= PRUNE_EVERY_US:
+        if self._retention_days and not self.tail.behind and not 0 <= now_us - self._pruned_us < PRUNE_EVERY_US:
             self._pruned_us = now_us
             removed = self._store.prune(now_us - self._retention_days * DAY_US)
             self.counters.pruned += removed
