@@ -85,7 +85,7 @@ class Bench:
         self.spans = SpanQueue()
         self.tails: list[Tail] = []
 
-    def start(self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000) -> Pipeline:
+    def start(self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000, monotonic=None) -> Pipeline:
         return Pipeline(
             tail=self.open_tail(),
             reopen_tail=self.open_tail,
@@ -95,6 +95,7 @@ class Bench:
             spans=self.spans,
             store=store or self.store,
             clock=self.clock,
+            monotonic=monotonic or self.clock,
             retention_days=retention_days,
         )
 
@@ -149,8 +150,7 @@ def test_a_span_that_came_first(bench):
 
 def test_a_clock_that_is_set_back_keeps_no_line_waiting(bench, caplog):
     steady = FakeClock(5_000_000)
-    pipeline = bench.start()
-    pipeline._monotonic = steady
+    pipeline = bench.start(monotonic=steady)
     bench.append(line(1))
     pipeline.step()
     assert bench.stored() == [], "it waits for its span"

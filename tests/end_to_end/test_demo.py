@@ -37,6 +37,14 @@ OUTCOME = re.compile(
 END_S_MAX = 60
 
 
+def target_of(link: Path) -> str:
+    """Where a link leads; empty where it is gone by now, as a file that was just closed."""
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
 def descendants(mark: Path) -> list[str]:
     """The commands of all processes with `mark` in their command or environment, or with a file open in it.
 
@@ -46,7 +54,7 @@ def descendants(mark: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-            files = "\n".join(str(file.readlink()) for file in (process / "fd").iterdir())
+            files = "\n".join(target for file in (process / "fd").iterdir() if (target := target_of(file)))
         except OSError:
             continue
         if os.fsencode(mark) in command + environment + os.fsencode(files):

@@ -59,7 +59,9 @@ class PipelineCounters:
 
 
 class Pipeline:
-    """Drives the parts. `clock` gives microseconds since the epoch; `make_parser` is called once for each log.
+    """Drives the parts. `clock` gives µs since the epoch, `monotonic` those of a clock that is never set back.
+
+    `make_parser` is called once for each log.
 
     `waits`: whether a line is to wait at a time because it is not known yet whose it is; `settle` waits until that is
     known of the last lines, if it can be.
@@ -75,7 +77,7 @@ class Pipeline:
         spans: SpanQueue,
         store: Store,
         clock: Callable[[], int],
-        monotonic: Callable[[], int] | None = None,
+        monotonic: Callable[[], int],
         waits: Callable[[Access, int], bool] = lambda _access, _now_us: False,
         settle: Callable[[], None] = lambda: None,
         retention_days: int = 0,
@@ -99,7 +101,7 @@ class Pipeline:
         self._spans = spans
         self._store = store
         self._clock = clock
-        self._monotonic = monotonic or clock
+        self._monotonic = monotonic
         self._ahead_us: int | None = None
         """What the wall clock was ahead of the other one when last looked at."""
         self._retention_days = retention_days
