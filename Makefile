@@ -8,6 +8,7 @@
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
+#   make headscale                  builds the Headscale of the tests (Go; minutes at first)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
@@ -30,13 +31,14 @@ TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
 INFLUXDB := $(CACHE)/influxdb
 JAEGER := $(CACHE)/jaeger
+HEADSCALE := $(CACHE)/headscale
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger inspector lint audit format soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger headscale inspector lint audit format soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -106,6 +108,11 @@ jaeger: $(JAEGER)/$(call made_by,tests/stack/build_go.sh)
 $(JAEGER)/.made-by-%:
 	nice tests/stack/build_go.sh github.com/jaegertracing/jaeger@v1.76.0 $(JAEGER) ./cmd/all-in-one
 	@rm -f $(JAEGER)/.made-by-* && touch $@
+
+headscale: $(HEADSCALE)/$(call made_by,tests/stack/build_go.sh)
+$(HEADSCALE)/.made-by-%:
+	nice tests/stack/build_go.sh github.com/juanfont/headscale@v0.26.1 $(HEADSCALE) ./cmd/headscale
+	@rm -f $(HEADSCALE)/.made-by-* && touch $@
 
 inspector: $(INSPECTOR)/.version-$(INSPECTOR_VERSION)
 $(INSPECTOR)/.version-%:

@@ -8,7 +8,7 @@
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
 `@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
-`@pytest.mark.mount`, `@pytest.mark.netns`.
+`@pytest.mark.headscale`, `@pytest.mark.mount`, `@pytest.mark.netns`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -35,6 +35,8 @@ INSPECTOR = Path(
 )
 CHROMIUM = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
+HEADSCALE = Path(os.environ.get("TAILTRACE_HEADSCALE") or CACHE / "headscale" / "headscale")
+TAILNET = CACHE / "tailnet"
 JAEGER = Path(os.environ.get("TAILTRACE_JAEGER") or CACHE / "jaeger" / "all-in-one")
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
@@ -66,10 +68,19 @@ def _lacks_tailnet() -> str | None:
         return f"no {', '.join(missing)}: apt install iproute2 curl util-linux"
     if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
         return "no network namespaces here: in a container, add --cap-add NET_ADMIN,SYS_ADMIN"
-    binaries = Path.home() / ".cache" / "tailtrace" / "tailnet"
-    if missing := [name for name in ("tailscaled", "tailscale", "control") if not (binaries / name).exists()]:
-        return f"no {', '.join(missing)} in {binaries}: make tailnet"
+    return _lacks_daemons("tailscaled", "tailscale", "control")
+
+
+def _lacks_daemons(*names: str) -> str | None:
+    if missing := [name for name in names if not (TAILNET / name).exists()]:
+        return f"no {', '.join(missing)} in {TAILNET}: make tailnet"
     return None
+
+
+def _lacks_headscale() -> str | None:
+    """The server, and the daemons that are its nodes."""
+    lacks = _lacks_program(HEADSCALE, "make headscale", "TAILTRACE_HEADSCALE")
+    return lacks or _lacks_daemons("tailscaled", "tailscale")
 
 
 @functools.cache
@@ -141,10 +152,11 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "inspector": _lacks_inspector,
     "mount": _lacks_mount,
     "netns": _lacks_netns,
+    "headscale": _lacks_headscale,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
-LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "inspector", "jaeger"})
+LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "headscale", "inspector", "jaeger"})
 """Markers of what `make test` leaves to `make test-long`."""
 
 
@@ -187,6 +199,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """The folder of real data; only for tests with the marker `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def headscale_programs() -> tuple[Path, Path]:
+    """Headscale, and the folder of the daemons; only for tests with the marker `headscale`."""
+    return HEADSCALE, TAILNET
 
 
 @pytest.fixture(scope="session")

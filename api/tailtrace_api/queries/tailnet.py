@@ -131,7 +131,7 @@ class Tailnet:
             if not identity.user and not identity.device:
                 try:
                     device = next(one for one in self._known()[0] if str(parse_address(address)) in one.addresses)
-                    identity = device.identity(address)
+                    identity = device.identity(address, self._clock())
                 except (StopIteration, TailnetError):
                     pass
             hidden = user is not None and identity.user != user

@@ -94,7 +94,7 @@ def test_a_device_of_rubbish_is_empty():
     ],
 )
 def test_kinds(device, kind, user):
-    identity = read_tailscale({"nodeId": "n1", "name": "box.ts.net", **device}).identity("100.64.0.7")
+    identity = read_tailscale({"nodeId": "n1", "name": "box.ts.net", **device}).identity("100.64.0.7", 0)
     tags = ",".join(device.get("tags", []))
     assert identity == Identity("100.64.0.7", kind, user, "box", "n1", tags, "control")
 

@@ -76,11 +76,19 @@ class Device:
             return "shared"
         return "user" if self.user else "unknown"
 
-    def identity(self, address: str) -> Identity:
-        """Say who stands behind `address`, one of the device's."""
+    def identity(self, address: str, at_us: int) -> Identity:
+        """Say who stands behind `address`, one of the device's, and whether its key had expired at `at_us`."""
         kind = self.kind
-        user = "" if kind == "tagged" else self.user
-        return Identity(address, kind, user, self.name, self.node_id, printable(",".join(self.tags)), PROVIDER)
+        return Identity(
+            address,
+            kind,
+            "" if kind == "tagged" else self.user,
+            self.name,
+            self.node_id,
+            printable(",".join(self.tags)),
+            PROVIDER,
+            expired=self.expires_us is not None and self.expires_us <= at_us,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +149,14 @@ class DeviceIndex:
         device = self.at(address)
         if device is None:
             return NotFound()
-        return Found(device.identity(address), device.created_us, str(parse_address(address)), device.key)
+        return Found(
+            device.identity(address, self.as_of_us), device.created_us, str(parse_address(address)), device.key
+        )
 
     def held(self) -> dict[str, Found]:
         """Return who holds which address."""
         return {
-            address: Found(device.identity(address), device.created_us, address, device.key)
+            address: Found(device.identity(address, self.as_of_us), device.created_us, address, device.key)
             for address, device in self._by_address.items()
         }
 
@@ -168,7 +178,7 @@ class DeviceIndex:
             return Holder(
                 None, f"{device.name} has this address today, but exists only since {since:%Y-%m-%d %H:%M} UTC"
             )
-        return Holder(device.identity(address))
+        return Holder(device.identity(address, time_us))
 
 
 def read_tailscale(table: Mapping[str, object]) -> Device:

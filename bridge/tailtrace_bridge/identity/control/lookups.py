@@ -163,7 +163,7 @@ class Lookups:
         device = devices.at(address)
         if device is None:
             return None
-        identity = device.identity(address)
+        identity = device.identity(address, devices.as_of_us)
         return Whois(
             address,
             identity.kind,

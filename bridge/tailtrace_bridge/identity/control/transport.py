@@ -211,7 +211,8 @@ class Transport:
         status, said = response.status_code, self._said(body)
         where = f"{self._where(request)} answered {status}{f' ({said})' if said else ''}"
         retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._clock())
-        if status == 401 or (status == 400 and request.method == "POST"):
+        # Headscale 0.26 answers 500 to a key whose beginning it knows.
+        if status == 401 or said.casefold() == "unauthorized" or (status == 400 and request.method == "POST"):
             return self._refused(where, said)
         if status == 403:
             return MissingScopeError(f"{where}: {self._credentials.setting} may not do this; {self._cures.scope}")
