@@ -63,7 +63,7 @@ def test_our_own_line():
         tailtrace_inbound_span_id=PARENT,
         tailtrace_flags="00",
         realip_remote_addr="10.0.0.9",
-        proxy_protocol_addr="100.64.0.8",
+        tailtrace_proxied="100.64.0.8@10.0.0.1",
         request_uri="/dashboard/complete?token=secret",
         http_user_agent='a \\"b\\" \\u0016 é',
         http_tailscale_user_login="ana@example.com",
@@ -101,6 +101,7 @@ def test_our_own_line():
         peer="10.0.0.9",
         peer_port=41234,
         proxy_protocol="100.64.0.8",
+        proxy_protocol_at="10.0.0.1",
         app="1;t=239000;r=/dashboard/{name}",
         parent_span_id=PARENT,
         sampled=False,
@@ -137,7 +138,8 @@ def test_our_own_line():
         ({"remote_addr": "unix:", "realip_remote_addr": "unix:", "remote_port": ""}, {"address": "unix:", "peer": "unix:", "peer_port": 0}),
         ({"realip_remote_addr": "unix:", "remote_port": "0"}, {"address": "100.64.0.7", "peer": "unix:", "peer_port": 0}),
         ({"realip_remote_addr": "::FFFF:10.0.0.9"}, {"peer": "10.0.0.9"}),
-        ({"proxy_protocol_addr": "fe80:::zz"}, {"proxy_protocol": ""}),
+        ({"tailtrace_proxied": "fe80:::zz@127.0.0.1"}, {"proxy_protocol": "", "proxy_protocol_at": "127.0.0.1"}),
+        ({"tailtrace_proxied": "100.64.0.8"}, {"proxy_protocol": "100.64.0.8", "proxy_protocol_at": ""}),
         ({"remote_port": "99999999"}, {"peer_port": 0}),
         ({"upstream_http_x_tailtrace": "1;t=5"}, {"app": "1;t=5"}),
         ({"upstream_http_x_tailtrace": "1;t=5", "upstream_addr": ""}, {"app": "", "proxied": False}),
@@ -575,3 +577,13 @@ def test_times_of_several_upstreams_add_up(text, us):
     """nginx separates servers by `, ` and groups by ` : `."""
     line = b'100.64.0.7 1759926735.250 "' + text + b'"'
     assert fields(line, "upstream_time_us", log_format='$remote_addr $msec "$upstream_response_time"') == (us,)
+
+
+def test_another_format_tells_too_where_a_proxy_connected():
+    parser = make_parser(
+        '$remote_addr $realip_remote_addr $proxy_protocol_addr $server_addr [$time_local] "$request" $status', UTC
+    )
+    told = parser.parse(
+        b'100.64.0.7 127.0.0.1 100.64.0.7 127.0.0.2 [08/Oct/2025:12:32:15 +0000] "GET /a HTTP/1.1" 200', "f", 0
+    )
+    assert (told.peer, told.proxy_protocol, told.proxy_protocol_at) == ("127.0.0.1", "100.64.0.7", "127.0.0.2")

@@ -19,10 +19,10 @@ PODS = Proxies(["10.42.0.0/16"])
 NONE = Proxies()
 
 
-def access(address, peer="", serve="", proxy_protocol=""):
+def access(address, peer="", serve="", proxy_protocol="", at=""):
     return Access(
         9, 1, address, "GET", "/a", 200, 1, None, False, 1, "", "", "", "curl", "",
-        serve=serve, peer=peer, proxy_protocol=proxy_protocol,
+        serve=serve, peer=peer, proxy_protocol=proxy_protocol, proxy_protocol_at=at,
     )  # fmt: skip
 
 
@@ -98,11 +98,26 @@ BY_UNIX = "forwarded by unix:"
                 (access("100.64.0.7", "::1", "ana@example.com"), "forwarded by ::1"),
             )
         ),
+        # PROXY protocol is: where no peer is led to.
+        *(
+            (access("100.64.0.7", "127.0.0.1", "", "100.64.0.7", at), NONE, why, identity._replace(via="PROXY protocol by 127.0.0.1"))
+            for reach in [Identity("100.64.0.7", reason="proxied-within-reach")]
+            for at, why, identity in (
+                ("127.0.0.2", "userspace-networking", ANA),
+                ("127.0.0.2", "loopback-unproven", ANA),
+                ("127.0.0.1", "userspace-networking", reach),
+                ("::1", "userspace-networking", reach),
+                ("127.0.0.1", "loopback-unproven", reach),
+                ("", "userspace-networking", reach),
+                ("192.0.2.1", "userspace-networking", reach),
+                ("127.0.0.1", "", ANA),
+            )
+        ),
         (
-            access("100.64.0.7", "127.0.0.1", "", "100.64.0.7"),
+            access("100.64.0.7", "127.0.0.1", "", "100.64.0.9", "127.0.0.2"),
             NONE,
             "userspace-networking",
-            ANA._replace(via="PROXY protocol by 127.0.0.1"),
+            Identity("100.64.0.7", reason="forged-where-no-tun", via="forwarded by 127.0.0.1"),
         ),
         (access("127.0.0.1"), SERVED, "userspace-networking", Identity("127.0.0.1", reason="userspace-networking")),
         (access("100.64.0.7", "127.0.0.1"), NONE, "", ANA._replace(via="forwarded by 127.0.0.1")),

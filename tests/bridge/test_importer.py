@@ -276,7 +276,7 @@ def test_an_old_line_is_named_only_if_its_address_was_seen_then(store, tmp_path)
     gone = Identity("100.64.0.9", "user", "ben@example.com", "ben-phone", "n3")
     history = tmp_path / "checkpoint.history.json"
     seen = [
-        Held(device.identity("100.64.0.7"), "nodekey:1", created_us, created_us),
+        Held(device.identity("100.64.0.7", 0), "nodekey:1", created_us, created_us),
         Held(gone, "nodekey:3", created_us, created_us + 7_200_000_000, created_us + 7_300_000_000),
     ]
     write(history, seen, created_us + 60_000_000)

@@ -7,7 +7,7 @@
 | a server on a unix socket, without `set_real_ip_from unix:` and a header | failure: nobody is named |
 | the same, with | ok |
 | no TUN, and an address from a header of 127.0.0.1 | failure: whoever goes past serve writes it |
-| no TUN, and PROXY protocol on 127.0.0.1 or on all addresses | warning: likewise; 127.0.0.2 is not reached by peers |
+| no TUN, and PROXY protocol on 127.0.0.1 or on all addresses | failure: likewise; 127.0.0.2 is not reached by peers |
 | no TUN, and PROXY protocol on another address of loopback | ok |
 
 Sources: https://nginx.org/en/docs/http/ngx_http_realip_module.html ,
@@ -121,12 +121,12 @@ def _server(server: Directive, settings: dict[str, tuple[Directive, ...]], *, ha
         return [make_check(title, "failure", f"{words}: rows by it are unknown", RECIPE)]
     hosts = {args[0].rpartition(":")[0] if ":" in args[0] else "" for args in listens if "proxy_protocol" in args}
     if any(host in _EVERYWHERE or host in {"127.0.0.1", "[::1]", "localhost"} for host in hosts):
-        words = f"{_where(server)}: PROXY protocol names everybody, but a peer that goes past serve can write it too"
+        words = f"{_where(server)}: a peer that goes past serve can write PROXY protocol too: rows by it are unknown"
         cure = (
             "listen 127.0.0.2:PORT proxy_protocol, which no peer reaches, and "
             "`tailscale serve --tcp=80 --proxy-protocol=1 tcp://127.0.0.2:PORT`"
         )
-        return [make_check(title, "warning", words, cure)]
+        return [make_check(title, "failure", words, cure)]
     return [make_check(title, "ok", f"{_where(server)}: PROXY protocol where no peer reaches it")]
 
 

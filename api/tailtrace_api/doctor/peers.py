@@ -21,7 +21,7 @@ from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.identity.chain import is_tailnet
-from tailtrace_bridge.identity.fronts import is_loopback, peer_of
+from tailtrace_bridge.identity.fronts import is_loopback, is_within_reach, peer_of
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 
 LINES_MIN = 3
@@ -70,7 +70,7 @@ def check_peers(lines: Sequence[Access], facts: Facts) -> list[Check]:
         words = f"none of the newest {len(lines)} lines is of the tailnet: {_shown(Counter(x.address for x in lines))}"
         cure = "ask by the tailnet's name or address of this machine; what stands in front must pass addresses on"
         checks.append(make_check(NAME, "warning", words, cure))
-    elif facts.has_tun is False and (forged := [x for x in named if is_loopback(x.peer) and not x.proxy_protocol]):
+    elif facts.has_tun is False and (forged := [x for x in named if is_within_reach(x)]):
         words = (
             f"{len(forged)} of {len(lines)} lines have an address that somebody on 127.0.0.1 wrote, and without TUN "
             "every peer reaches that: nobody is named by it"

@@ -64,6 +64,8 @@ class Access(NamedTuple):
     """`$remote_port`, or 0."""
     proxy_protocol: str = ""
     """The client's address as the PROXY protocol named it (`$proxy_protocol_addr`), or empty."""
+    proxy_protocol_at: str = ""
+    """Which of its own addresses nginx took such a connection on (`$server_addr`), or empty: not told."""
     app: str = ""
     """What the app said of its answer, as it stands in the line: `rows.app_header` reads it. Not an old answer's."""
     parent_span_id: str = ""

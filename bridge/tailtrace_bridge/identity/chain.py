@@ -63,6 +63,7 @@ SERVE_IN_FRONT = "serve-in-front"
 SERVE_NOT_BELIEVED = "serve-not-believed"
 SERVE_CONTRADICTED = "serve-contradicted"
 FORGED = "forged-where-no-tun"
+PROXIED_WITHIN_REACH = "proxied-within-reach"
 FORWARDED_BY_DEVICE = "forwarded-by-device"
 REASONS = {
     UNKNOWN_THEN: "whoever has the address now may not have had it then",
@@ -84,6 +85,8 @@ REASONS = {
     SERVE_NOT_BELIEVED: "a header of `tailscale serve` that no setting believes: `tailtrace nginx --behind-serve`",
     FORWARDED_BY_DEVICE: "a person's device named another address, and nginx believes it: set_real_ip_from is too wide",
     SERVE_CONTRADICTED: "a proxy named another person than has the address",
+    PROXIED_WITHIN_REACH: "tailscaled runs without TUN, or cannot be asked: whoever goes past the proxy says what "
+    "they like in PROXY protocol on 127.0.0.1; no peer is led to 127.0.0.2: `listen 127.0.0.2:PORT proxy_protocol`",
     FORGED: "tailscaled runs without TUN, or cannot be asked: whoever goes past the proxy says what they like at "
     "127.0.0.1; a unix socket cannot be reached so: `tailtrace nginx --behind-serve`",
 }

@@ -8,6 +8,7 @@ reaches where tailscaled has no TUN, and may then say what they like.
 |---|---|---|
 | is loopback or a socket, or believed | Funnel's header | kind funnel: never a person |
 | named another by a header | the peer is loopback, which may be anybody (`loopback`) | unknown, `forged-where-no-tun` |
+| named another by PROXY protocol | likewise, on an address that peers reach | unknown, `proxied-within-reach` |
 | named another address | the peer is a person's device that no setting names | unknown, `forwarded-by-device` |
 | named another address | a believed login that its holder denies | unknown, `serve-contradicted` |
 | named another address | a believed login, and nobody else names the address | that login |
@@ -20,9 +21,10 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | any other | whatever the headers say | the address's |
 | is named by the file of identities | | that one |
 
-PROXY protocol is believed also where loopback may be anybody: tailscaled knows no other way to name a peer to what is
-no HTTP, and cannot speak it on a socket. Whether peers reach that port past serve, the line does not tell: on 127.0.0.1
-they do, on 127.0.0.2 they do not. `tailtrace doctor` looks at where nginx listens.
+Where tailscaled has no TUN it hands what a peer sends to any of its ports to 127.0.0.1 (or ::1), and to no other
+address of loopback (`acceptTCP` of tailscale.com/wgengine/netstack). So PROXY protocol on 127.0.0.2 comes from serve
+alone, and on 127.0.0.1 from anybody. Which it was, the line tells by nginx's own address; one that does not tell is
+not believed.
 
 `Identity.via` says through whom it came: `forwarded by unix:`, `PROXY protocol by 127.0.0.1`, `serve by unix:`.
 """
@@ -36,6 +38,7 @@ from tailtrace_bridge.identity.chain import (
     FORWARDED_BY_DEVICE,
     LOOPBACK_UNPROVEN,
     NO_LOGIN_FROM_SERVE,
+    PROXIED_WITHIN_REACH,
     SERVE_CONTRADICTED,
     SERVE_NOT_BELIEVED,
     UNIX_PEER,
@@ -82,6 +85,13 @@ def is_loopback(peer: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def is_within_reach(access: Access) -> bool:
+    """Whether a peer of a node without TUN, too, may have said the address of this line."""
+    at = access.proxy_protocol_at
+    is_beyond = _how(access) == PROXY_PROTOCOL and is_loopback(at) and at not in {"127.0.0.1", "::1"}
+    return is_loopback(peer_of(access)) and not is_beyond
+
+
 def identity_in_front(access: Access, by_address: Identity, by_peer: Identity, believed: Proxies) -> Identity | None:
     """Return the identity by the table above; None: the address's. `by_peer` is the peer's own."""
     if by_address.provider == "static":
@@ -119,8 +129,9 @@ def _direct(access: Access, login: str, *, is_believed: bool, is_anybody: bool) 
 def _forwarded(access: Access, by_address: Identity, login: str, *, is_anybody: bool) -> Identity:
     how = _how(access)
     via = f"{how} {access.peer}"
-    if is_anybody and how == FORWARDED:
-        return Identity(access.address, reason=FORGED, via=via)
+    if is_anybody and is_within_reach(access):
+        reason = FORGED if how == FORWARDED else PROXIED_WITHIN_REACH
+        return Identity(access.address, reason=reason, via=via)
     if not login or by_address.kind == "self":
         return by_address._replace(via=", ".join(filter(None, (by_address.via, via))))
     if not by_address.provider:

@@ -38,7 +38,7 @@ TAILTRACE_FRONT = (
     "remote_addr",
     "remote_port",
     "realip_remote_addr",
-    "proxy_protocol_addr",
+    "tailtrace_proxied",
     "request_method",
     "request_uri",
     "status",

@@ -102,9 +102,10 @@ _MORE_FIELDS = (
     "upstream_http_x_tailtrace",
     "upstream_cache_status",
     "exchange",
+    "tailtrace_proxied",
 )
 """What it reads too, where the format has any of it: few formats do."""
-_NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", True, "")
+_NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", "", True, "")
 _FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
 """`$upstream_cache_status` of an answer that the app gave to this request; any other repeats an old answer's header."""
 
@@ -336,7 +337,7 @@ class _Extractor:
         ]
         self._is_chosen = "remote_addr" not in has and not _CHOSEN.isdisjoint(has)
         # None where the format has nothing of these: that is what most lines pay for them.
-        more = [has.get(name, absent) for name in _MORE_FIELDS]
+        more = [has.get(name, absent) for name in (*_MORE_FIELDS, "server_addr")]
         self._more_groups = more if any(name in has for name in _MORE_FIELDS) else None
         self._own = "exchange" in has
         if self._own:
@@ -380,7 +381,7 @@ class _Extractor:
         self, values: tuple[str, ...], trace_id: str, span_id: str, address: str, upstream: str
     ) -> tuple[str, str, tuple[str | int | bool, ...]]:
         """Return the ids, and the last fields of `Access`."""
-        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange = values
+        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange, proxied, server = values
         if self._own:
             span_id = _span_of(trace_id)
             trace_id = inbound or trace_id
@@ -391,7 +392,13 @@ class _Extractor:
             (
                 _address(peer) if peer and peer != "-" and (peer != address or peer == "unix:") else "",
                 int(port) if port and port.isascii() and port.isdecimal() and len(port) < PORT_DIGITS_MAX else 0,
-                _proxied_address(proxy_protocol) if proxy_protocol else "",
+                *(
+                    _proxied(proxied)
+                    if proxied
+                    else _proxied(f"{proxy_protocol}@{server}")
+                    if proxy_protocol
+                    else ("", "")
+                ),
                 self._app(app) if said else "",
                 parent if parent and _SPAN_ID.fullmatch(parent) else "",
                 not flags or _is_sampled(flags),
@@ -468,8 +475,14 @@ def _is_sampled(flags: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _proxied_address(value: str) -> str:
-    """Read an address that nginx took from a PROXY line and did not check."""
+@lru_cache(maxsize=4096)
+def _proxied(value: str) -> tuple[str, str]:
+    """Read `ADDRESS@SERVER`: what a PROXY line said, which nginx does not check, and where nginx took it."""
+    address, _, server = value.partition("@")
+    return _address_or_none(address), _address_or_none(server)
+
+
+def _address_or_none(value: str) -> str:
     try:
         return _address(value)
     except _UnreadableError:

@@ -11,10 +11,10 @@ from tailtrace_bridge.identity.proxies import LOOPBACK, Proxies
 NONE, SERVED = Proxies(), Proxies(["unix:", *LOOPBACK])
 
 
-def line(address, peer="", serve="", proxy_protocol=""):
+def line(address, peer="", serve="", proxy_protocol="", at=""):
     return Access(
         9, 1, address, "GET", "/a", 200, 1, None, False, 1, "", "", "", "curl", "",
-        serve=serve, peer=peer, proxy_protocol=proxy_protocol,
+        serve=serve, peer=peer, proxy_protocol=proxy_protocol, proxy_protocol_at=at,
     )  # fmt: skip
 
 
@@ -36,10 +36,16 @@ GATEWAY = line("172.17.0.1")
         ([line("unix:")] * 5, Facts(False, False, NONE), ["failure"], "set_real_ip_from unix:"),
         ([line("100.64.0.7", "unix:")] * 5, Facts(False, False, NONE), ["ok"], "named by unix: (5)"),
         (
-            [line("100.64.0.7", "127.0.0.1", "", "100.64.0.7")] * 5,
+            [line("100.64.0.7", "127.0.0.1", "", "100.64.0.7", "127.0.0.2")] * 5,
             Facts(False, True, NONE),
             ["ok"],
             "named by 127.0.0.1 (5)",
+        ),
+        (
+            [line("100.64.0.7", "127.0.0.1", "", "100.64.0.7", "127.0.0.1")] * 5,
+            Facts(False, True, NONE),
+            ["failure"],
+            "nobody is named by it",
         ),
         ([line("100.64.0.7", "127.0.0.1")] * 5, Facts(False, True, NONE), ["failure"], "nobody is named by it"),
         (
@@ -88,7 +94,7 @@ def test_who_connected(lines, facts, statuses, words):
             "127.0.0.1:80 proxy_protocol",
             "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;",
             False,
-            ["warning"],
+            ["failure"],
             "127.0.0.2",
         ),
         (
