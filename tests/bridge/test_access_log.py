@@ -538,9 +538,9 @@ ROOM = LINE_LENGTH_MAX - len(HEAD)
 def test_an_attackers_line_takes_no_longer_than_its_length(log_format, line):
     parser = make_parser(log_format)
     seconds: list[float] = []
-    for _ in range(3):  # the best of three: the first one also fills caches
+    for cut in range(3):  # the best of three lines: one that was seen comes from a cache
         start = time.process_time()
-        parser.parse(line, "f", 0)
+        parser.parse(line[: len(line) - cut], "f", 0)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.05
 

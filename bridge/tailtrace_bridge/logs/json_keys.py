@@ -42,9 +42,10 @@ KEYS: dict[str, tuple[str, ...]] = {
 # ruff: noqa: E501 - the table of keys
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
-_BARE = re.compile(
-    r'("(?:[^"\\]|\\.)*")|([^\s"{}\[\],:](?:[^"{}\[\]:]*[^\s"{}\[\],:])?)(?=\s*(?:,\s*"|[}\]]|\Z))', re.DOTALL
+_PIECE = re.compile(
+    r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)) | ([^\s"{}\[\],:][^"{}\[\]:]*+) (?=(["}\]]|\Z)?)""", re.DOTALL | re.VERBOSE
 )
+"""A string, closed or not, or what stands bare up to the next of JSON's own characters; whether a value can end there."""
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
 _NUMBERS_NAMED = frozenset({"requesttime", "upstreamresponsetime"})
@@ -104,12 +105,21 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_once)
     except ValueError:
-        quoted = _BARE.sub(lambda match: match[1] or _quoted(match[2]), _BYTE.sub(r"\\\\x\1", text))
+        quoted = _PIECE.sub(_with_quotes, _BYTE.sub(r"\\\\x\1", text))
         return json.loads(quoted, object_pairs_hook=_once)
 
 
-def _quoted(bare: str) -> str:
-    return bare if bare in {"true", "false", "null"} else f'"{bare}"'
+def _with_quotes(piece: re.Match[str]) -> str:
+    """Put quotes around a value that stands bare, as nginx writes an empty one or `-`; leave all else."""
+    string, bare, follower = piece.groups()
+    if string or follower is None:
+        return piece[0]
+    value = bare.rstrip()
+    if follower == '"':  # the next key: a comma is between
+        value = value.removesuffix(",").rstrip() if value.endswith(",") else ""
+    if not value or value.endswith(",") or value in {"true", "false", "null"}:
+        return piece[0]
+    return f'"{value}"{bare[len(value) :]}'
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
