@@ -1,9 +1,8 @@
 """One POST of OTLP over HTTP, by httpx: TLS, gzip, headers, no redirect, a bounded answer."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from ssl import create_default_context
 from urllib.parse import unquote, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.core.retry_after import read_retry_after
 
 ATTEMPT_S = 10.0
 ANSWER_BYTES_MAX = 64 * 1024
@@ -94,20 +94,7 @@ class Transport:
                     read += chunk
                     if len(read) > ANSWER_BYTES_MAX:
                         break
-                return Answer(answer.status_code, bytes(read), _retry_after_s(answer.headers.get("retry-after")))
+                told_s = read_retry_after(answer.headers.get("retry-after"), time.time_ns() // 1000, RETRY_AFTER_S_MAX)
+                return Answer(answer.status_code, bytes(read), told_s)
         except httpx.HTTPError as error:
             raise UnreachableError(f"{self._place}: {error or type(error).__name__}") from error
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    """Read `Retry-After`, seconds or a date (RFC 9110 section 10.2.3)."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdecimal():
-        seconds = float(text[:9])
-    else:
-        try:
-            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return min(RETRY_AFTER_S_MAX, max(0.0, seconds))

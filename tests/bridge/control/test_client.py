@@ -14,7 +14,6 @@ from tailtrace_bridge.identity.control.client import TailscaleClient
 from tailtrace_bridge.identity.control.headscale import HeadscaleClient
 from tailtrace_bridge.identity.control.lookups import ControlStatus, Whois
 from tailtrace_bridge.identity.control.testing import API_KEY, CLIENT_ID, CLIENT_SECRET, FakeAnswer
-from tailtrace_bridge.identity.control.transport import read_retry_after
 
 pytestmark = pytest.mark.anyio
 
@@ -244,23 +243,6 @@ async def test_the_total_time_ends_the_tries(api, clock):
         with pytest.raises(errors.ControlUnavailableError):
             await client.list_devices()
     assert len(api.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("0", 0),
-        ("30", 30),
-        ("999999", 3600),
-        ("-1", None),
-        ("soon", None),
-        ("Thu, 28 May 2026 20:27:40 GMT", 60),
-        ("Thu, 28 May 2026 20:00:00 GMT", 0),
-    ],
-)
-async def test_retry_after(clock, value, seconds):
-    assert read_retry_after(value, clock()) == seconds
 
 
 async def test_a_token_is_renewed_before_it_ends(api, clock, sleep):

@@ -3,7 +3,7 @@
 import pytest
 
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Answered, Timing, Writer, retry_after_s
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Answered, Timing, Writer
 
 
 class FakeServer:
@@ -103,11 +103,3 @@ def test_what_the_user_must_mend_is_said(status, words):
     with pytest.raises(StoreError, match=words):
         server.writer().write("b", LINES)
     assert (server.calls, server.pauses) == (1, [])
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("3", 3.0), ("Tue, 14 Nov 2023 22:13:25 GMT", 5.0), ("-1", None), ("", None), ("soon", None), ("999999", 3600.0)],
-)
-def test_retry_after(text, seconds):
-    assert retry_after_s(text, 1_700_000_000_000_000) == seconds

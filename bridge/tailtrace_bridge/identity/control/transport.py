@@ -20,8 +20,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 import anyio
 import httpx
@@ -38,6 +36,7 @@ from tailtrace_bridge.core.errors import (
     NoSuchTailnetError,
     RateLimitedError,
 )
+from tailtrace_bridge.core.retry_after import read_retry_after
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.control.auth import Credentials
 
@@ -47,7 +46,6 @@ TRIES_MAX = 4
 BACKOFF_S = 0.5
 """The longest wait after the first failure; twice as long after each further one, up to `BACKOFF_S_MAX`."""
 BACKOFF_S_MAX = 8.0
-RETRY_AFTER_S_MAX = 3600.0
 """The longest that we let the API send us away."""
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 """Ten thousand devices with all fields are some 25 MB."""
@@ -261,18 +259,3 @@ class Transport:
 
 
 _CHECK_URL = "check that TAILSCALE_API_URL and TAILTRACE_CONTROL name the same service"
-
-
-def read_retry_after(value: str | None, now_us: int) -> float | None:
-    """Read `Retry-After` (RFC 9110 section 10.2.3: seconds, or a date) as seconds from now; None: there is none."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_S_MAX)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    at_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    return min(max(0.0, at_s - now_us / 1_000_000), RETRY_AFTER_S_MAX)

@@ -21,12 +21,11 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.lazy_package import gather_lazily
+from tailtrace_bridge.core.retry_after import read_retry_after
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, Server, explain
 
 BATCH_LINES_MAX = 5_000
@@ -34,7 +33,6 @@ ATTEMPT_S = 10.0
 TOTAL_S = 20.0
 BACKOFF_S = 0.25
 BACKOFF_S_MAX = 5.0
-RETRY_AFTER_S_MAX = 3600.0
 _DROPPED = re.compile(r"dropped[=: ]+(\d+)")
 _LOGGER = logging.getLogger(__name__)
 
@@ -124,7 +122,7 @@ class Writer:
             except Answered as answer:
                 if answer.status and answer.status != 429 and answer.status < 500:
                     raise
-                told_s = retry_after_s(answer.retry_after, self._timing.wall_us())
+                told_s = read_retry_after(answer.retry_after, self._timing.wall_us())
                 now_us = self._timing.monotonic_us()
                 wait_s = pause_s * (0.5 + self._timing.jitter() / 2) if told_s is None else told_s
                 if (now_us - began_us) / 1e6 + wait_s > TOTAL_S:
@@ -136,15 +134,6 @@ class Writer:
                 pause_s = min(BACKOFF_S_MAX, pause_s * 2)
             else:
                 return
-
-
-def retry_after_s(text: str, now_us: int) -> float | None:
-    """Read Retry-After, seconds or a date (RFC 9110, 10.2.3); None where there is none that can be read."""
-    try:
-        wait_s = float(text) if text.strip().isdigit() else (parsedate_to_datetime(text) - _utc(now_us)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return min(max(0.0, wait_s), RETRY_AFTER_S_MAX)
 
 
 def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
@@ -172,10 +161,6 @@ def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
             raise Answered(0, f"no answer ({type(error).__name__})") from None
 
     return post, client.close
-
-
-def _utc(time_us: int) -> datetime:
-    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
 def _said(body: bytes | str | None) -> str:
