@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,14 +13,17 @@ import threading
 import pytest
 from typer.testing import CliRunner
 
+from tailtrace_api.answers.requests import iso
 from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
+from tailtrace_bridge.wiring.bridge import make_bridge
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 S = 1_000_000
@@ -342,3 +346,119 @@ def test_while_a_bridge_runs_its_file_is_its_own(filled, tmp_path):
     assert run("erase", "--user", ANA.user, "--yes").exit_code == 0
     assert Outbox(tmp_path / "tailtrace.alerts.json", AlertCounters()).state.outbox == []
     assert run("erase", "--user", ANA.user, "--yes").exit_code == 1
+
+
+def test_while_a_reader_holds_the_store_it_says_what_is_left_and_the_same_again_finishes(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.store.sqlite.database.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("tailtrace_bridge.store.sqlite.erase.BUSY_TIMEOUT_S", 1)
+    monkeypatch.setattr("tailtrace_bridge.store.sqlite.erase.WAIT_S", 2)
+    reader = sqlite3.connect(filled)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM access").fetchone()
+    result = run("erase", "--user", ANA.user, "--yes")
+    assert result.exit_code == 1
+    assert "not all is gone yet" in result.stderr
+    assert f"{filled.name}-wal" in result.stderr
+    assert found_in(tmp_path) != set(), "and so it is"
+    again = run("erase", "--user", ANA.user, "--yes", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["erased"]) == (1, False)
+    reader.close()
+    result = run("erase", "--user", ANA.user, "--yes")
+    assert (result.exit_code, found_in(tmp_path)) == (0, set())
+    assert "An erase of before was cut off, and is finished now." in result.stdout
+    assert run("erase", "--user", ANA.user, "--yes").exit_code == 1, "nobody by that name"
+
+
+CUT_OFF = """
+import os, signal, sys
+from tailtrace_api.answers.requests import iso
+from tailtrace_api.commands.cli import app
+from tailtrace_bridge.store.sqlite import erase
+from tailtrace_bridge.wiring import erasing
+
+module, name = {"rows": (erase, "_mend_hours"), "pages": (erase, "_clean_up"), "beside": (erasing, "erase_history")}[sys.argv[1]]
+setattr(module, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+app(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("where", ["rows", "pages", "beside"])
+def test_a_kill_in_the_middle_is_finished_at_the_next_start(filled, tmp_path, where):
+    done = subprocess.run([sys.executable, "-c", CUT_OFF, where, "erase", "--user", ANA.user, "--yes"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert found_in(tmp_path) != set()
+    (tmp_path / "access.log").touch()
+    bridge = make_bridge(load(log=str(tmp_path / "access.log")))
+    bridge.stop()
+    assert found_in(tmp_path) == set()
+    store = SqliteStore(filled)
+    assert store.unfinished_erase() is None
+    assert len(store.log(Scope.everybody(), ALL, Filters(), 1000, None)) == 400, "Ben's rows stay"
+    store.close()
+
+
+OF_NOBODY = "numbers that tables name each other by, sums of everybody, or what is about no person"
+TIME, MS, HEX, PLAIN, TRAFFIC = "time", "ms", "hex", "plain", "traffic"
+STORED = {
+    "meta": dict.fromkeys(("name", "value"), OF_NOBODY),
+    "identity": {
+        "id": OF_NOBODY, **dict.fromkeys(("address", "kind", "user", "device", "node_id", "tags", "provider"), PLAIN),
+        **dict.fromkeys(("user_id", "via", "reason"), PLAIN), "expired": PLAIN, "named_us": OF_NOBODY,
+    },
+    "endpoint": {"id": OF_NOBODY, "service": PLAIN, "route": PLAIN},
+    "agent": {"id": OF_NOBODY, "text": PLAIN},
+    "access": {
+        "time_us": TIME, "key": OF_NOBODY, **dict.fromkeys(("identity_id", "endpoint_id", "agent_id"), OF_NOBODY),
+        "method": PLAIN, "path": PLAIN, "status": PLAIN, "traffic": TRAFFIC, "request_time_us": MS,
+        "upstream_time_us": MS, "app_time_us": MS, "bytes_sent": PLAIN, "trace_id": HEX, "span_id": HEX,
+        "error_type": PLAIN, "identified_us": TIME,
+    },
+    "refusal": {"file": PLAIN, "position": PLAIN, "reason": PLAIN, "text": PLAIN},
+    "alert_event": {
+        "time_us": TIME, "rule": PLAIN, "kind": PLAIN, "what": PLAIN, "subject": PLAIN, "value": PLAIN, "text": PLAIN,
+    },
+    "hour": OF_NOBODY, "minute": OF_NOBODY, "latency": OF_NOBODY, "latency_all": OF_NOBODY,
+    "usage_endpoint": OF_NOBODY,
+    # A person's: made of the rows that are given one by one, and given as totals.
+    "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY,
+}  # fmt: skip
+"""Every table and column of the store: how its value stands in what a person gets, or why it is not theirs."""
+
+
+def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
+    who = ANA._replace(tags="tag:one", via="via-unix", reason="odd-reason", expired=True)
+    access = Access(
+        T0 + 123_000, 77, who.address, "PATCH", "/only-anas/5", 418, 51_000, 41_000, True, 4321, "shop",
+        "ab" * 16, "cd" * 8, "AnasBrowser/1", "",
+    )  # fmt: skip
+    store = SqliteStore(path)
+    row = Row(access, who, "/only-anas/{id}", Traffic.APP, 31_000, "OddError", T0 + 456_000)
+    store.write([row], [RejectedLine("bad-time", "odd.log", 909, f"odd {ANA.user}")])
+    store.add_alert_events(
+        [AlertEvent(T0 + 9_000, "rule-x", "kind-y", "seen", ANA.user, 8.25, f"New user: {ANA.user}")]
+    )
+    store.close()
+    given = [json.loads(line) for line in run("export", "--user", ANA.user).stdout.splitlines()]
+    values = [
+        value for record in given for one in record.values() for value in (one if isinstance(one, list) else [one])
+    ]
+    with sqlite3.connect(path) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        for table in tables:
+            how = STORED[table.removesuffix("_day")]
+            columns = [column for _, column, *_ in db.execute(f"PRAGMA table_info({table})")]
+            if how == OF_NOBODY:
+                continue
+            assert set(columns) == set(how), f"{table}: say of each column how a person gets it, or why not"
+            for column in columns:
+                if how[column] == OF_NOBODY:
+                    continue
+                for (value,) in db.execute(f"SELECT {column} FROM {table}"):
+                    shown = {
+                        TIME: iso, MS: lambda one: one / 1000, HEX: lambda one: one.hex(),
+                        TRAFFIC: lambda one: Traffic(one).name.lower(), PLAIN: lambda one: one,
+                    }[how[column]](value)  # fmt: skip
+                    assert shown in values, f"{table}.{column}: {shown!r} is stored, and not given"
+    db.close()
+    run("erase", "--user", ANA.user, "--yes")
+    assert found_in(tmp_path) == set()

@@ -131,10 +131,10 @@ def test_rows_in_sums_out(store):
     assert store.refusals() == {"no-format": 1}
     newest, _, _, oldest = store.log(Scope.everybody(), DAY, Filters(), 10, None)
     assert tuple(newest) == (
-        T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "", 0,
+        T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "", 0, None, "", "curl",
     )  # fmt: skip
     assert tuple(oldest) == (
-        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0,
+        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0, None, "ab" * 8, "curl",
     )  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def test_rows_come_back_whole(store, settle):
     newest = store.log(Scope.everybody(), DAY, ALL, 10, None)
     assert [entry.key for entry in newest] == [4, 3, 2, 1]
     assert newest[3] == (
-        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0,
+        T0, 1, ANA, "factory", "/a", "GET", "/a", 200, Traffic.APP, 5_000, 4_000, 10, "ab" * 16, "", 0, None, "ab" * 8, "curl/8",
     )  # fmt: skip
     assert newest[0].identity == CI
     assert newest[0].request_time_us is None

@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | rows, names, refused lines, totals by endpoint, and when which address was seen to be theirs |
+| export of a person | rows, names, refused lines, totals by endpoint, alerts, when an address was seen to be theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -15,38 +15,28 @@ import difflib
 import gzip
 import io
 import json
-import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
 import typer
 
-from tailtrace_api.answers.requests import iso, log_line
-from tailtrace_bridge.alerts.state import forget
+from tailtrace_api.answers.requests import iso, log_line, millis
 from tailtrace_bridge.core.errors import BridgeError, StoreError
 from tailtrace_bridge.core.files.private import private
-from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import describe
-from tailtrace_bridge.identity.history_file import erase as erase_history
 from tailtrace_bridge.identity.history_file import read as read_history
 from tailtrace_bridge.settings.table import Settings
-from tailtrace_bridge.store.person import (
-    Erased,
-    IsTheirs,
-    Person,
-    make_is_their_event,
-    make_is_their_line,
-    make_is_theirs,
-)
+from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import By, Filters, LogEntry
+from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
+from tailtrace_bridge.wiring.erasing import Outcome, erase_person, seen_as_theirs
 
 PAGE = 5000
 SHOWN_MAX = 20
@@ -58,8 +48,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """https://owasp.org/www-community/attacks/CSV_Injection ; the last are the full-width forms, which count as well."""
 _COLUMNS = (
     "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
-    "response_time_ms", "app_time_ms", "bytes", "trace_id", "user_agent", "identified_by", "identified_at",
-    "requests", "reason", "text", "seen_from", "seen_until",
+    "response_time_ms", "app_time_ms", "upstream_time_ms", "bytes", "trace_id", "span_id", "error_type", "traffic",
+    "user_agent", "identified_by", "identified_at", "via", "node_id", "user_id", "requests", "rule", "reason", "text",
+    "file", "position", "seen_from", "seen_until",
 )  # fmt: skip
 
 
@@ -73,17 +64,23 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
     parts.require_store(settings)
     store = parts.open_store(settings)
     try:
-        erased = store.erase(person, is_dry=is_dry)
-        nobody = None if _is_anybody(erased) else _nobody(settings, store, asked)
+        outcome = erase_person(settings, store, person, is_dry=is_dry)
+        nobody = None if outcome.found_anybody or outcome.finished else _nobody(settings, store, asked)
     finally:
         store.close()
-    forgotten, beside = (0, "") if is_dry else _forget_beside(settings, person, erased)
-    seen = erase_history(settings.history_path, _is_theirs(settings, person, erased.identities), is_dry=is_dry)
-    if nobody is not None and not forgotten and not seen:
+    if nobody is not None:
         raise nobody
+    _print_erased(outcome, is_dry=is_dry, as_json=as_json)
+    if outcome.erased.left:
+        raise StoreError(outcome.erased.left)
+
+
+def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
+    erased, seen, beside = outcome.erased, outcome.seen, outcome.beside
     result = _shown(erased)
     if as_json:
-        typer.echo(json.dumps({"erased": not is_dry, **result, "history": seen}, ensure_ascii=False))
+        done = not is_dry and not erased.left
+        typer.echo(json.dumps({"erased": done, **result, "history": seen, "left": erased.left}, ensure_ascii=False))
         return
     span = f", {result['first']} to {result['last']}" if erased.rows else ""
     typer.echo(
@@ -99,26 +96,19 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
         typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
     if beside:
         typer.echo(beside)
+    if outcome.finished:
+        typer.echo("An erase of before was cut off, and is finished now.")
     if is_dry:
         typer.echo("Nothing was removed: add --yes. It cannot be undone. nginx's own logs are not touched.")
 
 
-def _is_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:
-    """Return what tells whether what was seen of an address was about them; `known` are names that the store has."""
-    return make_is_theirs(person, [*known, *(held.identity for held in read_history(settings.history_path)[0])])
-
-
 def _held_records(settings: Settings, store: Store, person: Person) -> Iterator[dict[str, Any]]:
     """Return when which address was seen to be theirs, by the history beside the checkpoint."""
-    is_theirs = _is_theirs(settings, person, [one.identity for one in store.named(Scope.everybody())])
+    is_theirs = seen_as_theirs(settings, person, [one.identity for one in store.named(Scope.everybody())])
     for held in read_history(settings.history_path)[0]:
         if is_theirs(held.identity):
             seen = {"seen_from": iso(held.from_us), "seen_until": iso(held.until_us)}
             yield {"record": "seen", **_identity(held.identity), **seen}
-
-
-def _is_anybody(erased: Erased) -> bool:
-    return bool(erased.requests or erased.rows or erased.refusals or erased.identities or erased.spans or erased.events)
 
 
 def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
@@ -139,28 +129,6 @@ def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
     near = difflib.get_close_matches(name, sorted(known), NEAR_MAX, NEAR_SHARE)
     cure = f"did you mean {' or '.join(near)}?" if near else "`tailtrace report` shows who there is"
     return NobodyError(f"{said}; {cure}")
-
-
-def _forget_beside(settings: Settings, person: Person, erased: Erased) -> tuple[int, str]:
-    """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
-    if _is_anybody(erased):  # a month names everybody
-        shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
-    if not settings.alert_state_path.exists():
-        return 0, ""
-    try:
-        lock = parts.lock_checkpoint(settings.checkpoint)
-    except BridgeError:
-        said = (
-            "A bridge is running: alerts of this person that still wait to be sent, a day at most, go once they are. "
-            "To remove these too, stop it and erase again."
-        )
-        return 0, said
-    # They themselves too: whoever erases again finds nobody in the store any more.
-    asked = Identity(person.address or "", "user", person.user or "", person.device or "")
-    try:
-        return forget(settings.alert_state_path, make_is_their_event((*erased.identities, asked), ())), ""
-    finally:
-        lock.release()
 
 
 def run_personal_export(settings: Settings, asked: Person, form: str, output: str, *, as_json: bool) -> None:
@@ -194,7 +162,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Return all that a store has about a person, as records of four kinds: name, request, total, refused line."""
+    """Return all that a store has about a person: names, requests, totals, refused lines, and what alerts told."""
     known = [one.identity for one in store.named(Scope.everybody())]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
@@ -214,13 +182,30 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
                 "method": usage.method, "status": usage.status, "requests": usage.requests,
                 "bytes": usage.bytes_sent,
             }  # fmt: skip
-    is_their_line = make_is_their_line(theirs, (one for one in known if one not in theirs))
+    others = [one for one in known if one not in theirs]
+    yield from _lines_of(store, make_is_their_line(theirs, others))
+    yield from _alerts_of(store, make_is_their_event(theirs, others))
+
+
+def _lines_of(store: Store, is_theirs: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
     place = None
     while refusals := store.refused(Scope.everybody(), place, PAGE):
         place = (refusals[-1].file, refusals[-1].offset)
         for refusal in refusals:
-            if is_their_line(refusal.text):
-                yield {"record": "refused line", "reason": refusal.reason, "text": refusal.text}
+            if is_theirs(refusal.text):
+                yield {
+                    "record": "refused line", "reason": refusal.reason, "text": refusal.text, "file": refusal.file,
+                    "position": refusal.offset,
+                }  # fmt: skip
+
+
+def _alerts_of(store: Store, is_theirs: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    for event in store.alert_events(Scope.everybody(), EVENTS_MAX):
+        if is_theirs(f"{event.subject} {event.text}"):
+            yield {
+                "record": "alert", "timestamp": iso(event.time_us), "rule": event.rule, "about": event.kind,
+                "what": event.what, "subject": event.subject, "value": event.value, "text": event.text,
+            }  # fmt: skip
 
 
 def neutral(value: Any) -> Any:
@@ -250,7 +235,13 @@ def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], An
 
 
 def _request(entry: LogEntry) -> dict[str, Any]:
-    return {"record": "request", **log_line(entry)}
+    return {
+        "record": "request",
+        **log_line(entry),
+        "upstream_time_ms": millis(entry.upstream_time_us),
+        "span_id": entry.span_id or None,
+        "user_agent": entry.user_agent,
+    }
 
 
 def _identity(one: Any) -> dict[str, Any]:

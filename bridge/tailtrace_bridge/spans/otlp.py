@@ -65,7 +65,7 @@ _SPAN_ATTRIBUTES = frozenset(
 )
 _SERVICE_NAME = frozenset({"service.name"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 

@@ -19,7 +19,7 @@ from tailtrace_bridge.core.records import Identity
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is meant: one of the three."""
+    """Who is meant: one of the three; none of them, nobody."""
 
     user: str | None = None
     device: str | None = None
@@ -42,6 +42,8 @@ class Erased:
     """Traces whose raw spans were removed."""
     events: int = 0
     """What alerts told of them."""
+    left: str = ""
+    """Where on the disk something of what was removed still stands, why, and what to do; empty: nowhere."""
 
 
 IsTheirs = Callable[[Identity], bool]
@@ -49,6 +51,8 @@ IsTheirs = Callable[[Identity], bool]
 
 def make_is_theirs(person: Person, known: Iterable[Identity]) -> IsTheirs:
     """Return what tells whether an identity is theirs; `known` are all that the store has with a name."""
+    if person == Person():
+        return lambda _one: False
     if person.address is not None:
         address = person.address
         return lambda one: one.address == address

@@ -60,6 +60,12 @@ class Store(Protocol):
         Rows as old as those that went are refused from then on: their sums would count twice.
         """
 
+    def begin_erase(self, person: Person) -> None:
+        """Note on the disk that a person is to be forgotten, so that a crash leaves nothing half done."""
+
+    def unfinished_erase(self) -> Person | None:
+        """Return whom an erase of before was to forget and did not; `Person()`: traces of it alone are left."""
+
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person everywhere, and say what went; with `is_dry`, say what would. What others did stays."""
 

@@ -98,6 +98,9 @@ class LogEntry(NamedTuple):
     error_type: str
     identified_us: int = 0
     """When the identity was found out, or 0."""
+    upstream_time_us: int | None = None
+    span_id: str = ""
+    user_agent: str = ""
 
 
 class Usage(NamedTuple):

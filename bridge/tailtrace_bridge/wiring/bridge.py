@@ -15,6 +15,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.wiring.erasing import finish_erase
 from tailtrace_bridge.wiring.parts import (
     clock_us,
     line_parser,
@@ -118,6 +119,7 @@ def make_bridge(settings: Settings) -> Bridge:
         undo.callback(lock.release)
         store = open_store(settings)
         undo.callback(store.close)
+        finish_erase(settings, store, lock)
         watched = make_watched(settings)
         watcher = watched.watcher
         if devices is not None:

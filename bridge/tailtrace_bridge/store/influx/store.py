@@ -164,6 +164,13 @@ class InfluxStore:
         """Do nothing: InfluxDB lets go of what is older than the bucket's retention."""
         return 0
 
+    def begin_erase(self, person: Person) -> None:
+        """Do nothing: what a crash left undone, the same command does."""
+
+    def unfinished_erase(self) -> Person | None:
+        """Return None: InfluxDB lets go of the bytes itself, when it compacts its files."""
+        return None
+
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person, of all sources."""
         with self._lock:
@@ -720,6 +727,7 @@ def _entry(row: Row, name: tuple[int, int]) -> LogEntry:
     return LogEntry(
         *name, row.identity, access.service, row.route, access.method, access.path, access.status, row.traffic,
         access.request_time_us, row.app_time_us, access.bytes_sent, access.trace_id, row.error_type, row.identified_us,
+        access.upstream_time_us, access.span_id, access.user_agent,
     )  # fmt: skip
 
 

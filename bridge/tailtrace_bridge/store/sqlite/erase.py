@@ -11,18 +11,30 @@
 | `minute` | stays: of nobody, and gone after a day |
 | `agent`, `endpoint` | those that nothing names any more go |
 
-Then the file is written anew (VACUUM) and the WAL is cut off, so that no page of before is left in either. All of it is
-one transaction: a crash in it leaves the store as it was.
+All of it is one transaction. Then the file is written anew (VACUUM) and the WAL is cut off, so that no page of before
+is left in either. What is still to be done stands in `meta` until then:
+
+| `erasing` in `meta` | a crash left | who comes next |
+|---|---|---|
+| a person | their rows, or part of what stands beside the store | forgets them |
+| nobody | old pages, or a WAL that a reader has open | writes the file anew, cuts the WAL off |
+
+SQLite cuts the WAL off only when no reader needs it (https://sqlite.org/wal.html#avoiding_excessively_large_wal_files).
+Our own readers are done within an answer; for others it waits `WAIT_S`, and says what is left.
 """
 
+import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.rollups import Rollups
+from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
 from tailtrace_bridge.store.sqlite.totals import (
     KEY_BITS,
     by_day,
@@ -33,6 +45,8 @@ from tailtrace_bridge.store.sqlite.totals import (
 )
 from tailtrace_bridge.store.values import HOUR_US, MINUTE_US
 
+WAIT_S = 30
+"""So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
 _IDENTITY = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
@@ -45,8 +59,43 @@ _LESS = """
 """
 
 
-def erase(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Erased:
+def begin(connection: sqlite3.Connection, person: Person) -> None:
+    """Note whom to forget."""
+    named = {field: name for field, name in asdict(person).items() if name is not None}
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasing', ?)", (json.dumps(named),))
+
+
+def unfinished(connection: sqlite3.Connection) -> Person | None:
+    """Return whom an erase of before was to forget; `Person()`: the clean-up alone is left; None: nothing is."""
+    noted = connection.execute("SELECT value FROM meta WHERE name = 'erasing'").fetchone()
+    return None if noted is None else Person(**json.loads(noted[0]))
+
+
+def erase(connection: sqlite3.Connection, path: str, person: Person, *, is_dry: bool) -> Erased:
     """Forget a person; with `is_dry`, only count. The connection is the writer's, outside of a transaction."""
+    erased = _forget(connection, person, is_dry=is_dry)
+    return erased if is_dry else replace(erased, left=_clean_up(connection, path))
+
+
+def _clean_up(connection: sqlite3.Connection, path: str) -> str:
+    """Write the file anew and cut the WAL off; return what is left, and why."""
+    connection.execute("PRAGMA temp_store=FILE")  # VACUUM's copy may be larger than memory
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    for _ in range(WAIT_S // BUSY_TIMEOUT_S):
+        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not is_busy:
+            connection.execute("DELETE FROM meta WHERE name = 'erasing'")
+            return ""
+    size = os.path.getsize(f"{path}-wal")  # noqa: PTH202 - beside the store, whatever its name
+    return (
+        f"not all is gone yet: {path} and {path}-wal ({size} bytes) still hold what was removed, since a program has "
+        f"been reading the store for more than {WAIT_S} s. End it (`fuser {path}` names it) and erase again; the next "
+        "start of tailtrace does so too"
+    )
+
+
+def _forget(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Erased:
     connection.execute("PRAGMA secure_delete=ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -54,17 +103,14 @@ def erase(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Er
         if not is_dry and (erased.identities or places or events):
             _remove(connection, places)
             connection.executemany("DELETE FROM alert_event WHERE time_us = ?", [(time_us,) for time_us in events])
+        if not is_dry:
+            begin(connection, Person())
         connection.execute("DROP TABLE temp.gone")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    if not is_dry:
-        connection.execute("PRAGMA temp_store=FILE")  # VACUUM's copy may be larger than memory
-        connection.execute("VACUUM")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return erased
 
 

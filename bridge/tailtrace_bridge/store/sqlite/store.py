@@ -38,9 +38,8 @@ from tailtrace_bridge.store.packed import (
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite import alert_events, windows
+from tailtrace_bridge.store.sqlite import alert_events, erase, windows
 from tailtrace_bridge.store.sqlite.database import connect, translated
-from tailtrace_bridge.store.sqlite.erase import erase
 from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
 from tailtrace_bridge.store.sqlite.totals import (
@@ -210,11 +209,21 @@ class SqliteStore:
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
+    def begin_erase(self, person: Person) -> None:
+        """Note that a person is to be forgotten."""
+        with self._write_lock, self._translated():
+            erase.begin(self._writer, person)
+
+    def unfinished_erase(self) -> Person | None:
+        """Return whom an erase of before was to forget."""
+        with self._write_lock, self._translated():
+            return erase.unfinished(self._writer)
+
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person."""
         with self._write_lock, self._translated():
             self._forget_ids()
-            return erase(self._writer, person, is_dry=is_dry)
+            return erase.erase(self._writer, self._path, person, is_dry=is_dry)
 
     def log(
         self, scope: Scope, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None
@@ -225,15 +234,18 @@ class SqliteStore:
         end_us, key = min(before or (window.end_us, -1), (window.end_us, -1))
         query = f"""
             SELECT a.time_us, a.key, e.service, e.route, a.method, a.path, a.status, a.traffic, a.request_time_us,
-                   a.app_time_us, a.bytes_sent, a.trace_id, a.error_type, a.identified_us, {_IDENTITY}
+                   a.app_time_us, a.bytes_sent, a.trace_id, a.error_type, a.identified_us, a.upstream_time_us,
+                   a.span_id, g.text, {_IDENTITY}
             FROM access a JOIN identity i ON i.id = a.identity_id JOIN endpoint e ON e.id = a.endpoint_id
+                 JOIN agent g ON g.id = a.agent_id
             WHERE a.time_us >= ? AND (a.time_us, a.key) < (?, ?) {where}
             ORDER BY a.time_us DESC, a.key DESC LIMIT ?
         """  # noqa: S608  # only our own texts are put together; values are bound
         return [
             LogEntry(
-                row[0], row[1], _identity(row[14:]), row[2], row[3], row[4], row[5], row[6], Traffic(row[7]),
+                row[0], row[1], _identity(row[17:]), row[2], row[3], row[4], row[5], row[6], Traffic(row[7]),
                 row[8], row[9], row[10], row[11].hex() if row[11] else "", row[12] or "", row[13],
+                row[14], row[15].hex() if row[15] else "", row[16],
             )
             for row in self._read(query, (window.start_us, end_us, key, *values, limit))
         ]  # fmt: skip

@@ -1,0 +1,121 @@
+"""Forget a person in the store and in the files beside the checkpoint, and finish what a crash cut off.
+
+| first to last | a crash in it |
+|---|---|
+| the store notes whom | nothing was removed |
+| the months' reports, alerts that wait, the history of addresses | the next start does all again |
+| the store: rows, sums, names, then old pages of its file | the same; once the rows are gone the note names nobody |
+
+`serve` and `bridge` finish at their start what is noted, and so does each erase.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tailtrace_bridge.alerts.state import forget
+from tailtrace_bridge.core.errors import BridgeError
+from tailtrace_bridge.core.files.lock import FileLock
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.identity.history_file import erase as erase_history
+from tailtrace_bridge.identity.history_file import read as read_history
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_their_event, make_is_theirs
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.wiring.parts import lock_checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What went, or would."""
+
+    erased: Erased
+    seen: int
+    """Entries of the history of addresses."""
+    messages: int
+    """Alerts that waited to be sent."""
+    beside: str
+    """What could not go from beside the checkpoint, why, and what to do; empty: nothing."""
+    finished: bool = False
+    """An erase of before was cut off, and was finished first."""
+
+    @property
+    def found_anybody(self) -> bool:
+        """Whether anything was theirs."""
+        return is_anybody(self.erased) or bool(self.seen or self.messages)
+
+
+def erase_person(
+    settings: Settings, store: Store, person: Person, *, is_dry: bool, lock: FileLock | None = None
+) -> Outcome:
+    """Forget a person, as the store names them; with `is_dry`, only count. Raises `StoreError`.
+
+    `lock` is the checkpoint's, where the caller holds it.
+    """
+    if is_dry:
+        erased = store.erase(person, is_dry=True)
+        is_theirs = seen_as_theirs(settings, person, erased.identities)
+        return Outcome(erased, erase_history(settings.history_path, is_theirs, is_dry=True), 0, "")
+    before = finish_erase(settings, store, lock)
+    store.begin_erase(person)
+    found = store.erase(person, is_dry=True)
+    messages, beside = _forget_beside(settings, person, found, lock)
+    is_theirs = seen_as_theirs(settings, person, found.identities)
+    seen = erase_history(settings.history_path, is_theirs, is_dry=False)
+    return Outcome(store.erase(person, is_dry=False), seen, messages, beside, finished=before is not None)
+
+
+def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None) -> Outcome | None:
+    """Do what an erase of before left undone; None: there is nothing."""
+    person = store.unfinished_erase()
+    if person is None:
+        return None
+    _log.warning("store: an erase was cut off; it is finished now")
+    if person == Person():
+        outcome = Outcome(store.erase(person, is_dry=False), 0, 0, "")
+    else:
+        found = store.erase(person, is_dry=True)
+        messages, beside = _forget_beside(settings, person, found, lock)
+        seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
+        outcome = Outcome(store.erase(person, is_dry=False), seen, messages, beside)
+    if outcome.erased.left:
+        _log.warning("store: %s", outcome.erased.left)
+    return outcome
+
+
+def is_anybody(erased: Erased) -> bool:
+    """Whether a store had anything of theirs."""
+    return bool(erased.requests or erased.rows or erased.refusals or erased.identities or erased.spans or erased.events)
+
+
+def seen_as_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:
+    """Return what tells whether what was seen of an address was about them; `known` are names that the store has."""
+    return make_is_theirs(person, [*known, *(held.identity for held in read_history(settings.history_path)[0])])
+
+
+def _forget_beside(settings: Settings, person: Person, found: Erased, lock: FileLock | None) -> tuple[int, str]:
+    """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
+    if is_anybody(found):  # a month names everybody
+        shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
+    if not settings.alert_state_path.exists():
+        return 0, ""
+    # They themselves too: whoever erases again finds nobody in the store any more.
+    asked = Identity(person.address or "", "user", person.user or "", person.device or "")
+    is_theirs = make_is_their_event((*found.identities, asked), ())
+    if lock is not None:
+        return forget(settings.alert_state_path, is_theirs), ""
+    try:
+        lock = lock_checkpoint(settings.checkpoint)
+    except BridgeError:
+        said = (
+            "A bridge is running: alerts of this person that still wait to be sent, a day at most, go once they are. "
+            "To remove these too, stop it and erase again."
+        )
+        return 0, said
+    try:
+        return forget(settings.alert_state_path, is_theirs), ""
+    finally:
+        lock.release()
