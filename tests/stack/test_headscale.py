@@ -82,7 +82,8 @@ def node(headscale, daemons, folder, name, key):
         "--no-logs-no-support",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        # Else it makes /var/lib/tailscale, and a bridge on this machine expects a tailscaled.
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "TS_LOGS_DIR": str(folder)})
     try:
         cli = (daemons / "tailscale", f"--socket={sock}")
         end_s = time.monotonic() + 20
