@@ -1,11 +1,12 @@
 """What our include files cost nginx: requests/s of one worker, against the same nginx with its `combined` log.
 
-python bench/nginx_cost.py [--seconds 3] [--rounds 5] [--nginx PATH]      (needs nginx and wrk)
+python bench/nginx_cost.py [--seconds 3] [--rounds 5] [--nginx PATH] [--parts]      (needs nginx and wrk)
 
 Upstream is another nginx, kept alive, that answers at once and says of its answer what an app would; the client is a
 browser by its headers. The variants take turns, and the median of their rounds is printed; so is the CPU of the worker
 for each request, which a busy machine disturbs less than requests/s. `$request_id`, the random id of the trace, is what
-costs most: OpenSSL makes it, and whoever logs it without us pays the same.
+costs most: OpenSSL makes it, and whoever logs it without us pays the same. `--parts` adds one part after the other to a
+buffered `combined` log, which is its measure then.
 """
 
 import argparse
@@ -39,6 +40,18 @@ VARIANTS = {
     "our log alone": (OURS, ""),
     "tailtrace": (OURS, HEADERS),
     "tailtrace, pcre_jit": (OURS, HEADERS),
+}
+# The same for `--parts`: each is on top of the one above, where it does not say otherwise.
+CONSTANT = " ".join(f"proxy_set_header X-Bench-{number} 1;" for number in range(9))
+PARTS = {
+    "combined, buffered": (BUFFERED, ""),
+    "and $request_id": (f"{BUFFERED} set $bench $request_id;", ""),
+    "and a half of it": (f"{BUFFERED} set $bench $tailtrace_span_id;", ""),
+    "and the peer's trace": (f"{BUFFERED} set $bench $tailtrace_inbound_trace_id$tailtrace_span_id;", ""),
+    "our line, not combined's": (OURS, ""),
+    "and our headers": (OURS, HEADERS),
+    "first, and 9 headers": (BUFFERED, CONSTANT),
+    "first, and a hidden one": (BUFFERED, "proxy_hide_header X-Tailtrace;"),
 }
 UPSTREAM_PORT, FIRST_PORT = 18930, 18931
 
@@ -98,7 +111,9 @@ def main() -> int:
     options.add_argument("--seconds", type=int, default=3)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--nginx", type=Path)
+    options.add_argument("--parts", action="store_true")
     given = options.parse_args()
+    variants = PARTS if given.parts else VARIANTS
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("no wrk: `apt install wrk`")
@@ -114,7 +129,7 @@ def main() -> int:
             f"access_log off; server {{ listen 127.0.0.1:{UPSTREAM_PORT}; location / {{ {answer} }} }}",
         )
         workers = {}
-        for number, (name, (in_server, in_location)) in enumerate(VARIANTS.items()):
+        for number, (name, (in_server, in_location)) in enumerate(variants.items()):
             folder = root / f"front{number}"
             write_files(folder, log=folder / "access.log", pid=folder / "nginx.pid")
             http = f"""
@@ -131,23 +146,25 @@ def main() -> int:
                     }}
                 }}
             """
-            if not in_location:  # `proxy_set_header` inherits only into a place that has none
+            if "proxy_set_header" not in in_location and HEADERS not in in_location:  # It inherits only where none is
                 http = http.replace('proxy_set_header Connection "";', "").replace(
                     "server {\n", 'proxy_set_header Connection "";\nserver {\n', 1
                 )
             workers[name] = start(stack, binary, folder, "pcre_jit on;" if "pcre_jit" in name else "", http)
-        measured = {name: Measured() for name in VARIANTS}
+        measured = {name: Measured() for name in variants}
         for _ in range(given.rounds):
-            for number, name in enumerate(VARIANTS):
+            for number, name in enumerate(variants):
                 per_second, cpu_us = load(FIRST_PORT + number, given.seconds, workers[name], wrk)
                 measured[name].per_second.append(per_second)
                 measured[name].cpu_us.append(cpu_us)
-        lines = (root / f"front{list(VARIANTS).index('tailtrace')}" / "access.log").read_bytes().splitlines()
-    base = measured["combined"]
+        whole = list(variants.values()).index((OURS, HEADERS))
+        lines = (root / f"front{whole}" / "access.log").read_bytes().splitlines()
+    first, *_ = variants
+    base = measured[first]
     for name, one in measured.items():
         rate, cpu = statistics.median(one.per_second), statistics.median(one.cpu_us)
         print(
-            f"{name:<24} {rate:8.0f} requests/s, {rate / statistics.median(base.per_second):.3f} x combined;"
+            f"{name:<24} {rate:8.0f} requests/s, {rate / statistics.median(base.per_second):.3f} x {first};"
             f" CPU {cpu:5.1f} us, {statistics.median(base.cpu_us) / cpu:.3f} x"
         )
     print(f"a line of ours: {statistics.median(map(len, lines)):.0f} bytes")

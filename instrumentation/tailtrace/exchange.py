@@ -10,57 +10,38 @@
 | websocket | one span for the connection, status 101 or the refusal's; closing it is no error; not in the histogram |
 | the response header | with the answer's start, for a request with the marker (`header`) |
 
-An exception on its way out is seen (`Failing`) before the server's error answer is sent: a 5xx need not wait for what
-comes after the answer. Whatever goes wrong in here costs the span, never the answer. When the request is over, an
+An exception on its way out is seen when the error answer begins (`look_for_error`): a 5xx need not wait for what comes
+after the answer. Whatever goes wrong in here costs the span, never the answer. When the request is over, an
 exchange lets go of scope and exception: it is in no cycle, and keeps nothing alive.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tailtrace import header
+from tailtrace.answer import Answer, Message, Receive, Scope, Send
 from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, exception_attributes, type_name
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-EXCHANGE_KEY = "tailtrace.exchange"
 
 _STARTS = {"http.response.start": 200, "websocket.accept": 101, "websocket.http.response.start": 403}
 _ENDS = frozenset({"http.response.body", "http.response.trailers", "http.response.pathsend"})
 _LEAVES = frozenset({"http.disconnect", "websocket.disconnect"})
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
-_GONE = frozenset({"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect"})
 
 logger = logging.getLogger("tailtrace")
 
 
-class Exchange:
+class Exchange(Answer):
     """What is known of a request and its answer so far."""
 
     __slots__ = (
         "_complete",
         "_elapsed_ns",
         "_ended",
-        "_home",
-        "_inner",
         "_left",
-        "_path",
         "_receive",
-        "_root_path",
-        "_route",
-        "_send",
         "_send_error",
-        "_started_ns",
-        "_status",
         "_trailers",
         "_websocket",
-        "error",
         "marked",
         "mirror",
         "raised",
@@ -70,16 +51,11 @@ class Exchange:
     )
 
     def __init__(self, home: Any, scope: Scope, receive: Receive, send: Send, started_ns: int) -> None:
-        self._home = home
+        super().__init__(home, send, started_ns)
         self.scope: Scope | None = scope
         self._receive = receive
-        self._send = send
-        self._started_ns = started_ns
         self.start_ns = 0
         self._websocket = scope["type"] == "websocket"
-        self._inner: Scope | None = None
-        self._path = self._root_path = ""
-        self._route: str | None = None
         self._status = 0
         self._elapsed_ns = -1
         self._complete = self._ended = self._left = self._trailers = False
@@ -87,15 +63,7 @@ class Exchange:
         self.marked = False
         self.span: Any = None
         self.mirror: Send | None = None
-        self.error: BaseException | None = None
         self.raised: BaseException | None = None
-
-    def routing(self, scope: Scope) -> None:
-        """Note the scope that a router now works on: the last one is the innermost."""
-        if self._inner is None:
-            self._path = scope.get("path", "")
-            self._root_path = scope.get("root_path", "")
-        self._inner = scope
 
     async def receive(self) -> Message:
         """Pass on what the client sends; note that it left."""
@@ -126,9 +94,9 @@ class Exchange:
         try:
             self._status = message.get("status", _STARTS[kind])
             self._trailers = bool(message.get("trailers", False))
+            self.look_for_error()
             if self.marked and kind == "http.response.start":
-                elapsed_us = (self._home.clock_ns() - self._started_ns) // 1000
-                message = self._home.with_header(message, elapsed_us, self.route(), self.error_type())
+                message = self.with_header(message)
         except Exception:
             logger.debug("an answer's start was not noted whole", exc_info=True)
         return message
@@ -149,8 +117,8 @@ class Exchange:
     def over(self) -> None:
         """End the span if the answer has not, and let go of everything that could keep the request alive."""
         self.end()
-        self._inner = self.scope = None
-        self.error = self.raised = self._send_error = None
+        super().over()
+        self.scope = self.raised = self._send_error = None
 
     def end(self) -> None:
         """End the span, once. Nothing in here may reach the app."""
@@ -201,35 +169,22 @@ class Exchange:
         if self._home.duration is not None and not self._websocket:
             self._home.duration.record(self._elapsed_ns / 1e9, attributes)
 
-    def route(self) -> str:
-        """Return the route's template, empty while nothing matched."""
-        route = self._route
-        if not route:
-            inner = self._inner
-            route = "" if inner is None else self._home.templates.of(inner, self._path, self._root_path)
-            self._route = route
-        return route
-
     def error_type(self) -> str:
         """Return `error.type` of what is known so far, empty for no error."""
         error = self.error
         if error is not None and (not self._status or self._status >= 500 or not self._complete):
-            if self._is_departure(error):
-                return ""
-            return type_name(error)
+            return "" if self.is_departure(error) else type_name(error)
         if self._status >= 500:
             return str(self._status)
         if self._complete or self._left or self._websocket or not self._ended:
             return ""
         return "incomplete_response"
 
-    def _is_departure(self, error: BaseException) -> bool:
-        """Return whether an exception only says that the client is gone."""
-        if isinstance(error, BaseExceptionGroup):
-            return all(self._is_departure(inner) for inner in error.exceptions)
-        if type(error).__name__ in _GONE:
+    def is_departure(self, error: BaseException) -> bool:
+        """Return whether an exception only says that the client is gone, or comes of its leaving."""
+        if self._left and (error is self._send_error or isinstance(error, asyncio.CancelledError)):
             return True
-        return self._left and (error is self._send_error or isinstance(error, asyncio.CancelledError))
+        return super().is_departure(error)
 
 
 def _method(method: str) -> str:
@@ -239,25 +194,3 @@ def _method(method: str) -> str:
 def method_of(scope: Scope) -> str:
     """Return `http.request.method`: one of the known ones or `_OTHER`. A websocket begins as a GET."""
     return _method(scope.get("method", "GET"))
-
-
-class Failing:
-    """Stands behind the layer that makes an exception an error answer, and notes it before that answer is sent."""
-
-    __slots__ = ("app",)
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; note what leaves."""
-        try:
-            await self.app(scope, receive, send)
-        except BaseException as error:
-            exchange = scope.get(EXCHANGE_KEY)
-            if exchange is not None:
-                exchange.error = error
-            raise
-
-
-__all__ = ["EXCHANGE_KEY", "App", "Exchange", "Failing", "Message", "Receive", "Scope", "Send", "header", "method_of"]

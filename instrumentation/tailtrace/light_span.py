@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -31,7 +32,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from tailtrace.traceparent import Parent
+from tailtrace.traceparent import Parent, parse
 
 ATTRIBUTES_MAX = 128
 EVENTS_MAX = 128
@@ -80,17 +81,18 @@ def trace_state(value: bytes | None) -> TraceState:
 class Unsampled(NonRecordingSpan):
     """The parent's ids, for children that shall not be sampled either. Read when somebody asks for them."""
 
-    __slots__ = ("_found", "_parent", "_state")
+    __slots__ = ("_found", "_state", "_value")
 
-    def __init__(self, parent: Parent, state: bytes | None) -> None:
-        self._parent = parent
+    def __init__(self, value: bytes, state: bytes | None) -> None:
+        self._value = value
         self._state = state
         self._found: SpanContext | None = None
 
     def get_span_context(self) -> SpanContext:
         """Return the ids that the request's headers name."""
         if self._found is None:
-            self._found = context_of(self._parent, self._state)
+            parent = parse(self._value)
+            self._found = INVALID_SPAN_CONTEXT if parent is None else context_of(parent, self._state)
         return self._found
 
 

@@ -1,13 +1,14 @@
 """The outermost ASGI layer of an instrumented app: starts a request's span, runs the app below it, never disturbs it.
 
-    server ── Tracing ── ServerErrorMiddleware ── Failing ── the user's middlewares ── router (watched, see `route`)
+    server ── Tracing ── ServerErrorMiddleware ── the user's middlewares ── router (watched, see `route`)
                │ Exchange: receive and send, looked at             context: the span, current for the app
+               │ Answer: only send
 
 | a request | gets |
 |---|---|
 | sampled by `traceparent`, or without one | a span, SERVER, child of what `traceparent` names and of nothing else |
-| not sampled | no span; the parent's ids, so that its children are none either |
-| excluded, or in a process that exports none | no span |
+| not sampled | no span, an `Answer`; the parent's ids, so that its children are none either |
+| excluded, or in a process that exports none | no span, an `Answer` |
 | with the marker of nginx's include files | the response header, with a span or without (`header`) |
 | inside an app that is traced already | nothing of its own |
 
@@ -16,16 +17,18 @@ What context the server called with is not looked at: it may be an earlier reque
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 
 from opentelemetry import context, trace
-from opentelemetry.trace import NonRecordingSpan, SpanKind
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
 from tailtrace import header, traceparent
+from tailtrace.answer import EXCHANGE_KEY, Answer, App, Message, Receive, Scope, Send
 from tailtrace.encoding import client_attributes
-from tailtrace.exchange import EXCHANGE_KEY, App, Exchange, Failing, Message, Receive, Scope, Send, method_of
+from tailtrace.exchange import Exchange, method_of
 from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, Unsampled, context_of
 from tailtrace.route import Templates, watch
 from tailtrace.senders import SCHEMA_URL, Origin
@@ -55,10 +58,14 @@ class Tracing:
     ) -> None:
         self._bare = bare
         self._origin = origin
+        self._context = dict(origin.context)
         self._pipeline = pipeline
         self._excluded_urls = excluded_urls
-        self._excluded: Any = None
-        self._header = response_header.lower().encode()
+        self._excluded_paths = EXCLUDED_PATHS if excluded_urls is EXCLUDED_URLS else frozenset[str]()
+        self._users_exclude = excluded_urls not in {"", EXCLUDED_URLS}
+        self._excluded: Any = None  # The user's own, once it is asked for.
+        self.header = response_header.lower().encode()
+        """The response header's name; empty for none."""
         self._service = origin.text("service.name")
         self._version = origin.text("service.version")
         self.clock_ns = clock_ns
@@ -72,8 +79,8 @@ class Tracing:
         self.duration: Any = None
         self.templates = Templates(app, lambda inner: watch(inner, EXCHANGE_KEY))
         watch(app, EXCHANGE_KEY)
-        if hasattr(bare, "app") and hasattr(bare, "handler"):  # Starlette's ServerErrorMiddleware, the outermost.
-            bare.app = Failing(bare.app)
+        self.outermost = getattr(type(bare).__call__, "__code__", None)
+        """Where an exception that leaves the app is made an answer: Starlette's ServerErrorMiddleware."""
         # FastAPI looks along this name for OpenTelemetry's layer, and leaves the tracing to it if it is there.
         self.app: Any = bare if pipeline is None else self._sdk().layer
 
@@ -84,43 +91,87 @@ class Tracing:
             self._sdk_way = SdkWay(self._excluded_urls)
         return self._sdk_way
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Trace a request or a websocket; pass on whatever else there is."""
         kind = scope["type"]
-        if kind == "lifespan":
-            await self._bare(scope, receive, self._flushing(send))
-            return
-        if kind not in _TRACED or EXCHANGE_KEY in scope:
-            await self._bare(scope, receive, send)
-            return
+        if kind in _TRACED and EXCHANGE_KEY not in scope:
+            try:
+                return self._way(scope, receive, send)
+            except Exception as fault:  # noqa: BLE001
+                self.tell(fault)
+        elif kind == "lifespan":
+            send = self._flushing(send)
+        return self._bare(scope, receive, send)
+
+    def _way(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Return how a request is run: with a span, the SDK's way, without a span, or as if we were not there."""
         started_ns = self.clock_ns()
-        try:
-            if not self._opened:
-                self._open()
-            exchange = Exchange(self, scope, receive, send, started_ns)
-            headers: dict[bytes, bytes] = dict(scope["headers"])
-            exchange.marked = bool(self._header) and headers.get(header.MARKER) == header.MARKER_VALUE
-            start = self._begin(exchange, scope, headers)
-        except Exception as fault:  # noqa: BLE001
-            self.tell(fault)
-            await self._bare(scope, receive, send)
-            return
-        if start is None and not exchange.marked and self.duration is None:
-            await self._bare(scope, receive, send)
-            return
-        scope[EXCHANGE_KEY] = exchange
+        if not self._opened:
+            self._open()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        marked = headers.get(header.MARKER) == header.MARKER_VALUE and self.header != b""
+        span = self._span(scope, headers)
+        current = None if span is None or span is _SDK else self._current(span, headers)
+        if self.duration is None and (span is None or type(span) is Unsampled):
+            if span is None and not marked:
+                return self._bare(scope, receive, send)
+            return self._answer(scope, receive, send, Answer(self, send, started_ns) if marked else None, current)
+        exchange = Exchange(self, scope, receive, send, started_ns)
+        exchange.marked = marked
+        if type(span) is LightSpan:
+            exchange.span = span
+            exchange.start_ns = span.start_ns
+        else:
+            exchange.start_ns = self._wall_ns()
+        if span is _SDK:
+            return self._trace_by_sdk(exchange, scope, receive, headers)
+        return self._trace(exchange, scope, current)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, answer: Answer | None, current: Any) -> None:
+        """Run a request that has no span."""
+        if answer is not None:
+            scope[EXCHANGE_KEY] = answer
+            send = answer.send
         if self._pipeline is not None:
             scope[_NATIVE_KEY] = None
+        token = None if current is None else context.attach(current)
         try:
-            if start is _SDK:
-                way = _SdkStart(self, receive, traceparent_of(scope, headers), headers.get(b"tracestate"))
-                if not await self._sdk()(way, exchange, scope):
-                    await self.run(exchange, scope, None)
-            else:
-                await self.run(exchange, scope, start)
+            await self._bare(scope, receive, send)
+        except GeneratorExit:  # Closed from outside, in a context that is not ours.
+            token = None
+            raise
+        finally:
+            if token is not None:
+                context.detach(token)
+            if answer is not None:
+                answer.over()
+                scope.pop(EXCHANGE_KEY, None)
+
+    async def _trace(self, exchange: Exchange, scope: Scope, current: Any) -> None:
+        self._enter(exchange, scope)
+        try:
+            await self.run(exchange, scope, current)
         finally:
             exchange.over()
             scope.pop(EXCHANGE_KEY, None)
+
+    async def _trace_by_sdk(
+        self, exchange: Exchange, scope: Scope, receive: Receive, headers: dict[bytes, bytes]
+    ) -> None:
+        self._enter(exchange, scope)
+        value = None if traceparent.is_repeated(scope["headers"]) else headers.get(b"traceparent")
+        start = _SdkStart(self, receive, traceparent.parse(value), headers.get(b"tracestate"))
+        try:
+            if not await self._sdk()(start, exchange, scope):
+                await self.run(exchange, scope, None)
+        finally:
+            exchange.over()
+            scope.pop(EXCHANGE_KEY, None)
+
+    def _enter(self, exchange: Exchange, scope: Scope) -> None:
+        scope[EXCHANGE_KEY] = exchange
+        if self._pipeline is not None:
+            scope[_NATIVE_KEY] = None
 
     async def run(self, exchange: Exchange, scope: Scope, current: Any) -> None:
         """Run the app with a context as its current one, if there is one."""
@@ -139,42 +190,40 @@ class Tracing:
             if token is not None:
                 context.detach(token)
 
-    def _begin(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes]) -> Any:
-        """Return the context to run the app in, `_SDK` for the SDK's way, None for no span."""
+    def _span(self, scope: Scope, headers: dict[bytes, bytes]) -> Any:
+        """Return the request's span, `Unsampled`, `_SDK` for one that the SDK makes, or None for none."""
         pipeline = self._pipeline
         if pipeline is None:
             return None
-        exchange.start_ns = self._wall_ns()
         if not pipeline.light:
             return None if self._provider() is None else _SDK
-        if self._is_excluded(scope, headers):
+        if scope.get("path") in self._excluded_paths or (self._users_exclude and self._is_excluded(scope, headers)):
             return None
-        parent = traceparent_of(scope, headers)
-        if parent is not None and not parent[3]:
-            return self._current(Unsampled(parent, headers.get(b"tracestate")), headers)
-        span = LightSpan(self._origin, parent, exchange.start_ns)
+        value = headers.get(b"traceparent")
+        if value is not None:
+            if len(headers) != len(scope["headers"]) and traceparent.is_repeated(scope["headers"]):
+                value = None
+            elif traceparent.is_unsampled(value):
+                return Unsampled(value, headers.get(b"tracestate"))
+        parent = traceparent.parse(value)
+        span = LightSpan(self._origin, parent, self._wall_ns())
         span.state = headers.get(b"tracestate") if parent is not None else None
         span.path = scope.get("path", "")
         span.host = headers.get(b"host")
         span.user_agent = headers.get(b"user-agent")
         span.client = scope.get("client")
-        exchange.span = span
-        return self._current(span, headers)
+        return span
 
     def _current(self, span: Any, headers: dict[bytes, bytes]) -> Any:
-        current = trace.set_span_in_context(span, self._origin.context)
+        current = Context({**self._context, _SPAN_KEY: span})
         baggage = headers.get(b"baggage")
         return current if baggage is None else _with_baggage(current, baggage)
 
     def _is_excluded(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
-        if self._excluded_urls is EXCLUDED_URLS:
-            return scope.get("path") in EXCLUDED_PATHS
         if self._excluded is None:
             from opentelemetry.util.http import parse_excluded_urls  # noqa: PLC0415
 
             self._excluded = parse_excluded_urls(self._excluded_urls)
-        if not self._excluded_urls:
-            return False
         host = headers.get(b"host", b"localhost").decode("latin-1")
         return bool(self._excluded.url_disabled(f"{scope.get('scheme', 'http')}://{host}{scope.get('path', '')}"))
 
@@ -235,20 +284,15 @@ class Tracing:
                 self._shapes[key] = shape
         return shape
 
-    def with_header(self, message: Message, elapsed_us: int, route: str, error_type: str) -> Message:
-        """Return the answer's start with our header; as it is, if the app sends one of this name."""
-        headers: Sequence[Any] = list(message.get("headers", ()))
-        length = len(self._header)
-        for pair in headers:
-            if len(pair[0]) == length and pair[0].lower() == self._header:
-                return message
+    def tail(self, route: str, error_type: str) -> bytes:
+        """Return what answers of one route and error have in common in our header."""
         key = (route, error_type)
         tail = self._tails.get(key)
         if tail is None:
             tail = header.tail(route, error_type, self._service, self._version)
             if len(self._tails) < CACHED_MAX:
                 self._tails[key] = tail
-        return {**message, "headers": [*headers, (self._header, header.head(elapsed_us) + tail)]}
+        return tail
 
     def _flushing(self, send: Send) -> Send:
         async def flush_then_send(message: Message) -> None:
@@ -273,6 +317,8 @@ class Tracing:
 
 
 _SDK = object()
+(_SPAN_KEY,) = trace.set_span_in_context(INVALID_SPAN, Context())
+"""Where a context has its span: `set_span_in_context` would copy the context twice."""
 _TRACED = frozenset({"http", "websocket"})
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration"""
@@ -297,16 +343,6 @@ class _SdkStart:
         span = exchange.span
         current = None if span is None else trace.set_span_in_context(span, self._home._origin.context)  # noqa: SLF001
         await self._home.run(exchange, scope, current)
-
-
-def traceparent_of(scope: Scope, headers: dict[bytes, bytes]) -> Any:
-    """Return the parent; none for a header that is there twice."""
-    value = headers.get(b"traceparent")
-    if value is None:
-        return None
-    if len(headers) != len(scope["headers"]) and sum(name == b"traceparent" for name, _ in scope["headers"]) > 1:
-        return None
-    return traceparent.parse(value)
 
 
 def _with_baggage(current: Any, value: bytes) -> Any:

@@ -61,16 +61,18 @@ class RingProcessor(SpanProcessor):
 class OwnTracers(TracerProvider):
     """Our tracer provider. It knows whether somebody gave it a processor of theirs."""
 
-    def __init__(self, resource: Resource, processors: Sequence[SpanProcessor]) -> None:
+    def __init__(self, resource: Resource, processors: Sequence[SpanProcessor], customise: Callable[[], None]) -> None:
         super().__init__(resource=resource, shutdown_on_exit=False)
         for processor in processors:
             super().add_span_processor(processor)
+        self._customise = customise
         self.customised = False
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Take a processor of the user's: it shall see the requests' spans too."""
         super().add_span_processor(span_processor)
         self.customised = True
+        self._customise()
 
 
 class OwnMeters(MeterProvider):
@@ -111,6 +113,8 @@ class Pipeline:
         self.own: OwnTracers | None = None
         self.users: Any = None
         """A tracer provider of the user's."""
+        self.light = False
+        """Whether a request's span needs no SDK."""
         self.measures = False
         """Whether requests are counted in the app's own histogram."""
         where = settings.traces or settings.metrics
@@ -125,11 +129,6 @@ class Pipeline:
         )
         atexit.register(self.worker.close)
 
-    @property
-    def light(self) -> bool:
-        """Whether a request's span needs no SDK."""
-        return self.own is not None and not self.own.customised and not self._settings.sdk_asked
-
     def open(self, origin: Origin) -> None:
         """Find out whose providers there are, and install what is missing. Once."""
         with self._lock:
@@ -143,6 +142,7 @@ class Pipeline:
             )
             if self.users is None and (settings.traces or settings.other_traces):
                 self.own = self._tracers(origin)
+                self.light = not settings.sdk_asked
                 trace.set_tracer_provider(self.own)
             users_meters = _users_provider(
                 metrics.get_meter_provider, "OTEL_PYTHON_METER_PROVIDER", "sdk_meter_provider", "_ProxyMeterProvider"
@@ -158,13 +158,16 @@ class Pipeline:
         with self._lock:
             return self._others.setdefault(id(origin), self._tracers(origin))
 
+    def _customised(self) -> None:
+        self.light = False
+
     def _tracers(self, origin: Origin) -> OwnTracers:
         processors: list[SpanProcessor] = [RingProcessor(self.worker, origin)] if self._settings.traces else []
         for name in self._settings.other_traces:
             exporter = _other(name, "traces", ConsoleSpanExporter)
             if exporter is not None:
                 processors.append(BatchSpanProcessor(exporter))
-        provider = OwnTracers(origin.resource, processors)
+        provider = OwnTracers(origin.resource, processors, self._customised)
         if self._settings.other_traces:
             self.worker.at_flush.append(provider.force_flush)
             self.worker.at_close.append(provider.shutdown)

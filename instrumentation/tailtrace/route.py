@@ -61,7 +61,7 @@ class Templates:
             found = _find(self._app.routes, fresh, 0)
             if found is None:
                 return ""
-        return self._prefix(root_path.rstrip("/")) + found
+        return self._prefix(root_path.rstrip("/")) + found if root_path else found
 
     def _prefix(self, root_path: str) -> str:
         if root_path and root_path not in self._root_paths:
@@ -132,7 +132,7 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 class Watched:
-    """Stands in a router's `middleware_stack`, and tells the request's exchange which scope the router works on."""
+    """Stands in a router's `middleware_stack`, and tells the request's `Answer` which scope the router works on."""
 
     __slots__ = ("_key", "_stack")
 
@@ -142,9 +142,9 @@ class Watched:
 
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
         """Tell, and pass on."""
-        exchange = scope.get(self._key)
-        if exchange is not None:
-            exchange.routing(scope)
+        answer = scope.get(self._key)
+        if answer is not None:
+            answer.routing(scope)
         return self._stack(scope, receive, send)
 
 

@@ -23,7 +23,8 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # type: 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, SpanKind
 
-from tailtrace.exchange import EXCHANGE_KEY, Exchange, Message, Receive, Scope, Send
+from tailtrace.answer import EXCHANGE_KEY, Message, Receive, Scope, Send
+from tailtrace.exchange import Exchange
 from tailtrace.light_span import PATH_LENGTH_MAX
 
 _EXCHANGE = context_api.create_key("tailtrace.exchange")

@@ -369,8 +369,9 @@ def test_captured_headers_are_opentelemetrys_business():
     }
 
 
+@pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
 @pytest.mark.parametrize("path", ["/items/7", "/raises", "/nowhere"])
-def test_a_request_leaves_no_garbage(path):
+def test_a_request_leaves_no_garbage(path, parent):
     # A cycle keeps request state, and the frames of what failed, until the collector runs.
     found = run(
         """
@@ -381,14 +382,14 @@ def test_a_request_leaves_no_garbage(path):
         bare.router.routes.extend(app.router.routes)
         tailtrace.instrument(app)
         def garbage(app):
-            call(app, %r, [PARENT, MARKED]); gc.collect(); gc.disable()
+            call(app, %r, [%s, MARKED]); gc.collect(); gc.disable()
             async def several():
                 async def receive(): return {"type": "http.request", "body": b"", "more_body": False}
                 async def send(message): pass
                 for _ in range(50):
                     scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": %r,
                         "raw_path": b"", "query_string": b"", "root_path": "", "client": None, "server": None,
-                        "headers": [(b"traceparent", PARENT[1].encode()), (b"x-tailtrace-request", b"1")]}
+                        "headers": [(b"traceparent", %s[1].encode()), (b"x-tailtrace-request", b"1")]}
                     try:
                         await app(scope, receive, send)
                     except ValueError:
@@ -397,10 +398,76 @@ def test_a_request_leaves_no_garbage(path):
             return gc.collect()
         print(json.dumps([garbage(bare), garbage(app)]))
         """
-        % (path, path)
+        % (path, parent, path, parent)
     )
     bare, traced = found
     assert traced <= bare + 20  # of 50 requests
+
+
+@pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
+def test_failing_requests_with_large_bodies_take_no_more_memory_than_bare(parent):
+    # Without the cyclic collector: whatever kept a request's frames alive would keep its megabyte too.
+    bare, traced = run(
+        """
+        import tracemalloc
+        @app.post("/raises")
+        async def raises(request: Request):
+            request.state.body = body = await request.body() + b"x"
+            raise ValueError(len(body))
+        bare = FastAPI(title="bare")
+        bare.router.routes.extend(app.router.routes)
+        tailtrace.instrument(app)
+        async def several(app, count):
+            async def receive(): return {"type": "http.request", "body": b"x" * 2**20, "more_body": False}
+            async def send(message): pass
+            for _ in range(count):
+                scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": "/raises",
+                    "raw_path": b"", "query_string": b"", "root_path": "", "client": None, "server": None,
+                    "headers": [(b"traceparent", %s[1].encode()), (b"x-tailtrace-request", b"1")]}
+                try:
+                    await app(scope, receive, send)
+                except ValueError:
+                    pass
+        def peak(app):
+            asyncio.run(several(app, 1)); gc.collect(); gc.disable()
+            tracemalloc.start()
+            asyncio.run(several(app, 30))
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop(); gc.enable(); gc.collect()
+            return found
+        print(json.dumps([peak(bare), peak(app)]))
+        """
+        % parent
+    )
+    assert traced <= bare + 2 * 2**20  # of 30 MiB
+
+
+@pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
+def test_the_header_names_what_left_the_app_and_not_what_it_answered_itself(parent):
+    found = run(
+        """
+        from fastapi import HTTPException
+        from fastapi.responses import PlainTextResponse
+        @app.exception_handler(KeyError)
+        async def handled(request, error): return PlainTextResponse("handled", 500)
+        @app.get("/handled")
+        async def handled_inside(): raise KeyError
+        @app.get("/refused")
+        async def refused(): raise HTTPException(503)
+        @app.get("/raises")
+        async def raises(): raise ValueError
+        tailtrace.instrument(app)
+        paths = ["/handled", "/refused", "/raises", "/items/7"]
+        print(json.dumps([header_of(call(app, path, [%s, MARKED])).split(";", 2)[2] for path in paths]))
+        """
+        % parent
+    )
+    assert found == [
+        "r=/handled;e=500;s=shop",
+        "r=/refused;e=503;s=shop",
+        "r=/raises;e=ValueError;s=shop",
+        "r=/items/{item_id};s=shop",
+    ]
 
 
 def test_a_client_that_leaves_a_stream_is_no_error():
