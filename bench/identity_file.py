@@ -56,7 +56,7 @@ def main() -> None:
         for file in ("i.json", "i.toml"):
             spent_s, mib = min(whois(folder, ["--identities", file]) for _ in range(RUNS))
             print(
-                f"{file}   {spent_s:.2f} s  {mib:.0f} MiB, {mib - alone_mib:+.0f} MiB, {spent_s / alone_s:.1f} x no file"
+                f"{file}   {spent_s:.2f} s  {mib:.0f} MiB, {mib - alone_mib:+.0f} MiB, {spent_s / alone_s:.1f} x alone"
             )
 
 
