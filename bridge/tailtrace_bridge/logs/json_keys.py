@@ -42,8 +42,15 @@ KEYS: dict[str, tuple[str, ...]] = {
 # ruff: noqa: E501 - the table of keys
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
-_BARE = re.compile(
-    r'("(?:[^"\\]|\\.)*")|([^\s"{}\[\],:](?:[^"{}\[\]:]*[^\s"{}\[\],:])?)(?=\s*(?:,\s*"|[}\]]|\Z))', re.DOTALL
+_BARE_MAX = 250
+"""Characters of a value without quotes: a number, or one for each upstream that was asked."""
+_BARE = (
+    re.compile(  # a string that does not end goes to the end of the text, or each quote in it would be looked at anew
+        r'("(?:[^"\\]|\\.)*+(?:"|\Z))'
+        rf'|([^\s"{{}}\[\],:](?:[^"{{}}\[\]:]{{0,{_BARE_MAX}}}[^\s"{{}}\[\],:])?)'
+        r'(?=\s*(?:,\s*"|[}\]]|\Z))',
+        re.DOTALL,
+    )
 )
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
