@@ -38,6 +38,7 @@ from tailtrace_api.demo.stack import APP, CLI, free_port
 from tailtrace_api.nginx.process import NginxServer
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 
@@ -272,10 +273,10 @@ class Soak:
         store = SqliteStore(str(self.data / "t.db"))
         try:
             after = None
-            while page := store.rows(everything, after, 5000):
+            while page := store.rows(Scope.everybody(), everything, after, 5000):
                 found["lines", 0] += len(page)
                 after = page[-1].access.time_us, page[-1].access.key
-            for usage in store.usage(everything, Filters()):
+            for usage in store.usage(Scope.everybody(), everything, Filters()):
                 found["requests", usage.status] += usage.requests
                 found["bytes", usage.status] += usage.bytes_sent
         finally:

@@ -2,11 +2,14 @@
 
 import atexit
 import gc
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    # Plugins of pydantic are looked for in the metadata of every package that is installed. None is meant for us.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from tailtrace_api.commands.cli import app  # noqa: PLC0415  # only here can its absence be told
     except ModuleNotFoundError as missing:

@@ -1,13 +1,16 @@
+import ipaddress
 import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Found, NotFound
-from tailtrace_bridge.identity.static_file import FILE_BYTES_MAX, IdentityFile, load_identities
+from tailtrace_bridge.identity.static_file import FILE_BYTES_MAX, IdentityFile, load_identities, parse_identities
 from tailtrace_bridge.testing import FakeClock
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "identities.toml"
@@ -76,6 +79,12 @@ def test_an_empty_file_names_nobody(tmp_path: Path) -> None:
         ("a.toml", '"10.0.0.300" = { user = "a" }', "'10.0.0.300': neither an address nor a range; write"),
         ("a.toml", '10.0.0.1 = { user = "a" }', "'10': neither an address nor a range; write \"100.64.0.7\""),
         ("a.toml", '"10.0.0.0/33" = { user = "a" }', "'10.0.0.0/33': neither an address nor a range"),
+        ("a.toml", '"10.0.0.0/ab" = { user = "a" }', "'10.0.0.0/ab': neither an address nor a range"),
+        ("a.toml", '"10.0.0.0/²" = { user = "a" }', "'10.0.0.0/²': neither an address nor a range"),
+        ("a.toml", '"10.0.0.0/" = { user = "a" }', "'10.0.0.0/': neither an address nor a range"),
+        ("a.toml", '"10.0.0.0/-8" = { user = "a" }', "'10.0.0.0/-8': neither an address nor a range"),
+        ("a.toml", '"10.0.0.01" = { user = "a" }', "'10.0.0.01': neither an address nor a range"),
+        ("a.toml", '"10.0.0.1\\u0000" = { user = "a" }', "neither an address nor a range"),
         ("a.toml", '"10.0.0.1/8" = { user = "a" }', 'write "10.0.0.0/8" or "10.0.0.1"'),
         (
             "a.toml",
@@ -112,6 +121,33 @@ def test_what_is_refused(tmp_path: Path, name: str, text: str, message: str) -> 
         load_identities(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert message in str(raised.value)
+
+
+_ADDRESSES = st.ip_addresses().map(str) | st.from_regex(r"[0-9a-f:.]{1,20}", fullmatch=True) | st.text(max_size=8)
+_LENGTHS = st.just("") | st.integers(-1, 130).map("/{}".format) | st.text("/0123456789.²x", max_size=5)
+
+
+@given(_ADDRESSES, _LENGTHS)
+@example("::ffff:100.64.0.7", "/120")
+@example("fe80::1%eth0", "")
+@example("10.0.0.0", "/255.0.0.0")
+@example("10.0.0.0", "/008")
+def test_a_key_is_what_the_standard_library_takes_it_for(address: str, length: str) -> None:
+    key = address + length
+    if key == "unix:":
+        return
+    try:
+        network = ipaddress.ip_network(key.replace("%", "no scope"))
+    except ValueError:
+        with pytest.raises(IdentityError):
+            parse_identities({key: {"user": "ana"}}, "a.toml")
+        return
+    names = parse_identities({key: {"user": "ana"}}, "a.toml")
+    assert names.find(str(network[0])) is not None
+    assert names.find(str(network[-1])) is not None
+    if network.prefixlen:
+        outside = int(network[0]) ^ (1 << network.max_prefixlen - network.prefixlen)
+        assert names.find(str(type(network[0])(outside))) is None
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

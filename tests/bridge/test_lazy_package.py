@@ -1,8 +1,10 @@
 """A package that only gathers names is imported without what nobody asked for, and is the same to who asks."""
 
 import importlib
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,19 @@ def test_a_name_is_brought_when_it_is_asked_for(package):
     assert importlib.import_module(f"{name}.two").Two is from_two
 
 
+def test_names_from_beside_and_a_list_of_all(package):
+    name = package(
+        "from . import two as second\nfrom .one import One\nfrom .two import Two as Second\n__all__ = ['One', 'Second']\n"
+    )
+    (Path(importlib.util.find_spec(name).origin).parent / "one.py").write_text("class One: pass\n")
+    gather_lazily(name)
+    module = importlib.import_module(name)
+    assert f"{name}.two" not in sys.modules
+    assert module.Second is importlib.import_module(f"{name}.two").Two
+    assert module.second is importlib.import_module(f"{name}.two")
+    assert module.One.__module__ == f"{name}.one"
+
+
 def test_a_name_that_there_is_not(package):
     name = package(GATHERS)
     gather_lazily(name)
@@ -56,7 +71,14 @@ def test_a_name_that_there_is_not(package):
 
 
 @pytest.mark.parametrize(
-    "more", ["VALUE = 1", "import os", "from .two import Two", "for _ in (): pass", "from PACKAGE.two import *"]
+    "more",
+    [
+        "VALUE = 1",
+        "import os",
+        "__all__ = (1,)",
+        "for _ in (): pass",
+        "from PACKAGE.two import *",
+    ],
 )
 def test_a_package_that_does_more_is_left_to_python(package, more):
     name = package(GATHERS + more)
@@ -105,3 +127,18 @@ print(Dashboard is influxdb_client.Dashboard)
 
     assert int(said[0]) < 100, "of more than 300"
     assert said[1:] == ["True", "ns", VERSION, "True"]
+
+
+def test_mcp_is_such_a_package_and_its_server_comes_without_a_client():
+    code = """
+import sys
+from tailtrace_bridge.core.lazy_package import gather_lazily
+gather_lazily("mcp", "mcp.server")
+import tailtrace_api.mcp_server.server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+print([name for name in ("mcp.client.session", "httpx2", "cryptography") if name in sys.modules])
+import mcp
+print(mcp.ClientSession.__module__, all(hasattr(mcp, name) for name in ("Client", "Tool", "stdio_server", "MCPError")))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["[]", "mcp.client.session True"]

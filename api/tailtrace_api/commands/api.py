@@ -10,7 +10,10 @@ def api(
     openapi: OpenapiOption = None,
 ) -> None:
     """Run the API alone, on the store that a bridge fills."""
-    from tailtrace_api.server.serve import serve_api
-    from tailtrace_bridge.settings import table as settings
+    from tailtrace_api.server import loading
 
-    serve_api(settings.load(store=store, listen=listen, openapi=openapi))
+    with loading.quickly():
+        from tailtrace_api.server.serve import serve_api
+        from tailtrace_bridge.settings import table as settings
+
+        serve_api(settings.load(store=store, listen=listen, openapi=openapi))

@@ -29,18 +29,21 @@ def bridge(
     checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge alone: from the log and the spans to the store, no answers."""
-    from tailtrace_api.server.serve import serve_bridge
-    from tailtrace_bridge.settings import table as settings
+    from tailtrace_api.server import loading
 
-    serve_bridge(
-        settings.load(
-            log=log,
-            store=store,
-            bridge_listen=bridge_listen,
-            otlp_listen=otlp_listen,
-            log_format=log_format,
-            identities=identities,
-            openapi=openapi,
-            checkpoint=checkpoint,
+    with loading.quickly():
+        from tailtrace_api.server.serve import serve_bridge
+        from tailtrace_bridge.settings import table as settings
+
+        serve_bridge(
+            settings.load(
+                log=log,
+                store=store,
+                bridge_listen=bridge_listen,
+                otlp_listen=otlp_listen,
+                log_format=log_format,
+                identities=identities,
+                openapi=openapi,
+                checkpoint=checkpoint,
+            )
         )
-    )

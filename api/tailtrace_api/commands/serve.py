@@ -24,18 +24,21 @@ def serve(
     checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge and the API in one process (embedded mode)."""
-    from tailtrace_api.server.serve import serve as run
-    from tailtrace_bridge.settings import table as settings
+    from tailtrace_api.server import loading
 
-    run(
-        settings.load(
-            log=log,
-            store=store,
-            listen=listen,
-            otlp_listen=otlp_listen,
-            log_format=log_format,
-            identities=identities,
-            openapi=openapi,
-            checkpoint=checkpoint,
+    with loading.quickly():
+        from tailtrace_api.server.serve import serve as run
+        from tailtrace_bridge.settings import table as settings
+
+        run(
+            settings.load(
+                log=log,
+                store=store,
+                listen=listen,
+                otlp_listen=otlp_listen,
+                log_format=log_format,
+                identities=identities,
+                openapi=openapi,
+                checkpoint=checkpoint,
+            )
         )
-    )

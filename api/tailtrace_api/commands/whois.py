@@ -19,6 +19,7 @@ def whois(
 ) -> None:
     """Say who the bridge would take an address for, which provider said so, and how the log has the address."""
     from tailtrace_api.doctor.log import newest_lines
+    from tailtrace_api.server import loading
     from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.identity.fronts import came_by
     from tailtrace_bridge.settings import table as settings
@@ -31,7 +32,8 @@ def whois(
     if devices is not None:
         devices.start()
         devices.wait_loaded(parts.LOAD_DEVICES_S)
-    chain = parts.make_identities(chosen, devices)
+    with loading.quickly():  # of a file there may be 100,000
+        chain = parts.make_identities(chosen, devices)
     identity = chain.identify(address)
     answers = chain.explain(address)
     if devices is not None:

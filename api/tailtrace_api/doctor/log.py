@@ -43,8 +43,8 @@ RULE_FILES_MAX = 200
 LOGROTATE = (Path("/etc/logrotate.conf"), Path("/etc/logrotate.d"))
 _SIGNALS = re.compile(r"USR1|nginx\s+(?:-s\s+reopen|rotate)|reopen")
 _RULE = re.compile(r"^(?P<names>[ \t]*[\"/][^{}#]*?)\{(?P<body>.*?)^[ \t]*\}", re.DOTALL | re.MULTILINE)
-_SCRIPT = re.compile(r"^\s*(?:postrotate|lastaction)\s*$(.*?)^\s*endscript", re.DOTALL | re.MULTILINE)
-_CREATE = re.compile(r"^\s*create(?:[ \t]+([0-7]{3,4}))?(?:[ \t]+(\S+)[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
+_SCRIPT = re.compile(r"^[ \t]*(?:postrotate|lastaction)[ \t\r]*$(.*?)^[ \t]*endscript", re.DOTALL | re.MULTILINE)
+_CREATE = re.compile(r"^[ \t]*create(?:[ \t]+([0-7]{3,4}))?(?:[ \t]+(\S+)[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

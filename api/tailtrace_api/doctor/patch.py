@@ -17,7 +17,7 @@ from dataclasses import dataclass
 OPEN_LINES_MAX = 5
 """How far below its first line a block may open."""
 _STEP = "    "
-_ALONE = re.compile(r"\s*[a-z_]+\s[^;{}#]*;\s*(?:#.*)?\n?")
+_ALONE = re.compile(r"\s*+[a-z_]++\s[^;{}#]*+;\s*+(?:#.*)?\n?")
 
 
 @dataclass(frozen=True, slots=True)

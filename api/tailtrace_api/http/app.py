@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
-from tailtrace_api.http import metrics, models
+from tailtrace_api.http import models
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
@@ -18,6 +18,9 @@ from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
+
+if TYPE_CHECKING:
+    from tailtrace_api.http import metrics
 
 TEXT_MAX = 512
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
@@ -62,8 +65,10 @@ def create_app(
     app.include_router(_analytics_router(queries, clock))
     counted = access or AccessCounters()
 
-    def render(bridge: Bridge, news: metrics.EventStream | None) -> bytes:
-        return metrics.render(bridge, mcp_counts(), counted, news)
+    def render(bridge: Bridge, news: "metrics.EventStream | None") -> Response:
+        from tailtrace_api.http import metrics  # noqa: PLC0415 - a server starts before it is counted
+
+        return Response(metrics.render(bridge, mcp_counts(), counted, news), media_type=metrics.CONTENT_TYPE)
 
     _add_operation(app, queries, clock, bridge, render, {} if keeps is None else {"keeps": dict(keeps)})
     return app
@@ -146,7 +151,7 @@ def _add_operation(
     queries: Queries,
     clock: Callable[[], int],
     bridge: Bridge | None,
-    render: Callable[[Bridge, metrics.EventStream | None], bytes],
+    render: "Callable[[Bridge, metrics.EventStream | None], Response]",
     more: Mapping[str, Any],
 ) -> None:
     @app.get("/health", tags=["operation"])
@@ -166,4 +171,4 @@ def _add_operation(
         """Return the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
-        return Response(render(bridge, getattr(app.state, "news", None)), media_type=metrics.CONTENT_TYPE)
+        return render(bridge, getattr(app.state, "news", None))

@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import sees_all
-from tailtrace_api.http import metrics
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
 
@@ -34,6 +33,8 @@ def create_operation_app(
         return ready_response(problems(check_store, bridge, clock()), exporting(bridge, is_shown), is_shown=is_shown)
 
     def counters(_request: Request) -> Response:
+        from tailtrace_api.http import metrics  # noqa: PLC0415 - a server starts before it is counted
+
         return Response(metrics.render(bridge, {}, access or AccessCounters()), media_type=metrics.CONTENT_TYPE)
 
     routes = {"/health": health, "/ready": ready, "/metrics": counters}

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from tailtrace_api.access.roles import Role, caller_of
 from tailtrace_api.mcp_server.source import Source
+from tailtrace_bridge.core.lazy_package import gather_lazily
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -85,6 +86,7 @@ class Mcp:
                 loading.set_exception(error)
 
     def _make(self) -> "StreamableHTTPSessionManager":
+        gather_lazily("mcp", "mcp.server")
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
         from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
 

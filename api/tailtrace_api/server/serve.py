@@ -27,6 +27,7 @@ import uvicorn
 from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.operation import create_operation_app
+from tailtrace_api.server import loading
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
 from tailtrace_bridge.core.errors import BusyError, SettingsError
@@ -155,6 +156,7 @@ def make_app(
     themselves.
     """
     # A bridge without an API does not pay for it.
+    loading.import_fastapi()
     from starlette.routing import Route  # noqa: PLC0415
 
     from tailtrace_api.http.alerts import alert_router  # noqa: PLC0415
@@ -317,6 +319,7 @@ def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | N
 
 
 async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:
+    loading.end()
     loop = asyncio.get_running_loop()
     anyio.to_thread.current_default_thread_limiter().total_tokens = ANSWERS_AT_ONCE_MAX
 

@@ -1,6 +1,7 @@
 """Packages whose `__init__` only gathers names of their modules, imported without the modules that nobody asks for.
 
-`influxdb_client` imports each of InfluxDB's 320 models, 5.5 MiB of a bridge that is to stay below 64 and uses four.
+`influxdb_client` imports each of InfluxDB's 320 models, 5.5 MiB of a bridge that is to stay below 64 and uses four;
+`mcp` a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them.
 """
 
 import ast
@@ -26,7 +27,7 @@ def gather_lazily(*packages: str) -> None:
 def _gathering(package: str) -> ModuleType | None:
     spec = find_spec(package)
     source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: None)(package)
-    origins = _origins(source) if source else None
+    origins = _origins(source, package) if source else None
     if spec is None or origins is None:
         return None
     module = module_from_spec(spec)
@@ -35,7 +36,7 @@ def _gathering(package: str) -> ModuleType | None:
         if name not in origins:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         origin, original = origins[name]
-        value = getattr(import_module(origin), original)
+        value = getattr(import_module(origin), original) if original else import_module(origin)
         setattr(module, name, value)
         return value
 
@@ -43,8 +44,11 @@ def _gathering(package: str) -> ModuleType | None:
     return module
 
 
-def _origins(source: str) -> dict[str, tuple[str, str]] | None:
-    """Return the module, and the name in it, of each name that is gathered; None where more than that is done."""
+def _origins(source: str, package: str) -> dict[str, tuple[str, str]] | None:
+    """Return the module, and the name in it, of each name that is gathered; None where more than that is done.
+
+    A module that is gathered itself has no name in it.
+    """
     origins: dict[str, tuple[str, str]] = {}
     for statement in ast.parse(source).body:
         match statement:
@@ -52,8 +56,13 @@ def _origins(source: str) -> dict[str, tuple[str, str]] | None:
                 pass
             case ast.ImportFrom(module="__future__"):
                 pass
-            case ast.ImportFrom(module=str(origin), level=0, names=names) if names[0].name != "*":
+            case ast.ImportFrom(module=str(origin), level=0 | 1 as level, names=names) if names[0].name != "*":
+                origin = f"{package}.{origin}" if level else origin
                 origins |= {alias.asname or alias.name: (origin, alias.name) for alias in names}
+            case ast.ImportFrom(module=None, level=1, names=names):
+                origins |= {alias.asname or alias.name: (f"{package}.{alias.name}", "") for alias in names}
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List()):  # of the same names
+                pass
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=original)) if original in origins:
                 origins[name] = origins[original]
             case _:

@@ -123,7 +123,7 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+)|)")
 _STATEMENT = re.compile(r"\s*log_format\s+[^\s;'\"]+\s+")
 _ESCAPE = re.compile(r"\s*escape=(\w+)\s*")
 _QUOTED = re.compile(r"""\s*(?:#[^\n]*\n\s*)*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
-_STATEMENT_END = re.compile(r"\s*(?:#[^\n]*\n\s*)*;?\s*")
+_STATEMENT_END = re.compile(r"\s*+(?:#[^\n]*\n\s*+)*+;?\s*+")
 _CONF_ESCAPE = re.compile(r"\\([\"'\\trn])")
 _CONF_CHARS = {"t": "\t", "r": "\r", "n": "\n"}
 

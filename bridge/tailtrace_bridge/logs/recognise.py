@@ -366,7 +366,7 @@ def _is_upstreams(value: str) -> bool:
 def _seconds(value: str) -> float:
     if value.endswith("ms"):
         return int(value[:-2]) / 1000
-    return sum(float(item) for item in re.findall(r"[0-9]+\.[0-9]+", value))
+    return sum(float(item) for item in re.findall(r"(?<![0-9])[0-9]+\.[0-9]+", value))
 
 
 def _plain_size(value: str) -> bool:

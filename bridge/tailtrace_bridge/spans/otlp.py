@@ -231,7 +231,9 @@ def _path(attributes: Mapping[str, str | int]) -> str:
     if not path:
         target = _text(attributes.get("http.target"), PATH_LENGTH_MAX)
         if not target:
-            target = _ORIGIN.sub("", _text(attributes.get("http.url"), PATH_LENGTH_MAX), count=1)
+            target = _text(attributes.get("http.url"), PATH_LENGTH_MAX)
+            if origin := _ORIGIN.match(target):
+                target = target[origin.end() :]
         path = target.partition("?")[0]
     return path
 

@@ -1,0 +1,64 @@
+"""A server loads what it needs to answer, and puts off the rest, which is the same when it is asked for."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from tailtrace_api.server import loading
+
+SAYS = """
+import sys
+from tailtrace_api.server import loading
+{load}
+from fastapi.openapi.models import OpenAPI
+print(OpenAPI.__pydantic_complete__)
+from pydantic import BaseModel
+class Later(BaseModel):
+    one: int
+print(Later.__pydantic_complete__, Later(one=1).one)
+from typing import Annotated
+from fastapi import FastAPI, Query
+app = FastAPI()
+@app.get("/")
+def root(limit: Annotated[int, Query(ge=1, openapi_examples={{"few": {{"value": 3}}}})] = 3) -> dict[str, Later]: ...
+import json
+print(json.dumps(app.openapi()))
+"""
+
+
+def said(load):
+    code = SAYS.format(load=load)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_fastapi_builds_its_models_when_they_are_asked_for_and_no_other_model_changes():
+    deferred, usual = said("loading.import_fastapi()"), said("import fastapi")
+    assert (deferred[0], usual[0]) == ("False", "True")
+    assert deferred[1:] == usual[1:]
+    assert '"few"' in deferred[2]
+
+
+def test_a_server_starts_without_what_only_some_ask_for():
+    code = """
+import sys, tailtrace_api.server.serve, tailtrace_api.http.app, tailtrace_api.http.operation
+print([name for name in ("prometheus_client", "mcp", "rich", "influxdb_client", "jinja2") if name in sys.modules])
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert answer.strip() == "[]"
+
+
+def test_cycles_are_searched_for_again_whatever_happens():
+    def load(*, fails):
+        with loading.quickly():
+            assert not gc.isenabled()
+            if fails:
+                raise OSError("no file")
+            loading.end()
+            assert gc.isenabled()
+
+    load(fails=False)
+    with pytest.raises(OSError, match=r"^no file$"):
+        load(fails=True)
+    assert gc.isenabled()
