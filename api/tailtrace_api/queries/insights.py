@@ -5,6 +5,7 @@ one of them, by login: what a caller may see is decided before.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -101,7 +102,7 @@ class Insights:
             return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
         performance = insights.system_performance(usages, latency, uptime, store, freshness_s)
-        return {"period_days": days, **performance, "alerts": told}
+        return {"period_days": days, **performance, "alerts": asdict(told)}
 
     def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.
