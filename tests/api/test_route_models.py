@@ -23,8 +23,6 @@ NOT_YET = {
     "/analytics/system-performance",
     "/analytics/unused-endpoints",
     "/analytics/usage-stats",
-    "/analytics/variants",
-    "/analytics/widget",
     "/ready",
     "/tailnet/devices",
     "/tailnet/devices/{device}",
@@ -57,7 +55,7 @@ def gaps(schema, schemas, seen=()):
     if "anyOf" in schema:
         return [gap for one in schema["anyOf"] for gap in gaps(one, schemas, seen)]
     if schema.get("type") == "array":
-        return gaps(schema.get("items", {}), schemas, seen)
+        return [gap for one in schema.get("prefixItems", [schema.get("items", {})]) for gap in gaps(one, schemas, seen)]
     if schema.get("type") != "object":
         return [] if "type" in schema else [schema]
     inner = list(schema.get("properties", {}).values())
