@@ -24,10 +24,6 @@ NOT_YET = {
     "/analytics/unused-endpoints",
     "/analytics/usage-stats",
     "/ready",
-    "/tailnet/devices",
-    "/tailnet/devices/{device}",
-    "/tailnet/status",
-    "/tailnet/whois/{address}",
 }
 """Answers that are dictionaries still. This only shrinks."""
 

@@ -13,6 +13,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from http.client import HTTPResponse
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
@@ -79,10 +80,10 @@ class LocalSource:
                 user=user,
             ),
             "access-logs": lambda: self._access_logs(end_us, arguments, user),
-            "devices": lambda: tailnet.devices(user=user),
-            "device": lambda: tailnet.device(arguments["device"], user=user),
-            "status": lambda: tailnet.status(user=user),
-            "whois": lambda: tailnet.whois(arguments["address"], user=user),
+            "devices": lambda: asdict(tailnet.devices(user=user)),
+            "device": lambda: asdict(tailnet.device(arguments["device"], user=user)),
+            "status": lambda: asdict(tailnet.status(user=user)),
+            "whois": lambda: asdict(tailnet.whois(arguments["address"], user=user)),
         }
         return answers[question]()
 
