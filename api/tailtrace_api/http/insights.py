@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
+from tailtrace_api.answers.insights import UsageStats
 from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
@@ -36,7 +37,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.active_users(clock(), user=only)
 
     @router.get("/usage-stats")
-    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
+    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> UsageStats:
         """Return sessions, people and the features used most: usage, without health checks, bots and static files."""
         return insights.usage_stats(at, days=days, user=only)
 

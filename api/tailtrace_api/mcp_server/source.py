@@ -68,7 +68,7 @@ class LocalSource:
         end_us = now_us if at_us is None else at_us
         answers: Mapping[str, Callable[[], dict[str, Any]]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
-            "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
+            "usage-stats": lambda: asdict(insights.usage_stats(end_us, days=arguments["days"], user=user)),
             "system-performance": lambda: insights.system_performance(now_us, at_us=at_us, user=user),
             "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),

@@ -31,14 +31,6 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
-    """Requests to one feature of the app."""
-
-    feature: str
-    requests: int
-
-
-@dataclass(frozen=True, slots=True)
 class Widget:
     """What the widget shows: whole days, and the features used most."""
 
@@ -48,7 +40,7 @@ class Widget:
     unique_users: int
     total_requests: int
     by_day: tuple[Day, ...]
-    top_features: tuple[Feature, ...]
+    top_features: tuple[insights.Feature, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +84,17 @@ class Cards:
             quarters = self.store.quarters(scope, window)
         else:
             quarters = panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
-        stats = insights.usage_stats(visits, activity, self.features)
+        stats = insights.usage_stats(days, visits, activity, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))
         return Widget(
             period_days=days,
             timezone=str(self.zone),
-            total_sessions=stats["total_sessions"],
-            unique_users=stats["unique_users"],
-            total_requests=stats["total_requests"],
+            total_sessions=stats.total_sessions,
+            unique_users=stats.unique_users,
+            total_requests=stats.total_requests,
             by_day=tuple(Day(day.isoformat(), by_day[day.isoformat()]) for day in days_asked),
-            top_features=tuple(Feature(**one) for one in stats["top_features"][:FEATURES_MAX]),
+            top_features=stats.top_features[:FEATURES_MAX],
         )
 
     def variants(self, now_us: int, *, card: str, days: int, goal: str | None) -> CardVariants:

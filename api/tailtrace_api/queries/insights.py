@@ -68,13 +68,13 @@ class Insights:
         active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
         return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
 
-    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> insights.UsageStats:
         """Answer `GET /analytics/usage-stats`."""
         scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
         visits = self.queries.timed(lambda: self._store.visits(scope, window), now_us)
         activity = self.queries.timed(lambda: self._store.activity(scope, window), now_us)
-        return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
+        return insights.usage_stats(days, visits, activity, self._features)
 
     def system_performance(
         self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
