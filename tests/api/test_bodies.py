@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -208,7 +209,7 @@ def of_commands(chosen, store):
         found[f"report {lang} {width}"] = console.export_text()
     numbers = read_numbers(chosen, store, routes, Month(2025, 10), NOW)
     found["month"] = json.dumps(month_as_json(numbers), default=str, sort_keys=True)
-    found["alerts"] = json.dumps(alerts(store, chosen.alerts), sort_keys=True)
+    found["alerts"] = json.dumps(asdict(alerts(store, chosen.alerts)), sort_keys=True)
     return found
 
 

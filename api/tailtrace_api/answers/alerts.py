@@ -5,6 +5,7 @@ alert of a rule that they lack, as in an `api` without the bridge's file, stands
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tailtrace_api.answers.requests import iso
@@ -16,25 +17,72 @@ from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 RECENT_SHOWN = 5
 
 
-def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event, as it was told. `subject` is the device or the user that was seen, `value` what was measured."""
+
+    time: str
+    rule: str
+    kind: str
+    what: str
+    subject: str | None
+    value: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """A rule of the settings, and whether it fires."""
+
+    name: str
+    kind: str
+    window_s: int
+    threshold: float | None
+    clear: float | None
+    for_s: int
+    min_requests: int
+    endpoint: str | None
+    service: str | None
+    quiet: str | None
+    firing: bool
+    since: str | None
+    last_event: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What fires now, the rules with their state, and what was told, newest first."""
+
+    active: tuple[Told, ...]
+    rules: tuple[RuleState, ...]
+    events: tuple[Told, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What fires now and what was told last, for another answer."""
+
+    active: tuple[Told, ...]
+    recent: tuple[Told, ...]
+
+
+def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> Alerts:
     """Answer `GET /analytics/alerts`. Raises `StoreError`."""
     events = store.alert_events(Scope.everybody(), EVENTS_MAX)
     active = _active(events)
-    return {
-        "active": [_shown(event) for event in active.values()],
-        "rules": [_rule(rule, active.get(rule.name), events) for rule in rules],
-        "events": [_shown(event) for event in events[:limit]],
-        "truncated": len(events) > limit,
-    }
+    return Alerts(
+        active=tuple(map(_told, active.values())),
+        rules=tuple(_state(rule, active.get(rule.name), events) for rule in rules),
+        events=tuple(map(_told, events[:limit])),
+        truncated=len(events) > limit,
+    )
 
 
-def summary(store: Store, scope: Scope) -> dict[str, Any]:
+def summary(store: Store, scope: Scope) -> Summary:
     """Return what fires and what was told last, for another answer. Of a member, nothing about who was seen."""
     events = store.alert_events(scope, EVENTS_MAX)
-    return {
-        "active": [_shown(event) for event in _active(events).values()],
-        "recent": [_shown(event) for event in events[:RECENT_SHOWN]],
-    }
+    return Summary(active=tuple(map(_told, _active(events).values())), recent=tuple(map(_told, events[:RECENT_SHOWN])))
 
 
 def in_short(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -56,32 +104,32 @@ def _active(events: Sequence[AlertEvent]) -> dict[str, AlertEvent]:
     return {rule: event for rule, event in newest.items() if event.what == "started"}
 
 
-def _shown(event: AlertEvent) -> dict[str, Any]:
-    return {
-        "time": iso(event.time_us),
-        "rule": event.rule,
-        "kind": event.kind,
-        "what": event.what,
-        "subject": event.subject or None,
-        "value": event.value,
-        "text": event.text,
-    }
+def _told(event: AlertEvent) -> Told:
+    return Told(
+        time=iso(event.time_us),
+        rule=event.rule,
+        kind=event.kind,
+        what=event.what,
+        subject=event.subject or None,
+        value=event.value,
+        text=event.text,
+    )
 
 
-def _rule(rule: AlertRule, start: AlertEvent | None, events: Sequence[AlertEvent]) -> dict[str, Any]:
+def _state(rule: AlertRule, start: AlertEvent | None, events: Sequence[AlertEvent]) -> RuleState:
     last = next((event for event in events if event.rule == rule.name), None)
-    return {
-        "name": rule.name,
-        "kind": rule.kind,
-        "window_s": rule.window,
-        "threshold": rule.threshold,
-        "clear": rule.clear,
-        "for_s": rule.hold,
-        "min_requests": rule.min_requests,
-        "endpoint": rule.endpoint,
-        "service": rule.service,
-        "quiet": rule.quiet,
-        "firing": start is not None,
-        "since": iso(start.time_us) if start else None,
-        "last_event": iso(last.time_us) if last else None,
-    }
+    return RuleState(
+        name=rule.name,
+        kind=rule.kind,
+        window_s=rule.window,
+        threshold=rule.threshold,
+        clear=rule.clear,
+        for_s=rule.hold,
+        min_requests=rule.min_requests,
+        endpoint=rule.endpoint,
+        service=rule.service,
+        quiet=rule.quiet,
+        firing=start is not None,
+        since=iso(start.time_us) if start else None,
+        last_event=iso(last.time_us) if last else None,
+    )

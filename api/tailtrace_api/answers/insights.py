@@ -23,6 +23,7 @@ An app without any span in the window is not traced: its 503 may be its own answ
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tailtrace_api.answers import requests as answers
@@ -127,8 +128,33 @@ def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
 # --- what is used --------------------------------------------------------------------------------------------------
 
 
-def usage_stats(visits: Iterable[Visits], activity: Iterable[Activity], features: Mapping[str, str]) -> dict[str, Any]:
-    """Sum up usage: sessions, people, features."""
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Requests to one feature of the app."""
+
+    feature: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageStats:
+    """Usage of some days. `most_active_user` is None where nobody has a name; `features_total` counts all features."""
+
+    period_days: int
+    total_sessions: int
+    unique_users: int
+    most_active_user: str | None
+    most_active_user_requests: int
+    top_features: tuple[Feature, ...]
+    features_total: int
+    avg_session_duration_min: float
+    total_requests: int
+
+
+def usage_stats(
+    days: int, visits: Iterable[Visits], activity: Iterable[Activity], features: Mapping[str, str]
+) -> UsageStats:
+    """Sum up the usage of `days`: sessions, people, features."""
     sessions = answers.sessions(activity)
     requests = 0
     by_user: Counter[str] = Counter()
@@ -144,16 +170,17 @@ def usage_stats(visits: Iterable[Visits], activity: Iterable[Activity], features
             by_feature[features.get(visit.endpoint, visit.endpoint)] += visit.requests
     spent_us, count = sum(one.spent_us for one in sessions), answers.session_count(sessions)
     top = min(by_user, key=lambda who: (-by_user[who], names[who])) if by_user else None
-    return {
-        "total_sessions": count,
-        "unique_users": len(by_user),
-        "most_active_user": names[top] if top is not None else None,
-        "most_active_user_requests": by_user[top] if top is not None else 0,
-        "top_features": [{"feature": feature, "requests": count} for feature, count in _most_first(by_feature)],
-        "features_total": len(by_feature),
-        "avg_session_duration_min": round(spent_us / count / MINUTE_US, 1) if count else 0.0,
-        "total_requests": requests,
-    }
+    return UsageStats(
+        period_days=days,
+        total_sessions=count,
+        unique_users=len(by_user),
+        most_active_user=names[top] if top is not None else None,
+        most_active_user_requests=by_user[top] if top is not None else 0,
+        top_features=tuple(Feature(feature, requests) for feature, requests in _most_first(by_feature)),
+        features_total=len(by_feature),
+        avg_session_duration_min=round(spent_us / count / MINUTE_US, 1) if count else 0.0,
+        total_requests=requests,
+    )
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -14,9 +14,10 @@ A person who saw several variants (two devices, a login in between) tells nothin
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from tailtrace_api.answers.proportions import CONFIDENCE, newcombe, wilson
+from tailtrace_api.answers.proportions import newcombe, wilson
 from tailtrace_api.answers.requests import person
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.records import Traffic
@@ -34,6 +35,47 @@ class Viewers(NamedTuple):
 
     views: int
     first_us: Mapping[str, int]
+
+
+Verdict = Literal["too-little-data", "higher", "lower", "undecided"]
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One variant: its views, its users and how many of them used the goal later. `variant` None: views without one.
+
+    `share` is `converted` over `users`, with its 95% `interval`; all three are None where no goal was named.
+    """
+
+    variant: str | None
+    views: int
+    users: int
+    converted: int | None
+    share: float | None
+    interval: Bounds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A variant beside the first: the difference of their shares, its 95% interval, and what that tells."""
+
+    variant: str | None
+    against: str | None
+    difference: float | None
+    interval: Bounds | None
+    verdict: Verdict
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The variants of a card and their comparisons; `users_of_several` saw more than one, and tell nothing."""
+
+    variants: tuple[Variant, ...]
+    users_of_several: int
+    users_of_goal: int | None
+    comparisons: tuple[Comparison, ...]
 
 
 def viewers(entries: Iterable[LogEntry]) -> Viewers:
@@ -82,59 +124,58 @@ def last_use(entries: Iterable[LogEntry]) -> dict[str, int]:
     return last_us
 
 
-def compare(seen: Mapping[str, Viewers], last_us: Mapping[str, int] | None) -> dict[str, Any]:
+def compare(seen: Mapping[str, Viewers], last_us: Mapping[str, int] | None) -> Compared:
     """Set variants beside each other, the first in order of name as the measure of the others.
 
     `last_us`: who used the goal and when last; None where no goal was named, then only views and users are counted.
     """
     met = Counter(who for one in seen.values() for who in one.first_us)
-    rows: list[dict[str, Any]] = []
-    for name, one in sorted(seen.items()):
-        mine = {who: at_us for who, at_us in one.first_us.items() if met[who] == 1}
-        converted = None if last_us is None else sum(last_us.get(who, -1) > at_us for who, at_us in mine.items())
-        rows.append(
-            {
-                "variant": name or None,
-                "views": one.views,
-                "users": len(mine),
-                "converted": converted,
-                "share": _rounded(converted / len(mine)) if converted is not None and mine else None,
-                "interval": _interval(wilson(converted, len(mine))) if converted is not None and mine else None,
-            }
-        )
-    named = [row for row in rows if row["variant"] is not None]
-    return {
-        "confidence": CONFIDENCE,
-        "users_min": USERS_MIN,
-        "variants": rows,
-        "users_of_several": sum(count > 1 for count in met.values()),
-        "users_of_goal": None if last_us is None else len(last_us),
-        "comparisons": [] if last_us is None else [_comparison(row, named[0]) for row in named[1:]],
-    }
+    rows = tuple(_variant(name, one, met, last_us) for name, one in sorted(seen.items()))
+    named = [row for row in rows if row.variant is not None]
+    return Compared(
+        variants=rows,
+        users_of_several=sum(count > 1 for count in met.values()),
+        users_of_goal=None if last_us is None else len(last_us),
+        comparisons=() if last_us is None else tuple(_comparison(row, named[0]) for row in named[1:]),
+    )
 
 
-def _comparison(row: dict[str, Any], against: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"variant": row["variant"], "against": against["variant"]}
-    counts = (row["converted"], row["users"], against["converted"], against["users"])
-    interval = newcombe(*counts) if row["users"] and against["users"] else None
-    shares = " and ".join(f"{one['converted']} of {one['users']} with {one['variant']}" for one in (row, against))
-    if interval is None or min(row["users"], against["users"]) < USERS_MIN:
+def _variant(name: str, one: Viewers, met: Mapping[str, int], last_us: Mapping[str, int] | None) -> Variant:
+    mine = {who: at_us for who, at_us in one.first_us.items() if met[who] == 1}
+    converted = None if last_us is None else sum(last_us.get(who, -1) > at_us for who, at_us in mine.items())
+    return Variant(
+        variant=name or None,
+        views=one.views,
+        users=len(mine),
+        converted=converted,
+        share=_rounded(converted / len(mine)) if converted is not None and mine else None,
+        interval=_interval(wilson(converted, len(mine))) if converted is not None and mine else None,
+    )
+
+
+def _comparison(row: Variant, against: Variant) -> Comparison:
+    mine, theirs = row.converted or 0, against.converted or 0
+    interval = newcombe(mine, row.users, theirs, against.users) if row.users and against.users else None
+    shares = " and ".join(f"{one.converted} of {one.users} with {one.variant}" for one in (row, against))
+    verdict: Verdict
+    if interval is None or min(row.users, against.users) < USERS_MIN:
         verdict, because = "too-little-data", f"{shares}: each needs {USERS_MIN} users or more"
     else:
         low, high = interval
         verdict = "higher" if low > 0 else "lower" if high < 0 else "undecided"
         because = f"{shares}: the difference is between {100 * low:+.1f} and {100 * high:+.1f} percentage points"
-    return {
-        **found,
-        "difference": None if interval is None else _rounded(row["converted"] / row["users"] - counts[2] / counts[3]),
-        "interval": None if interval is None else _interval(interval),
-        "verdict": verdict,
-        "because": because,
-    }
+    return Comparison(
+        variant=row.variant,
+        against=against.variant,
+        difference=None if interval is None else _rounded(mine / row.users - theirs / against.users),
+        interval=None if interval is None else _interval(interval),
+        verdict=verdict,
+        because=because,
+    )
 
 
-def _interval(bounds: tuple[float, float]) -> list[float]:
-    return [_rounded(bound) for bound in bounds]
+def _interval(bounds: Bounds) -> Bounds:
+    return _rounded(bounds[0]), _rounded(bounds[1])
 
 
 def _rounded(share: float) -> float:

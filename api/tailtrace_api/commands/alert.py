@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tailtrace_api.answers.alerts import Alerts, RuleState
     from tailtrace_bridge.alerts.courier import Send
     from tailtrace_bridge.settings.table import Settings
 
@@ -82,47 +84,45 @@ def run_list(settings: "Settings", console: "Console", *, as_json: bool) -> None
         answer = alerts(store, settings.alerts)
     finally:
         store.close()
-    answer |= {
-        "destinations": [one.name for one in destinations_of(settings.secret("alert_urls"))],
-        "messages_waiting": read_waiting(settings.alert_state_path),
-    }
+    destinations = [one.name for one in destinations_of(settings.secret("alert_urls"))]
+    waiting = read_waiting(settings.alert_state_path)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        shown = asdict(answer) | {"destinations": destinations, "messages_waiting": waiting}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
         return
     _print(answer, console)
-
-
-def _print(answer: dict[str, Any], console: "Console") -> None:
-    if answer["rules"]:
-        console.print(_table(["rule", "kind", "window", "starts", "ends", "for", "state"], map(_row, answer["rules"])))
-    else:
-        console.print("No rules: add [[alerts]] tables to tailtrace.toml; docs/alerts.md has examples.", markup=False)
-    known = {rule["name"] for rule in answer["rules"]}
-    for event in answer["active"]:
-        if event["rule"] not in known:
-            console.print(f"{event['rule']}: fires since {event['time']}", markup=False, highlight=False)
-    if answer["events"]:
-        rows = ([one["time"], one["rule"], one["what"], one["text"]] for one in answer["events"][:EVENTS_SHOWN])
-        console.print(_table(["time", "rule", "what", "text"], rows))
-    to = ", ".join(answer["destinations"]) or "nobody (TAILTRACE_ALERT_URLS is not set)"
-    waiting = answer["messages_waiting"]
+    to = ", ".join(destinations) or "nobody (TAILTRACE_ALERT_URLS is not set)"
     rest = f"; {waiting} messages wait to be sent" if waiting else ""
     console.print(f"Sent to: {to}{rest}", markup=False, highlight=False)
 
 
-def _row(rule: dict[str, Any]) -> list[str]:
+def _print(answer: "Alerts", console: "Console") -> None:
+    if answer.rules:
+        console.print(_table(["rule", "kind", "window", "starts", "ends", "for", "state"], map(_row, answer.rules)))
+    else:
+        console.print("No rules: add [[alerts]] tables to tailtrace.toml; docs/alerts.md has examples.", markup=False)
+    known = {rule.name for rule in answer.rules}
+    for event in answer.active:
+        if event.rule not in known:
+            console.print(f"{event.rule}: fires since {event.time}", markup=False, highlight=False)
+    if answer.events:
+        rows = ([one.time, one.rule, one.what, one.text] for one in answer.events[:EVENTS_SHOWN])
+        console.print(_table(["time", "rule", "what", "text"], rows))
+
+
+def _row(rule: "RuleState") -> list[str]:
     from tailtrace_bridge.alerts.words import duration
     from tailtrace_bridge.settings.alert_rules import PROBES, SEEN
 
-    scope = " ".join(one for one in (rule["endpoint"], rule["service"]) if one)
+    scope = " ".join(one for one in (rule.endpoint, rule.service) if one)
     return [
-        rule["name"],
-        f"{rule['kind']} {scope}".strip(),
-        "" if rule["kind"] in PROBES else duration(rule["window_s"]),
-        "" if rule["threshold"] is None else f"{rule['threshold']:g}",
-        "" if rule["clear"] is None else f"{rule['clear']:g}",
-        "" if rule["kind"] in SEEN else duration(rule["for_s"]),
-        f"fires since {rule['since']}" if rule["firing"] else "at rest",
+        rule.name,
+        f"{rule.kind} {scope}".strip(),
+        "" if rule.kind in PROBES else duration(rule.window_s),
+        "" if rule.threshold is None else f"{rule.threshold:g}",
+        "" if rule.clear is None else f"{rule.clear:g}",
+        "" if rule.kind in SEEN else duration(rule.for_s),
+        f"fires since {rule.since}" if rule.firing else "at rest",
     ]
 
 

@@ -1,11 +1,11 @@
 """The HTTP side of alerts. The parameter is checked here; the answer is `alerts`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from tailtrace_api.answers.alerts import alerts
+from tailtrace_api.answers.alerts import Alerts, alerts
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
@@ -17,9 +17,7 @@ def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:
     router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get("/alerts")
-    def get_alerts(
-        *, limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Events at most.")] = 100
-    ) -> dict[str, Any]:
+    def get_alerts(*, limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Events at most.")] = 100) -> Alerts:
         """Return the alerts that fire now, the rules with their state, and what was told, newest first."""
         return alerts(store, rules, limit=limit)
 

@@ -10,7 +10,7 @@ That a page may read an answer says nothing about who asks: `access.policy` does
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from starlette.middleware.cors import CORSMiddleware
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tailtrace_api.http.insights import Only
 from tailtrace_api.http.parameters import KNOWN_ONLY
-from tailtrace_api.queries.cards import Cards
+from tailtrace_api.queries.cards import Cards, CardVariants, Widget
 from tailtrace_bridge.core.cards import CARD_LENGTH_MAX
 
 COMPONENTS = "/static/js/components/"
@@ -26,7 +26,6 @@ WIDGET = "/analytics/widget"
 ENDPOINT_LENGTH_MAX = 512
 PREFLIGHT_S = 600
 
-Answer = dict[str, Any]
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 
 
@@ -54,7 +53,7 @@ def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
     router = APIRouter(tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get(WIDGET)
-    def widget(response: Response, *, only: Only, days: Days = 7) -> Answer:
+    def widget(response: Response, *, only: Only, days: Days = 7) -> Widget:
         """Return what `<tailtrace-widget>` shows: sessions, people, accesses by day, the features used most."""
         response.headers["Cache-Control"] = "no-store"
         return cards.widget(clock(), days=days, user=only)
@@ -68,7 +67,7 @@ def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
             str | None,
             Query(max_length=ENDPOINT_LENGTH_MAX, description="An endpoint: which share of the viewers used it later?"),
         ] = None,
-    ) -> Answer:
+    ) -> CardVariants:
         """Compare the variants of a card: views, users, and the share of users who then used the goal."""
         return cards.variants(clock(), card=card, days=days, goal=goal)
 

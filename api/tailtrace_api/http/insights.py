@@ -1,19 +1,21 @@
 """The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
+from tailtrace_api.answers.insights import UsageStats
 from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
-from tailtrace_api.queries.tailnet import Tailnet, TailnetError
+from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetError, TailnetStatus, Whois
 from tailtrace_bridge.core.text import parse_address
 
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 Answer = dict[str, Any]
+T = TypeVar("T")
 
 
 def _only(request: Request) -> str | None:
@@ -35,7 +37,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.active_users(clock(), user=only)
 
     @router.get("/usage-stats")
-    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> Answer:
+    def usage_stats(at: at_type, *, only: Only, days: Days = 7) -> UsageStats:
         """Return sessions, people and the features used most: usage, without health checks, bots and static files."""
         return insights.usage_stats(at, days=days, user=only)
 
@@ -84,26 +86,26 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
 
     @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
-    def devices(only: Only) -> Answer:
+    def devices(only: Only) -> Devices:
         """List the tailnet's devices, those online first."""
         return _asked(lambda: tailnet.devices(user=only))
 
     @router.get("/devices/{device}", responses={503: {"model": Error, "description": "Nobody to ask."}})
     def device(
         device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
-    ) -> Answer:
+    ) -> FoundDevice:
         """Return one device; null if there is none of that name."""
         return _asked(lambda: tailnet.device(device, user=only))
 
     @router.get("/status")
-    def status(only: Only) -> Answer:
+    def status(only: Only) -> TailnetStatus:
         """Sum up the tailnet, and say what does not answer."""
         return tailnet.status(user=only)
 
     @router.get("/whois/{address}")
     def whois(
         address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")], only: Only
-    ) -> Answer:
+    ) -> Whois:
         """Say who the bridge would take an address for."""
         if parse_address(address) is None:
             raise HTTPException(422, f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
@@ -112,7 +114,7 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     return router
 
 
-def _asked(question: Callable[[], Answer]) -> Answer:
+def _asked(question: Callable[[], T]) -> T:
     try:
         return question()
     except TailnetError as error:

@@ -13,6 +13,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from http.client import HTTPResponse
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
@@ -67,7 +68,7 @@ class LocalSource:
         end_us = now_us if at_us is None else at_us
         answers: Mapping[str, Callable[[], dict[str, Any]]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
-            "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
+            "usage-stats": lambda: asdict(insights.usage_stats(end_us, days=arguments["days"], user=user)),
             "system-performance": lambda: insights.system_performance(now_us, at_us=at_us, user=user),
             "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
@@ -79,10 +80,10 @@ class LocalSource:
                 user=user,
             ),
             "access-logs": lambda: self._access_logs(end_us, arguments, user),
-            "devices": lambda: tailnet.devices(user=user),
-            "device": lambda: tailnet.device(arguments["device"], user=user),
-            "status": lambda: tailnet.status(user=user),
-            "whois": lambda: tailnet.whois(arguments["address"], user=user),
+            "devices": lambda: asdict(tailnet.devices(user=user)),
+            "device": lambda: asdict(tailnet.device(arguments["device"], user=user)),
+            "status": lambda: asdict(tailnet.status(user=user)),
+            "whois": lambda: asdict(tailnet.whois(arguments["address"], user=user)),
         }
         return answers[question]()
 

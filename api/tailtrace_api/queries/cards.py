@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
-from typing import Any
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import insights, panels, variants
+from tailtrace_api.answers.proportions import CONFIDENCE
+from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.protocol import Store
@@ -22,6 +23,45 @@ ROWS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """Usage of one day of the zone."""
+
+    day: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Widget:
+    """What the widget shows: whole days, and the features used most."""
+
+    period_days: int
+    timezone: str
+    total_sessions: int
+    unique_users: int
+    total_requests: int
+    by_day: tuple[Day, ...]
+    top_features: tuple[insights.Feature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CardVariants:
+    """How the variants of one card compare; `complete` is false where only the newest `ROWS_MAX` were looked at."""
+
+    card: str
+    name: str
+    goal: str | None
+    period_days: int
+    confidence: float
+    users_min: int
+    variants: tuple[Variant, ...]
+    users_of_several: int
+    users_of_goal: int | None
+    comparisons: tuple[Comparison, ...]
+    variants_left_out: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Cards:
     """Asks one store."""
 
@@ -29,7 +69,7 @@ class Cards:
     zone: tzinfo
     features: Mapping[str, str]
 
-    def widget(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+    def widget(self, now_us: int, *, days: int, user: str | None = None) -> Widget:
         """Answer `GET /analytics/widget`: whole days of `zone`, today the last of them, which is not over yet.
 
         `user` restricts it to one person, by login: what a caller may see is decided before.
@@ -44,22 +84,20 @@ class Cards:
             quarters = self.store.quarters(scope, window)
         else:
             quarters = panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
-        stats = insights.usage_stats(visits, activity, self.features)
+        stats = insights.usage_stats(days, visits, activity, self.features)
         by_day = self._by_day(quarters)
-        return {
-            "period_days": days,
-            "timezone": str(self.zone),
-            "total_sessions": stats["total_sessions"],
-            "unique_users": stats["unique_users"],
-            "total_requests": stats["total_requests"],
-            "by_day": [
-                {"day": day.isoformat(), "requests": by_day[day.isoformat()]}
-                for day in (first.date() + timedelta(days=number) for number in range(days))
-            ],
-            "top_features": stats["top_features"][:FEATURES_MAX],
-        }
+        days_asked = (first.date() + timedelta(days=number) for number in range(days))
+        return Widget(
+            period_days=days,
+            timezone=str(self.zone),
+            total_sessions=stats.total_sessions,
+            unique_users=stats.unique_users,
+            total_requests=stats.total_requests,
+            by_day=tuple(Day(day.isoformat(), by_day[day.isoformat()]) for day in days_asked),
+            top_features=stats.top_features[:FEATURES_MAX],
+        )
 
-    def variants(self, now_us: int, *, card: str, days: int, goal: str | None) -> dict[str, Any]:
+    def variants(self, now_us: int, *, card: str, days: int, goal: str | None) -> CardVariants:
         """Answer `GET /analytics/variants`."""
         window = Window(now_us - days * DAY_US, now_us)
         views: Counter[str] = Counter()
@@ -74,15 +112,20 @@ class Cards:
         seen = {name: variants.viewers(entries) for name, entries in looked.items()}
         uses = None if goal is None else _Looked(self.store, window, goal)
         found = variants.compare(seen, None if uses is None else variants.last_use(uses))
-        return {
-            "card": card,
-            "name": self.features.get(f"card={card}", card),
-            "goal": goal,
-            "period_days": days,
-            **found,
-            "variants_left_out": len(names[variants.VARIANTS_MAX :]),
-            "complete": not any(one.is_cut for one in (*looked.values(), uses) if one is not None),
-        }
+        return CardVariants(
+            card=card,
+            name=self.features.get(f"card={card}", card),
+            goal=goal,
+            period_days=days,
+            confidence=CONFIDENCE,
+            users_min=variants.USERS_MIN,
+            variants=found.variants,
+            users_of_several=found.users_of_several,
+            users_of_goal=found.users_of_goal,
+            comparisons=found.comparisons,
+            variants_left_out=len(names[variants.VARIANTS_MAX :]),
+            complete=not any(one.is_cut for one in (*looked.values(), uses) if one is not None),
+        )
 
     def _by_day(self, quarters: Iterable[Quarter]) -> Counter[str]:
         days: Counter[str] = Counter()

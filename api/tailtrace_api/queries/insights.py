@@ -5,6 +5,7 @@ one of them, by login: what a caller may see is decided before.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -67,13 +68,13 @@ class Insights:
         active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
         return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
 
-    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> insights.UsageStats:
         """Answer `GET /analytics/usage-stats`."""
         scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
         visits = self.queries.timed(lambda: self._store.visits(scope, window), now_us)
         activity = self.queries.timed(lambda: self._store.activity(scope, window), now_us)
-        return {"period_days": days, **insights.usage_stats(visits, activity, self._features)}
+        return insights.usage_stats(days, visits, activity, self._features)
 
     def system_performance(
         self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
@@ -101,7 +102,7 @@ class Insights:
             return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
         performance = insights.system_performance(usages, latency, uptime, store, freshness_s)
-        return {"period_days": days, **performance, "alerts": told}
+        return {"period_days": days, **performance, "alerts": asdict(told)}
 
     def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.

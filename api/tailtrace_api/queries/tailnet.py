@@ -14,8 +14,7 @@ says so. Who has an address is what the bridge's providers say (LocalAPI, status
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.errors import BridgeError
@@ -35,6 +34,78 @@ LoadDevices = Callable[[], Awaitable[tuple[Device, ...]]]
 
 class TailnetError(BridgeError):
     """There is nobody to ask about the tailnet; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A device. `user` is None for a tagged one; `last_seen_seconds` is how long ago that was."""
+
+    id: str
+    name: str
+    hostname: str
+    user: str | None
+    kind: str
+    tags: tuple[str, ...]
+    addresses: tuple[str, ...]
+    online: bool | None
+    last_seen: str | None
+    last_seen_seconds: int | None
+    key_expires: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Devices, those online first. `source` has the list; `problem` says why it is not the newest."""
+
+    devices: tuple[DeviceRow, ...]
+    total: int
+    online: int
+    source: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """The first device that was meant, how many were, and the names of all."""
+
+    device: DeviceRow | None
+    matches: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetStatus:
+    """The tailnet summed up. `control_api` is None where no key for it is set."""
+
+    running: bool
+    backend_state: str | None
+    tailnet: str | None
+    this_device: str | None
+    devices_total: int
+    devices_online: int
+    keys_expired: tuple[str, ...]
+    keys_expiring_soon: tuple[str, ...]
+    source: str
+    control_api: str | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Whois:
+    """Who the bridge would take an address for."""
+
+    address: str
+    found: bool
+    user: str | None
+    device: str | None
+    kind: str
+    tags: tuple[str, ...]
+    node_id: str | None
+    via: str | None
+    key_expired: bool
+    identified_by: str | None
+    reason: str | None
+    description: str
 
 
 class Tailnet:
@@ -66,34 +137,34 @@ class Tailnet:
         with self._lock:
             return {device.node_id: device.online for device in self._local_devices() if device.online is not None}
 
-    def devices(self, *, user: str | None = None) -> dict[str, Any]:
+    def devices(self, *, user: str | None = None) -> Devices:
         """Answer `GET /tailnet/devices`. Raises `TailnetError`."""
         with self._lock:
             devices, source = self._known()
             rows = [self._row(device) for device in devices if user is None or device.user == user]
-            rows.sort(key=lambda row: (not row["online"], row["name"], row["id"]))
-            return {
-                "devices": rows,
-                "total": len(rows),
-                "online": sum(row["online"] is True for row in rows),
-                "source": source,
-                "problem": self._problem or None,
-            }
+            rows.sort(key=lambda row: (not row.online, row.name, row.id))
+            return Devices(
+                devices=tuple(rows),
+                total=len(rows),
+                online=sum(row.online is True for row in rows),
+                source=source,
+                problem=self._problem or None,
+            )
 
-    def device(self, name: str, *, user: str | None = None) -> dict[str, Any]:
+    def device(self, name: str, *, user: str | None = None) -> FoundDevice:
         """Answer `GET /tailnet/devices/{device}`: by name, host name, address or node id. Raises `TailnetError`."""
         address = str(parse_address(name) or "")
         wanted = name.strip().rstrip(".").lower()
-        rows = self.devices(user=user)["devices"]
+        rows = self.devices(user=user).devices
         found = [
             row
             for row in rows
-            if wanted in {row["id"].lower(), row["name"].lower(), row["hostname"].lower()}
-            or (address and address in row["addresses"])
+            if wanted in {row.id.lower(), row.name.lower(), row.hostname.lower()}
+            or (address and address in row.addresses)
         ]
-        return {"device": found[0] if found else None, "matches": len(found), "names": [row["name"] for row in rows]}
+        return FoundDevice(found[0] if found else None, len(found), tuple(row.name for row in rows))
 
-    def status(self, *, user: str | None = None) -> dict[str, Any]:
+    def status(self, *, user: str | None = None) -> TailnetStatus:
         """Answer `GET /tailnet/status`. What does not answer is in `problems`; of keys, those of `user` are named."""
         with self._lock:
             asked = self._local_status()
@@ -110,21 +181,21 @@ class Tailnet:
                 for one in devices
                 if one.expires_us is not None and user in {None, one.user}
             ]
-            return {
-                "running": text_of(status, "BackendState") == "Running",
-                "backend_state": text_of(status, "BackendState") or None,
-                "tailnet": text_of(table_of(status, "CurrentTailnet"), "Name") or None,
-                "this_device": text_of(table_of(status, "Self"), "HostName") or None,
-                "devices_total": len(devices),
-                "devices_online": sum(one.online is True for one in devices),
-                "keys_expired": sorted(name for name, left_us in ends if left_us <= 0),
-                "keys_expiring_soon": sorted(name for name, left_us in ends if 0 < left_us <= EXPIRY_SOON_US),
-                "source": source,
-                "control_api": None if self._load_devices is None else ("problem" if self._problem else "ok"),
-                "problems": problems,
-            }
+            return TailnetStatus(
+                running=text_of(status, "BackendState") == "Running",
+                backend_state=text_of(status, "BackendState") or None,
+                tailnet=text_of(table_of(status, "CurrentTailnet"), "Name") or None,
+                this_device=text_of(table_of(status, "Self"), "HostName") or None,
+                devices_total=len(devices),
+                devices_online=sum(one.online is True for one in devices),
+                keys_expired=tuple(sorted(name for name, left_us in ends if left_us <= 0)),
+                keys_expiring_soon=tuple(sorted(name for name, left_us in ends if 0 < left_us <= EXPIRY_SOON_US)),
+                source=source,
+                control_api=None if self._load_devices is None else ("problem" if self._problem else "ok"),
+                problems=tuple(problems),
+            )
 
-    def whois(self, address: str, *, user: str | None = None) -> dict[str, Any]:
+    def whois(self, address: str, *, user: str | None = None) -> Whois:
         """Answer `GET /tailnet/whois/{address}`: who the bridge would take the address for now."""
         with self._lock:
             identity = self._identities.identify(address)
@@ -137,39 +208,39 @@ class Tailnet:
             hidden = user is not None and identity.user != user
             if hidden:
                 identity = Identity(address)  # every field stays, as the schema promises, and says nothing
-            return {
-                "address": address,
-                "found": bool(identity.user or identity.device),
-                "user": identity.user or None,
-                "device": identity.device or None,
-                "kind": identity.kind,
-                "tags": identity.tags.split(",") if identity.tags else [],
-                "node_id": identity.node_id or None,
-                "via": identity.via or None,
-                "key_expired": identity.expired,
-                "identified_by": identity.provider or None,
-                "reason": identity.reason or None,
-                "description": "not yours to see" if hidden else describe(identity),
-            }
+            return Whois(
+                address=address,
+                found=bool(identity.user or identity.device),
+                user=identity.user or None,
+                device=identity.device or None,
+                kind=identity.kind,
+                tags=tuple(identity.tags.split(",")) if identity.tags else (),
+                node_id=identity.node_id or None,
+                via=identity.via or None,
+                key_expired=identity.expired,
+                identified_by=identity.provider or None,
+                reason=identity.reason or None,
+                description="not yours to see" if hidden else describe(identity),
+            )
 
     # How it is done: all of it under the lock.
 
-    def _row(self, device: Device) -> dict[str, Any]:
-        return {
-            "id": device.node_id,
-            "name": device.name,
-            "hostname": device.hostname,
-            "user": None if device.kind == "tagged" else device.user or None,
-            "kind": device.kind,
-            "tags": list(device.tags),
-            "addresses": list(device.addresses),
-            "online": device.online,
-            "last_seen": iso(device.last_seen_us) if device.last_seen_us is not None else None,
-            "last_seen_seconds": None
+    def _row(self, device: Device) -> DeviceRow:
+        return DeviceRow(
+            id=device.node_id,
+            name=device.name,
+            hostname=device.hostname,
+            user=None if device.kind == "tagged" else device.user or None,
+            kind=device.kind,
+            tags=device.tags,
+            addresses=device.addresses,
+            online=device.online,
+            last_seen=iso(device.last_seen_us) if device.last_seen_us is not None else None,
+            last_seen_seconds=None
             if device.last_seen_us is None
             else max(0, (self._clock() - device.last_seen_us) // 1_000_000),
-            "key_expires": iso(device.expires_us) if device.expires_us is not None else None,
-        }
+            key_expires=iso(device.expires_us) if device.expires_us is not None else None,
+        )
 
     def _known(self) -> tuple[tuple[Device, ...], str]:
         local = self._local_devices()
