@@ -253,6 +253,15 @@ def test_collector_settings_are_those_of_its_file() -> None:
     config = (ROOT / "otel-collector.yaml").read_text(encoding="utf-8")
     known = set(re.findall(r"\$\{env:(\w+)", config))
     assert SERVICES["collector"]["environment"].keys() - known == {"GOMEMLIMIT"}
+    assert (
+        SERVICES["collector"]["environment"]["COLLECTOR_TRACES_RETENTION"]
+        == (SERVICES["influxdb"]["environment"]["TRACES_RETENTION"])
+    )
+    for name in ("bridge", "api"):
+        assert (
+            SERVICES[name]["environment"]["TAILTRACE_TRACES_BUCKET"]
+            == (SERVICES["collector"]["environment"]["COLLECTOR_TRACES_BUCKET"])
+        ), "`erase` looks there"
     limit = int(SERVICES["collector"]["environment"]["COLLECTOR_MEMORY_MIB"])
     assert SERVICES["collector"]["environment"]["GOMEMLIMIT"] == f"{limit * 4 // 5 + 1}MiB"
     assert ("collector-queue", "/var/lib/otelcol", "rw") in mounts(SERVICES["collector"])
@@ -313,6 +322,17 @@ def test_the_dockerfile_is_good() -> None:
     assert all((ROOT / path).exists() for path in copied)
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"].keys() <= set(copied), "the image's wheel could not be made"
+
+
+def test_what_the_image_runs_may_be_run() -> None:
+    """The entrypoint of InfluxDB's image passes over what is not executable, without a word."""
+    for source, target, _ in mounts(SERVICES["influxdb"]):
+        if target.startswith("/docker-entrypoint-initdb.d/"):
+            mode = subprocess.run(
+                ["git", "ls-files", "--stage", source], cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            assert mode.stdout.startswith("100755 "), source
+            assert os.access(ROOT / source, os.X_OK)
 
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)
