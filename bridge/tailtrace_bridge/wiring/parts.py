@@ -85,6 +85,7 @@ def _open_influx(settings: Settings) -> Store:
         raw_days=settings.retention_days,
         rollup_days=settings.rollup_retention_days,
         spans_bucket=settings.traces_bucket,
+        spans_hours=settings.traces_retention_hours,
     )
     # The random number only spreads retries.
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311

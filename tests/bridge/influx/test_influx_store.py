@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import httpx
 import pytest
 
 from tailtrace_bridge.core.errors import StoreError
@@ -79,6 +80,22 @@ def test_buckets_are_made_with_their_retention_and_changed_with_it(make, influxd
     assert kept() == {"": 7 * 86_400, "_rollups": 0}
     make(raw_days=9, rollup_days=400).write([])
     assert kept() == {"": 9 * 86_400, "_rollups": 400 * 86_400}
+
+
+def test_the_bucket_of_raw_spans_is_made_where_its_retention_is_said(make, influxdb, influx_bucket):
+    def kept_s():
+        params = {"name": f"{influx_bucket}-spans", "org": influxdb.org}
+        answer = httpx.get(
+            f"{influxdb.url}/api/v2/buckets", params=params, headers={"Authorization": f"Token {influxdb.token}"}
+        )
+        return [rule["everySeconds"] for one in answer.json().get("buckets", ()) for rule in one["retentionRules"]]
+
+    make(spans_bucket=f"{influx_bucket}-spans").write([])
+    assert kept_s() == []
+    make(spans_bucket=f"{influx_bucket}-spans", spans_hours=72).write([])
+    assert kept_s() == [72 * 3600]
+    make(spans_bucket=f"{influx_bucket}-spans", spans_hours=24).write([])
+    assert kept_s() == [24 * 3600]
 
 
 def test_a_token_that_may_make_no_bucket_says_which_command_would(make, influxdb, influx_bucket):

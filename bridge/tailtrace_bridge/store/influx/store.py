@@ -36,7 +36,7 @@ from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server, names
-from tailtrace_bridge.store.influx.wire.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
+from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, ROLLUPS_SUFFIX, Bucket, ensure
 from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Kept, Timing, WriteCounters, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
@@ -98,6 +98,8 @@ class InfluxConfig:
     rollup_days: int = 0
     spans_bucket: str = ""
     """Where the collector keeps raw spans; asked only when a person is erased."""
+    spans_hours: int = 0
+    """How long that one keeps points; 0: it is somebody else's, and not made here."""
 
 
 @dataclass(slots=True)
@@ -437,6 +439,9 @@ class InfluxStore:
         config = self._config
         for bucket, days in ((self._buckets.raw, config.raw_days), (self._buckets.rollups, config.rollup_days)):
             ensure(self._influx, config.server.url, config.server.org, Bucket(bucket, days * DAY_S))
+        if config.spans_bucket and config.spans_hours:
+            spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
+            ensure(self._influx, config.server.url, config.server.org, spans)
         post, close = client_post(config.server)
         writer, rolling = (
             Writer(config.server.url, post, self._timing, counters) for counters in self.write_counters.values()
