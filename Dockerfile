@@ -1,5 +1,6 @@
 # tailtrace in a container: `tailtrace serve`, or `bridge` and `api`, as docker-compose.yml starts them.
-# Several stages, so that neither npm and pip nor the sources are in the image. It runs as user 10002, which owns nothing.
+# Several stages, so that neither npm and pip nor the sources are in the image. It runs as user 10002, which owns
+# /var/lib/tailtrace and nothing else. docs/deployment.md has it run by itself: "One container".
 FROM node:24.11-slim AS web
 WORKDIR /src/api/web
 COPY api/web ./
@@ -22,10 +23,14 @@ FROM python:3.13-slim-trixie AS plain
 COPY --from=build /opt/tailtrace /opt/tailtrace
 # A read-only container cannot keep bytecode, and what it prints should be seen at once.
 ENV PATH=/opt/tailtrace/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# `serve` keeps its store in the folder that it starts in; a new volume that is mounted there takes over its owner.
 WORKDIR /var/lib/tailtrace
+RUN chown 10002:10002 /var/lib/tailtrace
+VOLUME /var/lib/tailtrace
 USER 10002:10002
+# Where it listens: TAILTRACE_LISTEN, and on loopback where that is every address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8470/health', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; host, _, port = os.environ.get('TAILTRACE_LISTEN', '127.0.0.1:8470').rpartition(':'); r.urlopen(f\"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}/health\", timeout=4)"]
 ENTRYPOINT ["tailtrace"]
 CMD ["serve"]
 

@@ -29,6 +29,7 @@ READY := .venv/.ready
 CACHE := $(HOME)/.cache/tailtrace
 TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
+OTELCOL_RECIPE := tests/stack/build_otelcol.sh tests/stack/otelcol-builder.yaml
 INFLUXDB := $(CACHE)/influxdb
 JAEGER := $(CACHE)/jaeger
 HEADSCALE := $(CACHE)/headscale
@@ -91,13 +92,10 @@ $(TAILNET)/.ready: $(addprefix tests/tailnet/,main.go go.mod go.sum)
 # Minutes of both cores, hence `nice`. The stamp carries the recipe's checksum: a fresh clone finds what another one built.
 made_by = .made-by-$(firstword $(shell cksum $(1)))
 
-collector: $(OTELCOL)/$(call made_by,tests/stack/otelcol-builder.yaml)
+collector: $(OTELCOL)/.made-by-$(firstword $(shell cat $(OTELCOL_RECIPE) | cksum))
 $(OTELCOL)/.made-by-%:
-	@mkdir -p $(OTELCOL)
-	recipe=$(CURDIR)/tests/stack/otelcol-builder.yaml; cd $(OTELCOL) \
-		&& nice go run go.opentelemetry.io/collector/cmd/builder@v0.160.0 --config $$recipe \
-		&& mv build/otelcol otelcol && rm -rf build .made-by-*
-	@touch $@
+	nice tests/stack/build_otelcol.sh $(OTELCOL)
+	@rm -f $(OTELCOL)/.made-by-* && touch $@
 
 influxdb: $(INFLUXDB)/$(call made_by,tests/stack/build_influxdb.sh)
 $(INFLUXDB)/.made-by-%:

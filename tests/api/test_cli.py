@@ -137,7 +137,7 @@ def test_import_reads_gzip(run, tmp_path):
             f"store sqlite:{SAMPLES}: this is a folder; set TAILTRACE_STORE",
         ),
         (["report", "--store", "sqlite:"], 2, "TAILTRACE_STORE: 'sqlite:' is no store; write sqlite:PATH or influxdb"),
-        (["report", "--store", "a.db"], 2, "TAILTRACE_STORE: 'a.db' is no store; write sqlite:PATH or influxdb"),
+        (["report", "--store", "a.db"], 2, "TAILTRACE_STORE: 'a.db' is no store; write sqlite:a.db or influxdb"),
         (["report", "--hours", "1", "--days", "1"], 2, "not both"),
         (["report", "--hours", "0"], 2, "--hours"),
         (["report", "--days", "31"], 2, "--days"),
@@ -297,3 +297,8 @@ def test_nginx_instructions_quote_a_folder_with_a_space(run, tmp_path):
     for name in ("http", "server", "proxy"):
         assert f'include "{folder}/tailtrace-{name}.conf";' in words
     assert f"cp '{folder}/tailtrace.logrotate' /etc/logrotate.d/tailtrace" in words
+
+
+def test_a_list_of_no_tokens_says_so(run):
+    result = run("token", "list")
+    assert result.stdout == "no tokens; `tailtrace token create NAME --role admin` makes one\n"

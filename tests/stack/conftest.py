@@ -6,7 +6,7 @@
 | part | is |
 |---|---|
 | nginx, app | those of `tailtrace demo`; people come from addresses of their own, which the identities file names |
-| collector | runs otel-collector.yaml, with the override where it lacks the exporter `influxdb` |
+| collector | runs otel-collector.yaml; for a fleet with more bridges in it |
 | front | one nginx, its log, and the bridge that reads it; a fleet has several, each with a source of its own |
 | InfluxDB | the test's, with a bucket and a token of the chain's own |
 | proxy | stands before InfluxDB where a test wants it, and answers in its place for a while |
@@ -21,8 +21,6 @@ import itertools
 import json
 import os
 import random
-import re
-import subprocess
 import sys
 import threading
 import time
@@ -49,7 +47,6 @@ from tailtrace_bridge.logs.parser import make_parser
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "otel-collector.yaml"
-OVERRIDE = Path(__file__).with_name("otelcol-override.yaml")
 CLI = (sys.executable, "-m", "tailtrace_api.commands.cli")
 APP = (sys.executable, "-m", "tailtrace_api.demo.app")
 REQUEST_S_MAX = 10.0
@@ -322,7 +319,6 @@ class _Maker:
 
     servers: ModuleType
     collector: Callable[..., Any]
-    otelcol_program: Path
     folder: Path
     stack: ExitStack
     _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -412,9 +408,6 @@ class _Maker:
         """Start one that sends each span to each bridge: docs/scaling.md, "A fleet"."""
         config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
         configs = [CONFIG]
-        known = subprocess.run([self.otelcol_program, "components"], capture_output=True, text=True, check=True).stdout
-        if has_override := not re.search(r"name: influxdb$", known, re.MULTILINE):
-            del config["exporters"]["influxdb"]
         for port in otlp_ports[1:]:
             name = f"otlp_http/bridge-{port}"
             config["exporters"][name] = {
@@ -422,11 +415,9 @@ class _Maker:
                 "endpoint": f"http://127.0.0.1:{port}",
             }
             config["service"]["pipelines"]["traces/bridge"]["exporters"].append(name)
-        if has_override or otlp_ports[1:]:
+        if otlp_ports[1:]:
             configs = [self.folder / "collector.yaml"]
             configs[0].write_text(yaml.safe_dump(config), encoding="utf-8")
-        if has_override:
-            configs.append(OVERRIDE)
         return self.collector(*configs, env={**env, "COLLECTOR_BRIDGE_URL": f"http://127.0.0.1:{otlp_ports[0]}"})
 
     def _front(self, source: str, app_port: int, otlp_port: int, bridge_port: int, env: Mapping[str, str]) -> Front:
@@ -459,7 +450,6 @@ def make_chain(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     collector: Callable[..., Any],
-    otelcol_program: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[MakeChain]:
     """Return a function that starts a chain on an InfluxDB; for tests with the markers of its servers."""
@@ -469,4 +459,4 @@ def make_chain(
     servers = request.config.pluginmanager.get_plugin("tailtrace_test_servers")
     assert servers is not None
     with ExitStack() as stack:
-        yield _Maker(servers, collector, otelcol_program, tmp_path, stack).make
+        yield _Maker(servers, collector, tmp_path, stack).make

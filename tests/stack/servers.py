@@ -38,6 +38,8 @@ START_S_MAX = 30.0
 STOP_S_MAX = 15.0
 REQUEST_S_MAX = 10.0
 LOG_CHARACTERS_MAX = 4000
+ALLOW_NIL = "--feature-gates=ottl.set.allowNil"
+"""For a collector on otel-collector.yaml, which says why."""
 
 MakeInfluxDB = Callable[[], "InfluxDB"]
 MakeCollector = Callable[..., "Collector"]
@@ -170,9 +172,14 @@ class InfluxDB(Server):
 
 
 class Collector(Server):
-    """An OpenTelemetry collector whose configuration takes the `COLLECTOR_*` variables of otel-collector.yaml."""
+    """An OpenTelemetry collector whose configuration takes the `COLLECTOR_*` variables of otel-collector.yaml.
 
-    def __init__(self, program: Path, configs: tuple[Path, ...], folder: Path, env: Mapping[str, str]) -> None:
+    Its `flags` are those of docker-compose.yml, unless a test gives others.
+    """
+
+    def __init__(
+        self, program: Path, configs: tuple[Path, ...], folder: Path, env: Mapping[str, str], flags: tuple[str, ...]
+    ) -> None:
         grpc, http, health, metrics = free_ports(4)
         self.grpc = f"127.0.0.1:{grpc}"
         self.http = f"http://127.0.0.1:{http}"
@@ -186,7 +193,7 @@ class Collector(Server):
             "COLLECTOR_METRICS_PORT": str(metrics),
             "COLLECTOR_QUEUE_DIR": str(self.queue_folder),
         }
-        command = [str(program), *(f"--config={path}" for path in configs)]
+        command = [str(program), *(f"--config={path}" for path in configs), *flags]
         super().__init__(command, f"http://127.0.0.1:{health}/", folder, {**ours, **env})
 
     def metrics(self) -> Counter[str]:
@@ -224,8 +231,10 @@ def make_influxdb(influxd_program: Path, tmp_path_factory: pytest.TempPathFactor
 def collector(otelcol_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeCollector]:
     with ExitStack() as running:
 
-        def make(*configs: Path, env: Mapping[str, str] | None = None) -> Collector:
-            server = Collector(otelcol_program, configs, tmp_path_factory.mktemp("collector"), env or {})
+        def make(
+            *configs: Path, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = (ALLOW_NIL,)
+        ) -> Collector:
+            server = Collector(otelcol_program, configs, tmp_path_factory.mktemp("collector"), env or {}, flags)
             running.callback(server.end_test)
             server.start()
             return server

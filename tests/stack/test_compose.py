@@ -132,6 +132,8 @@ def test_who_is_waited_for_can_be_waited_for(name: str) -> None:
     for other, wait in SERVICES[name].get("depends_on", {}).items():
         if wait["condition"] == "service_healthy":
             assert "test" in SERVICES[other]["healthcheck"]
+        elif name == "collector-health":
+            assert (other, wait["condition"]) == ("collector", "service_started")
         else:
             assert (other, wait["condition"]) == ("init", "service_completed_successfully")
         if "profiles" in SERVICES[other]:
@@ -253,6 +255,15 @@ def test_collector_settings_are_those_of_its_file() -> None:
     config = (ROOT / "otel-collector.yaml").read_text(encoding="utf-8")
     known = set(re.findall(r"\$\{env:(\w+)", config))
     assert SERVICES["collector"]["environment"].keys() - known == {"GOMEMLIMIT"}
+    assert (
+        SERVICES["collector"]["environment"]["COLLECTOR_TRACES_RETENTION"]
+        == (SERVICES["influxdb"]["environment"]["TRACES_RETENTION"])
+    )
+    for name in ("bridge", "api"):
+        assert (
+            SERVICES[name]["environment"]["TAILTRACE_TRACES_BUCKET"]
+            == (SERVICES["collector"]["environment"]["COLLECTOR_TRACES_BUCKET"])
+        ), "`erase` looks there"
     limit = int(SERVICES["collector"]["environment"]["COLLECTOR_MEMORY_MIB"])
     assert SERVICES["collector"]["environment"]["GOMEMLIMIT"] == f"{limit * 4 // 5 + 1}MiB"
     assert ("collector-queue", "/var/lib/otelcol", "rw") in mounts(SERVICES["collector"])
@@ -313,6 +324,48 @@ def test_the_dockerfile_is_good() -> None:
     assert all((ROOT / path).exists() for path in copied)
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"].keys() <= set(copied), "the image's wheel could not be made"
+
+
+def test_what_the_image_runs_may_be_run() -> None:
+    """The entrypoint of InfluxDB's image passes over what is not executable, without a word."""
+    for source, target, _ in mounts(SERVICES["influxdb"]):
+        if target.startswith("/docker-entrypoint-initdb.d/"):
+            mode = subprocess.run(
+                ["git", "ls-files", "--stage", source], cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            assert mode.stdout.startswith("100755 "), source
+            assert os.access(ROOT / source, os.X_OK)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:{}", "0.0.0.0:{}", "[::]:{}"])
+def test_the_image_is_healthy_where_it_listens(tmp_path: Path, listen: str) -> None:
+    """The Dockerfile's own check, against `serve` started as docs/deployment.md has it for one container."""
+    (line,) = re.findall(r"^    CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    _, *check = json.loads(line)
+    (tmp_path / "tailtrace.log").touch()
+    (port,) = free_ports(1)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TAILTRACE_LOG": str(tmp_path / "tailtrace.log"),
+        "TAILTRACE_LISTEN": listen.format(port),
+        "TAILTRACE_ACCESS": "token",
+        "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{free_ports(1)[0]}",
+        "TAILSCALE_SOCKET": str(tmp_path / "none.sock"),
+    }
+
+    def is_healthy() -> bool:
+        asked = subprocess.run([sys.executable, *check], env=environment, capture_output=True, check=False)
+        return asked.returncode == 0
+
+    cli = [sys.executable, "-m", "tailtrace_api.commands.cli"]
+    subprocess.run([*cli, "token", "create", "me", "--role", "admin"], cwd=tmp_path, env=environment, check=True)
+    assert not is_healthy()
+    serve = subprocess.Popen([*cli, "serve"], cwd=tmp_path, env=environment)
+    try:
+        wait_for(is_healthy, 30)
+    finally:
+        serve.terminate()
+        serve.wait(20)
 
 
 @pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)

@@ -44,6 +44,8 @@ def list_(*, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"tokens": shown}))
         return
+    if not shown:
+        typer.echo("no tokens; `tailtrace token create NAME --role admin` makes one")
     for one in shown:
         typer.echo(f"{one['name']}  {one['role']}  {one['user'] or '-'}  made {one['created']}")
 

@@ -15,6 +15,7 @@ from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import exporting, problems, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
+from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
@@ -159,10 +160,12 @@ def _add_operation(
         """Say that the process answers."""
         return {"status": "ok"}
 
+    check_store = TimelyCheck(queries.check_store)
+
     @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
     def ready(request: Request) -> Response:
         """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
-        found = problems(queries.check_store, bridge, clock())
+        found = problems(check_store, bridge, clock())
         is_shown = sees_all(request.scope)
         return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
 

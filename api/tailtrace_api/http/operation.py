@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import sees_all
+from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
 
@@ -24,13 +25,14 @@ def create_operation_app(
     check_store: Callable[[], object], bridge: Bridge, *, clock: Callable[[], int], access: AccessCounters | None = None
 ) -> Starlette:
     """Make the app of a bridge without an API: health, readiness and counters, no answers."""
+    check = TimelyCheck(check_store)
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     def ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
         is_shown = sees_all(request.scope)
-        return ready_response(problems(check_store, bridge, clock()), exporting(bridge, is_shown), is_shown=is_shown)
+        return ready_response(problems(check, bridge, clock()), exporting(bridge, is_shown), is_shown=is_shown)
 
     def counters(_request: Request) -> Response:
         from tailtrace_api.http import metrics  # noqa: PLC0415 - a server starts before it is counted

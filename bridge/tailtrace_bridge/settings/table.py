@@ -240,6 +240,15 @@ class Settings(BaseSettings):
             pattern="^[A-Za-z0-9_.-]{0,100}$",
         ),
     ] = "traces"
+    traces_retention_hours: Annotated[
+        int,
+        Field(
+            description="How long that bucket keeps them: then the bridge makes it and sees to its retention. 0: it "
+            "does not touch it.",
+            ge=0,
+            le=87_600,
+        ),
+    ] = 0
     export_endpoint: Annotated[
         str | None,
         Field(

@@ -58,7 +58,8 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
         return _open_influx(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
-        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:PATH or influxdb")
+        meant = "PATH" if ":" in settings.store else settings.store
+        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:{meant} or influxdb")
     if path == ":memory:":
         raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
     from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415  # 2 MiB of those who keep rows in InfluxDB
@@ -85,6 +86,7 @@ def _open_influx(settings: Settings) -> Store:
         raw_days=settings.retention_days,
         rollup_days=settings.rollup_retention_days,
         spans_bucket=settings.traces_bucket,
+        spans_hours=settings.traces_retention_hours,
     )
     # The random number only spreads retries.
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311

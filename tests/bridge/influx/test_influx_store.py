@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import httpx
 import pytest
 
 from tailtrace_bridge.core.errors import StoreError
@@ -16,7 +17,7 @@ from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetched, _Fetches
 from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
-from tailtrace_bridge.store.influx.wire.write import Timing
+from tailtrace_bridge.store.influx.wire.write import Answered, Timing
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window, Written
 
@@ -46,8 +47,8 @@ def influx_bucket():
 def make(influxdb, influx_bucket):
     made = []
 
-    def make_store(token=influxdb.token, url=influxdb.url, **config):
-        timing = Timing(lambda: time.monotonic_ns() // 1000, lambda _: None, lambda: 0.5, clock_us)
+    def make_store(token=influxdb.token, url=influxdb.url, monotonic_us=lambda: time.monotonic_ns() // 1000, **config):
+        timing = Timing(monotonic_us, lambda _: None, lambda: 0.5, clock_us)
         config = InfluxConfig(Server(url, influxdb.org, token), influx_bucket, "a", **config)
         made.append(InfluxStore(config, timing, is_rolling=False))
         return made[-1]
@@ -79,6 +80,22 @@ def test_buckets_are_made_with_their_retention_and_changed_with_it(make, influxd
     assert kept() == {"": 7 * 86_400, "_rollups": 0}
     make(raw_days=9, rollup_days=400).write([])
     assert kept() == {"": 9 * 86_400, "_rollups": 400 * 86_400}
+
+
+def test_the_bucket_of_raw_spans_is_made_where_its_retention_is_said(make, influxdb, influx_bucket):
+    def kept_s():
+        params = {"name": f"{influx_bucket}-spans", "org": influxdb.org}
+        answer = httpx.get(
+            f"{influxdb.url}/api/v2/buckets", params=params, headers={"Authorization": f"Token {influxdb.token}"}
+        )
+        return [rule["everySeconds"] for one in answer.json().get("buckets", ()) for rule in one["retentionRules"]]
+
+    make(spans_bucket=f"{influx_bucket}-spans").write([])
+    assert kept_s() == []
+    make(spans_bucket=f"{influx_bucket}-spans", spans_hours=72).write([])
+    assert kept_s() == [72 * 3600]
+    make(spans_bucket=f"{influx_bucket}-spans", spans_hours=24).write([])
+    assert kept_s() == [24 * 3600]
 
 
 def test_a_token_that_may_make_no_bucket_says_which_command_would(make, influxdb, influx_bucket):
@@ -359,3 +376,42 @@ def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, m
     monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
     assert count(store, window) == 10
     assert [text for texts in asked for text in texts if 'FROM "batch"' in text] == []
+
+
+@pytest.mark.parametrize("failing_call", range(1, 6))
+def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(make, monkeypatch, failing_call):
+    """With its disk full it answers 500, keeps the points in memory, shows them to whoever asks, and loses them later."""
+    client_post, sent = module.client_post, []
+
+    def failing_post(server):
+        post, close = client_post(server)
+
+        def write(bucket, body):
+            sent.append((bucket, body))
+            post(bucket, body)
+            if failing_call <= len(sent) < failing_call + 20:  # longer than one `write` goes on trying
+                raise Answered(500, "no space left on device")
+
+        return write, close
+
+    monkeypatch.setattr(module, "client_post", failing_post)
+    monkeypatch.setattr(module, "BATCH_LINES_MAX", 20)
+    ticks = itertools.count(0, 5_000_000)
+    store, now_us = make(monotonic_us=lambda: next(ticks)), clock_us()
+    rows = [row(now_us + key * 1000, key) for key in range(40)]
+    failures = 0
+    while True:
+        began = len(sent)
+        try:
+            written = store.write(rows)
+        except StoreError:
+            failures += 1
+            continue
+        break
+    assert failures > 1
+    assert written == Written(40, 0)
+    assert {line for _, body in sent[:began] for line in body.splitlines()} <= {
+        line for _, body in sent[began:] for line in body.splitlines()
+    }
+    assert store.write(rows) == Written(0, 40)
+    assert sum(one.requests for one in store.usage(Scope.everybody(), EVER, ALL)) == 40

@@ -7,7 +7,8 @@
 | a row older than the raw bucket keeps | counted as refused: InfluxDB would drop it |
 | a new row | its step is announced (`rollups`), then it is written: to `api_access`, then to a batch (`batches`) |
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
-| a row of such a batch that was written after all | known by its key, and counted as stored |
+| the next call after that | all lines of the batch that failed are written again first (`Kept`) |
+| a row of such a batch | known by its key, and counted as stored |
 
 A thread that starts with the first write rolls up what is due. `prune` has nothing to do: retention is the buckets'.
 """
@@ -35,8 +36,8 @@ from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server, names
-from tailtrace_bridge.store.influx.wire.setup import DAY_S, ROLLUPS_SUFFIX, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Timing, WriteCounters, Writer, client_post
+from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, ROLLUPS_SUFFIX, Bucket, ensure
+from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX, Kept, Timing, WriteCounters, Writer, client_post
 from tailtrace_bridge.store.names import Named, names_of_now
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.person import Erased, Person
@@ -97,6 +98,8 @@ class InfluxConfig:
     rollup_days: int = 0
     spans_bucket: str = ""
     """Where the collector keeps raw spans; asked only when a person is erased."""
+    spans_hours: int = 0
+    """How long that one keeps points; 0: it is somebody else's, and not made here."""
 
 
 @dataclass(slots=True)
@@ -130,6 +133,8 @@ class InfluxStore:
         self._session: _Session | None = None
         self._unsure: set[tuple[int, int]] = set()
         """(time, key) of the new rows of a batch that failed on the way: some may have been stored."""
+        self._kept = Kept()
+        """All lines of that batch, and of the one that is being written."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -158,6 +163,7 @@ class InfluxStore:
                 self._session = None  # what it believes to have written, it may not have
                 session.close()
                 raise
+            self._kept.calls.clear()
         return written
 
     def prune(self, before_us: int) -> int:  # noqa: ARG002
@@ -181,7 +187,10 @@ class InfluxStore:
             )  # fmt: skip
             filters = Filters(user=person.user, device=person.device)
             where = (' AND "ip" = $ip', {"ip": person.address}) if person.address else self._where(filters)
-            erased = eraser.erase(person, where, is_dry=is_dry)
+            try:
+                erased = eraser.erase(person, where, is_dry=is_dry)
+            finally:
+                self._kept.calls.clear()  # one that failed is begun again, not gone on with
             if not is_dry:
                 self._rollups.forget()
                 self._session = None  # what it knows of names and sums is of before
@@ -437,6 +446,18 @@ class InfluxStore:
         config = self._config
         for bucket, days in ((self._buckets.raw, config.raw_days), (self._buckets.rollups, config.rollup_days)):
             ensure(self._influx, config.server.url, config.server.org, Bucket(bucket, days * DAY_S))
+        if config.spans_bucket and config.spans_hours:
+            spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
+            ensure(self._influx, config.server.url, config.server.org, spans)
+        post, close = client_post(config.server)
+        writer, rolling = (
+            Writer(config.server.url, post, self._timing, counters) for counters in self.write_counters.values()
+        )
+        try:
+            self._kept.write_again(writer)
+        except StoreError:
+            close()
+            raise
         known = directory.read(self._influx, self._buckets.rollups, config.source)
         routes = self._influx.rows(self._buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
         refused = self._influx.rows(
@@ -444,20 +465,16 @@ class InfluxStore:
             f'SELECT "place" FROM "{_REFUSALS}" WHERE "source" = $source LIMIT {REJECTED_MAX}',  # noqa: S608
             {"source": config.source},
         )
-        post, close = client_post(config.server)
-        writer, rolling = (
-            Writer(config.server.url, post, self._timing, counters) for counters in self.write_counters.values()
-        )
         roller = Roller(
             self._rollups, config.source, lambda points: rolling.write(self._buckets.rollups, points),
             lambda points: rolling.write(self._buckets.raw, points), self._clock,
         )  # fmt: skip
         known_rows = Known(
             self._influx, self._buckets, self._rollups, config.source,
-            lambda points: writer.write(self._buckets.raw, points),
+            lambda points: self._kept.write(writer, self._buckets.raw, points),
         )  # fmt: skip
         session = _Session(
-            writer=writer, buckets=self._buckets, roller=roller, known=known_rows, close=close,
+            writer=writer, kept=self._kept, buckets=self._buckets, roller=roller, known=known_rows, close=close,
             directory=directory.Directory(known, config.source),
             routes={lines.untag(row[1]) for row in routes}, refused={row[1] for row in refused},
         )  # fmt: skip
@@ -524,7 +541,7 @@ class InfluxStore:
         for start in range(0, len(fresh), BATCH_LINES_MAX):
             part = fresh[start : start + BATCH_LINES_MAX]
             session.write_rollups(session.roller.announce(columns.time_us[row] for _, row in part))
-            dropped = session.writer.write(self._buckets.raw, [maker.line(row, time_ns) for time_ns, row in part])
+            dropped = session.write_raw([maker.line(row, time_ns) for time_ns, row in part])
             tables = Tables()
             requests = batches.requests_of(columns, identities, routes, part, tables)
             if dropped:  # which of them, InfluxDB does not say
@@ -532,7 +549,7 @@ class InfluxStore:
                 session.known.find({one.time_us for one in requests})
                 continue
             points = batches.points(requests, tables, self._config.source)
-            session.writer.write(self._buckets.raw, points)
+            session.write_raw(points)
             slots = (slot_ns for slot_ns, _ in part)
             session.known.add(zip(((one.time_us, one.key) for one in requests), slots, strict=True), points)
         return rejected
@@ -703,6 +720,7 @@ class _Session:
     """What the store knows while it writes; made anew after a failure."""
 
     writer: Writer
+    kept: Kept
     buckets: Buckets
     roller: Roller
     known: Known
@@ -712,14 +730,14 @@ class _Session:
     close: Callable[[], None]
     heads: dict[lines.Head, str] = field(default_factory=dict)
 
-    def write_raw(self, points: list[bytes]) -> None:
-        """Write points to the bucket of the rows."""
-        self.writer.write(self.buckets.raw, points)
+    def write_raw(self, points: list[bytes]) -> int:
+        """Write points to the bucket of the rows; return how many were rejected."""
+        return self.kept.write(self.writer, self.buckets.raw, points)
 
     def write_rollups(self, points: list[bytes]) -> None:
         """Write points to the bucket of the rollups."""
         if points:
-            self.writer.write(self.buckets.rollups, points)
+            self.kept.write(self.writer, self.buckets.rollups, points)
 
 
 def _entry(row: Row, name: tuple[int, int]) -> LogEntry:

@@ -1,4 +1,4 @@
-"""What must be there before the first write: two buckets, each with its retention, that InfluxQL can name.
+"""What must be there before the first write: buckets, each with its retention, that InfluxQL can name.
 
 | what is found | what we do |
 |---|---|
@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, explain
 
-DAY_S = 86_400
+HOUR_S, DAY_S = 3_600, 86_400
 ROLLUPS_SUFFIX = "_rollups"
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@
 | 400: a line cannot be read | each half by itself, until the line is found and counted as rejected |
 | 401, 403, 404 | `StoreError` that says what to do |
 
-A batch that is written twice makes the same points.
+A batch that is written twice makes the same points. InfluxDB may show in its answers what it failed to put on its
+disk, and lose it when it starts again: so what a query finds is no proof, and after a `StoreError` a `Kept` has every
+line to be written once more, also those of calls that went well before it.
 
 https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/
 """
@@ -20,7 +22,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tailtrace_bridge.core.errors import StoreError
@@ -134,6 +136,25 @@ class Writer:
                 pause_s = min(BACKOFF_S_MAX, pause_s * 2)
             else:
                 return
+
+
+@dataclass(slots=True)
+class Kept:
+    """Keeps what is written through it, to write it again should the rest of it fail."""
+
+    calls: list[tuple[str, Sequence[bytes]]] = field(default_factory=list)
+    """Buckets and lines, in order."""
+
+    def write(self, writer: Writer, bucket: str, lines: Sequence[bytes]) -> int:
+        """Write lines: `Writer.write`."""
+        self.calls.append((bucket, lines))
+        return writer.write(bucket, lines)
+
+    def write_again(self, writer: Writer) -> None:
+        """Write all of it once more, and forget it. Raises `StoreError`: what is left is kept."""
+        while self.calls:
+            writer.write(*self.calls[0])
+            del self.calls[0]
 
 
 def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
