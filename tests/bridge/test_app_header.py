@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import Access
-from tailtrace_bridge.rows.app_header import ROUTE_LENGTH_MAX, TEXT_LENGTH_MAX, AppAnswer, needs_span, read
+from tailtrace_bridge.rows.app_header import (
+    ROUTE_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+    AppAnswer,
+    last_attempt_us,
+    last_status,
+    needs_span,
+    read,
+)
 
 MS = 1000
 
@@ -105,3 +113,28 @@ def test_any_text_is_an_answer_or_a_reason(value):
     assert said in {None, "malformed", "implausible"} or isinstance(said, AppAnswer)
     if isinstance(said, AppAnswer):
         assert (said.route + said.error_type + said.service + said.version).isprintable()
+
+
+def test_a_header_as_long_as_may_be_is_read():
+    value = "1;t=5;s=" + "s" * (1024 - len("1;t=5;s="))
+    assert (read(line(value)), read(line(value + "s"))) == (AppAnswer(5, "", "", "s" * TEXT_LENGTH_MAX), "malformed")
+
+
+def test_the_last_server_that_was_asked_tells():
+    two = "\ta:1, b:2\t0.001, 0.240\t502, 404\t-, 0.0\t-, 0.2\t0, 9\t9\tHTTP/1.1\thttp\t80\t9\tx"
+    assert (last_attempt_us(line("", exchange=two)), last_status(line("", exchange=two))) == (240 * MS, 404)
+    assert (last_attempt_us(line("")), last_status(line(""))) == (300 * MS, 200), "the line does not tell"
+    none = exchange("-", "-", status="-")
+    assert last_status(line("", exchange=none)) == 200, "nor does an attempt without a status"
+
+
+@pytest.mark.parametrize(("header_s", "is_stream"), [("0.199", True), ("0.200", True), ("0.201", False)])
+def test_how_long_an_answer_goes_on_to_be_a_stream(header_s, is_stream):
+    went_on = line("1;t=5", exchange=exchange(header_s, "0.300"))
+    assert needs_span(went_on) is is_stream
+    assert read(went_on) == AppAnswer(5 + (300_000 - int(float(header_s) * 1e6 + 0.5) if is_stream else 0))
+
+
+def test_what_took_a_server_just_as_long_may_be_a_stream():
+    whole = line("1;t=5", upstream_ms=100, exchange=exchange("0.000", "0.100"))
+    assert read(whole) == AppAnswer(100_005)

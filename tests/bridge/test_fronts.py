@@ -4,6 +4,7 @@ import pytest
 
 from tailtrace_bridge.core.records import Access, Identity
 from tailtrace_bridge.identity.chain import Holder, NotFound, kind_of, reason_of
+from tailtrace_bridge.identity.fronts import came_by, is_front
 from tailtrace_bridge.identity.local_api import is_loopback_target, targets_of
 from tailtrace_bridge.identity.loopback import THIS_MACHINE, USERSPACE, WITH_TUN, Verdict
 from tailtrace_bridge.identity.near import Near
@@ -204,3 +205,31 @@ def test_where_serve_hands_on_to():
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "believed", "is_one"),
+    [
+        (access("100.64.0.7"), NONE, False),
+        (access("100.64.0.7"), SERVED, False),
+        (access("100.64.0.7", "10.0.0.9"), NONE, True),
+        (access("100.64.0.7", serve="ana@example.com"), NONE, True),
+        (access("unix:"), NONE, True),
+        (access("10.42.0.9"), PODS, True),
+    ],
+)
+def test_which_lines_have_something_in_front(line, believed, is_one):
+    assert is_front(line, believed) is is_one
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (access("100.64.0.7"), "its own connection"),
+        (access("unix:", "unix:"), "its own connection"),
+        (access("100.64.0.7", "unix:"), "forwarded by unix:"),
+        (access("100.64.0.7", "127.0.0.1", "", "100.64.0.7"), "PROXY protocol by 127.0.0.1"),
+    ],
+)
+def test_how_an_address_came_about(line, words):
+    assert came_by(line) == words

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import OTHER
-from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.rows.routes import ROUTE_LENGTH_MAX, Routes
 
 
 @pytest.mark.parametrize(
@@ -190,3 +190,53 @@ def test_a_template_fits_a_whole_path_and_no_part_of_one(template, path, route):
     routes = Routes()
     routes.learn("GET", template)
     assert routes.template("GET", path) == route
+
+
+def test_a_path_as_deep_and_a_segment_as_long_as_may_be_stay():
+    deep = "/" + "/".join("abcdefgh")
+    assert Routes().template("GET", deep) == deep
+    assert Routes().template("GET", "/x/" + "a" * 64) == "/x/" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("route", "is_learned"),
+    [("/" + "r" * (ROUTE_LENGTH_MAX - 1), True), ("/" + "r" * ROUTE_LENGTH_MAX, False), ("items", False)],
+)
+def test_what_is_learned(route, is_learned):
+    routes = Routes()
+    routes.learn("GET", route)
+    assert routes.learned() == ([("GET", route)] if is_learned else [])
+
+
+def test_a_value_with_words_around_it_goes_before_any_value():
+    routes = Routes()
+    for route in ("/a/{id}", "/a/{id}.json", "/a/x{id}"):
+        routes.learn("GET", route)
+    assert [routes.template("GET", path) for path in ("/a/5", "/a/5.json", "/a/x5")] == [
+        "/a/{id}",
+        "/a/{id}.json",
+        "/a/x{id}",
+    ]
+
+
+def test_what_an_app_tells_is_a_route_up_to_the_limit():
+    routes = Routes(limit=1)
+    assert [routes.told("GET", route) for route in ("/a", "/a", "/b")] == ["/a", "/a", OTHER]
+    assert (routes.over_limit_count, routes.unlearned_count) == (1, 1)
+
+
+def test_what_is_malformed_in_an_openapi_file_is_passed_over_and_the_rest_is_learned():
+    paths = {"/a\x1b": {"get": {}}, 7: {"get": {}}, "/b": ["get"], "/c": {"get": {"summary": "See"}}}
+    routes = Routes()
+    routes.learn_openapi({"paths": paths})
+    assert (routes.learned(), routes.feature("/c")) == ([("GET", "/c")], "See")
+
+
+def test_the_cache_keeps_what_it_found_and_is_bounded(monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.rows.routes.CACHE_ENTRIES_MAX", 2)
+    routes = Routes()
+    sizes = []
+    for path in ("/a", "/b", "/c"):
+        routes.template("GET", path)
+        sizes.append(len(routes._cache))
+    assert sizes == [1, 2, 1]
