@@ -2,14 +2,18 @@
 
 import json
 import logging
+import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 
 from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.checkpoint import BEFORE_ALL, Checkpoint, Ledger, Position, TailLine
+from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 PLACE = Position(inode=7, fingerprint=11, offset=0, mtime_ns=5)
 
@@ -179,3 +183,48 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
         assert len(positions) == 50
         assert len({places[0].offset for places in positions.values()}) == 1
     assert not (tmp_path / "p.json.corrupt").exists()
+
+
+def at(offset):
+    return Position(5, 77, offset, 9)
+
+
+def test_a_store_of_an_earlier_time_has_its_logs_read_again_from_where_it_ends(tmp_path, caplog):
+    """A backup that was put back: it is the same store, and the file of positions is ahead of it."""
+    path, live, copy = tmp_path / "c.json", tmp_path / "live.db", tmp_path / "copy.db"
+    store = SqliteStore(live)
+    checkpoint = Checkpoint(path, store.store_id, store)
+    for number in range(1, 4):
+        store.write([], [RejectedLine("empty", "a.log", number, "?")])
+        if number == 2:
+            with sqlite3.connect(live) as source, sqlite3.connect(copy) as target:
+                source.backup(target)
+            source.close()
+            target.close()
+        checkpoint.save({"a.log": [at(number * 100)]})
+    assert Checkpoint(path, store.store_id, store).positions == {"a.log": (at(300),)}, "nothing is ahead"
+    store.close()
+    again = SqliteStore(live)
+    assert Checkpoint(path, again.store_id, again).positions == {"a.log": (at(300),)}
+    again.close()
+    assert not caplog.records
+    restored = SqliteStore(copy)
+    checkpoint = Checkpoint(path, restored.store_id, restored)
+    assert checkpoint.positions == {"a.log": (at(100),)}, "as saved before its last write: what it has is known by key"
+    assert "is ahead of its store" in caplog.text
+    # A log that it knows nothing of is read whole; and what is saved from now on counts again.
+    restored.write([], [RejectedLine("empty", "a.log", 9, "?")])
+    checkpoint.save({"a.log": [at(900)]})
+    caplog.clear()
+    assert Checkpoint(path, restored.store_id, restored).positions == {"a.log": (at(900),)}
+    assert not caplog.records
+    restored.close()
+
+
+def test_a_backup_that_has_never_heard_of_a_log_has_it_read_whole(tmp_path):
+    path, empty = tmp_path / "c.json", SqliteStore(tmp_path / "a.db")
+    path.write_text(
+        json.dumps({"version": 1, "store": empty.store_id, "writes": 5, "logs": {"a.log": [asdict(at(7))]}})
+    )
+    assert Checkpoint(path, empty.store_id, empty).positions == {"a.log": (BEFORE_ALL,)}
+    empty.close()

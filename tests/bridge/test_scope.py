@@ -22,7 +22,7 @@ BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "
 KIOSK = Identity("100.64.0.9", "tagged", "", "kiosk", "n3", "tag:kiosk", "localapi")
 MINE = Scope.member(ANA.user)
 WRITES = {"store_id", "settle_refusals", "write", "write_columns", "prune", "begin_erase", "unfinished_erase", "erase"}
-WRITES |= {"add_alert_events", "close"}
+WRITES |= {"add_alert_events", "close", "remember", "remembered"}
 """What reads nobody's rows, or (to erase) is told whose."""
 VERBS = {name: verb for name, verb in vars(Store).items() if inspect.isfunction(verb) and not name.startswith("_")}
 READS = VERBS.keys() - WRITES

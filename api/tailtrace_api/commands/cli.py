@@ -14,6 +14,7 @@ import typer
 from tailtrace_api.commands import token
 from tailtrace_api.commands.alert import alert
 from tailtrace_api.commands.api import api
+from tailtrace_api.commands.backup import backup
 from tailtrace_api.commands.bridge import bridge
 from tailtrace_api.commands.demo import demo
 from tailtrace_api.commands.doctor import doctor
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": inspect_logs,
     "erase": erase,
     "export": export,
+    "backup": backup,
     "report": report,
     "whois": whois,
     "nginx": nginx,

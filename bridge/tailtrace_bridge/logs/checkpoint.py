@@ -12,6 +12,9 @@ A log's position is a list of places, oldest first: one for each of its files (g
 The positions are those of one store, whose id stands beside them. Where another store is to be filled, all files of
 the logs are read from their start, rotated ones too: what that store has already, it knows by its keys.
 
+A store that was restored from a backup is the same one, of an earlier time: it has had fewer writes than the file says.
+With each write it keeps the positions of the last save before it, and from these the logs are read again.
+
 Acknowledgements come in any order. What lies behind the place is read again after a crash: that doubles nothing, as a
 row's key is made of the line and its place (`log_file`), both the same on each reading.
 """
@@ -21,7 +24,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.files.atomic import replace_file
@@ -148,16 +151,32 @@ class Ledger:
                 del generations[fingerprint]
 
 
+class Filled(Protocol):
+    """The store that is filled by what is read; `store.protocol.Store` has these."""
+
+    @property
+    def writes(self) -> int:
+        """How many writes it has had, from the first one on; 0: it does not count them."""
+
+    def remember(self, text: str) -> None:
+        """Keep a text with the next write, in the same transaction."""
+
+    def remembered(self) -> str:
+        """Return the text that was kept last, or nothing."""
+
+
 class Checkpoint:
     """Positions in a JSON file, replaced as a whole: a crash leaves the old one or the new one.
 
     `store_id`: of the store that is filled by what is read from these positions; empty where that is not known.
+    `store` is that store, where it can tell how far it came.
     """
 
-    def __init__(self, path: Path, store_id: str = "") -> None:
+    def __init__(self, path: Path, store_id: str = "", store: Filled | None = None) -> None:
         self.path = path
         self.logs_forgotten = 0
         self._store_id = store_id
+        self._store = store
         self._is_saved = False
         self.positions: dict[str, tuple[Position, ...]] = self._load()
 
@@ -176,15 +195,19 @@ class Checkpoint:
         content = {
             "version": _FORMAT_VERSION,
             "store": self._store_id,
+            "writes": 0 if self._store is None else self._store.writes,
             "logs": {file: [asdict(place) for place in places] for file, places in merged.items()},
         }
+        text = json.dumps(content, indent=1)
         try:
-            replace_file(self.path, json.dumps(content, indent=1).encode())
+            replace_file(self.path, text.encode())
         except OSError as error:
             raise LogFileError(
                 f"{self.path}: positions cannot be saved: {error.strerror or error}. Free or mount the disk; until "
                 "then a restart reads the lines since the last save again."
             ) from error
+        if self._store is not None:
+            self._store.remember(text)
         self.positions, self._is_saved = merged, True
 
     def _load(self) -> dict[str, tuple[Position, ...]]:
@@ -198,7 +221,7 @@ class Checkpoint:
                 "to read the logs again."
             ) from error
         try:
-            store_id, positions = _decode(content)
+            store_id, writes, positions = _decode(content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             aside = self.path.with_name(self.path.name + ".corrupt")
             self.path.replace(aside)
@@ -210,6 +233,8 @@ class Checkpoint:
             )
             return {}
         self._is_saved = store_id == self._store_id
+        if self._is_saved and self._store is not None and writes > self._store.writes:
+            return self._of_store(self._store, positions)
         if self._is_saved or not (store_id and self._store_id and positions):
             return positions
         _LOGGER.warning(
@@ -220,9 +245,24 @@ class Checkpoint:
         )
         return dict.fromkeys(positions, (BEFORE_ALL,))
 
+    def _of_store(self, store: Filled, positions: dict[str, tuple[Position, ...]]) -> dict[str, tuple[Position, ...]]:
+        """Return how far the store says that it came; the file is ahead of it."""
+        self._is_saved = False
+        _LOGGER.warning(
+            "%s is ahead of its store: the store was restored from a backup, or its disk lost what was written. The %d "
+            "logs are read again from where the store ends; what it has already is not stored twice.",
+            self.path,
+            len(positions),
+        )
+        try:
+            _, _, known = _decode(store.remembered().encode())
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            known = {}
+        return {file: known.get(file, (BEFORE_ALL,)) for file in positions}
 
-def _decode(content: bytes) -> tuple[str, dict[str, tuple[Position, ...]]]:
-    """Return store id and positions."""
+
+def _decode(content: bytes) -> tuple[str, int, dict[str, tuple[Position, ...]]]:
+    """Return store id, its writes and the positions."""
     data = json.loads(content)
     if data["version"] != _FORMAT_VERSION:
         raise ValueError(f"version {data['version']!r}, not {_FORMAT_VERSION}")
@@ -232,4 +272,7 @@ def _decode(content: bytes) -> tuple[str, dict[str, tuple[Position, ...]]]:
             numbers = (place.inode, place.fingerprint, place.offset, place.mtime_ns)
             if not all(type(number) is int and number >= 0 for number in numbers):
                 raise ValueError(f"not a position: {place}")
-    return str(data.get("store", "")), positions
+    writes = data.get("writes", 0)
+    if type(writes) is not int:
+        raise ValueError(f"not a number of writes: {writes!r}")
+    return str(data.get("store", "")), writes, positions

@@ -42,6 +42,16 @@ class Store(Protocol):
     def store_id(self) -> str:
         """Say which store this is: what was read into one was not read into another. Asks no server."""
 
+    @property
+    def writes(self) -> int:
+        """How many writes it has had, also by others; 0: it does not count them. A backup has had fewer."""
+
+    def remember(self, text: str) -> None:
+        """Keep a text with the next write, in the same transaction: how far the logs were read."""
+
+    def remembered(self) -> str:
+        """Return the text that was kept last, or nothing."""
+
     def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
 

@@ -130,7 +130,7 @@ def make_bridge(settings: Settings) -> Bridge:
         join: Join[TailLine] = Join(wait_us=settings.span_wait_ms * 1000)
 
         def open_tail() -> Tail:
-            return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id))
+            return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
         exporter = _make_exporter(settings)
         pipeline = Pipeline(

@@ -170,6 +170,18 @@ class InfluxStore:
         """Do nothing: InfluxDB lets go of what is older than the bucket's retention."""
         return 0
 
+    @property
+    def writes(self) -> int:
+        """0: a bucket does not count its writes, and who restores one removes the checkpoint."""
+        return 0
+
+    def remember(self, text: str) -> None:
+        """Do nothing."""
+
+    def remembered(self) -> str:
+        """Return nothing."""
+        return ""
+
     def begin_erase(self, person: Person) -> None:
         """Do nothing: what a crash left undone, the same command does."""
 

@@ -111,6 +111,7 @@ _BY_NAME = """
 """
 """Any name that whoever has or had this one has had."""
 _META = "SELECT value FROM meta WHERE name = ?"
+_COUNT_WRITE = "INSERT INTO meta VALUES ('writes', 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value"
 _PRUNE_UP_TO = "SELECT max(time_us) FROM (SELECT time_us FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
 _NEWEST = "SELECT max(time_us) FROM access"
 _QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE step >= ? AND step < ?"
@@ -149,11 +150,27 @@ class SqliteStore:
         with self._translated():
             self._writer = self._connect(WRITER_CACHE_KIB)
             self._store_id: str = self._writer.execute(_META, ("id",)).fetchone()[0]
+            self._writes: int = (self._writer.execute(_META, ("writes",)).fetchone() or (0,))[0]
+        self._to_remember = ""
 
     @property
     def store_id(self) -> str:
         """Tell this file's rows from those of any other, also of one that takes its place."""
         return self._store_id
+
+    @property
+    def writes(self) -> int:
+        """How many writes the file has had, as of our last one."""
+        return self._writes
+
+    def remember(self, text: str) -> None:
+        """Keep a text with the next write."""
+        self._to_remember = text
+
+    def remembered(self) -> str:
+        """Return the text that was kept last."""
+        with self._write_lock, self._translated():
+            return str((self._writer.execute(_META, ("remembered",)).fetchone() or ("",))[0])
 
     def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
         """Keep rows and refusals in one transaction."""
@@ -181,12 +198,16 @@ class SqliteStore:
                 if self._clock is not None:
                     self._minutes.add(writer, fresh, self._clock())
                 _add_refusals(writer, refusals)
+                (writes,) = writer.execute(_COUNT_WRITE).fetchone()
+                if self._to_remember:
+                    writer.execute("INSERT OR REPLACE INTO meta VALUES ('remembered', ?)", (self._to_remember,))
                 writer.execute("COMMIT")
             except BaseException:
                 self._forget_ids()  # those given in this transaction are gone with it
                 if writer.in_transaction:  # SQLite rolls back by itself when the disk is full
                     writer.execute("ROLLBACK")
                 raise
+            self._writes, self._to_remember = writes, ""
         return Written(len(fresh), len(kept) - len(fresh), len(columns.key) - len(kept))
 
     def settle_refusals(self, file: str, places: Sequence[int]) -> int:

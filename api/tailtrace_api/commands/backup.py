@@ -1,0 +1,46 @@
+"""`tailtrace backup`: a copy of the store, as of one moment."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tailtrace_api.commands.options import Json, StoreOption
+from tailtrace_api.terminal.console import errors
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy: a SQLite store of its own, in one file.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    store: StoreOption = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the store into a file, also while `tailtrace serve` writes it. docs/backup.md says how to put it back."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tailtrace_bridge.core.errors import BridgeError, SettingsError
+    from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.store.sqlite.backup import backup as copy
+    from tailtrace_bridge.wiring import parts
+
+    chosen = settings.load(store=store)
+    kind, _, path = chosen.store.partition(":")
+    if kind == "influxdb":
+        raise SettingsError(
+            "backup: the store is InfluxDB, which makes its own: `influx backup FOLDER` with a token that may read all "
+            "(docs/backup.md)"
+        )
+    parts.require_store(chosen)
+    if file.exists() and file.resolve() == Path(path).resolve():
+        raise BridgeError(f"backup: {file} is the store itself; name another file")
+    if file.exists() and not force:
+        raise BridgeError(f"backup: {file} is there already; name another file, or add --force to replace it")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(quiet=True) if as_json else errors(), transient=True) as progress:
+        task = progress.add_task(f"{path} → {file}", total=None)
+        size = copy(path, file, lambda done, total: progress.update(task, completed=done, total=total))
+    told = {"file": str(file), "bytes": size}
+    typer.echo(json.dumps(told) if as_json else f"{file}: {size / 2**20:.1f} MiB, a store as of now")
