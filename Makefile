@@ -13,6 +13,7 @@
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
+#   make mutants                    flips each condition of the pure modules; a test must see it (minutes; ARGS=routes for one)
 #   make soak                       faults under load, ten minutes; every line must be a row (ARGS='--minutes 3'); as root it fills a disk too
 #   make bench                      the measurements; one of bench/ with its options: make bench BENCH=store ARGS='--rows 1000'
 #   make docs                       rewrites what is generated in docs/, and takes its pictures anew (chromium); make screenshots these alone
@@ -39,7 +40,7 @@ PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger headscale inspector lint audit format soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -126,6 +127,15 @@ lint: $(READY)
 # pip-audit has an environment of its own: it must not be what it looks at.
 audit: $(READY) .venv/audit/.ready
 	.venv/audit/bin/python .ci/audit.py .venv/audit/bin/python "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')"
+
+# So has the mutation tester.
+mutants: $(READY) .venv/mutants/.ready
+	nice $(BIN)/python scripts/mutants.py $(ARGS)
+
+.venv/mutants/.ready:
+	$(PYTHON) -m venv .venv/mutants
+	.venv/mutants/bin/python -m pip install --quiet 'cosmic-ray>=8.7'
+	@touch $@
 
 .venv/audit/.ready:
 	$(PYTHON) -m venv .venv/audit
