@@ -2,6 +2,7 @@
 
 import pytest
 
+from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import columns_of
 from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
@@ -127,3 +128,17 @@ def test_a_websockets_life_is_no_response_time(enricher):
     assert list(made.upstream_time_us) == [4_000, 4_000]
     made = enricher.columns([access(status=101), access()])
     assert list(made.request_time_us) == [None, 5_000]
+
+
+def test_the_limit_of_cards_holds_over_restarts(monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.rows.enricher.CARDS_MAX", 2)
+    enricher = Enricher(lambda address: Holder(Identity(address), 0), Routes())
+    enricher.recall(["/a", f"{CARD_PREFIX}one", f"{CARD_PREFIX}__other__"])
+    views = [
+        Access(9, n, "::1", "POST", "/_tailtrace/view", 204, 1, None, False, 1, "", "", "", "Mozilla/5.0", card)
+        for n, card in enumerate(("one", "two", "three"))
+    ]
+    assert [enricher.row(view).route for view in views] == [
+        f"{CARD_PREFIX}{key}" for key in ("one", "two", "__other__")
+    ]
+    assert enricher.cards_over_limit == 1

@@ -240,3 +240,12 @@ def test_the_cache_keeps_what_it_found_and_is_bounded(monkeypatch):
         routes.template("GET", path)
         sizes.append(len(routes._cache))
     assert sizes == [1, 2, 1]
+
+
+def test_the_limit_holds_over_restarts():
+    routes = Routes(limit=3)
+    routes.recall(["/a", "/b/{id}", "card:x", "__other__", "/items/{item_id}", "/files/{name:path}"])
+    asked = [routes.template("GET", path) for path in ("/a", "/b/7", "/c", "/d", "/items/7")]
+    assert asked == ["/a", "/b/{id}", "/c", OTHER, OTHER]
+    assert routes.over_limit_count == 2
+    assert routes.template("GET", "/a", status=404) == "/a", "what was once there is no scanner's"

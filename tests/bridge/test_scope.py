@@ -73,6 +73,7 @@ OWN = {
 OF_ALL = {
     "rows": lambda store, scope: store.rows(scope, WINDOW, None, 10),
     "named": lambda store, scope: store.named(scope),
+    "endpoints": lambda store, scope: store.endpoints(scope),
     "refused": lambda store, scope: store.refused(scope, None, 10),
     "steps": lambda store, scope: store.steps(scope, WINDOW, HOUR_US),
     "latency": lambda store, scope: store.latency(scope, WINDOW),

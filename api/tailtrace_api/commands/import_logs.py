@@ -159,7 +159,14 @@ def _size(path: Path) -> int:
 def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[str, str]]) -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS
     from tailtrace_bridge.transfer.importer import ImportJob
-    from tailtrace_bridge.wiring.parts import load_devices, make_routes, pseudonyms_key, serve_peers, tailscale_socket
+    from tailtrace_bridge.wiring.parts import (
+        load_devices,
+        make_routes,
+        pseudonyms_key,
+        serve_peers,
+        stored_endpoints,
+        tailscale_socket,
+    )
 
     return ImportJob(
         tuple(files),
@@ -176,6 +183,7 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
         pseudonyms_key(settings),
         settings.history_path,
         tuple(formats),
+        stored_endpoints(settings),
     )
 
 

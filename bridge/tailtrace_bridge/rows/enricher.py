@@ -15,7 +15,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -193,6 +193,13 @@ class Enricher:
             by_peer = self._holder(peer).identity if peer != access.address else identity
             identity = identity_in_front(access, identity, by_peer, self._serve) or identity
         return identity, holder.identified_us
+
+    def recall(self, endpoints: Iterable[str]) -> None:
+        """Know the endpoints that a store has: so the limits of paths and cards hold over restarts and imports."""
+        known = set(endpoints)
+        cards = {one for one in known if one.startswith(CARD_PREFIX)}
+        self._cards |= {one.removeprefix(CARD_PREFIX) for one in cards} - {OTHER}
+        self._routes.recall(known - cards)
 
     def _placed(self, access: Access, told: str = "") -> tuple[str, Traffic]:
         """Return the route of a line without a span, and what the request was for, whoever sent it.

@@ -7,7 +7,7 @@
 | method `_OTHER`, or a target that is no path | `__other__` |
 | answered 400, 404 or 444, its folded path never seen with another status | `__other__`: scanners ask for these |
 | any other | the folded path |
-| any other, with `limit` folded paths already known | `__other__`, counted in `over_limit_count` |
+| any other, with `limit` folded paths known, the store's too | `__other__`, counted in `over_limit_count` |
 
 A folded path has no empty segments (`/a//b/` is `/a/b`), `*` for all that lies deeper than `DEPTH_MAX`, and `{id}` for
 a segment that looks like a value: a number or date, hex or a UUID, a long token, an e-mail address, percent-encoded
@@ -17,7 +17,7 @@ A template learned for a service (nginx's `$server_name`) holds for its requests
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,13 @@ class Routes:
                 return
             node = _child(node, segment)
         node.ends.setdefault(method, route)
+
+    def recall(self, routes: Iterable[str]) -> None:
+        """Know the folded paths that a store has: so `limit` holds over restarts and imports.
+
+        Of a store's routes, templates of an app are none: they have names of their own in their braces.
+        """
+        self._folded.update(route for route in routes if route.startswith("/") and "{" not in route.replace("{id}", ""))
 
     def told(self, method: str, route: str, service: str = "") -> str:
         """Learn a template that an app told with its answer, and return it; `__other__` where too many are known."""

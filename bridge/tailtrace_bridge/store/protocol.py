@@ -91,6 +91,9 @@ class Store(Protocol):
         its address is the identity's.
         """
 
+    def endpoints(self, scope: Scope) -> list[str]:
+        """Return all endpoints that it has rows or sums of. InfluxDB gives none: it would have to look at all."""
+
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
 

@@ -121,6 +121,8 @@ class ImportJob:
     """The history of the bridge with the same checkpoint; it is only read."""
     formats: tuple[tuple[str, str], ...] = ()
     """Log and `log_format` of logs whose format nginx.conf says."""
+    endpoints: tuple[str, ...] = ()
+    """Those that the store has already."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
@@ -164,6 +166,7 @@ class ImportJob:
             serve=Proxies(self.serve),
             pseudonyms=pseudonyms,
         )
+        enricher.recall(self.endpoints)
         known = {path: make_parser(text, self.zone) for path, text in self.formats}
         return read_chunks(
             self.paths,

@@ -15,6 +15,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.wiring.erasing import finish_erase
 from tailtrace_bridge.wiring.parts import (
     clock_us,
@@ -133,12 +134,14 @@ def make_bridge(settings: Settings) -> Bridge:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
         exporter = _make_exporter(settings)
+        enricher = make_enricher(settings, identities, routes)
+        enricher.recall(store.endpoints(Scope.everybody()))
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,
             make_parser=lambda: line_parser(settings),
             join=join,
-            enricher=make_enricher(settings, identities, routes),
+            enricher=enricher,
             spans=spans,
             store=store,
             clock=clock_us,

@@ -26,6 +26,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 
 if TYPE_CHECKING:
     from tailtrace_bridge.identity.control.devices import DeviceIndex
@@ -275,6 +276,18 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
         serve=make_serve_proxies(settings),
         pseudonyms=make_pseudonyms(settings),
     )
+
+
+def stored_endpoints(settings: Settings) -> tuple[str, ...]:
+    """Return the endpoints that the store has, where there is one."""
+    kind, _, path = settings.store.partition(":")
+    if kind != "sqlite" or not Path(path).exists():
+        return ()
+    store = open_store(settings, reading=True)
+    try:
+        return tuple(store.endpoints(Scope.everybody()))
+    finally:
+        store.close()
 
 
 def make_pseudonyms(settings: Settings) -> Pseudonyms | None:

@@ -294,6 +294,11 @@ class SqliteStore:
             for row in self._read(query, (start_us, key, window.end_us, limit))
         ]  # fmt: skip
 
+    def endpoints(self, scope: Scope) -> list[str]:
+        """Return all endpoints."""
+        scope.require_everybody("endpoints")
+        return [route for (route,) in self._read("SELECT DISTINCT route FROM endpoint", ())]
+
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody with a name, oldest first."""
         scope.require_everybody("named")
