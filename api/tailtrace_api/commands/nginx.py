@@ -8,6 +8,8 @@ import typer
 
 from tailtrace_api.commands.options import Json
 
+NGINX_CONF = Path("/etc/nginx/nginx.conf")
+
 
 def nginx(
     folder: Annotated[Path, typer.Argument(help="Where the include files go.")] = Path("/etc/nginx/tailtrace"),
@@ -28,11 +30,19 @@ def nginx(
     socket: Annotated[Path, typer.Option(help="The socket on which it listens there.")] = Path(
         "/run/tailtrace-nginx/nginx.sock"
     ),
+    nginx_conf: Annotated[
+        Path | None, typer.Option(help="nginx's configuration, whose logs are kept (default: /etc/nginx/nginx.conf).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the files that nginx includes, and say where each goes."""
     from tailtrace_api.nginx.include_files import instructions, serve_instructions, write_files
+    from tailtrace_api.nginx.kept_logs import kept_logs
 
+    if nginx_conf is not None and not nginx_conf.is_file():
+        raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file; `nginx -T` begins with its path")
+
+    kept = kept_logs(conf) if (conf := nginx_conf or NGINX_CONF).is_file() else ()
     written = write_files(
         folder,
         log=log,
@@ -40,11 +50,14 @@ def nginx(
         sample_percent=sample,
         app_header=app_header,
         behind_serve=socket if behind_serve else None,
+        kept=kept,
     )
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in written], "log": str(log)}))
+        typer.echo(json.dumps({"files": [str(path) for path in written], "log": str(log), "kept_logs": list(kept)}))
     else:
         typer.echo("".join(f"wrote {path}\n" for path in written))
+        for line in kept:
+            typer.echo(f"kept beside it, as {conf} has it: access_log {line};\n")
         typer.echo(instructions(folder, log=log))
         if behind_serve:
             typer.echo(serve_instructions(folder, socket))

@@ -20,6 +20,7 @@ from tailtrace_api.doctor.log import check_logs
 from tailtrace_api.doctor.nginx import diagnose
 from tailtrace_api.doctor.nginx_config import Config, ConfigError, read_config
 from tailtrace_api.doctor.nginx_fronts import check_fronts
+from tailtrace_api.doctor.nginx_logs import check_lost_logs
 from tailtrace_api.doctor.patch import make_patch
 from tailtrace_api.doctor.peers import Facts, check_peers
 from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
@@ -128,7 +129,7 @@ def _nginx(log: str, conf: Path | None, *, has_tun: bool | None) -> tuple[list[C
     texts = {os.path.realpath(path): text for path, text in config.texts.items()}
     edits = [replace(edit, file=os.path.realpath(edit.file)) for edit in diagnosis.edits]
     fronts = check_fronts(config, has_tun=has_tun)
-    return [*diagnosis.checks, *fronts.checks], make_patch(texts, edits), fronts.is_safe
+    return [*diagnosis.checks, *fronts.checks, *check_lost_logs(config)], make_patch(texts, edits), fronts.is_safe
 
 
 def include_folder(config: Config) -> str:

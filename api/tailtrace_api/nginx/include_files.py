@@ -7,6 +7,7 @@ The texts ship as templates in `tailtrace/nginx`. These places in them are fille
 | `@LOG_FORMAT@` | the `log_format` directive, made of `log_format.TAILTRACE_FORMAT`: one source for writer and reader |
 | `@TRUSTED@` | a line of `geo` for each peer whose `traceparent` is believed |
 | `@LOG@` | the quoted path of the access log |
+| `@KEPT@` | the access logs of http {}, which ours would replace: `kept_logs` |
 | `@PID@` | the path of nginx's pid file, which logrotate signals |
 | `@VERSION@` | `FILES_VERSION`, by which `tailtrace doctor` knows files of another version |
 | `@APP_HEADER@` | the response header in which the app says what it did |
@@ -32,7 +33,7 @@ DEFAULT_SOCKET = Path("/run/tailtrace-nginx/nginx.sock")
 DEFAULT_PID = Path("/run/nginx.pid")
 
 DEFAULT_APP_HEADER = "X-Tailtrace"
-FILES_VERSION = 3
+FILES_VERSION = 4
 """Of the files that are written: grows when they change."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
@@ -51,12 +52,14 @@ def write_files(
     sample_percent: float = 100,
     app_header: str = DEFAULT_APP_HEADER,
     behind_serve: Path | None = None,
+    kept: Sequence[str] = (),
 ) -> list[Path]:
     """Write the four files into `folder`, over older ones, and give their paths; a fifth for `behind_serve`.
 
     `trusted` are addresses or CIDR networks; `sample_percent` of the requests are traced, 0 to 100 with two decimals;
-    `app_header` is the app's TAILTRACE_RESPONSE_HEADER; `behind_serve` the socket to listen on. Raises `SettingsError`
-    for a peer that is neither, a share or a name that nginx would refuse, a path that it would misread, and for a
+    `app_header` is the app's TAILTRACE_RESPONSE_HEADER; `behind_serve` the socket to listen on; `kept` what stands
+    behind `access_log` in http {}, to be repeated. Raises `SettingsError` for a peer that is neither, a share or a name
+    that nginx would refuse, a path that it would misread, and for a
     folder that it includes whole; `BusyError` for one that cannot be written.
     """
     if folder.name in _FOLDERS_INCLUDED_WHOLE:
@@ -70,6 +73,7 @@ def write_files(
         "@LOG_FORMAT@": log_format_directive(_header_name(app_header)),
         "@TRUSTED@": "\n".join(f"    {network} 1;" for network in _networks(trusted)),
         "@LOG@": f'"{_plain_path(log)}"',
+        "@KEPT@": "".join(f"access_log {line};\n" for line in kept),
         "@PID@": _plain_path(pid),
         "@VERSION@": str(FILES_VERSION),
         "@APP_HEADER@": app_header,
