@@ -1,5 +1,6 @@
 """Rows in, sums out: replays change nothing, windows are exact, a failed write leaves no trace."""
 
+import itertools
 import random
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
-from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import database
 from tailtrace_bridge.store.sqlite import store as module
@@ -791,3 +792,28 @@ def test_all_of_an_identity_comes_back(store):
     store.write([row(T0 + n, n, who) for n, who in enumerate(known)])
     assert [entry.identity for entry in reversed(store.log(Scope.everybody(), DAY, Filters(), 9, None))] == known
     assert store.log(Scope.everybody(), DAY, Filters(), 9, None)[-1].identity.expired is True
+
+
+def test_addresses_and_agents_without_a_name_have_a_bound_over_restarts(tmp_path):
+    def row(number, who, agent):
+        access = Access(T0 + number, number, who.address, "GET", "/a", 200, 1, None, True, 1, "", "", "", agent, "")
+        return Row(access, who, "/a", Traffic.APP, None, "")
+
+    strangers = [Identity(f"203.0.113.{n}", reason="public-address") for n in range(8)]
+    named = [Identity(f"100.64.0.{n}", "user", f"u{n}@example.com", f"d{n}") for n in range(8)]
+    number = itertools.count()
+    for batch in (strangers[:2], [*strangers[:3], *named[:4]], [*strangers, *named], [strangers[0], strangers[7]]):
+        store = SqliteStore(tmp_path / "t.db", distinct_max=3)
+        store.write([row(next(number), who, f"agent/{who.address}") for who in batch])
+        counted = store.counters
+        store.close()
+    store = SqliteStore(tmp_path / "t.db", distinct_max=3)
+    rows = store.rows(Scope.everybody(), Window(0, 2**53), None, 100)
+    kept = {one.identity.address for one in rows if not one.identity.user}
+    assert kept == {"203.0.113.0", "203.0.113.1", "203.0.113.2", OTHER}
+    assert {one.identity.user for one in rows} == {"", *(who.user for who in named)}, "a person never folds"
+    assert {one.identity.reason for one in rows if one.identity.address == OTHER} == {"public-address"}
+    assert len({one.access.user_agent for one in rows}) == 4
+    assert len(rows) == next(number), "and nothing is lost"
+    assert (counted.addresses_over_limit, counted.agents_over_limit) == (1, 1)
+    store.close()

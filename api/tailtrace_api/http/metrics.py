@@ -197,6 +197,7 @@ _LABELLED = {
     "WatcherCounters": ("watch", "What the watch of tailscaled did.", "event"),
     "HistoryCounters": ("history", "What became of who had which address.", "event"),
     "IdentityCounts": ("identity", "Questions for identities.", "result"),
+    "SqliteCounters": ("sqlite", "What hit a limit of the store.", "event"),
     "InfluxCounters": ("influxdb", "What hit a limit of the store, or was not taken.", "event"),
     "SpanExportCounters": ("span_export", "Spans of nginx, and requests without.", "result"),
     "TransportCounts": ("control_api", "Calls of the control API.", "event"),

@@ -189,6 +189,15 @@ class Settings(BaseSettings):
     rollup_retention_days: Annotated[
         int, Field(description="How long InfluxDB keeps the sums; 0 keeps all.", ge=0, le=36500)
     ] = 0
+    distinct_max: Annotated[
+        int,
+        Field(
+            description="So many addresses without a name, and so many user agents, are kept apart in SQLite; more are "
+            "`__other__`. People and devices always are.",
+            ge=1,
+            le=100_000_000,
+        ),
+    ] = 100_000
     source: Annotated[
         str,
         Field(

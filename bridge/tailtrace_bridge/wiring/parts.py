@@ -65,7 +65,7 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
         raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
     from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415  # 2 MiB of those who keep rows in InfluxDB
 
-    return SqliteStore(path, clock_us, reading=reading)
+    return SqliteStore(path, clock_us, reading=reading, distinct_max=settings.distinct_max)
 
 
 def _open_influx(settings: Settings) -> Store:

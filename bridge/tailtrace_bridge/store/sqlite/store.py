@@ -40,6 +40,7 @@ from tailtrace_bridge.store.rollups import APP, PROXY, Rollups, Stored
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import alert_events, erase, windows
 from tailtrace_bridge.store.sqlite.database import connect, translated
+from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct, Texts
 from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable, unchanged
 from tailtrace_bridge.store.sqlite.totals import (
@@ -96,8 +97,6 @@ _NULLABLE = {
 """Columns of `access` that may be NULL, by their place: each stands under its name in `Columns`."""
 _NUMBERED = {"identity": _IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"}
 """Tables whose rows are known by a number, and the columns that tell them apart."""
-_Texts = tuple[str | bool, ...]
-"""The values of these columns."""
 _NAMED = "UPDATE identity SET named_us = ?1 WHERE id = ?2 AND named_us < ?1"
 _BY_NAME = """
     AND identity_id IN (
@@ -135,8 +134,17 @@ class SqliteStore:
     `reading`, a file that cannot be written is opened all the same, and writing to it raises `StoreError`.
     """
 
-    def __init__(self, path: Path | str, clock: Callable[[], int] | None = None, *, reading: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Callable[[], int] | None = None,
+        *,
+        reading: bool = False,
+        distinct_max: int = DISTINCT_MAX,
+    ) -> None:
         self._path = str(path)
+        self._distinct = Distinct(distinct_max)
+        self.counters = self._distinct.counters
         self._is_read_only = reading and not is_writable(self._path)
         self._clock = clock
         self._minutes = Minutes()
@@ -146,7 +154,7 @@ class SqliteStore:
         self._write_lock = threading.Lock()
         self._version = 0
         """SQLite's count of what other connections changed."""
-        self._ids: dict[str, dict[_Texts, int]] = {table: {} for table in _NUMBERED}
+        self._ids: dict[str, dict[Texts, int]] = {table: {} for table in _NUMBERED}
         with self._translated():
             self._writer = self._connect(WRITER_CACHE_KIB)
             self._store_id: str = self._writer.execute(_META, ("id",)).fetchone()[0]
@@ -617,7 +625,7 @@ class SqliteStore:
             )
         )
 
-    def _ids_of(self, table: str, wanted: Sequence[_Texts]) -> list[int]:
+    def _ids_of(self, table: str, wanted: Sequence[Texts]) -> list[int]:
         """Return the number of each, also of those that have none yet."""
         ids, writer = self._ids[table], self._writer
         if len(ids) > CACHED_IDS_MAX:
@@ -626,6 +634,11 @@ class SqliteStore:
         if missing:
             names = _NUMBERED[table]
             marks = ", ".join("?" * len(missing[0]))
+            find = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608  # our own names
+            folded = self._distinct.as_stored(
+                writer, table, missing, lambda one: writer.execute(find, one).fetchone() is not None
+            )
+            missing = list(dict.fromkeys(folded.get(one, one) for one in missing)) if folded else missing
             (last,) = writer.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()  # noqa: S608  # our own names
             given = range(last + 1, last + 1 + len(missing))
             insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
@@ -633,11 +646,12 @@ class SqliteStore:
             if writer.executemany(insert, rows).rowcount == len(rows):  # all at once: most logs are of strangers
                 ids.update(zip(missing, given, strict=True))
             else:
-                select = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608
-                ids.update((one, writer.execute(select, one).fetchone()[0]) for one in missing)
+                ids.update((one, writer.execute(find, one).fetchone()[0]) for one in missing)
+            ids.update((one, ids[stored]) for one, stored in folded.items())
         return [ids[one] for one in wanted]
 
     def _forget_ids(self) -> None:
+        self._distinct.forget()
         for ids in self._ids.values():
             ids.clear()
 

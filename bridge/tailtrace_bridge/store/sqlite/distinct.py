@@ -1,0 +1,76 @@
+"""How many addresses without a name, and how many user agents, a SQLite store keeps apart: a stranger chooses both.
+
+| what comes | is stored as |
+|---|---|
+| known already, or below the limit | itself |
+| an address of a person or a device | itself, always |
+| an address that nobody is behind, past the limit | `__other__`, of the same kind and for the same reason; counted |
+| a user agent past the limit | `__other__`; counted |
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tailtrace_bridge.core.records import OTHER
+
+DISTINCT_MAX = 100_000
+Texts = tuple[str | bool, ...]
+"""The columns that tell the rows of a table apart."""
+_COUNT = {
+    "identity": "SELECT count(*) FROM identity WHERE user = '' AND device = ''",
+    "agent": "SELECT count(*) FROM agent",
+}
+_KIND, _USER, _DEVICE, _REASON, _EXPIRED = 1, 2, 3, 9, 10
+
+
+@dataclass(slots=True)
+class SqliteCounters:
+    """What hit a limit of the store."""
+
+    addresses_over_limit: int = 0
+    agents_over_limit: int = 0
+
+
+class Distinct:
+    """Folds what is past the limit. For the writer's thread."""
+
+    def __init__(self, limit: int) -> None:
+        self.counters = SqliteCounters()
+        self._limit = limit
+        self._known: dict[str, int] = {}
+        """How many there are, at most: some that came may have been known."""
+
+    def forget(self) -> None:
+        """Count anew: another process may have added or removed some."""
+        self._known.clear()
+
+    def as_stored(
+        self, writer: sqlite3.Connection, table: str, new: Sequence[Texts], is_known: Callable[[Texts], bool]
+    ) -> dict[Texts, Texts]:
+        """Return those of `new` that are stored as something else, and as what."""
+        bounded = [one for one in new if _is_bounded(table, one)]
+        if not bounded:
+            return {}
+        if self._known.get(table, self._limit) + len(bounded) > self._limit > self._known.get(table, -1):
+            (self._known[table],) = writer.execute(_COUNT[table]).fetchone()
+        room = max(0, self._limit - self._known[table])
+        self._known[table] += min(room, len(bounded))
+        if len(bounded) <= room:
+            return {}
+        folded = {one: _fold(table, one) for one in [one for one in bounded if not is_known(one)][room:]}
+        self.counters.addresses_over_limit += len(folded) if table == "identity" else 0
+        self.counters.agents_over_limit += len(folded) if table == "agent" else 0
+        return folded
+
+
+def _is_bounded(table: str, one: Texts) -> bool:
+    if table == "identity":
+        return not one[_USER] and not one[_DEVICE] and one[0] != OTHER
+    return table == "agent" and one[0] != OTHER
+
+
+def _fold(table: str, one: Texts) -> Texts:
+    if table == "agent":
+        return (OTHER,)
+    return (OTHER, one[_KIND], *("" for _ in range(_USER, _REASON)), one[_REASON], one[_EXPIRED])
