@@ -13,10 +13,11 @@ The file and its errors stand in `database`, its tables in `schema`, what they s
 window are put together in `windows`.
 """
 
+import json
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import itemgetter
 from pathlib import Path
@@ -337,7 +338,7 @@ class SqliteStore:
                 FROM ({facts}) WHERE 1 {where} GROUP BY {", ".join(columns)}
             """  # noqa: S608
             rows = connection.execute(query, (*bounds, *values)).fetchall()
-            identities = _identities(connection) if rows and by is not By.ENDPOINT else {}
+            identities = _identities(connection, {row[0] for row in rows}) if by is not By.ENDPOINT else {}
             endpoints = _endpoints(connection) if rows and by is not By.IDENTITY else {}
         if by is By.IDENTITY:
             return [Usage(identities[row[0]], "", "", "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
@@ -353,7 +354,7 @@ class SqliteStore:
         with self._reading() as connection:
             for _, identity_id, counts in self._packed(connection, window, "visit", "visits"):
                 add_counts(totals.setdefault(identity_id, {}), counts)
-            identities = _identities(connection) if totals else {}
+            identities = _identities(connection, totals)
             endpoints = _endpoints(connection) if totals else {}
         visits: list[Visits] = []
         for identity_id, numbers in totals.items():
@@ -430,7 +431,7 @@ class SqliteStore:
         with self._reading() as connection:
             for _, identity_id, runs in self._packed(connection, window, "visit", "runs"):
                 extend_runs(totals.setdefault(identity_id, []), unpack_runs(runs))
-            identities = _identities(connection) if totals else {}
+            identities = _identities(connection, totals)
         return [
             Activity(identities[identity_id], runs)
             for identity_id, runs in totals.items()
@@ -681,10 +682,14 @@ def _absent(columns: Columns) -> frozenset[int]:
     return frozenset(at for at, name in _NULLABLE.items() if getattr(columns, name).count(None) == rows)
 
 
-def _identities(connection: sqlite3.Connection) -> dict[int, Identity]:
-    """Return all identities, with the names of now."""
-    query = f"SELECT i.id, i.named_us, {_IDENTITY} FROM identity i"  # noqa: S608
-    return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in connection.execute(query)})
+def _identities(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Identity]:
+    """Return the identities with these numbers, with the names of now; everybody's name has a say in these."""
+    query = f"""
+        SELECT i.id, i.named_us, {_IDENTITY} FROM identity i
+        WHERE i.user <> '' OR i.device <> '' OR i.id IN (SELECT value FROM json_each(?))
+    """  # noqa: S608
+    rows = connection.execute(query, (json.dumps(list(numbers)),))
+    return names_of_now({row[0]: Named(_identity(row[2:]), row[1]) for row in rows})
 
 
 def _endpoints(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
