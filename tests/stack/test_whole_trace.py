@@ -108,6 +108,7 @@ def site(request, jaeger_program, otelcol_program, tmp_path_factory):
         collector = servers.Collector(
             otelcol_program, (folder / "collector.yaml", folder / "jaeger.yaml"), folder,
             {"INFLUXDB_V2_URL": otlp_url, "INFLUXDB_V2_TOKEN": "none", "COLLECTOR_BRIDGE_URL": f"http://127.0.0.1:{receiver}"},
+            (servers.ALLOW_NIL,),
         )  # fmt: skip
         started.append(collector)
         collector.start()
