@@ -48,6 +48,8 @@ def exchange(header_s: str, response_s: str, *, status: str = "200", length: str
         ("1;t=500001", "implausible"),
         ("1;t=9999999999999", "implausible"),
         ("1;t=99999999999999", "malformed"),
+        ("1;r=/a;t=9999999999999", "implausible"),
+        ("1;r=/a;t=99999999999999", "malformed"),
         ("1;t=-5", "malformed"),
         ("1;t=5.0", "malformed"),
         ("1;t=", "malformed"),
@@ -138,3 +140,8 @@ def test_how_long_an_answer_goes_on_to_be_a_stream(header_s, is_stream):
 def test_what_took_a_server_just_as_long_may_be_a_stream():
     whole = line("1;t=5", upstream_ms=100, exchange=exchange("0.000", "0.100"))
     assert read(whole) == AppAnswer(100_005)
+
+
+def test_where_no_server_was_asked_no_span_is_to_come():
+    nobody = "\t\t\t\t\t\t\t\tHTTP/1.1\thttp\t80\t9\tshop"
+    assert needs_span(line("", exchange=nobody)) is False
