@@ -343,13 +343,13 @@ def test_the_image_is_healthy_where_it_listens(tmp_path: Path, listen: str) -> N
     (line,) = re.findall(r"^    CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     _, *check = json.loads(line)
     (tmp_path / "tailtrace.log").touch()
-    (port,) = free_ports(1)
+    port, otlp = free_ports(2)  # at once, or one may come twice
     environment = {
         "PATH": os.environ["PATH"],
         "TAILTRACE_LOG": str(tmp_path / "tailtrace.log"),
         "TAILTRACE_LISTEN": listen.format(port),
         "TAILTRACE_ACCESS": "token",
-        "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{free_ports(1)[0]}",
+        "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{otlp}",
         "TAILSCALE_SOCKET": str(tmp_path / "none.sock"),
     }
 
