@@ -12,7 +12,7 @@
 import logging
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.core.errors import BridgeError
@@ -59,13 +59,11 @@ def erase_person(
         erased = store.erase(person, is_dry=True)
         is_theirs = seen_as_theirs(settings, person, erased.identities)
         return Outcome(erased, erase_history(settings.history_path, is_theirs, is_dry=True), 0, "")
-    before = finish_erase(settings, store, lock)
+    before = store.unfinished_erase()
+    if before not in {None, Person(), person}:  # whose traces alone are left, or who is asked for, goes with this one
+        finish_erase(settings, store, lock)
     store.begin_erase(person)
-    found = store.erase(person, is_dry=True)
-    messages, beside = _forget_beside(settings, person, found, lock)
-    is_theirs = seen_as_theirs(settings, person, found.identities)
-    seen = erase_history(settings.history_path, is_theirs, is_dry=False)
-    return Outcome(store.erase(person, is_dry=False), seen, messages, beside, finished=before is not None)
+    return replace(_forget(settings, store, person, lock), finished=before is not None)
 
 
 def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None) -> Outcome | None:
@@ -74,16 +72,18 @@ def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None)
     if person is None:
         return None
     _log.warning("store: an erase was cut off; it is finished now")
-    if person == Person():
-        outcome = Outcome(store.erase(person, is_dry=False), 0, 0, "")
-    else:
-        found = store.erase(person, is_dry=True)
-        messages, beside = _forget_beside(settings, person, found, lock)
-        seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
-        outcome = Outcome(store.erase(person, is_dry=False), seen, messages, beside)
+    outcome = _forget(settings, store, person, lock)
     if outcome.erased.left:
         _log.warning("store: %s", outcome.erased.left)
     return outcome
+
+
+def _forget(settings: Settings, store: Store, person: Person, lock: FileLock | None) -> Outcome:
+    """Forget whom the store has noted: first what stands beside it, by the names that it still knows."""
+    found = store.erase(person, is_dry=True)
+    messages, beside = _forget_beside(settings, person, found, lock)
+    seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
+    return Outcome(store.erase(person, is_dry=False), seen, messages, beside)
 
 
 def is_anybody(erased: Erased) -> bool:
