@@ -4,6 +4,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 RETRY_AFTER_S_MAX = 3600.0
+"""The longest that we let a server send us away."""
 
 
 def read_retry_after(value: str | None, now_us: int, at_most_s: float = RETRY_AFTER_S_MAX) -> float | None:

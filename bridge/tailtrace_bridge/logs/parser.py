@@ -385,6 +385,7 @@ class _Extractor:
         if self._own:
             span_id = _span_of(trace_id)
             trace_id = inbound or trace_id
+        claim = proxied or (f"{proxy_protocol}@{server}" if proxy_protocol else "")
         said = app and app != "-" and upstream and upstream != "-" and cache in _FRESH
         return (
             trace_id,
@@ -392,13 +393,7 @@ class _Extractor:
             (
                 _address(peer) if peer and peer != "-" and (peer != address or peer == "unix:") else "",
                 int(port) if port and port.isascii() and port.isdecimal() and len(port) < PORT_DIGITS_MAX else 0,
-                *(
-                    _proxied(proxied)
-                    if proxied
-                    else _proxied(f"{proxy_protocol}@{server}")
-                    if proxy_protocol
-                    else ("", "")
-                ),
+                *(_proxied(claim) if claim else ("", "")),
                 self._app(app) if said else "",
                 parent if parent and _SPAN_ID.fullmatch(parent) else "",
                 not flags or _is_sampled(flags),
@@ -475,14 +470,13 @@ def _is_sampled(flags: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-@lru_cache(maxsize=4096)
 def _proxied(value: str) -> tuple[str, str]:
     """Read `ADDRESS@SERVER`: what a PROXY line said, which nginx does not check, and where nginx took it."""
     address, _, server = value.partition("@")
-    return _address_or_none(address), _address_or_none(server)
+    return _address_or_empty(address), _address_or_empty(server)
 
 
-def _address_or_none(value: str) -> str:
+def _address_or_empty(value: str) -> str:
     try:
         return _address(value)
     except _UnreadableError:

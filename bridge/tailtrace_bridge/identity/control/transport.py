@@ -46,7 +46,6 @@ TRIES_MAX = 4
 BACKOFF_S = 0.5
 """The longest wait after the first failure; twice as long after each further one, up to `BACKOFF_S_MAX`."""
 BACKOFF_S_MAX = 8.0
-"""The longest that we let the API send us away."""
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 """Ten thousand devices with all fields are some 25 MB."""
 SAID_LENGTH_MAX = 200

@@ -53,7 +53,6 @@ def _copy(path: str, part: Path, on_progress: Progress) -> None:
             target, pages=PAGES_AT_ONCE, progress=lambda _, left, total: on_progress(total - left, total), sleep=0
         )
         target.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
-        os.sync()
     finally:
         target.close()
         source.close()

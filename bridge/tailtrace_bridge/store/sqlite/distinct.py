@@ -52,7 +52,8 @@ class Distinct:
         bounded = [one for one in new if _is_bounded(table, one)]
         if not bounded:
             return {}
-        if self._known.get(table, self._limit) + len(bounded) > self._limit > self._known.get(table, -1):
+        known = self._known.get(table)
+        if known is None or known < self._limit < known + len(bounded):
             (self._known[table],) = writer.execute(_COUNT[table]).fetchone()
         room = max(0, self._limit - self._known[table])
         self._known[table] += min(room, len(bounded))

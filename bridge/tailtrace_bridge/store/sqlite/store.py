@@ -17,7 +17,7 @@ import json
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import itemgetter
 from pathlib import Path
@@ -682,8 +682,10 @@ def _absent(columns: Columns) -> frozenset[int]:
     return frozenset(at for at, name in _NULLABLE.items() if getattr(columns, name).count(None) == rows)
 
 
-def _identities(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Identity]:
+def _identities(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, Identity]:
     """Return the identities with these numbers, with the names of now; everybody's name has a say in these."""
+    if not numbers:
+        return {}
     query = f"""
         SELECT i.id, i.named_us, {_IDENTITY} FROM identity i
         WHERE i.user <> '' OR i.device <> '' OR i.id IN (SELECT value FROM json_each(?))
