@@ -73,7 +73,7 @@ def measure(folder: Path, requests: int) -> tuple[int, float]:
     def step() -> None:
         steps[0] += 1
 
-    reader = store._idle_readers[0]  # noqa: SLF001  # the steps are SQLite's own, and only a connection tells them
+    reader = store._connections.idle_readers[0]  # noqa: SLF001  # the steps are SQLite's own, and only a connection tells them
     spent_ms = []
     for number in range(ROUNDS):
         watch._due_us.clear()  # noqa: SLF001  # each round judges all rules

@@ -14,8 +14,7 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import OTHER, Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite import database
-from tailtrace_bridge.store.sqlite import store as module
+from tailtrace_bridge.store.sqlite import database, prune
 from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import (
@@ -402,7 +401,7 @@ def test_a_cursor_beyond_the_window_shows_no_more_than_the_window(store):
 
 
 def test_prune_removes_rows_and_keeps_sums(store, monkeypatch):
-    monkeypatch.setattr(module, "PRUNE_ROWS_MAX", 2)
+    monkeypatch.setattr(prune, "PRUNE_ROWS_MAX", 2)
     store.write(ROWS)
     _, *sums = everything(store)
     assert store.prune(T0 + HOUR) == 3
@@ -685,7 +684,7 @@ def test_threads_that_come_and_go_leave_no_connection_behind(store):
         thread = threading.Thread(target=read)
         thread.start()
         thread.join(10)
-    assert len(store._open_connections) == 2  # the writer and one reader
+    assert store._connections.open_count == 2  # the writer and one reader
 
 
 def test_a_new_store_may_be_opened_by_several_at_once(tmp_path):

@@ -137,10 +137,10 @@ def _steps_of_sqlite(path, requests_a_second):
     def step():
         steps[0] += 1
 
-    store._idle_readers[0].set_progress_handler(step, 1)
+    store._connections.idle_readers[0].set_progress_handler(step, 1)
     store.recent(Scope.everybody(), window, rank=0.95, endpoint="/3")
     store.recent(Scope.everybody(), window)
-    store._idle_readers[0].set_progress_handler(None, 0)
+    store._connections.idle_readers[0].set_progress_handler(None, 0)
     store.close()
     return steps[0]
 

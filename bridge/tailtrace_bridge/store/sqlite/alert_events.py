@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from tailtrace_bridge.store.sqlite.transaction import transaction
 from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 
 MIGRATION = """
@@ -16,19 +17,13 @@ _SELECT = "SELECT time_us, rule, kind, what, subject, value, text FROM alert_eve
 
 def add(writer: sqlite3.Connection, events: Sequence[AlertEvent]) -> None:
     """Keep events, and let the oldest go."""
-    writer.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(writer):
         writer.executemany("INSERT OR IGNORE INTO alert_event VALUES (?, ?, ?, ?, ?, ?, ?)", events)
         writer.execute(
             "DELETE FROM alert_event WHERE time_us <= "
             "(SELECT time_us FROM alert_event ORDER BY time_us DESC LIMIT 1 OFFSET ?)",
             (EVENTS_MAX,),
         )
-        writer.execute("COMMIT")
-    except BaseException:
-        if writer.in_transaction:
-            writer.execute("ROLLBACK")
-        raise
 
 
 def newest(connection: sqlite3.Connection, limit: int) -> list[AlertEvent]:

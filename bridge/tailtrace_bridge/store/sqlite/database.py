@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.files.private import make_private
 from tailtrace_bridge.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from tailtrace_bridge.store.sqlite.transaction import transaction
 
 BUSY_TIMEOUT_S = 10
 _PRAGMAS = (
@@ -112,8 +113,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # Another process may have been first.
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         for migration in MIGRATIONS[version:]:
@@ -122,8 +122,3 @@ def _migrate(connection: sqlite3.Connection) -> None:
         if version < len(MIGRATIONS):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -30,11 +30,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
+from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
 from tailtrace_bridge.store.sqlite.totals import (
     KEY_BITS,
     by_day,
@@ -43,12 +43,12 @@ from tailtrace_bridge.store.sqlite.totals import (
     latency_all_rows,
     latency_rows,
 )
+from tailtrace_bridge.store.sqlite.transaction import transaction
 from tailtrace_bridge.store.values import HOUR_US, MINUTE_US
 
 WAIT_S = 30
 """So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
-_IDENTITY = "address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired"
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
 _SUMS = "requests, timed, request_time_us, app_timed, app_time_us, bytes_sent"
 _LESS = """
@@ -97,8 +97,7 @@ def _clean_up(connection: sqlite3.Connection, path: str) -> str:
 
 def _forget(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> Erased:
     connection.execute("PRAGMA secure_delete=ON")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         erased, places, events = _find(connection, person)
         if not is_dry and (erased.identities or places or events):
             _remove(connection, places)
@@ -106,19 +105,14 @@ def _forget(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> 
         if not is_dry:
             begin(connection, Person())
         connection.execute("DROP TABLE temp.gone")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return erased
 
 
 def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]], list[int]]:
     """Count what is theirs, note their numbers in `temp.gone`; give the places of refused lines, times of events."""
     known = {
-        row[0]: Identity(*[*row[1:-1], bool(row[-1])])
-        for row in connection.execute(f"SELECT id, {_IDENTITY} FROM identity")  # noqa: S608
+        row[0]: identity_of(row[1:])
+        for row in connection.execute(f"SELECT id, {IDENTITY_COLUMNS} FROM identity")  # noqa: S608
     }
     is_theirs = make_is_theirs(person, known.values())
     gone = {number: one for number, one in known.items() if is_theirs(one)}

@@ -1,0 +1,50 @@
+"""The ids of identities, endpoints and user agents in a SQLite store: each is stored once, and rows name its id."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from tailtrace_bridge.store.sqlite.distinct import Distinct, Texts
+from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS
+
+CACHED_IDS_MAX = 50_000
+_NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"}
+"""Tables whose rows are known by a number, and the columns that tell them apart."""
+
+
+class Ids:
+    """Finds and makes them, for whoever holds the store's lock."""
+
+    def __init__(self, writer: sqlite3.Connection, distinct: Distinct) -> None:
+        self._writer, self._distinct = writer, distinct
+        self._ids: dict[str, dict[Texts, int]] = {table: {} for table in _NUMBERED}
+
+    def of(self, table: str, wanted: Sequence[Texts]) -> list[int]:
+        """Return the id of each, also of those that have none yet."""
+        ids, writer = self._ids[table], self._writer
+        if len(ids) > CACHED_IDS_MAX:
+            ids.clear()
+        missing = [one for one in dict.fromkeys(wanted) if one not in ids]
+        if missing:
+            names = _NUMBERED[table]
+            marks = ", ".join("?" * len(missing[0]))
+            find = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608  # our own names
+            folded = self._distinct.as_stored(
+                writer, table, missing, lambda one: writer.execute(find, one).fetchone() is not None
+            )
+            missing = list(dict.fromkeys(folded.get(one, one) for one in missing)) if folded else missing
+            (last,) = writer.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()  # noqa: S608  # our own names
+            given = range(last + 1, last + 1 + len(missing))
+            insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
+            rows = [(number, *one) for number, one in zip(given, missing, strict=True)]
+            if writer.executemany(insert, rows).rowcount == len(rows):  # all at once: most logs are of strangers
+                ids.update(zip(missing, given, strict=True))
+            else:
+                ids.update((one, writer.execute(find, one).fetchone()[0]) for one in missing)
+            ids.update((one, ids[stored]) for one, stored in folded.items())
+        return [ids[one] for one in wanted]
+
+    def forget(self) -> None:
+        """Ask the file again: it changed under us."""
+        self._distinct.forget()
+        for ids in self._ids.values():
+            ids.clear()

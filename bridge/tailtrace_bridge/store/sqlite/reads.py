@@ -1,0 +1,30 @@
+"""A read of a window, as a connection has it now: `windows` plans it, this runs the plan."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.totals import number_of, step_of
+from tailtrace_bridge.store.values import DAY_US, Window
+
+_NEWEST = "SELECT max(time_us) FROM access"
+
+
+def newest_us(connection: sqlite3.Connection) -> int | None:
+    """Return the time of the newest row."""
+    return connection.execute(_NEWEST).fetchone()[0]  # type: ignore[no-any-return]
+
+
+def widened(connection: sqlite3.Connection, window: Window) -> Window:
+    """Return a window with the same rows, that ends with a day if it can."""
+    return windows.widened(window, newest_us(connection))
+
+
+def packed(
+    connection: sqlite3.Connection, window: Window, table: str, columns: str, bucket_us_max: int = DAY_US
+) -> Iterator[tuple[Any, ...]]:
+    """Return time, identity or endpoint, and `columns` of the rows of a window."""
+    for bucket_us, text, values in windows.packed(widened(connection, window), table, columns, bucket_us_max):
+        for key, *cells in connection.execute(text, values):
+            yield step_of(key) * bucket_us, number_of(key), *cells

@@ -1,0 +1,95 @@
+"""Usage, from the rollups and the ragged ends' rows: by identity and endpoint, and by bucket of time."""
+
+import sqlite3
+
+from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.packed import add_counts
+from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.filters import where
+from tailtrace_bridge.store.sqlite.identities import read_endpoints, read_identities
+from tailtrace_bridge.store.sqlite.reads import packed, widened
+from tailtrace_bridge.store.sqlite.totals import visit_of
+from tailtrace_bridge.store.values import (
+    BucketUsage,
+    By,
+    EndpointBucket,
+    Filters,
+    Usage,
+    Visits,
+    Window,
+    smallest_bucket_rollups,
+    smallest_rollups,
+)
+
+_USAGE_TABLE = {By.ALL: "usage", By.IDENTITY: "usage_identity", By.ENDPOINT: "usage_endpoint"}
+_COLUMNS_BY = {
+    By.ALL: ("identity_id", "endpoint_id", "method", "status", "traffic"),
+    By.IDENTITY: ("identity_id", "status", "traffic"),
+    By.ENDPOINT: ("endpoint_id", "status", "traffic"),
+}
+_NOBODY = Identity("")
+
+
+def usage(connection: sqlite3.Connection, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+    clauses, values = where(filters)
+    columns = _COLUMNS_BY[by]
+    facts, bounds = windows.usage(widened(connection, window), _USAGE_TABLE[smallest_rollups(filters, by)])
+    query = f"""
+        SELECT {", ".join(columns)}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed),
+               sum(app_time_us), sum(bytes_sent)
+        FROM ({facts}) WHERE 1 {clauses} GROUP BY {", ".join(columns)}
+    """  # noqa: S608
+    rows = connection.execute(query, (*bounds, *values)).fetchall()
+    identities = read_identities(connection, {row[0] for row in rows}) if by is not By.ENDPOINT else {}
+    endpoints = read_endpoints(connection) if rows and by is not By.IDENTITY else {}
+    if by is By.IDENTITY:
+        return [Usage(identities[row[0]], "", "", "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
+    if by is By.ENDPOINT:
+        return [Usage(_NOBODY, *endpoints[row[0]], "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
+    return [Usage(identities[row[0]], *endpoints[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
+
+
+def visits(connection: sqlite3.Connection, window: Window) -> list[Visits]:
+    """Return usage by identity, endpoint and traffic."""
+    totals: dict[int, dict[int, int]] = {}
+    for _, identity_id, counts in packed(connection, window, "visit", "visits"):
+        add_counts(totals.setdefault(identity_id, {}), counts)
+    identities = read_identities(connection, totals)
+    endpoints = read_endpoints(connection) if totals else {}
+    found: list[Visits] = []
+    for identity_id, numbers in totals.items():
+        identity = identities[identity_id]
+        for number, requests in numbers.items():
+            endpoint_id, traffic = visit_of(number)
+            found.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
+    return found
+
+
+def buckets(connection: sqlite3.Connection, window: Window, bucket_us: int) -> list[BucketUsage]:
+    """Return sums by step of time."""
+    facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", bucket_us)
+    query = f"""
+        SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, sum(requests), sum(requests * (status >= 500)),
+               sum(timed), sum(request_time_us)
+        FROM ({facts}) GROUP BY bucket_us ORDER BY bucket_us
+    """  # noqa: S608
+    return [BucketUsage(*row) for row in connection.execute(query, bounds)]
+
+
+def endpoint_buckets(
+    connection: sqlite3.Connection, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+) -> list[EndpointBucket]:
+    """Return sums by step of time, endpoint and traffic."""
+    clauses, values = where(filters)
+    table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
+    facts, bounds = windows.usage(widened(connection, window), table, bucket_us)
+    route, of_route = ("route", "JOIN endpoint e ON e.id = endpoint_id") if by is By.ENDPOINT else ("''", "")
+    query = f"""
+        SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {route} AS name, traffic,
+               sum(requests), sum(requests * (status >= 500))
+        FROM ({facts}) {of_route}
+        WHERE 1 {clauses} GROUP BY bucket_us, name, traffic ORDER BY bucket_us
+    """  # noqa: S608
+    rows = connection.execute(query, (*bounds, *values))
+    return [EndpointBucket(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
