@@ -25,7 +25,8 @@ BRIDGE_ROOMS = {
     "alerts": "core settings store",
     "transfer": "core logs identity rows store",
     "export": "core identity logs spans",
-    "wiring": "core logs spans settings identity rows store alerts export",
+    "traces": "core logs spans export",
+    "wiring": "core logs spans settings identity rows store alerts export traces",
     "testing": "identity",
 }
 API_ROOMS = {
@@ -55,7 +56,7 @@ API_BRIDGE = {
     "http": "alerts core settings spans store wiring",
     "mcp_server": "core settings wiring",
     "server": "core rows settings spans store wiring",
-    "commands": "alerts core identity logs rows settings store transfer wiring",
+    "commands": "alerts core identity logs rows settings store traces transfer wiring",
 }
 ARROWS = (
     ("tailtrace_bridge", "tailtrace_bridge", BRIDGE_ROOMS),
@@ -81,6 +82,10 @@ PURE = (
     "tailtrace_bridge.spans.otlp",
     "tailtrace_bridge.export.choice",
     "tailtrace_bridge.export.nginx_span",
+    "tailtrace_bridge.traces.choice",
+    "tailtrace_bridge.traces.pack",
+    "tailtrace_bridge.traces.scrubbed",
+    "tailtrace_bridge.traces.stack",
     "tailtrace_bridge.rows.join",
     "tailtrace_bridge.identity.pseudonyms",
     "tailtrace_bridge.rows.routes",

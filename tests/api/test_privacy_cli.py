@@ -23,6 +23,7 @@ from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, By, Filters, Window
+from tailtrace_bridge.traces.pack import pack, to_otlp_json
 from tailtrace_bridge.wiring.bridge import make_bridge
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
@@ -398,7 +399,7 @@ def test_a_kill_in_the_middle_is_finished_at_the_next_start(filled, tmp_path, wh
 
 
 OF_NOBODY = "numbers that tables name each other by, sums of everybody, or what is about no person"
-TIME, MS, HEX, PLAIN, TRAFFIC = "time", "ms", "hex", "plain", "traffic"
+TIME, MS, HEX, PLAIN, TRAFFIC, PACKED = "time", "ms", "hex", "plain", "traffic", "packed"
 STORED = {
     "meta": dict.fromkeys(("name", "value"), OF_NOBODY),
     "identity": {
@@ -412,6 +413,9 @@ STORED = {
         "method": PLAIN, "path": PLAIN, "status": PLAIN, "traffic": TRAFFIC, "request_time_us": MS,
         "upstream_time_us": MS, "app_time_us": MS, "bytes_sent": PLAIN, "trace_id": HEX, "span_id": HEX,
         "error_type": PLAIN, "identified_us": TIME,
+    },
+    "trace": {
+        "time_us": TIME, "key": OF_NOBODY, "trace_id": HEX, "reason": PLAIN, "spans": PLAIN, "data": PACKED,
     },
     "refusal": {"file": PLAIN, "position": PLAIN, "reason": PLAIN, "text": PLAIN},
     "alert_event": {
@@ -434,6 +438,7 @@ def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
     store = SqliteStore(path)
     row = Row(access, who, "/only-anas/{id}", Traffic.APP, 31_000, "OddError", T0 + 456_000)
     store.write([row], [RejectedLine("bad-time", "odd.log", 909, f"odd {ANA.user}")])
+    assert store.keep_traces([pack(row, "error", [], service="nginx", has_messages=False)], 10_000) == 1
     store.add_alert_events(
         [AlertEvent(T0 + 9_000, "rule-x", "kind-y", "seen", ANA.user, 8.25, f"New user: {ANA.user}")]
     )
@@ -457,6 +462,7 @@ def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
                     shown = {
                         TIME: iso, MS: lambda one: one / 1000, HEX: lambda one: one.hex(),
                         TRAFFIC: lambda one: Traffic(one).name.lower(), PLAIN: lambda one: one,
+                        PACKED: lambda one: to_otlp_json([one]),
                     }[how[column]](value)  # fmt: skip
                     assert shown in values, f"{table}.{column}: {shown!r} is stored, and not given"
     db.close()

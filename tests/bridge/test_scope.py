@@ -7,7 +7,7 @@ import pytest
 
 import tailtrace_api
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, KeptTrace, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope, ScopeError
@@ -20,9 +20,10 @@ WINDOW = Window(T0 - HOUR_US, T0 + HOUR_US)
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
 BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "localapi", "u2")
 KIOSK = Identity("100.64.0.9", "tagged", "", "kiosk", "n3", "tag:kiosk", "localapi")
+TRACE = "ab" * 16
 MINE = Scope.member(ANA.user)
 WRITES = {"store_id", "settle_refusals", "write", "write_columns", "prune", "begin_erase", "unfinished_erase", "erase"}
-WRITES |= {"add_alert_events", "close", "remember", "remembered"}
+WRITES |= {"add_alert_events", "close", "keep_traces", "remember", "remembered"}
 """What reads nobody's rows, or (to erase) is told whose."""
 VERBS = {name: verb for name, verb in vars(Store).items() if inspect.isfunction(verb) and not name.startswith("_")}
 READS = VERBS.keys() - WRITES
@@ -30,7 +31,7 @@ READS = VERBS.keys() - WRITES
 
 def row(key, who, traffic=Traffic.APP):
     access = Access(
-        T0 + key * S, key, who.address, "GET", f"/{who.device}", 200, 5_000, None, True, 10, "", "", "", "curl", ""
+        T0 + key * S, key, who.address, "GET", f"/{who.device}", 200, 5_000, None, True, 10, "", TRACE, "", "curl", ""
     )
     return Row(access, who, f"/{who.device}", traffic, None, "")
 
@@ -43,6 +44,7 @@ def store(tmp_path):
         AlertEvent(T0, "new_user", "new_user", "seen", BEN.user, None, "ben is new"),
         AlertEvent(T0 + 1, "no_data", "no_data", "started", "", None, "nothing came"),
     ])  # fmt: skip
+    made.keep_traces([KeptTrace(T0 + n * S, n, bytes.fromhex(TRACE), "error", 0, b"x") for n in range(9)], 1000)
     yield made
     made.close()
 
@@ -69,6 +71,7 @@ OWN = {
     "visits": lambda store, scope: people(one.identity for one in store.visits(scope, WINDOW)),
     "activity": lambda store, scope: people(one.identity for one in store.activity(scope, WINDOW)),
     "alert_events": lambda store, scope: {one.subject for one in store.alert_events(scope, 10)},
+    "traces": lambda store, scope: people(entry.identity for entry, _ in store.traces(scope, TRACE)),
 }
 OF_ALL = {
     "rows": lambda store, scope: store.rows(scope, WINDOW, None, 10),

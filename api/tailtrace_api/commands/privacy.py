@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | rows, names, refused lines, totals by endpoint, alerts, when an address was seen to be theirs |
+| export of a person | rows, kept traces, names, refused lines, totals, alerts, when an address was seen to be theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -34,6 +34,7 @@ from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, m
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry
+from tailtrace_bridge.traces.pack import to_otlp_json
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
 from tailtrace_bridge.wiring.erasing import Outcome, erase_person, seen_as_theirs
@@ -50,7 +51,7 @@ _COLUMNS = (
     "record", "timestamp", "user", "device", "ip", "kind", "tags", "service", "method", "path", "endpoint", "status",
     "response_time_ms", "app_time_ms", "upstream_time_ms", "bytes", "trace_id", "span_id", "error_type", "traffic",
     "user_agent", "identified_by", "identified_at", "via", "node_id", "user_id", "requests", "rule", "reason", "text",
-    "file", "position", "seen_from", "seen_until",
+    "file", "position", "seen_from", "seen_until", "spans", "otlp",
 )  # fmt: skip
 
 
@@ -175,6 +176,8 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     for record, identity in requests:
         theirs.add(identity)
         yield record
+        if record["trace_id"] and store.keeps_traces:
+            yield from _traces_of(store, record)
     for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
         if is_theirs(usage.identity) or (person.address is None):
             yield {
@@ -185,6 +188,16 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     others = [one for one in known if one not in theirs]
     yield from _lines_of(store, make_is_their_line(theirs, others))
     yield from _alerts_of(store, make_is_their_event(theirs, others))
+
+
+def _traces_of(store: Store, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the spans that are kept of a request."""
+    for entry, kept in store.traces(Scope.everybody(), request["trace_id"]):
+        if iso(entry.time_us) == request["timestamp"]:
+            yield {
+                "record": "trace", "timestamp": request["timestamp"], "trace_id": request["trace_id"],
+                "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json([kept.data]),
+            }  # fmt: skip
 
 
 def _lines_of(store: Store, is_theirs: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
@@ -212,6 +225,8 @@ def neutral(value: Any) -> Any:
     """Return a value that no spreadsheet takes for a formula."""
     if isinstance(value, list):
         value = ",".join(map(str, value))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)  # begins with a brace
     if isinstance(value, str) and value.startswith(FORMULA):
         return "'" + value
     return value

@@ -200,6 +200,9 @@ _LABELLED = {
     "SqliteCounters": ("sqlite", "What hit a limit of the store.", "event"),
     "InfluxCounters": ("influxdb", "What hit a limit of the store, or was not taken.", "event"),
     "SpanExportCounters": ("span_export", "Spans of nginx, and requests without.", "result"),
+    "KeptCounters": ("traces", "What became of traces worth keeping.", "result"),
+    "ChoiceCounters": ("trace_choice", "Requests whose trace is worth keeping, and those over the limit.", "result"),
+    "HeldCounters": ("trace_spans", "Spans of all kinds, and what became of those that are not kept.", "result"),
     "TransportCounts": ("control_api", "Calls of the control API.", "event"),
 }
 

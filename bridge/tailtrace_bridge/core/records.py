@@ -112,6 +112,32 @@ class AppSpan:
     start_us: int = field(default=0, compare=False)
 
 
+class WholeSpan(NamedTuple):
+    """A span of any kind as an app sent it, on its way to a kept trace: nothing read but its ids and times."""
+
+    trace_id: bytes
+    """16 bytes."""
+    data: bytes
+    """An encoded `opentelemetry.proto.trace.v1.Span`: a stranger's."""
+    service: str
+    """`service.name` of the resource."""
+    version: str
+    """`service.version` of the resource, or empty."""
+
+
+class KeptTrace(NamedTuple):
+    """The spans of one request, scrubbed and packed by `traces.pack`; `time_us` and `key` are the request's."""
+
+    time_us: int
+    key: int
+    trace_id: bytes
+    reason: str
+    """Why it is kept, one of `traces.choice.REASONS`."""
+    spans: int
+    data: bytes
+    """zlib of an encoded `ExportTraceServiceRequest`: nginx's spans and the app's, with nobody's name in them."""
+
+
 class Identity(NamedTuple):
     """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again.
 

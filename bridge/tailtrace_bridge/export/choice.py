@@ -21,18 +21,31 @@ HALVED_AT = 20_000
 ENDPOINTS_MAX = 2_000
 
 
+def is_failed(row: Row) -> bool:
+    """Whether something was wrong with a request: a 5xx, or an error that the app told."""
+    return row.access.status >= 500 or bool(row.error_type)
+
+
 class Choice:
     """Decides, one row after another."""
 
     def __init__(self) -> None:
-        self._endpoints: dict[tuple[str, str], _Durations] = {}
+        self._slow = SlowRequests()
 
     def is_wanted(self, row: Row) -> bool:
         """Count the row, and say whether it is exported."""
-        slow = self._is_slow(row)
-        return row.access.sampled or row.access.status >= 500 or bool(row.error_type) or slow
+        is_slow = self._slow.has(row)
+        return row.access.sampled or is_failed(row) or is_slow
 
-    def _is_slow(self, row: Row) -> bool:
+
+class SlowRequests:
+    """Knows the durations of each endpoint, and so which requests are slow for theirs."""
+
+    def __init__(self) -> None:
+        self._endpoints: dict[tuple[str, str], _Durations] = {}
+
+    def has(self, row: Row) -> bool:
+        """Count a row, and say whether it is slower than 99 of 100 of its endpoint."""
         duration_us = row.access.request_time_us
         if duration_us is None or row.access.status in {101, 499}:  # a websocket's life; a client that left
             return False

@@ -287,6 +287,48 @@ class Settings(BaseSettings):
         bool, Field(description="Whether exported spans have `url.path`, without query string; else the route alone.")
     ] = True
     export_agents: Annotated[bool, Field(description="Whether exported spans have `user_agent.original`.")] = True
+    traces_max_mb: Annotated[
+        int,
+        Field(
+            description="How many MiB of traces the SQLite store keeps, the oldest go first; 0: it keeps none.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 64
+    traces_per_minute: Annotated[
+        int, Field(description="How many traces of one endpoint are kept in one minute.", ge=1, le=10_000)
+    ] = 10
+    traces_one_in: Annotated[
+        int,
+        Field(
+            description="Of the requests that nothing is wrong with, the trace of one in so many is kept, by endpoint, "
+            "the first among them; 0: of none.",
+            ge=0,
+        ),
+    ] = 1000
+    traces_always: Annotated[
+        list[str],
+        Field(
+            description="Whose traces are kept whatever they are: `user:ana@example.com`, `endpoint:/items/{item_id}`. "
+            "JSON in the environment."
+        ),
+    ] = []
+    traces_messages: Annotated[
+        bool,
+        Field(
+            description="Keep what exceptions say (`exception.message`, scrubbed). It may quote people's data; else "
+            "class and stack are kept."
+        ),
+    ] = False
+    trace_url: Annotated[
+        str,
+        Field(
+            description="Where another tracing backend shows a trace, for links: "
+            "`https://jaeger.example.com/trace/{trace_id}`.",
+            pattern=r"^(https?://[^/@\s[:cntrl:]]+/[^\s[:cntrl:]]*\{trace_id\}[^\s[:cntrl:]]*)?$",
+            max_length=500,
+        ),
+    ] = ""
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
@@ -459,6 +501,15 @@ class Settings(BaseSettings):
                     f"{origin!r} is no origin: write each page's scheme, host and port, such as "
                     "https://intranet.example.ts.net or http://localhost:3000, without a path and without `*`"
                 )
+        return value
+
+    @field_validator("traces_always")
+    @classmethod
+    def _are_wishes(cls, value: list[str]) -> list[str]:
+        for wish in value:
+            kind, colon, name = wish.partition(":")
+            if kind not in {"user", "endpoint"} or not colon or not name:
+                raise ValueError(f"{wish!r} names nothing; write user:ana@example.com or endpoint:/items/{{item_id}}")
         return value
 
     @field_validator("trusted_proxies", "serve_proxies")

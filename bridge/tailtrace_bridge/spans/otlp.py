@@ -1,4 +1,4 @@
-"""An OTLP trace request in, `AppSpan`s out; and the answers. Pure: bytes in, bytes out, no clock, no socket.
+"""An OTLP trace request in, `AppSpan`s and `WholeSpan`s out; and the answers. Pure: bytes in, bytes out.
 
 What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 
@@ -15,10 +15,12 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | SERVER, an id of the wrong length or all zeros | rejected: bad-id |
 | SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
+| of any kind, with ids and times like these, and somebody wants whole spans | a `WholeSpan` as well |
 
 Every text is a stranger's text: cut, and made printable.
 """
 
+import base64
 import json
 import re
 import sys
@@ -28,6 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -38,7 +41,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tailtrace_bridge.core.errors import OtlpError
-from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.core.records import AppSpan, WholeSpan
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
@@ -63,7 +66,7 @@ _SPAN_ATTRIBUTES = frozenset(
     {"http.route", "error.type", "http.response.status_code", "http.status_code"}
     | {"http.request.method", "http.method", "url.path", "http.target", "http.url"}
 )
-_SERVICE_NAME = frozenset({"service.name"})
+_SERVICE = frozenset({"service.name", "service.version"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -79,6 +82,8 @@ class Decoded:
     reasons: dict[str, int]
     """How many were rejected for each of `REASONS`."""
     ignored: int
+    whole: list[WholeSpan]
+    """Of every kind, the SERVER spans among them."""
 
     @property
     def message(self) -> str:
@@ -101,6 +106,13 @@ class _Budget:
         self._left -= len(parts)
         if self._left < 0:
             raise OtlpError(f"request has more than {ELEMENTS_MAX} parts: send smaller batches", 413)
+
+
+class _Resource(NamedTuple):
+    """Which app the spans are of."""
+
+    service: str
+    version: str
 
 
 class _RawSpan(NamedTuple):
@@ -153,24 +165,30 @@ def _is_zlib(body: bytes) -> bool:
     return len(body) >= 2 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
 
 
-def decode_traces(body: bytes, content_type: str) -> Decoded:
-    """Read an `ExportTraceServiceRequest`, already unpacked; raise `OtlpError` and nothing else."""
+def decode_traces(body: bytes, content_type: str, *, has_whole: bool = False) -> Decoded:
+    """Read an `ExportTraceServiceRequest`, already unpacked; raise `OtlpError` and nothing else.
+
+    `has_whole`: whether whole spans are wanted.
+    """
     if len(body) > DECODED_BYTES_MAX:
         raise OtlpError(f"body is longer than {DECODED_BYTES_MAX} bytes: send smaller batches", 413)
-    raw_spans = _json_spans(body) if media_type(content_type) == JSON else _protobuf_spans(body)
+    read = _json_spans if media_type(content_type) == JSON else _protobuf_spans
     spans: list[AppSpan] = []
+    whole: list[WholeSpan] = []
     reasons: Counter[str] = Counter()
     ignored = 0
-    for service, raw in raw_spans:
+    for resource, raw, one in read(body, has_whole):
+        if one is not None:
+            whole.append(one)
         if raw is None:
             ignored += 1
             continue
-        span = _app_span(raw, service)
+        span = _app_span(raw, resource.service)
         if isinstance(span, AppSpan):
             spans.append(span)
         else:
             reasons[span] += 1
-    return Decoded(spans, reasons.total(), dict(reasons), ignored)
+    return Decoded(spans, reasons.total(), dict(reasons), ignored, whole)
 
 
 def encode_success(media: str, rejected: int = 0, message: str = "") -> bytes:
@@ -271,8 +289,8 @@ def _text(value: object, length_max: int) -> str:
     )
 
 
-def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
-    """Return each span with its service; None for a span that is not a SERVER's."""
+def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _RawSpan | None, WholeSpan | None]]:
+    """Return each span with its app, as a SERVER's or None, and whole or None."""
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
@@ -282,14 +300,32 @@ def _protobuf_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
     budget = _Budget()
     budget.take(request.resource_spans)
     for resource_spans in request.resource_spans:
-        resource = _protobuf_attributes(resource_spans.resource.attributes, _SERVICE_NAME, budget)
-        service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
+        resource = _resource(_protobuf_attributes(resource_spans.resource.attributes, _SERVICE, budget))
         budget.take(resource_spans.scope_spans)
         for scope_spans in resource_spans.scope_spans:
             budget.take(scope_spans.spans)
             is_ours = scope_spans.scope.name == NGINX_SCOPE
             for span in scope_spans.spans:
-                yield service, _protobuf_span(span, budget) if span.kind in _SERVER and not is_ours else None
+                raw = _protobuf_span(span, budget) if span.kind in _SERVER and not is_ours else None
+                yield resource, raw, _whole(span, resource) if has_whole and not is_ours else None
+
+
+def _resource(attributes: Mapping[str, str | int]) -> _Resource:
+    return _Resource(
+        _text(attributes.get("service.name"), SERVICE_LENGTH_MAX),
+        _text(attributes.get("service.version"), SERVICE_LENGTH_MAX),
+    )
+
+
+def _whole(span: Span, resource: _Resource) -> WholeSpan | None:
+    """Return a span as it is, None for one with ids or times that are none."""
+    ids = len(span.trace_id) == 16 and any(span.trace_id) and len(span.span_id) == 8 and any(span.span_id)
+    duration_us = (span.end_time_unix_nano - span.start_time_unix_nano) // 1000
+    if not ids or len(span.parent_span_id) not in {0, 8} or span.start_time_unix_nano <= 0:
+        return None
+    if not 0 <= duration_us <= DURATION_US_MAX:
+        return None
+    return WholeSpan(span.trace_id, span.SerializeToString(), *resource)
 
 
 def _protobuf_span(span: Span, budget: _Budget) -> _RawSpan:
@@ -315,7 +351,7 @@ def _protobuf_attributes(pairs: Sequence[KeyValue], wanted: frozenset[str], budg
     return {pair.key: pair.value.string_value or pair.value.int_value for pair in pairs if pair.key in wanted}
 
 
-def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
+def _json_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _RawSpan | None, WholeSpan | None]]:
     """Return the same for JSON, whose ids are hex and not protobuf's base64.
 
     https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: 64-bit integers are strings or numbers, enums
@@ -329,12 +365,37 @@ def _json_spans(body: bytes) -> Iterator[tuple[str, _RawSpan | None]]:
         raise OtlpError("body is JSON but no ExportTraceServiceRequest: an object must stand outermost")
     budget = _Budget()
     for resource_spans in _objects(request, "resourceSpans", budget):
-        resource = _json_attributes(_object(resource_spans, "resource"), _SERVICE_NAME, budget)
-        service = _text(resource.get("service.name"), SERVICE_LENGTH_MAX)
+        resource = _resource(_json_attributes(_object(resource_spans, "resource"), _SERVICE, budget))
         for scope_spans in _objects(resource_spans, "scopeSpans", budget):
             is_ours = _object(scope_spans, "scope").get("name") == NGINX_SCOPE
             for span in _objects(scope_spans, "spans", budget):
-                yield service, _json_span(span, budget) if span.get("kind") in _SERVER and not is_ours else None
+                raw = _json_span(span, budget) if span.get("kind") in _SERVER and not is_ours else None
+                yield resource, raw, _json_whole(span, resource) if has_whole and not is_ours else None
+
+
+def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | None:
+    """Return a span in protobuf, None for one that does not fit it."""
+    links = span.get("links")
+    try:
+        made = json_format.ParseDict(
+            {
+                **_with_bytes(span, "traceId", "spanId", "parentSpanId"),
+                "links": [_with_bytes(link, "traceId", "spanId") for link in links if isinstance(link, dict)]
+                if isinstance(links, list)
+                else [],
+            },
+            Span(),
+            ignore_unknown_fields=True,
+        )
+    except (json_format.ParseError, ValueError):
+        return None
+    return _whole(made, resource)
+
+
+def _with_bytes(holder: dict[str, object], *names: str) -> dict[str, object]:
+    """Turn ids from OTLP's hex into the base64 that protobuf's own JSON has."""
+    ids = {name: bytes.fromhex(value) for name in names if isinstance(value := holder.get(name), str)}
+    return {**holder, **{name: base64.b64encode(value).decode() for name, value in ids.items()}}
 
 
 def _json_span(span: dict[str, object], budget: _Budget) -> _RawSpan:

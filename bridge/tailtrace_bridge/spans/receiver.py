@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tailtrace_bridge.core.errors import OtlpError
-from tailtrace_bridge.core.records import AppSpan
+from tailtrace_bridge.core.records import AppSpan, WholeSpan
 from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces, encode_error, encode_success, media_type, unpack
 
@@ -54,6 +54,7 @@ class ReceiverCounters:
     spans: int = 0
     """SERVER spans that the sink took."""
     spans_ignored: int = 0
+    """Of other kinds: no line waits for them. A kept trace has them all the same."""
     spans_rejected: dict[str, int] = field(default_factory=dict)
     """By reason, one of `otlp.REASONS`."""
     discarded: dict[str, int] = field(default_factory=lambda: {"metrics": 0, "logs": 0})
@@ -96,14 +97,26 @@ class _DisconnectedError(Exception):
     """The sender left; nobody is there to answer."""
 
 
-def make_receiver(sink: Callable[[list[AppSpan]], bool], counters: ReceiverCounters | None = None) -> AsgiApp:
-    """Make the ASGI app. `sink` takes a batch whole or says False at once (`SpanQueue.put`); it must not block."""
-    return _Receiver(sink, counters or ReceiverCounters())
+def make_receiver(
+    sink: Callable[[list[AppSpan]], bool],
+    counters: ReceiverCounters | None = None,
+    hold: Callable[[list[WholeSpan]], None] | None = None,
+) -> AsgiApp:
+    """Make the ASGI app. `sink` takes a batch whole or says False at once (`SpanQueue.put`); it must not block.
+
+    `hold` is given the spans of every kind of a batch that was taken, where traces are kept.
+    """
+    return _Receiver(sink, counters or ReceiverCounters(), hold)
 
 
 class _Receiver:
-    def __init__(self, sink: Callable[[list[AppSpan]], bool], counters: ReceiverCounters) -> None:
-        self._sink = sink
+    def __init__(
+        self,
+        sink: Callable[[list[AppSpan]], bool],
+        counters: ReceiverCounters,
+        hold: Callable[[list[WholeSpan]], None] | None,
+    ) -> None:
+        self._sink, self._hold = sink, hold
         self._counters = counters
         self._bodies: dict[int, _Body] = {}
         """Those on their way in, the oldest first."""
@@ -156,9 +169,11 @@ class _Receiver:
         return self._take(unpack(body, headers.get("content-encoding", "")), media)
 
     def _take(self, body: bytes, media: str) -> bytes:
-        decoded = decode_traces(body, media)
+        decoded = decode_traces(body, media, has_whole=self._hold is not None)
         if decoded.spans and not self._sink(decoded.spans):
             raise OtlpError(f"the bridge's queue is full: send again in {RETRY_AFTER_S} s", 503)
+        if self._hold is not None and decoded.whole:
+            self._hold(decoded.whole)
         # Counted only now: a batch that was not taken comes again.
         counters = self._counters
         counters.spans += len(decoded.spans)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
-from tailtrace_bridge.core.records import RejectedLine, Row
+from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
@@ -151,6 +151,19 @@ class Store(Protocol):
 
     def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
+
+    @property
+    def keeps_traces(self) -> bool:
+        """Whether it has the two verbs below: InfluxDB keeps no traces, and raises `StoreError` for both."""
+
+    def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
+        """Keep traces of requests that are stored; the oldest go, so that all have `bytes_max` bytes at the most.
+
+        Returns how many are new. A trace goes with its request: when that is pruned, or its person erased.
+        """
+
+    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:
+        """Return the kept requests of a trace with their spans, the oldest first; `trace_id` is 32 hex digits."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -2,7 +2,7 @@
 
 | verb | of a member |
 |---|---|
-| `log`, `usage`, `endpoint_buckets` | as if filtered by their login as well; another's login gives nothing |
+| `log`, `usage`, `endpoint_buckets`, `traces` | as if filtered by their login as well; another's login gives nothing |
 | `visits`, `activity` | those of identities with their login |
 | `alert_events` | those about nobody: what was seen of a person or a device stays out |
 | any other: it cannot be restricted to one person | `ScopeError` |

@@ -1,12 +1,13 @@
 """The composition root of the bridge: settings in, connected parts out."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tailtrace_bridge.core.files.lock import FileLock
+from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.logs.checkpoint import Checkpoint, TailLine
 from tailtrace_bridge.logs.tail import Tail
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.watcher import Watcher
+    from tailtrace_bridge.traces.keeper import TraceKeeper
     from tailtrace_bridge.wiring.alerts import Alerts
 
 
@@ -58,6 +60,8 @@ class Bridge:
     """Where the settings have rules, or somewhere to send."""
     exporter: "SpanExporter | None" = None
     """Of nginx's spans, where the settings name an endpoint."""
+    keeper: "TraceKeeper | None" = None
+    """Of whole traces, where the store keeps them."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -68,6 +72,8 @@ class Bridge:
             self.devices.start()
         if self.exporter is not None:
             self.exporter.start()
+        if self.keeper is not None:
+            self.keeper.start()
         self._thread = threading.Thread(
             target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
         )
@@ -91,6 +97,8 @@ class Bridge:
             yield self.alerts.counters
         if self.exporter is not None:
             yield self.exporter.counters
+        if self.keeper is not None:
+            yield from (self.keeper.counters, self.keeper.choice.counters, self.keeper.held.counters)
         if (of_store := getattr(self.store, "counters", None)) is not None:
             yield of_store
 
@@ -103,6 +111,8 @@ class Bridge:
             self._thread.join(timeout_s)
         if self.exporter is not None:
             self.exporter.stop()
+        if self.keeper is not None:
+            self.keeper.stop()
         self.watcher.close()
         if self.devices is not None:
             self.devices.close()
@@ -133,7 +143,7 @@ def make_bridge(settings: Settings) -> Bridge:
         def open_tail() -> Tail:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
-        exporter = _make_exporter(settings)
+        exporter, keeper = _make_exporter(settings), _make_keeper(settings, store)
         enricher = make_enricher(settings, identities, routes)
         enricher.recall(store.endpoints(Scope.everybody()))
         pipeline = Pipeline(
@@ -149,15 +159,35 @@ def make_bridge(settings: Settings) -> Bridge:
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,
-            on_stored=exporter.offer if exporter is not None else None,
+            on_stored=_to_all([one.offer for one in (exporter, keeper) if one is not None]),
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
     counters = ReceiverCounters()
     return Bridge(
-        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter, keeper
     )
+
+
+def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence[Row]], None] | None:
+    """Return what gives stored rows to each of them."""
+    if len(takers) < 2:
+        return takers[0] if takers else None
+
+    def give(rows: Sequence[Row]) -> None:
+        for take in takers:
+            take(rows)
+
+    return give
+
+
+def _make_keeper(settings: Settings, store: Store) -> "TraceKeeper | None":
+    if not (settings.traces_max_mb and store.keeps_traces):
+        return None
+    from tailtrace_bridge.wiring.traces import make_keeper  # noqa: PLC0415 - who keeps none loads nothing of it
+
+    return make_keeper(settings, store)
 
 
 def _make_exporter(settings: Settings) -> "SpanExporter | None":

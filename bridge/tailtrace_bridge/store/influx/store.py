@@ -23,7 +23,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, InterningTable, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import OTHER, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, Identity, KeptTrace, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.influx import alerts, directory
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.rollups import batches
@@ -84,6 +84,10 @@ _SIDES = {PROXY: "proxy", APP: "app"}
 _SERIES = ("source", "user", "device", "service", "endpoint", "method", "status_class")
 _LOG_SPANS_US = (HOUR_US, DAY_US, 7 * DAY_US)
 """How far back a page of the log is looked for, before all of the window is: the newest rows are asked for most."""
+NO_TRACES = (
+    "store influxdb: it keeps no traces; the collector's bucket (TAILTRACE_TRACES_BUCKET) has raw spans for some days, "
+    "TAILTRACE_EXPORT_ENDPOINT sends nginx's to a tracing backend, and the SQLite store keeps traces"
+)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -420,6 +424,16 @@ class InfluxStore:
         """Return the newest events first."""
         events = alerts.newest_events(self._influx, self._buckets.rollups, limit)
         return [one for one in events if scope.login is None or not one.subject]
+
+    keeps_traces = False
+
+    def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no traces."""
+        raise StoreError(NO_TRACES)
+
+    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no traces."""
+        raise StoreError(NO_TRACES)
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

@@ -8,6 +8,7 @@
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
 | `hour` | quarters less what their rows make; minutes anew of what stays, where no row was pruned |
 | `alert_event` | those that name them go |
+| `trace` | those of their requests go |
 | `minute` | stays: of nobody, and gone after a day |
 | `agent`, `endpoint` | those that nothing names any more go |
 
@@ -33,6 +34,7 @@ from typing import Any
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.rollups import Rollups
+from tailtrace_bridge.store.sqlite import traces
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
 from tailtrace_bridge.store.sqlite.totals import (
@@ -50,6 +52,7 @@ WAIT_S = 30
 """So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
+_THEIR_TRACE = f"(time_us, key) IN (SELECT time_us, key FROM access WHERE {_THEIRS})"  # noqa: S608  # our own words
 _SUMS = "requests, timed, request_time_us, app_timed, app_time_us, bytes_sent"
 _LESS = """
     UPDATE usage_endpoint{size} SET requests = requests - ?5, timed = timed - ?6,
@@ -137,13 +140,15 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
     (requests,) = connection.execute(
         f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
     ).fetchone()
+    (kept,) = connection.execute(f"SELECT count(*) FROM trace WHERE {_THEIR_TRACE}").fetchone()  # noqa: S608
     erased = Erased(
-        requests, rows, len(places), tuple(gone.values()), first_us, last_us, events=len(events)
+        requests, rows, len(places), tuple(gone.values()), first_us, last_us, kept, len(events)
     )  # fmt: skip
     return erased, places, events
 
 
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
+    traces.remove(connection, _THEIR_TRACE)
     sums = Rollups()
     for batch in _batches(connection.execute(f"SELECT * FROM access WHERE {_THEIRS}")):  # noqa: S608
         sums.add(batch)

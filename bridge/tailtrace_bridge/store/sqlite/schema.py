@@ -6,7 +6,7 @@
 meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
 """
 
-from tailtrace_bridge.store.sqlite import alert_events, minutes
+from tailtrace_bridge.store.sqlite import alert_events, minutes, traces
 
 APPLICATION_ID = 0x7461696C
 """In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
@@ -70,4 +70,5 @@ MIGRATIONS = (
         for size in ("", "_day")
     ),
     minutes.MIGRATION + alert_events.MIGRATION,
+    traces.MIGRATION,
 )

@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailtrace_bridge.core.columns import Columns, columns_of
-from tailtrace_bridge.core.records import RejectedLine, Row
+from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite import alert_events, batch, erase, latency, log, presence, rejected, usage
+from tailtrace_bridge.store.sqlite import alert_events, batch, erase, latency, log, presence, rejected, traces, usage
 from tailtrace_bridge.store.sqlite.connections import Connections
 from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct
 from tailtrace_bridge.store.sqlite.identities import named
@@ -272,6 +272,19 @@ class SqliteStore:
         with self._connections.lent() as connection:
             events = alert_events.newest(connection, limit)
         return [one for one in events if scope.login is None or not one.subject]
+
+    keeps_traces = True
+
+    def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
+        """Keep traces."""
+        with self._writing() as writer:
+            return traces.keep(writer, kept, bytes_max)
+
+    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:
+        """Return the kept requests of a trace."""
+        filters = scope.narrowed(Filters(trace_id=trace_id))
+        with self._connections.lent() as connection:
+            return traces.find(connection, filters, bytes.fromhex(trace_id))
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

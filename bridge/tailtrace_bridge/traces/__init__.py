@@ -1,0 +1,1 @@
+"""Kept traces: which requests, their spans until then, and how they are packed."""

@@ -1,0 +1,137 @@
+"""A span as it is kept: bounded, and without what names a person or opens a door. Pure.
+
+| of a span | becomes |
+|---|---|
+| `client.*`, `user.*`, `enduser.*`, `user_agent.*`, captured headers, parameters of queries, a peer's address of a
+  SERVER span, and their older names | goes: who asked stands in the request's row, under its rules |
+| a URL, a path | loses query, fragment and credentials, then as below |
+| SQL | loses its literals in quotes |
+| any other text | without e-mail addresses and tokens (`logs.scrub`), cut, printable |
+| `exception.message`, the status' message, the messages in `exception.stacktrace` | go, unless they are let in |
+| attributes, events, links beyond a limit | go |
+| links' attributes, the trace's state | go |
+"""
+
+import re
+from collections.abc import Iterable
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tailtrace_bridge.logs.scrub import scrub
+from tailtrace_bridge.traces.stack import without_messages
+
+ATTRIBUTES_MAX = 64
+EVENTS_MAX = 32
+LINKS_MAX = 32
+ITEMS_MAX = 32
+"""Of a list."""
+KEY_LENGTH_MAX = 128
+NAME_LENGTH_MAX = 256
+TEXT_LENGTH_MAX = 1024
+STACK_LENGTH_MAX = 16 * 1024
+_STACK = "exception.stacktrace"
+_PERSONAL = re.compile(
+    r"client\..*|user\..*|enduser\..*|user_agent\..*|session\..*|http\.(?:client_ip|user_agent)"
+    r"|(?:http|rpc)(?:\.[a-z_]+)?\.(?:request|response)\.(?:header|metadata)\..*|(?:http|rpc)\.(?:request|response)\.body"
+    r"|db\.(?:query|operation)\.parameter\..*|db\.(?:user|connection_string|statement\.parameters)|url\.(?:query|fragment)"
+)
+_PEER = re.compile(r"net\.(?:sock\.)?peer\..*|network\.peer\..*")
+_MESSAGES = frozenset({"exception.message", "otel.status_description", "error.message"})
+_ADDRESSES = frozenset({"url.full", "url.path", "http.url", "http.target", "http.path", "url.original"})
+_SQL = frozenset({"db.statement", "db.query.text", "db.query.summary"})
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
+_LITERAL = re.compile(r"'(?:[^']|'')*+(?:'|\Z)|\$\$.*?(?:\$\$|\Z)", re.DOTALL)
+
+
+def scrubbed(span: Span, *, has_messages: bool) -> Span:
+    """Return a span as it may be kept."""
+    is_server = span.kind == Span.SPAN_KIND_SERVER
+    message = _text("", span.status.message, TEXT_LENGTH_MAX) if has_messages else ""
+    return Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        name=_text("url.path", span.name, NAME_LENGTH_MAX)
+        if "/" in span.name
+        else _text("", span.name, NAME_LENGTH_MAX),
+        kind=span.kind,
+        start_time_unix_nano=span.start_time_unix_nano,
+        end_time_unix_nano=span.end_time_unix_nano,
+        attributes=_attributes(span.attributes, is_server=is_server, has_messages=has_messages),
+        events=[
+            Span.Event(
+                time_unix_nano=event.time_unix_nano,
+                name=_text("", event.name, NAME_LENGTH_MAX),
+                attributes=_attributes(event.attributes, is_server=is_server, has_messages=has_messages),
+            )
+            # The last exception is the one that ended the request.
+            for event in span.events[-EVENTS_MAX:]
+        ],
+        links=[
+            Span.Link(trace_id=link.trace_id, span_id=link.span_id)
+            for link in span.links[:LINKS_MAX]
+            if len(link.trace_id) == 16 and len(link.span_id) == 8
+        ],
+        status=Status(code=span.status.code, message=message),
+    )
+
+
+def bare(span: Span) -> Span:
+    """Return what a waterfall needs of a scrubbed span: ids, times, name, whether it failed."""
+    made = Span()
+    made.CopyFrom(span)
+    for name in ("attributes", "events", "links"):
+        made.ClearField(name)
+    return made
+
+
+def _attributes(pairs: Iterable[KeyValue], *, is_server: bool, has_messages: bool) -> list[KeyValue]:
+    kept: list[KeyValue] = []
+    for pair in pairs:
+        if len(kept) >= ATTRIBUTES_MAX:
+            break
+        key = _printable(pair.key[:KEY_LENGTH_MAX])
+        if not key or _PERSONAL.fullmatch(key) or (is_server and _PEER.fullmatch(key)):
+            continue
+        if key in _MESSAGES and not has_messages:
+            continue
+        value = _value(key, pair.value, has_messages=has_messages)
+        if value is not None:
+            kept.append(KeyValue(key=key, value=value))
+    return kept
+
+
+def _value(key: str, value: AnyValue, *, has_messages: bool) -> AnyValue | None:
+    """Return a value; None for one that is empty, bytes or nested."""
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        if key == _STACK:
+            stack = value.string_value if has_messages else without_messages(value.string_value)
+            return AnyValue(string_value=_text(key, stack[-STACK_LENGTH_MAX:], STACK_LENGTH_MAX))
+        return AnyValue(string_value=_text(key, value.string_value, TEXT_LENGTH_MAX))
+    if kind in {"bool_value", "int_value", "double_value"}:
+        return value
+    if kind == "array_value":
+        items = [_value(key, one, has_messages=has_messages) for one in value.array_value.values[:ITEMS_MAX]
+                 if one.WhichOneof("value") != "array_value"]  # fmt: skip
+        made = AnyValue()
+        made.array_value.values.extend(one for one in items if one is not None)
+        return made
+    return None
+
+
+def _text(key: str, text: str, length_max: int) -> str:
+    if key in _ADDRESSES:
+        text = _CREDENTIALS.sub("", _QUERY.sub("", text[: 4 * length_max]))
+    elif key in _SQL:
+        text = _LITERAL.sub("?", text[: 4 * length_max])
+    # Cut only then: a token that is cut in half would not be known as one.
+    return scrub(_printable(text[: 2 * length_max]))[:length_max]
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,0 +1,32 @@
+"""The keeper of traces, made of the settings. Imported only where the store keeps any."""
+
+import time
+
+from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.traces.choice import TraceChoice, Wanted
+from tailtrace_bridge.traces.keeper import TraceKeeper
+from tailtrace_bridge.wiring.parts import make_pseudonyms
+
+_MIB = 1024 * 1024
+
+
+def make_keeper(settings: Settings, store: Store) -> TraceKeeper:
+    """Make the keeper, not started."""
+    bytes_max = settings.traces_max_mb * _MIB
+    return TraceKeeper(
+        lambda traces: store.keep_traces(traces, bytes_max),
+        TraceChoice(_wanted(settings)),
+        service=settings.export_service,
+        has_messages=settings.traces_messages,
+        monotonic_s=time.monotonic,
+    )
+
+
+def _wanted(settings: Settings) -> Wanted:
+    pseudonyms = make_pseudonyms(settings)
+    named: dict[str, set[str]] = {"user": set(), "endpoint": set()}
+    for wish in settings.traces_always:
+        kind, _, name = wish.partition(":")
+        named[kind].add(pseudonyms.user(name) if pseudonyms is not None and kind == "user" else name)
+    return Wanted(settings.traces_per_minute, settings.traces_one_in, named["user"], named["endpoint"])

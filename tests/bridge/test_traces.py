@@ -1,0 +1,440 @@
+"""Kept traces: which requests, what is held until then, what stays of a span, and how the store keeps it."""
+
+import json
+import traceback
+import zlib
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tailtrace_bridge.core.records import Access, Identity, KeptTrace, Row, Traffic, WholeSpan
+from tailtrace_bridge.export.choice import KNOWN_MIN
+from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces
+from tailtrace_bridge.store.person import Person
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.sqlite import traces as tables
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.traces import held as held_module
+from tailtrace_bridge.traces.choice import TraceChoice, Wanted
+from tailtrace_bridge.traces.held import SPANS_MAX, HeldSpans
+from tailtrace_bridge.traces.keeper import TraceKeeper
+from tailtrace_bridge.traces.pack import TRACE_BYTES_MAX, pack, to_otlp_json, unpack
+from tailtrace_bridge.traces.scrubbed import ATTRIBUTES_MAX, TEXT_LENGTH_MAX, scrubbed
+from tailtrace_bridge.traces.stack import frames_of, without_messages
+
+S = 1_000_000
+T0 = 1_759_924_800 * S
+TRACE = bytes.fromhex("ab" * 16)
+NGINX = bytes.fromhex("cd" * 8)
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
+BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "localapi", "u2")
+
+
+def row(
+    key=1, status=200, *, who=ANA, at_us=T0, took_us=50_000, error="", route="/a", trace=TRACE, traffic=Traffic.APP
+):
+    access = Access(
+        at_us, key, who.address, "GET", route, status, took_us, took_us, True, 10, "shop", trace.hex(), NGINX.hex(),
+        "curl/8", "",
+    )  # fmt: skip
+    return Row(access, who, route, traffic, None, error)
+
+
+def value_of(value):
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
+
+
+def span(number=1, parent=NGINX, *, kind=Span.SPAN_KIND_INTERNAL, trace=TRACE, name="work", events=(), **attributes):
+    pairs = [KeyValue(key=key.replace("__", "."), value=value_of(value)) for key, value in attributes.items()]
+    return Span(
+        trace_id=trace, span_id=number.to_bytes(8), parent_span_id=parent, name=name, kind=kind,
+        start_time_unix_nano=(T0 + number) * 1000, end_time_unix_nano=(T0 + number + 10) * 1000, attributes=pairs,
+        events=events,
+    )  # fmt: skip
+
+
+def sent(one, service="shop", version="1.2"):
+    return WholeSpan(one.trace_id, one.SerializeToString(), service, version)
+
+
+def packed(*spans, of=None, has_messages=False):
+    return pack(of or row(), "error", [sent(one) for one in spans], service="nginx", has_messages=has_messages)
+
+
+# What the receiver gives.
+
+
+def request_of(*spans, scope=""):
+    request = ExportTraceServiceRequest()
+    of_resource = request.resource_spans.add()
+    for key, value in (("service.name", "shop"), ("service.version", "1.2")):
+        of_resource.resource.attributes.add(key=key).value.string_value = value
+    of_scope = of_resource.scope_spans.add()
+    of_scope.scope.name = scope
+    of_scope.spans.extend(spans)
+    return request
+
+
+@pytest.mark.parametrize("media", [PROTOBUF, JSON])
+def test_spans_of_every_kind_are_given_whole_in_either_encoding(media):
+    spans = [span(n, kind=kind, answer=n) for n, kind in enumerate(range(6), 1)]
+    request = request_of(*spans)
+    body = request.SerializeToString()
+    if media == JSON:
+        body = json.dumps(to_otlp_json([zlib.compress(body)])).encode()
+    decoded = decode_traces(body, media, has_whole=True)
+    assert [(Span.FromString(one.data), one.service, one.version) for one in decoded.whole] == [
+        (one, "shop", "1.2") for one in spans
+    ]
+    assert (len(decoded.spans), decoded.ignored) == (1, 5)
+    assert decode_traces(body, media).whole == []
+
+
+def test_what_has_no_ids_or_times_or_is_our_own_is_not_given():
+    bad = [span(1), span(2), span(3), span(4)]
+    bad[0].trace_id = bytes(16)
+    bad[1].span_id = b"short"
+    bad[2].end_time_unix_nano = 1
+    bad[3].parent_span_id = b"x"
+    assert decode_traces(request_of(*bad).SerializeToString(), PROTOBUF, has_whole=True).whole == []
+    ours = request_of(span(1), scope="tailtrace.nginx").SerializeToString()
+    assert decode_traces(ours, PROTOBUF, has_whole=True).whole == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"traceId": "zz" * 16}, {"traceId": 7}, {"spanId": ["ab"]}, {"name": {}}, {"kind": "odd"}, {"links": 3},
+        {"attributes": [{"key": 3, "value": {}}]}, {"startTimeUnixNano": "x"}, {"startTimeUnixNano": 1 << 70},
+        {"events": [{"attributes": [{"value": {"arrayValue": {"values": 5}}}]}]}, {"status": {"message": 5}},
+    ],
+)  # fmt: skip
+def test_json_of_another_shape_is_left_out(broken):
+    one = {
+        "traceId": "ab" * 16, "spanId": "ef" * 8, "name": "x", "kind": 1, "startTimeUnixNano": str(T0 * 1000),
+        "endTimeUnixNano": str(T0 * 1000 + 5), "links": [{"traceId": "cd" * 16, "spanId": "12" * 8}],
+    }  # fmt: skip
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [one, {**one, **broken}]}]}]}
+    whole = decode_traces(json.dumps(body).encode(), JSON, has_whole=True).whole
+    assert all(Span.FromString(span.data).name == "x" for span in whole)
+    passed_over = [{"links": 3}, {"kind": "odd"}]  # an unknown name of a kind, or links that are none
+    assert len(whole) == (2 if broken in passed_over else 1)
+
+
+# What is held.
+
+
+def test_spans_and_line_come_in_any_order():
+    held = HeldSpans()
+    early, late = sent(span(1)), sent(span(2))
+    held.add([early])
+    held.want(TRACE)
+    held.add([late])
+    assert held.take(TRACE) == [early, late]
+    assert held.take(TRACE) == []
+    held.add([early])
+    held.refuse(TRACE)
+    held.add([late])
+    assert (len(held), held.counters.unwanted) == (0, 2)
+    held.want(TRACE)  # another line of the same trace
+    held.add([late])
+    held.refuse(TRACE)
+    assert held.take(TRACE) == [late]
+    assert held.counters.whole_spans == 5
+
+
+def test_what_is_held_is_bounded_and_counted(monkeypatch):
+    held = HeldSpans(bytes_max=100_000)
+    for n in range(1, 2001):
+        held.add([sent(span(n, trace=n.to_bytes(16)))])
+    assert held._bytes <= 100_000
+    assert len(held) + held.counters.evicted == 2000
+    assert held.take((2000).to_bytes(16)), "the newest stays"
+    held = HeldSpans()
+    held.add([sent(span(n)) for n in range(1, SPANS_MAX + 8)])
+    held.add([sent(span(1, trace=b"o" * 16, long="x" * held_module.SPAN_BYTES_MAX))])
+    assert (len(held.take(TRACE)), held.counters.cut) == (SPANS_MAX, 8)
+    monkeypatch.setattr(held_module, "REFUSED_MAX", 10)
+    for n in range(1, 100):
+        held.refuse(n.to_bytes(16))
+    assert len(held._refused) == 10
+
+
+def test_what_nobody_takes_goes():
+    held = HeldSpans()
+    held.add([sent(span(1)), sent(span(1, trace=b"w" * 16))])
+    held.want(b"w" * 16)
+    held.age()
+    assert len(held) == 2
+    held.age()
+    assert (len(held), held.counters.unwanted) == (1, 1)
+    assert held.take(b"w" * 16)
+    assert held._bytes == 0
+
+
+# Which.
+
+
+def test_errors_slow_ones_those_asked_for_and_a_sample():
+    choice = TraceChoice(Wanted(per_minute=1000, one_in=100, users={"ben@example.com"}, endpoints={"/b"}))
+    reasons = [choice.reason(row(n)) for n in range(KNOWN_MIN)]
+    assert [n for n, one in enumerate(reasons) if one] == [0, 100]
+    assert set(reasons) == {"", "sample"}
+    assert choice.reason(row(status=502)) == "error"
+    assert choice.reason(row(error="ValueError")) == "error"
+    assert choice.reason(row(took_us=900_000)) == "slow"
+    assert choice.reason(row(who=BEN)) == "asked"
+    assert choice.reason(row(route="/b")) == "asked"
+    assert choice.reason(row(route="/health", traffic=Traffic.HEALTH)) == ""
+    assert choice.reason(row(status=502, trace=b"")) == "", "without an id nobody could ask for it"
+    assert TraceChoice(Wanted(one_in=0)).reason(row()) == ""
+    assert TraceChoice(Wanted(one_in=1)).reason(row()) == "sample"
+
+
+def test_of_one_endpoint_so_many_in_a_minute():
+    choice = TraceChoice(Wanted(per_minute=3, one_in=0))
+    reasons = [choice.reason(row(n, 500)) for n in range(5)]
+    assert reasons == ["error"] * 3 + [""] * 2
+    assert choice.reason(row(6, 500, route="/b")) == "error"
+    assert choice.reason(row(7, 500, at_us=T0 + 60 * S)) == "error"
+    assert (choice.counters.wanted, choice.counters.over_limit) == (5, 2)
+
+
+# What stays of a span.
+
+
+def attributes(one):
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in one.attributes}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("http.route", "/items/{item_id}", "/items/{item_id}"),
+        ("url.full", "https://ana:pw@api.example.com/u?token=abc#x", "https://api.example.com/u"),
+        ("http.target", "/u/ana@example.com?q=1", "/u/[email]"),
+        ("db.statement", "SELECT 1 FROM t WHERE name = 'Ana O''Hara' AND id = %s", "SELECT 1 FROM t WHERE name = ? AND id = %s"),
+        ("db.query.text", "select 'never ends", "select ?"),
+        ("note", "mail ana@example.com", "mail [email]"),
+        ("note", "key ghp_0123456789abcdefghij", "key [token]"),
+        ("note", "a\x00b\x1b[31m", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31m"),
+        ("note", "x" * 5000, "x" * TEXT_LENGTH_MAX),
+        ("rows", 7, 7),
+        ("client.address", "100.64.0.7", None),
+        ("user.id", "ana", None),
+        ("enduser.id", "ana", None),
+        ("user_agent.original", "curl", None),
+        ("http.user_agent", "curl", None),
+        ("http.request.header.cookie", "a=b", None),
+        ("http.response.header.set_cookie", "a=b", None),
+        ("db.query.parameter.name", "Ana", None),
+        ("db.user", "ana", None),
+        ("exception.message", "ana is gone", None),
+        ("net.peer.name", "db.internal", "db.internal"),
+    ],
+)  # fmt: skip
+def test_what_stays_of_an_attribute(key, value, kept):
+    one = Span(kind=Span.SPAN_KIND_CLIENT, attributes=[KeyValue(key=key, value=value_of(value))])
+    assert attributes(scrubbed(one, has_messages=False)).get(key) == kept
+
+
+def test_the_peer_of_a_server_span_is_the_person():
+    one = span(kind=Span.SPAN_KIND_SERVER, network__peer__address="100.64.0.7", net__sock__peer__addr="100.64.0.7")
+    assert attributes(scrubbed(one, has_messages=False)) == {}
+
+
+def test_a_span_is_bounded():
+    one = span(**{f"a{n}": "x" for n in range(500)}, events=[Span.Event(name=f"e{n}") for n in range(100)])
+    nested = one.attributes.add(key="nested")
+    for _ in range(50):
+        nested = (
+            nested.value.array_value.values.add()
+            if not isinstance(nested, AnyValue)
+            else nested.array_value.values.add()
+        )
+    made = scrubbed(one, has_messages=False)
+    assert len(made.attributes) == ATTRIBUTES_MAX
+    assert [event.name for event in made.events] == [f"e{n}" for n in range(68, 100)], "the last one ended the request"
+
+
+def raised():
+    def inner(name):
+        raise ValueError(f'no such person: {name}\n  File "ana"\nsecond line of ana\'s')
+
+    try:
+        try:
+            inner("ana")
+        except ValueError as error:
+            raise RuntimeError("outer, " + "about ana") from error
+    except RuntimeError as error:
+        return "".join(traceback.format_exception(error))
+
+
+def test_a_stack_stays_without_what_the_exceptions_said():
+    stack = raised()
+    assert "person: ana" in stack
+    kept = without_messages(stack)
+    assert "about ana" not in kept
+    assert "second line" not in kept
+    assert "no such person: ana" not in kept
+    assert kept.splitlines()[-1] == "RuntimeError"
+    assert 'raise ValueError(f"no such person' in kept, "the app's code is no one's data"
+    assert [(frame.function, frame.source[:5], frame.is_own) for frame in frames_of(kept)] == [
+        ("raised", "raise", True)
+    ]
+    assert [frame.line for frame in frames_of(kept)] == [frame.line for frame in frames_of(stack)]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_own"),
+    [
+        ("/srv/app/main.py", True),
+        ("/srv/app/.venv/lib/python3.12/site-packages/starlette/routing.py", False),
+        ("/usr/lib/python3.11/asyncio/base_events.py", False),
+        ("/usr/lib/python3/dist-packages/x.py", False),
+        ("C:\\app\\main.py", True),
+        ("<frozen importlib._bootstrap>", False),
+        ("<string>", False),
+    ],
+)
+def test_whose_a_frame_is(file, is_own):
+    (frame,) = frames_of(f'Traceback (most recent call last):\n  File "{file}", line 3, in f\n    x()\nKeyError: 1\n')
+    assert frame.is_own is is_own
+
+
+def test_messages_stay_where_they_are_let_in_scrubbed():
+    event = Span.Event(name="exception")
+    event.attributes.add(key="exception.message").value.string_value = "no ana@example.com"
+    event.attributes.add(key="exception.stacktrace").value.string_value = "ValueError: no ana@example.com"
+    one = span(events=[event])
+    one.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message="no ana@example.com"))
+    kept = scrubbed(one, has_messages=True)
+    assert {pair.value.string_value for pair in kept.events[0].attributes} == {"no [email]", "ValueError: no [email]"}
+    assert kept.status.message == "no [email]"
+    assert scrubbed(one, has_messages=False).status.message == ""
+
+
+# A whole trace.
+
+
+def test_a_trace_is_nginxs_span_and_the_apps_without_the_person():
+    kept = packed(span(1, kind=Span.SPAN_KIND_SERVER, client__address=ANA.address), span(2, (1).to_bytes(8), rows=7))
+    assert (kept.time_us, kept.key, kept.trace_id, kept.reason, kept.spans) == (T0, 1, TRACE, "error", 3)
+    first, app, child = unpack(kept.data)
+    assert (first.kind, first.service, first.is_nginx, first.duration_us) == ("server", "nginx", True, 50_000)
+    assert (app.parent_span_id, app.service, app.version, app.start_us) == (first.span_id, "shop", "1.2", T0 + 1)
+    assert (child.parent_span_id, child.attributes, child.duration_us) == (app.span_id, {"rows": 7}, 10)
+    plain = zlib.decompress(kept.data)
+    for text in (ANA.user, ANA.device, ANA.address, ANA.user_id, "curl"):
+        assert text.encode() not in plain
+
+
+def test_a_span_that_came_twice_is_one_and_what_is_too_much_is_bare():
+    many = [span(n, long="y" * 900) for n in range(1, SPANS_MAX + 50)]
+    kept = packed(*many, *many)
+    assert kept.spans == SPANS_MAX
+    assert len(zlib.decompress(kept.data)) < TRACE_BYTES_MAX + SPANS_MAX * 100
+    spans = unpack(kept.data)
+    assert (spans[1].attributes, spans[-1].attributes, spans[-1].name) == ({"long": "y" * 900}, {}, "work")
+
+
+def test_it_is_given_out_as_otlp_that_our_own_receiver_reads():
+    kept = packed(span(1), span(2, (1).to_bytes(8)))
+    body = json.dumps(to_otlp_json([kept.data])).encode()
+    whole = decode_traces(body, JSON, has_whole=True).whole
+    assert [Span.FromString(one.data).span_id for one in whole] == [(1).to_bytes(8), (2).to_bytes(8)]
+    assert b"resourceSpans" in body
+    assert unpack(b"no zlib") == unpack(zlib.compress(b"\xff\xff")) == []
+
+
+# The store.
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "t.db")
+    yield made
+    made.close()
+
+
+def trace_of(one, size=100, reason="error"):
+    return KeptTrace(one.access.time_us, one.access.key, TRACE, reason, 1, bytes(size))
+
+
+def kept_keys(store, scope=None):
+    return [entry.key for entry, _ in store.traces(scope or Scope.everybody(), TRACE.hex())]
+
+
+def bytes_counted(store):
+    with store._connections.lent() as connection:
+        (really,) = connection.execute("SELECT ifnull(sum(length(data)), 0) FROM trace").fetchone()
+        assert tables.size(connection) == really
+        return really
+
+
+def test_a_trace_is_kept_with_its_request_and_goes_with_it(store):
+    rows = [row(n, who=(ANA, BEN)[n % 2], at_us=T0 + n * S) for n in range(6)]
+    store.write(rows[:5])
+    assert store.keep_traces([trace_of(one) for one in rows], 10_000) == 5, "the last has no request"
+    assert store.keep_traces([trace_of(rows[0], 999)], 10_000) == 0, "it is kept already"
+    assert kept_keys(store) == [0, 1, 2, 3, 4]
+    assert kept_keys(store, Scope.member(BEN.user)) == [1, 3]
+    assert store.erase(Person(user=BEN.user), is_dry=True).spans == 2
+    assert store.erase(Person(user=BEN.user), is_dry=False).spans == 2
+    assert (kept_keys(store), bytes_counted(store)) == ([0, 2, 4], 300)
+    assert store.keep_traces([trace_of(rows[1])], 10_000) == 0, "whoever was erased stays so"
+    store.prune(T0 + 3 * S)
+    assert (kept_keys(store), bytes_counted(store)) == ([4], 100)
+
+
+def test_the_oldest_go_first_when_there_is_no_more_room(store):
+    rows = [row(n, at_us=T0 + n * S) for n in range(16)]
+    store.write(rows)
+    for one in rows:
+        store.keep_traces([trace_of(one)], 1000)
+        assert bytes_counted(store) <= 1000
+    assert kept_keys(store) == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+    store.keep_traces([trace_of(row(99), 50)], 0)
+    assert (kept_keys(store), bytes_counted(store)) == ([], 0)
+
+
+# All of it.
+
+
+def test_the_keeper_waits_for_the_spans_and_nothing_waits_for_it(store):
+    now = [100.0]
+    keeper = TraceKeeper(
+        lambda traces: store.keep_traces(traces, 1 << 20), TraceChoice(Wanted(one_in=0)), service="nginx",
+        has_messages=False, monotonic_s=lambda: now[0],
+    )  # fmt: skip
+    failed, fine = row(1, 500), row(2, trace=b"f" * 16)
+    store.write([failed, fine])
+    keeper.held.add([sent(span(1)), sent(span(1, trace=b"f" * 16))])
+    keeper.offer([failed, fine])
+    keeper.keep_due(now[0] + 9)
+    assert kept_keys(store) == []
+    keeper.held.add([sent(span(2, (1).to_bytes(8))), sent(span(2, trace=b"f" * 16))])
+    keeper.keep_due(now[0] + 10)
+    ((_, kept),) = store.traces(Scope.everybody(), TRACE.hex())
+    assert [one.span_id for one in unpack(kept.data)] == [NGINX.hex(), "00" * 7 + "01", "00" * 7 + "02"]
+    assert (keeper.counters.kept, keeper.choice.counters.wanted, len(keeper.held)) == (1, 1, 0)
+    store.close()
+    keeper.offer([failed])
+    keeper.keep_due(now[0] + 20)
+    assert keeper.counters.failed == 1, "a store that fails is counted, and ends nothing"
+
+
+def test_what_waits_at_the_end_is_kept(store):
+    keeper = TraceKeeper(
+        lambda traces: store.keep_traces(traces, 1 << 20), TraceChoice(Wanted()), service="nginx", has_messages=False,
+        monotonic_s=lambda: 0.0,
+    )  # fmt: skip
+    keeper.start()
+    store.write([row(1, 500)])
+    keeper.offer([row(1, 500)])
+    keeper.stop()
+    assert kept_keys(store) == [1]
