@@ -261,28 +261,30 @@ def test_a_span_is_bounded():
     assert [event.name for event in made.events] == [f"e{n}" for n in range(68, 100)], "the last one ended the request"
 
 
+SAID = 'no such person: ana\n  File "ana"\nsecond line of hers'
+
+
 def raised():
-    def inner(name):
-        raise ValueError(f'no such person: {name}\n  File "ana"\nsecond line of ana\'s')
+    def inner(said):
+        raise ValueError(said)
 
     try:
         try:
-            inner("ana")
+            inner(SAID)
         except ValueError as error:
-            raise RuntimeError("outer, " + "about ana") from error
+            raise RuntimeError(SAID.upper()) from error
     except RuntimeError as error:
         return "".join(traceback.format_exception(error))
 
 
 def test_a_stack_stays_without_what_the_exceptions_said():
     stack = raised()
-    assert "person: ana" in stack
+    assert SAID in stack
     kept = without_messages(stack)
-    assert "about ana" not in kept
-    assert "second line" not in kept
-    assert "no such person: ana" not in kept
+    assert "person" not in kept.lower()
+    assert "line of hers" not in kept.lower()
+    assert kept.count("ValueError") == 2, "once in the code, which is no one's data, and the class"
     assert kept.splitlines()[-1] == "RuntimeError"
-    assert 'raise ValueError(f"no such person' in kept, "the app's code is no one's data"
     assert [(frame.function, frame.source[:5], frame.is_own) for frame in frames_of(kept)] == [
         ("raised", "raise", True)
     ]

@@ -27,7 +27,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
@@ -82,7 +82,7 @@ class Decoded:
     reasons: dict[str, int]
     """How many were rejected for each of `REASONS`."""
     ignored: int
-    whole: list[WholeSpan]
+    whole: list[WholeSpan] = field(default_factory=list)
     """Of every kind, the SERVER spans among them."""
 
     @property
