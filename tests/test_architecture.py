@@ -35,7 +35,7 @@ API_ROOMS = {
     "nginx": "",
     "queries": "access answers",
     "monthly": "answers queries",
-    "terminal": "monthly",
+    "terminal": "answers monthly",
     "demo": "nginx",
     "doctor": "access nginx",
     "http": "access answers queries",

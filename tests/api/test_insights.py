@@ -3,6 +3,8 @@
 import pytest
 
 from tailtrace_api.answers import insights
+from tailtrace_api.answers.record import fields_of
+from tailtrace_api.answers.request_records import EndpointTimes, Times
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.values import Activity, Latency, LogEntry, Usage, Window
@@ -78,7 +80,11 @@ def test_blame(usages, p95_ms, store, verdict):
     ],
 )
 def test_advice_only_where_the_numbers_bear_it(usages, p95_ms, freshness_s, codes):
-    times = [{"endpoint": "/a", "p95_ms": p95_ms, "count": sum(one.requests for one in usages)}]
+    none = Times(avg_ms=None, p50_ms=None, p95_ms=None, p99_ms=None)
+    count = sum(one.requests for one in usages)
+    times = [
+        EndpointTimes(**fields_of(none) | {"p95_ms": p95_ms}, endpoint="/a", count=count, app=none, proxy_avg_ms=None)
+    ]
     assert [one["code"] for one in insights.advice(usages, times, freshness_s)] == codes
 
 

@@ -23,7 +23,7 @@ SHOWN_BY_REASON = {"PipelineCounters.refused": "tailtrace_lines_refused"}
 """Fields that are the sum of a family with labels: to add them would count twice."""
 OF_THE_TOOLS = {"Counts", "FenceCounts"}
 """They come together, as `Toolbox.all_counts` gives them."""
-NOT_A_SERVER = ("tailtrace_api.demo", "tailtrace_api.answers", "tailtrace_api.http.models", "tailtrace_api.main")
+NOT_A_SERVER = ("tailtrace_api.demo", "tailtrace_api.answers", "tailtrace_api.http.document", "tailtrace_api.main")
 
 
 def classes():

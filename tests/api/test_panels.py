@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers import panels
 from tailtrace_api.http.app import create_app
@@ -102,8 +103,8 @@ def test_the_share_of_requests_whose_sender_has_a_name(client):
         Usage(one, "", "/a", "GET", 200, Traffic.APP, 2, 2, 9, 0, 0, 9)
         for one in (ANA, Identity("127.0.0.1", "self"), Identity("100.64.0.9"), Identity("100.64.0.8", tags="tag:ci"))
     ]
-    assert panels.named(panels.Counted(usages, None)) == {"requests": 6, "named": 4, "share": 0.6667}
-    assert panels.named(panels.Counted([], None)) == {"requests": 0, "named": 0, "share": None}
+    assert plain(panels.named(panels.Counted(usages, None))) == {"requests": 6, "named": 4, "share": 0.6667}
+    assert plain(panels.named(panels.Counted([], None))) == {"requests": 0, "named": 0, "share": None}
 
 
 def test_the_heat_map_spans_a_week_whatever_the_period(client):
@@ -169,7 +170,7 @@ def crowded(tmp_path):
     store.write(rows)
     queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
     panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
-    yield lambda name: getattr(panel, name)(NOW, panels.PERIODS["24h"], Filters())
+    yield lambda name: plain(getattr(panel, name)(NOW, panels.PERIODS["24h"], Filters()))
     store.close()
 
 
@@ -185,7 +186,7 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
     queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
     panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
     day, filters = panels.PERIODS["24h"], Filters(address="203.0.113.9")
-    overview, people = panel.overview(NOW, day, filters), panel.people(NOW, day, filters)
+    overview, people = plain(panel.overview(NOW, day, filters)), plain(panel.people(NOW, day, filters))
     assert overview["choices"]["users"] == ["203.0.113.9", "ana@example.com"]
     assert {row["metric"]: row["now"] for row in overview["totals"]} == {
         "sessions": 3,
@@ -197,7 +198,7 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
         ("203.0.113.9", 2, 2),
         ("ana@example.com", 1, 1),
     ]
-    assert [row["calls"] for row in panel.endpoints(NOW, day, filters)["endpoints"]] == [3]
+    assert [row.calls for row in panel.endpoints(NOW, day, filters).endpoints] == [3]
     store.close()
 
 
@@ -246,7 +247,7 @@ def test_series_has_each_step_once():
         EndpointBucket(NOW - HOUR, "/b", Traffic.CARD, 2, 0),
         EndpointBucket(NOW - HOUR, "/health", Traffic.HEALTH, 9, 9),
     ]
-    assert panels.series(steps, window, HOUR) == [
+    assert plain(panels.series(steps, window, HOUR)) == [
         {"time": "2025-10-08T09:00:00.000Z", "requests": 0, "errors": 0},
         {"time": "2025-10-08T10:00:00.000Z", "requests": 0, "errors": 0},
         {"time": "2025-10-08T11:00:00.000Z", "requests": 5, "errors": 1},

@@ -3,39 +3,48 @@
 import io
 
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 
+from tailtrace_api.answers.request_records import Report
 from tailtrace_api.terminal import report
 
 TIMES = {"avg_ms": 12.5, "p50_ms": 10.0, "p95_ms": 1234.5, "p99_ms": None}
+WINDOW = {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"}
+RATES = {"error_rate": 0.0625, "requests": 2000, "errors_5xx": 1, "errors_4xx": 0, "client_closed_499": 0}
+QUERIES = {"store": "sqlite", "count": 0, "avg_ms": None, "p50_ms": None, "p95_ms": None, "max_ms": None}
 
 
 def answers(requests=7, user="ana@example.com"):
+    summary = {
+        "total_requests": requests, "unique_users": 1, "unique_devices": 2, "unique_addresses": 3,
+        "avg_response_time_ms": 12.5, "errors_5xx": 0,
+    }  # fmt: skip
     return {
-        "access_logs": {},
+        "access_logs": {"window": WINDOW, "summary": summary, "logs": [], "next_cursor": None},
         "dashboard_usage": {
-            "window": {"from": "2025-10-07T12:00:00.000Z", "to": "2025-10-08T12:00:00.000Z"},
+            "window": WINDOW,
             "timezone": "Europe/Madrid",
-            "summary": {
-                "total_requests": requests, "unique_users": 1, "unique_devices": 2, "unique_addresses": 3,
-                "avg_response_time_ms": 12.5, "errors_5xx": 0,
-            },
+            "summary": summary | {"total_sessions": 3},
             "user_sessions": [
                 {
-                    "user": user, "sessions": 3, "total_time_hours": 1.25, "requests": 7,
+                    "user": user, "kind": "user", "devices": [], "sessions": 3, "total_time_hours": 1.25, "requests": 7,
                     "favorite_features": ["Dashboard"], "last_seen": "2025-10-08T11:59:59.000Z",
                 }
             ],
             "most_viewed_cards": [{"card": "prices", "name": "prices", "views": 41}],
             "peak_hours": [{"hour": hour, "requests": 8 if hour == 9 else 0} for hour in range(24)],
+            "api_calls_by_endpoint": [],
             "truncated": {},
         },
         "system_health_history": {
+            "window": WINDOW, "uptime_method": "traffic", "uptime_over_time": [], "over_time": [],
+            "influxdb_query_times": QUERIES | {"over_time": []}, "data_freshness_seconds": None,
             "error_rate": {
-                "overall": {"error_rate": 0.0625, "requests": requests and requests + 1993, "errors_5xx": 1},
-                "by_endpoint": [{"endpoint": "/a/{id}", "errors_5xx": 1}],
+                "overall": RATES | {"requests": requests and requests + 1993},
+                "by_endpoint": [RATES | {"endpoint": "/a/{id}"}],
             },
-            "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES}],
+            "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES, "proxy_avg_ms": None}],
             "uptime_percentage": 99.5,
             "minutes_with_traffic": 200,
             "truncated": {},
@@ -45,7 +54,7 @@ def answers(requests=7, user="ana@example.com"):
 
 def printed(answer, lang="en", width=120) -> str:
     console = Console(file=io.StringIO(), width=width)
-    report.print_report(console, answer, lang)
+    report.print_report(console, TypeAdapter(Report).validate_python(answer), lang)
     return console.file.getvalue()
 
 
@@ -103,7 +112,8 @@ def test_traffic_without_usage():
 
 
 LONG = {
-    "user": "maximiliana.wolkenstein@example.com", "sessions": 1234, "total_time_hours": 1234.5, "requests": 12345678,
+    "user": "maximiliana.wolkenstein@example.com", "kind": "user", "devices": [], "sessions": 1234,
+    "total_time_hours": 1234.5, "requests": 12345678,
     "favorite_features": ["/a-long-name-of-a-route/{id}/of-a-part/{id}", "Daily production plan", "/b"],
     "last_seen": "2025-10-08T11:59:59.000Z",
 }  # fmt: skip
@@ -122,6 +132,7 @@ def test_no_width_cuts_anything(width, seen, shows):
     answer["dashboard_usage"]["user_sessions"] = [LONG]
     times = {"avg_ms": 98765.4, "p50_ms": 98765.4, "p95_ms": 98765.4, "p99_ms": 98765.4}
     endpoint = {"endpoint": "/a-long-name-of-a-route/{id}/of-a-part/{id}", "count": 12345678, **times, "app": times}
+    endpoint["proxy_avg_ms"] = None
     answer["system_health_history"]["api_response_times"] = [endpoint]
     text = printed(answer, width=width)
     assert max(map(len, text.splitlines())) <= width

@@ -13,12 +13,7 @@ from tailtrace_bridge.wiring import parts
 NOT_YET = {
     "/analytics/active-users",
     "/analytics/compare",
-    "/analytics/panels/endpoints",
-    "/analytics/panels/health",
-    "/analytics/panels/overview",
-    "/analytics/panels/people",
     "/analytics/panels/request/{trace_id}",
-    "/analytics/panels/requests",
     "/analytics/request/{trace_id}",
     "/analytics/system-performance",
     "/analytics/unused-endpoints",

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pytest
@@ -102,7 +103,7 @@ def everything(store):
     """What a store holds, and what it answers: over all, and over windows that cut hours and days."""
     queries = Queries(store, zone=UTC, features={}, store_name="")
     reports = [
-        queries.report(T0 + at_us, hours=hours, limit=1_000)
+        asdict(queries.report(T0 + at_us, hours=hours, limit=1_000))
         for at_us, hours in (
             (3 * HOUR_US, 30 * 24),
             (HOUR_US + 7 * S + 1, 1),

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC
 
 import pytest
@@ -404,7 +405,7 @@ def seeded(count, seed=5, days=3):
 
 def report(store, now_us, hours):
     queries = Queries(store, zone=UTC, features={"/r/1": "Orders"}, store_name="x")
-    answer = queries.report(now_us, hours=hours, limit=100)
+    answer = asdict(queries.report(now_us, hours=hours, limit=100))
     answer["system_health_history"].pop("influxdb_query_times")
     return json.loads(json.dumps(answer, default=str))
 

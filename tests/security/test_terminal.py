@@ -5,58 +5,71 @@ import io
 import pytest
 from rich.console import Console
 
+from tailtrace_api.answers.record import fields_of
+from tailtrace_api.answers.request_records import (
+    AccessLogs,
+    CardViews,
+    DashboardUsage,
+    EndpointRates,
+    EndpointTimes,
+    ErrorRate,
+    PeakHour,
+    QueryTimes,
+    Rates,
+    Report,
+    Summary,
+    SystemHealth,
+    Times,
+    UsageSummary,
+    UserSessions,
+)  # fmt: skip
 from tailtrace_api.terminal.report import print_report
 
 ORDERS = "\x1b[2J\x1b]0;evil\x07\x9b31m\r\u202e\u200b"
 
 
 def answers(text):
-    return {
-        "dashboard_usage": {
-            "timezone": "UTC",
-            "window": {"from": "2025-10-07T14:00:00Z", "to": "2025-10-08T14:00:00Z"},
-            "summary": {
-                "total_requests": 1,
-                "unique_users": 1,
-                "unique_devices": 1,
-                "unique_addresses": 1,
-                "avg_response_time_ms": 1.0,
-                "errors_5xx": 0,
-            },
-            "user_sessions": [
-                {
-                    "user": f"u{text}",
-                    "sessions": 1,
-                    "total_time_hours": 1.0,
-                    "requests": 1,
-                    "favorite_features": [f"f{text}"],
-                    "last_seen": "2025-10-08T13:59:00Z",
-                }
-            ],
-            "most_viewed_cards": [{"name": f"c{text}", "views": 1}],
-            "peak_hours": [{"requests": 1}] * 24,
-            "truncated": {},
-        },
-        "system_health_history": {
-            "error_rate": {
-                "overall": {"requests": 1, "errors_5xx": 0, "error_rate": 0.0},
-                "by_endpoint": [{"endpoint": f"e{text}", "errors_5xx": 0}],
-            },
-            "truncated": {},
-            "api_response_times": [
-                {
-                    "endpoint": f"e{text}",
-                    "count": 1,
-                    "p50_ms": 1.0,
-                    "p95_ms": 1.0,
-                    "p99_ms": 1.0,
-                    "app": {"p95_ms": None},
-                }
-            ],
-            "uptime_percentage": 100.0,
-            "minutes_with_traffic": 1,
-        },
-    }
+    window = {"from": "2025-10-07T14:00:00Z", "to": "2025-10-08T14:00:00Z"}
+    counts = {
+        "total_requests": 1, "unique_users": 1, "unique_devices": 1, "unique_addresses": 1,
+        "avg_response_time_ms": 1.0, "errors_5xx": 0,
+    }  # fmt: skip
+    rates = {"requests": 1, "errors_5xx": 0, "errors_4xx": 0, "client_closed_499": 0, "error_rate": 0.0}
+    times = Times(avg_ms=1.0, p50_ms=1.0, p95_ms=1.0, p99_ms=1.0)
+    person = UserSessions(
+        user=f"u{text}", kind="user", sessions=1, total_time_hours=1.0, requests=1, devices=(),
+        favorite_features=(f"f{text}",), last_seen="2025-10-08T13:59:00Z",
+    )  # fmt: skip
+    return Report(
+        access_logs=AccessLogs(window=window, summary=Summary(**counts), logs=(), next_cursor=None),
+        dashboard_usage=DashboardUsage(
+            timezone="UTC",
+            window=window,
+            summary=UsageSummary(**counts, total_sessions=1),
+            user_sessions=(person,),
+            most_viewed_cards=(CardViews(card="c", name=f"c{text}", views=1),),
+            peak_hours=tuple(PeakHour(hour=hour, requests=1) for hour in range(24)),
+            api_calls_by_endpoint=(),
+            truncated={},
+        ),
+        system_health_history=SystemHealth(
+            window=window,
+            error_rate=ErrorRate(overall=Rates(**rates), by_endpoint=(EndpointRates(**rates, endpoint=f"e{text}"),)),
+            truncated={},
+            api_response_times=(
+                EndpointTimes(**fields_of(times), endpoint=f"e{text}", count=1, app=times, proxy_avg_ms=None),
+            ),
+            uptime_percentage=100.0,
+            uptime_method="traffic",
+            uptime_over_time=(),
+            minutes_with_traffic=1,
+            over_time=(),
+            influxdb_query_times=QueryTimes(
+                store="sqlite", count=0, avg_ms=None, p50_ms=None, p95_ms=None, max_ms=None, over_time=()
+            ),
+            data_freshness_seconds=None,
+        ),
+    )
 
 
 @pytest.mark.parametrize("lang", ["en", "es"])

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.record import LISTED_MAX
+from tailtrace_api.answers.request_records import EndpointTimes
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Identity, Traffic
@@ -101,7 +103,7 @@ def active_users(
         rows.append((-latest.last_us, row))
     rows.sort(key=lambda item: (item[0], item[1]["address"]))
     return {
-        "active_users": [row for _, row in rows][: answers.LISTED_MAX],
+        "active_users": [row for _, row in rows][:LISTED_MAX],
         "total_active": len(rows),
         "services_active": len(services),
         "offline_now": gone,
@@ -204,9 +206,9 @@ def system_performance(
     timed = sum(usage.timed for usage in of_app)
     verdict = blame(of_app, p95_ms(latency, endpoints), store)
     slowest = [
-        {key: row[key] for key in ("endpoint", "p95_ms", "avg_ms", "count")}
+        {"endpoint": row.endpoint, "p95_ms": row.p95_ms, "avg_ms": row.avg_ms, "count": row.count}
         for row in times
-        if row["p95_ms"] is not None
+        if row.p95_ms is not None
     ]
     return {
         "uptime_percentage": answers.uptime_percentage(uptime),
@@ -214,7 +216,7 @@ def system_performance(
         "avg_api_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
         "slowest_endpoints": slowest[:SLOWEST_MAX],
         "endpoints_total": len(slowest),
-        "error_rate": answers.error_rates(usages)["overall"]["error_rate"],
+        "error_rate": answers.error_rates(usages).overall.error_rate,
         "requests": sum(usage.requests for usage in usages),
         "store": dict(store),
         "data_freshness_seconds": freshness_s,
@@ -266,9 +268,7 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     return verdict("proxy", "outside-slow") if share <= SHARE_LOW else verdict("unknown", "slow-in-both")
 
 
-def advice(
-    of_app: Iterable[Usage], times: Iterable[Mapping[str, Any]], freshness_s: float | None
-) -> list[dict[str, Any]]:
+def advice(of_app: Iterable[Usage], times: Iterable[EndpointTimes], freshness_s: float | None) -> list[dict[str, Any]]:
     """Return what to look at first, only where enough requests bear it; an empty list is the usual answer."""
     found: list[dict[str, Any]] = []
     requests: Counter[str] = Counter()
@@ -283,9 +283,9 @@ def advice(
         if rates[endpoint] >= ADVICE_ERRORS_MIN
     ]
     found += [
-        {"code": "slow-endpoint", "endpoint": row["endpoint"], "p95_ms": row["p95_ms"]}
+        {"code": "slow-endpoint", "endpoint": row.endpoint, "p95_ms": row.p95_ms}
         for row in times
-        if row["count"] >= ADVICE_REQUESTS_MIN and (row["p95_ms"] or 0) >= SLOW_MS
+        if row.count >= ADVICE_REQUESTS_MIN and (row.p95_ms or 0) >= SLOW_MS
     ]
     if freshness_s is not None and freshness_s >= STALE_S:
         found.append({"code": "stale-data", "data_freshness_seconds": freshness_s})
@@ -328,7 +328,7 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
     ]
     rows = [
         {
-            row["endpoint"]: row
+            row.endpoint: row
             for row in answers.response_times(
                 [one for one in period.usages if one.traffic is Traffic.APP], period.latency
             )
@@ -336,17 +336,17 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
         for period in (now, before)
     ]
     ours, theirs = rows
-    changes = []
+    changes: list[dict[str, Any]] = []
     for endpoint in ours.keys() & theirs.keys():
-        pair = (ours[endpoint]["p95_ms"], theirs[endpoint]["p95_ms"])
+        now_ms, before_ms = ours[endpoint].p95_ms, theirs[endpoint].p95_ms
         changes.append(
             {
                 "endpoint": endpoint,
-                "requests_now": ours[endpoint]["count"],
-                "requests_before": theirs[endpoint]["count"],
-                "p95_ms_now": pair[0],
-                "p95_ms_before": pair[1],
-                "p95_change_ms": round(pair[0] - pair[1], 3) if None not in pair else None,
+                "requests_now": ours[endpoint].count,
+                "requests_before": theirs[endpoint].count,
+                "p95_ms_now": now_ms,
+                "p95_ms_before": before_ms,
+                "p95_change_ms": None if now_ms is None or before_ms is None else round(now_ms - before_ms, 3),
             }
         )
     changes.sort(key=lambda row: (-abs(row["p95_change_ms"] or 0), -row["requests_now"], row["endpoint"]))
@@ -364,9 +364,9 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
     }
 
 
-def _only_in(these: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _only_in(these: Mapping[str, EndpointTimes], others: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the endpoints that the others do not have, most requests first."""
-    found = [{"endpoint": name, "requests": row["count"]} for name, row in these.items() if name not in others]
+    found = [{"endpoint": name, "requests": row.count} for name, row in these.items() if name not in others]
     return sorted(found, key=lambda row: (-row["requests"], row["endpoint"]))
 
 
@@ -378,7 +378,7 @@ def _totals(period: Period) -> dict[str, float | None]:
         "unique_users": len({user_key(one.identity) for one in answers.usage_only(period.of_people)} - {""}),
         "avg_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
         "p95_response_ms": p95_ms(period.latency, {usage.endpoint for usage in of_app}),
-        "error_rate": answers.error_rates(of_app)["overall"]["error_rate"] if of_app else None,
+        "error_rate": answers.error_rates(of_app).overall.error_rate if of_app else None,
     }
 
 
@@ -421,7 +421,7 @@ def unused_endpoints(
     ]
     unused.sort(key=lambda row: (-before[str(row["endpoint"])], row["endpoint"]))
     return {
-        "unused_endpoints": unused[: answers.LISTED_MAX],
+        "unused_endpoints": unused[:LISTED_MAX],
         "total_unused": len(unused),
         "known_endpoints": len(methods.keys() | used - {OTHER}),
     }

@@ -13,9 +13,23 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any
 
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.panel_records import (
+    Bar,
+    Choices,
+    Endpoint,
+    Health,
+    HealthStep,
+    Metric,
+    Named,
+    Person,
+    StoreHour,
+    StoreTimes,
+    Total,
+)
+from tailtrace_api.answers.record import fields_of
+from tailtrace_api.answers.request_records import SystemHealth
 from tailtrace_api.answers.requests import Sessions, iso, visitor
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.names import user_key
@@ -76,27 +90,30 @@ def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: 
     return [one for one in sessions if visitor(one.identity) in asked]
 
 
-def totals(now: Counted, before: Counted) -> list[dict[str, Any]]:
+def totals(now: Counted, before: Counted) -> tuple[Total, ...]:
     """Set sessions, users, requests and errors beside those of the period before; `change_percent` null: none then."""
-    rows = []
-    for metric, ours in _totals(now).items():
-        theirs = _totals(before)[metric]
-        change = None if ours is None or not theirs else round(100 * (ours - theirs) / theirs, 1)
-        rows.append({"metric": metric, "now": ours, "before": theirs, "change_percent": change})
-    return rows
+    then = _totals(before)
+    return tuple(
+        Total(metric=metric, now=ours, before=then[metric], change_percent=_change(ours, then[metric]))
+        for metric, ours in _totals(now).items()
+    )
 
 
-def named(counted: Counted) -> dict[str, Any]:
+def _change(ours: int | None, theirs: int | None) -> float | None:
+    return None if ours is None or not theirs else round(100 * (ours - theirs) / theirs, 1)
+
+
+def named(counted: Counted) -> Named:
     """Count the requests whose sender has a name, of all that did not come from this machine itself."""
     others = [usage for usage in answers.usage_only(counted.usages) if usage.identity.kind != "self"]
     asked = sum(usage.requests for usage in others)
     known = sum(
         usage.requests for usage in others if usage.identity.user or usage.identity.device or usage.identity.tags
     )
-    return {"requests": asked, "named": known, "share": round(known / asked, 4) if asked else None}
+    return Named(requests=asked, named=known, share=round(known / asked, 4) if asked else None)
 
 
-def _totals(counted: Counted) -> dict[str, int | None]:
+def _totals(counted: Counted) -> dict[Metric, int | None]:
     usages = answers.usage_only(counted.usages)
     return {
         "sessions": None if counted.sessions is None else answers.session_count(counted.sessions),
@@ -106,7 +123,7 @@ def _totals(counted: Counted) -> dict[str, int | None]:
     }
 
 
-def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> list[dict[str, Any]]:
+def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> tuple[Bar, ...]:
     """Return requests and 5xx by step of time, those without any too; the first and the last may be cut."""
     requests: Counter[int] = Counter()
     errors: Counter[int] = Counter()
@@ -115,10 +132,10 @@ def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> l
             start_us = step.time_us // bucket_us * bucket_us
             requests[start_us] += step.requests
             errors[start_us] += step.errors
-    return [
-        {"time": iso(start_us), "requests": requests[start_us], "errors": errors[start_us]}
+    return tuple(
+        Bar(time=iso(start_us), requests=requests[start_us], errors=errors[start_us])
         for start_us in range(window.start_us // bucket_us * bucket_us, window.end_us, bucket_us)
-    ]
+    )
 
 
 def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
@@ -131,16 +148,16 @@ def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
                     yield Quarter(step.time_us + place * QUARTER_US, requests)
 
 
-def heat(quarters: Iterable[Quarter], zone: tzinfo) -> list[list[int]]:
+def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ...]:
     """Sum usage by day of the week, Monday first, and hour of the day, both in `zone`."""
     cells = [[0] * 24 for _ in range(7)]
     for quarter in quarters:
         at = datetime.fromtimestamp(quarter.time_us / 1e6, zone)
         cells[at.weekday()][at.hour] += quarter.requests
-    return cells
+    return tuple(map(tuple, cells))
 
 
-def choices(visits: Iterable[Visits]) -> dict[str, list[str]]:
+def choices(visits: Iterable[Visits]) -> Choices:
     """Return the names that the filters offer, most used first."""
     users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
@@ -149,15 +166,16 @@ def choices(visits: Iterable[Visits]) -> dict[str, list[str]]:
         users[visit.identity.user or ("" if visit.identity.device else visit.identity.address)] += visit.requests
         devices[visit.identity.device] += visit.requests
         endpoints[visit.endpoint] += visit.requests
-    return {
-        kind: [name for name, _ in counts.most_common(CHOICES_MAX + 1) if name][:CHOICES_MAX]
-        for kind, counts in (("users", users), ("devices", devices), ("endpoints", endpoints))
-    }
+    return Choices(users=_most_used(users), devices=_most_used(devices), endpoints=_most_used(endpoints))
+
+
+def _most_used(counts: Counter[str]) -> tuple[str, ...]:
+    return tuple(name for name, _ in counts.most_common(CHOICES_MAX + 1) if name)[:CHOICES_MAX]
 
 
 def people(
     sessions: Iterable[Sessions], usages: Iterable[Usage], visits: Iterable[Visits], features: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[Person]:
     """Return the rows of `user_sessions`, with errors; requests and errors as `usages` has them."""
     requests: Counter[tuple[str, str]] = Counter()
     errors: Counter[tuple[str, str]] = Counter()
@@ -166,11 +184,12 @@ def people(
         who = (answers.name(usage.identity), usage.identity.kind)
         requests[who] += usage.requests
         errors[who] += usage.requests if usage.status >= 500 else 0
-    rows = answers.user_sessions(sessions, visits, features)
-    for row in rows:
-        who = (row["user"], row["kind"])
-        row["requests"], row["errors"] = requests[who], errors[who]
-    return sorted((row for row in rows if row["requests"]), key=lambda row: (-row["requests"], row["user"]))
+    rows = []
+    for row in answers.user_sessions(sessions, visits, features):
+        who = (row.user, row.kind)
+        if requests[who]:
+            rows.append(Person(**fields_of(row) | {"requests": requests[who]}, errors=errors[who]))
+    return sorted(rows, key=lambda row: (-row.requests, row.user))
 
 
 def endpoints(
@@ -180,12 +199,12 @@ def endpoints(
     window: Window,
     spark_us: int,
     features: Mapping[str, str],
-) -> list[dict[str, Any]]:
+) -> list[Endpoint]:
     """Return a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     names = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency or () if cell.endpoint in names])
-    rates = {row["endpoint"]: row for row in answers.error_rates(of_app)["by_endpoint"]}
+    rates = {row.endpoint: row for row in answers.error_rates(of_app).by_endpoint}
     starts = range(window.start_us // spark_us * spark_us, window.end_us, spark_us)
     sparks: dict[str, list[int]] = defaultdict(lambda: [0] * len(starts))
     for step in steps:
@@ -193,25 +212,39 @@ def endpoints(
             place = (step.time_us // spark_us * spark_us - starts[0]) // spark_us
             if 0 <= place < len(starts):
                 sparks[step.endpoint][place] += step.requests
-    rows = []
-    for row in times:
-        name = row["endpoint"]
-        rate = rates.get(name, {})
-        rows.append(
-            {
-                "endpoint": name,
-                "feature": features.get(name, name),
-                "calls": row["count"],
-                "avg_ms": row["avg_ms"],
-                "p50_ms": row["p50_ms"],
-                "p95_ms": row["p95_ms"],
-                "p99_ms": row["p99_ms"],
-                "app_ms": row["app"]["avg_ms"],
-                "proxy_ms": row["proxy_avg_ms"],
-                "errors_5xx": rate.get("errors_5xx", 0),
-                "errors_4xx": rate.get("errors_4xx", 0),
-                "error_rate": rate.get("error_rate", 0.0),
-                "spark": sparks[name],
-            }
+    rows = [
+        Endpoint(
+            endpoint=row.endpoint,
+            feature=features.get(row.endpoint, row.endpoint),
+            calls=row.count,
+            avg_ms=row.avg_ms,
+            p50_ms=row.p50_ms,
+            p95_ms=row.p95_ms,
+            p99_ms=row.p99_ms,
+            app_ms=row.app.avg_ms,
+            proxy_ms=row.proxy_avg_ms,
+            errors_5xx=rates[row.endpoint].errors_5xx,
+            errors_4xx=rates[row.endpoint].errors_4xx,
+            error_rate=rates[row.endpoint].error_rate,
+            spark=tuple(sparks[row.endpoint]),
         )
-    return sorted(rows, key=lambda row: (-row["calls"], row["endpoint"]))
+        for row in times
+    ]
+    return sorted(rows, key=lambda row: (-row.calls, row.endpoint))
+
+
+def health(whole: SystemHealth) -> Health:
+    """Return `system-health-history` without its lists of endpoints."""
+    queries = whole.influxdb_query_times
+    hours = tuple(StoreHour(**fields_of(hour)) for hour in queries.over_time)
+    return Health(
+        window=whole.window,
+        uptime_percentage=whole.uptime_percentage,
+        uptime_method=whole.uptime_method,
+        minutes_with_traffic=whole.minutes_with_traffic,
+        uptime_over_time=whole.uptime_over_time,
+        error_rate=whole.error_rate.overall,
+        over_time=tuple(HealthStep(**fields_of(step)) for step in whole.over_time),
+        influxdb_query_times=StoreTimes(**fields_of(queries) | {"over_time": hours}),
+        data_freshness_seconds=whole.data_freshness_seconds,
+    )

@@ -1,14 +1,29 @@
 """The answers, as pure functions of what the store rolls up. Each is defined in words in `docs/definitions.md`.
 
-No clock, no store, no file: rows in, plain values out, so that HTTP, terminal, MCP and dashboard tell the same. A list
-is given whole and in its order; whoever answers with it cuts it (`cut`).
+No clock, no store, no file: rows in, records out, so that HTTP, terminal, MCP and dashboard tell the same. A list is
+given whole and in its order; whoever answers with it cuts it (`record.cut`).
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
+from tailtrace_api.answers.request_records import (
+    CardViews,
+    EndpointRates,
+    EndpointTimes,
+    ErrorRate,
+    LogLine,
+    PeakHour,
+    Rates,
+    Step,
+    Summary,
+    Times,
+    UptimeDay,
+    UsageSummary,
+    UserSessions,
+)
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Identity, Traffic
@@ -26,11 +41,10 @@ from tailtrace_bridge.store.values import (
     Uptime,
     Usage,
     Visits,
+    Window,
 )
 
 FAVORITES_MAX = 3
-LISTED_MAX = 500
-"""Rows of one list in an answer: the first in its order."""
 CLIENT_CLOSED = 499
 """What nginx logs where the client left: its time ends there, the app's goes on."""
 NGINX_CLOCK_US = 1000
@@ -75,17 +89,14 @@ def time_us(text: str) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def window(of: Window) -> dict[str, str]:
+    """Return a window as an answer has it."""
+    return {"from": iso(of.start_us), "to": iso(of.end_us)}
+
+
 def millis(time_us: float | None) -> float | None:
     """µs → ms with three decimals."""
     return None if time_us is None else round(time_us / 1000, 3)
-
-
-def cut(**lists: Sequence[Any]) -> dict[str, Any]:
-    """Cut the lists of an answer at `LISTED_MAX`; `truncated` has the length of each that was longer."""
-    return {
-        **{name: rows[:LISTED_MAX] for name, rows in lists.items()},
-        "truncated": {name: len(rows) for name, rows in lists.items() if len(rows) > LISTED_MAX},
-    }
 
 
 def visitor(identity: Identity) -> tuple[str, str]:
@@ -107,47 +118,72 @@ def name(identity: Identity) -> str:
 # --- access logs ---------------------------------------------------------------------------------------------------
 
 
-def log_line(entry: LogEntry) -> dict[str, Any]:
+def log_line(entry: LogEntry) -> LogLine:
     """One line of `logs`."""
     who = entry.identity
-    return {
-        "timestamp": iso(entry.time_us),
-        "user": who.user or None,
-        "device": who.device or None,
-        "ip": who.address,
-        "endpoint": entry.endpoint,
-        "method": entry.method,
-        "status": entry.status,
-        "response_time_ms": millis(entry.request_time_us),
-        "app_time_ms": millis(entry.app_time_us),
-        "outside_ms": outside_of(entry),
-        "trace_id": entry.trace_id or None,
-        "kind": who.kind,
-        "tags": who.tags.split(",") if who.tags else [],
-        "identified_by": who.provider or None,
-        "identified_at": iso(entry.identified_us) if entry.identified_us else None,
-        "via": who.via or None,
-        "key_expired": who.expired,
-        "reason": who.reason or None,
-        "path": entry.path,
-        "service": entry.service or None,
-        "traffic": entry.traffic.name.lower(),
-        "bytes": entry.bytes_sent,
-        "error_type": entry.error_type or None,
-    }
+    return LogLine(
+        timestamp=iso(entry.time_us),
+        user=who.user or None,
+        device=who.device or None,
+        ip=who.address,
+        endpoint=entry.endpoint,
+        method=entry.method,
+        status=entry.status,
+        response_time_ms=millis(entry.request_time_us),
+        app_time_ms=millis(entry.app_time_us),
+        outside_ms=outside_of(entry),
+        trace_id=entry.trace_id or None,
+        kind=who.kind,
+        tags=tuple(who.tags.split(",")) if who.tags else (),
+        identified_by=who.provider or None,
+        identified_at=iso(entry.identified_us) if entry.identified_us else None,
+        via=who.via or None,
+        key_expired=who.expired,
+        reason=who.reason or None,
+        path=entry.path,
+        service=entry.service or None,
+        traffic=entry.traffic.name.lower(),
+        bytes=entry.bytes_sent,
+        error_type=entry.error_type or None,
+    )
 
 
-def summary(usages: Sequence[Usage]) -> dict[str, Any]:
+def page(entries: Sequence[LogEntry], limit: int) -> tuple[tuple[LogLine, ...], str | None]:
+    """Return the first `limit` lines, and where the next page begins: None where there are no more entries."""
+    shown = entries[:limit]
+    more = len(entries) > limit
+    return tuple(map(log_line, shown)), f"{shown[-1].time_us}-{shown[-1].key}" if more else None
+
+
+def summary(usages: Sequence[Usage]) -> Summary:
     """Count every request of the window, whatever page is shown."""
+    return Summary(**_counts(usages))
+
+
+def usage_summary(usages: Sequence[Usage], all_sessions: Iterable[Sessions]) -> UsageSummary:
+    """Count usage, and its sessions."""
+    return UsageSummary(**_counts(usages), total_sessions=session_count(all_sessions))
+
+
+class _Counts(TypedDict):
+    total_requests: int
+    unique_users: int
+    unique_devices: int
+    unique_addresses: int
+    avg_response_time_ms: float | None
+    errors_5xx: int
+
+
+def _counts(usages: Sequence[Usage]) -> _Counts:
     timed = sum(usage.timed for usage in usages)
-    return {
-        "total_requests": sum(usage.requests for usage in usages),
-        "unique_users": len({user_key(usage.identity) for usage in usages} - {""}),
-        "unique_devices": len({device_key(usage.identity) for usage in usages} - {""}),
-        "unique_addresses": len({usage.identity.address for usage in usages}),
-        "avg_response_time_ms": millis(sum(usage.request_time_us for usage in usages) / timed) if timed else None,
-        "errors_5xx": sum(usage.requests for usage in usages if usage.status >= 500),
-    }
+    return _Counts(
+        total_requests=sum(usage.requests for usage in usages),
+        unique_users=len({user_key(usage.identity) for usage in usages} - {""}),
+        unique_devices=len({device_key(usage.identity) for usage in usages} - {""}),
+        unique_addresses=len({usage.identity.address for usage in usages}),
+        avg_response_time_ms=millis(sum(usage.request_time_us for usage in usages) / timed) if timed else None,
+        errors_5xx=sum(usage.requests for usage in usages if usage.status >= 500),
+    )
 
 
 # --- dashboard usage -----------------------------------------------------------------------------------------------
@@ -173,18 +209,18 @@ def session_count(all_sessions: Iterable[Sessions]) -> int:
     return sum(len(one.runs) for one in all_sessions)
 
 
-def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> list[dict[str, Any]]:
+def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> list[CardViews]:
     """Count card views, all variants of a card together, most first. `features` may name a card: `card=prices`."""
     views: Counter[str] = Counter()
     for visit in visits:
         if visit.traffic is Traffic.CARD:
             views[split_endpoint(visit.endpoint)[0]] += visit.requests
     return [
-        {"card": card, "name": features.get(f"card={card}", card), "views": count} for card, count in _most_first(views)
+        CardViews(card=card, name=features.get(f"card={card}", card), views=count) for card, count in _most_first(views)
     ]
 
 
-def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> list[dict[str, Any]]:
+def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[PeakHour, ...]:
     """Sum usage by hour of the day in `zone`: always 24 of them, 0 to 23.
 
     A zone's hours begin with a quarter of UTC's: none has been off by other minutes since Liberia's in 1972.
@@ -192,41 +228,41 @@ def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> list[dict[str, Any]
     requests = [0] * 24
     for quarter in quarters:
         requests[datetime.fromtimestamp(quarter.time_us / 1e6, zone).hour] += quarter.requests
-    return [{"hour": hour, "requests": count} for hour, count in enumerate(requests)]
+    return tuple(PeakHour(hour=hour, requests=count) for hour, count in enumerate(requests))
 
 
 def user_sessions(
     all_sessions: Iterable[Sessions], visits: Iterable[Visits], features: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[UserSessions]:
     """Sum sessions by person, most sessions first; favourites are the features they asked for most."""
     by_person: dict[str, list[Sessions]] = defaultdict(list)
     for one in all_sessions:
         by_person[person(one.identity)].append(one)
     favorites = _favorites(visits, features)
-    rows: list[dict[str, Any]] = []
+    rows = []
     for who, theirs in by_person.items():
         latest = max(theirs, key=lambda one: one.runs[-1][1])
         rows.append(
-            {
-                "user": name(latest.identity),
-                "kind": latest.identity.kind,
-                "sessions": session_count(theirs),
-                "total_time_hours": round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
-                "favorite_features": favorites.get(who, []),
-                "requests": sum(one.requests for one in theirs),
-                "devices": sorted({one.identity.device for one in theirs} - {""}),
-                "last_seen": iso(latest.runs[-1][1]),
-            }
+            UserSessions(
+                user=name(latest.identity),
+                kind=latest.identity.kind,
+                sessions=session_count(theirs),
+                total_time_hours=round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
+                favorite_features=favorites.get(who, ()),
+                requests=sum(one.requests for one in theirs),
+                devices=tuple(sorted({one.identity.device for one in theirs} - {""})),
+                last_seen=iso(latest.runs[-1][1]),
+            )
         )
-    return sorted(rows, key=lambda row: (-row["sessions"], -row["requests"], row["user"]))
+    return sorted(rows, key=lambda row: (-row.sessions, -row.requests, row.user))
 
 
-def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, list[str]]:
+def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for visit in visits:
         if visit.traffic is Traffic.APP:
             counts[person(visit.identity)][features.get(visit.endpoint, visit.endpoint)] += visit.requests
-    return {who: [feature for feature, _ in _most_first(count)[:FAVORITES_MAX]] for who, count in counts.items()}
+    return {who: tuple(feature for feature, _ in _most_first(count)[:FAVORITES_MAX]) for who, count in counts.items()}
 
 
 def api_calls_by_endpoint(visits: Iterable[Visits]) -> list[dict[str, int]]:
@@ -252,19 +288,15 @@ def uptime_percentage(days: Sequence[Uptime]) -> float | None:
     return round(100 * sum(day.answered for day in days) / minutes, 3) if minutes else None
 
 
-def uptime_by_day(days: Iterable[Uptime]) -> list[dict[str, Any]]:
+def uptime_by_day(days: Iterable[Uptime]) -> tuple[UptimeDay, ...]:
     """Return the same for each UTC day."""
-    return [
-        {
-            "time": iso(day.day_us),
-            "uptime_percentage": uptime_percentage([day]),
-            "minutes_with_traffic": day.minutes,
-        }
+    return tuple(
+        UptimeDay(time=iso(day.day_us), uptime_percentage=uptime_percentage([day]), minutes_with_traffic=day.minutes)
         for day in days
-    ]
+    )
 
 
-def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[dict[str, Any]]:
+def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[EndpointTimes]:
     """Response times by endpoint, slowest p95 first: all of nginx's time, and the app's part of it."""
     histograms: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for cell in latency:
@@ -277,15 +309,15 @@ def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[
         timed, time_us = sum(one.timed for one in theirs), sum(one.request_time_us for one in theirs)
         app_timed, app_time_us = sum(one.app_timed for one in theirs), sum(one.app_time_us for one in theirs)
         rows.append(
-            {
-                "endpoint": endpoint,
-                "count": sum(one.requests for one in theirs),
+            EndpointTimes(
+                endpoint=endpoint,
+                count=sum(one.requests for one in theirs),
                 **_times(timed, time_us, histograms[(endpoint, "proxy")]),
-                "app": _times(app_timed, app_time_us, histograms[(endpoint, "app")]),
-                "proxy_avg_ms": outside_avg_ms(theirs),
-            }
+                app=Times(**_times(app_timed, app_time_us, histograms[(endpoint, "app")])),
+                proxy_avg_ms=outside_avg_ms(theirs),
+            )
         )
-    return sorted(rows, key=lambda row: (-(row["p95_ms"] or 0), -row["count"], row["endpoint"]))
+    return sorted(rows, key=lambda row: (-(row.p95_ms or 0), -row.count, row.endpoint))
 
 
 def spanned(usages: Iterable[Usage]) -> Spanned:
@@ -320,7 +352,7 @@ def _outside_ms(left_us: float) -> float | None:
     return None if left_us < -NGINX_CLOCK_US else millis(max(0.0, left_us))
 
 
-def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, Any]:
+def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, float | None]:
     p50, p95, p99 = percentiles(histogram, (0.5, 0.95, 0.99)) or (None, None, None)
     return {
         "avg_ms": millis(time_us / timed) if timed else None,
@@ -330,19 +362,19 @@ def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, 
     }
 
 
-def error_rates(usages: Sequence[Usage]) -> dict[str, Any]:
+def error_rates(usages: Sequence[Usage]) -> ErrorRate:
     """5xx over all, overall and by endpoint; 4xx and 499 (the client left) apart. Rates are 0–1."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for usage in usages:
         of_endpoint = counts[usage.endpoint]
         of_endpoint["requests"] += usage.requests
         of_endpoint[_error_class(usage.status)] += usage.requests
-    by_endpoint = [{"endpoint": endpoint, **_rates(count)} for endpoint, count in counts.items()]
-    by_endpoint.sort(key=lambda row: (-row["error_rate"], -row["errors_5xx"], -row["requests"], row["endpoint"]))
+    by_endpoint = [EndpointRates(endpoint=endpoint, **_rates(count)) for endpoint, count in counts.items()]
+    by_endpoint.sort(key=lambda row: (-row.error_rate, -row.errors_5xx, -row.requests, row.endpoint))
     total: Counter[str] = Counter()
     for count in counts.values():
         total.update(count)
-    return {"overall": _rates(total), "by_endpoint": by_endpoint}
+    return ErrorRate(overall=Rates(**_rates(total)), by_endpoint=tuple(by_endpoint))
 
 
 def _error_class(status: int) -> str:
@@ -353,7 +385,15 @@ def _error_class(status: int) -> str:
     return "errors_4xx" if status >= 400 else "fine"
 
 
-def _rates(count: Mapping[str, int]) -> dict[str, Any]:
+class _Rates(TypedDict):
+    error_rate: float
+    requests: int
+    errors_5xx: int
+    errors_4xx: int
+    client_closed_499: int
+
+
+def _rates(count: Mapping[str, int]) -> _Rates:
     requests = count.get("requests", 0)
     errors = count.get("errors_5xx", 0)
     return {
@@ -365,21 +405,21 @@ def _rates(count: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) -> list[dict[str, Any]]:
+def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) -> tuple[Step, ...]:
     """Return requests, errors and response times by step of time, an hour or a day, UTC."""
     histograms: dict[int, Counter[int]] = defaultdict(Counter)
     for cell in latency:
         histograms[cell.time_us][cell.bucket] += cell.requests
-    return [
-        {
-            "time": iso(step.time_us),
-            "requests": step.requests,
-            "errors_5xx": step.errors,
-            "error_rate": round(step.errors / step.requests, 6) if step.requests else 0.0,
+    return tuple(
+        Step(
+            time=iso(step.time_us),
+            requests=step.requests,
+            errors_5xx=step.errors,
+            error_rate=round(step.errors / step.requests, 6) if step.requests else 0.0,
             **_times(step.timed, step.request_time_us, histograms[step.time_us]),
-        }
+        )
         for step in steps
-    ]
+    )
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -15,9 +15,11 @@ A person who saw several variants (two devices, a login in between) tells nothin
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from tailtrace_api.answers.panel_records import DividedCard, VariantViews
 from tailtrace_api.answers.proportions import newcombe, wilson
+from tailtrace_api.answers.request_records import CardViews
 from tailtrace_api.answers.requests import person
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.records import Traffic
@@ -88,8 +90,8 @@ def viewers(entries: Iterable[LogEntry]) -> Viewers:
     return Viewers(views, first_us)
 
 
-def divided(cards: Iterable[Mapping[str, Any]], visits: Iterable[Visits]) -> list[dict[str, Any]]:
-    """Add to rows of cards how their views divide: `variants`, most views first, and how many were left out.
+def divided(cards: Iterable[CardViews], visits: Iterable[Visits]) -> list[DividedCard]:
+    """Add to cards how their views divide: `variants`, most views first, and how many were left out.
 
     `users` are counted as in `compare`: who saw this variant and no other. `variant` is None for views without one. A
     card that no variant was seen of has none.
@@ -101,18 +103,21 @@ def divided(cards: Iterable[Mapping[str, Any]], visits: Iterable[Visits]) -> lis
             card, variant = split_endpoint(visit.endpoint)
             views[card][variant] += visit.requests
             seen[card][person(visit.identity)].add(variant)
-    return [{**row, **_division(views[row["card"]], seen[row["card"]].values())} for row in cards]
+    return [_divided(row, views[row.card], seen[row.card].values()) for row in cards]
 
 
-def _division(views: Mapping[str, int], seen: Iterable[set[str]]) -> dict[str, Any]:
+def _divided(card: CardViews, views: Mapping[str, int], seen: Iterable[set[str]]) -> DividedCard:
     users = Counter(name for names in seen if len(names) == 1 for name in names)
     names = sorted(views if any(views) else (), key=lambda name: (-views[name], name))
-    return {
-        "variants": [
-            {"variant": name or None, "views": views[name], "users": users[name]} for name in names[:VARIANTS_MAX]
-        ],
-        "variants_left_out": len(names[VARIANTS_MAX:]),
-    }
+    return DividedCard(
+        card=card.card,
+        name=card.name,
+        views=card.views,
+        variants=tuple(
+            VariantViews(variant=name or None, views=views[name], users=users[name]) for name in names[:VARIANTS_MAX]
+        ),
+        variants_left_out=len(names[VARIANTS_MAX:]),
+    )
 
 
 def last_use(entries: Iterable[LogEntry]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import typer
 
+from tailtrace_api.answers.record import fields_of
 from tailtrace_api.answers.requests import iso, log_line, millis
 from tailtrace_bridge.core.errors import BridgeError, StoreError
 from tailtrace_bridge.core.files.private import private
@@ -223,7 +224,7 @@ def _alerts_of(store: Store, is_theirs: Callable[[str], bool]) -> Iterator[dict[
 
 def neutral(value: Any) -> Any:
     """Return a value that no spreadsheet takes for a formula."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)  # begins with a brace
@@ -252,7 +253,7 @@ def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], An
 def _request(entry: LogEntry) -> dict[str, Any]:
     return {
         "record": "request",
-        **log_line(entry),
+        **fields_of(log_line(entry)),
         "upstream_time_ms": millis(entry.upstream_time_us),
         "span_id": entry.span_id or None,
         "user_agent": entry.user_agent,

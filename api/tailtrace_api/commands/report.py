@@ -1,6 +1,7 @@
 """`tailtrace report`: the three answers, or the report of a month, in the terminal."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -51,7 +52,7 @@ def report(
     finally:
         opened.close()
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
     else:
         print_report(console(), answer, chosen.lang)
 

@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
-from tailtrace_api.http import models
+from tailtrace_api.answers.request_records import AccessLogs, DashboardUsage, SystemHealth
+from tailtrace_api.http.document import Api
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
@@ -50,7 +51,7 @@ def create_app(
     loopback (DNS rebinding) is told from a reader by nothing else: it needs no login there. Who may ask at all is for
     the guard before this app to say (`access`). `keeps` says what is stored and how long; `/ready` shows it.
     """
-    app = FastAPI(
+    app = Api(
         title="tailtrace",
         summary="Who used what, when, how fast, and what broke.",
         version=_version(),
@@ -93,7 +94,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
     router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
     at_type = Annotated[int, Depends(at_of(clock))]
 
-    @router.get("/access-logs", response_model=models.AccessLogs)
+    @router.get("/access-logs")
     def access_logs(
         request: Request,
         at: at_type,
@@ -108,7 +109,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
-    ) -> dict[str, Any]:
+    ) -> AccessLogs:
         """Return the requests of the window, newest first; `summary` counts all that the filters let through.
 
         All traffic: health checks, bots and static files too.
@@ -120,16 +121,16 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         )  # fmt: skip
         return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
 
-    @router.get("/dashboard-usage", response_model=models.DashboardUsage)
-    def dashboard_usage(at: at_type, *, days: Days = 7) -> dict[str, Any]:
+    @router.get("/dashboard-usage")
+    def dashboard_usage(at: at_type, *, days: Days = 7) -> DashboardUsage:
         """Return cards, peak hours, sessions by person and calls by endpoint.
 
         Of usage: health checks, bots and static files stay out, of the errors too.
         """
         return queries.dashboard_usage(at, hours=24 * days)
 
-    @router.get("/system-health-history", response_model=models.SystemHealth)
-    def system_health_history(at: at_type, *, days: Days = 7) -> dict[str, Any]:
+    @router.get("/system-health-history")
+    def system_health_history(at: at_type, *, days: Days = 7) -> SystemHealth:
         """Return uptime, response times and error rates, by endpoint and over time. Of all traffic."""
         return queries.system_health_history(at, hours=24 * days)
 

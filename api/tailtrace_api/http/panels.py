@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
+from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.panels import PERIODS, Period
 from tailtrace_api.http.app import TEXT_MAX, User, place
 from tailtrace_api.http.narrowing import narrowed
@@ -42,7 +43,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     filters_type = Annotated[Filters, Depends(_filters)]
 
     @router.get("/overview")
-    def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
+    def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Overview:
         """Return the totals beside those of the period before, the series, the heat map and what filters offer.
 
         Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
@@ -51,17 +52,17 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         return panels.overview(at, period, filters, only_of(request.scope))
 
     @router.get("/people")
-    def people(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
+    def people(request: Request, at: at_type, period: period_type, filters: filters_type) -> People:
         """Return who used what, and the cards. Requests and errors (5xx) are of usage."""
         return panels.people(at, period, filters, only_of(request.scope))
 
     @router.get("/endpoints")
-    def endpoints(request: Request, at: at_type, period: period_type, filters: filters_type) -> Answer:
+    def endpoints(request: Request, at: at_type, period: period_type, filters: filters_type) -> Endpoints:
         """Return calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
         return panels.endpoints(at, period, filters, only_of(request.scope))
 
     @router.get("/health")
-    def health(at: at_type, period: period_type) -> Answer:
+    def health(at: at_type, period: period_type) -> Health:
         """Return uptime and how it was measured, times over time, errors, the store's query times, freshness.
 
         Of all traffic, whatever the filters of the page say.
@@ -77,7 +78,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         *,
         limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=40)] = None,
-    ) -> Answer:
+    ) -> Requests:
         """Return a page of requests, newest first: all traffic that the filters let through."""
         return panels.requests(at, period, filters, limit, place(cursor), only_of(request.scope))
 

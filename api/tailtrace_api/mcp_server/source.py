@@ -94,9 +94,10 @@ class LocalSource:
             )
         except NotYoursError as error:
             raise SourceError(str(error)) from None
-        return self._insights.queries.access_logs(
+        found = self._insights.queries.access_logs(
             end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"], user=user
         )
+        return asdict(found)
 
 
 class _NoRedirects(HTTPRedirectHandler):

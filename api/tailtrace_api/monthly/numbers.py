@@ -257,15 +257,15 @@ def numbers(
 
 def _totals(sums: Sums) -> Totals:
     of_app = {usage.endpoint for usage in sums.usages if usage.traffic is Traffic.APP}
-    overall = answers.error_rates(sums.usages)["overall"]
+    overall = answers.error_rates(sums.usages).overall
     minutes = sum(day.minutes for day in sums.uptime)
     return Totals(
         requests=sum(visit.requests for visit in sums.visits),
         people=len({user_key(visit.identity) for visit in sums.visits} - {""}),
         sessions=answers.session_count(answers.sessions(sums.activity)),
-        all_requests=overall["requests"],
-        errors=overall["errors_5xx"],
-        error_rate=overall["error_rate"],
+        all_requests=overall.requests,
+        errors=overall.errors_5xx,
+        error_rate=overall.error_rate,
         uptime_percent=answers.uptime_percentage(sums.uptime),
         minutes=minutes,
         minutes_down=minutes - sum(day.answered for day in sums.uptime),
@@ -396,19 +396,9 @@ def _endpoints(sums: Sums) -> list[Endpoint]:
     errors: Counter[str] = Counter()
     for usage in of_app:
         errors[usage.endpoint] += usage.requests if usage.status >= 500 else 0
-    rows: list[dict[str, Any]] = answers.response_times(
-        of_app, [cell for cell in sums.latency if cell.endpoint in wanted]
-    )
+    rows = answers.response_times(of_app, [cell for cell in sums.latency if cell.endpoint in wanted])
     return [
-        Endpoint(
-            row["endpoint"],
-            row["count"],
-            row["p50_ms"],
-            row["p95_ms"],
-            row["p99_ms"],
-            row["app"]["p95_ms"],
-            errors[row["endpoint"]],
-        )
+        Endpoint(row.endpoint, row.count, row.p50_ms, row.p95_ms, row.p99_ms, row.app.p95_ms, errors[row.endpoint])
         for row in rows
     ]
 

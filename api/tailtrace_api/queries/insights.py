@@ -87,7 +87,7 @@ class Insights:
         everybody = Scope.everybody()
         times, timed = self.queries.query_times(), self.queries.timed
         store: dict[str, Any] = {
-            "name": times["store"], "ok": True, "p95_ms": times["p95_ms"], "queries": times["count"], "problem": None,
+            "name": times.store, "ok": True, "p95_ms": times.p95_ms, "queries": times.count, "problem": None,
         }  # fmt: skip
         end_us = now_us if at_us is None else at_us
         window = Window(end_us - days * DAY_US, end_us)

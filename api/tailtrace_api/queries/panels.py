@@ -12,11 +12,13 @@ from typing import Any
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
+from tailtrace_api.answers.record import cut, truncated
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Panels:
     zone: tzinfo
     features: Mapping[str, str]
 
-    def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
+    def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> Overview:
         """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
         scope, window = scope_of(only), _window(at_us, period)
         before = _window(window.start_us, period)
@@ -37,23 +39,22 @@ class Panels:
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
         now = self._counted(scope, window, filters)
-        return {
-            "window": {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)},
-            "timezone": str(self.zone),
-            "totals": panels.totals(now, self._counted(scope, before, filters)),
-            "named": panels.named(now),
-            "step_hours": period.bucket_us // HOUR_US,
-            "series": panels.series(
-                self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL), window, period.bucket_us
-            ),
-            "heat_days": hours // 24,
-            "heat": panels.heat(self._quarters(scope, weeks, filters), self.zone),
-            "choices": panels.choices(self.store.visits(scope, window)),
-            "only": only,
-            "newest": None if newest_us is None else answers.iso(newest_us),
-        }
+        steps = self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL)
+        return Overview(
+            window=answers.window(window),
+            timezone=str(self.zone),
+            totals=panels.totals(now, self._counted(scope, before, filters)),
+            named=panels.named(now),
+            step_hours=period.bucket_us // HOUR_US,
+            series=panels.series(steps, window, period.bucket_us),
+            heat_days=hours // 24,
+            heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
+            choices=panels.choices(self.store.visits(scope, window)),
+            only=only,
+            newest=None if newest_us is None else answers.iso(newest_us),
+        )
 
-    def people(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
+    def people(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> People:
         """Answer `GET /analytics/panels/people`."""
         scope, window = scope_of(only), _window(at_us, period)
         usages = self.store.usage(scope, window, filters, By.IDENTITY)
@@ -66,13 +67,16 @@ class Panels:
             and filters.address in {None, visit.identity.address}
             and (filters == Filters() or answers.visitor(visit.identity) in asked)
         ]
-        rows = panels.people(sessions, usages, visits, self.features)
-        return {
-            "sessions_of_all": not panels.has_sessions(filters),
-            **answers.cut(users=rows, cards=variants.divided(answers.most_viewed_cards(visits, self.features), visits)),
-        }
+        people = panels.people(sessions, usages, visits, self.features)
+        cards = variants.divided(answers.most_viewed_cards(visits, self.features), visits)
+        return People(
+            sessions_of_all=not panels.has_sessions(filters),
+            users=cut(people),
+            cards=cut(cards),
+            truncated=truncated(users=people, cards=cards),
+        )
 
-    def endpoints(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> dict[str, Any]:
+    def endpoints(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> Endpoints:
         """Answer `GET /analytics/panels/endpoints`."""
         scope, window = scope_of(only), _window(at_us, period)
         usages = self.store.usage(scope, window, filters, By.ENDPOINT)
@@ -80,14 +84,11 @@ class Panels:
         has_latency = filters == Filters(endpoint=filters.endpoint)
         latency = self.store.latency(scope, window) if has_latency else None
         rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
-        return {**answers.cut(endpoints=rows), "has_percentiles": has_latency}
+        return Endpoints(endpoints=cut(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
 
-    def health(self, at_us: int, period: panels.Period) -> dict[str, Any]:
+    def health(self, at_us: int, period: panels.Period) -> Health:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
-        whole = self.queries.system_health_history(at_us, hours=period.hours)
-        rates = whole["error_rate"]["overall"]
-        lists = {"api_response_times", "truncated"}
-        return {key: value for key, value in whole.items() if key not in lists} | {"error_rate": rates}
+        return panels.health(self.queries.system_health_history(at_us, hours=period.hours))
 
     def requests(
         self,
@@ -97,16 +98,11 @@ class Panels:
         limit: int,
         before: tuple[int, int] | None,
         only: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Requests:
         """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
         scope, window = scope_of(only), _window(at_us, period)
-        entries: list[LogEntry] = self.store.log(scope, window, filters, limit + 1, before)
-        page = entries[:limit]
-        more = len(entries) > limit
-        return {
-            "requests": [answers.log_line(entry) for entry in page],
-            "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
-        }
+        page, next_cursor = answers.page(self.store.log(scope, window, filters, limit + 1, before), limit)
+        return Requests(requests=page, next_cursor=next_cursor)
 
     def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> dict[str, Any]:
         """Answer `GET /analytics/panels/request/{trace_id}`."""

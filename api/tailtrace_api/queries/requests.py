@@ -7,10 +7,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.record import cut, truncated
+from tailtrace_api.answers.request_records import (
+    AccessLogs,
+    DashboardUsage,
+    ErrorRate,
+    QueryHour,
+    QueryTimes,
+    Report,
+    SystemHealth,
+)
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
@@ -52,7 +62,7 @@ class Queries:
         limit: int,
         before: tuple[int, int] | None = None,
         user: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> AccessLogs:
         """Answer `GET /analytics/access-logs`. `before` is the place where the page before ended.
 
         `user` restricts it to one person, by login: what a caller may see is decided before.
@@ -61,38 +71,33 @@ class Queries:
         window = Window(now_us - hours * HOUR_US, now_us)
         entries = self.timed(lambda: self._store.log(scope, window, filters, limit + 1, before), now_us)
         usages = self.timed(lambda: self._store.usage(scope, window, filters, By.IDENTITY), now_us)
-        page = entries[:limit]
-        more = len(entries) > limit
-        return {
-            "window": _window(window),
-            "summary": answers.summary(usages),
-            "logs": [answers.log_line(entry) for entry in page],
-            "next_cursor": f"{page[-1].time_us}-{page[-1].key}" if more else None,
-        }
+        page, next_cursor = answers.page(entries, limit)
+        return AccessLogs(
+            window=answers.window(window), summary=answers.summary(usages), logs=page, next_cursor=next_cursor
+        )
 
-    def dashboard_usage(self, now_us: int, *, hours: int) -> dict[str, Any]:
+    def dashboard_usage(self, now_us: int, *, hours: int) -> DashboardUsage:
         """Answer `GET /analytics/dashboard-usage`."""
         window = Window(now_us - hours * HOUR_US, now_us)
         usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.IDENTITY), now_us)
         visits = self.timed(lambda: self._store.visits(Scope.everybody(), window), now_us)
         all_sessions = answers.sessions(self.timed(lambda: self._store.activity(Scope.everybody(), window), now_us))
         quarters = self.timed(lambda: self._store.quarters(Scope.everybody(), window), now_us)
-        return {
-            "window": _window(window),
-            "timezone": str(self._zone),
-            "summary": {
-                **answers.summary(answers.usage_only(usages)),
-                "total_sessions": answers.session_count(all_sessions),
-            },
-            "peak_hours": answers.peak_hours(quarters, self._zone),
-            **answers.cut(
-                most_viewed_cards=answers.most_viewed_cards(visits, self._features),
-                user_sessions=answers.user_sessions(all_sessions, visits, self._features),
-                api_calls_by_endpoint=answers.api_calls_by_endpoint(visits),
-            ),
-        }
+        cards = answers.most_viewed_cards(visits, self._features)
+        people = answers.user_sessions(all_sessions, visits, self._features)
+        calls = answers.api_calls_by_endpoint(visits)
+        return DashboardUsage(
+            window=answers.window(window),
+            timezone=str(self._zone),
+            summary=answers.usage_summary(answers.usage_only(usages), all_sessions),
+            most_viewed_cards=cut(cards),
+            peak_hours=answers.peak_hours(quarters, self._zone),
+            user_sessions=cut(people),
+            api_calls_by_endpoint=cut(calls),
+            truncated=truncated(most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
+        )
 
-    def system_health_history(self, now_us: int, *, hours: int) -> dict[str, Any]:
+    def system_health_history(self, now_us: int, *, hours: int) -> SystemHealth:
         """Answer `GET /analytics/system-health-history`."""
         window = Window(now_us - hours * HOUR_US, now_us)
         usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT), now_us)
@@ -103,44 +108,46 @@ class Queries:
         uptime = self.timed(lambda: self._store.uptime(Scope.everybody(), window), now_us)
         newest_us = self.newest_us(now_us)
         rates = answers.error_rates(usages)  # as many endpoints as there are response times
-        return {
-            "window": _window(window),
-            "uptime_percentage": answers.uptime_percentage(uptime),
-            "uptime_method": "traffic: minutes with an answer other than 5xx over minutes with traffic",
-            "minutes_with_traffic": sum(day.minutes for day in uptime),
-            "uptime_over_time": answers.uptime_by_day(uptime),
-            "error_rate": {"overall": rates["overall"], "by_endpoint": rates["by_endpoint"][: answers.LISTED_MAX]},
-            **answers.cut(api_response_times=answers.response_times(usages, latency)),
-            "over_time": answers.over_time(steps, bucket_latency),
-            "influxdb_query_times": self.query_times(),
-            "data_freshness_seconds": None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
-        }
+        times = answers.response_times(usages, latency)
+        return SystemHealth(
+            window=answers.window(window),
+            uptime_percentage=answers.uptime_percentage(uptime),
+            uptime_method="traffic: minutes with an answer other than 5xx over minutes with traffic",
+            minutes_with_traffic=sum(day.minutes for day in uptime),
+            uptime_over_time=answers.uptime_by_day(uptime),
+            api_response_times=cut(times),
+            truncated=truncated(api_response_times=times),
+            error_rate=ErrorRate(overall=rates.overall, by_endpoint=cut(rates.by_endpoint)),
+            over_time=answers.over_time(steps, bucket_latency),
+            influxdb_query_times=self.query_times(),
+            data_freshness_seconds=None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
+        )
 
-    def report(self, now_us: int, *, hours: int, limit: int) -> dict[str, Any]:
+    def report(self, now_us: int, *, hours: int, limit: int) -> Report:
         """Return all three over one window, each as HTTP gives it."""
-        return {
-            "access_logs": self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
-            "dashboard_usage": self.dashboard_usage(now_us, hours=hours),
-            "system_health_history": self.system_health_history(now_us, hours=hours),
-        }
+        return Report(
+            access_logs=self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
+            dashboard_usage=self.dashboard_usage(now_us, hours=hours),
+            system_health_history=self.system_health_history(now_us, hours=hours),
+        )
 
     def check_store(self) -> None:
         """Raise `StoreError` if the store does not answer."""
         self._store.newest_us(Scope.everybody())
 
-    def query_times(self) -> dict[str, Any]:
+    def query_times(self) -> QueryTimes:
         """How long the store took for the queries of this process, whichever store it is; by hour too."""
         by_hour: dict[int, list[int]] = {}
         times = tuple(self._times)  # other threads add to it
         for asked_us, took_us in times:
             by_hour.setdefault(asked_us // HOUR_US, []).append(took_us)
-        return {
-            "store": self._store_name,
+        return QueryTimes(
+            store=self._store_name,
             **_spread([took_us for _, took_us in times]),
-            "over_time": [
-                {"time": answers.iso(hour * HOUR_US), **_spread(times)} for hour, times in sorted(by_hour.items())
-            ],
-        }
+            over_time=tuple(
+                QueryHour(time=answers.iso(hour * HOUR_US), **_spread(times)) for hour, times in sorted(by_hour.items())
+            ),
+        )
 
     def newest_us(self, now_us: int) -> int | None:
         """Return the begin of the newest request up to now: one line of a wrong clock must not look fresh for good."""
@@ -161,7 +168,15 @@ class Queries:
             self._times.append((asked_us, (time.perf_counter_ns() - start_ns) // 1000))
 
 
-def _spread(times_us: list[int]) -> dict[str, Any]:
+class _Spread(TypedDict):
+    count: int
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    max_ms: float | None
+
+
+def _spread(times_us: list[int]) -> _Spread:
     times = sorted(times_us)
     count = len(times)
     return {
@@ -171,7 +186,3 @@ def _spread(times_us: list[int]) -> dict[str, Any]:
         "p95_ms": answers.millis(times[(count - 1) * 95 // 100]) if count else None,
         "max_ms": answers.millis(times[-1]) if count else None,
     }
-
-
-def _window(window: Window) -> dict[str, str]:
-    return {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)}

@@ -1,4 +1,4 @@
-"""The three answers as tables for a terminal. Texts come in `en` and `es`; values are the HTTP bodies'.
+"""The three answers as tables for a terminal. Texts come in `en` and `es`; values are those of HTTP.
 
 Each number says what it is of: usage, or all traffic, which has health checks, bots and files too (docs/definitions.md).
 
@@ -11,9 +11,8 @@ Each number says what it is of: usage, or all traffic, which has health checks, 
 Nothing is cut: names and routes go on in the next line.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich import box
@@ -23,6 +22,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tailtrace_api.answers.request_records import (
+    CardViews,
+    EndpointTimes,
+    Report,
+    SystemHealth,
+    UsageSummary,
+    UserSessions,
+)
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.records import OTHER
 from tailtrace_bridge.core.text import printable
@@ -81,66 +88,67 @@ _TEXTS = {
 }  # fmt: skip
 
 
-def print_report(console: Console, report: Mapping[str, Any], lang: str) -> None:
-    """Print what `--json` gives: `access_logs`, `dashboard_usage`, `system_health_history`."""
+def print_report(console: Console, report: Report, lang: str) -> None:
+    """Print what `--json` gives, in words."""
     console.print(Group(*_parts(report, lang, console.width)))
 
 
-def _parts(report: Mapping[str, Any], lang: str, width: int) -> Iterable[RenderableType]:
+def _parts(report: Report, lang: str, width: int) -> Iterable[RenderableType]:
     texts = _TEXTS[lang]
-    usage, health = report["dashboard_usage"], report["system_health_history"]
-    zone = ZoneInfo(usage["timezone"])
-    start, end = (f"{_time(usage['window'][name], zone):{_WHOLE}}" for name in ("from", "to"))
+    usage, health = report.dashboard_usage, report.system_health_history
+    zone = ZoneInfo(usage.timezone)
+    start, end = (f"{_time(usage.window[name], zone):{_WHOLE}}" for name in ("from", "to"))
     yield Text(texts["window"].format(start=start, end=end, zone=zone), style="dim")
-    if not health["error_rate"]["overall"]["requests"]:
+    if not health.error_rate.overall.requests:
         yield Text(texts["nothing"], style="yellow")
         return
-    yield from _heading(usage["summary"], health, lang)
+    yield from _heading(usage.summary, health, lang)
     yield Text()
-    if usage["user_sessions"]:
-        yield _people(usage["user_sessions"], texts, zone, width)
-        yield from _more(_whole(usage, "user_sessions"), texts)
+    if usage.user_sessions:
+        yield _people(usage.user_sessions, texts, zone, width)
+        yield from _more(usage.truncated.get("user_sessions", len(usage.user_sessions)), texts)
     else:
         yield Text(f"{texts['people.none']}\n", style="bold")
     yield _endpoints(health, texts, width)
-    cards = len(health["api_response_times"]) - len(_own_routes(health))
-    yield from _more(_whole(health, "api_response_times") - cards, texts)
-    if usage["most_viewed_cards"]:
-        yield _cards(usage["most_viewed_cards"], texts)
+    cards = len(health.api_response_times) - len(_own_routes(health))
+    routes = health.truncated.get("api_response_times", len(health.api_response_times))
+    yield from _more(routes - cards, texts)
+    if usage.most_viewed_cards:
+        yield _cards(usage.most_viewed_cards, texts)
         yield Text()
     yield Text(texts["peak"], style="bold")
-    yield _bars([row["requests"] for row in usage["peak_hours"]])
+    yield _bars([row.requests for row in usage.peak_hours])
 
 
-def _heading(summary: Mapping[str, Any], health: Mapping[str, Any], lang: str) -> Iterable[Text]:
+def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable[Text]:
     """Say the numbers of usage, those of all traffic, and in how many requests the two differ."""
-    texts, overall = _TEXTS[lang], health["error_rate"]["overall"]
+    texts, overall = _TEXTS[lang], health.error_rate.overall
 
     def count(what: str, n: int) -> str:
         return texts[f"{what}.{'one' if n == 1 else 'other'}"].format(n=_number(n, lang))
 
-    average = summary["avg_response_time_ms"]
+    average = summary.avg_response_time_ms
     yield Text(
-        texts["usage" if summary["unique_users"] or summary["unique_devices"] else "usage.unnamed"].format(
-            requests=count("request", summary["total_requests"]),
-            addresses=count("address", summary["unique_addresses"]),
-            users=count("user", summary["unique_users"]),
-            devices=count("device", summary["unique_devices"]),
-            errors=count("error", summary["errors_5xx"]),
+        texts["usage" if summary.unique_users or summary.unique_devices else "usage.unnamed"].format(
+            requests=count("request", summary.total_requests),
+            addresses=count("address", summary.unique_addresses),
+            users=count("user", summary.unique_users),
+            devices=count("device", summary.unique_devices),
+            errors=count("error", summary.errors_5xx),
             avg=texts["untimed"] if average is None else texts["avg"].format(avg=_ms(average)),
         ),
         style="bold",
     )
     yield Text(
         texts["all"].format(
-            requests=count("request", overall["requests"]),
-            apart=_number(overall["requests"] - summary["total_requests"], lang),
-            errors=count("error", overall["errors_5xx"]),
-            rate=_percent(100 * overall["error_rate"]),
+            requests=count("request", overall.requests),
+            apart=_number(overall.requests - summary.total_requests, lang),
+            errors=count("error", overall.errors_5xx),
+            rate=_percent(100 * overall.error_rate),
         )
     )
-    minutes = count("minute", health["minutes_with_traffic"])
-    yield Text(texts["uptime"].format(uptime=_percent(health["uptime_percentage"]), minutes=minutes))
+    minutes = count("minute", health.minutes_with_traffic)
+    yield Text(texts["uptime"].format(uptime=_percent(health.uptime_percentage), minutes=minutes))
 
 
 def _table(header: str, title: str) -> Table:
@@ -150,16 +158,16 @@ def _table(header: str, title: str) -> Table:
     return table
 
 
-def _people(rows: list[dict[str, Any]], texts: Mapping[str, str], zone: ZoneInfo, width: int) -> Table:
+def _people(rows: Sequence[UserSessions], texts: Mapping[str, str], zone: ZoneInfo, width: int) -> Table:
     rows = rows[:ROWS_MAX]
     is_roomy = width >= NARROW
-    names = [_shown(row["user"]) for row in rows]
+    names = [_shown(row.user) for row in rows]
     numbers = {
-        texts["sessions"]: [str(row["sessions"]) for row in rows],
-        texts["hours"]: [f"{row['total_time_hours']:.2f}" for row in rows],
-        texts["requests"]: [str(row["requests"]) for row in rows],
+        texts["sessions"]: [str(row.sessions) for row in rows],
+        texts["hours"]: [f"{row.total_time_hours:.2f}" for row in rows],
+        texts["requests"]: [str(row.requests) for row in rows],
     }
-    seen = [f"{_time(row['last_seen'], zone):{_WHOLE if width >= WIDE else _SHORT}}" for row in rows]
+    seen = [f"{_time(row.last_seen, zone):{_WHOLE if width >= WIDE else _SHORT}}" for row in rows]
     table = _table(texts["user"], texts["people"])
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
@@ -171,39 +179,33 @@ def _people(rows: list[dict[str, Any]], texts: Mapping[str, str], zone: ZoneInfo
     room = width - taken - max(map(cell_len, (texts["seen"], *seen))) - GAP - (GAP if is_roomy else 0)
     table.columns[0].min_width = max(1, min(max(map(cell_len, names)), room // 2 if is_roomy else room))
     for index, (name, row) in enumerate(zip(names, rows, strict=True)):
-        favorites = _shown(", ".join(_named(feature, texts) for feature in row["favorite_features"]))
+        favorites = _shown(", ".join(_named(feature, texts) for feature in row.favorite_features))
         table.add_row(
             name, *(cells[index] for cells in numbers.values()), *([favorites] if is_roomy else []), seen[index]
         )
     return table
 
 
-def _endpoints(health: Mapping[str, Any], texts: Mapping[str, str], width: int) -> Table:
-    errors = {row["endpoint"]: row["errors_5xx"] for row in health["error_rate"]["by_endpoint"]}
+def _endpoints(health: SystemHealth, texts: Mapping[str, str], width: int) -> Table:
+    errors = {row.endpoint: row.errors_5xx for row in health.error_rate.by_endpoint}
     table = _table(texts["endpoint"], texts["endpoints"])
     ranks = ("p50", "p95", "p99") if width >= NARROW else ("p95",)
     for name in (texts["calls"], *ranks, f"{texts['app']} p95", texts["errors"]):
         table.add_column(name, justify="right", no_wrap=True)
     for row in _own_routes(health)[:ROWS_MAX]:
-        failed = errors.get(row["endpoint"], 0)
+        failed = errors.get(row.endpoint, 0)
         table.add_row(
-            _shown(_named(row["endpoint"], texts)),
-            str(row["count"]),
-            *(_ms(row[f"{rank}_ms"]) for rank in ranks),
-            _ms(row["app"]["p95_ms"]),
+            _shown(_named(row.endpoint, texts)),
+            str(row.count),
+            *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
+            _ms(row.app.p95_ms),
             f"[red]{failed}[/]" if failed else "0",
         )
     return table
 
 
-def _own_routes(health: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in health["api_response_times"] if not row["endpoint"].startswith(CARD_PREFIX)]
-
-
-def _whole(answer: Mapping[str, Any], name: str) -> int:
-    """Return the length of a list, of which an answer may have the beginning."""
-    length: int = answer["truncated"].get(name, len(answer[name]))
-    return length
+def _own_routes(health: SystemHealth) -> list[EndpointTimes]:
+    return [row for row in health.api_response_times if not row.endpoint.startswith(CARD_PREFIX)]
 
 
 def _more(count: int, texts: Mapping[str, str]) -> Iterable[RenderableType]:
@@ -212,11 +214,11 @@ def _more(count: int, texts: Mapping[str, str]) -> Iterable[RenderableType]:
     yield Text()
 
 
-def _cards(rows: list[dict[str, Any]], texts: Mapping[str, str]) -> Table:
+def _cards(rows: Sequence[CardViews], texts: Mapping[str, str]) -> Table:
     table = _table(texts["card"], texts["cards"])
     table.add_column(texts["views"], justify="right")
     for row in rows[:ROWS_MAX]:
-        table.add_row(_shown(row["name"]), str(row["views"]))
+        table.add_row(_shown(row.name), str(row.views))
     return table
 
 

@@ -1,0 +1,190 @@
+"""What the panels of the dashboard are made of."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tailtrace_api.answers.record import Record, Truncated, Window, meaning
+from tailtrace_api.answers.request_records import CardViews, LogLine, Rates, UptimeDay, UserSessions
+
+Metric = Literal["sessions", "users", "requests", "errors"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total(Record):
+    """A number beside that of the period before, of usage."""
+
+    metric: Metric
+    now: Annotated[int | None, meaning("Null for sessions where the filters leave none that could be told.")]
+    before: int | None
+    change_percent: Annotated[float | None, meaning("Null where there was nothing before.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named(Record):
+    """How many requests of usage, without those of this machine itself, came from somebody with a name."""
+
+    requests: int
+    named: int
+    share: Annotated[float | None, meaning("`named` over `requests`, 0 to 1; null without requests.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar(Record):
+    """A step of the series: requests of usage, and those with a status of 500 or more."""
+
+    time: str
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices(Record):
+    """What the filters offer, most used first. Who has no name goes by the address."""
+
+    users: tuple[str, ...]
+    devices: tuple[str, ...]
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview(Record):
+    """The first panel: totals, series, heat map and what the filters offer."""
+
+    window: Window
+    timezone: str
+    totals: tuple[Total, ...]
+    named: Named
+    step_hours: Annotated[int, meaning("Hours of a step of `series`.")]
+    series: tuple[Bar, ...]
+    heat_days: Annotated[int, meaning("How many days `heat` is of.")]
+    heat: Annotated[
+        tuple[tuple[int, ...], ...],
+        meaning("Requests of usage by day of the week, Monday first, and hour of the day, in `timezone`."),
+    ]
+    choices: Choices
+    only: Annotated[str | None, meaning("Whom the answer is restricted to.")]
+    newest: Annotated[str | None, meaning("When the newest request began.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person(UserSessions):
+    """What one person did, and how many of their requests had a status of 500 or more."""
+
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantViews(Record):
+    """How often a variant of a card was seen, and how many saw it and no other. `variant` null: views without one."""
+
+    variant: str | None
+    views: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DividedCard(CardViews):
+    """A card, and how its views divide: none for a card of which no variant was seen."""
+
+    variants: tuple[VariantViews, ...]
+    variants_left_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People(Record):
+    """Who used what, and the cards."""
+
+    sessions_of_all: Annotated[bool, meaning("Sessions are of all that they did: the filters cannot tell them apart.")]
+    users: tuple[Person, ...]
+    cards: tuple[DividedCard, ...]
+    truncated: Truncated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint(Record):
+    """One endpoint of the app. Milliseconds; None where nothing was timed, or the filters leave no percentiles."""
+
+    endpoint: str
+    feature: str
+    calls: int
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    app_ms: Annotated[float | None, meaning("The mean of the app's part.")]
+    proxy_ms: Annotated[float | None, meaning("The mean of what passed outside the app.")]
+    errors_5xx: int
+    errors_4xx: int
+    error_rate: Annotated[float, meaning("`errors_5xx` over `calls`, 0 to 1.")]
+    spark: Annotated[tuple[int, ...], meaning("Calls by step of time, the oldest first.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints(Record):
+    """Calls, times and errors by endpoint, most called first."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], meaning("Of requests to the app (`app`).")]
+    truncated: Truncated
+    has_percentiles: Annotated[bool, meaning("False under filters that leave none.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthStep(Record):
+    """One hour or one day, of all traffic."""
+
+    time: str
+    requests: int
+    errors_5xx: int
+    error_rate: float
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHour(Record):
+    """How long the store's queries took in one hour."""
+
+    time: str
+    count: int
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    max_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTimes(Record):
+    """How long the store's queries took, measured by this process since it started."""
+
+    store: str
+    count: int
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    max_ms: float | None
+    over_time: tuple[StoreHour, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health(Record):
+    """Uptime, times over time, errors, the store's query times and freshness. Of all traffic."""
+
+    window: Window
+    uptime_percentage: Annotated[float | None, meaning("By the minute; null without traffic.")]
+    uptime_method: str
+    minutes_with_traffic: int
+    uptime_over_time: tuple[UptimeDay, ...]
+    error_rate: Rates
+    over_time: tuple[HealthStep, ...]
+    influxdb_query_times: StoreTimes
+    data_freshness_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests(Record):
+    """A page of requests, newest first: all traffic that the filters let through."""
+
+    requests: tuple[LogLine, ...]
+    next_cursor: Annotated[str | None, meaning("Where the next page begins: pass it as `cursor`; null on the last.")]

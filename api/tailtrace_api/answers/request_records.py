@@ -1,0 +1,251 @@
+"""What access logs, dashboard usage and system health are made of. `docs/definitions.md` defines each in words."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tailtrace_api.answers.record import Record, Truncated, Window, meaning
+
+_ALL = "of all traffic"
+_USAGE = "of usage: traffic `app` and `card`, no health checks, bots and static files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine(Record):
+    """One request."""
+
+    timestamp: str
+    user: str | None
+    device: str | None
+    ip: str
+    endpoint: str
+    method: str
+    status: int
+    response_time_ms: float | None
+    app_time_ms: Annotated[float | None, meaning("The duration of the app's span; null without one.")]
+    outside_ms: Annotated[
+        float | None,
+        meaning(
+            "Time outside the app: nginx's less the app's; null without either, for 499, and where it would be below 0."
+        ),
+    ]
+    trace_id: str | None
+    kind: str
+    tags: tuple[str, ...]
+    identified_by: str | None
+    identified_at: str | None
+    via: str | None = None
+    key_expired: bool
+    reason: str | None = None
+    path: str
+    service: str | None
+    traffic: Annotated[str, meaning("`app`, `card`, `static`, `health` or `bot`; the first two are usage.")]
+    bytes: int
+    error_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts(Record):
+    total_requests: int
+    unique_users: Annotated[int, meaning("People with a login; those without are among `unique_addresses`.")]
+    unique_devices: int
+    unique_addresses: int
+    avg_response_time_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(_Counts):
+    """Counts all traffic of the window that the filters let through, not the page."""
+
+    errors_5xx: Annotated[int, meaning(f"Requests with a status of 500 or more, {_ALL} that the filters let through.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSummary(_Counts):
+    """The same of usage only: health checks, bots and static files do not count here. And its sessions."""
+
+    errors_5xx: Annotated[
+        int, meaning(f"Requests with a status of 500 or more, {_USAGE}; `system-health-history` has all.")
+    ]
+    total_sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLogs(Record):
+    """Who used what, and when."""
+
+    window: Window
+    summary: Summary
+    logs: Annotated[tuple[LogLine, ...], meaning("All traffic that the filters let through, newest first.")]
+    next_cursor: Annotated[
+        str | None, meaning("Where the next page begins: pass it as `cursor`; null on the last page.")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardViews(Record):
+    """A card and how often it was seen."""
+
+    card: str
+    name: str
+    views: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakHour(Record):
+    """An hour of the day, 0 to 23."""
+
+    hour: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSessions(Record):
+    """What one person did."""
+
+    user: str
+    kind: str
+    sessions: int
+    total_time_hours: float
+    favorite_features: tuple[str, ...]
+    requests: int
+    devices: tuple[str, ...]
+    last_seen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardUsage(Record):
+    """What is used, by whom, at which hours."""
+
+    window: Window
+    timezone: str
+    summary: UsageSummary
+    most_viewed_cards: tuple[CardViews, ...]
+    peak_hours: Annotated[tuple[PeakHour, ...], meaning(f"Requests {_USAGE}.")]
+    user_sessions: tuple[UserSessions, ...]
+    api_calls_by_endpoint: Annotated[tuple[dict[str, int], ...], meaning("Requests to the app (`app`) by endpoint.")]
+    truncated: Truncated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times(Record):
+    """Milliseconds; percentiles are at most 2% off. None where nothing was timed."""
+
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointTimes(Times):
+    """An endpoint's response times as nginx measured them, the app's part, and what is between them."""
+
+    endpoint: str
+    count: int
+    app: Times
+    proxy_avg_ms: Annotated[
+        float | None,
+        meaning(
+            "Mean time outside the app, of requests that both nginx and the app timed, without 499; "
+            "null where not known."
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates(Record):
+    """5xx over all requests, as a fraction; 4xx and 499 are counted apart. Of all traffic."""
+
+    error_rate: Annotated[float, meaning(f"`errors_5xx` over `requests`, 0 to 1, {_ALL}; 0 without requests.")]
+    requests: Annotated[int, meaning(f"Requests {_ALL}.")]
+    errors_5xx: Annotated[
+        int, meaning(f"Requests with a status of 500 or more, {_ALL}; `dashboard-usage` has those of usage.")
+    ]
+    errors_4xx: int
+    client_closed_499: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRates(Rates):
+    """The rates of one endpoint."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRate(Record):
+    """Overall, and by endpoint with the worst first."""
+
+    overall: Rates
+    by_endpoint: tuple[EndpointRates, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeDay(Record):
+    """One UTC day."""
+
+    time: str
+    uptime_percentage: float | None
+    minutes_with_traffic: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Times):
+    """One hour or one day, of all traffic."""
+
+    time: str
+    requests: Annotated[int, meaning(f"Requests {_ALL}.")]
+    errors_5xx: Annotated[int, meaning(f"5xx {_ALL}.")]
+    error_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuerySpread(Record):
+    """How long queries took."""
+
+    count: int
+    avg_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    max_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryHour(QuerySpread):
+    """One hour of them."""
+
+    time: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryTimes(QuerySpread):
+    """The store's own query times, measured by this process since it started."""
+
+    store: str
+    over_time: tuple[QueryHour, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemHealth(Record):
+    """How fast, and what broke."""
+
+    window: Window
+    uptime_percentage: Annotated[float | None, meaning(f"By the minute, {_ALL}; null without traffic.")]
+    uptime_method: str
+    minutes_with_traffic: int
+    uptime_over_time: tuple[UptimeDay, ...]
+    api_response_times: tuple[EndpointTimes, ...]
+    truncated: Truncated
+    error_rate: ErrorRate
+    over_time: tuple[Step, ...]
+    influxdb_query_times: QueryTimes
+    data_freshness_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Record):
+    """The three answers over one window."""
+
+    access_logs: AccessLogs
+    dashboard_usage: DashboardUsage
+    system_health_history: SystemHealth
