@@ -27,7 +27,8 @@ from tailtrace_api.answers.panels import PERIODS
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.config import InfluxConfig
+from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import Store

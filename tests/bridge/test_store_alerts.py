@@ -12,7 +12,8 @@ from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings.alert_rules import AlertRule
-from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.config import InfluxConfig
+from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.scope import Scope
@@ -108,7 +109,7 @@ def test_the_newest_events_are_kept(store):
     kept = store.alert_events(Scope.everybody(), 10_000)
     assert (len(kept), kept[0].time_us, kept[-1].time_us) == (EVENTS_MAX, EVENTS_MAX + 99, 100)
     if isinstance(store, InfluxStore):
-        count = store._influx.rows(store._buckets.rollups, 'SELECT count("text") FROM "alert_event"')
+        count = store._reads.influx.rows(store._reads.buckets.rollups, 'SELECT count("text") FROM "alert_event"')
         assert count[0][1] == EVENTS_MAX, "those before are deleted, not only left out"
 
 

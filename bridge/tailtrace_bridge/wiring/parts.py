@@ -70,7 +70,8 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
 
 def _open_influx(settings: Settings) -> Store:
     # Who keeps rows in SQLite does not pay for it.
-    from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.config import InfluxConfig  # noqa: PLC0415
+    from tailtrace_bridge.store.influx.store import InfluxStore  # noqa: PLC0415
     from tailtrace_bridge.store.influx.wire.query import Server  # noqa: PLC0415
     from tailtrace_bridge.store.influx.wire.write import Timing  # noqa: PLC0415
 

@@ -10,7 +10,8 @@ from base64 import b64decode
 import pytest
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.config import InfluxConfig
+from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person

@@ -8,14 +8,15 @@ import pytest
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.influx import directory
-from tailtrace_bridge.store.influx import store as module
+from tailtrace_bridge.store.influx import batch, directory, session
+from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups import known as known_module
 from tailtrace_bridge.store.influx.rollups import reader as rollups
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetched, _Fetches
-from tailtrace_bridge.store.influx.store import InfluxConfig, InfluxStore
+from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Answered, Timing
 from tailtrace_bridge.store.scope import Scope
@@ -47,8 +48,14 @@ def influx_bucket():
 def make(influxdb, influx_bucket):
     made = []
 
-    def make_store(token=influxdb.token, url=influxdb.url, monotonic_us=lambda: time.monotonic_ns() // 1000, **config):
-        timing = Timing(monotonic_us, lambda _: None, lambda: 0.5, clock_us)
+    def make_store(
+        token=influxdb.token,
+        url=influxdb.url,
+        monotonic_us=lambda: time.monotonic_ns() // 1000,
+        wall_us=clock_us,
+        **config,
+    ):
+        timing = Timing(monotonic_us, lambda _: None, lambda: 0.5, wall_us)
         config = InfluxConfig(Server(url, influxdb.org, token), influx_bucket, "a", **config)
         made.append(InfluxStore(config, timing, is_rolling=False))
         return made[-1]
@@ -140,13 +147,13 @@ def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
     """Odd calls are rows, even ones their batch: what is in no batch yet is found, and counts once."""
     store, now_us = make(), clock_us()
     rows = [row(now_us + key * 1000, key) for key in range(30)]
-    monkeypatch.setattr(module, "BATCH_LINES_MAX", 10)
+    monkeypatch.setattr(batch, "BATCH_LINES_MAX", 10)
     store.write([])
     write, calls = store._session.writer.write, []
 
     def failing(bucket, batch):
         calls.append(bucket)
-        if calls.count(store._buckets.raw) == failing_call:
+        if calls.count(store._reads.buckets.raw) == failing_call:
             raise StoreError("down")
         return write(bucket, batch)
 
@@ -165,7 +172,7 @@ def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
 
 def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
     monkeypatch.setattr(directory, "IDENTITIES_MAX", 2)
-    monkeypatch.setattr(module, "ENDPOINTS_MAX", 2)
+    monkeypatch.setattr(batch, "ENDPOINTS_MAX", 2)
     store, now_us = make(), clock_us()
     store.write([row(now_us + key, key, f"u{key}", f"/r{key}") for key in range(4)])
     assert [(one.identity.user, one.endpoint) for one in store.log(Scope.everybody(), EVER, ALL, 9, None)] == [
@@ -185,7 +192,7 @@ def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make)
             store.settle()
         assert sum(one.requests for one in store.usage(Scope.everybody(), window, ALL)) == count
     # Nothing is read from rows now: they could be gone.
-    sums = store._rollups.parts(window, module.Kind.USAGE, module.Tables())
+    sums = store._reads.rollups.parts(window, Kind.USAGE, Tables())
     assert [part.size_us for part in sums] == [DAY_US]
 
 
@@ -284,10 +291,10 @@ def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
 
     def batches_read():
         asked = []
-        ask_all = store._influx.ask_all
-        monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+        ask_all = store._reads.influx.ask_all
+        monkeypatch.setattr(store._reads.influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
         requests = count(store)
-        monkeypatch.setattr(store._influx, "ask_all", ask_all)
+        monkeypatch.setattr(store._reads.influx, "ask_all", ask_all)
         return requests, sum('SELECT "data" FROM "batch"' in text for texts in asked for text in texts)
 
     assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
@@ -302,8 +309,8 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
     writer.write(minutes(1, 1440))
     writer.settle()
     asked = []
-    ask_all = reader._influx.ask_all
-    monkeypatch.setattr(reader._influx, "ask_all", lambda *a: asked.append("; ".join(a[1])) or ask_all(*a))
+    ask_all = reader._reads.influx.ask_all
+    monkeypatch.setattr(reader._reads.influx, "ask_all", lambda *a: asked.append("; ".join(a[1])) or ask_all(*a))
 
     def read(window=RAGGED):
         asked.clear()
@@ -318,7 +325,7 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
     writer.write([row(DAY_AGO_US + 5 * HOUR_US, 10_000)])
     assert read() == (1440, hours + requests_of_ends + batches_of_ends), "the other hours, and the steps of this one"
     assert read() == (1440, 0)
-    reader._rollups.forget()
+    reader._reads.rollups.forget()
     assert read() == (1440, hours + requests_of_ends + batches_of_ends)
 
 
@@ -365,15 +372,14 @@ def test_a_millisecond_with_more_requests_than_a_page_is_read_whole(make):
 
 def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, monkeypatch):
     now_us = [DAY_AGO_US + 14 * 60_000_000]  # the step is over, its hour is not
-    store = make()
-    store._clock = lambda: now_us[0]
+    store = make(wall_us=lambda: now_us[0])
     for key in range(4, 14):
         store.write([row(DAY_AGO_US + key * 1_000_000, key)])
     store.settle()
     window = Window(DAY_AGO_US + 3_000_000, now_us[0])
     asked = []
-    ask_all = store._influx.ask_all
-    monkeypatch.setattr(store._influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+    ask_all = store._reads.influx.ask_all
+    monkeypatch.setattr(store._reads.influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
     assert count(store, window) == 10
     assert [text for texts in asked for text in texts if 'FROM "batch"' in text] == []
 
@@ -381,7 +387,7 @@ def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, m
 @pytest.mark.parametrize("failing_call", range(1, 6))
 def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(make, monkeypatch, failing_call):
     """With its disk full it answers 500, keeps the points in memory, shows them to whoever asks, and loses them later."""
-    client_post, sent = module.client_post, []
+    client_post, sent = session.client_post, []
 
     def failing_post(server):
         post, close = client_post(server)
@@ -394,8 +400,8 @@ def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(mak
 
         return write, close
 
-    monkeypatch.setattr(module, "client_post", failing_post)
-    monkeypatch.setattr(module, "BATCH_LINES_MAX", 20)
+    monkeypatch.setattr(session, "client_post", failing_post)
+    monkeypatch.setattr(batch, "BATCH_LINES_MAX", 20)
     ticks = itertools.count(0, 5_000_000)
     store, now_us = make(monotonic_us=lambda: next(ticks)), clock_us()
     rows = [row(now_us + key * 1000, key) for key in range(40)]

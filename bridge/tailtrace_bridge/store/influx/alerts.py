@@ -11,12 +11,12 @@ Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; 
 from collections.abc import Iterable
 
 from tailtrace_bridge.core.histogram import percentiles
+from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
-from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.rollups import PROXY
 from tailtrace_bridge.store.values import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 
@@ -25,9 +25,7 @@ SORTED_US_MAX = HOUR_US
 _SELECT = f'SELECT "rule", "kind", "what", "subject", "value", "text" FROM "{EVENTS}" ORDER BY time DESC LIMIT '  # noqa: S608
 
 
-def recent(
-    influx: InfluxQL, bucket: str, window: Window, endpoint: str | None, service: str | None, rank: float | None
-) -> Recent:
+def recent(reads: Reads, window: Window, endpoint: str | None, service: str | None, rank: float | None) -> Recent:
     """Return the sums of the minutes that a window touches."""
     values: dict[str, object] = {
         "start": window.start_us // MINUTE_US * MINUTE_US * 1000,
@@ -42,7 +40,7 @@ def recent(
     requests = errors = 0
     minutes: set[int] = set()
     answered: set[int] = set()
-    for result in influx.ask(bucket, text, values):
+    for result in reads.influx.ask(reads.buckets.raw, text, values):
         status_class = result.tags.get("status_class", "")
         for time_ns, count in result.rows:
             requests += count
@@ -51,11 +49,15 @@ def recent(
             if status_class not in {"5xx", "0xx"}:
                 answered.add(time_ns)
     sums = (requests, errors, len(minutes), len(answered))
-    if rank is None or not requests or window.end_us - window.start_us > SORTED_US_MAX:
+    if rank is None:
+        return Recent(*sums, None)
+    if window.end_us - window.start_us > SORTED_US_MAX:
+        return Recent(*sums, quantile_of_sums(reads.rollups, window, endpoint, service, rank))
+    if not requests:
         return Recent(*sums, None)
     percent = round(rank * 100, 3)
     text = f'SELECT percentile("response_time_ms", {percent}) FROM "{lines.RAW}" WHERE {where}'  # noqa: S608
-    rows = influx.rows(bucket, text, values)
+    rows = reads.influx.rows(reads.buckets.raw, text, values)
     return Recent(*sums, rows[0][1] * 1000 if rows and rows[0][1] is not None else None)
 
 
@@ -93,18 +95,20 @@ def event_points(events: Iterable[AlertEvent]) -> list[bytes]:
     ]
 
 
-def newest_events(influx: InfluxQL, bucket: str, limit: int) -> list[AlertEvent]:
+def newest_events(reads: Reads, limit: int) -> list[AlertEvent]:
     """Return the newest events first."""
     limit = min(limit, EVENTS_MAX)
     return [
         AlertEvent(
             time_ns // 1000, lines.untag(rule), kind, what, subject or "", float(value) if value else None, text or ""
         )
-        for time_ns, rule, kind, what, subject, value, text in influx.rows(bucket, f"{_SELECT}{limit:d}")
+        for time_ns, rule, kind, what, subject, value, text in reads.influx.rows(
+            reads.buckets.rollups, f"{_SELECT}{limit:d}"
+        )
     ]
 
 
-def delete_old_events(influx: InfluxQL, bucket: str, delete: Deleter) -> None:
+def delete_old_events(reads: Reads, delete: Deleter) -> None:
     """Let the oldest events go. Raises `StoreError`, also where the server cannot delete."""
-    for time_ns, *_ in influx.rows(bucket, f"{_SELECT}1 OFFSET {EVENTS_MAX}"):
-        delete(bucket, {"_measurement": EVENTS}, (0, time_ns))
+    for time_ns, *_ in reads.influx.rows(reads.buckets.rollups, f"{_SELECT}1 OFFSET {EVENTS_MAX}"):
+        delete(reads.buckets.rollups, {"_measurement": EVENTS}, (0, time_ns))

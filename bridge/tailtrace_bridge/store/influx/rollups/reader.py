@@ -145,6 +145,11 @@ class _Fetches:
             self._size = min(STEPS_MAX, max(1, count * FETCHED_LENGTH // found.length))
 
 
+def sizes_up_to(bucket_us: int) -> list[int]:
+    """Return the sizes of rollups that a bucket of time can be made of."""
+    return [size_us for size_us in SUM_SIZES if size_us <= bucket_us]
+
+
 class RollupReader:
     """Reads sums of all sources. Safe to share between threads."""
 

@@ -1,0 +1,77 @@
+"""A session of writing to InfluxDB: what this source has stored already, and the two writers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.influx import directory, rejected
+from tailtrace_bridge.store.influx.config import InfluxConfig
+from tailtrace_bridge.store.influx.reads import Reads
+from tailtrace_bridge.store.influx.rollups.known import Known
+from tailtrace_bridge.store.influx.rollups.reader import Buckets
+from tailtrace_bridge.store.influx.rollups.writer import Roller
+from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, Bucket, ensure
+from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters, Writer, client_post
+
+
+@dataclass(slots=True)
+class Session:
+    """What the store knows while it writes; made anew after a failure."""
+
+    writer: Writer
+    kept: Kept
+    buckets: Buckets
+    roller: Roller
+    known: Known
+    directory: directory.Directory
+    routes: set[str]
+    rejected: set[int]
+    close: Callable[[], None]
+    heads: dict[lines.Head, str] = field(default_factory=dict)
+
+    def write_raw(self, points: list[bytes]) -> int:
+        """Write points to the bucket of the rows; return how many were rejected."""
+        return self.kept.write(self.writer, self.buckets.raw, points)
+
+    def write_rollups(self, points: list[bytes]) -> None:
+        """Write points to the bucket of the rollups."""
+        if points:
+            self.kept.write(self.writer, self.buckets.rollups, points)
+
+
+def open_session(
+    config: InfluxConfig, timing: Timing, reads: Reads, kept: Kept, counters: Mapping[str, WriteCounters]
+) -> Session:
+    """Make the buckets, write again what an earlier session failed to, and read what this source has stored.
+
+    Raises `StoreError`. `counters` are those of the writers of rows and of rollups, in this order.
+    """
+    influx, buckets = reads.influx, reads.buckets
+    for bucket, days in ((buckets.raw, config.raw_days), (buckets.rollups, config.rollup_days)):
+        ensure(influx, config.server.url, config.server.org, Bucket(bucket, days * DAY_S))
+    if config.spans_bucket and config.spans_hours:
+        spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
+        ensure(influx, config.server.url, config.server.org, spans)
+    post, close = client_post(config.server)
+    writer, rolling = (Writer(config.server.url, post, timing, each) for each in counters.values())
+    try:
+        kept.write_again(writer)
+        routes = influx.rows(buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
+        session = Session(
+            writer=writer, kept=kept, buckets=buckets, close=close,
+            roller=Roller(
+                reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
+                lambda points: rolling.write(buckets.raw, points), timing.wall_us,
+            ),
+            known=Known(
+                influx, buckets, reads.rollups, config.source, lambda points: kept.write(writer, buckets.raw, points)
+            ),
+            directory=directory.Directory(directory.read(influx, buckets.rollups, config.source), config.source),
+            routes={lines.untag(row[1]) for row in routes}, rejected=rejected.known_places(reads, config.source),
+        )  # fmt: skip
+        session.roller.load()
+    except StoreError:
+        close()
+        raise
+    return session

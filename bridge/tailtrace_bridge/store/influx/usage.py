@@ -1,0 +1,97 @@
+"""Usage, from the rollups: by identity and endpoint, and by bucket of time."""
+
+from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.influx.filters import matches, sought
+from tailtrace_bridge.store.influx.reads import Reads, renamed
+from tailtrace_bridge.store.influx.rollups import encoding as chunks
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, merged
+from tailtrace_bridge.store.influx.rollups.reader import sizes_up_to
+from tailtrace_bridge.store.values import (
+    BucketUsage,
+    By,
+    EndpointBucket,
+    Filters,
+    Usage,
+    Visits,
+    Window,
+    smallest_bucket_rollups,
+    smallest_rollups,
+)
+
+_USAGE_KIND = {By.ALL: Kind.USAGE, By.IDENTITY: Kind.USAGE_IDENTITY, By.ENDPOINT: Kind.USAGE_ENDPOINT}
+
+
+def usage(reads: Reads, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+    tables = Tables()
+    kind = _USAGE_KIND[smallest_rollups(filters, by)]
+    rows = reads.rollups.merged(window, kind, tables, sought(filters) if kind is Kind.USAGE else None)
+    if not rows:
+        return []
+    known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
+    identities, endpoints = list(tables.identities), list(tables.endpoints)
+    is_asked = matches(filters, known, identities, endpoints)
+    rows = [row for row in _in_full(kind, rows) if is_asked(row[0], row[1], row[2], row[3])]
+    if by is By.IDENTITY:
+        rows = merged(Kind.USAGE, [[(row[0], -1, "", *row[3:]) for row in rows]])
+    elif by is By.ENDPOINT:
+        rows = merged(Kind.USAGE, [[(-1, row[1], "", *row[3:]) for row in rows]])
+    now = [*renamed(known, identities), Identity("")]
+    places = [*endpoints, ("", "")]
+    return [Usage(now[row[0]], *places[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
+
+
+def visits(reads: Reads, window: Window) -> list[Visits]:
+    """Return usage by identity, endpoint and traffic."""
+    tables = Tables()
+    rows = reads.rollups.merged(window, Kind.VISITS, tables)
+    now, endpoints = reads.names_of_now(tables), list(tables.endpoints)
+    return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
+
+
+def buckets(reads: Reads, window: Window, bucket_us: int) -> list[BucketUsage]:
+    """Return sums by step of time."""
+    totals: dict[int, list[int]] = {}
+    for part in reads.rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), sizes_up_to(bucket_us)):
+        total = totals.setdefault(part.start_us // bucket_us * bucket_us, [0, 0, 0, 0])
+        for _, status, _, requests, timed, request_time_us, _, _, _ in part.rows:
+            total[0] += requests
+            total[1] += requests if status >= 500 else 0
+            total[2] += timed
+            total[3] += request_time_us
+    # A step may be announced and have no rows: they were not written in the end, or a person was erased.
+    return [BucketUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
+
+
+def endpoint_buckets(
+    reads: Reads, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
+) -> list[EndpointBucket]:
+    """Return sums by step of time, endpoint and traffic."""
+    tables = Tables()
+    kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
+    parts = list(reads.rollups.parts(window, kind, tables, sizes_up_to(bucket_us)))
+    known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
+    endpoints = list(tables.endpoints)
+    is_asked = matches(filters, known, list(tables.identities), endpoints)
+    totals: dict[tuple[int, str, int], list[int]] = {}
+    for part in parts:
+        start_us = part.start_us // bucket_us * bucket_us
+        for who, where, method, status, traffic, requests, *_ in _in_full(kind, part.rows):
+            if is_asked(who, where, method, status):
+                route = endpoints[where][1] if by is By.ENDPOINT else ""
+                total = totals.setdefault((start_us, route, traffic), [0, 0])
+                total[0] += requests
+                total[1] += requests if status >= 500 else 0
+    return [
+        EndpointBucket(us, route, Traffic(traffic), *totals[us, route, traffic])
+        for us, route, traffic in sorted(totals)
+    ]
+
+
+def _in_full(kind: Kind, rows: list[chunks.Row]) -> list[chunks.Row]:
+    """Return rows in the form of `Kind.USAGE`, with -1 for what is blank."""
+    if kind is Kind.USAGE_IDENTITY:
+        return [(row[0], -1, "", *row[1:]) for row in rows]
+    if kind is Kind.USAGE_ENDPOINT:
+        return [(-1, row[0], "", *row[1:]) for row in rows]
+    return rows
