@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tailtrace_api.commands.understood import ADVICE
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, REASONS
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rejected import REASONS
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "validate_log_parser"

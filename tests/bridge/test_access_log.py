@@ -12,7 +12,9 @@ from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, read_exchange
 from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT, TAILTRACE_MARK
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, PATH_LENGTH_MAX, REASONS, make_parser
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, make_parser
+from tailtrace_bridge.logs.rejected import REASONS
+from tailtrace_bridge.logs.texts import PATH_LENGTH_MAX
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 T_14_32_15 = 1_759_933_935_000_000

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.cards import CARD_LENGTH_MAX, VARIANT, card_key, split_endpoint, split_key
-from tailtrace_bridge.logs.parser import _card
+from tailtrace_bridge.logs.request_line import card_of
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from tailtrace_bridge.logs.parser import _card
     ],
 )
 def test_a_view_and_its_key(query, key, card, variant):
-    assert _card(query) == key
+    assert card_of(query) == key
     assert split_key(key) == (card, variant)
     assert split_endpoint(f"/_tailtrace/view?card={key}") == (card, variant)
 

@@ -378,7 +378,7 @@ def test_nothing_is_removed_while_old_lines_are_still_to_come(bench, monkeypatch
     bench.clock.now_us = T0 + 2 * DAY_US
     pipeline = bench.start(retention_days=1)
     monkeypatch.setattr(pipeline.tail, "_read_bytes_max", 1)
-    monkeypatch.setattr("tailtrace_bridge.logs.tail.CHUNK_BYTES", len(line(5)))
+    monkeypatch.setattr("tailtrace_bridge.logs.source.CHUNK_BYTES", len(line(5)))
     for _ in range(3):
         pipeline.step()
     assert (pipeline.counters.stored, pipeline.counters.refused, pipeline.counters.pruned) == (3, 0, 0)

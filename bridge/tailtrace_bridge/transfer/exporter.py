@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Row
-from tailtrace_bridge.logs.parser import TIME_US_MAX
+from tailtrace_bridge.logs.times import TIME_US_MAX
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Window

@@ -34,14 +34,10 @@ import xxhash
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.logs.parser import (
-    LINE_LENGTH_MAX,
-    METHODS,
-    REASONS,
-    REJECTED_TEXT_MAX,
-    TIME_US_MAX,
-    refuse,
-)
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rejected import REASONS, REJECTED_TEXT_MAX, refuse
+from tailtrace_bridge.logs.request_line import METHODS
+from tailtrace_bridge.logs.times import TIME_US_MAX
 from tailtrace_bridge.store.names import Named
 
 VERSION = 1

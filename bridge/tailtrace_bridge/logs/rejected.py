@@ -1,0 +1,47 @@
+"""Lines that are rejected: why, and what of them is kept, which is their beginning without secrets."""
+
+import re
+
+from tailtrace_bridge.core.records import RejectedLine
+from tailtrace_bridge.logs.scrub import scrub
+
+REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number", "second-request")
+REJECTED_TEXT_MAX = 200
+_SECRET_NAMES = (
+    "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key"
+)  # fmt: skip
+_SECRET = re.compile(
+    "|".join(
+        (
+            r'\?()[^\s"\\]*+(?:\\\S?[^\s"\\]*+)*+',  # a query string
+            r'//()[^\s"/@]*+@',  # user:password@host
+            *(rf'{scheme}(?<!\w{scheme}) ()[^"]*+' for scheme in ("basic", "bearer", "digest", "negotiate")),
+            *(
+                rf'{name}[\w\x80-\xff]{{0,32}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+'
+                for name in _SECRET_NAMES
+            ),
+        )
+    ).encode(),
+    re.DOTALL,
+)
+"""What a refused line does not take into the store: all behind the empty group. An escaped quote ends none of these.
+
+It is looked for in bytes of lower case: of words in one case, `re` tries only where one of their first letters stands.
+"""
+
+
+class UnreadableError(Exception):
+    """A value that cannot be read; its argument is one of `REASONS`."""
+
+
+def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
+    """Make the refusal of a line, of whichever format: its beginning, without secrets."""
+    raw = line[: REJECTED_TEXT_MAX * 4]
+    parts: list[str] = []
+    end = 0
+    for secret in _SECRET.finditer(raw.lower()):
+        parts += (raw[end : secret.end(secret.lastindex or 0)].decode("utf-8", "backslashreplace"), "…")
+        end = secret.end()
+    parts.append(raw[end:].decode("utf-8", "backslashreplace"))
+    shown = scrub("".join(parts)[: REJECTED_TEXT_MAX * 4])
+    return RejectedLine(reason, file, offset, shown[:REJECTED_TEXT_MAX])

@@ -1,0 +1,40 @@
+"""Texts of a log line, cut and printable: they are an attacker's."""
+
+from functools import lru_cache
+from urllib.parse import quote
+
+PATH_LENGTH_MAX = 512
+AGENT_LENGTH_MAX = 256
+SERVICE_LENGTH_MAX = 128
+_PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
+
+
+def clean_path(path: str) -> str:
+    """Cut, and write what is not printable ASCII the way a URL does: `%FF`."""
+    cut = path[:PATH_LENGTH_MAX]
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return quote(cut, safe=_PRINTABLE_ASCII, encoding="utf-8", errors="surrogateescape")[:PATH_LENGTH_MAX]
+
+
+def clean(text: str, length_max: int) -> str:
+    """Cut, and make every character printable: log text is an attacker's text."""
+    cut = text[:length_max]
+    if cut.isprintable():
+        return cut
+    shown = cut.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if shown.isprintable():
+        return shown[:length_max]
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:length_max]
+
+
+@lru_cache(maxsize=4096)
+def agent_of(agent: str) -> str:
+    """Return a user agent, cut; empty for `-`."""
+    return "" if agent == "-" else clean(agent, AGENT_LENGTH_MAX)
+
+
+@lru_cache(maxsize=1024)
+def service_of(service: str) -> str:
+    """Return a service, cut; empty for `-`."""
+    return "" if service == "-" else clean(service, SERVICE_LENGTH_MAX)

@@ -1,0 +1,81 @@
+"""Times as access logs write them, in microseconds since the epoch."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+
+from tailtrace_bridge.logs.numbers import SECONDS
+from tailtrace_bridge.logs.rejected import UnreadableError
+
+TIME_LENGTH_MAX = 40
+TIME_US_MAX = 4_102_444_800_000_000
+"""2100-01-01: a later time is a broken line."""
+_MONTH_NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
+_MINUTE_LOCAL = re.compile(
+    r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
+)
+_SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(60)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def epoch_us(value: str) -> int:
+    """Read `$msec`. Raises `UnreadableError`."""
+    match = SECONDS.fullmatch(value)
+    if match is None:
+        raise UnreadableError("bad-time")
+    time_us = int(match[1]) * 1_000_000 + int(((match[2] or "") + "000000")[:6])
+    if not 0 < time_us < TIME_US_MAX:
+        raise UnreadableError("bad-time")
+    return time_us
+
+
+def iso_reader(zone: tzinfo) -> Callable[[str], int]:
+    """Return what reads `$time_iso8601`, of `zone` where it names none."""
+
+    @lru_cache(maxsize=1024)
+    def read(value: str) -> int:
+        try:
+            time = datetime.fromisoformat(value)
+            return _since_epoch_us(time if time.tzinfo else time.replace(tzinfo=zone))
+        except (ValueError, OverflowError):
+            raise UnreadableError("bad-time") from None
+
+    return read
+
+
+def local_reader(zone: tzinfo) -> Callable[[str], int]:
+    """Return what reads `$time_local`, of `zone` where it names none."""
+
+    @lru_cache(maxsize=1024)
+    def read_minute(value: str) -> int:
+        match = _MINUTE_LOCAL.fullmatch(value)
+        if match is None:
+            raise UnreadableError("bad-time")
+        day, month, year, hour, minute, sign, zone_hours, zone_minutes = match.groups()
+        try:
+            own = zone
+            if sign:
+                east = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+                own = timezone(east if sign == "+" else -east)
+            return _since_epoch_us(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=own))
+        except (ValueError, KeyError, OverflowError):
+            raise UnreadableError("bad-time") from None
+
+    def read(value: str) -> int:
+        second_us = _SECOND_US.get(value[18:20])
+        if second_us is None or len(value) > TIME_LENGTH_MAX:
+            raise UnreadableError("bad-time")
+        # A busy log has many lines in a minute, and few in a second.
+        return read_minute(value[:18] + value[20:]) + second_us
+
+    return read
+
+
+def _since_epoch_us(time: datetime) -> int:
+    time_us = (time - _EPOCH) // _MICROSECOND
+    if not 0 < time_us < TIME_US_MAX:
+        raise ValueError
+    return time_us
