@@ -405,6 +405,7 @@ STORED = {
     "identity": {
         "id": OF_NOBODY, **dict.fromkeys(("address", "kind", "user", "device", "node_id", "tags", "provider"), PLAIN),
         **dict.fromkeys(("user_id", "via", "reason"), PLAIN), "expired": PLAIN, "named_us": OF_NOBODY,
+        "found_us": TIME,
     },
     "endpoint": {"id": OF_NOBODY, "service": PLAIN, "route": PLAIN},
     "agent": {"id": OF_NOBODY, "text": PLAIN},
@@ -425,6 +426,8 @@ STORED = {
     "usage_endpoint": OF_NOBODY,
     # A person's: made of the rows that are given one by one, and given as totals.
     "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY,
+    # Together they are the view `access`, which stands above.
+    "entry": OF_NOBODY, "request": OF_NOBODY,
 }  # fmt: skip
 """Every table and column of the store: how its value stands in what a person gets, or why it is not theirs."""
 
@@ -448,7 +451,7 @@ def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
         value for record in given for one in record.values() for value in (one if isinstance(one, list) else [one])
     ]
     with sqlite3.connect(path) as db:
-        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")]
         for table in tables:
             how = STORED[table.removesuffix("_day")]
             columns = [column for _, column, *_ in db.execute(f"PRAGMA table_info({table})")]

@@ -102,14 +102,17 @@ def test_what_the_app_said_with_its_answer(enricher, line, its_span, route, app_
     assert enricher.app_headers == {"read": 0, "malformed": 0, "implausible": 0} | {counted: 1}
     if its_span is None:
         made = enricher.columns([access("/first"), line])
-        assert made.endpoints[made.endpoint[1]] == ("factory", route)
+        assert made.endpoints[made.requests[made.request[1]].endpoint] == ("factory", route)
         assert (made.app_time_us, made.error_type) == ([None, app_time_us], [None, error_type or None])
         assert enricher.app_headers[counted] == 2
 
 
 def test_a_route_that_the_app_said_names_later_lines_that_say_none(enricher):
     made = enricher.columns([told("1;t=9;r=/items/{item_id}"), access("/items/8")])
-    assert [made.endpoints[place][1] for place in made.endpoint] == ["/items/{item_id}", "/items/{item_id}"]
+    assert [made.endpoints[made.requests[place].endpoint][1] for place in made.request] == [
+        "/items/{item_id}",
+        "/items/{item_id}",
+    ]
 
 
 def test_routes_that_apps_say_are_bounded():
@@ -117,7 +120,12 @@ def test_routes_that_apps_say_are_bounded():
     made = Enricher(lambda address: Holder(Identity(address), 0, 0), routes).columns(
         [told(f"1;t=9;r=/forged/{number}", path=f"/{number}") for number in range(4)]
     )
-    assert [made.endpoints[place][1] for place in made.endpoint] == ["/forged/0", "/forged/1", OTHER, OTHER]
+    assert [made.endpoints[made.requests[place].endpoint][1] for place in made.request] == [
+        "/forged/0",
+        "/forged/1",
+        OTHER,
+        OTHER,
+    ]
     assert (routes.unlearned_count, routes.over_limit_count) == (2, 2)
 
 

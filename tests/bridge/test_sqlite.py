@@ -15,7 +15,7 @@ from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import OTHER, Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import database, prune
-from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
+from tailtrace_bridge.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import (
     DAY_US,
@@ -467,9 +467,9 @@ def test_a_store_of_an_older_schema_is_brought_up_to_this_one_or_left_whole(stor
     store.write(ROWS)
     before, path = everything(store), tmp_path / "t.db"
     store.close()
-    wrong = (*MIGRATIONS, "CREATE TABLE extra (x); CREATE TABLE access (x)")
+    wrong = (*MIGRATIONS, "CREATE TABLE extra (x); CREATE TABLE entry (x)")
     monkeypatch.setattr(database, "MIGRATIONS", wrong)
-    with pytest.raises(StoreError, match="table access already exists"):
+    with pytest.raises(StoreError, match="table entry already exists"):
         SqliteStore(path)
     monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO extra VALUES (1)"))
     for _ in range(2):
@@ -815,4 +815,74 @@ def test_addresses_and_agents_without_a_name_have_a_bound_over_restarts(tmp_path
     assert len({one.access.user_agent for one in rows}) == 4
     assert len(rows) == next(number), "and nothing is lost"
     assert (counted.addresses_over_limit, counted.agents_over_limit) == (1, 1)
+    store.close()
+
+
+def with_path(number, path, at_us=T0):
+    made = row(at_us + number, number, route="/{id}")
+    return made._replace(access=made.access._replace(path=path))
+
+
+def paths_of(store):
+    return [one.access.path for one in store.rows(Scope.everybody(), Window(0, 2**53), None, 100)]
+
+
+def test_paths_past_the_limit_stand_in_their_rows_and_are_as_whole(tmp_path):
+    paths = ["/1", "/2", "", "/3", "/4", "/1", "/5", "/3", ""]
+    for distinct_max in (3, 100):
+        store = SqliteStore(tmp_path / f"{distinct_max}.db", distinct_max=distinct_max)
+        for start in (0, 4):
+            store.write([with_path(n, path) for n, path in list(enumerate(paths))[start : start + 5]])
+        assert paths_of(store) == paths
+        assert store.write([with_path(n, path) for n, path in enumerate(paths)]) == Written(0, 9)
+        store.close()
+
+
+def test_a_path_goes_with_its_last_row(store, tmp_path):
+    store.write([with_path(1, "/secret/1"), with_path(2, "/secret/2", T0 + DAY_US)])
+    assert store.prune(T0 + HOUR) == 1
+    assert store.write([with_path(0, "/secret/3"), with_path(4, "/secret/1", T0 + DAY_US)]) == Written(1, 0, 1)
+    assert paths_of(store) == ["/secret/2", "/secret/1"]
+    store.close()
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        assert connection.execute("SELECT path FROM request ORDER BY path").fetchall() == [
+            ("/secret/1",),
+            ("/secret/2",),
+        ]
+    connection.close()
+
+
+def test_a_row_says_when_its_own_identity_was_found_out(store):
+    store.write([row(T0 + n, n)._replace(identified_us=when) for n, when in enumerate((T0, T0, T0 + S, T0))])
+    store.write([row(T0 + 9, 9)._replace(identified_us=0)])
+    rows = store.rows(Scope.everybody(), DAY, None, 9)
+    assert [one.identified_us for one in rows] == [T0, T0, T0 + S, T0, 0]
+
+
+def test_a_store_of_schema_2_keeps_its_rows(tmp_path):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(MIGRATIONS[0] + MIGRATIONS[1])
+        old.execute("INSERT INTO identity VALUES (1, '100.64.0.7', 'user', 'ana', '', '', '', '', '', '', '', 0, 5)")
+        old.execute("INSERT INTO endpoint VALUES (1, 'factory', '/items/{id}')")
+        old.execute("INSERT INTO agent VALUES (1, 'curl')")
+        values = [(T0 + n, n, f"/items/{n}", 200 + n % 2, bytes([n]) * 16) for n in range(3)]
+        old.executemany(
+            "INSERT INTO access VALUES (?, ?, 1, 1, 1, 'GET', ?, ?, 0, 7, NULL, 5, 10, ?, NULL, 'E', 99)", values
+        )
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 2")
+    old.close()
+    store = SqliteStore(path)
+    who = Identity("100.64.0.7", "user", "ana")
+    assert store.rows(Scope.everybody(), DAY, None, 9) == [
+        Row(
+            Access(T0 + n, n, who.address, "GET", f"/items/{n}", 200 + n % 2, 7, None, False, 10, "factory",
+                   f"{n:02}" * 16, "", "curl", ""),
+            who, "/items/{id}", Traffic.APP, 5, "E", 99,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    again = store.rows(Scope.everybody(), DAY, None, 9)
+    assert store.write(again) == Written(0, 3), "they are the same rows"
     store.close()

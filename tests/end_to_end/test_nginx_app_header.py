@@ -355,7 +355,11 @@ def rows_of(lines: list[Access]) -> list[tuple[str, int | None, str]]:
     rows = [live.row(joined.access, joined.span) for joined in left]
     made = Enricher(lambda address: Holder(Identity(address), 0, 0), Routes()).columns(lines)
     imported = [
-        (made.endpoints[made.endpoint[number]][1], made.app_time_us[number], made.error_type[number] or "")
+        (
+            made.endpoints[made.requests[made.request[number]].endpoint][1],
+            made.app_time_us[number],
+            made.error_type[number] or "",
+        )
         for number in range(len(lines))
     ]
     assert imported == [(row.route, row.app_time_us, row.error_type) for row in rows]

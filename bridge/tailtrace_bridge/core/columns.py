@@ -1,6 +1,6 @@
 """A batch of rows as columns, the form in which a store takes them and in which they pass between processes. Pure.
 
-A batch names few identities, endpoints and agents many times: they stand in tables of their own, and a row holds its
+A batch names few identities, requests and agents many times: they stand in tables of their own, and a row holds its
 places in these. So a store looks each of them up once, and what goes over a pipe is numbers for the most part.
 """
 
@@ -14,24 +14,32 @@ SWITCHED = 101
 """The status of a websocket: nginx writes its line when it is closed."""
 
 
+class Asked(NamedTuple):
+    """What was asked for and how it went: many rows of a log have the same."""
+
+    endpoint: int
+    """Its place in `Columns.endpoints`."""
+    method: str
+    path: str
+    status: int
+    traffic: int
+
+
 class Columns(NamedTuple):
     """The tables, then a sequence for each column: they are of one length. What they hold stands in `records`."""
 
     identities: Sequence[Identity]
     endpoints: Sequence[tuple[str, str]]
     """Service and route."""
+    requests: Sequence[Asked]
     agents: Sequence[str]
     identified_us: Sequence[int]
     """When each of `identities` was found out."""
     time_us: Sequence[int]
     key: Sequence[int]
     identity: Sequence[int]
-    endpoint: Sequence[int]
+    request: Sequence[int]
     agent: Sequence[int]
-    method: Sequence[str]
-    path: Sequence[str]
-    status: Sequence[int]
-    traffic: Sequence[int]
     request_time_us: Sequence[int | None]
     upstream_time_us: Sequence[int | None]
     app_time_us: Sequence[int | None]
@@ -84,6 +92,7 @@ def join_columns(
     agents: InterningTable[str] = InterningTable()
     agent_places = [agents[text] for text in agent]
     app_time_us, error_type = spans
+    requests: InterningTable[tuple[Any, ...]] = InterningTable()
     if SWITCHED in status:
         request_time_us, app_time_us = (
             _without_websockets(request_time_us, status),
@@ -91,9 +100,11 @@ def join_columns(
         )
     identity, endpoint, traffic = found
     identities, endpoints = tables
+    request = [requests[one] for one in zip(endpoint, method, path, status, traffic, strict=True)]
     return Columns(
-        [one for one, _ in identities], endpoints, list(agents), [identified_us for _, identified_us in identities],
-        time_us, key, identity, endpoint, agent_places, method, path, status, traffic,
+        [one for one, _ in identities], endpoints, list(map(Asked._make, requests)), list(agents),
+        [identified_us for _, identified_us in identities],
+        time_us, key, identity, request, agent_places,
         request_time_us, upstream_time_us, app_time_us, bytes_sent, _from_hex(trace_id), _from_hex(span_id), error_type,
     )  # fmt: skip
 

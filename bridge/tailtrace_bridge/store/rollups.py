@@ -14,11 +14,9 @@ USAGE_TRAFFIC = frozenset({Traffic.APP, Traffic.CARD})
 
 Usage = dict[tuple[int, int, int, str, int, int], list[int]]
 Latency = dict[tuple[int, int], tuple[dict[int, int], dict[int, int]]]
-Stored = tuple[
-    int, int, int, int, int, str, str, int, int,
-    int | None, int | None, int | None, int, bytes | None, bytes | None, str | None, int,
-]  # fmt: skip
-"""A row of the table `access`."""
+Counted = tuple[int, int, int, str, int, int, int | None, int | None, int]
+COUNTED = "time_us, identity_id, endpoint_id, method, status, traffic, request_time_us, app_time_us, bytes_sent"
+"""What of a row is rolled up; as columns of `access`."""
 _USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
 
 
@@ -39,11 +37,11 @@ class Rollups:
         self.activity: dict[tuple[int, int], list[int]] = {}
         self.minutes: dict[int, bool] = {}
 
-    def add(self, rows: Iterable[Stored]) -> None:
+    def add(self, rows: Iterable[Counted]) -> None:
         """Count rows. The hot loop of a write: one pass, plain dictionaries."""
         usage, latency, activity, minutes = self.usage, self.latency, self.activity, self.minutes
-        for (time_us, _, identity_id, endpoint_id, _, method, _, status, traffic, request_time_us, _, app_time_us,
-             bytes_sent, _, _, _, _) in rows:  # fmt: skip
+        for (time_us, identity_id, endpoint_id, method, status, traffic, request_time_us, app_time_us,
+             bytes_sent) in rows:  # fmt: skip
             hour, minute = time_us // HOUR_US, time_us // MINUTE_US
             key = (hour, identity_id, endpoint_id, method, status, traffic)
             sums = usage.get(key)

@@ -106,18 +106,19 @@ def main() -> None:
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     """Return a chunk in plain tuples, which is what marshal takes."""
-    (identities, *columns), refusals, *rest, understood, settled = chunk
+    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled = chunk
     said = None if understood is None else pickle.dumps(understood)
-    return list(map(tuple, identities)), columns, list(map(_REFUSAL, refusals)), rest, said, settled
+    tables = list(map(tuple, identities)), endpoints, list(map(tuple, requests))
+    return tables, columns, list(map(_REFUSAL, refusals)), rest, said, settled
 
 
 def _unpacked(message: tuple[Any, ...]) -> "Chunk":
-    from tailtrace_bridge.core.columns import Columns  # noqa: PLC0415
+    from tailtrace_bridge.core.columns import Asked, Columns  # noqa: PLC0415
     from tailtrace_bridge.transfer.importer import Chunk  # noqa: PLC0415
 
-    identities, columns, refusals, (read_bytes, problem, numbers, note), said, settled = message
+    (identities, endpoints, requests), columns, refusals, (read_bytes, problem, numbers, note), said, settled = message
     return Chunk(
-        Columns(list(map(Identity._make, identities)), *columns),
+        Columns(list(map(Identity._make, identities)), endpoints, list(map(Asked._make, requests)), *columns),
         [RejectedLine(*one) for one in refusals],
         read_bytes,
         problem,

@@ -1,4 +1,4 @@
-"""How many addresses without a name, and how many user agents, a SQLite store keeps apart: a stranger chooses both.
+"""How many addresses without a name, user agents and requests a SQLite store keeps apart: a stranger chooses them.
 
 | what comes | is stored as |
 |---|---|
@@ -6,6 +6,7 @@
 | an address of a person or a device | itself, always |
 | an address that nobody is behind, past the limit | `__other__`, of the same kind and for the same reason; counted |
 | a user agent past the limit | `__other__`; counted |
+| a request past the limit | the same without its path: that stands in the row itself, and nothing is lost |
 """
 
 import sqlite3
@@ -15,13 +16,15 @@ from dataclasses import dataclass
 from tailtrace_bridge.core.records import OTHER
 
 DISTINCT_MAX = 100_000
-Texts = tuple[str | bool, ...]
+Texts = tuple[str | int, ...]
 """The columns that tell the rows of a table apart."""
 _COUNT = {
     "identity": "SELECT count(*) FROM identity WHERE user = '' AND device = ''",
     "agent": "SELECT count(*) FROM agent",
+    "request": "SELECT count(*) FROM request WHERE path <> ''",
 }
 _KIND, _USER, _DEVICE, _REASON, _EXPIRED = 1, 2, 3, 9, 10
+_PATH = 2
 
 
 @dataclass(slots=True)
@@ -68,10 +71,14 @@ class Distinct:
 def _is_bounded(table: str, one: Texts) -> bool:
     if table == "identity":
         return not one[_USER] and not one[_DEVICE] and one[0] != OTHER
+    if table == "request":
+        return one[_PATH] != ""
     return table == "agent" and one[0] != OTHER
 
 
 def _fold(table: str, one: Texts) -> Texts:
     if table == "agent":
         return (OTHER,)
+    if table == "request":
+        return (*one[:_PATH], "", *one[_PATH + 1 :])
     return (OTHER, one[_KIND], *("" for _ in range(_USER, _REASON)), one[_REASON], one[_EXPIRED])

@@ -2,7 +2,7 @@
 
 | table | what becomes of it |
 |---|---|
-| `access`, `identity`, `refusal` | theirs go |
+| `entry`, `identity`, `refusal` | theirs go |
 | `usage`, `usage_identity`, `visit`, and their twins by day | theirs go: a row is of one identity |
 | `usage_endpoint` and its twin | less what `usage` has of theirs |
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
@@ -10,7 +10,7 @@
 | `alert_event` | those that name them go |
 | `trace` | those of their requests go |
 | `minute` | stays: of nobody, and gone after a day |
-| `agent`, `endpoint` | those that nothing names any more go |
+| `agent`, `request`, `endpoint` | those that nothing names any more go |
 
 All of it is one transaction. Then the file is written anew (VACUUM) and the WAL is cut off, so that no page of before
 is left in either. What is still to be done stands in `meta` until then:
@@ -33,7 +33,7 @@ from typing import Any
 
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.rollups import Rollups
+from tailtrace_bridge.store.rollups import COUNTED, Rollups
 from tailtrace_bridge.store.sqlite import traces
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
@@ -135,7 +135,7 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
         if is_their_event(f"{subject} {text}")
     ]
     rows, first_us, last_us = connection.execute(
-        f"SELECT count(*), min(time_us), max(time_us) FROM access WHERE {_THEIRS}"  # noqa: S608
+        f"SELECT count(*), min(time_us), max(time_us) FROM entry WHERE {_THEIRS}"  # noqa: S608
     ).fetchone()
     (requests,) = connection.execute(
         f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
@@ -150,7 +150,7 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
     traces.remove(connection, _THEIR_TRACE)
     sums = Rollups()
-    for batch in _batches(connection.execute(f"SELECT * FROM access WHERE {_THEIRS}")):  # noqa: S608
+    for batch in _batches(connection.execute(f"SELECT {COUNTED} FROM access WHERE {_THEIRS}")):  # noqa: S608
         sums.add(batch)
     hours = {minute // 60 for minute in sums.minutes}
     whole = {hour for hour in hours if _has_all_rows(connection, hour)}
@@ -170,13 +170,14 @@ def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> No
     for size, totals in (("", of_hours), ("_day", by_day(of_hours))):
         _less_counts(connection, f"latency{size}", ("proxy", "app"), latency_rows(totals))
         _less_counts(connection, f"latency_all{size}", ("proxy",), latency_all_rows(totals))
-    connection.execute(f"DELETE FROM access WHERE {_THEIRS}")  # noqa: S608
+    connection.execute(f"DELETE FROM entry WHERE {_THEIRS}")  # noqa: S608
     _mend_hours(connection, sums, whole)
     connection.execute("DELETE FROM identity WHERE id IN (SELECT id FROM temp.gone)")
-    connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM access)")
+    connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM entry)")
+    connection.execute("DELETE FROM request WHERE id NOT IN (SELECT request_id FROM entry)")
     connection.execute(
         "DELETE FROM endpoint WHERE id NOT IN (SELECT endpoint_id FROM usage_endpoint)"
-        " AND id NOT IN (SELECT endpoint_id FROM access)"
+        " AND id NOT IN (SELECT endpoint_id FROM request)"
     )
     connection.executemany("DELETE FROM refusal WHERE file = ? AND position = ?", places)
 
@@ -189,7 +190,7 @@ def _batches(rows: sqlite3.Cursor) -> Iterator[list[Any]]:
 def _has_all_rows(connection: sqlite3.Connection, hour: int) -> bool:
     """Whether none of an hour's rows was pruned."""
     (rows,) = connection.execute(
-        "SELECT count(*) FROM access WHERE time_us >= ? AND time_us < ?", (hour * HOUR_US, (hour + 1) * HOUR_US)
+        "SELECT count(*) FROM entry WHERE time_us >= ? AND time_us < ?", (hour * HOUR_US, (hour + 1) * HOUR_US)
     ).fetchone()
     (summed,) = connection.execute("SELECT sum(requests) FROM usage_endpoint WHERE step = ?", (hour,)).fetchone()
     return bool(rows == summed)

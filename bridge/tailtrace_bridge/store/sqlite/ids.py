@@ -1,5 +1,6 @@
-"""The ids of identities, endpoints and user agents in a SQLite store: each is stored once, and rows name its id."""
+"""The ids of identities, endpoints, requests and user agents in a SQLite store: rows name what is stored once."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -7,8 +8,14 @@ from tailtrace_bridge.store.sqlite.distinct import Distinct, Texts
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS
 
 CACHED_IDS_MAX = 50_000
-_NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"}
+_PATH = 2
+_NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"} | {
+    "request": "endpoint_id, method, path, status, traffic"
+}
 """Tables whose rows are known by a number, and the columns that tell them apart."""
+
+_FOUND = "UPDATE identity SET found_us = ?1 WHERE id = ?2 AND found_us IS NULL"
+_FOUND_OF = "SELECT id, found_us FROM identity WHERE id IN (SELECT value FROM json_each(?))"
 
 
 class Ids:
@@ -17,6 +24,9 @@ class Ids:
     def __init__(self, writer: sqlite3.Connection, distinct: Distinct) -> None:
         self._writer, self._distinct = writer, distinct
         self._ids: dict[str, dict[Texts, int]] = {table: {} for table in _NUMBERED}
+        self._found_us: dict[int, int] = {}
+        self.pathless: set[int] = set()
+        """Requests without a path: the rows have it, where it is not empty."""
 
     def of(self, table: str, wanted: Sequence[Texts]) -> list[int]:
         """Return the id of each, also of those that have none yet."""
@@ -41,10 +51,25 @@ class Ids:
             else:
                 ids.update((one, writer.execute(find, one).fetchone()[0]) for one in missing)
             ids.update((one, ids[stored]) for one, stored in folded.items())
+            if table == "request":
+                self.pathless.update(ids[one] for one in missing if one[_PATH] == "")
         return [ids[one] for one in wanted]
+
+    def found_us(self, identity_ids: Sequence[int], identified_us: Sequence[int]) -> list[int | None]:
+        """Return when each was found out, µs; None where that is when it first was, which the store has."""
+        known = self._found_us
+        if len(known) > CACHED_IDS_MAX:
+            known.clear()
+        pairs = list(zip(identity_ids, identified_us, strict=True))
+        if missing := [(when, number) for number, when in pairs if number not in known]:
+            self._writer.executemany(_FOUND, missing)
+            known.update(self._writer.execute(_FOUND_OF, (json.dumps([number for _, number in missing]),)))
+        return [None if known[number] == when else when for number, when in pairs]
 
     def forget(self) -> None:
         """Ask the file again: it changed under us."""
         self._distinct.forget()
+        self._found_us.clear()
+        self.pathless.clear()
         for ids in self._ids.values():
             ids.clear()

@@ -15,7 +15,7 @@ from typing import Any
 
 from tailtrace_bridge.core.histogram import bucket_of, percentiles
 from tailtrace_bridge.store.packed import add_counts, pack_counts
-from tailtrace_bridge.store.rollups import Stored
+from tailtrace_bridge.store.rollups import Counted
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
 from tailtrace_bridge.store.values import HOUR_US, MINUTE_US, Recent, Window
 
@@ -40,15 +40,14 @@ class Minutes:
     def __init__(self) -> None:
         self._pruned_us = 0
 
-    def add(self, writer: sqlite3.Connection, rows: Sequence[Stored], now_us: int) -> None:
+    def add(self, writer: sqlite3.Connection, rows: Sequence[Counted], now_us: int) -> None:
         """Sum up those of `rows` that are new enough, and let go of what is too old."""
         oldest_us = now_us - KEPT_US
         totals: dict[int, tuple[list[int], dict[int, int]]] = {}
-        for row in rows if max((row[0] for row in rows), default=0) >= oldest_us else ():
-            if row[0] < oldest_us:
+        for time_us, _, endpoint_id, _, status, _, request_time_us, _, _ in rows:
+            if time_us < oldest_us:
                 continue
-            status, request_time_us = row[7], row[9]
-            sums, proxy = totals.setdefault(row_key(row[0] // MINUTE_US, row[3]), ([0, 0, 0], {}))
+            sums, proxy = totals.setdefault(row_key(time_us // MINUTE_US, endpoint_id), ([0, 0, 0], {}))
             sums[0] += 1
             sums[1] += status >= 500
             sums[2] |= 0 < status < 500

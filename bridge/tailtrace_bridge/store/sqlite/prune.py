@@ -7,7 +7,7 @@ from tailtrace_bridge.store.sqlite.transaction import transaction
 
 PRUNE_ROWS_MAX = 20_000
 """Rows removed in one transaction: a reader never waits for more."""
-_PRUNE_UP_TO = "SELECT max(time_us) FROM (SELECT time_us FROM access WHERE time_us < ? ORDER BY time_us LIMIT ?)"
+_PRUNE_UP_TO = "SELECT max(time_us) FROM (SELECT time_us FROM entry WHERE time_us < ? ORDER BY time_us LIMIT ?)"
 
 
 def prune_some(writer: sqlite3.Connection, before_us: int) -> int:
@@ -17,6 +17,11 @@ def prune_some(writer: sqlite3.Connection, before_us: int) -> int:
         removed = 0
         if newest_us is not None:
             traces.remove(writer, "time_us <= ?", (newest_us,))
-            removed = writer.execute("DELETE FROM access WHERE time_us <= ?", (newest_us,)).rowcount
+            removed = writer.execute("DELETE FROM entry WHERE time_us <= ?", (newest_us,)).rowcount
             writer.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'pruned_us'", (newest_us + 1,))
     return removed
+
+
+def forget_requests(writer: sqlite3.Connection) -> None:
+    """Remove what no row names any more: a path is kept no longer than its rows."""
+    writer.execute("DELETE FROM request WHERE id NOT IN (SELECT request_id FROM entry)")

@@ -8,7 +8,7 @@ from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.totals import number_of, step_of
 from tailtrace_bridge.store.values import DAY_US, Window
 
-_NEWEST = "SELECT max(time_us) FROM access"
+_NEWEST = "SELECT max(time_us) FROM entry"
 
 
 def newest_us(connection: sqlite3.Connection) -> int | None:

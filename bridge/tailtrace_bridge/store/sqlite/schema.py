@@ -2,8 +2,11 @@
 
 `meta` holds the store's `id`, and `pruned_us`: rows before it were removed, so that their replay could not be told.
 `identity` holds who was ever behind a row, as of then; `named_us` is when it was last found out, for the newest name.
-`access` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
-meets its own rows. The tables after these are sums that the same transaction keeps true: `totals` says of what.
+`entry` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
+meets its own rows. What was asked for and how it went stands once in `request`; past the limit of `distinct` it stands
+there without its path, which the entry then has itself. When an identity was found out stands in `identity.found_us`,
+and in an entry where that differs. `access` is both together, for reading.
+The tables after these are rollups that the same transaction keeps true: `totals` says of what.
 """
 
 from tailtrace_bridge.store.sqlite import alert_events, minutes, traces
@@ -27,6 +30,36 @@ _PACKED = """
 _META = """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
     INSERT INTO meta VALUES ('id', lower(hex(randomblob(8)))), ('pruned_us', -1 << 62);
+"""
+_REQUESTS = """
+    CREATE TABLE request (
+        id INTEGER PRIMARY KEY, endpoint_id INTEGER NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
+        status INTEGER NOT NULL, traffic INTEGER NOT NULL, UNIQUE (path, endpoint_id, method, status, traffic)
+    );
+    CREATE TABLE entry (
+        time_us INTEGER NOT NULL, key INTEGER NOT NULL,
+        identity_id INTEGER NOT NULL, request_id INTEGER NOT NULL, agent_id INTEGER NOT NULL, path TEXT,
+        request_time_us INTEGER, upstream_time_us INTEGER, app_time_us INTEGER, bytes_sent INTEGER NOT NULL,
+        trace_id BLOB, span_id BLOB, error_type TEXT, identified_us INTEGER,
+        PRIMARY KEY (time_us, key)
+    ) WITHOUT ROWID;
+    ALTER TABLE identity ADD COLUMN found_us INTEGER;
+    INSERT INTO request (endpoint_id, method, path, status, traffic)
+        SELECT DISTINCT endpoint_id, method, '', status, traffic FROM access;
+    INSERT INTO entry
+        SELECT a.time_us, a.key, a.identity_id, r.id, a.agent_id, a.path, a.request_time_us, a.upstream_time_us,
+               a.app_time_us, a.bytes_sent, a.trace_id, a.span_id, a.error_type, a.identified_us
+        FROM access a CROSS JOIN request r ON r.path = '' AND (r.endpoint_id, r.method, r.status, r.traffic)
+            = (a.endpoint_id, a.method, a.status, a.traffic)
+        ORDER BY a.time_us, a.key;
+    DROP TABLE access;
+    CREATE VIEW access AS
+        SELECT time_us, key, identity_id, endpoint_id, agent_id, method, ifnull(entry.path, request.path) AS path,
+               status, traffic, request_time_us, upstream_time_us, app_time_us, bytes_sent, trace_id, span_id,
+               error_type, ifnull(
+                   identified_us, (SELECT found_us FROM identity WHERE identity.id = identity_id)
+               ) AS identified_us
+        FROM entry CROSS JOIN request ON request.id = entry.request_id;
 """
 MIGRATIONS = (
     _META
@@ -71,4 +104,5 @@ MIGRATIONS = (
     ),
     minutes.MIGRATION + alert_events.MIGRATION,
     traces.MIGRATION,
+    _REQUESTS,
 )

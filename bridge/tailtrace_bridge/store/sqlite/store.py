@@ -31,7 +31,7 @@ from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct
 from tailtrace_bridge.store.sqlite.identities import named
 from tailtrace_bridge.store.sqlite.ids import Ids
 from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
-from tailtrace_bridge.store.sqlite.prune import prune_some
+from tailtrace_bridge.store.sqlite.prune import forget_requests, prune_some
 from tailtrace_bridge.store.sqlite.read_only import is_writable
 from tailtrace_bridge.store.sqlite.reads import newest_us
 from tailtrace_bridge.store.sqlite.transaction import transaction
@@ -139,6 +139,8 @@ class SqliteStore:
             while batch := prune_some(writer, before_us):
                 removed += batch
             if removed:
+                forget_requests(writer)
+                self._ids.forget()
                 writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
@@ -314,8 +316,8 @@ class SqliteStore:
         identity_ids = self._ids.of("identity", columns.identities)
         found = zip(columns.identified_us, identity_ids, columns.identities, strict=True)
         writer.executemany(_NAMED, [(when, number) for when, number, who in found if who.user or who.device])
-        kept = batch.not_pruned(writer, batch.values(columns, self._ids, identity_ids))
-        fresh = batch.insert(writer, kept, batch.absent_columns(columns))
+        kept = batch.not_pruned(writer, columns)
+        fresh = batch.insert(writer, kept, self._ids, identity_ids)
         rollups = Rollups()
         rollups.add(fresh)
         add_rollups(writer, rollups)
@@ -325,4 +327,4 @@ class SqliteStore:
         (writes,) = writer.execute(_COUNT_WRITE).fetchone()
         if self._to_remember:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('remembered', ?)", (self._to_remember,))
-        return len(kept), len(fresh), writes
+        return len(kept.key), len(fresh), writes

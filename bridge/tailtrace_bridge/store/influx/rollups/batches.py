@@ -21,9 +21,9 @@ A shift is what a point's time in `api_access` differs by from `lines.first_slot
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import chain, groupby, islice, repeat
+from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xxhash
 
@@ -32,7 +32,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups.encoding import TEXT_LENGTH_MAX, Kind, Row, Tables, decode, decoded, encode
 from tailtrace_bridge.store.influx.rollups.seen import Seen
 from tailtrace_bridge.store.influx.wire import lines
-from tailtrace_bridge.store.rollups import Stored
+from tailtrace_bridge.store.rollups import Counted
 from tailtrace_bridge.store.values import MINUTE_US
 
 MEASUREMENT = "batch"
@@ -66,6 +66,7 @@ _named: Callable[[Row], Request] = partial(tuple.__new__, Request)
 """`Request._make`, without a line of Python for each row."""
 _name = itemgetter(2, 3)
 """Of a row: its time, µs, and key."""
+_counted: Callable[[Request], Counted] = itemgetter(2, 0, 1, 5, 6, 7, 8, 9, 10)
 
 
 def requests_of(
@@ -80,12 +81,12 @@ def requests_of(
     where = [tables.endpoints[(service, route)] for (service, _), route in zip(columns.endpoints, routes, strict=True)]
     return [
         Request(
-            who[columns.identity[row]], where[columns.endpoint[row]], columns.time_us[row], columns.key[row],
-            slot_ns - lines.first_slot(columns.time_us[row], columns.key[row]), columns.method[row],
-            columns.status[row], int(columns.traffic[row]), columns.request_time_us[row], columns.app_time_us[row],
-            columns.bytes_sent[row],
+            who[columns.identity[row]], where[asked.endpoint], columns.time_us[row], columns.key[row],
+            slot_ns - lines.first_slot(columns.time_us[row], columns.key[row]), asked.method, asked.status,
+            asked.traffic, columns.request_time_us[row], columns.app_time_us[row], columns.bytes_sent[row],
         )
         for slot_ns, row in fresh
+        for asked in (columns.requests[columns.request[row]],)
     ]  # fmt: skip
 
 
@@ -126,17 +127,9 @@ def pieces(requests: Iterable[Request]) -> Iterator[list[Request]]:
         yield piece
 
 
-def stored(requests: Iterable[Request]) -> Iterable[Stored]:
+def counted(requests: Iterable[Request]) -> Iterable[Counted]:
     """Return requests as `Rollups` takes them."""
-    columns: list[Sequence[Any]] = list(zip(*requests, strict=True))
-    if not columns:
-        return ()
-    identity, endpoint, time_us, key, _, method, status, traffic, request_time_us, app_time_us, bytes_sent = columns
-    nothing, blank, zero = repeat(None), repeat(""), repeat(0)
-    return zip(
-        time_us, key, identity, endpoint, zero, method, blank, status, traffic, request_time_us, nothing, app_time_us,
-        bytes_sent, nothing, nothing, nothing, zero, strict=False,
-    )  # fmt: skip
+    return map(_counted, requests)
 
 
 def _points(bucket_us: int, rows: Sequence[Request], tables: Tables, source: str) -> list[bytes]:

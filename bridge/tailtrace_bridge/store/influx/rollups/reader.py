@@ -248,7 +248,7 @@ class RollupReader:
                     step = _Step(Tables(), Rollups())
                     requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
                     for piece in batches.pieces(requests):
-                        step.sums.add(batches.stored(piece))
+                        step.sums.add(batches.counted(piece))
                         count += len(piece)
                     self._steps.put(name, step, count)
                 rows = [row for _, row in rows_of(kind, step.sums)]

@@ -169,7 +169,7 @@ class Roller:
         documents: list[str] = []
         for some in batches.pieces(requests):
             if sums is not None:
-                sums.add(batches.stored(some))
+                sums.add(batches.counted(some))
             if count > BATCHES_MAX:
                 documents.append(document(Kind.ROWS, some, tables))
         points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})

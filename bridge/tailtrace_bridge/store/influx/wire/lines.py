@@ -110,8 +110,8 @@ class LineMaker:
     def line(self, row: int, time_ns: int) -> bytes:
         """Write the point of row number `row`."""
         columns = self._columns
-        identity, endpoint = columns.identity[row], columns.endpoint[row]
-        method, status = columns.method[row], columns.status[row]
+        identity = columns.identity[row]
+        endpoint, method, path, status, traffic = columns.requests[columns.request[row]]
         group = (identity, endpoint, method, status // 100)
         head = self._heads.get(group)
         if head is None:
@@ -120,8 +120,8 @@ class LineMaker:
         if shared is None:
             shared = self._shared[identity] = self._make_shared(identity)
         parts = [f"{head} key={columns.key[row]}i,time_us={columns.time_us[row]}i,status_code={status}i"]
-        parts.append(f"traffic={int(columns.traffic[row])}i,bytes={columns.bytes_sent[row]}i")
-        parts += (f"path={_text(columns.path[row])}", shared)
+        parts.append(f"traffic={traffic}i,bytes={columns.bytes_sent[row]}i")
+        parts += (f"path={_text(path)}", shared)
         for name, took_us in (
             ("response_time_ms", columns.request_time_us[row]),
             ("upstream_time_ms", columns.upstream_time_us[row]),
