@@ -45,10 +45,10 @@ API_ROOMS = {
     "main": "commands",
 }
 API_BRIDGE = {
-    "answers": "core settings store",
+    "answers": "core settings store traces",
     "access": "core identity settings store wiring",
     "nginx": "core logs",
-    "queries": "core identity rows settings store wiring",
+    "queries": "core identity rows settings store traces wiring",
     "monthly": "alerts core rows settings store wiring",
     "terminal": "core",
     "demo": "core logs store",
@@ -100,6 +100,7 @@ PURE = (
     "tailtrace_bridge.rows.traffic",
     "tailtrace_api.answers.requests",
     "tailtrace_api.answers.panels",
+    "tailtrace_api.answers.traces",
     "tailtrace_api.doctor.checks",
     "tailtrace_api.doctor.nginx",
     "tailtrace_api.doctor.patch",

@@ -465,7 +465,7 @@ def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
                     shown = {
                         TIME: iso, MS: lambda one: one / 1000, HEX: lambda one: one.hex(),
                         TRAFFIC: lambda one: Traffic(one).name.lower(), PLAIN: lambda one: one,
-                        PACKED: lambda one: to_otlp_json([one]),
+                        PACKED: to_otlp_json,
                     }[how[column]](value)  # fmt: skip
                     assert shown in values, f"{table}.{column}: {shown!r} is stored, and not given"
     db.close()

@@ -85,7 +85,7 @@ def test_spans_of_every_kind_are_given_whole_in_either_encoding(media):
     request = request_of(*spans)
     body = request.SerializeToString()
     if media == JSON:
-        body = json.dumps(to_otlp_json([zlib.compress(body)])).encode()
+        body = json.dumps(to_otlp_json(zlib.compress(body))).encode()
     decoded = decode_traces(body, media, has_whole=True)
     assert [(Span.FromString(one.data), one.service, one.version) for one in decoded.whole] == [
         (one, "shop", "1.2") for one in spans
@@ -346,7 +346,7 @@ def test_a_span_that_came_twice_is_one_and_what_is_too_much_is_bare():
 
 def test_it_is_given_out_as_otlp_that_our_own_receiver_reads():
     kept = packed(span(1), span(2, (1).to_bytes(8)))
-    body = json.dumps(to_otlp_json([kept.data])).encode()
+    body = json.dumps(to_otlp_json(kept.data)).encode()
     whole = decode_traces(body, JSON, has_whole=True).whole
     assert [Span.FromString(one.data).span_id for one in whole] == [(1).to_bytes(8), (2).to_bytes(8)]
     assert b"resourceSpans" in body

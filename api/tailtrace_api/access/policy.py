@@ -54,6 +54,8 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/unused-endpoints": Reach.ADMIN,
     "/analytics/alerts": Reach.ADMIN,
     "/analytics/request/{trace_id}": Reach.OWN,
+    "/analytics/traces/{trace_id}": Reach.OWN,
+    "/analytics/traces/{trace_id}/otlp": Reach.OWN,
     "/tailnet/devices": Reach.OWN,
     "/tailnet/devices/{device}": Reach.OWN,
     "/tailnet/status": Reach.OWN,

@@ -26,6 +26,7 @@ from tailtrace_api.commands.mcp import mcp
 from tailtrace_api.commands.nginx import nginx
 from tailtrace_api.commands.report import report
 from tailtrace_api.commands.serve import serve
+from tailtrace_api.commands.trace import trace
 from tailtrace_api.commands.whois import whois
 from tailtrace_api.terminal.console import Formatter, lines, note
 from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError, SettingsError
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "export": export,
     "backup": backup,
     "report": report,
+    "trace": trace,
     "whois": whois,
     "nginx": nginx,
     "doctor": doctor,

@@ -197,7 +197,7 @@ def _traces_of(store: Store, request: dict[str, Any]) -> Iterator[dict[str, Any]
         if iso(entry.time_us) == request["timestamp"]:
             yield {
                 "record": "trace", "timestamp": request["timestamp"], "trace_id": request["trace_id"],
-                "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json([kept.data]),
+                "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json(kept.data),
             }  # fmt: skip
 
 

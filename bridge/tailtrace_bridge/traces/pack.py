@@ -6,6 +6,7 @@ that began first; beyond `TRACE_BYTES_MAX` a span keeps ids, times and name. A s
 """
 
 import base64
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -100,12 +101,9 @@ def unpack(data: bytes) -> list[TraceSpan]:
     ]
 
 
-def to_otlp_json(traces: Sequence[bytes]) -> dict[str, Any]:
-    """Return packed traces as one OTLP/JSON request, which any OTLP endpoint takes: ids are hex in it."""
-    whole = ExportTraceServiceRequest()
-    for data in traces:
-        whole.MergeFrom(_request(data))
-    document: dict[str, Any] = json_format.MessageToDict(whole, use_integers_for_enums=True)
+def to_otlp_json(data: bytes) -> dict[str, Any]:
+    """Return a packed trace as an OTLP/JSON request, which any OTLP endpoint takes: ids are hex in it."""
+    document: dict[str, Any] = json_format.MessageToDict(_request(data), use_integers_for_enums=True)
     for of_resource in document.get("resourceSpans", ()):
         for of_scope in of_resource.get("scopeSpans", ()):
             for span in of_scope.get("spans", ()):
@@ -114,6 +112,14 @@ def to_otlp_json(traces: Sequence[bytes]) -> dict[str, Any]:
                         if name in holder:
                             holder[name] = base64.b64decode(holder[name]).hex()
     return document
+
+
+def to_otlp_lines(traces: Sequence[bytes]) -> bytes:
+    """Return packed traces as OpenTelemetry's file exporter writes them: a line of OTLP/JSON for each.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/#json-lines-file
+    """
+    return b"".join(json.dumps(to_otlp_json(data), ensure_ascii=False).encode() + b"\n" for data in traces)
 
 
 def _request(data: bytes) -> ExportTraceServiceRequest:

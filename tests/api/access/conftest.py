@@ -9,6 +9,7 @@ from tailtrace_api.access.tokens import Tokens
 from tailtrace_api.server.serve import make_guarded
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.traces.pack import pack
 from tailtrace_bridge.wiring import parts
 
 S = 1_000_000
@@ -63,7 +64,10 @@ def make_api(chosen):
         picked = chosen(**more)
         store = parts.open_store(picked)
         opened.append(store)
-        store.write(rows(time.time_ns() // 1000))
+        made = rows(time.time_ns() // 1000)
+        store.write(made)
+        traced = [pack(row, "sample", [], service="nginx", has_messages=False) for row in made if row.access.trace_id]
+        store.keep_traces(traced, 1 << 20)
         return make_guarded(picked, store, parts.make_routes(picked))
 
     yield make
