@@ -170,10 +170,6 @@ def test_what_is_left_out_is_said():
     assert "more:" not in printed(answer)
 
 
-def test_both_languages_say_the_same_things():
-    assert report._TEXTS["en"].keys() == report._TEXTS["es"].keys()
-
-
 def test_no_requests():
     text = printed(answers(requests=0))
     assert "No requests in this window." in text

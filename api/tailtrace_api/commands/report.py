@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tailtrace_api.commands.options import Json, OpenapiOption, StoreOption, time_us
 from tailtrace_api.terminal.console import console
+from tailtrace_bridge.texts.catalogue import Lang
 
 if TYPE_CHECKING:
     from tailtrace_bridge.settings.table import Settings
@@ -23,7 +24,7 @@ def report(
     month: Annotated[str | None, typer.Option(help="Tell of this month instead, such as 2025-10.")] = None,
     pdf: Annotated[Path | None, typer.Option(help="With --month: write the report to read into this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="With --month: the same as one HTML page.")] = None,
-    lang: Annotated[Literal["en", "es"] | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
+    lang: Annotated[Lang | None, typer.Option(help="en or es [TAILTRACE_LANG].")] = None,
     openapi: OpenapiOption = None,
     store: StoreOption = None,
     as_json: Json = False,

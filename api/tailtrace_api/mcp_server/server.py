@@ -33,6 +33,7 @@ from tailtrace_api.mcp_server.guide import DEFINITIONS_URI, INSTRUCTIONS, PROMPT
 from tailtrace_api.mcp_server.parameters import schema
 from tailtrace_api.mcp_server.tool import Tool, output_schema
 from tailtrace_api.mcp_server.tools import Answer, Toolbox
+from tailtrace_bridge.texts.catalogue import Texts
 
 Context = ServerRequestContext[Any]
 Caller = Callable[[Any], str | None]
@@ -44,7 +45,7 @@ def make_server(  # noqa: C901 - one handler for each request of the protocol
     toolbox: Toolbox, lang: str, caller: Caller = lambda _request: None
 ) -> Server[Any]:
     """Make the server. One serves any number of connections."""
-    tools = [_tool_info(tool) for tool in toolbox.tools.values()]
+    tools, texts = [_tool_info(tool) for tool in toolbox.tools.values()], Texts("mcp", lang)
 
     async def list_tools(_context: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=tools)
@@ -62,7 +63,7 @@ def make_server(  # noqa: C901 - one handler for each request of the protocol
     async def get_prompt(_context: Context, params: GetPromptRequestParams) -> GetPromptResult:
         for one in PROMPTS:
             if one.name == params.name:
-                content = TextContent(type="text", text=one.texts[lang])
+                content = TextContent(type="text", text=texts(f"prompt.{one.name}"))
                 return GetPromptResult(description=one.about, messages=[PromptMessage(role="user", content=content)])
         raise MCPError(INVALID_PARAMS, f"there is no such prompt; there are {', '.join(one.name for one in PROMPTS)}")
 

@@ -1,10 +1,7 @@
 """Values as words."""
 
-import string
-
 import pytest
 
-from tailtrace_api.mcp_server import words as module
 from tailtrace_api.mcp_server.words import Words
 
 EN, ES = Words("en"), Words("es")
@@ -36,14 +33,6 @@ def test_millis(value, shown):
     assert EN.millis(value) == shown
 
 
-def test_both_languages_have_the_same_texts_with_the_same_values():
-    def values(text):
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-
-    en, es = module._TEXTS["en"], module._TEXTS["es"]
-    assert {name: values(text) for name, text in en.items()} == {name: values(text) for name, text in es.items()}
-
-
 def test_a_value_is_no_format():
     said = EN.say("views", feature="{count} {0.__class__}", count=EN.count("views", 3))
     assert said == "{count} {0.__class__} (3 views)"
@@ -58,10 +47,6 @@ def test_a_value_is_no_format():
 )  # fmt: skip
 def test_one_of_it_and_more(what, number, en, es):
     assert (EN.count(what, number), ES.count(what, number)) == (en, es)
-
-
-def test_both_languages_count_the_same_things():
-    assert module._COUNTED["en"].keys() == module._COUNTED["es"].keys()
 
 
 def test_the_end_of_a_window():

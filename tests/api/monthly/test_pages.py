@@ -18,12 +18,13 @@ from tailtrace_api.monthly import charts, pdf
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.page import lead, note, render, shown, tiles
 from tailtrace_api.monthly.report import make, make_of, read_numbers
-from tailtrace_api.monthly.words import TEXTS, Words
+from tailtrace_api.monthly.words import Words
 from tailtrace_api.terminal.month import print_month
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.texts.catalogue import read
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "report_example.py"))
 SETTINGS = Settings(timezone="Europe/Madrid")
@@ -96,12 +97,6 @@ class Elements(HTMLParser):
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-def test_both_languages_say_the_same_things():
-    assert TEXTS["en"].keys() == TEXTS["es"].keys()
-    for key, text in TEXTS["en"].items():
-        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", TEXTS["es"][key])), key
-
-
 def test_every_text_is_used():
     folder = Path(charts.__file__).parent
     code = "".join(
@@ -110,7 +105,7 @@ def test_every_text_is_used():
     built = ("kpi.", "table.", "lead.", "compared.")  # put together from two parts
     unused = [
         key
-        for key in TEXTS["en"]
+        for key in read("monthly", "en")
         if f'"{key.removesuffix(".one").removesuffix(".other")}"' not in code and not key.startswith(built)
     ]
     assert unused == []

@@ -1,0 +1,52 @@
+"""The catalogue of texts: what every language must have, and how a text is made."""
+
+import string
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tailtrace_bridge.texts import catalogue
+from tailtrace_bridge.texts.catalogue import LANGUAGES, Area, Texts, read
+
+AREAS = get_args(Area)
+
+
+def values(text):
+    """The names of the values in a text; one without a name would depend on its place in the sentence."""
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_languages_have_the_same_texts_with_the_same_values(area):
+    in_english = {key: values(text) for key, text in read(area, "en").items()}
+    assert "" not in set().union(*in_english.values())
+    for lang in LANGUAGES:
+        assert {key: values(text) for key, text in read(area, lang).items()} == in_english
+
+
+def test_the_folders_hold_the_areas_and_nothing_else():
+    for lang in LANGUAGES:
+        folder = Path(catalogue.__file__).parent / lang
+        assert sorted(path.name for path in folder.iterdir()) == sorted(f"{area}.json" for area in AREAS)
+
+
+@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_is_counted_has_both_forms(area, lang):
+    texts = read(area, lang)
+    assert [key for key in texts if key.endswith(".one") and key.removesuffix(".one") + ".other" not in texts] == []
+    assert [key for key in texts if key.endswith(".other") and key.removesuffix(".other") + ".one" not in texts] == []
+
+
+def test_a_text_with_its_values():
+    texts = Texts("report", "es")
+    assert texts.count("request", 1) == "1 acceso"
+    assert texts.count("request", 1234, "1.234") == "1.234 accesos"
+    assert texts("window", start="{end}", end="B", zone="UTC") == "{end} a B (UTC)"
+    assert ("window" in texts, "windows" in texts) == (True, False)
+
+
+def test_a_language_that_we_do_not_speak():
+    with pytest.raises(ValueError, match="'fr' is none of our languages: en, es"):
+        Texts("report", "fr")
