@@ -4,6 +4,7 @@
 FROM node:24.11-slim AS web
 WORKDIR /src/api/web
 COPY api/web ./
+COPY bridge/tailtrace_bridge/texts /src/bridge/tailtrace_bridge/texts
 RUN npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 FROM python:3.13-slim-trixie AS build

@@ -59,7 +59,7 @@ HAS_NPM := $(shell command -v npm 2>/dev/null)
 WEB_IF_NPM := $(if $(HAS_NPM),$(WEB))
 
 web: $(WEB)
-$(WEB): $(shell find api/web/src -type f) api/web/build.mjs api/web/node_modules/.ready
+$(WEB): $(shell find api/web/src -type f) $(wildcard bridge/tailtrace_bridge/texts/*/*.json) api/web/build.mjs api/web/node_modules/.ready
 	cd api/web && node build.mjs
 
 api/web/node_modules/.ready: api/web/package-lock.json

@@ -121,17 +121,6 @@ def test_spanish_by_the_browser_and_by_choice(factory, open_page):
     assert page.locator("html").get_attribute("lang") == "en", "the choice is kept"
 
 
-def test_both_languages_have_the_same_words():
-    import json
-    from pathlib import Path
-
-    words = Path(__file__).parents[2] / "api/web/src/words"
-    en, es = (json.loads((words / f"{lang}.json").read_text(encoding="utf-8")) for lang in ("en", "es"))
-    assert en.keys() == es.keys()
-    for key, text in en.items():
-        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", es[key])), key
-
-
 def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 

@@ -5,6 +5,7 @@
 | `alerts` | who gets a message |
 | `mcp` | the model that a person asks, and the person |
 | `monthly` | who gets the monthly report |
+| `page`, `widget` | who looks at the page, or at one that has our widget; `make web` bundles them |
 | `report` | who runs `tailtrace report` |
 
 A text with a number comes in two forms, `….one` and `….other`. The languages have the same keys with the same values in
@@ -19,7 +20,7 @@ from typing import Literal, get_args
 
 Lang = Literal["en", "es"]
 LANGUAGES: tuple[str, ...] = get_args(Lang)
-Area = Literal["alerts", "mcp", "monthly", "report"]
+Area = Literal["alerts", "mcp", "monthly", "page", "report", "widget"]
 _HERE = Path(__file__).parent
 
 

@@ -1,7 +1,7 @@
-// The texts of the page in its languages, and numbers and times as people there write them.
+// The texts of the page in its languages, of the catalogue of all texts, and numbers and times as people there write them.
 
-import en from "../words/en.json";
-import es from "../words/es.json";
+import en from "../../../../bridge/tailtrace_bridge/texts/en/page.json";
+import es from "../../../../bridge/tailtrace_bridge/texts/es/page.json";
 
 const LANGUAGES = { en, es };
 let lang = "en";
