@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 
 import httpx
 import pytest
@@ -81,12 +82,12 @@ def test_the_performance_has_what_fires_and_nobody_else_s_devices(store):
     insights = Insights(
         store, Queries(store, zone=settings.Settings().zone, features={}, store_name="sqlite"), features={}
     )
-    told = insights.system_performance(NOW)["alerts"]
-    assert [one["rule"] for one in told["active"]] == ["orders fail"]
-    assert [one["rule"] for one in told["recent"]] == ["slow", "who", "slow", "orders fail"]
-    own = insights.system_performance(NOW, user="ana@example.com")["alerts"]
-    assert [one["rule"] for one in own["recent"]] == ["slow", "slow", "orders fail"]
-    shown = system_performance(insights.system_performance(NOW), Asked({}, Words("en"), 10))
+    told = insights.system_performance(NOW).alerts
+    assert [one.rule for one in told.active] == ["orders fail"]
+    assert [one.rule for one in told.recent] == ["slow", "who", "slow", "orders fail"]
+    own = insights.system_performance(NOW, user="ana@example.com").alerts
+    assert [one.rule for one in own.recent] == ["slow", "slow", "orders fail"]
+    shown = system_performance(asdict(insights.system_performance(NOW)), Asked({}, Words("en"), 10))
     assert shown.structured["alerts"] == {
         "active": ["orders fail since 2025-10-08T12:00:00.000Z: Error rate 25%"],
         "recent": [
@@ -109,8 +110,8 @@ def test_a_store_that_fails_has_no_alerts_to_show(store, monkeypatch):
 
     monkeypatch.setattr(store, "alert_events", fail)
     answer = insights.system_performance(NOW)
-    assert (answer["alerts"], answer["store"]["ok"]) == (None, False)
-    assert system_performance(answer, Asked({}, Words("en"), 10)).structured["alerts"] is None
+    assert (answer.alerts, answer.store.ok) == (None, False)
+    assert system_performance(asdict(answer), Asked({}, Words("en"), 10)).structured["alerts"] is None
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
 """Who is to blame, what is advised, and what is compared: the tables at the head of `insights`, row by row."""
 
+from dataclasses import replace
+
 import pytest
+from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers import insights
+from tailtrace_api.answers.insight_records import StoreState
 from tailtrace_api.answers.record import fields_of
 from tailtrace_api.answers.request_records import EndpointTimes, Times
 from tailtrace_bridge.core.histogram import bucket_of
@@ -11,7 +15,7 @@ from tailtrace_bridge.store.values import Activity, Latency, LogEntry, Usage, Wi
 
 MINUTE = 60_000_000
 NOBODY = Identity("")
-FINE = {"name": "sqlite", "ok": True, "p95_ms": None, "queries": 0}
+FINE = StoreState(name="sqlite", ok=True, p95_ms=None, queries=0, problem=None)
 
 
 def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traffic.APP):
@@ -36,10 +40,10 @@ def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traf
 @pytest.mark.parametrize(
     ("usages", "p95_ms", "store", "verdict"),
     [
-        ([usage(100)], 50, {**FINE, "ok": False}, ("store", "store-down")),
-        ([usage(100)], 50, {**FINE, "queries": 20, "p95_ms": 1000.0}, ("store", "store-slow")),
-        ([usage(100)], 50, {**FINE, "queries": 19, "p95_ms": 9000.0}, ("nobody", "fine")),
-        ([usage(100)], 50, {**FINE, "queries": 500, "p95_ms": 999.0}, ("nobody", "fine")),
+        ([usage(100)], 50, replace(FINE, ok=False), ("store", "store-down")),
+        ([usage(100)], 50, replace(FINE, queries=20, p95_ms=1000.0), ("store", "store-slow")),
+        ([usage(100)], 50, replace(FINE, queries=19, p95_ms=9000.0), ("nobody", "fine")),
+        ([usage(100)], 50, replace(FINE, queries=500, p95_ms=999.0), ("nobody", "fine")),
         ([], None, FINE, ("unknown", "too-few-requests")),
         ([usage(19, 500)], 50, FINE, ("unknown", "too-few-requests")),
         ([usage(980, app_ms=9), usage(20, 502)], 50, FINE, ("app", "app-unreachable")),
@@ -62,7 +66,7 @@ def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traf
 )  # fmt: skip
 def test_blame(usages, p95_ms, store, verdict):
     found = insights.blame(usages, p95_ms, store)
-    assert (found["verdict"], found["because"]) == verdict
+    assert (found.verdict, found.because) == verdict
 
 
 @pytest.mark.parametrize(
@@ -85,14 +89,14 @@ def test_advice_only_where_the_numbers_bear_it(usages, p95_ms, freshness_s, code
     times = [
         EndpointTimes(**fields_of(none) | {"p95_ms": p95_ms}, endpoint="/a", count=count, app=none, proxy_avg_ms=None)
     ]
-    assert [one["code"] for one in insights.advice(usages, times, freshness_s)] == codes
+    assert [one.code for one in insights.advice(usages, times, freshness_s)] == codes
 
 
 def test_compared_with_nothing():
     window = Window(0, MINUTE)
     now = insights.Period(window, [usage(10)], [Latency("/a", "proxy", bucket_of(100_000), 10)], [usage(10)])
     before = insights.Period(window, [], [], [])
-    assert insights.compare(now, before)["metrics"] == [
+    assert plain(insights.compare(7, now, before).metrics) == [
         {"metric": "requests", "now": 10, "before": 0, "change_percent": None},
         {"metric": "unique_users", "now": 0, "before": 0, "change_percent": None},
         {"metric": "avg_response_ms", "now": 100.0, "before": None, "change_percent": None},
@@ -103,8 +107,8 @@ def test_compared_with_nothing():
 
 def test_a_health_check_is_a_use_and_a_bot_is_none():
     recent = [usage(1, route="/health", traffic=Traffic.HEALTH), usage(9, route="/old", traffic=Traffic.BOT)]
-    found = insights.unused_endpoints([("GET", "/health"), ("GET", "/old")], recent, [usage(3, route="/old")], {})
-    assert [(one["endpoint"], one["requests_earlier"]) for one in found["unused_endpoints"]] == [("/old", 3)]
+    found, _ = insights.unused_endpoints([("GET", "/health"), ("GET", "/old")], recent, [usage(3, route="/old")], {})
+    assert [(one.endpoint, one.requests_earlier) for one in found] == [("/old", 3)]
 
 
 def test_a_card_by_its_name_and_a_person_on_two_devices():
@@ -117,7 +121,7 @@ def test_a_card_by_its_name_and_a_person_on_two_devices():
 
     def asked(online):
         found = insights.active_users(activity, pages, online, {}, 3 * MINUTE)
-        return [(one["device"], one["current_page"], one["online"], one["requests"]) for one in found["active_users"]]
+        return [(one.device, one.current_page, one.online, one.requests) for one in found.active_users]
 
     assert asked({}) == [("phone", "card: prices", None, 2)]
     assert asked({"n7": True, "n8": False}) == [("phone", "card: prices", True, 2)]
@@ -142,7 +146,7 @@ def test_compare_tells_what_is_in_both_and_what_in_one_only():
         usage(7, route="/static", traffic=Traffic.STATIC),
     )
     before = period(usage(6, ms=100), usage(8, ms=100, route="/b"), usage(2, route="/gone"))
-    found = insights.compare(now, before)
+    found = plain(insights.compare(7, now, before))
     assert [(row["endpoint"], row["requests_now"], row["requests_before"]) for row in found["endpoints"]] == [
         ("/a", 5, 6),
         ("/b", 9, 8),
@@ -151,14 +155,14 @@ def test_compare_tells_what_is_in_both_and_what_in_one_only():
     assert found["endpoints_total"] == 2
     assert found["endpoints_new"] == [{"endpoint": "/newer", "requests": 4}, {"endpoint": "/new", "requests": 3}]
     assert found["endpoints_gone"] == [{"endpoint": "/gone", "requests": 2}]
-    nothing = insights.compare(now, period())
+    nothing = plain(insights.compare(7, now, period()))
     assert (
         nothing["endpoints"],
         nothing["endpoints_total"],
         nothing["endpoints_new_total"],
         nothing["endpoints_gone_total"],
     ) == ([], 0, 4, 0)
-    many = insights.compare(period(*(usage(n + 1, route=f"/{n}") for n in range(15))), period())
+    many = plain(insights.compare(7, period(*(usage(n + 1, route=f"/{n}") for n in range(15))), period()))
     assert (len(many["endpoints_new"]), many["endpoints_new"][0], many["endpoints_new_total"]) == (
         10,
         {"endpoint": "/14", "requests": 15},
@@ -180,4 +184,4 @@ def test_compare_tells_what_is_in_both_and_what_in_one_only():
 def test_outside_the_app_of_one_request(status, request_us, app_us, outside_ms):
     entry = LogEntry(0, 1, NOBODY, "", "/a", "GET", "/a", status, Traffic.APP, request_us, app_us, 10, "", "")
     (told,) = insights.explain([entry], {})
-    assert told["timing"]["outside_ms"] == outside_ms
+    assert told.timing.outside_ms == outside_ms

@@ -10,9 +10,12 @@ import time
 import httpx
 import pytest
 
+from tailtrace_api.answers.insight_records import News
 from tailtrace_api.http import event_stream as news
 from tailtrace_api.http.event_stream import EventStream
 from tailtrace_bridge.core.errors import StoreError
+
+ONE = News(newest=None, active=1)
 
 
 async def take(stream, count):
@@ -24,7 +27,7 @@ def event(name, value):
 
 
 def test_it_tells_what_changed_and_beats_when_nothing_did():
-    answers = iter([{"newest": None, "active": 0}, {"newest": "t", "active": 1}])
+    answers = iter([News(newest=None, active=0), News(newest="t", active=1)])
     last = {}
 
     def ask():
@@ -45,10 +48,10 @@ def test_it_tells_what_changed_and_beats_when_nothing_did():
 
 
 def test_trouble_is_told_once_and_its_end_too():
-    answers = iter([StoreError("the disk is full"), StoreError("the disk is full"), {"active": 1}])
+    answers = iter([StoreError("the disk is full"), StoreError("the disk is full"), ONE])
 
     def ask():
-        found = next(answers, {"active": 1})
+        found = next(answers, ONE)
         if isinstance(found, Exception):
             raise found
         return found
@@ -56,7 +59,10 @@ def test_trouble_is_told_once_and_its_end_too():
     async def run():
         return await take(EventStream(ask, poll_s=0.02, beat_s=9).stream(), 3)
 
-    assert asyncio.run(run())[1:] == [event("trouble", "the disk is full"), event("news", {"active": 1})]
+    assert asyncio.run(run())[1:] == [
+        event("trouble", "the disk is full"),
+        event("news", {"newest": None, "active": 1}),
+    ]
 
 
 def test_all_pages_share_one_question():
@@ -65,7 +71,7 @@ def test_all_pages_share_one_question():
     def ask():
         nonlocal asked
         asked += 1
-        return {"active": 0}
+        return ONE
 
     async def run():
         told = EventStream(ask, poll_s=0.2)
@@ -84,7 +90,7 @@ def test_too_many_pages_are_refused(monkeypatch):
     from fastapi import FastAPI
 
     monkeypatch.setattr(news, "STREAMS_MAX", 1)
-    told = EventStream(dict)
+    told = EventStream(lambda: ONE)
     told.open = 1
     app = FastAPI()
     app.include_router(news.event_stream_router(told))
@@ -142,7 +148,7 @@ def test_an_open_stream_does_not_hold_up_the_end(tmp_path):
 @pytest.mark.parametrize("poll_s", [0.01, 0.5])
 def test_a_page_that_leaves_is_counted_out(poll_s):
     async def run():
-        told = EventStream(dict, poll_s=poll_s)
+        told = EventStream(lambda: ONE, poll_s=poll_s)
         stream = told.stream()
         await take(stream, 2)
         await stream.aclose()

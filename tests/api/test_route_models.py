@@ -10,17 +10,6 @@ from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.wiring import parts
 
-NOT_YET = {
-    "/analytics/active-users",
-    "/analytics/compare",
-    "/analytics/panels/request/{trace_id}",
-    "/analytics/request/{trace_id}",
-    "/analytics/system-performance",
-    "/analytics/unused-endpoints",
-    "/ready",
-}
-"""Answers that are dictionaries still. This only shrinks."""
-
 
 @pytest.fixture
 def document(own_folder):
@@ -57,12 +46,11 @@ def gaps(schema, schemas, seen=()):
 def test_every_answer_says_what_it_is_made_of(document):
     schemas = document["components"]["schemas"]
     answers = {path: one["get"]["responses"]["200"]["content"] for path, one in document["paths"].items()}
-    found = {
-        path
-        for path, content in answers.items()
-        if "application/json" in content and gaps(content["application/json"]["schema"], schemas)
+    json_answers = {
+        path: content["application/json"] for path, content in answers.items() if "application/json" in content
     }
-    assert found == NOT_YET
+    assert len(json_answers) > 20
+    assert [path for path, content in json_answers.items() if gaps(content["schema"], schemas)] == []
 
 
 @pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"type": "object", "additionalProperties": True}])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
@@ -18,7 +19,7 @@ RECENT_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Told(Record):
     """One event, as it was told. `subject` is the device or the user that was seen, `value` what was measured."""
 
     time: str
@@ -31,7 +32,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleState:
+class RuleState(Record):
     """A rule of the settings, and whether it fires."""
 
     name: str
@@ -50,7 +51,7 @@ class RuleState:
 
 
 @dataclass(frozen=True, slots=True)
-class Alerts:
+class Alerts(Record):
     """What fires now, the rules with their state, and what was told, newest first."""
 
     active: tuple[Told, ...]
@@ -60,7 +61,7 @@ class Alerts:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class AlertsNow(Record):
     """What fires now and what was told last, for another answer."""
 
     active: tuple[Told, ...]
@@ -79,14 +80,16 @@ def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> Ale
     )
 
 
-def summary(store: Store, scope: Scope) -> Summary:
+def summary(store: Store, scope: Scope) -> AlertsNow:
     """Return what fires and what was told last, for another answer. Of a member, nothing about who was seen."""
     events = store.alert_events(scope, EVENTS_MAX)
-    return Summary(active=tuple(map(_told, _active(events).values())), recent=tuple(map(_told, events[:RECENT_SHOWN])))
+    return AlertsNow(
+        active=tuple(map(_told, _active(events).values())), recent=tuple(map(_told, events[:RECENT_SHOWN]))
+    )
 
 
 def in_short(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a `summary` as an assistant gets it: each event in a line."""
+    """Return an `AlertsNow` as an assistant gets it: each event in a line."""
     if told is None:
         return None
     return {

@@ -1,6 +1,6 @@
 """What an assistant is asked most: who is here, what is used, what is slow and whose fault it is. Pure functions.
 
-Like `answers`: rows in, plain values out, each defined in words in `docs/definitions.md`. Who is to blame, by the first
+Like `answers`: rows in, records out, each defined in words in `docs/definitions.md`. Who is to blame, by the first
 row that fits (`blame`):
 
 | the numbers of the window | verdict | because |
@@ -23,11 +23,36 @@ An app without any span in the window is not traced: its 503 may be its own answ
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tailtrace_api.answers import requests as answers
-from tailtrace_api.answers.record import LISTED_MAX
+from tailtrace_api.answers.alerts import AlertsNow
+from tailtrace_api.answers.insight_records import (
+    ActiveUser,
+    ActiveUsers,
+    Advice,
+    Blame,
+    EndpointChange,
+    EndpointRequests,
+    FailingAdvice,
+    Feature,
+    MetricChange,
+    NginxLine,
+    Performance,
+    Periods,
+    RequestTold,
+    SlowAdvice,
+    SlowEndpoint,
+    SpanTold,
+    StaleAdvice,
+    StoreState,
+    Timing,
+    UnusedEndpoint,
+    UsageStats,
+    Verdict,
+    Who,
+)
+from tailtrace_api.answers.record import cut
 from tailtrace_api.answers.request_records import EndpointTimes
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
@@ -66,7 +91,7 @@ def active_users(
     online: Mapping[str, bool],
     features: Mapping[str, str],
     now_us: int,
-) -> dict[str, Any]:
+) -> ActiveUsers:
     """Return who made a request in the last five minutes, the latest first; whom the tailnet calls offline is not here.
 
     `pages`: person → endpoint of their newest request. `online`: node id → whether the tailnet sees it, where known.
@@ -79,7 +104,7 @@ def active_users(
             services.add(answers.person(one.identity))
         else:
             seen[answers.person(one.identity)].append(one)
-    rows: list[tuple[int, dict[str, Any]]] = []
+    rows: list[tuple[int, ActiveUser]] = []
     gone = 0
     for who, theirs in seen.items():
         latest = max(theirs, key=lambda one: one.last_us)
@@ -88,26 +113,26 @@ def active_users(
             gone += 1
             continue
         endpoint = pages.get(who, "")
-        row = {
-            "email": latest.identity.user or None,
-            "device": latest.identity.device or None,
-            "last_seen": answers.iso(latest.last_us),
-            "last_seen_seconds": max(0, (now_us - latest.last_us) // 1_000_000),
-            "current_page": page(endpoint, features) if endpoint else None,
-            "current_endpoint": endpoint or None,
-            "online": any(known) if known else None,
-            "kind": latest.identity.kind,
-            "address": latest.identity.address,
-            "requests": sum(one.requests for one in theirs),
-        }
+        row = ActiveUser(
+            email=latest.identity.user or None,
+            device=latest.identity.device or None,
+            last_seen=answers.iso(latest.last_us),
+            last_seen_seconds=max(0, (now_us - latest.last_us) // 1_000_000),
+            current_page=page(endpoint, features) if endpoint else None,
+            current_endpoint=endpoint or None,
+            online=any(known) if known else None,
+            kind=latest.identity.kind,
+            address=latest.identity.address,
+            requests=sum(one.requests for one in theirs),
+        )
         rows.append((-latest.last_us, row))
-    rows.sort(key=lambda item: (item[0], item[1]["address"]))
-    return {
-        "active_users": [row for _, row in rows][:LISTED_MAX],
-        "total_active": len(rows),
-        "services_active": len(services),
-        "offline_now": gone,
-    }
+    rows.sort(key=lambda item: (item[0], item[1].address))
+    return ActiveUsers(
+        active_users=cut([row for _, row in rows]),
+        total_active=len(rows),
+        services_active=len(services),
+        offline_now=gone,
+    )
 
 
 def page(endpoint: str, features: Mapping[str, str]) -> str:
@@ -128,29 +153,6 @@ def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
 
 
 # --- what is used --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """Requests to one feature of the app."""
-
-    feature: str
-    requests: int
-
-
-@dataclass(frozen=True, slots=True)
-class UsageStats:
-    """Usage of some days. `most_active_user` is None where nobody has a name; `features_total` counts all features."""
-
-    period_days: int
-    total_sessions: int
-    unique_users: int
-    most_active_user: str | None
-    most_active_user_requests: int
-    top_features: tuple[Feature, ...]
-    features_total: int
-    avg_session_duration_min: float
-    total_requests: int
 
 
 def usage_stats(
@@ -178,7 +180,9 @@ def usage_stats(
         unique_users=len(by_user),
         most_active_user=names[top] if top is not None else None,
         most_active_user_requests=by_user[top] if top is not None else 0,
-        top_features=tuple(Feature(feature, requests) for feature, requests in _most_first(by_feature)),
+        top_features=tuple(
+            Feature(feature=feature, requests=requests) for feature, requests in _most_first(by_feature)
+        ),
         features_total=len(by_feature),
         avg_session_duration_min=round(spent_us / count / MINUTE_US, 1) if count else 0.0,
         total_requests=requests,
@@ -193,41 +197,44 @@ def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def system_performance(
+    days: int,
     usages: Sequence[Usage],
     latency: Sequence[Latency],
     uptime: Sequence[Uptime],
-    store: Mapping[str, Any],
+    store: StoreState,
     freshness_s: float | None,
-) -> dict[str, Any]:
-    """Return uptime, times and errors of a window. `store` has `name`, `ok`, and `queries` with their `p95_ms`."""
+    told: AlertsNow | None,
+) -> Performance:
+    """Return uptime, times and errors of `days`, and who is to blame. `told` is None where the store does not say."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     endpoints = {usage.endpoint for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
     timed = sum(usage.timed for usage in of_app)
-    verdict = blame(of_app, p95_ms(latency, endpoints), store)
     slowest = [
-        {"endpoint": row.endpoint, "p95_ms": row.p95_ms, "avg_ms": row.avg_ms, "count": row.count}
+        SlowEndpoint(endpoint=row.endpoint, p95_ms=row.p95_ms, avg_ms=row.avg_ms, count=row.count)
         for row in times
         if row.p95_ms is not None
     ]
-    return {
-        "uptime_percentage": answers.uptime_percentage(uptime),
-        "minutes_with_traffic": sum(day.minutes for day in uptime),
-        "avg_api_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
-        "slowest_endpoints": slowest[:SLOWEST_MAX],
-        "endpoints_total": len(slowest),
-        "error_rate": answers.error_rates(usages).overall.error_rate,
-        "requests": sum(usage.requests for usage in usages),
-        "store": dict(store),
-        "data_freshness_seconds": freshness_s,
-        "blame": verdict,
-        "advice": advice(of_app, times, freshness_s),
-    }
+    return Performance(
+        period_days=days,
+        uptime_percentage=answers.uptime_percentage(uptime),
+        minutes_with_traffic=sum(day.minutes for day in uptime),
+        avg_api_response_ms=round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
+        slowest_endpoints=tuple(slowest[:SLOWEST_MAX]),
+        endpoints_total=len(slowest),
+        error_rate=answers.error_rates(usages).overall.error_rate,
+        requests=sum(usage.requests for usage in usages),
+        store=store,
+        data_freshness_seconds=freshness_s,
+        blame=blame(of_app, p95_ms(latency, endpoints), store),
+        advice=advice(of_app, times, freshness_s),
+        alerts=told,
+    )
 
 
 def blame(  # noqa: C901, PLR0911 - a return for each row of the table
-    of_app: Sequence[Usage], p95_ms: float | None, store: Mapping[str, Any]
-) -> dict[str, Any]:
+    of_app: Sequence[Usage], p95_ms: float | None, store: StoreState
+) -> Blame:
     """Say whose fault it is: the table at the head of this file. `of_app` are the requests to the app."""
     requests = sum(usage.requests for usage in of_app)
     failed = [usage for usage in of_app if usage.status >= 500]
@@ -237,19 +244,20 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     unreached = sum(usage.requests - usage.app_timed for usage in failed if usage.status in gateway)
     both = answers.spanned(of_app)
     share = round(min(1.0, both.app_time_us / both.request_time_us), 3) if both.request_time_us else None
-    numbers = {
-        "error_rate": round(errors / requests, 6) if requests else 0.0,
-        "p95_ms": p95_ms,
-        "app_share": share,
-        "store_p95_ms": store.get("p95_ms"),
-    }
 
-    def verdict(who: str, because: str) -> dict[str, Any]:
-        return {"verdict": who, "because": because, **numbers}
+    def verdict(who: Verdict, because: str) -> Blame:
+        return Blame(
+            verdict=who,
+            because=because,
+            error_rate=round(errors / requests, 6) if requests else 0.0,
+            p95_ms=p95_ms,
+            app_share=share,
+            store_p95_ms=store.p95_ms,
+        )
 
-    if not store["ok"]:
+    if not store.ok:
         return verdict("store", "store-down")
-    if store.get("queries", 0) >= QUERIES_MIN and (store.get("p95_ms") or 0) >= STORE_SLOW_MS:
+    if store.queries >= QUERIES_MIN and (store.p95_ms or 0) >= STORE_SLOW_MS:
         return verdict("store", "store-slow")
     if requests < REQUESTS_MIN:
         return verdict("unknown", "too-few-requests")
@@ -268,28 +276,27 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     return verdict("proxy", "outside-slow") if share <= SHARE_LOW else verdict("unknown", "slow-in-both")
 
 
-def advice(of_app: Iterable[Usage], times: Iterable[EndpointTimes], freshness_s: float | None) -> list[dict[str, Any]]:
-    """Return what to look at first, only where enough requests bear it; an empty list is the usual answer."""
-    found: list[dict[str, Any]] = []
+def advice(of_app: Iterable[Usage], times: Iterable[EndpointTimes], freshness_s: float | None) -> tuple[Advice, ...]:
+    """Return what to look at first, only where enough requests bear it; none is the usual answer."""
     requests: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for usage in of_app:
         requests[usage.endpoint] += usage.requests
         errors[usage.endpoint] += usage.requests if usage.status >= 500 else 0
     rates = {endpoint: errors[endpoint] / count for endpoint, count in requests.items() if count >= ADVICE_REQUESTS_MIN}
-    found += [
-        {"code": "failing-endpoint", "endpoint": endpoint, "error_rate": round(rates[endpoint], 4)}
+    found: list[Advice] = [
+        FailingAdvice(endpoint=endpoint, error_rate=round(rates[endpoint], 4))
         for endpoint in sorted(rates, key=lambda one: (-rates[one], one))
         if rates[endpoint] >= ADVICE_ERRORS_MIN
     ]
     found += [
-        {"code": "slow-endpoint", "endpoint": row.endpoint, "p95_ms": row.p95_ms}
+        SlowAdvice(endpoint=row.endpoint, p95_ms=row.p95_ms)
         for row in times
         if row.count >= ADVICE_REQUESTS_MIN and (row.p95_ms or 0) >= SLOW_MS
     ]
     if freshness_s is not None and freshness_s >= STALE_S:
-        found.append({"code": "stale-data", "data_freshness_seconds": freshness_s})
-    return found[:ADVICE_MAX]
+        found.append(StaleAdvice(data_freshness_seconds=freshness_s))
+    return tuple(found[:ADVICE_MAX])
 
 
 def p95_ms(latency: Iterable[Latency], endpoints: Iterable[str]) -> float | None:
@@ -316,17 +323,9 @@ class Period(NamedTuple):
     """Sums by identity."""
 
 
-def compare(now: Period, before: Period) -> dict[str, Any]:
-    """Set a window beside the one before it: numbers of all, the endpoints of both, and those of one of them only.
-
-    `change_percent` is null where there was nothing before.
-    """
-    totals = [_totals(now), _totals(before)]
-    metrics = [
-        {"metric": name, "now": totals[0][name], "before": totals[1][name], "change_percent": _change(name, totals)}
-        for name in totals[0]
-    ]
-    rows = [
+def compare(days: int, now: Period, before: Period) -> Periods:
+    """Set a window of `days` beside the one before it."""
+    ours, theirs = (
         {
             row.endpoint: row
             for row in answers.response_times(
@@ -334,40 +333,47 @@ def compare(now: Period, before: Period) -> dict[str, Any]:
             )
         }
         for period in (now, before)
-    ]
-    ours, theirs = rows
-    changes: list[dict[str, Any]] = []
-    for endpoint in ours.keys() & theirs.keys():
-        now_ms, before_ms = ours[endpoint].p95_ms, theirs[endpoint].p95_ms
-        changes.append(
-            {
-                "endpoint": endpoint,
-                "requests_now": ours[endpoint].count,
-                "requests_before": theirs[endpoint].count,
-                "p95_ms_now": now_ms,
-                "p95_ms_before": before_ms,
-                "p95_change_ms": None if now_ms is None or before_ms is None else round(now_ms - before_ms, 3),
-            }
-        )
-    changes.sort(key=lambda row: (-abs(row["p95_change_ms"] or 0), -row["requests_now"], row["endpoint"]))
+    )
+    changes = [_changed(endpoint, ours[endpoint], theirs[endpoint]) for endpoint in ours.keys() & theirs.keys()]
+    changes.sort(key=lambda row: (-abs(row.p95_change_ms or 0), -row.requests_now, row.endpoint))
     came, went = _only_in(ours, theirs), _only_in(theirs, ours)
-    return {
-        "now": _window(now.window),
-        "before": _window(before.window),
-        "metrics": metrics,
-        "endpoints": changes[:CHANGES_MAX],
-        "endpoints_total": len(changes),
-        "endpoints_new": came[:CHANGES_MAX],
-        "endpoints_new_total": len(came),
-        "endpoints_gone": went[:CHANGES_MAX],
-        "endpoints_gone_total": len(went),
-    }
+    return Periods(
+        period_days=days,
+        now=answers.window(now.window),
+        before=answers.window(before.window),
+        metrics=_metrics(_totals(now), _totals(before)),
+        endpoints=tuple(changes[:CHANGES_MAX]),
+        endpoints_total=len(changes),
+        endpoints_new=tuple(came[:CHANGES_MAX]),
+        endpoints_new_total=len(came),
+        endpoints_gone=tuple(went[:CHANGES_MAX]),
+        endpoints_gone_total=len(went),
+    )
 
 
-def _only_in(these: Mapping[str, EndpointTimes], others: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _changed(endpoint: str, now: EndpointTimes, before: EndpointTimes) -> EndpointChange:
+    known = now.p95_ms is not None and before.p95_ms is not None
+    return EndpointChange(
+        endpoint=endpoint,
+        requests_now=now.count,
+        requests_before=before.count,
+        p95_ms_now=now.p95_ms,
+        p95_ms_before=before.p95_ms,
+        p95_change_ms=round((now.p95_ms or 0) - (before.p95_ms or 0), 3) if known else None,
+    )
+
+
+def _only_in(these: Mapping[str, EndpointTimes], others: Mapping[str, EndpointTimes]) -> list[EndpointRequests]:
     """Return the endpoints that the others do not have, most requests first."""
-    found = [{"endpoint": name, "requests": row.count} for name, row in these.items() if name not in others]
-    return sorted(found, key=lambda row: (-row["requests"], row["endpoint"]))
+    found = [EndpointRequests(endpoint=name, requests=row.count) for name, row in these.items() if name not in others]
+    return sorted(found, key=lambda row: (-row.requests, row.endpoint))
+
+
+def _metrics(now: Mapping[str, float | None], before: Mapping[str, float | None]) -> tuple[MetricChange, ...]:
+    return tuple(
+        MetricChange(metric=name, now=ours, before=before[name], change_percent=_change(ours, before[name]))
+        for name, ours in now.items()
+    )
 
 
 def _totals(period: Period) -> dict[str, float | None]:
@@ -382,13 +388,8 @@ def _totals(period: Period) -> dict[str, float | None]:
     }
 
 
-def _change(name: str, totals: Sequence[Mapping[str, float | None]]) -> float | None:
-    now, before = totals[0][name], totals[1][name]
+def _change(now: float | None, before: float | None) -> float | None:
     return None if now is None or not before else round(100 * (now - before) / before, 1)
-
-
-def _window(window: Window) -> dict[str, str]:
-    return {"from": answers.iso(window.start_us), "to": answers.iso(window.end_us)}
 
 
 def unused_endpoints(
@@ -396,8 +397,10 @@ def unused_endpoints(
     recent: Iterable[Usage],
     earlier: Iterable[Usage],
     features: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return the routes that nobody asked for in the window: of those the app declares, and those used earlier.
+) -> tuple[list[UnusedEndpoint], int]:
+    """Return the routes that nobody asked for in the window, most used earlier first, and how many are known.
+
+    Known are those the app declares, and those that were used.
 
     `declared` are (method, route). Routes count, whatever the method: a `HEAD` uses the route of its `GET`.
     """
@@ -411,59 +414,56 @@ def unused_endpoints(
             before[usage.endpoint] += usage.requests
             methods.setdefault(usage.endpoint, set())
     unused = [
-        {
-            "endpoint": route,
-            "feature": features.get(route, route),
-            "methods": sorted(methods[route]),
-            "requests_earlier": before[route],
-        }
+        UnusedEndpoint(
+            endpoint=route,
+            feature=features.get(route, route),
+            methods=tuple(sorted(methods[route])),
+            requests_earlier=before[route],
+        )
         for route in methods.keys() - used
     ]
-    unused.sort(key=lambda row: (-before[str(row["endpoint"])], row["endpoint"]))
-    return {
-        "unused_endpoints": unused[:LISTED_MAX],
-        "total_unused": len(unused),
-        "known_endpoints": len(methods.keys() | used - {OTHER}),
-    }
+    return sorted(unused, key=lambda row: (-row.requests_earlier, row.endpoint)), len(methods.keys() | used - {OTHER})
 
 
 # --- one request ---------------------------------------------------------------------------------------------------
 
 
-def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> list[dict[str, Any]]:
+def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> tuple[RequestTold, ...]:
     """Tell each request of a trace: nginx's line, the app's span, who it was, and where the time went."""
-    return [
-        {
-            "timestamp": answers.iso(entry.time_us),
-            "nginx": {
-                "method": entry.method,
-                "path": entry.path,
-                "status": entry.status,
-                "service": entry.service or None,
-                "bytes": entry.bytes_sent,
-            },
-            "span": None
-            if entry.app_time_us is None
-            else {"route": entry.endpoint, "error_type": entry.error_type or None},
-            "feature": features.get(entry.endpoint, entry.endpoint),
-            "identity": _who(entry.identity),
-            "timing": {
-                "total_ms": answers.millis(entry.request_time_us),
-                "app_ms": answers.millis(entry.app_time_us),
-                "outside_ms": answers.outside_of(entry),
-            },
-            "traffic": entry.traffic.name.lower(),
-        }
-        for entry in entries
-    ]
+    return tuple(_told(entry, features) for entry in entries)
 
 
-def _who(identity: Identity) -> dict[str, Any]:
-    return {
-        "user": identity.user or None,
-        "device": identity.device or None,
-        "ip": identity.address,
-        "kind": identity.kind,
-        "identified_by": identity.provider or None,
-        "via": identity.via or None,
-    }
+def _told(entry: LogEntry, features: Mapping[str, str]) -> RequestTold:
+    span = None
+    if entry.app_time_us is not None:
+        span = SpanTold(route=entry.endpoint, error_type=entry.error_type or None)
+    return RequestTold(
+        timestamp=answers.iso(entry.time_us),
+        nginx=NginxLine(
+            method=entry.method,
+            path=entry.path,
+            status=entry.status,
+            service=entry.service or None,
+            bytes=entry.bytes_sent,
+        ),
+        span=span,
+        feature=features.get(entry.endpoint, entry.endpoint),
+        identity=_who(entry.identity),
+        timing=Timing(
+            total_ms=answers.millis(entry.request_time_us),
+            app_ms=answers.millis(entry.app_time_us),
+            outside_ms=answers.outside_of(entry),
+        ),
+        traffic=entry.traffic.name.lower(),
+    )
+
+
+def _who(identity: Identity) -> Who:
+    return Who(
+        user=identity.user or None,
+        device=identity.device or None,
+        ip=identity.address,
+        kind=identity.kind,
+        identified_by=identity.provider or None,
+        via=identity.via or None,
+    )

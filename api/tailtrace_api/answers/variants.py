@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 from tailtrace_api.answers.panel_records import DividedCard, VariantViews
 from tailtrace_api.answers.proportions import newcombe, wilson
+from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.request_records import CardViews
 from tailtrace_api.answers.requests import person
 from tailtrace_bridge.core.cards import split_endpoint
@@ -44,7 +45,7 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(Record):
     """One variant: its views, its users and how many of them used the goal later. `variant` None: views without one.
 
     `share` is `converted` over `users`, with its 95% `interval`; all three are None where no goal was named.
@@ -59,7 +60,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Record):
     """A variant beside the first: the difference of their shares, its 95% interval, and what that tells."""
 
     variant: str | None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -14,7 +14,7 @@ from tailtrace_api.http.document import Api
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.operation import exporting, problems, ready_response
+from tailtrace_api.http.operation import Keeps, Ready, problems, ready, ready_response
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
 from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_api.queries.requests import Queries
@@ -43,7 +43,7 @@ def create_app(
     hosts: Sequence[str] = ("*",),
     mcp_counts: Callable[[], Mapping[str, int]] = dict,
     access: AccessCounters | None = None,
-    keeps: Mapping[str, Any] | None = None,
+    keeps: Keeps | None = None,
 ) -> FastAPI:
     """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
 
@@ -72,7 +72,7 @@ def create_app(
 
         return Response(metrics.render(bridge, mcp_counts(), counted, news), media_type=metrics.CONTENT_TYPE)
 
-    _add_operation(app, queries, clock, bridge, render, {} if keeps is None else {"keeps": dict(keeps)})
+    _add_operation(app, queries, clock, bridge, render, keeps)
     return app
 
 
@@ -154,7 +154,7 @@ def _add_operation(
     clock: Callable[[], int],
     bridge: Bridge | None,
     render: "Callable[[Bridge, metrics.EventStream | None], Response]",
-    more: Mapping[str, Any],
+    keeps: Keeps | None,
 ) -> None:
     @app.get("/health", tags=["operation"])
     def health() -> dict[str, str]:
@@ -163,12 +163,16 @@ def _add_operation(
 
     check_store = TimelyCheck(queries.check_store)
 
-    @app.get("/ready", tags=["operation"], responses={503: {"description": "Not ready; `problems` says why."}})
-    def ready(request: Request) -> Response:
+    @app.get(
+        "/ready",
+        tags=["operation"],
+        name="ready",
+        responses={200: {"model": Ready}, 503: {"description": "Not ready; `problems` says why."}},
+    )
+    def answer_ready(request: Request) -> Response:
         """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
         found = problems(check_store, bridge, clock())
-        is_shown = sees_all(request.scope)
-        return ready_response(found, {**more, **exporting(bridge, is_shown)}, is_shown=is_shown)
+        return ready_response(ready(found, bridge, keeps, is_shown=sees_all(request.scope)))
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=PLAIN_ERRORS)
     def bridge_metrics() -> Response:

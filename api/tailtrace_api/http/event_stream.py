@@ -14,12 +14,13 @@ However many pages are open, the store is asked once in `POLL_S`. The form is th
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import StreamingResponse
 
+from tailtrace_api.answers.insight_records import News
+from tailtrace_api.answers.record import fields_of
 from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.core.errors import StoreError
@@ -33,9 +34,7 @@ _RETRY_MS = 5000
 class EventStream:
     """What is new, for all streams. `ask` gives it as it is now, and may take its time or raise `StoreError`."""
 
-    def __init__(
-        self, ask: Callable[[], dict[str, Any]], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S
-    ) -> None:
+    def __init__(self, ask: Callable[[], News], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S) -> None:
         self._ask, self._poll_s, self._beat_s = ask, poll_s, beat_s
         self._lock = asyncio.Lock()
         self._event = ""
@@ -75,7 +74,7 @@ class EventStream:
             if now_s - self._asked_s >= self._poll_s / 2:
                 try:
                     news = await to_thread.run_sync(self._ask)
-                    self._event = f"event: news\ndata: {json.dumps(news)}\n\n"
+                    self._event = f"event: news\ndata: {json.dumps(fields_of(news))}\n\n"
                 except StoreError as error:
                     self._event = f"event: trouble\ndata: {json.dumps(str(error))}\n\n"
                 self._asked_s = asyncio.get_running_loop().time()

@@ -1,12 +1,19 @@
 """The HTTP side of the insights and of the tailnet: what `tailtrace mcp --url` asks. Parameters are checked here."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
-from tailtrace_api.answers.insights import UsageStats
+from tailtrace_api.answers.insight_records import (
+    ActiveUsers,
+    Performance,
+    Periods,
+    TraceTold,
+    UnusedEndpoints,
+    UsageStats,
+)
 from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
@@ -14,7 +21,6 @@ from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, Tailnet
 from tailtrace_bridge.core.text import parse_address
 
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
-Answer = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -32,7 +38,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     at_type = Annotated[int, Depends(at_of(clock))]
 
     @router.get("/active-users")
-    def active_users(only: Only) -> Answer:
+    def active_users(only: Only) -> ActiveUsers:
         """Return who made a request in the last five minutes, and what each looks at."""
         return insights.active_users(clock(), user=only)
 
@@ -42,7 +48,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.usage_stats(at, days=days, user=only)
 
     @router.get("/system-performance")
-    def system_performance(at: at_type) -> Answer:
+    def system_performance(at: at_type) -> Performance:
         """Return uptime, response times and errors of seven days, and who is to blame.
 
         Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store, how fresh its
@@ -51,7 +57,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.system_performance(clock(), at_us=at)
 
     @router.get("/compare")
-    def compare(at: at_type, *, only: Only, days: Days = 7) -> Answer:
+    def compare(at: at_type, *, only: Only, days: Days = 7) -> Periods:
         """Set the last days beside the days before them.
 
         Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints`
@@ -60,7 +66,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.compare(at, days=days, user=only)
 
     @router.get("/unused-endpoints")
-    def unused_endpoints(at: at_type, *, days: Days = 30) -> Answer:
+    def unused_endpoints(at: at_type, *, days: Days = 30) -> UnusedEndpoints:
         """Return the routes that nobody asked for."""
         return insights.unused_endpoints(at, days=days)
 
@@ -73,7 +79,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         at: Annotated[
             str | None, Query(max_length=40, description="Its timestamp, if known: finds an old one at once.")
         ] = None,
-    ) -> Answer:
+    ) -> TraceTold:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
         at_us = None if at is None else moment_us(at)
         return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)

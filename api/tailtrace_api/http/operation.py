@@ -3,8 +3,9 @@
 It is made of Starlette alone: FastAPI and the models of the answers would take 9 MiB of the bridge's memory.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.routing import Route
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import sees_all
+from tailtrace_api.answers.record import Record
 from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
@@ -30,31 +32,60 @@ def create_operation_app(
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
+    def answer_ready(request: Request) -> Response:  # in a thread: the store may keep it waiting
         is_shown = sees_all(request.scope)
-        return ready_response(problems(check, bridge, clock()), exporting(bridge, is_shown), is_shown=is_shown)
+        return ready_response(ready(problems(check, bridge, clock()), bridge, is_shown=is_shown))
 
     def counters(_request: Request) -> Response:
         from tailtrace_api.http import metrics  # noqa: PLC0415 - a server starts before it is counted
 
         return Response(metrics.render(bridge, {}, access or AccessCounters()), media_type=metrics.CONTENT_TYPE)
 
-    routes = {"/health": health, "/ready": ready, "/metrics": counters}
+    routes = {"/health": health, "/ready": answer_ready, "/metrics": counters}
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
 
 
-def ready_response(found: list[str], more: Mapping[str, Any], *, is_shown: bool = True) -> Response:
-    """Return the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
-    body = {"status": "not ready" if found else "ready", "problems": found if is_shown else [], **more}
-    return JSONResponse(body, 503 if found else 200)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeps(Record):
+    """How long what is kept, in days; null is for ever. `pseudonyms`: whether names are stored as such."""
+
+    requests_days: int | None
+    sums_days: int | None
+    pseudonyms: bool
 
 
-def exporting(bridge: Bridge | None, is_shown: bool) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Record):
+    """What `/ready` answers. A bridge without an API has no `keeps`, and who exports no spans no `export`."""
+
+    status: Literal["ready", "not ready"]
+    problems: tuple[str, ...]
+    keeps: Keeps | None = None
+    export: str | None = None
+
+
+def ready(found: Sequence[str], bridge: Bridge | None, keeps: Keeps | None = None, *, is_shown: bool = True) -> Ready:
+    """Make the answer of `/ready`. What is wrong is shown to admins only: it names files and addresses."""
+    return Ready(
+        status="not ready" if found else "ready",
+        problems=tuple(found) if is_shown else (),
+        keeps=keeps,
+        export=_export(bridge, is_shown=is_shown),
+    )
+
+
+def ready_response(answer: Ready) -> Response:
+    """Return it, as 503 where something is not ready. What there is none of is left out."""
+    body = {name: value for name, value in asdict(answer).items() if value is not None}
+    return JSONResponse(body, 200 if answer.status == "ready" else 503)
+
+
+def _export(bridge: Bridge | None, *, is_shown: bool) -> str | None:
     """Say how the export of nginx's spans goes, where there is one: it keeps nothing from being stored."""
     if bridge is None or bridge.exporter is None:
-        return {}
+        return None
     problem = bridge.exporter.problem
-    return {"export": (problem if is_shown else "failing") if problem else "ok"}
+    return (problem if is_shown else "failing") if problem else "ok"
 
 
 def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: int) -> list[str]:

@@ -1,11 +1,12 @@
 """The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from tailtrace_api.access.roles import only_of
+from tailtrace_api.answers.insight_records import TraceTold
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.panels import PERIODS, Period
 from tailtrace_api.http.app import TEXT_MAX, User, place
@@ -15,7 +16,6 @@ from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
 from tailtrace_bridge.store.values import Filters
 
-Answer = dict[str, Any]
 Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
 ROWS_MAX = 200
 
@@ -89,7 +89,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
         *,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
-    ) -> Answer:
+    ) -> TraceTold:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
         return panels.request(at, trace_id, hours, only_of(request.scope))
 

@@ -21,6 +21,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from tailtrace_api.access.roles import NotYoursError
+from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.request_records import AccessLogs
 from tailtrace_api.answers.requests import time_us
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.queries.insights import Insights
@@ -66,9 +68,9 @@ class LocalSource:
         now_us, insights, tailnet = self._clock(), self._insights, self._tailnet
         at_us = time_us(arguments["at"]) if "at" in arguments else None
         end_us = now_us if at_us is None else at_us
-        answers: Mapping[str, Callable[[], dict[str, Any]]] = {
+        answers: Mapping[str, Callable[[], Record]] = {
             "active-users": lambda: insights.active_users(now_us, user=user),
-            "usage-stats": lambda: asdict(insights.usage_stats(end_us, days=arguments["days"], user=user)),
+            "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
             "system-performance": lambda: insights.system_performance(now_us, at_us=at_us, user=user),
             "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
             "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
@@ -80,24 +82,23 @@ class LocalSource:
                 user=user,
             ),
             "access-logs": lambda: self._access_logs(end_us, arguments, user),
-            "devices": lambda: asdict(tailnet.devices(user=user)),
-            "device": lambda: asdict(tailnet.device(arguments["device"], user=user)),
-            "status": lambda: asdict(tailnet.status(user=user)),
-            "whois": lambda: asdict(tailnet.whois(arguments["address"], user=user)),
+            "devices": lambda: tailnet.devices(user=user),
+            "device": lambda: tailnet.device(arguments["device"], user=user),
+            "status": lambda: tailnet.status(user=user),
+            "whois": lambda: tailnet.whois(arguments["address"], user=user),
         }
-        return answers[question]()
+        return asdict(answers[question]())
 
-    def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> dict[str, Any]:
+    def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:
             filters = narrowed(
                 arguments.get("user"), user, endpoint=arguments.get("endpoint"), status=arguments.get("status")
             )
         except NotYoursError as error:
             raise SourceError(str(error)) from None
-        found = self._insights.queries.access_logs(
+        return self._insights.queries.access_logs(
             end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"], user=user
         )
-        return asdict(found)
 
 
 class _NoRedirects(HTTPRedirectHandler):

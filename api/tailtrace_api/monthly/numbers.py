@@ -17,10 +17,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tailtrace_api.answers import insights
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.insight_records import UnusedEndpoint
 from tailtrace_api.monthly.month import Month, Span
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
@@ -221,7 +222,7 @@ def numbers(
     features = _features(now.visits, before.visits, routes.features)
     people = _people(now, before, routes.features)
     seen = [{one.name for one in people if one.requests}, {one.name for one in people if one.before}]
-    unused = _unused(now.usages, routes)
+    unused, known_routes = _unused(now.usages, routes)
     changes = (*_moved(features), *_slower(endpoints, _endpoints(before))) if comparable else ()
     return Numbers(
         month=month,
@@ -246,11 +247,10 @@ def numbers(
         ),
         changes=changes,
         unused=tuple(
-            Unused(row["endpoint"], tuple(row["methods"]), row["feature"], row["requests_earlier"])
-            for row in unused["unused_endpoints"][:UNUSED_MAX]
+            Unused(row.endpoint, row.methods, row.feature, row.requests_earlier) for row in unused[:UNUSED_MAX]
         ),
-        unused_total=unused["total_unused"],
-        known_routes=unused["known_endpoints"],
+        unused_total=len(unused),
+        known_routes=known_routes,
         declared_routes=len({route for _, route in routes.declared}),
     )
 
@@ -454,7 +454,7 @@ def _largest(changes: Iterable[Change]) -> list[Change]:
     return sorted(changes, key=lambda one: (-abs(one.now - one.before), one.name))[:CHANGES_MAX]
 
 
-def _unused(usages: Sequence[Usage], routes: Routes) -> dict[str, Any]:
+def _unused(usages: Sequence[Usage], routes: Routes) -> tuple[list[UnusedEndpoint], int]:
     """Return the routes without a request, but for those of health checks and files: these do their work."""
     served = HEALTH_PATHS | {usage.endpoint for usage in usages if usage.traffic in {Traffic.HEALTH, Traffic.STATIC}}
     declared = [(method, route) for method, route in routes.declared if route not in served]

@@ -7,7 +7,9 @@ from datetime import datetime, time, timedelta, tzinfo
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import insights, panels, variants
+from tailtrace_api.answers.insight_records import Feature
 from tailtrace_api.answers.proportions import CONFIDENCE
+from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
@@ -23,7 +25,7 @@ ROWS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class Day(Record):
     """Usage of one day of the zone."""
 
     day: str
@@ -31,7 +33,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Widget:
+class Widget(Record):
     """What the widget shows: whole days, and the features used most."""
 
     period_days: int
@@ -40,11 +42,11 @@ class Widget:
     unique_users: int
     total_requests: int
     by_day: tuple[Day, ...]
-    top_features: tuple[insights.Feature, ...]
+    top_features: tuple[Feature, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class CardVariants:
+class CardVariants(Record):
     """How the variants of one card compare; `complete` is false where only the newest `ROWS_MAX` were looked at."""
 
     card: str

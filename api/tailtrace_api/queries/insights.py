@@ -5,13 +5,23 @@ one of them, by login: what a caller may see is decided before.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import alerts, insights
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.insight_records import (
+    ActiveUsers,
+    News,
+    Performance,
+    Periods,
+    StoreState,
+    TraceTold,
+    UnusedEndpoints,
+    UsageStats,
+)
+from tailtrace_api.answers.record import cut
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.store.protocol import Store
@@ -47,7 +57,7 @@ class Insights:
         self._declared = declared
         self._online = online
 
-    def active_users(self, now_us: int, *, user: str | None = None) -> dict[str, Any]:
+    def active_users(self, now_us: int, *, user: str | None = None) -> ActiveUsers:
         """Answer `GET /analytics/active-users`."""
         scope = scope_of(user)
         window = Window(now_us - insights.ACTIVE_US, now_us)
@@ -61,14 +71,14 @@ class Insights:
                 pages |= insights.newest_pages(self._store.log(scope, window, Filters(user=login), 10, None))
         return insights.active_users(activity, pages, self._online(), self._features, now_us)
 
-    def news(self, now_us: int) -> dict[str, Any]:
+    def news(self, now_us: int) -> News:
         """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
         newest_us = self._store.newest_us(Scope.everybody())
         activity = self._store.activity(Scope.everybody(), Window(now_us - insights.ACTIVE_US, now_us))
-        active = insights.active_users(activity, {}, self._online(), self._features, now_us)["total_active"]
-        return {"newest": None if newest_us is None else answers.iso(newest_us), "active": active}
+        active = insights.active_users(activity, {}, self._online(), self._features, now_us)
+        return News(newest=None if newest_us is None else answers.iso(newest_us), active=active.total_active)
 
-    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> insights.UsageStats:
+    def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> UsageStats:
         """Answer `GET /analytics/usage-stats`."""
         scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
@@ -78,7 +88,7 @@ class Insights:
 
     def system_performance(
         self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Performance:
         """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame.
 
         `at_us` ends the window; the store, how fresh its data is and the alerts are those of now.
@@ -86,9 +96,7 @@ class Insights:
         scope = scope_of(user)
         everybody = Scope.everybody()
         times, timed = self.queries.query_times(), self.queries.timed
-        store: dict[str, Any] = {
-            "name": times.store, "ok": True, "p95_ms": times.p95_ms, "queries": times.count, "problem": None,
-        }  # fmt: skip
+        store = StoreState(name=times.store, ok=True, p95_ms=times.p95_ms, queries=times.count, problem=None)
         end_us = now_us if at_us is None else at_us
         window = Window(end_us - days * DAY_US, end_us)
         try:
@@ -98,13 +106,12 @@ class Insights:
             newest_us = self.queries.newest_us(now_us)
             told = alerts.summary(self._store, scope)
         except StoreError as error:
-            failed = {**store, "ok": False, "problem": str(error)}
-            return {"period_days": days, **insights.system_performance([], [], [], failed, None), "alerts": None}
+            failed = replace(store, ok=False, problem=str(error))
+            return insights.system_performance(days, (), (), (), failed, None, None)
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
-        performance = insights.system_performance(usages, latency, uptime, store, freshness_s)
-        return {"period_days": days, **performance, "alerts": asdict(told)}
+        return insights.system_performance(days, usages, latency, uptime, store, freshness_s, told)
 
-    def compare(self, now_us: int, *, days: int, user: str | None = None) -> dict[str, Any]:
+    def compare(self, now_us: int, *, days: int, user: str | None = None) -> Periods:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.
 
         Percentiles of one person there are none: they are kept by endpoint, for all.
@@ -122,9 +129,9 @@ class Insights:
             )
 
         now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
-        return {"period_days": days, **insights.compare(now, before)}
+        return insights.compare(days, now, before)
 
-    def unused_endpoints(self, now_us: int, *, days: int) -> dict[str, Any]:
+    def unused_endpoints(self, now_us: int, *, days: int) -> UnusedEndpoints:
         """Answer `GET /analytics/unused-endpoints`."""
         start_us = now_us - days * DAY_US
 
@@ -135,12 +142,14 @@ class Insights:
 
         recent = used(Window(start_us, now_us))
         earlier = used(Window(now_us - EARLIER_DAYS * DAY_US, start_us))
-        found = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
-        return {"period_days": days, **found}
+        unused, known = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
+        return UnusedEndpoints(
+            period_days=days, unused_endpoints=cut(unused), total_unused=len(unused), known_endpoints=known
+        )
 
     def explain_request(
         self, now_us: int, *, trace_id: str, hours: int = 24, at_us: int | None = None, user: str | None = None
-    ) -> dict[str, Any]:
+    ) -> TraceTold:
         """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most.
 
         No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
@@ -157,9 +166,9 @@ class Insights:
             found = self._store.log(scope, window, filters, TRACE_REQUESTS_MAX, None)
             if found:
                 break
-        return {
-            "trace_id": trace_id.lower(),
-            "searched_hours": hours,
-            "found": bool(found),
-            "requests": insights.explain(found, self._features),
-        }
+        return TraceTold(
+            trace_id=trace_id.lower(),
+            searched_hours=hours,
+            found=bool(found),
+            requests=insights.explain(found, self._features),
+        )

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Identity
@@ -37,7 +38,7 @@ class TailnetError(BridgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceRow:
+class DeviceRow(Record):
     """A device. `user` is None for a tagged one; `last_seen_seconds` is how long ago that was."""
 
     id: str
@@ -54,7 +55,7 @@ class DeviceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Devices:
+class Devices(Record):
     """Devices, those online first. `source` has the list; `problem` says why it is not the newest."""
 
     devices: tuple[DeviceRow, ...]
@@ -65,7 +66,7 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDevice:
+class FoundDevice(Record):
     """The first device that was meant, how many were, and the names of all."""
 
     device: DeviceRow | None
@@ -74,7 +75,7 @@ class FoundDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class TailnetStatus:
+class TailnetStatus(Record):
     """The tailnet summed up. `control_api` is None where no key for it is set."""
 
     running: bool
@@ -91,7 +92,7 @@ class TailnetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Whois:
+class Whois(Record):
     """Who the bridge would take an address for."""
 
     address: str

@@ -26,7 +26,7 @@ import uvicorn
 
 from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
-from tailtrace_api.http.operation import create_operation_app
+from tailtrace_api.http.operation import Keeps, create_operation_app
 from tailtrace_api.server import loading
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
@@ -204,14 +204,14 @@ def make_app(
     return app
 
 
-def _keeps(settings: Settings) -> dict[str, object]:
+def _keeps(settings: Settings) -> Keeps:
     """Say how long what is kept, in days; null is for ever. In SQLite sums have no end of their own."""
     is_influx = settings.store == "influxdb"
-    return {
-        "requests_days": settings.retention_days or None,
-        "sums_days": (settings.rollup_retention_days or None) if is_influx else None,
-        "pseudonyms": settings.pseudonyms,
-    }
+    return Keeps(
+        requests_days=settings.retention_days or None,
+        sums_days=(settings.rollup_retention_days or None) if is_influx else None,
+        pseudonyms=settings.pseudonyms,
+    )
 
 
 def _hosts(settings: Settings) -> list[str]:

@@ -1,0 +1,291 @@
+"""What the insights are made of. Defined in words in `docs/definitions.md`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tailtrace_api.answers.alerts import AlertsNow
+from tailtrace_api.answers.record import Record, Window, meaning
+
+# --- who is here ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveUser(Record):
+    """Somebody who made a request in the last five minutes. Who has no login goes by the address."""
+
+    email: str | None
+    device: str | None
+    last_seen: str
+    last_seen_seconds: int
+    current_page: Annotated[str | None, meaning("The feature that they looked at last, by its human name.")]
+    current_endpoint: str | None
+    online: Annotated[bool | None, meaning("Whether the tailnet sees one of their devices; null where not known.")]
+    kind: str
+    address: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveUsers(Record):
+    """Who is here, the latest first."""
+
+    active_users: tuple[ActiveUser, ...]
+    total_active: int
+    services_active: Annotated[int, meaning("Tagged devices, which are nobody.")]
+    offline_now: Annotated[int, meaning("People with a request whom the tailnet calls offline by now.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News(Record):
+    """What an open page is told: when the newest request began, and how many people are active."""
+
+    newest: str | None
+    active: int
+
+
+# --- what is used --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature(Record):
+    """Requests to one feature of the app."""
+
+    feature: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageStats(Record):
+    """Usage of some days. `most_active_user` is None where nobody has a name; `features_total` counts all features."""
+
+    period_days: int
+    total_sessions: int
+    unique_users: int
+    most_active_user: str | None
+    most_active_user_requests: int
+    top_features: tuple[Feature, ...]
+    features_total: int
+    avg_session_duration_min: float
+    total_requests: int
+
+
+# --- how fast, and who is to blame ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowEndpoint(Record):
+    """An endpoint of the app, in milliseconds."""
+
+    endpoint: str
+    p95_ms: float | None
+    avg_ms: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreState(Record):
+    """How the store does: its queries as this process timed them, and what it said where it failed."""
+
+    name: str
+    ok: bool
+    p95_ms: float | None
+    queries: int
+    problem: str | None
+
+
+Verdict = Literal["store", "app", "proxy", "nobody", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame(Record):
+    """Who is to blame, by the table at the head of `insights`, and the numbers that say so."""
+
+    verdict: Verdict
+    because: str
+    error_rate: float
+    p95_ms: float | None
+    app_share: Annotated[float | None, meaning("The app's part of the time, 0 to 1; null without spans.")]
+    store_p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingAdvice(Record):
+    """Look at an endpoint that fails often."""
+
+    code: Literal["failing-endpoint"] = "failing-endpoint"
+    endpoint: str
+    error_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowAdvice(Record):
+    """Look at an endpoint that is slow."""
+
+    code: Literal["slow-endpoint"] = "slow-endpoint"
+    endpoint: str
+    p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleAdvice(Record):
+    """Look why nothing comes."""
+
+    code: Literal["stale-data"] = "stale-data"
+    data_freshness_seconds: float
+
+
+Advice = FailingAdvice | SlowAdvice | StaleAdvice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance(Record):
+    """How fast and how healthy some days were. Times are of requests to the app, uptime and errors of all traffic."""
+
+    period_days: int
+    uptime_percentage: Annotated[float | None, meaning("By the minute, of all traffic; null without traffic.")]
+    minutes_with_traffic: int
+    avg_api_response_ms: float | None
+    slowest_endpoints: tuple[SlowEndpoint, ...]
+    endpoints_total: int
+    error_rate: Annotated[float, meaning("5xx over all requests, 0 to 1, of all traffic.")]
+    requests: int
+    store: StoreState
+    data_freshness_seconds: float | None
+    blame: Blame
+    advice: Annotated[tuple[Advice, ...], meaning("What to look at first; mostly empty.")]
+    alerts: Annotated[AlertsNow | None, meaning("Null where the store does not answer.")]
+
+
+# --- then and now --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange(Record):
+    """A number of both periods; `change_percent` is null where there was nothing before."""
+
+    metric: str
+    now: int | float | None
+    before: int | float | None
+    change_percent: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointChange(Record):
+    """An endpoint of both periods."""
+
+    endpoint: str
+    requests_now: int
+    requests_before: int
+    p95_ms_now: float | None
+    p95_ms_before: float | None
+    p95_change_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRequests(Record):
+    """An endpoint of one period only."""
+
+    endpoint: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periods(Record):
+    """A period beside the one before it: numbers of all, the endpoints of both, and those of one of them only."""
+
+    period_days: int
+    now: Window
+    before: Window
+    metrics: tuple[MetricChange, ...]
+    endpoints: Annotated[tuple[EndpointChange, ...], meaning("The greatest changes of p95 first.")]
+    endpoints_total: int
+    endpoints_new: tuple[EndpointRequests, ...]
+    endpoints_new_total: int
+    endpoints_gone: tuple[EndpointRequests, ...]
+    endpoints_gone_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusedEndpoint(Record):
+    """A route that nobody asked for in the window. `methods` is empty where the app does not declare it."""
+
+    endpoint: str
+    feature: str
+    methods: tuple[str, ...]
+    requests_earlier: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusedEndpoints(Record):
+    """The routes that nobody asked for, those used most earlier first."""
+
+    period_days: int
+    unused_endpoints: tuple[UnusedEndpoint, ...]
+    total_unused: int
+    known_endpoints: int
+
+
+# --- one request ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxLine(Record):
+    """What nginx logged."""
+
+    method: str
+    path: str
+    status: int
+    service: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanTold(Record):
+    """What the app said of it."""
+
+    route: str
+    error_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who(Record):
+    """Who it was, and how that is known."""
+
+    user: str | None
+    device: str | None
+    ip: str
+    kind: str
+    identified_by: str | None
+    via: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing(Record):
+    """Where the time went, in milliseconds."""
+
+    total_ms: float | None
+    app_ms: float | None
+    outside_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestTold(Record):
+    """One request of a trace."""
+
+    timestamp: str
+    nginx: NginxLine
+    span: Annotated[SpanTold | None, meaning("Null where the app said nothing.")]
+    feature: str
+    identity: Who
+    timing: Timing
+    traffic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceTold(Record):
+    """The requests of a trace: several where an app behind nginx calls another behind nginx."""
+
+    trace_id: str
+    searched_hours: int
+    found: bool
+    requests: tuple[RequestTold, ...]
