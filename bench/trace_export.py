@@ -18,7 +18,7 @@ import httpx
 from store import IDENTITIES
 
 from bridge import Load, bridge, cpu_s, metric
-from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_MARK
+from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FIELDS, TAILTRACE_MARK
 
 GOAL = 1.30
 SINK = """
@@ -41,7 +41,7 @@ class OwnLoad(Load):
     def _give(self, requests: list[tuple[dict[str, str], dict[str, object]]]) -> None:
         with self._log.open("a") as log:
             for line, span in requests:
-                span["parentSpanId"] = line["request_id"][16:]
+                span["parentSpanId"] = ROOT_SPAN_ID
                 more = {"tailtrace_flags": "01", "remote_port": "50000", "scheme": "https",
                         "upstream_response_length": "1200", "upstream_http_content_length": "1200",
                         "upstream_connect_time": "0.000", "upstream_header_time": line["upstream_response_time"],

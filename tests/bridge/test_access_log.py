@@ -11,7 +11,13 @@ from tailtrace_api.nginx.include_files import log_format_directive
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, read_exchange
-from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT, TAILTRACE_MARK
+from tailtrace_bridge.logs.format import (
+    TAILTRACE_FIELDS,
+    TAILTRACE_FORMAT,
+    TAILTRACE_MARK,
+    UNTRUSTED_FIELDS,
+    is_tailtrace_format,
+)
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, make_parser
 from tailtrace_bridge.logs.rejected import REASONS
 from tailtrace_bridge.logs.texts import PATH_LENGTH_MAX
@@ -134,9 +140,7 @@ def test_our_own_line():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, {"trace_id": ID, "span_id": ID[16:], "peer": "", "app": "", "parent_span_id": "", "sampled": True}),
-        ({"request_id": ID[:16] + "0" * 16}, {"span_id": ID[:16]}),
-        ({"request_id": "0" * 32}, {"span_id": "0" * 15 + "1"}),
+        ({}, {"trace_id": ID, "span_id": "7461696c74726163", "peer": "", "app": "", "parent_span_id": "", "sampled": True}),
         ({"remote_addr": "unix:", "realip_remote_addr": "unix:", "remote_port": ""}, {"address": "unix:", "peer": "unix:", "peer_port": 0}),
         ({"realip_remote_addr": "unix:", "remote_port": "0"}, {"address": "100.64.0.7", "peer": "unix:", "peer_port": 0}),
         ({"realip_remote_addr": "::FFFF:10.0.0.9"}, {"peer": "10.0.0.9"}),
@@ -164,8 +168,29 @@ def test_our_own_line_value_by_value(values, expected):
 
 def test_our_own_format_reads_the_same_in_whatever_way_it_is_given():
     line = own_line(upstream_http_x_tailtrace="1;t=5")
-    for written in (TAILTRACE_FORMAT, log_format_directive(), log_format_directive("X-Of-Mine")):
+    known = UNTRUSTED_FIELDS | {"tailtrace_flags": "01"}
+    for written in (
+        TAILTRACE_FORMAT,
+        log_format_directive(),
+        log_format_directive("X-Of-Mine"),
+        log_format_directive("X-Of-Mine", known),
+        log_format_directive().replace("'t3", "'t2"),
+    ):
         assert access(line, written) == access(line)
+    assert not is_tailtrace_format("json", TAILTRACE_FORMAT.removeprefix("escape=json ").replace("$status", ""))
+
+
+def test_the_span_of_nginx_is_named_alike_in_each_trace_that_it_starts():
+    def ids(line):
+        return fields(line, "trace_id", "span_id", "parent_span_id")
+
+    inbound = {"tailtrace_inbound_trace_id": INBOUND, "tailtrace_inbound_span_id": PARENT}
+    assert ids(own_line()) == (ID, "7461696c74726163", "")
+    assert ids(own_line(**inbound)) == (INBOUND, ID[16:], PARENT)
+    assert ids(own_line(**inbound, request_id="7" * 16 + "0" * 16)) == (INBOUND, "7" * 16, PARENT)
+    assert ids(own_line(**inbound, request_id="0" * 32)) == (INBOUND, "0" * 15 + "1", PARENT)
+    older = own_line().replace(b"t3", b"t2", 1)
+    assert ids(older) == (ID, ID[16:], ""), "include files of version 4 named it by half of the id"
 
 
 def test_a_line_with_a_tab_too_many_or_too_few_is_none_of_ours():

@@ -12,7 +12,7 @@ from tailtrace_bridge.spans.otlp import PROTOBUF, decode_traces
 
 WHO = resource("edge", "bridge-1", "vps", "1.2.3")
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "nANA1CNTRL", "", "localapi", "4711")
-TRACE, SPAN = "0123456789abcdeffedcba9876543210", "fedcba9876543210"
+TRACE, SPAN, HALF = "0123456789abcdeffedcba9876543210", "7461696c74726163", "fedcba9876543210"
 
 
 def line(**values: str) -> bytes:
@@ -115,7 +115,7 @@ def test_a_trusted_peers_trace_goes_on():
         row_of(line(tailtrace_inbound_trace_id="4bf92f3577b34da6a3ce929d0e0e4736", tailtrace_inbound_span_id=parent))
     )
     assert (server.trace_id.hex(), server.parent_span_id.hex()) == ("4bf92f3577b34da6a3ce929d0e0e4736", parent)
-    assert server.span_id.hex() == SPAN
+    assert server.span_id.hex() == HALF
 
 
 def test_a_second_server_after_a_failure():

@@ -19,11 +19,18 @@ from typing import Any
 import httpx
 import pytest
 
-from tailtrace_api.nginx.include_files import instructions, log_format_directive, write_files
+from tailtrace_api.nginx.include_files import instructions, write_files
 from tailtrace_api.nginx.process import NginxError, NginxServer, find_nginx, nginx_binaries
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.core.records import Access
-from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FORMAT, TAILTRACE_MARK, unescape_json
+from tailtrace_bridge.logs.format import (
+    ROOT_SPAN_ID,
+    TAILTRACE_FIELDS,
+    TAILTRACE_FORMAT,
+    TAILTRACE_MARK,
+    is_tailtrace_format,
+    unescape_json,
+)
 from tailtrace_bridge.logs.parser import make_parser
 
 STRANGER, TRUSTED = "127.0.0.1", "127.0.0.2"
@@ -141,7 +148,8 @@ class Journal:
             assert access.service == "demo.test"
             assert re.fullmatch("[0-9a-f]{32}", access.trace_id)
             assert re.fullmatch("[0-9a-f]{16}", access.span_id)
-            assert raw["request_id"].endswith(access.span_id)
+            own_half = raw["request_id"][16:]
+            assert access.span_id == (own_half if raw["tailtrace_inbound_trace_id"] else ROOT_SPAN_ID)
             assert abs(access.time_us / 1e6 - time.time()) < 60
             made.append((access, raw))
         assert len({access.key for access, _ in made}) == count
@@ -301,6 +309,29 @@ class TestTraceStart:
         assert "tracestate" not in sent
 
 
+@pytest.mark.nginx
+class TestNobodyTrusted:
+    """As `tailtrace nginx` writes the files without --trusted."""
+
+    LOCATION = """location ~ ^/captured/(.*)$ {{
+        include tailtrace-proxy.conf; proxy_set_header X-Captured $1; proxy_pass http://127.0.0.1:{port};
+    }}"""
+
+    @pytest.mark.parametrize(("sample", "flags"), [(100, "01"), (0, "00")])
+    def test_each_request_starts_a_trace_and_is_its_own_client(self, nginx, upstream, sample, flags):
+        location = self.LOCATION.format(port=upstream.port)
+        with NginxServer(location, server_name="demo.test", binary=nginx.binary, sample_percent=sample) as server:
+            journal = Journal(server, upstream)
+            journal.get(b"/captured/seven", b"traceparent: " + GOOD, b"tracestate: a=1", b"X-Forwarded-For: 100.64.0.9")
+            access, raw = journal.one()
+        sent = journal.app_headers()
+        assert sent["traceparent"] == [f"00-{raw['request_id']}-{ROOT_SPAN_ID}-{flags}"]
+        assert (access.trace_id, access.span_id, access.sampled) == (raw["request_id"], ROOT_SPAN_ID, flags == "01")
+        assert "tracestate" not in sent
+        assert sent["x-forwarded-for"] == [STRANGER]
+        assert sent["x-captured"] == ["seven"]
+
+
 # What is sent; then method, path, status, whether proxied, and $upstream_status of the one line.
 OUTCOMES = {
     "404 of the app": (b"GET /status/404 HTTP/1.1", ("GET", "/status/404", 404, True, "404")),
@@ -403,7 +434,7 @@ class TestConnections:
 
     @staticmethod
     def assert_distinct(journal, made):
-        assert len({access.trace_id for access, _ in made}) == len({access.span_id for access, _ in made}) == 3
+        assert len({access.trace_id for access, _ in made}) == 3
         sent = [journal.upstream.headers(head)["traceparent"] for head in journal.upstream.heads]
         assert sent == [[f"00-{access.trace_id}-{access.span_id}-01"] for access, _ in made]
 
@@ -497,11 +528,17 @@ class TestBytes:
 
 class TestFiles:
     def test_the_log_format_is_the_parsers(self, tmp_path):
-        write_files(tmp_path, log=Path("/var/log/nginx/t.log"))
-        text = (tmp_path / "tailtrace-http.conf").read_text()
-        assert log_format_directive() in text
-        escape, pieces = re.search(r"log_format tailtrace (escape=json)\n([^;]*);", text).groups()
-        assert escape + " " + "".join(re.findall("'([^']*)'", pieces)).replace(r"\t", "\t") == TAILTRACE_FORMAT
+        def written(**options):
+            write_files(tmp_path, log=Path("/var/log/nginx/t.log"), **options)
+            pieces = re.search(
+                r"log_format tailtrace escape=json\n([^;]*);", (tmp_path / "tailtrace-http.conf").read_text()
+            )[1]
+            return "".join(re.findall("'([^']*)'", pieces)).replace(r"\t", "\t")
+
+        assert f"escape=json {written(trusted=['10.0.0.5'])}" == TAILTRACE_FORMAT
+        assert written().startswith("t3\t$msec\t$request_id\t\t\t01\t$remote_addr\t")
+        assert written(sample_percent=0).startswith("t3\t$msec\t$request_id\t\t\t00\t$remote_addr\t")
+        assert all(is_tailtrace_format("json", written(sample_percent=share)) for share in (100, 10, 0))
 
     def test_every_place_is_filled(self, tmp_path):
         paths = write_files(
@@ -564,8 +601,8 @@ class TestProcess:
     def test_a_span_id_is_never_zero(self, nginx):
         # $request_id cannot be chosen, so the map is read with another variable in its place.
         text = (nginx.folder / "tailtrace-http.conf").read_text()
-        span_map = re.search(r"map \$request_id (\$tailtrace_span_id \{[^;]*;[^;]*;[^;]*;\n\})", text)[1]
-        probe = f"map $arg_id {span_map.replace('tailtrace_span_id', 'probe')}"
+        span_map = re.search(r"map \$request_id (\$tailtrace_own_half \{[^;]*;[^;]*;[^;]*;\n\})", text)[1]
+        probe = f"map $arg_id {span_map.replace('tailtrace_own_half', 'probe')}"
         with NginxServer("location / { return 200 $probe; }", http=probe, binary=nginx.binary) as server:
             for request_id, span_id in (
                 ("00112233445566778899aabbccddeeff", "8899aabbccddeeff"),

@@ -59,6 +59,8 @@ HEADERS = (
 """What `tailtrace-proxy.conf` sets, in small letters."""
 _BREAKS_WHEN_TWICE = frozenset({"traceparent", "host"})
 _TRACE_VARIABLE = "$tailtrace_trace_id"
+_OWN_TRACE = "00-$request_id-"
+"""What `traceparent` begins with where no peer hands a trace over."""
 _TRACEPARENT = '"00-$tailtrace_trace_id-$tailtrace_span_id-$tailtrace_flags"'
 _OTHER_PASS = {
     "grpc_pass": ("grpc_set_header", "traceparent"),
@@ -282,7 +284,7 @@ def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str,
         return _other_headers(place, place.passes)
     sent = [item for item in place.effective("proxy_set_header") if len(item.args) == 2 and item.args[1] != ""]
     names = [item.args[0].lower() for item in sent]
-    ours = [item for item in sent if item.args[0].lower() == "traceparent" and _TRACE_VARIABLE in item.args[1]]
+    ours = [item for item in sent if _is_trace(item)]
     include = f"include {folder}/tailtrace-proxy.conf;"
     twice = sorted({name for name in names if name in HEADERS and names.count(name) > 1})
     if ours and not twice:
@@ -292,7 +294,7 @@ def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str,
         edits.append(Edit(target.file, target.line, add=include))
         edits += [Edit(item.file, item.line, remove=True) for item in _own_lines(place, sent)]
         lost = place.own.get("proxy_set_header") and any(
-            _TRACE_VARIABLE in " ".join(item.args) for item in place.inherited.get("proxy_set_header", ())
+            len(item.args) == 2 and _is_trace(item) for item in place.inherited.get("proxy_set_header", ())
         )
         why = (
             "its own proxy_set_header loses the trace headers from above" if lost else "no trace headers reach the app"
@@ -342,7 +344,11 @@ def _answer(place: Place, folder: str, app_header: str) -> tuple[Status, str, st
 
 
 def _is_trace(item: Directive) -> bool:
-    return item.args[0].lower() == "traceparent" and _TRACE_VARIABLE in item.args[1]
+    return item.args[0].lower() == "traceparent" and _hands_on(item.args[1])
+
+
+def _hands_on(value: str) -> bool:
+    return _TRACE_VARIABLE in value or value.startswith(_OWN_TRACE)
 
 
 def _own_lines(place: Place, sent: Sequence[Directive]) -> list[Directive]:
@@ -359,7 +365,7 @@ def _own_lines(place: Place, sent: Sequence[Directive]) -> list[Directive]:
 def _other_headers(place: Place, passes: Directive) -> tuple[Status, str, str]:
     setter, name = _OTHER_PASS[passes.name]
     values = [item.args for item in place.effective(setter) if item.args[:1] == (name,)]
-    if any(_TRACE_VARIABLE in args[1] for args in values if len(args) > 1):
+    if any(_hands_on(args[1]) for args in values if len(args) > 1):
         return "ok", f"{setter} hands the trace to the app", ""
     return (
         "warning",

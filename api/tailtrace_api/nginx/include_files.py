@@ -13,17 +13,19 @@ The texts ship as templates in `tailtrace/nginx`. These places in them are fille
 | `@APP_HEADER@` | the response header in which the app says what it did |
 | `@SOCKET@` | the socket that nginx listens on behind `tailscale serve` |
 | `@SAMPLED@`, `@SAMPLE@`, `@OWN_FLAGS@` | the share of requests that are traced, chosen by `$request_id` |
+| `@TRACEPARENT@`, `@TRACESTATE@`, `@FORWARDED_FOR@`, `@START@` | what asks for the trace of a trusted peer |
+| `@ROOT_SPAN@` | the id of nginx's span in a trace that nginx starts |
 """
 
 import ipaddress
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError
-from tailtrace_bridge.logs.format import TAILTRACE_FORMAT
+from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FORMAT, UNTRUSTED_FIELDS
 
 BEHIND_SERVE = "tailtrace-behind-serve.conf"
 TEMPLATES = ("tailtrace-http.conf", "tailtrace-server.conf", "tailtrace-proxy.conf", "tailtrace.logrotate")
@@ -33,9 +35,24 @@ DEFAULT_SOCKET = Path("/run/tailtrace-nginx/nginx.sock")
 DEFAULT_PID = Path("/run/nginx.pid")
 
 DEFAULT_APP_HEADER = "X-Tailtrace"
-FILES_VERSION = 4
+FILES_VERSION = 5
 """Of the files that are written: grows when they change."""
 
+_TRUSTING = {
+    "@TRACEPARENT@": "00-$tailtrace_trace_id-$tailtrace_span_id-$tailtrace_flags",
+    "@TRACESTATE@": "$tailtrace_tracestate",
+    "@FORWARDED_FOR@": "$tailtrace_forwarded_for",
+    "@START@": """\
+# Computes the ids before a location is chosen. Later, the maps' regexes would overwrite the $1 of the location's regex.
+set $tailtrace_start $tailtrace_inbound_trace_id$tailtrace_span_id;
+""",
+}
+_UNTRUSTING = {
+    "@TRACEPARENT@": "00-$request_id-@ROOT_SPAN@-@OWN_FLAGS@",
+    "@TRACESTATE@": '""',
+    "@FORWARDED_FOR@": "$remote_addr",
+    "@START@\n": "",
+}
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _TAKEN_NAMES = frozenset({"connection", "content-length", "content-type", "date", "location", "server", "set-cookie"})
 _FOLDERS_INCLUDED_WHOLE = frozenset({"conf.d", "sites-enabled", "http.d", "modules-enabled"})
@@ -69,16 +86,23 @@ def write_files(
         )
     if log.is_dir():
         raise SettingsError(f"--log {log}: this is a folder; name the file in it that nginx writes")
+    sampling = _sampling(sample_percent)
+    networks = _networks(trusted)
     filled = {
-        "@LOG_FORMAT@": log_format_directive(_header_name(app_header)),
-        "@TRUSTED@": "\n".join(f"    {network} 1;" for network in _networks(trusted)),
+        "@LOG_FORMAT@": log_format_directive(
+            _header_name(app_header),
+            None if networks else UNTRUSTED_FIELDS | {"tailtrace_flags": sampling["@OWN_FLAGS@"]},
+        ),
+        "@TRUSTED@": "\n".join(f"    {network} 1;" for network in networks),
+        **(_TRUSTING if networks else _UNTRUSTING),
+        "@ROOT_SPAN@": ROOT_SPAN_ID,
         "@LOG@": f'"{_plain_path(log)}"',
         "@KEPT@": "".join(f"access_log {line};\n" for line in kept),
         "@PID@": _plain_path(pid),
         "@VERSION@": str(FILES_VERSION),
         "@APP_HEADER@": app_header,
         "@SOCKET@": _plain_path(behind_serve or DEFAULT_SOCKET),
-        **_sampling(sample_percent),
+        **sampling,
     }
     written = []
     try:
@@ -152,15 +176,18 @@ def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> s
 
 6. tailtrace reads {log.absolute()}: set TAILTRACE_LOG to it.
 
-`pcre_jit on;` in nginx.conf, outside of http {{}}, makes each request a little cheaper.
 """
 
 
-def log_format_directive(app_header: str = DEFAULT_APP_HEADER) -> str:
-    """Return `log_format tailtrace …;`, one variable on each line: what `make_parser("tailtrace")` reads."""
+def log_format_directive(app_header: str = DEFAULT_APP_HEADER, known: Mapping[str, str] | None = None) -> str:
+    """Return `log_format tailtrace …;`, one variable on each line: what `make_parser("tailtrace")` reads.
+
+    `known` are the variables whose value is known beforehand, which then stands in their place.
+    """
     escape, _, body = TAILTRACE_FORMAT.partition(" ")
-    variable = app_header.lower().replace("-", "_")
-    pieces = body.replace("$upstream_http_x_tailtrace", f"$upstream_http_{variable}").split("\t")
+    values = {f"${name}": value for name, value in (known or {}).items()}
+    values["$upstream_http_x_tailtrace"] = "$upstream_http_" + app_header.lower().replace("-", "_")
+    pieces = [values.get(piece, piece) for piece in body.split("\t")]
     lines = [f"    '{piece}\\t'" for piece in pieces[:-1]] + [f"    '{pieces[-1]}'"]
     return f"log_format tailtrace {escape}\n" + "\n".join(lines) + ";"
 

@@ -2,7 +2,7 @@
 
 | span | kind | id | parent | from, to |
 |---|---|---|---|---|
-| the request | SERVER | nginx's own (`$request_id`) | the trusted peer's, or none: the root | as nginx saw it |
+| the request | SERVER | as the line says (`logs.format`) | the trusted peer's, or none: the root | as nginx saw it |
 | each server that nginx asked | CLIENT | derived from trace, span and its place | the request | see below |
 
 The app's SERVER span hangs below the request too: nginx writes one `traceparent` for all attempts. Ids are a function

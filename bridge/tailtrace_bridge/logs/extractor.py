@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.addresses import address_of, client_of, proxied_by
-from tailtrace_bridge.logs.format import LogFormat
+from tailtrace_bridge.logs.format import ROOT_SPAN_ID, LogFormat
 from tailtrace_bridge.logs.json_keys import JsonFormat
 from tailtrace_bridge.logs.numbers import SECONDS, SIZE_DIGITS_MAX, duration_us, no_size, status_of, upstream_us
 from tailtrace_bridge.logs.recognise import AnyFormat
@@ -69,6 +69,7 @@ _MORE_FIELDS = (
     "upstream_cache_status",
     "exchange",
     "tailtrace_proxied",
+    "tailtrace_mark",
 )
 """What it reads too, where the format has any of it: few formats do."""
 _NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", "", True, "")
@@ -163,9 +164,9 @@ class Extractor:
         self, values: tuple[str, ...], trace_id: str, span_id: str, address: str, upstream: str
     ) -> tuple[str, str, tuple[str | int | bool, ...]]:
         """Return the ids, and the last fields of `Access`."""
-        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange, proxied, server = values
+        inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange, proxied, mark, server = values
         if self._own:
-            span_id = _span_of(trace_id)
+            span_id = ROOT_SPAN_ID if mark and not inbound else _span_of(trace_id)
             trace_id = inbound or trace_id
         claim = proxied or (f"{proxy_protocol}@{server}" if proxy_protocol else "")
         said = app and app != "-" and upstream and upstream != "-" and cache in _FRESH
@@ -236,7 +237,7 @@ def _require(names: Sequence[str], source: str) -> None:
 
 
 def _span_of(request_id: str) -> str:
-    """Return nginx's span id: half of `$request_id`, as `tailtrace-http.conf` takes it. The W3C forbids zeros only."""
+    """Return nginx's span id in another's trace, as `tailtrace-http.conf` has it. The W3C forbids zeros only."""
     half = request_id[16:]
     if half != NO_SPAN_ID:
         return half

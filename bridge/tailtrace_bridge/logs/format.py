@@ -27,8 +27,13 @@ from json import JSONDecoder
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.logs.grammar import second_request, value_pattern
 
-TAILTRACE_MARK = "t2"
-"""What a line of our own format begins with; the number grows when the fields change."""
+TAILTRACE_MARK = "t3"
+"""What a line of our own format begins with; the number grows when the fields, or what they mean, change."""
+ROOT_SPAN_ID = "7461696c74726163"
+"""nginx's span id in each trace that it starts ("tailtrac"): an id must differ within its trace alone.
+
+https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto (`span_id`)
+"""
 TAILTRACE_FRONT = (
     "msec",
     "request_id",
@@ -105,10 +110,15 @@ def _json_format(names: tuple[str, ...]) -> str:
 TAILTRACE_FORMAT = "escape=json " + "\t".join((TAILTRACE_MARK, *(f"${name}" for name in TAILTRACE_FIELDS)))
 """Tabs between values: `escape=json` leaves none in a value, and what is empty takes one byte.
 
-Not in it is what follows from the rest: the trace id is the inbound one or `$request_id`, the span id its second half.
+Not in it is what follows from the rest: the trace id is the inbound one or `$request_id`; the span id is
+`ROOT_SPAN_ID`, or with an inbound trace the second half of `$request_id`.
 """
+_HALF_MARK = "t2"
+"""Of lines with the same fields from before, whose span id always is that half."""
 TAILTRACE_FORMATS_BEFORE = (_json_format(_JSON_FIELDS), _json_format(_JSON_FIELDS[:-_SERVE_FIELDS]))
-"""What our include files had nginx write before, newest first. Such lines are still read."""
+"""What our include files had nginx write still before, newest first. Such lines are read as well."""
+UNTRUSTED_FIELDS = {"tailtrace_inbound_trace_id": "", "tailtrace_inbound_span_id": ""}
+"""What stands in place of these variables where no peer hands a trace over: nginx need not ask for them."""
 COMBINED_FORMAT = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
 )
@@ -119,6 +129,7 @@ FORMAT_LENGTH_MAX = 16 * 1024
 """nginx itself reads no statement longer than its 4 KiB buffer; a longer one is a mistake and would compile slowly."""
 
 _APP_HEADER = re.compile(r"\$upstream_http_\w+")
+_FLAGS = re.compile(r"0[01]|\$tailtrace_own_flags")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+)|)")
 _STATEMENT = re.compile(r"\s*log_format\s+[^\s;'\"]+\s+")
 _ESCAPE = re.compile(r"\s*escape=(\w+)\s*")
@@ -247,16 +258,28 @@ def compile_format(source: str, name: str = "") -> LogFormat:
 
 
 def is_tailtrace_format(escape: str, text: str) -> bool:
-    """Say whether a `log_format` is our own, whatever the app's header is called."""
-    return f"escape={escape} {_APP_HEADER.sub('$upstream_http_x_tailtrace', text, count=1)}" == TAILTRACE_FORMAT
+    """Say whether a `log_format` is our own: whatever the app's header is called, and with or without trusted peers."""
+    pieces = _APP_HEADER.sub("$upstream_http_x_tailtrace", text, count=1).split("\t")
+    return (
+        escape == "json"
+        and len(pieces) == len(TAILTRACE_FIELDS) + 1
+        and pieces[0] in {TAILTRACE_MARK, _HALF_MARK}
+        and all(
+            piece == f"${name}"
+            or piece == UNTRUSTED_FIELDS.get(name)
+            or (name == "tailtrace_flags" and _FLAGS.fullmatch(piece))
+            for piece, name in zip(pieces[1:], TAILTRACE_FIELDS, strict=True)
+        )
+    )
 
 
 def _own_format(source: str) -> LogFormat:
     """Return our own format; its last group but one, `exchange`, holds the values of `TAILTRACE_EXCHANGE` with tabs."""
     value = r"(?>([^\t]*)\t)"
     rest = r"\t".join([r"[^\t]*"] * (len(TAILTRACE_EXCHANGE) - EXCHANGE_READ))
-    pattern = rf"{TAILTRACE_MARK}\t{value * len(TAILTRACE_FRONT)}({value * EXCHANGE_READ}(?>{rest}))()"
-    names = (*TAILTRACE_FRONT, "exchange", *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
+    marks = rf"(?:({TAILTRACE_MARK})|{_HALF_MARK})"
+    pattern = rf"{marks}\t{value * len(TAILTRACE_FRONT)}({value * EXCHANGE_READ}(?>{rest}))()"
+    names = ("tailtrace_mark", *TAILTRACE_FRONT, "exchange", *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
     return LogFormat(source, names, re.compile(pattern), unescape_json, name="tailtrace")
 
 
