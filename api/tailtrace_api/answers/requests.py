@@ -6,7 +6,7 @@ given whole and in its order; whoever answers with it cuts it (`record.cut`).
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple, TypedDict
 
 from tailtrace_api.answers.request_records import (
@@ -27,6 +27,7 @@ from tailtrace_api.answers.request_records import (
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.core.times import parse_time, since_epoch_us
 from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.values import (
@@ -84,9 +85,7 @@ def iso(time_us: int) -> str:
 
 def time_us(text: str) -> int:
     """ISO 8601 → µs since the epoch; a time without a zone is UTC. Raises `ValueError`."""
-    parsed = datetime.fromisoformat(text)
-    moment = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return since_epoch_us(parse_time(text))
 
 
 def window(of: Window) -> dict[str, str]:

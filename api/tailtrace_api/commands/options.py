@@ -1,11 +1,12 @@
 """The options that several commands have, and how their words are read."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tailtrace_bridge.core.times import parse_time, since_epoch_us
 
 if TYPE_CHECKING:
     from tailtrace_bridge.store.person import Person
@@ -46,12 +47,12 @@ def conf_formats(files: Sequence[Path], conf: Path | None, log_format: str | Non
 def time_us(option: str, text: str) -> int:
     """Return a time of an option, ISO 8601 (UTC where it has no offset), in µs since 1970. Raises `BadParameter`."""
     try:
-        time = datetime.fromisoformat(text)
+        time = parse_time(text)
     except ValueError:
         time = None
     if time is None or not 1970 < time.year < 2100:
         raise typer.BadParameter(f"{option} {text!r}: write a time like 2025-10-08T14:00:00+02:00")
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    return since_epoch_us(time)
 
 
 def person_of(user: str | None, device: str | None, address: str | None) -> "Person":

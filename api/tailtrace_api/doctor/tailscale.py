@@ -14,7 +14,6 @@ https://tailscale.com/kb/1112/userspace-networking
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.core.times import parse_time, since_epoch_us
 from tailtrace_bridge.identity.chain import Identities, Unavailable, describe
 from tailtrace_bridge.identity.local_api import HOST, LocalApi
 from tailtrace_bridge.identity.sockets import MACOS_APP, PLACES, signature
@@ -111,9 +111,8 @@ def _check_key(node: Mapping[str, Any], now_us: int) -> Check:
     if not isinstance(expiry, str) or not expiry:
         return make_check(name, "ok", "this node's key does not expire")
     try:
-        end = datetime.fromisoformat(expiry)
-        end_us = int((end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() * 1_000_000)
-    except (ValueError, OverflowError):
+        end_us = since_epoch_us(parse_time(expiry))
+    except ValueError:
         return make_check(name, "warning", f"KeyExpiry cannot be read: {expiry}", cure)
     if end_us <= now_us:
         return make_check(name, "failure", f"this node's key expired on {expiry}", cure)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.core.times import parse_time
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 """Times are counted from here."""
@@ -108,8 +109,7 @@ class Moment(Text):
         """Return the time in UTC. Raises `WrongArgumentError`."""
         text = Text.check(self, value)
         try:
-            given = datetime.fromisoformat(text)
-            parsed = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+            parsed = parse_time(text).astimezone(UTC)
         except (ValueError, OverflowError):
             parsed = None
         if parsed is None or parsed < _FIRST:

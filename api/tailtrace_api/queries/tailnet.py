@@ -21,10 +21,11 @@ from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.core.times import go_time_us
 from tailtrace_bridge.identity.chain import Identities, Unavailable, describe
 from tailtrace_bridge.identity.control.devices import Device
 from tailtrace_bridge.identity.local_api import LocalApi
-from tailtrace_bridge.identity.nodes import TAGGED_LOGIN, table_of, tags_of, text_of, time_us_of
+from tailtrace_bridge.identity.nodes import TAGGED_LOGIN, table_of, tags_of, text_of
 
 FRESH_US = 300_000_000
 STATUS_TTL_US = 5_000_000
@@ -311,7 +312,7 @@ def read_peer(peer: Mapping[str, object], users: Mapping[str, object]) -> Device
         tags=tuple(tags.split(",")) if tags else (),
         shared=bool(peer.get("AltSharerUserID")) or peer.get("ShareeNode") is True,
         online=online if isinstance(online, bool) else None,
-        last_seen_us=time_us_of(peer, "LastSeen"),
-        created_us=time_us_of(peer, "Created"),
-        expires_us=time_us_of(peer, "KeyExpiry"),
+        last_seen_us=go_time_us(peer.get("LastSeen")),
+        created_us=go_time_us(peer.get("Created")),
+        expires_us=go_time_us(peer.get("KeyExpiry")),
     )

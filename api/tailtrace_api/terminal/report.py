@@ -33,6 +33,7 @@ from tailtrace_api.answers.request_records import (
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.records import OTHER
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.core.times import parse_time
 from tailtrace_bridge.texts.catalogue import Texts
 
 ROWS_MAX = 12
@@ -194,7 +195,7 @@ def _named(route: str, texts: Texts) -> str:
 
 
 def _time(text: str, zone: ZoneInfo) -> datetime:
-    return datetime.fromisoformat(text).astimezone(zone)
+    return parse_time(text).astimezone(zone)
 
 
 def _number(value: int, lang: str) -> str:

@@ -25,8 +25,9 @@ from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import urlencode, urlsplit
 
 from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.core.times import go_time_us
 from tailtrace_bridge.identity.chain import Answer, Found, NotFound, Unavailable, is_tailnet
-from tailtrace_bridge.identity.nodes import Peers, identity_of, read_peers, renamed, table_of, text_of, time_us_of
+from tailtrace_bridge.identity.nodes import Peers, identity_of, read_peers, renamed, table_of, text_of
 from tailtrace_bridge.identity.sockets import DEFAULT
 
 HOST = "local-tailscaled.sock"
@@ -259,7 +260,7 @@ def read_whois(answer: Mapping[str, object], address: str, own_node_id: str) -> 
         raise _CannotTellError(f"whois gave no Node.StableID; {_CHECK_SOCKET}")
     profile, is_own = table_of(answer, "UserProfile"), node_id == own_node_id
     identity = identity_of(node, address, profile, is_own=is_own, provider=LocalApi.name)
-    return Found(identity, time_us_of(node, "Created"), str(parse_address(address)))
+    return Found(identity, go_time_us(node.get("Created")), str(parse_address(address)))
 
 
 def targets_of(config: Mapping[str, object]) -> list[str]:

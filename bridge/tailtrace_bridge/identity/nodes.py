@@ -17,17 +17,16 @@ Sources: https://pkg.go.dev/tailscale.com/ipn/ipnstate#PeerStatus, https://pkg.g
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import Address, parse_address, printable
+from tailtrace_bridge.core.times import go_time_us
 from tailtrace_bridge.identity.chain import NO_OWNER, USERSPACE_NETWORKING, Found
 
 PROVIDER = "snapshot"
 TAGGED_LOGIN = "tagged-devices"
 """The login that Tailscale gives to every device without a person."""
 ROUTES_MAX = 10_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Users = Mapping[str, object]
@@ -166,7 +165,7 @@ def _read_peer(peer: Mapping[str, object], users: Users, suffix: str, *, is_own:
     return Node(
         _number(peer, "NodeID"),
         identity,
-        time_us_of(peer, "Created"),
+        go_time_us(peer.get("Created")),
         text_of(peer, "PublicKey"),
         _addresses(_texts(peer, "TailscaleIPs")),
         routes,
@@ -184,7 +183,7 @@ def read_node(node: Mapping[str, object], users: Users, *, is_own: bool) -> Node
     return Node(
         _number(node, "ID"),
         identity,
-        time_us_of(node, "Created"),
+        go_time_us(node.get("Created")),
         text_of(node, "Key"),
         _addresses(text.partition("/")[0] for text in _texts(node, "Addresses")),
         () if is_own else _networks(node, "PrimaryRoutes"),
@@ -272,17 +271,6 @@ def tags_of(node: Mapping[str, object]) -> str:
     """Return the member `Tags` as `tag:a,tag:b`."""
     tags = node.get("Tags")
     return printable(",".join(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ""
-
-
-def time_us_of(parent: Mapping[str, object], key: str) -> int | None:
-    """Read an RFC 3339 time, µs since the epoch; None where there is none, or Go's zero time of the year 1."""
-    try:
-        time = datetime.fromisoformat(text_of(parent, key))
-    except ValueError:
-        return None
-    if time.tzinfo is None or time.year < _EPOCH.year:
-        return None
-    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def _number(parent: Mapping[str, object], key: str) -> int:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
+from tailtrace_bridge.core.times import parse_time, since_epoch_us
 from tailtrace_bridge.logs.numbers import SECONDS
 from tailtrace_bridge.logs.rejected import UnreadableError
 
@@ -17,8 +18,6 @@ _MINUTE_LOCAL = re.compile(
     r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
 )
 _SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(60)}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def epoch_us(value: str) -> int:
@@ -38,8 +37,7 @@ def iso_reader(zone: tzinfo) -> Callable[[str], int]:
     @lru_cache(maxsize=1024)
     def read(value: str) -> int:
         try:
-            time = datetime.fromisoformat(value)
-            return _since_epoch_us(time if time.tzinfo else time.replace(tzinfo=zone))
+            return _in_range(parse_time(value, zone))
         except (ValueError, OverflowError):
             raise UnreadableError("bad-time") from None
 
@@ -60,7 +58,7 @@ def local_reader(zone: tzinfo) -> Callable[[str], int]:
             if sign:
                 east = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
                 own = timezone(east if sign == "+" else -east)
-            return _since_epoch_us(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=own))
+            return _in_range(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=own))
         except (ValueError, KeyError, OverflowError):
             raise UnreadableError("bad-time") from None
 
@@ -74,8 +72,8 @@ def local_reader(zone: tzinfo) -> Callable[[str], int]:
     return read
 
 
-def _since_epoch_us(time: datetime) -> int:
-    time_us = (time - _EPOCH) // _MICROSECOND
+def _in_range(time: datetime) -> int:
+    time_us = since_epoch_us(time)
     if not 0 < time_us < TIME_US_MAX:
         raise ValueError
     return time_us

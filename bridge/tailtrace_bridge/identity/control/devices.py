@@ -27,16 +27,16 @@ gen/openapiv2/headscale/v1/headscale.swagger.json (`v1Node`).
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import parse_address, printable
+from tailtrace_bridge.core.times import EPOCH, go_time_us
 from tailtrace_bridge.identity.chain import Answer, Found, NotFound
 
 PROVIDER = "control"
 TAGGED_LOGIN = "tagged-devices"
 """The login that both services give to every device without a person."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class DeviceIndex:
         if device.created_us is None:
             return Holder(None, f"the control API does not tell since when there is {device.name}")
         if device.created_us > time_us:
-            since = _EPOCH + timedelta(microseconds=device.created_us)
+            since = EPOCH + timedelta(microseconds=device.created_us)
             return Holder(
                 None, f"{device.name} has this address today, but exists only since {since:%Y-%m-%d %H:%M} UTC"
             )
@@ -195,9 +195,9 @@ def read_tailscale(table: Mapping[str, object]) -> Device:
         tags=_texts(table.get("tags")),
         shared=table.get("isExternal") is True,
         online=_truth(table.get("connectedToControl")),
-        last_seen_us=_time_us(table.get("lastSeen")),
-        created_us=_time_us(table.get("created")),
-        expires_us=None if never else _time_us(table.get("expires")),
+        last_seen_us=go_time_us(table.get("lastSeen")),
+        created_us=go_time_us(table.get("created")),
+        expires_us=None if never else go_time_us(table.get("expires")),
         key=_text(table, "nodeKey"),
     )
 
@@ -218,9 +218,9 @@ def read_headscale(table: Mapping[str, object]) -> Device:
         shared=False,
         # grpc-gateway may leave out what is false; a node that says nothing is not online.
         online=table.get("online") is True,
-        last_seen_us=_time_us(table.get("lastSeen")),
-        created_us=_time_us(table.get("createdAt")),
-        expires_us=_time_us(table.get("expiry")),
+        last_seen_us=go_time_us(table.get("lastSeen")),
+        created_us=go_time_us(table.get("createdAt")),
+        expires_us=go_time_us(table.get("expiry")),
         key=_text(table, "nodeKey"),
     )
 
@@ -242,16 +242,3 @@ def _addresses(value: object) -> tuple[str, ...]:
 
 def _truth(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _time_us(value: object) -> int | None:
-    """Read an RFC 3339 time. Empty, or Go's zero time of year 1, is no time."""
-    if not isinstance(value, str):
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    if time.tzinfo is None or time.year <= 1:
-        return None
-    return (time - _EPOCH) // timedelta(microseconds=1)
