@@ -78,6 +78,7 @@ PURE = (
     "tailtrace_bridge.core.text",
     "tailtrace_bridge.store.values",
     "tailtrace_bridge.transfer.format",
+    "tailtrace_bridge.logs.block_format",
     "tailtrace_bridge.logs.format",
     "tailtrace_bridge.logs.addresses",
     "tailtrace_bridge.logs.extractor",

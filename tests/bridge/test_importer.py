@@ -19,6 +19,7 @@ from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.control.devices import Device, DeviceIndex
 from tailtrace_bridge.identity.history import Held
 from tailtrace_bridge.identity.history_file import write
+from tailtrace_bridge.logs.files import read_lines
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
@@ -185,10 +186,10 @@ def test_a_worker_stores_what_one_process_stores_row_by_row(tmp_path, generated)
         elif name == "here":
             results.append(store_chunks(job(generated).chunks(), store))
         else:
-            sample = [line for line, *_ in islice(importer.read_lines(generated), 1000)]
+            sample = [line for line, *_ in islice(read_lines(generated), 1000)]
             parser, _ = understand(make_parser(), str(generated), sample)
             parse, enricher = parser.parse, Enricher(lambda address: Holder(Identity(address)), Routes())
-            records = [parse(line, str(generated), *place) for line, *place in importer.read_lines(generated)]
+            records = [parse(line, str(generated), *place) for line, *place in read_lines(generated)]
             rows = [enricher.row(record) for record in records if not hasattr(record, "reason")]
             store.write(rows, [record for record in records if hasattr(record, "reason")])
         store.close()

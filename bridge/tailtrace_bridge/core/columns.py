@@ -93,11 +93,7 @@ def join_columns(
     agent_places = [agents[text] for text in agent]
     app_time_us, error_type = spans
     requests: InterningTable[tuple[Any, ...]] = InterningTable()
-    if SWITCHED in status:
-        request_time_us, app_time_us = (
-            _without_websockets(request_time_us, status),
-            _without_websockets(app_time_us, status),
-        )
+    request_time_us, app_time_us = (without_websockets(one, status) for one in (request_time_us, app_time_us))
     identity, endpoint, traffic = found
     identities, endpoints = tables
     request = [requests[one] for one in zip(endpoint, method, path, status, traffic, strict=True)]
@@ -105,15 +101,19 @@ def join_columns(
         [one for one, _ in identities], endpoints, list(map(Asked._make, requests)), list(agents),
         [identified_us for _, identified_us in identities],
         time_us, key, identity, request, agent_places,
-        request_time_us, upstream_time_us, app_time_us, bytes_sent, _from_hex(trace_id), _from_hex(span_id), error_type,
+        request_time_us, upstream_time_us, app_time_us, bytes_sent, from_hex(trace_id), from_hex(span_id), error_type,
     )  # fmt: skip
 
 
-def _without_websockets(times_us: Sequence[int | None], status: Sequence[int]) -> Sequence[int | None]:
+def without_websockets(times_us: Sequence[int | None], status: Sequence[int]) -> Sequence[int | None]:
+    """Leave out the times of websockets: how long they were open."""
+    if SWITCHED not in status:
+        return times_us
     return [None if code == SWITCHED else time_us for time_us, code in zip(times_us, status, strict=True)]
 
 
-def _from_hex(texts: Sequence[str]) -> Sequence[bytes | None]:
+def from_hex(texts: Sequence[str]) -> Sequence[bytes | None]:
+    """Return ids as bytes; None where there is none."""
     if not any(texts):  # a log without ids
         return (None,) * len(texts)
     return [bytes.fromhex(text) if text else None for text in texts]

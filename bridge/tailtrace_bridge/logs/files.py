@@ -20,9 +20,10 @@ import pwd
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import xxhash
 
@@ -109,6 +110,24 @@ class LineSplitter:
         self.scanned += len(chunk)
         return lines
 
+    def feed_block(self, chunk: bytes) -> tuple[bytes, int] | None:
+        """Take the next chunk; return the lines that it completes as one block, with its offset.
+
+        None, and nothing is taken: lines must be looked at one by one (`feed`), as holes, carriage returns, the first
+        or a long one.
+        """
+        end = chunk.rfind(b"\n") + 1
+        pending = self.pending
+        if not end or not self.offset or b"\0" in chunk or b"\r" in chunk or b"\r" in pending:
+            return None
+        if len(pending) >= LINE_LENGTH_MAX or len(chunk) - end > LINE_LENGTH_MAX:
+            return None
+        offset = self.offset
+        block = pending + chunk[:end]
+        self.scanned += len(chunk)
+        self.offset, self.pending = offset + len(block), chunk[end:]
+        return block, offset
+
     def rest(self) -> list[tuple[bytes, int, int]]:
         """Return what is left at the end of the log: a line without its newline, or nothing."""
         if not self.pending:
@@ -118,14 +137,23 @@ class LineSplitter:
         return lines
 
 
-def read_lines(
+class Piece(NamedTuple):
+    """What comes of the next bytes of a log: whole lines as one block, with their newlines, or each with its offset."""
+
+    seed: int
+    lines: Sequence[tuple[bytes, int]]
+    block: bytes = b""
+    offset: int = 0
+
+
+def read_pieces(
     path: str | Path,
     *,
     on_bytes: Callable[[int], None] | None = None,
     on_cut: Callable[[bytes, int, int, bool], None] | None = None,
     now_s: float = 0.0,
-) -> Iterator[tuple[bytes, int, int]]:
-    """Return `(line, offset, seed)` of every line of a whole log, compressed or not: its first bytes say which.
+) -> Iterator[Piece]:
+    """Return all lines of a whole log, compressed or not: its first bytes say which.
 
     `on_bytes` is told the bytes of the file (compressed, where it is) that each step took. With `on_cut`, the
     unterminated last line of a plain file is left out: `on_cut` is told it, its offset, the seed, and whether the file
@@ -142,16 +170,40 @@ def read_lines(
                     newline = (splitter.pending + chunk).find(b"\n")
                     if newline >= 0:
                         seed = fingerprint((splitter.pending + chunk)[:newline])
+                if (block := splitter.feed_block(chunk)) is not None:
+                    yield Piece(seed, (), *block)
+                    continue
                 lines = splitter.feed(chunk)
-                for line, offset, _ in lines:
-                    yield line, offset, seed or fingerprint(line)
+                if lines:
+                    yield Piece(seed or fingerprint(lines[0][0]), [(line, offset) for line, offset, _ in lines])
     except OSError as error:
         raise unreadable(str(path), error) from error
     for line, offset, _ in splitter.rest():
         if is_plain and on_cut is not None:
             on_cut(line, offset, seed or fingerprint(line), grows)
         else:
-            yield line, offset, seed or fingerprint(line)
+            yield Piece(seed or fingerprint(line), [(line, offset)])
+
+
+def read_lines(
+    path: str | Path,
+    *,
+    on_bytes: Callable[[int], None] | None = None,
+    on_cut: Callable[[bytes, int, int, bool], None] | None = None,
+    now_s: float = 0.0,
+) -> Iterator[tuple[bytes, int, int]]:
+    """Return `(line, offset, seed)` of every line that `read_pieces` reads."""
+    for piece in read_pieces(path, on_bytes=on_bytes, on_cut=on_cut, now_s=now_s):
+        for line, offset in piece.lines or lines_of(piece.block, piece.offset):
+            yield line, offset, piece.seed or fingerprint(line)
+
+
+def lines_of(block: bytes, offset: int) -> list[tuple[bytes, int]]:
+    """Return the lines of a block, without their newlines, each with its offset; of one that is too long, its start."""
+    lines = block.split(b"\n")
+    lines.pop()
+    offsets = accumulate(map(len, lines), lambda at, length: at + length + 1, initial=offset)
+    return [(line[:LINE_KEPT_MAX], at) for line, at in zip(lines, offsets, strict=False)]
 
 
 def _opened(path: str | Path) -> BinaryIO:

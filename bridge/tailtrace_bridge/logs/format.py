@@ -225,12 +225,12 @@ def compile_format(source: str, name: str = "") -> LogFormat:
     """
     if len(source) > FORMAT_LENGTH_MAX:
         raise FormatError(f"log format: {len(source)} characters; at most {FORMAT_LENGTH_MAX}: {source[:80]!r}…")
-    escape, text = _read_statement(NAMED_FORMATS.get(source, source), source)
+    escape, text = read_statement(NAMED_FORMATS.get(source, source), source)
     if is_tailtrace_format(escape, text):
         return _own_format(source)
     if escape not in _UNESCAPE:
         raise FormatError(f"log format: escape={escape} is none of {', '.join(_UNESCAPE)}: {source!r}")
-    names, literals = _split(text, source)
+    names, literals = split_format(text, source)
     literals[-1] = literals[-1].rstrip(" \t")  # editors take blanks at the end of a line off, and `[ \t\r]*` reads both
     parts = [re.escape(literals[0])]
     captured: dict[str, None] = {}
@@ -283,7 +283,7 @@ def _own_format(source: str) -> LogFormat:
     return LogFormat(source, names, re.compile(pattern), unescape_json, name="tailtrace")
 
 
-def _read_statement(text: str, source: str) -> tuple[str, str]:
+def read_statement(text: str, source: str) -> tuple[str, str]:
     """Return the escaping and the format text of what stands in nginx.conf, or of a bare format."""
     statement = _STATEMENT.match(text)
     position = statement.end() if statement else 0
@@ -303,7 +303,7 @@ def _read_statement(text: str, source: str) -> tuple[str, str]:
     return escape, _CONF_ESCAPE.sub(lambda match: _CONF_CHARS.get(match[1], match[1]), joined)
 
 
-def _split(text: str, source: str) -> tuple[list[str], list[str]]:
+def split_format(text: str, source: str) -> tuple[list[str], list[str]]:
     """Return the variables and the literal texts around them (one more than there are variables)."""
     names: list[str] = []
     literals: list[str] = []

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 
 from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.logs.block_format import BlockFormat, block_format
 from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
-from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, compile_format
+from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
 from tailtrace_bridge.logs.rejected import UnreadableError, refuse
@@ -55,6 +56,12 @@ class LineParser:
     def is_auto(self) -> bool:
         """Whether it finds the formats out from the lines."""
         return self._by_itself is not None
+
+    @property
+    def block_format(self) -> BlockFormat | None:
+        """What reads whole blocks of lines of the format that fitted last; None: they are read one by one."""
+        fmt = self._extractors[0].format
+        return block_format(fmt) if isinstance(fmt, LogFormat) and not self._wrapped else None
 
     def for_formats(self, formats: "Sequence[AnyFormat]") -> "LineParser":
         """Return a parser that knows `formats` beside those of this one."""

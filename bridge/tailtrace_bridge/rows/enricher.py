@@ -20,13 +20,22 @@ from dataclasses import replace
 from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.core.columns import Columns, InterningTable, join_columns, transposed
+from tailtrace_bridge.core.columns import (
+    Asked,
+    Columns,
+    InterningTable,
+    from_hex,
+    join_columns,
+    transposed,
+    without_websockets,
+)
 from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.fronts import identity_in_front, is_front, peer_of
 from tailtrace_bridge.identity.history import COARSE_US, times_of
-from tailtrace_bridge.identity.proxies import Proxies
+from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
+from tailtrace_bridge.logs.block import Lines
 from tailtrace_bridge.rows.app_header import AppAnswer, read
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
@@ -34,6 +43,7 @@ from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_a
 _NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
 """Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
+_OTHERS = frozenset({OTHER, f"{CARD_PREFIX}{OTHER}"})
 _APP = Access._fields.index("app") - Access._fields.index("card") - 1
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
@@ -155,6 +165,86 @@ class Enricher:
             (identity_places, endpoint_places, traffics),
             (app_times_us, error_types),
         )
+
+    def lines(self, lines: Lines) -> Columns:
+        """Make the rows of lines that were read in blocks, as `columns` does of their records."""
+        addresses = lines.addresses.values_read
+        holders = [self._holder(address) for address in addresses]
+        oldest_us = min(lines.time_us, default=0)
+        is_plain = not lines.more and UNIX not in addresses
+        if not is_plain or any(
+            holder.from_us > oldest_us - COARSE_US or (self._serve and address in self._serve)
+            for address, holder in zip(addresses, holders, strict=True)
+        ):
+            return self.columns(lines.accesses())
+        identities = [(holder.identity, holder.identified_us) for holder in holders]
+        for place, count in Counter(lines.address).items():
+            self.senders[sender_of(identities[place][0])] += count
+        if self._pseudonyms is not None:
+            identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
+        endpoints, requests, request = self._asked(lines)
+        agents = lines.agents.values_read
+        return Columns(
+            [one for one, _ in identities], list(endpoints), requests, agents, [when for _, when in identities],
+            lines.time_us, lines.key, lines.address, request, lines.agent,
+            without_websockets(lines.request_time_us, lines.status), lines.upstream_time_us, (None,) * len(lines),
+            lines.bytes_sent, from_hex(lines.trace_id), from_hex(lines.span_id), (None,) * len(lines),
+        )  # fmt: skip
+
+    def _asked(self, lines: Lines) -> tuple[Iterable[tuple[str, str]], list[Asked], list[int]]:
+        """Return the endpoints, what was asked for, and the place of each line in that."""
+        senders = [int(of_agent(agent)) for agent in lines.agents.values_read]
+        together: InterningTable[tuple[int, int, int, int]] = InterningTable()
+        sender = map(senders.__getitem__, lines.agent)
+        request = [together[one] for one in zip(lines.request, lines.status, lines.service, sender, strict=True)]
+        endpoints: InterningTable[tuple[str, str]] = InterningTable()
+        found: dict[Access, tuple[str, int]] = {}
+        asked: list[Asked] = []
+        others: dict[Access, list[int]] = {}
+        for place, (request_place, status, service_place, sender_class) in enumerate(together):
+            method, path, card = lines.requests.values_read[request_place]
+            service = lines.services.values_read[service_place]
+            one = Access(0, 0, "", method, path, status, None, None, False, 0, service, "", "", "", card)
+            if one not in found:
+                route, traffic = self._placed(one)
+                found[one] = route, int(traffic)
+            route, by_request = found[one]
+            if route in _OTHERS:
+                others.setdefault(one, []).append(place)
+            endpoint = endpoints[(service, route)]
+            asked.append(Asked(endpoint, method, path, status, _TOGETHER[by_request][sender_class]))
+        if others:
+            self._ask_again(others, endpoints, asked, request)
+        return endpoints, asked, request
+
+    def _ask_again(
+        self,
+        others: dict[Access, list[int]],
+        endpoints: InterningTable[tuple[str, str]],
+        asked: list[Asked],
+        request: list[int],
+    ) -> None:
+        """Do for each line of `__other__` what its first one had: it is counted, or its route is known by now."""
+        counts = Counter(request)
+        for one, places in others.items():
+            lines = sum(counts[place] for place in places)
+            if lines == 1:
+                continue
+            before = self._routes.over_limit_count, self.cards_over_limit
+            route, _ = self._placed(one)
+            if route in _OTHERS:  # and so it was for those between the first and the last
+                self._routes.over_limit_count += (self._routes.over_limit_count - before[0]) * (lines - 2)
+                self.cards_over_limit += (self.cards_over_limit - before[1]) * (lines - 2)
+                continue
+            endpoint = endpoints[(one.service, route)]
+            with_route = {number for number, (_, known) in enumerate(endpoints) if known == route}
+            known = {place for place, other in enumerate(asked) if other.endpoint in with_route}
+            since = next(row for row, place in enumerate(request) if place in known)
+            for place in places:
+                asked.append(asked[place]._replace(endpoint=endpoint))
+                for row in range(since, len(request)):
+                    if request[row] == place:
+                        request[row] = len(asked) - 1
 
     def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
         """Return what makes columns of rows that come from another store: with pseudonyms, its names go no further."""

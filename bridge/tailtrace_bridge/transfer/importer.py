@@ -33,7 +33,8 @@ from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.sockets import DEFAULT
 from tailtrace_bridge.identity.static_file import IdentityFile
-from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.block import BlockReader
+from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.understood import Understood, understand
@@ -218,7 +219,7 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
     return total
 
 
-def read_chunks(  # noqa: C901, PLR0915 - a story
+def read_chunks(
     paths: Sequence[Path],
     make_parser: Callable[[], LineParser],
     enricher: Enricher,
@@ -226,71 +227,118 @@ def read_chunks(  # noqa: C901, PLR0915 - a story
     parser_of: Callable[[Path], LineParser | None] = lambda _: None,
     clock_s: Callable[[], float] = time.time,
 ) -> Iterator[Chunk]:
-    """Return every line of `paths`, at most `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended.
+    """Return every line of `paths`, about `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended.
 
     `parser_of` has the parser of a log whose format is known otherwise.
     """
     for path in paths:
+        yield from _LogReader(path, parser_of(path) or make_parser(), enricher).chunks(clock_s())
+
+
+class _LogReader:
+    """Reads one log, or one export."""
+
+    def __init__(self, path: Path, parser: LineParser, enricher: Enricher) -> None:
         # Only the offset and the content name a line, so that a log's key is the same under its next name.
-        name = str(path)
-        parser = parser_of(path) or make_parser()
-        parse: Callable[[bytes, str, int, int], Any] = parser.parse
-        columns: Callable[[list[Any]], Columns] = enricher.columns
-        export: ExportReader | None = None
-        records: list[Any] = []  # `Access`, or what an export holds
-        refusals: list[RejectedLine] = []
-        read_bytes: list[int] = []
-        numbers: dict[str, int] = {}
-        cut: list[tuple[bytes, int, int, bool]] = []
-        places: list[int] = []
-        problem = ""
-        understood: Understood | None = None
-        formats: set[str] = set()
+        self._path, self._name = path, str(path)
+        self._parser, self._enricher = parser, enricher
+        self._lines: BlockReader | _ExportLines
+        self._read_bytes: list[int] = []
+        self._numbers: dict[str, int] = {}
+        self._cut: list[tuple[bytes, int, int, bool]] = []
+        self._places: list[int] = []
+        """Of the lines that were refused."""
+        self._understood: Understood | None = None
+
+    def chunks(self, now_s: float) -> Iterator[Chunk]:
+        """Return its lines."""
+        problem, formats = "", set[str]()
+        self._lines = BlockReader(self._parser, self._name)
         rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
+        read = read_pieces(
+            self._path, on_bytes=self._read_bytes.append, on_cut=lambda *cut: self._cut.append(cut), now_s=now_s
+        )
         try:
-            read = read_lines(
-                path, on_bytes=read_bytes.append, on_cut=lambda *one, cut=cut: cut.append(one), now_s=clock_s()
-            )
-            first, failed = _sample(read)
-            if first and is_export(first[0][0]):
-                export = ExportReader()
-                parse, columns = export.parse, enricher.moved(export.columns)
+            pieces, first, failed = _sample(read)
+            if first and is_export(first[0]):
+                self._lines = _ExportLines(self._name, self._enricher)
             elif first:
-                parser, understood = understand(parser, name, [line for line, _, _ in first])
-                parse, formats = parser.parse, {one.source for one in understood.formats}
-            for number, (line, offset, seed) in enumerate(chain(first, read), start=1):
-                record = parse(line, name, offset, seed)
-                if isinstance(record, RejectedLine):
-                    numbers.setdefault(record.reason, number)
-                    if len(places) <= PLACES_MAX:
-                        places.append(record.offset)
-                    refusals.append(enricher.refusal(record))
-                elif record is not None:
-                    records.append(record)
-                if len(records) >= rows_max or len(refusals) >= rows_max:
-                    yield Chunk(columns(records), refusals, sum(read_bytes), "", dict(numbers), "", understood)
-                    records, refusals, understood = [], [], None
-                    read_bytes.clear()
+                self._parser, self._understood = understand(self._parser, self._name, first)
+                formats = {one.source for one in self._understood.formats}
+                self._lines = BlockReader(self._parser, self._name)
+            for piece in chain(pieces, read):
+                self._lines.read(piece)
+                if len(self._lines.lines) >= rows_max or len(self._lines.rejected) >= rows_max:
+                    yield self._chunk("")
                     rows_max = min(2 * rows_max, BATCH_ROWS)
-            if cut and is_whole(cut[0], parser, formats):
-                record = parse(cut[0][0], name, cut[0][1], cut[0][2])
-                (refusals if isinstance(record, RejectedLine) else records).append(record)
-                cut.clear()
+            if self._cut and is_whole(self._cut[0], self._parser, formats):
+                line, offset, seed, _ = self._cut.pop()
+                self._lines.read_lines([(line, offset)], seed)
             if failed is not None:
                 raise failed
         except LogFileError as error:
             problem = str(error)
-        if export is not None and not problem:
-            problem = export.problem(name)
-        note = (
-            f"{name}: the last line has no newline yet ({len(cut[0][0])} bytes), so it is not whole; import the log "
-            "again when nginx has written on, and it counts once"
-            if cut
-            else ""
-        )
+        if isinstance(self._lines, _ExportLines):
+            yield self._chunk(problem or self._lines.export.problem(self._name))
+            return
+        last = self._chunk(problem)
         # What was refused of this log before, and is not now, was stored.
-        settled = None if problem or export is not None or len(places) > PLACES_MAX else (name, tuple(places))
-        yield Chunk(columns(records), refusals, sum(read_bytes), problem, numbers, note, understood, settled)
+        is_settled = not problem and len(self._places) <= PLACES_MAX
+        yield last._replace(note=self._note(), settled=(self._name, tuple(self._places)) if is_settled else None)
+
+    def _chunk(self, problem: str) -> Chunk:
+        rejected, self._lines.rejected = self._lines.rejected, []
+        for one, number in rejected:
+            self._numbers.setdefault(one.reason, number + 1)
+            if len(self._places) <= PLACES_MAX:
+                self._places.append(one.offset)
+        read_bytes, understood = sum(self._read_bytes), self._understood
+        self._read_bytes.clear()
+        self._understood = None
+        if isinstance(self._lines, _ExportLines):
+            columns = self._lines.columns()
+        else:
+            columns = self._enricher.lines(self._lines.take())
+        refusals = [self._enricher.refusal(one) for one, _ in rejected]
+        return Chunk(columns, refusals, read_bytes, problem, dict(self._numbers), "", understood)
+
+    def _note(self) -> str:
+        if not self._cut:
+            return ""
+        return (
+            f"{self._name}: the last line has no newline yet ({len(self._cut[0][0])} bytes), so it is not whole; "
+            "import the log again when nginx has written on, and it counts once"
+        )
+
+
+class _ExportLines:
+    """Reads the lines of an export, as `BlockReader` those of a log."""
+
+    def __init__(self, file: str, enricher: Enricher) -> None:
+        self.export = ExportReader()
+        self.lines: list[Any] = []
+        self.rejected: list[tuple[RejectedLine, int]] = []
+        self._file, self._count = file, 0
+        self._make = enricher.moved(self.export.columns)
+
+    def read(self, piece: Piece) -> None:
+        """Read the next piece of the file."""
+        self.read_lines(piece.lines or lines_of(piece.block, piece.offset), piece.seed)
+
+    def read_lines(self, lines: Sequence[tuple[bytes, int]], seed: int) -> None:
+        """Read lines, each with its offset."""
+        for line, offset in lines:
+            record = self.export.parse(line, self._file, offset, seed)
+            if isinstance(record, RejectedLine):
+                self.rejected.append((record, self._count))
+            elif record is not None:
+                self.lines.append(record)
+            self._count += 1
+
+    def columns(self) -> Columns:
+        """Return what was read since the last time."""
+        lines, self.lines = self.lines, []
+        return self._make(lines)
 
 
 def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set[str]) -> bool:
@@ -302,19 +350,23 @@ def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set
     return fmt is not None and (not formats or fmt.source in formats)
 
 
-def _sample(read: Iterator[tuple[bytes, int, int]]) -> tuple[list[tuple[bytes, int, int]], LogFileError | None]:
-    """Take the first lines of a log, and what ended it among them."""
-    first: list[tuple[bytes, int, int]] = []
+def _sample(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFileError | None]:
+    """Take the first pieces of a log, its first lines, and what ended it among them."""
+    pieces: list[Piece] = []
+    first: list[bytes] = []
     size = 0
     try:
-        for one in read:
-            first.append(one)
-            size += len(one[0])
+        for piece in read:
+            pieces.append(piece)
+            for line, _ in piece.lines or lines_of(piece.block, piece.offset):
+                if len(first) < SAMPLE_LINES_MAX and size < SAMPLE_BYTES_MAX:
+                    first.append(line)
+                    size += len(line)
             if len(first) >= SAMPLE_LINES_MAX or size >= SAMPLE_BYTES_MAX:
                 break
     except LogFileError as error:
-        return first, error
-    return first, None
+        return pieces, first, error
+    return pieces, first, None
 
 
 @contextmanager

@@ -1,0 +1,303 @@
+"""Blocks of lines in, columns out: what `LineParser` does line by line, for the many lines that have their usual shape.
+
+A `BlockReader` collects lines until `take` is called. Of each block, one pass of a pattern (`block_format`) splits all
+lines at once; each distinct address, request and agent is then read once, by the functions that read a line's. A line
+that the pattern leaves is read by `LineParser`, and stands in its place; so does each line of a block with a value that
+cannot be read. So the columns are those of the records that `LineParser` would make, in their order. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from itertools import accumulate, chain, repeat
+from operator import add, sub
+from typing import Any, Generic, TypeVar
+
+from xxhash import xxh3_64_intdigest
+
+from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.logs.addresses import address_of
+from tailtrace_bridge.logs.block_format import BlockFormat
+from tailtrace_bridge.logs.extractor import KEY_MASK, REQUEST_LENGTH_MAX
+from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of
+from tailtrace_bridge.logs.numbers import duration_us, status_of
+from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
+from tailtrace_bridge.logs.rejected import UnreadableError
+from tailtrace_bridge.logs.request_line import request_of, target_of
+from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, service_of
+from tailtrace_bridge.logs.times import epoch_us, iso_reader, local_reader
+
+CACHE_ENTRIES_MAX = 50_000
+SECOND_US, MINUTE_US = 1_000_000, 60_000_000
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+_PLAIN = Access(0, 0, "", "", "", 0, None, None, False, 0, "", "", "", "", "")[15:]
+"""What a line says beyond its columns, if it says nothing."""
+
+
+class Table(dict[_K, int], Generic[_K, _T]):
+    """The place of each text's value in `values`; one that is new is read first, which may raise `UnreadableError`."""
+
+    def __init__(self, read: Callable[[_K], _T]) -> None:
+        super().__init__()
+        self.values_read: list[_T] = []
+        self.read = read
+
+    def __missing__(self, text: _K) -> int:
+        value = self.read(text)
+        self[text] = place = len(self.values_read)
+        self.values_read.append(value)
+        return place
+
+    def add(self, value: _T) -> int:
+        """Return the place of a value that stands in no line as text."""
+        self.values_read.append(value)
+        return len(self.values_read) - 1
+
+
+class _Values(dict[bytes, Any]):
+    """The value of each text, read once."""
+
+    def __init__(self, read: Callable[[bytes], Any]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: bytes) -> Any:
+        value = self[text] = self._read(text)
+        return value
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _request(raw: bytes) -> tuple[str, str, str]:
+    return request_of(_text(raw)[:REQUEST_LENGTH_MAX])
+
+
+def _target(raw: tuple[bytes, bytes]) -> tuple[str, str, str]:
+    method, target = (_text(one)[:REQUEST_LENGTH_MAX] for one in raw)
+    return target_of(method, target) if method and method != "-" and target else request_of(target)
+
+
+def _agent(raw: bytes) -> str:
+    return agent_of(_text(raw)[:AGENT_LENGTH_MAX])
+
+
+def _service(raw: bytes) -> str:
+    return service_of(_text(raw)[:SERVICE_LENGTH_MAX])
+
+
+def _duration(raw: bytes) -> int | None:
+    return duration_us(_text(raw)) if raw else None
+
+
+def _minute_us(raw: bytes) -> int:
+    return _local(f"{_text(raw)}:00 +0000")
+
+
+def _second_us(raw: bytes) -> int:
+    """Read `05 +0200`: what is to be added to the minute, as of UTC."""
+    second, hours, minutes = int(raw[:2]), int(raw[4:6]), int(raw[6:8])
+    if second > 59 or hours > 23 or minutes > 59:
+        raise UnreadableError("bad-time")
+    east_us = (60 * hours + minutes) * MINUTE_US
+    return second * SECOND_US + (-east_us if raw[3:4] == b"+" else east_us)
+
+
+def _iso_minute_us(raw: bytes) -> int:
+    return _iso(f"{_text(raw)}:00+00:00")
+
+
+def _iso_second_us(raw: bytes) -> int:
+    return _second_us(raw[:2] + (b" +0000" if raw[2:] == b"Z" else b" " + raw[2:].replace(b":", b"")))
+
+
+_local, _iso = local_reader(UTC), iso_reader(UTC)
+_TIMES: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
+    "time_local": (_minute_us, _second_us),
+    "time_iso8601": (_iso_minute_us, _iso_second_us),
+    "msec": (lambda raw: epoch_us(_text(raw)), lambda raw: int(raw[1:]) * 1000),
+}
+"""How the two parts of a time are read, which are added."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines that were read, as columns: a table of each thing that repeats, and each line's place in it."""
+
+    addresses: Table[bytes, str] = field(default_factory=lambda: Table(lambda raw: address_of(_text(raw))))
+    requests: Table[Any, tuple[str, str, str]] = field(default_factory=lambda: Table(_request))
+    """Method, path and card."""
+    agents: Table[bytes, str] = field(default_factory=lambda: Table(_agent))
+    services: Table[bytes, str] = field(default_factory=lambda: Table(_service))
+    time_us: list[int] = field(default_factory=list)
+    key: list[int] = field(default_factory=list)
+    address: list[int] = field(default_factory=list)
+    request: list[int] = field(default_factory=list)
+    agent: list[int] = field(default_factory=list)
+    service: list[int] = field(default_factory=list)
+    status: list[int] = field(default_factory=list)
+    bytes_sent: list[int] = field(default_factory=list)
+    request_time_us: list[int | None] = field(default_factory=list)
+    upstream_time_us: list[int | None] = field(default_factory=list)
+    trace_id: list[str] = field(default_factory=list)
+    span_id: list[str] = field(default_factory=list)
+    more: dict[int, Access] = field(default_factory=dict)
+    """By its number, a line that says more than there are columns for."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def append(self, access: Access) -> None:
+        """Take a line that was read by itself."""
+        if access[len(access) - len(_PLAIN) :] != _PLAIN:
+            self.more[len(self.key)] = access
+        self.time_us.append(access.time_us)
+        self.key.append(access.key)
+        self.address.append(self.addresses[access.address.encode()])
+        self.request.append(self.requests.add((access.method, access.path, access.card)))
+        self.agent.append(self.agents.add(access.user_agent))
+        self.service.append(self.services.add(access.service))
+        self.status.append(access.status)
+        self.bytes_sent.append(access.bytes_sent)
+        self.request_time_us.append(access.request_time_us)
+        self.upstream_time_us.append(access.upstream_time_us)
+        self.trace_id.append(access.trace_id)
+        self.span_id.append(access.span_id)
+
+    def accesses(self) -> list[Access]:
+        """Return the lines as records; of `proxied`, which serves no row, nothing is known any more."""
+        made = [
+            Access(
+                time_us, key, address, request[0], request[1], status, request_time_us, upstream_time_us, False,
+                bytes_sent, service, trace_id, span_id, agent, request[2],
+            )
+            for time_us, key, address, request, status, request_time_us, upstream_time_us, bytes_sent, service,
+                trace_id, span_id, agent in zip(
+                self.time_us, self.key, map(self.addresses.values_read.__getitem__, self.address),
+                map(self.requests.values_read.__getitem__, self.request), self.status, self.request_time_us,
+                self.upstream_time_us, self.bytes_sent, map(self.services.values_read.__getitem__, self.service),
+                self.trace_id, self.span_id, map(self.agents.values_read.__getitem__, self.agent), strict=True,
+            )
+        ]  # fmt: skip
+        for number, access in self.more.items():
+            made[number] = access
+        return made
+
+
+class BlockReader:
+    """Reads the blocks of one log. `on_rejected` is told each line that is no record, and its number in its block."""
+
+    def __init__(self, parser: LineParser, file: str) -> None:
+        self._parser, self._file = parser, file
+        self._durations = _Values(_duration)
+        self._statuses = _Values(lambda raw: status_of(_text(raw)))
+        self._times = {name: tuple(map(_Values, readers)) for name, readers in _TIMES.items()}
+        self.lines = Lines()
+        self.rejected: list[tuple[RejectedLine, int]] = []
+        """Lines that are no records, each with its number among all lines that were read, from 0."""
+        self.count = 0
+        """Lines that were read."""
+
+    def take(self) -> Lines:
+        """Return what was read since the last time."""
+        lines, self.lines = self.lines, Lines()
+        for known in (self._durations, self._statuses, *chain(*self._times.values())):
+            if len(known) > CACHE_ENTRIES_MAX:
+                known.clear()
+        return lines
+
+    def read_lines(self, lines: Sequence[tuple[bytes, int]], seed: int) -> None:
+        """Read lines one by one, each with its offset."""
+        for line, offset in lines:
+            record = self._parser.parse(line, self._file, offset, seed or fingerprint(line))
+            if isinstance(record, RejectedLine):
+                self.rejected.append((record, self.count))
+            else:
+                self.lines.append(record)
+            self.count += 1
+
+    def read(self, piece: Piece) -> None:
+        """Read the next piece of the log."""
+        if piece.block:
+            self.read_block(piece.block, piece.offset, piece.seed)
+        else:
+            self.read_lines(piece.lines, piece.seed)
+
+    def read_block(self, block: bytes, offset: int, seed: int) -> None:
+        """Read a block of whole lines, each with its newline, none with a carriage return or NUL bytes in it."""
+        fmt = self._parser.block_format
+        found = fmt.pattern.findall(block) if fmt is not None else []
+        columns = list(zip(*found, strict=True))
+        if fmt is None or 2 * columns[0].count(b"") > len(found):
+            self.read_lines(lines_of(block, offset), seed)
+            return
+        left = columns[-1] if b"" in columns[0] else ()
+        texts = [line or rest for line, rest in zip(columns[0], left, strict=True)] if left else columns[0]
+        lengths = list(map(len, texts))
+        offsets = list(accumulate(map(add, lengths, repeat(1)), initial=offset))
+        offsets.pop()
+        if max(lengths) > LINE_LENGTH_MAX or seed + offsets[-1] > KEY_MASK:
+            self.read_lines(lines_of(block, offset), seed)
+            return
+        odd = [number for number, line in enumerate(columns[0]) if not line] if left else []
+        start = 0
+        try:
+            for number in [*odd, len(found)]:
+                if start < number:
+                    part = columns if not odd else [column[start:number] for column in columns]
+                    self._add(fmt, part, offsets if not odd else offsets[start:number], seed)
+                if number < len(found):
+                    self.read_lines([(texts[number], offsets[number])], seed)
+                start = number + 1
+        except UnreadableError:
+            self.read_lines(list(zip(texts[start:], offsets[start:], strict=True)), seed)
+
+    def _add(self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]], offsets: Sequence[int], seed: int) -> None:
+        """Add lines that the pattern took. Raises `UnreadableError` before anything of them is added."""
+        lines, places = self.lines, fmt.places
+        rows = len(offsets)
+
+        def column(*names: str) -> Sequence[bytes] | None:
+            return next((columns[places[name]] for name in names if name in places), None)
+
+        common, rest = self._times[fmt.time]
+        at = places[fmt.time]
+        times_us: Any = map(add, map(common.__getitem__, columns[at]), map(rest.__getitem__, columns[at + 1]))
+        durations = column("request_time")
+        request_times_us = list(map(self._durations.__getitem__, durations)) if durations else [None] * rows
+        if durations:
+            times_us = map(sub, times_us, request_times_us)
+        time_us = list(times_us)
+        named = column("request_id")
+        hashes = map(xxh3_64_intdigest, columns[0], repeat(0) if named else [seed + offset for offset in offsets])
+        requests = column("request")
+        if requests is None:
+            methods, targets = column("request_method"), column("request_uri", "uri", "document_uri")
+            assert methods is not None
+            requests = list(zip(methods, targets or repeat(b""), strict=False))  # type: ignore[arg-type]
+            lines.requests.read = _target
+        address = list(map(lines.addresses.__getitem__, columns[places["remote_addr"]]))
+        request = list(map(lines.requests.__getitem__, requests))
+        agents, services = column("http_user_agent"), column("server_name", "host", "http_host")
+        agent = list(map(lines.agents.__getitem__, agents or repeat(b"", rows)))
+        service = list(map(lines.services.__getitem__, services or repeat(b"", rows)))
+        sizes, upstream = column("bytes_sent", "body_bytes_sent"), column("upstream_response_time")
+        status = list(map(self._statuses.__getitem__, columns[places["status"]]))
+        upstream_us = map(self._durations.__getitem__, upstream) if upstream else repeat(None, rows)
+        # Nothing of the lines was added before here.
+        lines.time_us += time_us
+        lines.key += [key & KEY_MASK for key in hashes]
+        lines.address += address
+        lines.request += request
+        lines.agent += agent
+        lines.service += service
+        lines.status += status
+        lines.bytes_sent += map(int, sizes) if sizes else repeat(0, rows)
+        lines.request_time_us += request_times_us
+        lines.upstream_time_us += upstream_us
+        trace_ids, span_ids = column("tailtrace_trace_id", "request_id"), column("tailtrace_span_id")
+        lines.trace_id += map(bytes.decode, trace_ids) if trace_ids else repeat("", rows)
+        lines.span_id += map(bytes.decode, span_ids) if span_ids else repeat("", rows)
+        self.count += rows
