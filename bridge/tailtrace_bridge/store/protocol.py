@@ -4,11 +4,12 @@ Reads give sums (`values`) over a half-open window [start, end) of microseconds;
 functions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
@@ -100,11 +101,26 @@ class Store(Protocol):
     def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
 
-    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
-        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+    def usage(
+        self,
+        scope: Scope,
+        window: Window,
+        filters: Filters,
+        by: By = By.ALL,
+        *,
+        listed: Collection[str] | None = None,
+    ) -> list[Usage]:
+        """Return sums by identity, endpoint, method, status and traffic, or by less of these.
 
-    def visits(self, scope: Scope, window: Window) -> list[Visits]:
-        """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic."""
+        `listed` are the addresses of the strangers (`store.crowd`) to be told apart: all others are one, `FOLDED`.
+        None: all are told apart.
+        """
+
+    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
+        """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic.
+
+        Strangers that are not `listed`, if any are, stay out.
+        """
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time (`HOUR_US` or `DAY_US`), in order."""
@@ -123,8 +139,14 @@ class Store(Protocol):
     def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
         """Return histograms by step of time."""
 
-    def activity(self, scope: Scope, window: Window) -> list[Activity]:
-        """Return usage by identity, in runs."""
+    def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
+        """Return usage by identity, in runs; strangers that are not `listed`, if any are, stay out."""
+
+    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
+        """Return all strangers by their usage, and who of them come first; of a member none: a login is known."""
+
+    def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
+        """Return how many addresses asked, and the strangers among them: their number, the first by requests."""
 
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour, those with any, in order."""

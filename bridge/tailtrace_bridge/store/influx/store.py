@@ -15,13 +15,14 @@ A thread that starts with the first write rolls up what is due. `prune` has noth
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import xxhash
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.store.crowd import Callers, Crowd, Order, callers_of, crowd_of, folded, is_listed
 from tailtrace_bridge.store.influx import alerts, directory, latency, log, presence, rejected, usage
 from tailtrace_bridge.store.influx.batch import BatchWriter
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
@@ -187,13 +188,23 @@ class InfluxStore:
         scope.require_everybody("refused")
         return rejected.page(self._reads, after, limit)
 
-    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(
+        self,
+        scope: Scope,
+        window: Window,
+        filters: Filters,
+        by: By = By.ALL,
+        *,
+        listed: Collection[str] | None = None,
+    ) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
-        return usage.usage(self._reads, window, scope.narrowed(filters), by)
+        found = usage.usage(self._reads, window, scope.narrowed(filters), by)
+        return found if by is By.ENDPOINT else folded(found, listed)
 
-    def visits(self, scope: Scope, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
-        return [one for one in usage.visits(self._reads, window) if scope.has(one.identity)]
+        found = usage.visits(self._reads, window)
+        return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
         """Return sums by step of time."""
@@ -216,9 +227,18 @@ class InfluxStore:
         scope.require_everybody("bucket_latency")
         return latency.bucket_latency(self._reads, window, bucket_us)
 
-    def activity(self, scope: Scope, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage in runs."""
-        return [one for one in presence.activity(self._reads, window) if scope.has(one.identity)]
+        found = presence.activity(self._reads, window)
+        return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
+
+    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
+        """Return all strangers by their usage, and who of them come first."""
+        return Crowd() if scope.login is not None else crowd_of(self.activity(scope, window), order, limit)
+
+    def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
+        """Return how many addresses asked, and the strangers among them."""
+        return callers_of(self.usage(scope, window, filters, By.IDENTITY), limit, usage_only=usage_only)
 
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour."""

@@ -1,11 +1,13 @@
 """When somebody was there: runs of use, quarters of an hour, and minutes with traffic."""
 
 import sqlite3
+from collections.abc import Collection
 
 from tailtrace_bridge.store.packed import extend_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.identities import read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
+from tailtrace_bridge.store.sqlite.strangers import listed_numbers
 from tailtrace_bridge.store.sqlite.totals import USAGE
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, QUARTER_US, Activity, Quarter, Run, Uptime, Window
 
@@ -15,10 +17,11 @@ _COUNT_USAGE = f"""
 """  # noqa: S608  # our own numbers
 
 
-def activity(connection: sqlite3.Connection, window: Window) -> list[Activity]:
+def activity(connection: sqlite3.Connection, window: Window, listed: Collection[str] | None) -> list[Activity]:
     """Return usage in runs."""
     totals: dict[int, list[Run]] = {}
-    for _, identity_id, runs in packed(connection, window, "visit", "runs"):
+    numbers = listed_numbers(connection, listed)
+    for _, identity_id, runs in packed(connection, window, "visit", "runs", listed=numbers):
         extend_runs(totals.setdefault(identity_id, []), unpack_runs(runs))
     identities = read_identities(connection, totals)
     return [Activity(identities[identity_id], runs) for identity_id, runs in totals.items()]

@@ -22,9 +22,14 @@ def widened(connection: sqlite3.Connection, window: Window) -> Window:
 
 
 def packed(
-    connection: sqlite3.Connection, window: Window, table: str, columns: str, bucket_us_max: int = DAY_US
+    connection: sqlite3.Connection,
+    window: Window,
+    table: str,
+    columns: str,
+    bucket_us_max: int = DAY_US,
+    listed: str | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Return time, identity or endpoint, and `columns` of the rows of a window."""
-    for bucket_us, text, values in windows.packed(widened(connection, window), table, columns, bucket_us_max):
+    """Return time, identity or endpoint, and `columns` of the rows of a window; `listed`: see `windows.packed`."""
+    for bucket_us, text, values in windows.packed(widened(connection, window), table, columns, bucket_us_max, listed):
         for key, *cells in connection.execute(text, values):
             yield step_of(key) * bucket_us, number_of(key), *cells

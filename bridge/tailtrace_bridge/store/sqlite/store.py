@@ -15,12 +15,13 @@ The file and its errors stand in `database`, its tables in `schema`, the way of 
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.rollups import Rollups
@@ -33,7 +34,8 @@ from tailtrace_bridge.store.sqlite.ids import Ids
 from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
 from tailtrace_bridge.store.sqlite.prune import forget_requests, prune_some
 from tailtrace_bridge.store.sqlite.read_only import is_writable
-from tailtrace_bridge.store.sqlite.reads import newest_us
+from tailtrace_bridge.store.sqlite.reads import newest_us, widened
+from tailtrace_bridge.store.sqlite.strangers import read_crowd
 from tailtrace_bridge.store.sqlite.transaction import transaction
 from tailtrace_bridge.store.sqlite.upserts import add_rollups
 from tailtrace_bridge.store.values import (
@@ -190,15 +192,23 @@ class SqliteStore:
         with self._connections.lent() as connection:
             return rejected.page(connection, after, limit)
 
-    def usage(self, scope: Scope, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+    def usage(
+        self,
+        scope: Scope,
+        window: Window,
+        filters: Filters,
+        by: By = By.ALL,
+        *,
+        listed: Collection[str] | None = None,
+    ) -> list[Usage]:
         """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
         with self._connections.reading() as connection:
-            return usage.usage(connection, window, scope.narrowed(filters), by)
+            return usage.usage(connection, window, scope.narrowed(filters), by, listed)
 
-    def visits(self, scope: Scope, window: Window) -> list[Visits]:
+    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
         with self._connections.reading() as connection:
-            found = usage.visits(connection, window)
+            found = usage.visits(connection, window, listed)
         return [one for one in found if scope.has(one.identity)]
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
@@ -226,11 +236,23 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return latency.bucket_latency(connection, window, bucket_us)
 
-    def activity(self, scope: Scope, window: Window) -> list[Activity]:
+    def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage in runs."""
         with self._connections.reading() as connection:
-            found = presence.activity(connection, window)
+            found = presence.activity(connection, window, listed)
         return [one for one in found if scope.has(one.identity)]
+
+    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
+        """Return all strangers by their usage, and who of them come first."""
+        if scope.login is not None:
+            return Crowd()
+        with self._connections.reading() as connection:
+            return read_crowd(connection, widened(connection, window), order, limit)
+
+    def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
+        """Return how many addresses asked, and the strangers among them."""
+        with self._connections.reading() as connection:
+            return usage.callers(connection, window, scope.narrowed(filters), limit, usage_only=usage_only)
 
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour."""

@@ -1,13 +1,16 @@
 """Usage, from the rollups and the ragged ends' rows: by identity and endpoint, and by bucket of time."""
 
 import sqlite3
+from collections.abc import Collection
 
 from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.crowd import FOLDED, Callers
 from tailtrace_bridge.store.packed import add_counts
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.filters import where
 from tailtrace_bridge.store.sqlite.identities import read_endpoints, read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
+from tailtrace_bridge.store.sqlite.strangers import listed_numbers, read_callers
 from tailtrace_bridge.store.sqlite.totals import visit_of
 from tailtrace_bridge.store.values import (
     BucketUsage,
@@ -28,20 +31,33 @@ _COLUMNS_BY = {
     By.ENDPOINT: ("endpoint_id", "status", "traffic"),
 }
 _NOBODY = Identity("")
+_FOLDED = """
+    SELECT CASE WHEN identity_id IN (SELECT value FROM json_each(?)) THEN identity_id ELSE 0 END AS identity_id,
+           endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed, app_time_us, bytes_sent
+    FROM ({})
+"""
+"""Rows of usage in which all but those that are listed are 0."""
 
 
-def usage(connection: sqlite3.Connection, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
+def usage(
+    connection: sqlite3.Connection,
+    window: Window,
+    filters: Filters,
+    by: By = By.ALL,
+    listed: Collection[str] | None = None,
+) -> list[Usage]:
     """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
-    clauses, values = where(filters)
-    columns = _COLUMNS_BY[by]
-    facts, bounds = windows.usage(widened(connection, window), _USAGE_TABLE[smallest_rollups(filters, by)])
+    columns = ", ".join(_COLUMNS_BY[by])
+    numbers = listed_numbers(connection, listed) if by is not By.ENDPOINT else None
+    facts, values = _facts(connection, window, filters, by)
     query = f"""
-        SELECT {", ".join(columns)}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed),
-               sum(app_time_us), sum(bytes_sent)
-        FROM ({facts}) WHERE 1 {clauses} GROUP BY {", ".join(columns)}
+        SELECT {columns}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed), sum(app_time_us),
+               sum(bytes_sent)
+        FROM ({facts if numbers is None else _FOLDED.format(facts)}) GROUP BY {columns}
     """  # noqa: S608
-    rows = connection.execute(query, (*bounds, *values)).fetchall()
-    identities = read_identities(connection, {row[0] for row in rows}) if by is not By.ENDPOINT else {}
+    rows = connection.execute(query, values if numbers is None else (numbers, *values)).fetchall()
+    identities = read_identities(connection, {row[0] for row in rows} - {0}) if by is not By.ENDPOINT else {}
+    identities[0] = FOLDED
     endpoints = read_endpoints(connection) if rows and by is not By.IDENTITY else {}
     if by is By.IDENTITY:
         return [Usage(identities[row[0]], "", "", "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
@@ -50,10 +66,26 @@ def usage(connection: sqlite3.Connection, window: Window, filters: Filters, by: 
     return [Usage(identities[row[0]], *endpoints[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
 
 
-def visits(connection: sqlite3.Connection, window: Window) -> list[Visits]:
+def callers(
+    connection: sqlite3.Connection, window: Window, filters: Filters, limit: int, *, usage_only: bool
+) -> Callers:
+    """Return who asked for something, and the strangers with most requests."""
+    facts = _facts(connection, window, filters, By.IDENTITY)
+    return read_callers(connection, facts, limit, usage_only=usage_only)
+
+
+def _facts(connection: sqlite3.Connection, window: Window, filters: Filters, by: By) -> tuple[str, tuple[object, ...]]:
+    """Return SQL, and its values, of rows of usage that the filters let through."""
+    facts, bounds = windows.usage(widened(connection, window), _USAGE_TABLE[smallest_rollups(filters, by)])
+    clauses, values = where(filters)
+    return f"SELECT * FROM ({facts}) WHERE 1 {clauses}", (*bounds, *values)  # noqa: S608  # values are bound
+
+
+def visits(connection: sqlite3.Connection, window: Window, listed: Collection[str] | None) -> list[Visits]:
     """Return usage by identity, endpoint and traffic."""
     totals: dict[int, dict[int, int]] = {}
-    for _, identity_id, counts in packed(connection, window, "visit", "visits"):
+    theirs = listed_numbers(connection, listed)
+    for _, identity_id, counts in packed(connection, window, "visit", "visits", listed=theirs):
         add_counts(totals.setdefault(identity_id, {}), counts)
     identities = read_identities(connection, totals)
     endpoints = read_endpoints(connection) if totals else {}

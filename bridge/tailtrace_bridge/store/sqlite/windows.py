@@ -19,10 +19,12 @@ from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
 
 STEPS_US = (DAY_US, HOUR_US)
 _SUFFIX = {DAY_US: "_day", HOUR_US: ""}
+NUMBER = f"key & {(1 << KEY_BITS) - 1}"
+"""The identity or the endpoint of a row's key, in SQL."""
 _KEY = f"time_us / {HOUR_US} << {KEY_BITS}"
 _OF_REQUESTS = {
     ("visit", "visits"): f"{_KEY} | identity_id, packed_numbers({VISIT_NUMBER})",
-    ("visit", "runs"): f"{_KEY} | identity_id, packed_times(time_us)",
+    ("visit", "runs"): f"{_KEY} | identity_id AS key, packed_times(time_us) AS runs",
     (
         "latency",
         "proxy, app",
@@ -100,20 +102,31 @@ class Query(NamedTuple):
 
     bucket_us: int
     text: str
-    values: tuple[int, int]
+    values: tuple[int | str, ...]
 
 
-def packed(window: Window, table: str, columns: str, bucket_us_max: int = DAY_US) -> Iterator[Query]:
-    """Return queries, in order of time, for `key` and `columns` of a table of packed cells."""
+def packed(
+    window: Window, table: str, columns: str, bucket_us_max: int = DAY_US, listed: str | None = None
+) -> Iterator[Query]:
+    """Return queries, in order of time, for `key` and `columns` of a table of packed cells.
+
+    `listed` is a JSON array of identities: of `visit`, theirs alone.
+    """
+    of_key = of_rows = ""
+    more: tuple[str, ...] = ()
+    if listed is not None:
+        of_key, of_rows = (f"AND {who} IN (SELECT value FROM json_each(?))" for who in (NUMBER, "identity_id"))  # noqa: S608
+        more = (listed,)
     for bucket_us, start_us, end_us in pieces(
         window, [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
     ):
         if bucket_us:
-            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[bucket_us]} WHERE key >= ? AND key < ?"  # noqa: S608
-            yield Query(bucket_us, text, (row_key(start_us // bucket_us), row_key(end_us // bucket_us)))
+            text = f"SELECT key, {columns} FROM {table}{_SUFFIX[bucket_us]} WHERE key >= ? AND key < ? {of_key}"  # noqa: S608
+            yield Query(bucket_us, text, (row_key(start_us // bucket_us), row_key(end_us // bucket_us), *more))
         else:
             usage_only = f"AND traffic IN {USAGE}" if table == "visit" else ""
             text = (
-                f"SELECT {_OF_REQUESTS[(table, columns)]} FROM access WHERE time_us >= ? AND time_us < ? {usage_only}"  # noqa: S608
+                f"SELECT {_OF_REQUESTS[(table, columns)]} FROM access"  # noqa: S608
+                f" WHERE time_us >= ? AND time_us < ? {usage_only} {of_rows} GROUP BY 1 ORDER BY 1"
             )
-            yield Query(HOUR_US, f"{text} GROUP BY 1 ORDER BY 1", (start_us, end_us))
+            yield Query(HOUR_US, text, (start_us, end_us, *more))

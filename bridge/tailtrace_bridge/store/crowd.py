@@ -1,0 +1,149 @@
+"""Strangers, addresses without a name: there may be many, so an answer lists the first and adds up the rest. Pure.
+
+| of strangers | an answer has |
+|---|---|
+| those that come first in the order of its list | each by itself, as of anybody with a name |
+| all of them | how many, with how many sessions and requests, for how long (`Crowd`) |
+
+Whoever has a name, a tag or an id, and the machine itself, is no stranger, and is always listed.
+"""
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.packed import join_runs
+from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
+from tailtrace_bridge.store.values import Activity, Run, Usage
+
+FOLDED = Identity("")
+"""Who stands for all strangers that are not listed."""
+_REQUESTS_BITS = 40
+
+
+class Order(Enum):
+    """Who comes first: with most sessions, and of these with most requests; or who was here last. Then by address."""
+
+    SESSIONS = "sessions"
+    LATEST = "latest"
+
+
+class Crowd(NamedTuple):
+    """All strangers of a window, by their usage; and who of them come first."""
+
+    first: frozenset[str] = frozenset()
+    """Addresses."""
+    visitors: int = 0
+    sessions: int = 0
+    requests: int = 0
+    spent_us: int = 0
+    addresses: int = 0
+    """Of everybody, not of strangers alone."""
+
+
+class Callers(NamedTuple):
+    """Whoever asked for something in a window, by all kinds of traffic or by usage alone."""
+
+    addresses: int
+    """How many, of everybody."""
+    strangers: int
+    """How many visitors of them are strangers."""
+    first: frozenset[str]
+    """The addresses of the strangers with most requests; of as many, by address."""
+
+
+def is_stranger(who: Identity) -> bool:
+    """Whether nobody can tell who it was."""
+    return not (who.user or who.device or who.tags or who.user_id or who.node_id) and who.kind not in {"tagged", "self"}
+
+
+class Tally:
+    """Adds up strangers one after another, each known by a number, in few bytes."""
+
+    def __init__(self, order: Order) -> None:
+        self._is_by_sessions = order is Order.SESSIONS
+        self._numbers, self._keys = array("Q"), array("Q")
+        self._sessions = self._requests = self._spent_us = 0
+
+    def add(self, number: int, runs: Sequence[Run]) -> None:
+        """Add one, with all that it did."""
+        if len(runs) == 1:  # most of them
+            ((first_us, last_us, requests),) = runs
+            spent_us = last_us - first_us
+        else:
+            last_us = runs[-1][1]
+            requests = sum(run[2] for run in runs)
+            spent_us = sum(run[1] - run[0] for run in runs)
+        self._sessions += len(runs)
+        self._requests += requests
+        self._spent_us += spent_us
+        self._numbers.append(number)
+        self._keys.append(len(runs) << _REQUESTS_BITS | requests if self._is_by_sessions else last_us)
+
+    def first(self, limit: int) -> tuple[list[int], list[int], int]:
+        """Return who surely is among the first, who may be (they are equals), and how many of the latter are."""
+        if len(self._keys) <= limit:
+            return list(self._numbers), [], 0
+        last = heapq.nlargest(limit, self._keys)[-1]
+        pairs = list(zip(self._numbers, self._keys, strict=True))
+        sure = [number for number, key in pairs if key > last]
+        return sure, [number for number, key in pairs if key == last], limit - len(sure)
+
+    def crowd(self, first: Iterable[str], addresses: int) -> Crowd:
+        """Return the sums."""
+        return Crowd(frozenset(first), len(self._numbers), self._sessions, self._requests, self._spent_us, addresses)
+
+
+def crowd_of(activity: Iterable[Activity], order: Order, limit: int) -> Crowd:
+    """Return the crowd, of what was read of everybody."""
+    runs: dict[tuple[str, str], list[Run]] = {}
+    addresses = set()
+    for one in activity:
+        addresses.add(one.identity.address)
+        if is_stranger(one.identity):
+            runs.setdefault((one.identity.address, one.identity.kind), []).extend(one.runs)
+    visitors, tally = sorted(runs), Tally(order)
+    for number, visitor in enumerate(visitors):
+        tally.add(number, join_runs(runs[visitor]))
+    sure, equals, more = tally.first(limit)
+    return tally.crowd([visitors[number][0] for number in (*sure, *equals[:more])], len(addresses))
+
+
+def callers_of(usages: Iterable[Usage], limit: int, *, usage_only: bool) -> Callers:
+    """Return the callers, of what was read of everybody."""
+    asked = [one for one in usages if not usage_only or one.traffic in USAGE_TRAFFIC]
+    strangers = [one for one in asked if is_stranger(one.identity)]
+    requests: Counter[str] = Counter()
+    for one in strangers:
+        requests[one.identity.address] += one.requests
+    first = sorted(requests, key=lambda address: (-requests[address], address))[:limit]
+    return Callers(
+        len({one.identity.address for one in asked}),
+        len({(one.identity.address, one.identity.kind) for one in strangers}),
+        frozenset(first),
+    )
+
+
+def is_listed(who: Identity, listed: Collection[str] | None) -> bool:
+    """Whether somebody stands by themselves; `listed` are the strangers' addresses, None: all of them."""
+    return listed is None or who.address in listed or not is_stranger(who)
+
+
+def folded(usages: Iterable[Usage], listed: Collection[str] | None) -> list[Usage]:
+    """Add up the usage of strangers that are not listed."""
+    if listed is None:
+        return list(usages)
+    kept: list[Usage] = []
+    rest: dict[tuple[object, ...], list[int]] = {}
+    for one in usages:
+        if is_listed(one.identity, listed):
+            kept.append(one)
+            continue
+        sums = rest.setdefault(one[1:6], [0] * 6)
+        for place, value in enumerate(one[6:]):
+            sums[place] += value
+    return kept + [Usage(FOLDED, *key, *sums) for key, sums in rest.items()]  # type: ignore[arg-type]  # as in `Usage`

@@ -1,0 +1,128 @@
+"""Reads strangers (`store.crowd`) without making a record of each: SQL groups and orders them, numbers stand for them.
+
+`identity_known` is an index of the few who are none. Strangers of one kind and address are one visitor, though what was
+found out about the address may have changed, and each such finding has a number of its own (`_shared`).
+"""
+
+import json
+import sqlite3
+import struct
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from tailtrace_bridge.store.crowd import Callers, Crowd, Order, Tally
+from tailtrace_bridge.store.packed import join_runs, unpack_runs
+from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.totals import USAGE
+from tailtrace_bridge.store.values import Window
+
+KNOWN = (
+    "(user <> '' OR device <> '' OR tags <> '' OR user_id <> '' OR node_id <> '' OR kind = 'tagged' OR kind = 'self')"
+)
+"""Who is no stranger, in SQL: word for word the condition of the index."""
+MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
+_KNOWN = f"SELECT id FROM identity INDEXED BY identity_known WHERE {KNOWN}"  # noqa: S608  # our own words
+_RUN = struct.Struct("<3q")
+"""What `pack_runs` makes of one run."""
+
+
+def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:
+    """Return, as a JSON array, the numbers of whoever is no stranger or has one of these addresses; None: everybody."""
+    if listed is None:
+        return None
+    query = f"""
+        SELECT json_group_array(id) FROM (
+            {_KNOWN} UNION SELECT id FROM identity WHERE address IN (SELECT value FROM json_each(?))
+        )
+    """  # noqa: S608
+    return str(connection.execute(query, (json.dumps(list(listed)),)).fetchone()[0])
+
+
+def read_crowd(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> Crowd:
+    """Return the crowd of a window."""
+    known = {number for (number,) in connection.execute(_KNOWN)}
+    address_of, visitor_of = _shared(connection)
+    apart: dict[int, list[bytes]] = defaultdict(list)
+    addresses, shared = 0, set()
+    tally = Tally(order)
+    for number, cells in _runs(connection, window):
+        if number in address_of:
+            shared.add(address_of[number])
+        else:
+            addresses += 1
+        if number in known:
+            continue
+        if number in visitor_of:
+            apart[visitor_of[number]].append(cells)
+        elif len(cells) == _RUN.size:
+            tally.add(number, (_RUN.unpack(cells),))  # type: ignore[arg-type]  # three numbers
+        else:
+            tally.add(number, join_runs(unpack_runs(cells)))
+    for number, several in apart.items():
+        tally.add(number, join_runs(unpack_runs(b"".join(several))))
+    sure, equals, more = tally.first(limit)
+    first = [*_addresses(connection, sure, len(sure)), *_addresses(connection, equals, more)]
+    return tally.crowd(first, addresses + len(shared))
+
+
+def read_callers(
+    connection: sqlite3.Connection, facts: tuple[str, Sequence[object]], limit: int, *, usage_only: bool
+) -> Callers:
+    """Return who asked for something. `facts` is SQL, with its values, of rows of usage, as filtered."""
+    text, values = facts
+    of_usage = f"AND traffic IN {USAGE}" if usage_only else ""
+    query = f"""
+        WITH asked AS MATERIALIZED (
+            SELECT identity_id AS asked_id, sum(requests) AS requests FROM ({text}) WHERE 1 {of_usage} GROUP BY 1
+        ), strangers AS MATERIALIZED (
+            SELECT address, kind, sum(requests) AS requests FROM asked JOIN identity ON id = asked_id
+            WHERE NOT {KNOWN} GROUP BY address, kind
+        )
+        SELECT (SELECT count(DISTINCT address) FROM identity WHERE id IN (SELECT asked_id FROM asked)),
+            (SELECT count(*) FROM strangers),
+            (SELECT json_group_array(address) FROM (
+                SELECT address FROM strangers GROUP BY address ORDER BY sum(requests) DESC, address LIMIT ?
+            ))
+    """  # noqa: S608
+    addresses, strangers, first = connection.execute(query, (*values, limit)).fetchone()
+    return Callers(addresses, strangers, frozenset(json.loads(first)))
+
+
+def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int, bytes]]:
+    """Return the packed runs of each identity in a window, those of several steps of time one after another."""
+    parts: list[str] = []
+    values: list[int | str] = []
+    for query in windows.packed(window, "visit", "runs"):
+        parts.append(f"SELECT {windows.NUMBER} AS number, runs FROM ({query.text})")  # noqa: S608
+        values += query.values
+    if not parts:
+        return
+    before, cells = -1, b""
+    for number, runs in connection.execute(" UNION ALL ".join(parts) + " ORDER BY number", values):
+        if number == before:
+            cells += runs
+            continue
+        if cells:
+            yield before, cells
+        before, cells = number, runs
+    if cells:
+        yield before, cells
+
+
+def _shared(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the one number that stands for all of an address, and of an address and kind: where these are several."""
+    query = "SELECT group_concat(id), group_concat(kind) FROM identity GROUP BY address HAVING count(*) > 1"
+    address_of: dict[int, int] = {}
+    visitor_of: dict[int, int] = {}
+    for numbers, kinds in connection.execute(query):
+        of_kind: dict[str, int] = {}
+        for number, kind in zip(map(int, numbers.split(",")), kinds.split(","), strict=True):
+            visitor_of[number] = of_kind.setdefault(kind, number)
+            address_of[number] = next(iter(of_kind.values()))
+    return address_of, visitor_of
+
+
+def _addresses(connection: sqlite3.Connection, numbers: Iterable[int], limit: int) -> list[str]:
+    """Return the first addresses of these identities."""
+    query = "SELECT address FROM identity WHERE id IN (SELECT value FROM json_each(?)) ORDER BY address LIMIT ?"
+    return [address for (address,) in connection.execute(query, (json.dumps(list(numbers)), limit))]
