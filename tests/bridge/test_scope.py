@@ -8,6 +8,7 @@ import pytest
 import tailtrace_api
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Identity, KeptTrace, RejectedLine, Row, Traffic
+from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope, ScopeError
@@ -89,7 +90,15 @@ OF_ALL = {
 
 
 def test_each_verb_is_tried_below():
-    assert OWN.keys() | OF_ALL.keys() == READS
+    assert OWN.keys() | OF_ALL.keys() | {"crowd", "callers"} == READS
+
+
+def test_a_member_has_no_strangers(store):
+    store.write([row(100 + n, Identity(f"203.0.113.{n}", "external")) for n in range(2)])
+    for scope, strangers, addresses in ((Scope.everybody(), 2, 5), (MINE, 0, 1)):
+        assert store.crowd(scope, WINDOW, Order.SESSIONS, 9).visitors == strangers
+        found = store.callers(scope, WINDOW, Filters(), 9, usage_only=True)
+        assert (found.addresses, found.strangers, len(found.first)) == (addresses, strangers, strangers)
 
 
 @pytest.mark.parametrize("verb", OWN)

@@ -57,8 +57,9 @@ from tailtrace_api.answers.request_records import EndpointTimes
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Identity, Traffic
+from tailtrace_bridge.store.crowd import Crowd
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, Uptime, Usage, Visits, Window
+from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, Uptime, Usage, Window
 
 ACTIVE_US = 5 * MINUTE_US
 FEATURES_MAX = 10
@@ -91,9 +92,11 @@ def active_users(
     online: Mapping[str, bool],
     features: Mapping[str, str],
     now_us: int,
+    crowd: Crowd | None = None,
 ) -> ActiveUsers:
     """Return who made a request in the last five minutes, the latest first; whom the tailnet calls offline is not here.
 
+    `crowd` are all strangers, of whom `activity` may have the latest only.
     `pages`: person → endpoint of their newest request. `online`: node id → whether the tailnet sees it, where known.
     Services (kind `tagged`) are counted apart: they are nobody.
     """
@@ -127,9 +130,10 @@ def active_users(
         )
         rows.append((-latest.last_us, row))
     rows.sort(key=lambda item: (item[0], item[1].address))
+    identities = (one.identity for theirs in seen.values() for one in theirs)
     return ActiveUsers(
         active_users=cut([row for _, row in rows]),
-        total_active=len(rows),
+        total_active=len(rows) + (answers.unlisted(crowd.visitors, identities) if crowd else 0),
         services_active=len(services),
         offline_now=gone,
     )
@@ -156,23 +160,22 @@ def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
 
 
 def usage_stats(
-    days: int, visits: Iterable[Visits], activity: Iterable[Activity], features: Mapping[str, str]
+    days: int, usages: Sequence[Usage], activity: Iterable[Activity], crowd: Crowd, features: Mapping[str, str]
 ) -> UsageStats:
-    """Sum up the usage of `days`: sessions, people, features."""
+    """Sum up the usage of `days`: sessions, people, features. `usages` is by endpoint; strangers are the `crowd`."""
     sessions = answers.sessions(activity)
-    requests = 0
     by_user: Counter[str] = Counter()
     names: dict[str, str] = {}
+    for one in sessions:
+        if one.identity.user:
+            who = answers.person(one.identity)
+            by_user[who] += one.requests
+            names[who] = one.identity.user
     by_feature: Counter[str] = Counter()
-    for visit in visits:
-        requests += visit.requests
-        if visit.identity.user:
-            who = answers.person(visit.identity)
-            by_user[who] += visit.requests
-            names[who] = visit.identity.user
-        if visit.traffic is Traffic.APP:
-            by_feature[features.get(visit.endpoint, visit.endpoint)] += visit.requests
-    spent_us, count = sum(one.spent_us for one in sessions), answers.session_count(sessions)
+    for usage in usages:
+        if usage.traffic is Traffic.APP:
+            by_feature[features.get(usage.endpoint, usage.endpoint)] += usage.requests
+    spent_us, count = answers.spent_us(sessions, crowd), answers.session_count(sessions, crowd)
     top = min(by_user, key=lambda who: (-by_user[who], names[who])) if by_user else None
     return UsageStats(
         period_days=days,
@@ -185,7 +188,7 @@ def usage_stats(
         ),
         features_total=len(by_feature),
         avg_session_duration_min=round(spent_us / count / MINUTE_US, 1) if count else 0.0,
-        total_requests=requests,
+        total_requests=sum(usage.requests for usage in answers.usage_only(usages)),
     )
 
 

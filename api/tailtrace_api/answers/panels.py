@@ -74,7 +74,7 @@ class Counted:
     """What a window is counted by; `sessions` is None where the filters leave none that could be told."""
 
     usages: Sequence[Usage]
-    sessions: Sequence[Sessions] | None
+    sessions: int | None
 
 
 def has_sessions(filters: Filters) -> bool:
@@ -116,7 +116,7 @@ def named(counted: Counted) -> Named:
 def _totals(counted: Counted) -> dict[Metric, int | None]:
     usages = answers.usage_only(counted.usages)
     return {
-        "sessions": None if counted.sessions is None else answers.session_count(counted.sessions),
+        "sessions": counted.sessions,
         "users": len({user_key(usage.identity) for usage in usages} - {""}),
         "requests": sum(usage.requests for usage in usages),
         "errors": sum(usage.requests for usage in usages if usage.status >= 500),
@@ -157,15 +157,16 @@ def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ..
     return tuple(map(tuple, cells))
 
 
-def choices(visits: Iterable[Visits]) -> Choices:
-    """Return the names that the filters offer, most used first."""
+def choices(visits: Iterable[Visits], usages: Iterable[Usage]) -> Choices:
+    """Return the names that the filters offer, most used first; `usages` is by endpoint, of everybody."""
     users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
     endpoints: Counter[str] = Counter()
     for visit in visits:
         users[visit.identity.user or ("" if visit.identity.device else visit.identity.address)] += visit.requests
         devices[visit.identity.device] += visit.requests
-        endpoints[visit.endpoint] += visit.requests
+    for usage in answers.usage_only(usages):
+        endpoints[usage.endpoint] += usage.requests
     return Choices(users=_most_used(users), devices=_most_used(devices), endpoints=_most_used(endpoints))
 
 

@@ -1,6 +1,6 @@
 """What every answer is made of: frozen records. HTTP's response models and MCP's output schemas are made from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -42,6 +42,7 @@ def cut(rows: Sequence[T]) -> tuple[T, ...]:
     return tuple(rows[:LISTED_MAX])
 
 
-def truncated(**lists: Sequence[object]) -> dict[str, int]:
-    """Return the length of each list that `cut` cuts."""
-    return {name: len(rows) for name, rows in lists.items() if len(rows) > LISTED_MAX}
+def truncated(more: Mapping[str, int] | None = None, /, **lists: Sequence[object]) -> dict[str, int]:
+    """Return the length of each list that `cut` cuts; `more` are rows that were not even made."""
+    lengths = {name: len(rows) + (more or {}).get(name, 0) for name, rows in lists.items()}
+    return {name: length for name, length in lengths.items() if length > LISTED_MAX}

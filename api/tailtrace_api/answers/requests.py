@@ -5,7 +5,7 @@ given whole and in its order; whoever answers with it cuts it (`record.cut`).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple, TypedDict
 
@@ -28,6 +28,7 @@ from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.core.times import parse_time, since_epoch_us
+from tailtrace_bridge.store.crowd import FOLDED, Crowd, is_stranger
 from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.values import (
@@ -154,14 +155,15 @@ def page(entries: Sequence[LogEntry], limit: int) -> tuple[tuple[LogLine, ...], 
     return tuple(map(log_line, shown)), f"{shown[-1].time_us}-{shown[-1].key}" if more else None
 
 
-def summary(usages: Sequence[Usage]) -> Summary:
-    """Count every request of the window, whatever page is shown."""
-    return Summary(**_counts(usages))
+def summary(usages: Sequence[Usage], addresses: int) -> Summary:
+    """Count every request of the window, whatever page is shown, from so many `addresses`."""
+    return Summary(**_counts(usages, {usage.identity for usage in usages}, addresses))
 
 
-def usage_summary(usages: Sequence[Usage], all_sessions: Iterable[Sessions]) -> UsageSummary:
+def usage_summary(usages: Sequence[Usage], all_sessions: Sequence[Sessions], crowd: Crowd) -> UsageSummary:
     """Count usage, and its sessions."""
-    return UsageSummary(**_counts(usages), total_sessions=session_count(all_sessions))
+    counts = _counts(usages, [one.identity for one in all_sessions], crowd.addresses)
+    return UsageSummary(**counts, total_sessions=session_count(all_sessions, crowd))
 
 
 class _Counts(TypedDict):
@@ -173,13 +175,13 @@ class _Counts(TypedDict):
     errors_5xx: int
 
 
-def _counts(usages: Sequence[Usage]) -> _Counts:
+def _counts(usages: Sequence[Usage], identities: Collection[Identity], addresses: int) -> _Counts:
     timed = sum(usage.timed for usage in usages)
     return _Counts(
         total_requests=sum(usage.requests for usage in usages),
-        unique_users=len({user_key(usage.identity) for usage in usages} - {""}),
-        unique_devices=len({device_key(usage.identity) for usage in usages} - {""}),
-        unique_addresses=len({usage.identity.address for usage in usages}),
+        unique_users=len({user_key(who) for who in identities} - {""}),
+        unique_devices=len({device_key(who) for who in identities} - {""}),
+        unique_addresses=addresses,
         avg_response_time_ms=millis(sum(usage.request_time_us for usage in usages) / timed) if timed else None,
         errors_5xx=sum(usage.requests for usage in usages if usage.status >= 500),
     )
@@ -203,12 +205,24 @@ def sessions(activity: Iterable[Activity]) -> list[Sessions]:
     return sorted(found, key=lambda one: (one.runs[0], visitor(one.identity)))
 
 
-def session_count(all_sessions: Iterable[Sessions]) -> int:
-    """Count the sessions of all visitors."""
-    return sum(len(one.runs) for one in all_sessions)
+def session_count(all_sessions: Iterable[Sessions], crowd: Crowd | None = None) -> int:
+    """Count the sessions of all visitors; the `crowd` has those of all strangers, of whom some may be missing."""
+    if crowd is None:
+        return sum(len(one.runs) for one in all_sessions)
+    return crowd.sessions + sum(len(one.runs) for one in all_sessions if not is_stranger(one.identity))
 
 
-def most_viewed_cards(visits: Iterable[Visits], features: Mapping[str, str]) -> list[CardViews]:
+def spent_us(all_sessions: Iterable[Sessions], crowd: Crowd) -> int:
+    """Add up how long the sessions of all visitors lasted."""
+    return crowd.spent_us + sum(one.spent_us for one in all_sessions if not is_stranger(one.identity))
+
+
+def unlisted(strangers: int, listed: Iterable[Identity]) -> int:
+    """Return how many of so many strangers are not listed."""
+    return strangers - len({visitor(who) for who in listed if is_stranger(who) and who != FOLDED})
+
+
+def most_viewed_cards(visits: Iterable[Visits | Usage], features: Mapping[str, str]) -> list[CardViews]:
     """Count card views, all variants of a card together, most first. `features` may name a card: `card=prices`."""
     views: Counter[str] = Counter()
     for visit in visits:
@@ -264,7 +278,7 @@ def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[st
     return {who: tuple(feature for feature, _ in _most_first(count)[:FAVORITES_MAX]) for who, count in counts.items()}
 
 
-def api_calls_by_endpoint(visits: Iterable[Visits]) -> list[dict[str, int]]:
+def api_calls_by_endpoint(visits: Iterable[Visits | Usage]) -> list[dict[str, int]]:
     """Count calls of the app by endpoint, most first; health checks, bots, static files and card views stay out."""
     calls: Counter[str] = Counter()
     for visit in visits:

@@ -13,9 +13,10 @@ from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, LogEntry, Quarter, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, LogEntry, Quarter, Window
 
 FEATURES_MAX = 5
 """In the widget: a card, not a table."""
@@ -80,13 +81,15 @@ class Cards:
         today = datetime.fromtimestamp(now_us / 1e6, self.zone).date()
         first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
         window = Window(int(first.timestamp()) * 1_000_000, now_us)
-        visits, activity = self.store.visits(scope, window), self.store.activity(scope, window)
+        crowd = self.store.crowd(scope, window, Order.SESSIONS, 0)
+        activity = self.store.activity(scope, window, listed=())
+        usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         quarters: Iterable[Quarter]
         if user is None:
             quarters = self.store.quarters(scope, window)
         else:
             quarters = panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
-        stats = insights.usage_stats(days, visits, activity, self.features)
+        stats = insights.usage_stats(days, usages, activity, crowd, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))
         return Widget(
@@ -103,7 +106,7 @@ class Cards:
         """Answer `GET /analytics/variants`."""
         window = Window(now_us - days * DAY_US, now_us)
         views: Counter[str] = Counter()
-        for visit in self.store.visits(Scope.everybody(), window):
+        for visit in self.store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT):
             if visit.traffic is Traffic.CARD and split_endpoint(visit.endpoint)[0] == card:
                 views[split_endpoint(visit.endpoint)[1]] += visit.requests
         names = [name for name, _ in sorted(views.items(), key=lambda item: (-item[1], item[0]))]

@@ -21,9 +21,10 @@ from tailtrace_api.answers.insight_records import (
     UnusedEndpoints,
     UsageStats,
 )
-from tailtrace_api.answers.record import cut
+from tailtrace_api.answers.record import LISTED_MAX, cut
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Usage, Window
@@ -62,29 +63,34 @@ class Insights:
         scope = scope_of(user)
         window = Window(now_us - insights.ACTIVE_US, now_us)
         timed = self.queries.timed
-        activity = timed(lambda: self._store.activity(scope, window), now_us)
+        crowd = timed(lambda: self._store.crowd(scope, window, Order.LATEST, LISTED_MAX), now_us)
+        activity = timed(lambda: self._store.activity(scope, window, listed=crowd.first), now_us)
         entries = timed(lambda: self._store.log(scope, window, Filters(), PAGES_MAX, None), now_us)
         pages = insights.newest_pages(entries)
         if len(entries) == PAGES_MAX:
             absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
             for login in sorted(absent)[:PAGES_ASKED_MAX]:
                 pages |= insights.newest_pages(self._store.log(scope, window, Filters(user=login), 10, None))
-        return insights.active_users(activity, pages, self._online(), self._features, now_us)
+        return insights.active_users(activity, pages, self._online(), self._features, now_us, crowd)
 
     def news(self, now_us: int) -> News:
         """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
         newest_us = self._store.newest_us(Scope.everybody())
-        activity = self._store.activity(Scope.everybody(), Window(now_us - insights.ACTIVE_US, now_us))
-        active = insights.active_users(activity, {}, self._online(), self._features, now_us)
+        window = Window(now_us - insights.ACTIVE_US, now_us)
+        crowd = self._store.crowd(Scope.everybody(), window, Order.LATEST, 0)
+        activity = self._store.activity(Scope.everybody(), window, listed=())
+        active = insights.active_users(activity, {}, self._online(), self._features, now_us, crowd)
         return News(newest=None if newest_us is None else answers.iso(newest_us), active=active.total_active)
 
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> UsageStats:
         """Answer `GET /analytics/usage-stats`."""
         scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
-        visits = self.queries.timed(lambda: self._store.visits(scope, window), now_us)
-        activity = self.queries.timed(lambda: self._store.activity(scope, window), now_us)
-        return insights.usage_stats(days, visits, activity, self._features)
+        timed = self.queries.timed
+        crowd = timed(lambda: self._store.crowd(scope, window, Order.SESSIONS, 0), now_us)
+        activity = timed(lambda: self._store.activity(scope, window, listed=()), now_us)
+        usages = timed(lambda: self._store.usage(scope, window, Filters(), By.ENDPOINT), now_us)
+        return insights.usage_stats(days, usages, activity, crowd, self._features)
 
     def system_performance(
         self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
@@ -125,7 +131,7 @@ class Insights:
                 window,
                 timed(lambda: self._store.usage(scope, window, mine, By.ENDPOINT), now_us),
                 timed(lambda: self._store.latency(scope, window), now_us) if user is None else (),
-                timed(lambda: self._store.usage(scope, window, mine, By.IDENTITY), now_us),
+                timed(lambda: self._store.usage(scope, window, mine, By.IDENTITY, listed=()), now_us),
             )
 
         now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))

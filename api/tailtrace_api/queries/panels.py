@@ -4,7 +4,7 @@ Each panel has an answer of its own, so that the page can show one while another
 `at_us`: now, or a time of the past that somebody looks at.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -13,9 +13,11 @@ from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import TraceTold
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
-from tailtrace_api.answers.record import cut, truncated
+from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
+from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.store.crowd import Crowd, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window
@@ -38,18 +40,22 @@ class Panels:
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
-        now = self._counted(scope, window, filters)
+        crowd = self.store.crowd(scope, window, Order.REQUESTS, LISTED_MAX)
+        now = self._counted(scope, window, filters, crowd)
+        then = self._counted(scope, before, filters, self.store.crowd(scope, before, Order.REQUESTS, 0))
+        visits = self.store.visits(scope, window, listed=crowd.first)
+        usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         steps = self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL)
         return Overview(
             window=answers.window(window),
             timezone=str(self.zone),
-            totals=panels.totals(now, self._counted(scope, before, filters)),
+            totals=panels.totals(now, then),
             named=panels.named(now),
             step_hours=period.bucket_us // HOUR_US,
             series=panels.series(steps, window, period.bucket_us),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
-            choices=panels.choices(self.store.visits(scope, window)),
+            choices=panels.choices(visits, usages),
             only=only,
             newest=None if newest_us is None else answers.iso(newest_us),
         )
@@ -57,23 +63,33 @@ class Panels:
     def people(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> People:
         """Answer `GET /analytics/panels/people`."""
         scope, window = scope_of(only), _window(at_us, period)
-        usages = self.store.usage(scope, window, filters, By.IDENTITY)
-        sessions = panels.sessions_of(answers.sessions(self._activity(scope, window, filters)), usages, filters)
+        callers = self.store.callers(scope, window, filters, LISTED_MAX, usage_only=True)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first)
+        activity = self._activity(scope, window, filters, callers.first)
+        sessions = panels.sessions_of(answers.sessions(activity), usages, filters)
         asked = {answers.visitor(usage.identity) for usage in usages}
-        visits = [
-            visit
-            for visit in self.store.visits(scope, window)
-            if (filters.endpoint is None or visit.endpoint == filters.endpoint)
-            and filters.address in {None, visit.identity.address}
-            and (filters == Filters() or answers.visitor(visit.identity) in asked)
+        wanted = [
+            [
+                visit
+                for visit in visits
+                if (filters.endpoint is None or visit.endpoint == filters.endpoint)
+                and filters.address in {None, visit.identity.address}
+                and (filters == Filters() or answers.visitor(visit.identity) in asked)
+            ]
+            for visits in (
+                self.store.visits(scope, window, listed=callers.first),
+                self.store.visits(scope, window, traffic=Traffic.CARD),
+            )
         ]
+        visits, views = wanted
         people = panels.people(sessions, usages, visits, self.features)
-        cards = variants.divided(answers.most_viewed_cards(visits, self.features), visits)
+        more = {"users": answers.unlisted(callers.strangers, (one.identity for one in answers.usage_only(usages)))}
+        cards = variants.divided(answers.most_viewed_cards(views, self.features), views)
         return People(
             sessions_of_all=not panels.has_sessions(filters),
             users=cut(people),
             cards=cut(cards),
-            truncated=truncated(users=people, cards=cards),
+            truncated=truncated(more, users=people, cards=cards),
         )
 
     def endpoints(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> Endpoints:
@@ -108,9 +124,10 @@ class Panels:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 
-    def _activity(self, scope: Scope, window: Window, filters: Filters) -> list[Activity]:
+    def _activity(self, scope: Scope, window: Window, filters: Filters, listed: Collection[str]) -> list[Activity]:
         """Return the usage that sessions are cut from: of an address, what came from there."""
-        return [one for one in self.store.activity(scope, window) if filters.address in {None, one.identity.address}]
+        found = self.store.activity(scope, window, listed=listed)
+        return [one for one in found if filters.address in {None, one.identity.address}]
 
     def _quarters(self, scope: Scope, window: Window, filters: Filters) -> Iterable[Quarter]:
         """Return usage by the quarter, which the store rolls up of everybody; under a filter it has hours."""
@@ -118,12 +135,16 @@ class Panels:
             return self.store.quarters(scope, window)
         return panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
 
-    def _counted(self, scope: Scope, window: Window, filters: Filters) -> panels.Counted:
-        usages = self.store.usage(scope, window, filters, By.IDENTITY)
+    def _counted(self, scope: Scope, window: Window, filters: Filters, crowd: Crowd) -> panels.Counted:
+        """Count a window; its strangers are added up, but for the one that is asked for."""
+        listed = () if filters.address is None else (filters.address,)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
-        sessions = answers.sessions(self._activity(scope, window, filters))
-        return panels.Counted(usages, panels.sessions_of(sessions, usages, filters))
+        sessions = answers.sessions(self._activity(scope, window, filters, listed))
+        if filters == Filters():
+            return panels.Counted(usages, answers.session_count(sessions, crowd))
+        return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters)))
 
 
 def _window(end_us: int, period: panels.Period) -> Window:

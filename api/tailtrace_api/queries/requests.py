@@ -11,7 +11,7 @@ from typing import TypedDict, TypeVar
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import requests as answers
-from tailtrace_api.answers.record import cut, truncated
+from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
 from tailtrace_api.answers.request_records import (
     AccessLogs,
     DashboardUsage,
@@ -21,6 +21,7 @@ from tailtrace_api.answers.request_records import (
     Report,
     SystemHealth,
 )
+from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
@@ -70,31 +71,39 @@ class Queries:
         scope = scope_of(user)
         window = Window(now_us - hours * HOUR_US, now_us)
         entries = self.timed(lambda: self._store.log(scope, window, filters, limit + 1, before), now_us)
-        usages = self.timed(lambda: self._store.usage(scope, window, filters, By.IDENTITY), now_us)
+        usages = self.timed(lambda: self._store.usage(scope, window, filters, By.IDENTITY, listed=()), now_us)
+        asked = self.timed(lambda: self._store.callers(scope, window, filters, 0, usage_only=False), now_us)
         page, next_cursor = answers.page(entries, limit)
         return AccessLogs(
-            window=answers.window(window), summary=answers.summary(usages), logs=page, next_cursor=next_cursor
+            window=answers.window(window),
+            summary=answers.summary(usages, asked.addresses),
+            logs=page,
+            next_cursor=next_cursor,
         )
 
     def dashboard_usage(self, now_us: int, *, hours: int) -> DashboardUsage:
         """Answer `GET /analytics/dashboard-usage`."""
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.IDENTITY), now_us)
-        visits = self.timed(lambda: self._store.visits(Scope.everybody(), window), now_us)
-        all_sessions = answers.sessions(self.timed(lambda: self._store.activity(Scope.everybody(), window), now_us))
-        quarters = self.timed(lambda: self._store.quarters(Scope.everybody(), window), now_us)
-        cards = answers.most_viewed_cards(visits, self._features)
+        everybody = Scope.everybody()
+        crowd = self.timed(lambda: self._store.crowd(everybody, window, Order.SESSIONS, LISTED_MAX), now_us)
+        activity = self.timed(lambda: self._store.activity(everybody, window, listed=crowd.first), now_us)
+        visits = self.timed(lambda: self._store.visits(everybody, window, listed=crowd.first), now_us)
+        usages = self.timed(lambda: self._store.usage(everybody, window, Filters(), By.ENDPOINT), now_us)
+        quarters = self.timed(lambda: self._store.quarters(everybody, window), now_us)
+        all_sessions, usages = answers.sessions(activity), answers.usage_only(usages)
+        cards = answers.most_viewed_cards(usages, self._features)
         people = answers.user_sessions(all_sessions, visits, self._features)
-        calls = answers.api_calls_by_endpoint(visits)
+        more = {"user_sessions": answers.unlisted(crowd.visitors, (one.identity for one in all_sessions))}
+        calls = answers.api_calls_by_endpoint(usages)
         return DashboardUsage(
             window=answers.window(window),
             timezone=str(self._zone),
-            summary=answers.usage_summary(answers.usage_only(usages), all_sessions),
+            summary=answers.usage_summary(usages, all_sessions, crowd),
             most_viewed_cards=cut(cards),
             peak_hours=answers.peak_hours(quarters, self._zone),
             user_sessions=cut(people),
             api_calls_by_endpoint=cut(calls),
-            truncated=truncated(most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
+            truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
         )
 
     def system_health_history(self, now_us: int, *, hours: int) -> SystemHealth:

@@ -94,7 +94,8 @@ def people(store: Store) -> list[Person]:
 def active_marks(store: Store, now_us: int) -> set[str]:
     """Return the marks of who asked for something in the last hours, by whole hours. Raises `StoreError`."""
     start_us = (now_us // HOUR_US - ACTIVE_HOURS + 1) * HOUR_US
-    usage = store.usage(Scope.everybody(), Window(start_us, (now_us // HOUR_US + 1) * HOUR_US), Filters(), By.IDENTITY)
+    window = Window(start_us, (now_us // HOUR_US + 1) * HOUR_US)
+    usage = store.usage(Scope.everybody(), window, Filters(), By.IDENTITY, listed=())
     return {one.mark for one in _people(usage.identity for usage in usage)}
 
 

@@ -26,9 +26,13 @@ _REQUESTS_BITS = 40
 
 
 class Order(Enum):
-    """Who comes first: with most sessions, and of these with most requests; or who was here last. Then by address."""
+    """Who comes first: with most sessions, and of these with most requests; with most requests; or who was here last.
+
+    Of equals, by address.
+    """
 
     SESSIONS = "sessions"
+    REQUESTS = "requests"
     LATEST = "latest"
 
 
@@ -61,12 +65,37 @@ def is_stranger(who: Identity) -> bool:
     return not (who.user or who.device or who.tags or who.user_id or who.node_id) and who.kind not in {"tagged", "self"}
 
 
+class Ranking:
+    """Whose keys are largest, of many that are known by numbers, in few bytes."""
+
+    def __init__(self) -> None:
+        self._numbers, self._keys = array("Q"), array("Q")
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._keys)
+
+    def add(self, number: int, key: int) -> None:
+        """Add one."""
+        self._numbers.append(number)
+        self._keys.append(key)
+
+    def first(self, limit: int) -> tuple[list[int], list[int], int]:
+        """Return who surely is among the first, who may be (they are equals), and how many of the latter are."""
+        if len(self._keys) <= limit or not limit:
+            return list(self._numbers) if limit else [], [], 0
+        last = heapq.nlargest(limit, self._keys)[-1]
+        pairs = list(zip(self._numbers, self._keys, strict=True))
+        sure = [number for number, key in pairs if key > last]
+        return sure, [number for number, key in pairs if key == last], limit - len(sure)
+
+
 class Tally:
-    """Adds up strangers one after another, each known by a number, in few bytes."""
+    """Adds up strangers one after another, each known by a number."""
 
     def __init__(self, order: Order) -> None:
-        self._is_by_sessions = order is Order.SESSIONS
-        self._numbers, self._keys = array("Q"), array("Q")
+        self.ranking = Ranking()
+        self._order = order
         self._sessions = self._requests = self._spent_us = 0
 
     def add(self, number: int, runs: Sequence[Run]) -> None:
@@ -81,21 +110,14 @@ class Tally:
         self._sessions += len(runs)
         self._requests += requests
         self._spent_us += spent_us
-        self._numbers.append(number)
-        self._keys.append(len(runs) << _REQUESTS_BITS | requests if self._is_by_sessions else last_us)
-
-    def first(self, limit: int) -> tuple[list[int], list[int], int]:
-        """Return who surely is among the first, who may be (they are equals), and how many of the latter are."""
-        if len(self._keys) <= limit:
-            return list(self._numbers), [], 0
-        last = heapq.nlargest(limit, self._keys)[-1]
-        pairs = list(zip(self._numbers, self._keys, strict=True))
-        sure = [number for number, key in pairs if key > last]
-        return sure, [number for number, key in pairs if key == last], limit - len(sure)
+        if self._order is Order.SESSIONS:
+            self.ranking.add(number, len(runs) << _REQUESTS_BITS | requests)
+        else:
+            self.ranking.add(number, requests if self._order is Order.REQUESTS else last_us)
 
     def crowd(self, first: Iterable[str], addresses: int) -> Crowd:
         """Return the sums."""
-        return Crowd(frozenset(first), len(self._numbers), self._sessions, self._requests, self._spent_us, addresses)
+        return Crowd(frozenset(first), len(self.ranking), self._sessions, self._requests, self._spent_us, addresses)
 
 
 def crowd_of(activity: Iterable[Activity], order: Order, limit: int) -> Crowd:
@@ -109,23 +131,20 @@ def crowd_of(activity: Iterable[Activity], order: Order, limit: int) -> Crowd:
     visitors, tally = sorted(runs), Tally(order)
     for number, visitor in enumerate(visitors):
         tally.add(number, join_runs(runs[visitor]))
-    sure, equals, more = tally.first(limit)
+    sure, equals, more = tally.ranking.first(limit)
     return tally.crowd([visitors[number][0] for number in (*sure, *equals[:more])], len(addresses))
 
 
 def callers_of(usages: Iterable[Usage], limit: int, *, usage_only: bool) -> Callers:
     """Return the callers, of what was read of everybody."""
     asked = [one for one in usages if not usage_only or one.traffic in USAGE_TRAFFIC]
-    strangers = [one for one in asked if is_stranger(one.identity)]
-    requests: Counter[str] = Counter()
-    for one in strangers:
-        requests[one.identity.address] += one.requests
-    first = sorted(requests, key=lambda address: (-requests[address], address))[:limit]
-    return Callers(
-        len({one.identity.address for one in asked}),
-        len({(one.identity.address, one.identity.kind) for one in strangers}),
-        frozenset(first),
-    )
+    requests: Counter[tuple[str, str]] = Counter()
+    for one in asked:
+        if is_stranger(one.identity):
+            requests[one.identity.address, one.identity.kind] += one.requests
+    first = sorted(requests, key=lambda visitor: (-requests[visitor], visitor))[:limit]
+    addresses = {one.identity.address for one in asked}
+    return Callers(len(addresses), len(requests), frozenset(address for address, _ in first))
 
 
 def is_listed(who: Identity, listed: Collection[str] | None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
@@ -116,10 +116,17 @@ class Store(Protocol):
         None: all are told apart.
         """
 
-    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
+    def visits(
+        self,
+        scope: Scope,
+        window: Window,
+        *,
+        listed: Collection[str] | None = None,
+        traffic: Traffic | None = None,
+    ) -> list[Visits]:
         """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic.
 
-        Strangers that are not `listed`, if any are, stay out.
+        Strangers that are not `listed`, if any are, stay out; so does what is not of this `traffic`.
         """
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:

@@ -21,7 +21,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order, callers_of, crowd_of, folded, is_listed
 from tailtrace_bridge.store.influx import alerts, directory, latency, log, presence, rejected, usage
 from tailtrace_bridge.store.influx.batch import BatchWriter
@@ -201,9 +201,16 @@ class InfluxStore:
         found = usage.usage(self._reads, window, scope.narrowed(filters), by)
         return found if by is By.ENDPOINT else folded(found, listed)
 
-    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
+    def visits(
+        self,
+        scope: Scope,
+        window: Window,
+        *,
+        listed: Collection[str] | None = None,
+        traffic: Traffic | None = None,
+    ) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
-        found = usage.visits(self._reads, window)
+        found = [one for one in usage.visits(self._reads, window) if traffic in {None, one.traffic}]
         return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailtrace_bridge.core.columns import Columns, columns_of
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row
+from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
@@ -205,10 +205,20 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return usage.usage(connection, window, scope.narrowed(filters), by, listed)
 
-    def visits(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Visits]:
+    def visits(
+        self,
+        scope: Scope,
+        window: Window,
+        *,
+        listed: Collection[str] | None = None,
+        traffic: Traffic | None = None,
+    ) -> list[Visits]:
         """Return usage by identity, endpoint and traffic."""
         with self._connections.reading() as connection:
-            found = usage.visits(connection, window, listed)
+            if traffic is None:
+                found = usage.visits(connection, window, listed)
+            else:
+                found = usage.visits_of(connection, window, traffic, listed)
         return [one for one in found if scope.has(one.identity)]
 
     def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:

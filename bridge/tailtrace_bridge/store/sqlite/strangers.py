@@ -7,10 +7,10 @@ found out about the address may have changed, and each such finding has a number
 import json
 import sqlite3
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tailtrace_bridge.store.crowd import Callers, Crowd, Order, Tally
+from tailtrace_bridge.store.crowd import Callers, Crowd, Order, Ranking, Tally
 from tailtrace_bridge.store.packed import join_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.totals import USAGE
@@ -38,31 +38,50 @@ def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | Non
     return str(connection.execute(query, (json.dumps(list(listed)),)).fetchone()[0])
 
 
+class _Seen:
+    """Counts the addresses of the identities that it is told, and says which number stands for a visitor."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._known = {number for (number,) in connection.execute(_KNOWN)}
+        self._address_of, self._visitor_of = _shared(connection)
+        self._addresses = 0
+        self._shared: set[int] = set()
+
+    @property
+    def addresses(self) -> int:
+        """Count them."""
+        return self._addresses + len(self._shared)
+
+    def see(self, number: int) -> int | None:
+        """Return a stranger's one number, or None of anybody else."""
+        if number in self._address_of:
+            self._shared.add(self._address_of[number])
+            return None if number in self._known else self._visitor_of[number]
+        self._addresses += 1
+        return None if number in self._known else number
+
+    def has_several(self, visitor: int) -> bool:
+        """Whether other numbers may stand for the same visitor."""
+        return visitor in self._visitor_of
+
+
 def read_crowd(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> Crowd:
     """Return the crowd of a window."""
-    known = {number for (number,) in connection.execute(_KNOWN)}
-    address_of, visitor_of = _shared(connection)
+    seen, tally = _Seen(connection), Tally(order)
     apart: dict[int, list[bytes]] = defaultdict(list)
-    addresses, shared = 0, set()
-    tally = Tally(order)
     for number, cells in _runs(connection, window):
-        if number in address_of:
-            shared.add(address_of[number])
-        else:
-            addresses += 1
-        if number in known:
+        visitor = seen.see(number)
+        if visitor is None:
             continue
-        if number in visitor_of:
-            apart[visitor_of[number]].append(cells)
+        if seen.has_several(visitor):
+            apart[visitor].append(cells)
         elif len(cells) == _RUN.size:
-            tally.add(number, (_RUN.unpack(cells),))  # type: ignore[arg-type]  # three numbers
+            tally.add(number, (_RUN.unpack(cells),))
         else:
             tally.add(number, join_runs(unpack_runs(cells)))
-    for number, several in apart.items():
-        tally.add(number, join_runs(unpack_runs(b"".join(several))))
-    sure, equals, more = tally.first(limit)
-    first = [*_addresses(connection, sure, len(sure)), *_addresses(connection, equals, more)]
-    return tally.crowd(first, addresses + len(shared))
+    for visitor, several in apart.items():
+        tally.add(visitor, join_runs(unpack_runs(b"".join(several))))
+    return tally.crowd(_first(connection, tally.ranking, limit), seen.addresses)
 
 
 def read_callers(
@@ -70,22 +89,26 @@ def read_callers(
 ) -> Callers:
     """Return who asked for something. `facts` is SQL, with its values, of rows of usage, as filtered."""
     text, values = facts
-    of_usage = f"AND traffic IN {USAGE}" if usage_only else ""
-    query = f"""
-        WITH asked AS MATERIALIZED (
-            SELECT identity_id AS asked_id, sum(requests) AS requests FROM ({text}) WHERE 1 {of_usage} GROUP BY 1
-        ), strangers AS MATERIALIZED (
-            SELECT address, kind, sum(requests) AS requests FROM asked JOIN identity ON id = asked_id
-            WHERE NOT {KNOWN} GROUP BY address, kind
-        )
-        SELECT (SELECT count(DISTINCT address) FROM identity WHERE id IN (SELECT asked_id FROM asked)),
-            (SELECT count(*) FROM strangers),
-            (SELECT json_group_array(address) FROM (
-                SELECT address FROM strangers GROUP BY address ORDER BY sum(requests) DESC, address LIMIT ?
-            ))
-    """  # noqa: S608
-    addresses, strangers, first = connection.execute(query, (*values, limit)).fetchone()
-    return Callers(addresses, strangers, frozenset(json.loads(first)))
+    of_usage = f"WHERE traffic IN {USAGE}" if usage_only else ""
+    query = f"SELECT identity_id, sum(requests) FROM ({text}) {of_usage} GROUP BY 1"  # noqa: S608  # our own words
+    seen, ranking = _Seen(connection), Ranking()
+    apart: Counter[int] = Counter()
+    for number, requests in connection.execute(query, values):
+        visitor = seen.see(number)
+        if visitor is None:
+            continue
+        if seen.has_several(visitor):
+            apart[visitor] += requests
+        else:
+            ranking.add(number, requests)
+    for visitor, requests in apart.items():
+        ranking.add(visitor, requests)
+    return Callers(seen.addresses, len(ranking), frozenset(_first(connection, ranking, limit)))
+
+
+def _first(connection: sqlite3.Connection, ranking: Ranking, limit: int) -> list[str]:
+    sure, equals, more = ranking.first(limit)
+    return [*_addresses(connection, sure, len(sure)), *_addresses(connection, equals, more)]
 
 
 def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int, bytes]]:

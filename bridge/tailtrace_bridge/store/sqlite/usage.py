@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Collection
+from operator import add, sub
+from typing import Any
 
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.crowd import FOLDED, Callers
@@ -37,6 +39,10 @@ _FOLDED = """
     FROM ({})
 """
 """Rows of usage in which all but those that are listed are 0."""
+_LISTED = """
+    WITH listed AS MATERIALIZED (SELECT value FROM json_each(?))
+    SELECT * FROM ({}) WHERE identity_id IN (SELECT value FROM listed)
+"""
 
 
 def usage(
@@ -47,15 +53,13 @@ def usage(
     listed: Collection[str] | None = None,
 ) -> list[Usage]:
     """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
-    columns = ", ".join(_COLUMNS_BY[by])
     numbers = listed_numbers(connection, listed) if by is not By.ENDPOINT else None
-    facts, values = _facts(connection, window, filters, by)
-    query = f"""
-        SELECT {columns}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed), sum(app_time_us),
-               sum(bytes_sent)
-        FROM ({facts if numbers is None else _FOLDED.format(facts)}) GROUP BY {columns}
-    """  # noqa: S608
-    rows = connection.execute(query, values if numbers is None else (numbers, *values)).fetchall()
+    if numbers is None:
+        rows = _sums(connection, window, filters, by)
+    elif by is By.IDENTITY and smallest_rollups(filters, by) is by and not filters.has_identity:
+        rows = _sums_with_rest(connection, window, filters, numbers)
+    else:
+        rows = _sums(connection, window, filters, by, (_FOLDED, numbers))
     identities = read_identities(connection, {row[0] for row in rows} - {0}) if by is not By.ENDPOINT else {}
     identities[0] = FOLDED
     endpoints = read_endpoints(connection) if rows and by is not By.IDENTITY else {}
@@ -64,6 +68,36 @@ def usage(
     if by is By.ENDPOINT:
         return [Usage(_NOBODY, *endpoints[row[0]], "", row[1], Traffic(row[2]), *row[3:]) for row in rows]
     return [Usage(identities[row[0]], *endpoints[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
+
+
+def _sums(
+    connection: sqlite3.Connection, window: Window, filters: Filters, by: By, listed: tuple[str, str] | None = None
+) -> list[tuple[Any, ...]]:
+    columns = ", ".join(_COLUMNS_BY[by])
+    facts, values = _facts(connection, window, filters, by)
+    if listed is not None:
+        facts, values = listed[0].format(facts), (listed[1], *values)
+    query = f"""
+        SELECT {columns}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed), sum(app_time_us),
+               sum(bytes_sent)
+        FROM ({facts}) GROUP BY {columns}
+    """  # noqa: S608
+    return connection.execute(query, values).fetchall()
+
+
+def _sums_with_rest(
+    connection: sqlite3.Connection, window: Window, filters: Filters, numbers: str
+) -> list[tuple[Any, ...]]:
+    """Return the sums of those that are listed, and of the others what is left: all of them need not be sorted."""
+    rows = _sums(connection, window, filters, By.IDENTITY, (_LISTED, numbers))
+    rest: dict[tuple[int, int], list[int]] = {}
+    for _, status, traffic, *sums in _sums(connection, window, filters, By.ENDPOINT):
+        total = rest.setdefault((status, traffic), [0] * len(sums))
+        total[:] = map(add, total, sums)
+    for _, status, traffic, *sums in rows:
+        total = rest[status, traffic]
+        total[:] = map(sub, total, sums)
+    return [*rows, *((0, *key, *total) for key, total in rest.items() if total[0])]
 
 
 def callers(
@@ -96,6 +130,22 @@ def visits(connection: sqlite3.Connection, window: Window, listed: Collection[st
             endpoint_id, traffic = visit_of(number)
             found.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
     return found
+
+
+def visits_of(
+    connection: sqlite3.Connection, window: Window, traffic: Traffic, listed: Collection[str] | None
+) -> list[Visits]:
+    """Return usage of one kind of traffic by identity and endpoint."""
+    facts, values = _facts(connection, window, Filters(), By.ALL)
+    theirs = listed_numbers(connection, listed)
+    query = f"""
+        SELECT identity_id, endpoint_id, sum(requests) FROM ({facts}) WHERE traffic = ?
+        {"" if theirs is None else "AND identity_id IN (SELECT value FROM json_each(?))"} GROUP BY 1, 2
+    """  # noqa: S608  # our own words
+    rows = connection.execute(query, (*values, traffic, *([] if theirs is None else [theirs]))).fetchall()
+    identities = read_identities(connection, {row[0] for row in rows})
+    endpoints = read_endpoints(connection) if rows else {}
+    return [Visits(identities[who], endpoints[where][1], traffic, requests) for who, where, requests in rows]
 
 
 def buckets(connection: sqlite3.Connection, window: Window, bucket_us: int) -> list[BucketUsage]:
