@@ -42,6 +42,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/panels/health": Reach.ADMIN,
     "/analytics/panels/requests": Reach.OWN,
     "/analytics/panels/request/{trace_id}": Reach.OWN,
+    "/analytics/panels/trace/{trace_id}": Reach.OWN,
     "/analytics/access-logs": Reach.OWN,
     "/analytics/dashboard-usage": Reach.ADMIN,
     "/analytics/system-health-history": Reach.ADMIN,

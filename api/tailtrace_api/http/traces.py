@@ -42,6 +42,18 @@ def trace_router(traces: Traces) -> APIRouter:
     return router
 
 
+def trace_panel_router(traces: Traces) -> APIRouter:
+    """Make the route of the page, which asks of each request that it shows."""
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+
+    @router.get("/trace/{trace_id}")
+    def kept_trace_or_none(request: Request, trace_id: TraceId) -> Trace | None:
+        """Return a kept trace; null where it is not kept, or another person's."""
+        return traces.find(trace_id, only_of(request.scope))
+
+    return router
+
+
 def _found(question: Callable[[], T]) -> T:
     try:
         return question()

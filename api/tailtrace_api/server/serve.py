@@ -167,7 +167,7 @@ def make_app(
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
-    from tailtrace_api.http.traces import trace_router  # noqa: PLC0415
+    from tailtrace_api.http.traces import trace_panel_router, trace_router  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
     from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
     from tailtrace_api.queries.make import (  # noqa: PLC0415
@@ -199,7 +199,9 @@ def make_app(
     app.include_router(event_stream_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))
     app.include_router(alert_router(store, settings.alerts))
-    app.include_router(trace_router(Traces(store, settings.trace_url)))
+    traces = Traces(store, settings.trace_url)
+    app.include_router(trace_router(traces))
+    app.include_router(trace_panel_router(traces))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 

@@ -33,6 +33,7 @@ const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => p
 const pages = new Pages();
 const dialog = new RequestDialog({
   find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(state.at ? { at: state.at } : {}), new AbortController().signal),
+  findKept: (trace) => ask(`/analytics/panels/trace/${trace}`, "", new AbortController().signal),
   onclose: () => {
     // What a walk through the history closed stands in no address any more.
     if (!dialog.element.open && (state.request || trail.line)) trail.leave(write((state = { ...state, request: "" })));

@@ -4,6 +4,7 @@ import { h, replace, rich } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
 import { statusClass } from "./requests.js";
+import { waterfall } from "./waterfall.js";
 
 /** Brings a line of the log into the form that `/analytics/panels/request/…` gives. */
 const fromLine = (line) => ({
@@ -19,8 +20,10 @@ const fromLine = (line) => ({
 export class RequestDialog {
   #asked = 0;
 
-  constructor({ find, onclose }) {
-    this.find = find;
+  /** `find` gives the requests of a trace, `findKept` the trace itself, or null where it is not kept. */
+  constructor({ find, findKept, onclose }) {
+    Object.assign(this, { find, findKept });
+    this.kept = h("div", { class: "kept" });
     this.body = h("div", { class: "dialog-body" });
     this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose: () => this.#closed(onclose) });
     this.element.addEventListener("click", (event) => {
@@ -38,6 +41,13 @@ export class RequestDialog {
     const asked = (this.#asked += 1);
     const found = await this.find(traceId).catch((error) => ({ requests: [], problem: error }));
     if (asked === this.#asked) this.show(found.requests, traceId, found.problem);
+  }
+
+  /** Shows the spans, where they are kept; the request is shown already. */
+  async #showKept(traceId) {
+    const asked = this.#asked;
+    const found = await this.findKept(traceId).catch(() => null);
+    if (found && asked === this.#asked) replace(this.kept, waterfall(found));
   }
 
   /** The page may have been drawn anew below: the focus goes to the same place of it. */
@@ -68,8 +78,11 @@ export class RequestDialog {
         h("h2", { id: "request-title" }, first ? [h("span", { class: "method" }, first.nginx.method), " ", first.nginx.path] : t(isLost ? "request" : "request-none")),
         h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
       ...(requests.length ? requests.map(whole) : [isLost ? this.#lost(problem, traceId) : h("p", { class: "empty" }, problem?.message ?? t("request-none-do"))]),
+      this.kept,
       traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null);
     this.#asked += 1;
+    replace(this.kept);
+    if (requests.length && traceId) this.#showKept(traceId);
     if (this.element.open) return;
     this.from = document.activeElement?.dataset?.key;
     this.element.showModal();

@@ -1,0 +1,100 @@
+// A kept trace: where the request's time went, then a bar for each span. What a span says opens below it.
+
+import { h } from "../../shared/dom.js";
+import { duration, t } from "../../shared/words.js";
+
+const INDENT_MAX = 12;
+/** Frames that are shown of a stack of libraries alone. */
+const FRAMES_SHOWN = 8;
+
+/** Gives the elements of a trace as `/analytics/panels/trace/…` has it. */
+export function waterfall(trace) {
+  return h("section", { class: "waterfall", "aria-label": t("waterfall") },
+    ...trace.requests.map((one) => phases(one)),
+    h("ol", { class: "spans" }, ...trace.spans.map((span) => row(span, trace.duration_ms))),
+    h("p", { class: "trace-tools" },
+      h("button", { type: "button", onclick: (event) => copy(event.currentTarget, trace) }, t("copy-text")),
+      h("a", { href: `/analytics/traces/${trace.trace_id}/otlp`, download: `trace-${trace.trace_id}.jsonl` }, t("download-otlp")),
+      // A backend of the operator's own, by TAILTRACE_TRACE_URL: http or https, and nothing else.
+      trace.url && /^https?:/.test(trace.url) ? h("a", { href: trace.url, rel: "noreferrer noopener", target: "_blank" }, t("open-elsewhere")) : null));
+}
+
+function phases({ phases: parts, duration_ms: whole }) {
+  if (!parts.length) return null;
+  const bar = h("div", { class: "phases", "aria-hidden": "true" }, ...parts.map(({ phase, duration_ms: length }) => {
+    const part = h("i", { class: phase });
+    part.style.setProperty("--share", length / (whole || 1));
+    return part;
+  }));
+  return h("div", null, bar, h("dl", { class: "phase-names" }, ...parts.map(({ phase, duration_ms: length }) =>
+    h("div", { class: phase }, h("dt", null, t(`phase-${phase}`)), h("dd", null, duration(length))))));
+}
+
+function row(span, wholeMs) {
+  const bar = h("span", { class: "bar", "aria-hidden": "true" });
+  bar.style.setProperty("--from", Math.min(1, Math.max(0, span.start_ms / (wholeMs || 1))));
+  bar.style.setProperty("--share", Math.min(1, span.duration_ms / (wholeMs || 1)));
+  const head = h("summary", { "data-key": `span-${span.id}` },
+    h("span", { class: "span-name" }, span.name, span.service ? h("span", { class: "device" }, span.service) : null),
+    h("span", { class: "lane" }, bar),
+    h("span", { class: "number" }, duration(span.duration_ms)));
+  head.style.setProperty("--depth", Math.min(INDENT_MAX, span.depth));
+  const body = h("details", { class: span.failed ? "bad" : span.nginx ? "of-nginx" : null, open: span.failures.length > 0 }, head);
+  const fill = () => body.childElementCount === 1 && body.append(told(span));
+  if (span.failures.length) fill();
+  body.addEventListener("toggle", fill);
+  return h("li", null, body);
+}
+
+function told(span) {
+  return h("div", { class: "told" },
+    ...span.failures.map(failure),
+    span.message ? h("p", null, span.message) : null,
+    h("dl", null, ...[["span-kind", span.kind], ["span-version", span.version]].filter(([, value]) => value).map(([key, value]) => pair(t(key), value)),
+      ...span.attributes.map(({ key, value }) => pair(key, value)),
+      ...span.events.map((event) => pair(`${event.name} (${duration(event.at_ms)})`, event.attributes.map(({ key, value }) => `${key}=${value}`).join("  ")))));
+}
+
+const pair = (key, value) => h("div", null, h("dt", null, key), h("dd", null, value));
+
+function failure({ type, message, stack, text }) {
+  const own = stack.filter((line) => line.own);
+  return h("div", { class: "failure" },
+    h("p", { class: "bad" }, h("strong", null, type), message ? `: ${message}` : null),
+    stack.length
+      ? h("ol", { class: "stack" }, ...(own.length ? own : stack.slice(-FRAMES_SHOWN)).map((line) =>
+          h("li", null, h("code", null, `${line.file}:${line.line}`), ` ${line.function}`, line.source ? h("pre", null, line.source) : null)))
+      : null,
+    text ? h("details", { class: "whole-stack" }, h("summary", null, t("whole-stack")), h("pre", { tabindex: "0" }, text)) : null);
+}
+
+/** Gives a trace as plain text: to paste into an issue. */
+export function asText(trace) {
+  const lines = [`${t("trace")} ${trace.trace_id}  ${trace.started}  ${duration(trace.duration_ms)}`];
+  for (const one of trace.requests) {
+    lines.push(`${one.method} ${one.path}  ${one.status}  ${one.user ?? one.device ?? one.ip}`);
+    for (const part of one.phases) lines.push(`  ${t(`phase-${part.phase}`)}: ${duration(part.duration_ms)}`);
+  }
+  lines.push("");
+  for (const span of trace.spans) {
+    lines.push(`${"  ".repeat(span.depth)}${span.name}${span.service ? `  [${span.service}]` : ""}  +${duration(span.start_ms)}  ${duration(span.duration_ms)}${span.failed ? "  ✗" : ""}`);
+    for (const one of span.failures) lines.push("", one.text ?? one.type, "");
+  }
+  return lines.join("\n");
+}
+
+async function copy(button, trace) {
+  const text = asText(trace);
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = t("copied");
+  } catch {
+    // Browsers have no clipboard for pages over http: there it is shown, to be copied by hand.
+    const shown = h("textarea", { class: "as-text", readonly: true, rows: 12, "aria-label": t("copy-text") });
+    shown.value = text;
+    button.parentElement.after(shown);
+    button.disabled = true;
+    shown.focus();
+    shown.select();
+  }
+}

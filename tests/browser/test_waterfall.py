@@ -1,0 +1,107 @@
+"""The waterfall in a request's dialog: its parts, what broke, copy and download; strangers' words stay text."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.traces.pack import pack
+
+TRACE, NGINX = "ab" * 16, "cd" * 8
+ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
+EXCHANGE = "\t127.0.0.1:8000\t0.095\t500\t0.002\t0.080\t10\t10\tHTTP/1.1\thttp\t100\t10\tshop.example"
+STACK = 'Traceback (most recent call last):\n  File "/srv/shop/orders.py", line 40, in total\n    return prices[name]\nKeyError'
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def span(at_us, number, parent, name, *, failed=False):
+    made = Span(
+        trace_id=bytes.fromhex(TRACE), span_id=number.to_bytes(8), parent_span_id=parent, name=name,
+        start_time_unix_nano=(at_us + 2000 + number * 100) * 1000, end_time_unix_nano=(at_us + 60_000) * 1000,
+    )  # fmt: skip
+    if failed:
+        made.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR))
+        event = made.events.add(name="exception")
+        event.attributes.add(key="exception.type").value.string_value = "KeyError"
+        event.attributes.add(key="exception.stacktrace").value.string_value = STACK
+    made.attributes.add(key="note").value.string_value = EVIL
+    return WholeSpan(made.trace_id, made.SerializeToString(), "shop", "1.2")
+
+
+def kept(folder, spans_of):
+    at_us = time.time_ns() // 1000 - 60_000_000
+    access = Access(
+        at_us, 1, ANA.address, "GET", "/orders/7", 500, 120_000, 95_000, True, 10, "shop.example", TRACE, NGINX, "curl", "",
+        exchange=EXCHANGE,
+    )  # fmt: skip
+    row = Row(access, ANA, "/orders/{id}", Traffic.APP, 60_000, "KeyError")
+    store = SqliteStore(folder / "t.db")
+    store.write([row])
+    store.keep_traces([pack(row, "error", spans_of(at_us), service="nginx", has_messages=False)], 1 << 24)
+    store.close()
+
+
+def few(at_us):
+    return [
+        span(at_us, 1, bytes.fromhex(NGINX), "GET /orders/{id}", failed=True),
+        span(at_us, 2, (1).to_bytes(8), f"SELECT {EVIL}"),
+    ]
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_a_kept_trace_is_a_waterfall(tmp_path, serving, open_page, phone):
+    kept(tmp_path, few)
+    with serving(tmp_path, TAILTRACE_TRACE_URL="https://jaeger.example/trace/{trace_id}") as url:
+        page = open_page(f"{url}/?request={TRACE}&lang=en", phone=phone)
+        page.locator(".waterfall").wait_for()
+        assert page.locator(".phase-names dt").all_text_contents() == [
+            "connecting to the app", "waiting for the app", "app, until its first byte", "the rest of its answer",
+            "client, network and nginx",
+        ]  # fmt: skip
+        names = [one.partition("shop")[0] for one in page.locator(".span-name").all_text_contents()]
+        assert names == ["GET /orders/{id}nginx", "GETnginx", "GET /orders/{id}", f"SELECT {EVIL}"]
+        assert "/srv/shop/orders.py:40 total" in page.locator(".stack").text_content()
+        assert page.locator("img[src=x]").count() == 0
+        page.locator(".spans summary").last.click()
+        assert EVIL in page.locator(".spans > li").last.locator("dd").all_text_contents()
+        assert page.get_by_role("link", name="tracing backend").get_attribute("href").endswith(TRACE)
+        width = page.evaluate(
+            "[document.querySelector('dialog').scrollWidth, document.querySelector('dialog').clientWidth]"
+        )
+        assert width[0] <= width[1], "it scrolls one way only"
+        with page.expect_download() as download:
+            page.get_by_role("link", name="OTLP").click()
+        assert "resourceSpans" in json.loads(download.value.path().read_text())
+        page.get_by_role("button", name="Copy as text").click()
+        page.until(
+            "document.querySelector('.as-text') || [...document.querySelectorAll('button')].some((one) => one.textContent === 'Copied')"
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_it(tmp_path, serving, open_page, scheme):
+    axe = (Path(__file__).parents[2] / "api/web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+    kept(tmp_path, few)
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?request={TRACE}&lang=es", scheme=scheme)
+        page.locator(".waterfall").wait_for()
+        page.evaluate(axe)  # through the debugger, which no policy of the page binds
+        found = page.evaluate("axe.run('dialog').then(({violations}) => violations)")
+        assert [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]] == []
+
+
+def test_five_hundred_spans_are_drawn(tmp_path, serving, open_page):
+    kept(
+        tmp_path,
+        lambda at_us: [
+            span(at_us, n, (n // 2).to_bytes(8) if n > 1 else bytes.fromhex(NGINX), f"s{n}") for n in range(1, 600)
+        ],
+    )
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?request={TRACE}")
+        page.locator(".waterfall").wait_for()
+        assert page.locator(".spans > li").count() == 500
