@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from datetime import UTC
 
 import httpx
 import pytest
@@ -15,6 +16,12 @@ from tailtrace_api.answers import traces as answers
 from tailtrace_api.commands.cli import app
 from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.traces import trace_router
+from tailtrace_api.mcp_server.explained import own_times
+from tailtrace_api.mcp_server.source import LocalSource
+from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
+from tailtrace_api.mcp_server.words import Words
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.traces import NotKeptError, Traces
 from tailtrace_api.terminal.waterfall import print_trace
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
@@ -207,3 +214,35 @@ def test_a_store_without_traces_says_so():
 
     with pytest.raises(NotKeptError, match="this store keeps no traces"):
         Traces(NoTraces()).trace(TRACE)
+
+
+def test_an_assistant_is_told_where_the_time_went_and_which_lines_broke(store):
+    queries = Queries(store, zone=UTC, features={}, store_name="sqlite")
+    source = LocalSource(Insights(store, queries, features={}), None, lambda: T0 + 60 * S, Traces(store))
+    answer = Toolbox(TOOLS, source, Words("en")).call("explain_request", {"trace_id": TRACE})
+    said = answer.text.splitlines()
+    phases = "connecting to the app 2.0ms; waiting for the app to begin 10ms; app until its first byte 68ms; "
+    assert said[2] == f"Its time: {phases}the rest of its answer 15ms; client, network and nginx 25ms."
+    slowest = "GET (shop) 30ms; SELECT prices (shop) 20ms; GET /orders/{id} (shop) 16ms."
+    assert said[3] == f"Of its 5 spans, most time of their own had: {slowest}"
+    assert said[4:6] == [
+        "KeyError in GET /orders/{id} (shop), in the app's own code:",
+        "  /srv/shop/orders.py:40 total: return prices%5Bname%5D",
+    ]
+    (failure,) = answer.structured["trace"]["failures"]
+    assert [(one["file"], one["line"]) for one in failure["frames"]] == [("/srv/shop/orders.py", 40)]
+    unkept = LocalSource(Insights(store, queries, features={}), None, lambda: T0 + 60 * S, None)
+    assert "trace" not in Toolbox(TOOLS, unkept, Words("en")).call("explain_request", {"trace_id": TRACE}).structured
+
+
+@pytest.mark.parametrize(
+    ("children", "own"),
+    [([], 10), ([(2, 3)], 7), ([(0, 10)], 0), ([(1, 4), (2, 4)], 5), ([(-5, 8), (6, 20)], 3)],
+)
+def test_time_of_its_own_is_what_no_child_was_at_work_in(children, own):
+    spans = [{"id": "a", "parent_id": None, "start_ms": 0, "duration_ms": 10}]
+    spans += [
+        {"id": str(n), "parent_id": "a", "start_ms": start, "duration_ms": length}
+        for n, (start, length) in enumerate(children)
+    ]
+    assert own_times(spans)["a"] == own

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailtrace_api.answers.alerts import in_short
+from tailtrace_api.mcp_server.explained import sentences
 from tailtrace_api.mcp_server.parameters import Moment, Number, Text
 from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
@@ -228,6 +229,9 @@ def explain_request(answer: Fields, asked: Asked) -> Shown:
                 error=error,
             ).rstrip()
         )
+    if "trace" in answer:
+        structured["trace"] = answer["trace"]
+        lines += sentences(answer["trace"], words)
     return Shown(structured, lines)
 
 
@@ -420,7 +424,7 @@ TOOLS = (
     Tool(
         "explain_request",
         GROUP,
-        "One request by trace id: nginx line, app span, who, where the time went.",
+        "One request by trace id: nginx line, app span, who, where the time went, which code failed.",
         "request",
         (
             Text(

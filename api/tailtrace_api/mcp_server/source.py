@@ -4,6 +4,7 @@
 |---|---|---|
 | `active-users`, `usage-stats`, `system-performance` | `Insights` | `/analytics/...` |
 | `compare`, `unused-endpoints`, `request` | `Insights` | `/analytics/...` |
+| `request`, its spans where they are kept | `Traces` | `/analytics/panels/trace/...` |
 | `access-logs` | `Queries` | `/analytics/access-logs` |
 | `devices`, `device`, `status`, `whois` | `Tailnet` | `/tailnet/...` |
 
@@ -13,9 +14,10 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from http.client import HTTPResponse
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -25,9 +27,13 @@ from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.request_records import AccessLogs
 from tailtrace_api.answers.requests import time_us
 from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.mcp_server.explained import digest
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.tailnet import Tailnet
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
+
+if TYPE_CHECKING:  # it reads protobuf, which an assistant's start does not wait for
+    from tailtrace_api.queries.traces import Traces
 
 TIMEOUT_S = 30.0
 RESPONSE_BYTES_MAX = 8 * 1024 * 1024
@@ -46,6 +52,9 @@ _PATHS = {
 }
 
 
+_TRACE_PATH = "/analytics/panels/trace/{trace_id}"
+
+
 class SourceError(BridgeError):
     """The API does not answer; the message says what to do."""
 
@@ -60,8 +69,10 @@ class Source(Protocol):
 class LocalSource:
     """Asks a store. `clock` gives microseconds since the epoch."""
 
-    def __init__(self, insights: Insights, tailnet: Tailnet, clock: Callable[[], int]) -> None:
-        self._insights, self._tailnet, self._clock = insights, tailnet, clock
+    def __init__(
+        self, insights: Insights, tailnet: Tailnet, clock: Callable[[], int], traces: "Traces | None" = None
+    ) -> None:
+        self._insights, self._tailnet, self._clock, self._traces = insights, tailnet, clock, traces
 
     def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
         """Answer from the store and the tailnet."""
@@ -87,7 +98,11 @@ class LocalSource:
             "status": lambda: tailnet.status(user=user),
             "whois": lambda: tailnet.whois(arguments["address"], user=user),
         }
-        return asdict(answers[question]())
+        answer = asdict(answers[question]())
+        if question == "request" and answer["found"] and self._traces is not None:
+            found = self._traces.find(arguments["trace_id"], user)
+            return answer if found is None else {**answer, "trace": digest(asdict(found))}
+        return answer
 
     def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:
@@ -126,7 +141,17 @@ class HttpSource:
 
     def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Ask the API. Raises `SourceError`."""
-        path = _PATHS[question]
+        answer = self._asked(_PATHS[question], arguments)
+        if answer is None:
+            raise SourceError(f"{self._url} gave no answer of tailtrace; check that --url is the address of its API")
+        if question == "request" and answer.get("found"):
+            with suppress(SourceError):  # one of before knows no traces
+                found = self._asked(_TRACE_PATH, {"trace_id": arguments["trace_id"]})
+                answer = answer if found is None else {**answer, "trace": digest(found)}
+        return answer
+
+    def _asked(self, path: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the answer to one question; None is one that says there is nothing."""
         in_path = {name: quote(str(value), safe="") for name, value in arguments.items() if f"{{{name}}}" in path}
         rest = {name: value for name, value in arguments.items() if name not in in_path}
         target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")
@@ -155,12 +180,12 @@ class HttpSource:
                 raise TimeoutError(f"it was not done after {TIMEOUT_S:g} s")
         return bytes(body)
 
-    def _parsed(self, body: bytes) -> dict[str, Any]:
+    def _parsed(self, body: bytes) -> dict[str, Any] | None:
         try:
             answer = json.loads(body)
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
+            answer = ()
+        if not (answer is None or isinstance(answer, dict)):
             raise SourceError(f"{self._url} gave no answer of tailtrace; check that --url is the address of its API")
         return answer
 

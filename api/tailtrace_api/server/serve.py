@@ -181,8 +181,9 @@ def make_app(
 
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
+    traces = Traces(store, settings.trace_url)
     mcp = Mcp(
-        LocalSource(insights, tailnet, clock_us),
+        LocalSource(insights, tailnet, clock_us, traces),
         lang=settings.lang,
         hosts=(*host_forms(listen_host(settings.listen)), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
@@ -199,7 +200,6 @@ def make_app(
     app.include_router(event_stream_router(app.state.news))
     app.include_router(dashboard_router(lang=settings.lang))
     app.include_router(alert_router(store, settings.alerts))
-    traces = Traces(store, settings.trace_url)
     app.include_router(trace_router(traces))
     app.include_router(trace_panel_router(traces))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
