@@ -191,7 +191,7 @@ def test_a_wrong_file_is_wrong_use_and_a_port_that_is_taken_is_not(run, tmp_path
     result = run("serve", "--listen", "192.0.2.1:8470")
     assert (result.exit_code, "write an address that this machine has" in result.stderr) == (2, True)
     monkeypatch.setenv("TAILTRACE_ACCESS", "whoise")
-    result = run("serve")
+    result = run("serve", "--listen", address)
     assert (result.exit_code, "there is no way 'whoise': write local, whois, token, with" in result.stderr) == (2, True)
 
 
