@@ -1,6 +1,5 @@
 """The HTTP API: three answers, health, readiness and counters. Parameters are checked here, the rest is `queries`."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,14 +7,14 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, 
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
-from tailtrace_api.access.roles import NotYoursError, only_of, sees_all
+from tailtrace_api.access.roles import NotYoursError, sees_all
 from tailtrace_api.answers.request_records import AccessLogs, DashboardUsage, SystemHealth
 from tailtrace_api.http.document import Api
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import Keeps, Ready, problems, ready, ready_response
-from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, wrong
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Text, User, at_of, place
 from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
@@ -23,16 +22,6 @@ from tailtrace_bridge.wiring.bridge import Bridge
 
 if TYPE_CHECKING:
     from tailtrace_api.http import metrics
-
-TEXT_MAX = 512
-_CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
-
-Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
-User = Annotated[
-    str | None,
-    Query(max_length=TEXT_MAX, description="A login, under any name it has had; or an address, whoever had it."),
-]
-Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 
 
 def create_app(
@@ -96,9 +85,9 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/access-logs")
     def access_logs(
-        request: Request,
         at: at_type,
         *,
+        only: Only,
         hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
         user: User = None,
         device: Text = None,
@@ -114,11 +103,9 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
 
         All traffic: health checks, bots and static files too.
         """
-        only = only_of(request.scope)
         filters = narrowed(
-            user, only, device=device, endpoint=endpoint, method=method and method.upper(),
-            status=status,
-        )  # fmt: skip
+            user, only, device=device, endpoint=endpoint, method=method and method.upper(), status=status
+        )
         return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
 
     @router.get("/dashboard-usage")
@@ -135,17 +122,6 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         return queries.system_health_history(at, hours=24 * days)
 
     return router
-
-
-def place(cursor: str | None) -> tuple[int, int] | None:
-    """Return the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
-    if cursor is None:
-        return None
-    match = _CURSOR.fullmatch(cursor)
-    if match is None or int(match[2]) >= 1 << 63:
-        said = "No cursor of ours: pass the `next_cursor` of the page before, or leave it out."
-        raise wrong("cursor", said, cursor, "cursor")
-    return int(match[1]), int(match[2])
 
 
 def _add_operation(

@@ -16,8 +16,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tailtrace_api.http.insights import Only
-from tailtrace_api.http.parameters import KNOWN_ONLY
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only
 from tailtrace_api.queries.cards import Cards, CardVariants, Widget
 from tailtrace_bridge.core.cards import CARD_LENGTH_MAX
 
@@ -25,8 +24,6 @@ COMPONENTS = "/static/js/components/"
 WIDGET = "/analytics/widget"
 ENDPOINT_LENGTH_MAX = 512
 PREFLIGHT_S = 600
-
-Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 
 
 class PagesElsewhere:

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
 
-from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
@@ -15,21 +14,12 @@ from tailtrace_api.answers.insight_records import (
     UsageStats,
 )
 from tailtrace_api.http.errors import Error
-from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, TraceId, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetError, TailnetStatus, Whois
 from tailtrace_bridge.core.text import parse_address
 
-Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 T = TypeVar("T")
-
-
-def _only(request: Request) -> str | None:
-    return only_of(request.scope)
-
-
-Only = Annotated[str | None, Depends(_only)]
-"""The login that an answer is restricted to: that of a member who asks."""
 
 
 def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
@@ -72,7 +62,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/request/{trace_id}")
     def request(
-        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        trace_id: TraceId,
         *,
         only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX, description="How far back it is looked for.")] = 24,

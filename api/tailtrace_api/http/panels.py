@@ -3,20 +3,17 @@
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query
 
-from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.insight_records import TraceTold
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.panels import PERIODS, Period
-from tailtrace_api.http.app import TEXT_MAX, User, place
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.parameters import KNOWN_ONLY, at_of
+from tailtrace_api.http.parameters import KNOWN_ONLY, Only, Text, TraceId, User, at_of, place
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
 from tailtrace_bridge.store.values import Filters
 
-Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
 ROWS_MAX = 200
 
 
@@ -25,14 +22,14 @@ def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="Ho
 
 
 def _filters(
-    request: Request,
+    only: Only,
     *,
     user: User = None,
     device: Text = None,
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
 ) -> Filters:
-    return narrowed(user, only_of(request.scope), device=device, endpoint=endpoint, status=status)
+    return narrowed(user, only, device=device, endpoint=endpoint, status=status)
 
 
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
@@ -43,23 +40,23 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     filters_type = Annotated[Filters, Depends(_filters)]
 
     @router.get("/overview")
-    def overview(request: Request, at: at_type, period: period_type, filters: filters_type) -> Overview:
+    def overview(at: at_type, period: period_type, filters: filters_type, only: Only) -> Overview:
         """Return the totals beside those of the period before, the series, the heat map and what filters offer.
 
         Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
         `only` is whom the answer is restricted to, or null.
         """
-        return panels.overview(at, period, filters, only_of(request.scope))
+        return panels.overview(at, period, filters, only)
 
     @router.get("/people")
-    def people(request: Request, at: at_type, period: period_type, filters: filters_type) -> People:
+    def people(at: at_type, period: period_type, filters: filters_type, only: Only) -> People:
         """Return who used what, and the cards. Requests and errors (5xx) are of usage."""
-        return panels.people(at, period, filters, only_of(request.scope))
+        return panels.people(at, period, filters, only)
 
     @router.get("/endpoints")
-    def endpoints(request: Request, at: at_type, period: period_type, filters: filters_type) -> Endpoints:
+    def endpoints(at: at_type, period: period_type, filters: filters_type, only: Only) -> Endpoints:
         """Return calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
-        return panels.endpoints(at, period, filters, only_of(request.scope))
+        return panels.endpoints(at, period, filters, only)
 
     @router.get("/health")
     def health(at: at_type, period: period_type) -> Health:
@@ -71,26 +68,26 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/requests")
     def requests(
-        request: Request,
         at: at_type,
         period: period_type,
         filters: filters_type,
         *,
+        only: Only,
         limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Requests:
         """Return a page of requests, newest first: all traffic that the filters let through."""
-        return panels.requests(at, period, filters, limit, place(cursor), only_of(request.scope))
+        return panels.requests(at, period, filters, limit, place(cursor), only)
 
     @router.get("/request/{trace_id}")
     def one_request(
-        request: Request,
         at: at_type,
-        trace_id: Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")],
+        trace_id: TraceId,
         *,
+        only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
     ) -> TraceTold:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
-        return panels.request(at, trace_id, hours, only_of(request.scope))
+        return panels.request(at, trace_id, hours, only)
 
     return router

@@ -11,21 +11,41 @@ widget's neither: the script that asks for it comes from here, and its answer is
 numbers of its parameters is: the page, its files (a `?v=3` is no harm there) and `/health`, `/ready`, `/metrics`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.requests import time_us
 
 TOLD_MAX = 10
 """Unknown parameters that are told of one by one; a 422 names the first."""
+TEXT_MAX = 512
+_CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})")
 AT_US_MAX = 253_402_300_800_000_000
 """The year 10000."""
+
+Text = Annotated[str | None, Query(max_length=TEXT_MAX)]
+User = Annotated[
+    str | None,
+    Query(max_length=TEXT_MAX, description="A login, under any name it has had; or an address, whoever had it."),
+]
+Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
+TraceId = Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")]
+
+
+def _only(request: Request) -> str | None:
+    return only_of(request.scope)
+
+
+Only = Annotated[str | None, Depends(_only)]
+"""The login that an answer is restricted to: that of a member who asks."""
 
 
 def wrong(name: str, message: str, value: str, kind: str) -> RequestValidationError:
@@ -97,3 +117,14 @@ def moment_us(text: str) -> int:
         said = "No time: write one like 2025-10-09T10:00:00Z. The + of a zone is written %2B in an address."
         raise wrong("at", said, text, "time")
     return found_us
+
+
+def place(cursor: str | None) -> tuple[int, int] | None:
+    """Return the place in the log where a page ended. Answers 422 to what is no cursor of ours."""
+    if cursor is None:
+        return None
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or int(match[2]) >= 1 << 63:
+        said = "No cursor of ours: pass the `next_cursor` of the page before, or leave it out."
+        raise wrong("cursor", said, cursor, "cursor")
+    return int(match[1]), int(match[2])

@@ -1,17 +1,15 @@
 """The HTTP side of kept traces. The parameter is checked here; the answer is `answers.traces`."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, HTTPException, Response
 
-from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.traces import Trace
 from tailtrace_api.http.errors import PLAIN_ERRORS
-from tailtrace_api.http.parameters import KNOWN_ONLY
+from tailtrace_api.http.parameters import KNOWN_ONLY, Only, TraceId
 from tailtrace_api.queries.traces import NotKeptError, Traces
 
-TraceId = Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")]
 OTLP_LINES = "application/x-ndjson"
 T = TypeVar("T")
 
@@ -25,17 +23,17 @@ def trace_router(traces: Traces) -> APIRouter:
     router = APIRouter(prefix="/analytics/traces", tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get("/{trace_id}")
-    def kept_trace(request: Request, trace_id: TraceId) -> Trace:
+    def kept_trace(trace_id: TraceId, only: Only) -> Trace:
         """Return a kept trace: its requests, who made them, where the time went, and its spans as a waterfall has them.
 
         404 where it is not kept; a member's are their own.
         """
-        return _found(lambda: traces.trace(trace_id, only_of(request.scope)))
+        return _found(lambda: traces.trace(trace_id, only))
 
     @router.get("/{trace_id}/otlp", response_class=_OtlpLines, responses=PLAIN_ERRORS)
-    def kept_trace_as_otlp(request: Request, trace_id: TraceId) -> Response:
+    def kept_trace_as_otlp(trace_id: TraceId, only: Only) -> Response:
         """Return it as OTLP/JSON, a line for each kept request: what OpenTelemetry's file exporter writes."""
-        lines = _found(lambda: traces.otlp(trace_id, only_of(request.scope)))
+        lines = _found(lambda: traces.otlp(trace_id, only))
         name = f"trace-{trace_id.lower()}.jsonl"
         return _OtlpLines(lines, headers={"content-disposition": f'attachment; filename="{name}"'})
 
