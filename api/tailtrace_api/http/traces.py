@@ -45,9 +45,9 @@ def trace_panel_router(traces: Traces) -> APIRouter:
     router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
 
     @router.get("/trace/{trace_id}")
-    def kept_trace_or_none(request: Request, trace_id: TraceId) -> Trace | None:
+    def kept_trace_or_none(trace_id: TraceId, only: Only) -> Trace | None:
         """Return a kept trace; null where it is not kept, or another person's."""
-        return traces.find(trace_id, only_of(request.scope))
+        return traces.find(trace_id, only)
 
     return router
 
