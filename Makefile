@@ -9,6 +9,7 @@
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
+#   make docker                     the stack in real containers, some minutes (root, docker.io, mmdebstrap; the images are made here)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
@@ -34,13 +35,19 @@ OTELCOL_RECIPE := tests/stack/build_otelcol.sh tests/stack/otelcol-builder.yaml
 INFLUXDB := $(CACHE)/influxdb
 JAEGER := $(CACHE)/jaeger
 HEADSCALE := $(CACHE)/headscale
+COMPOSE := $(CACHE)/compose
+DOCKER := $(CACHE)/docker
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
+# Servers of the tests take minutes of both cores, hence `nice`. The stamp carries the recipe's checksum: a fresh clone finds
+# what another one built.
+made_by = .made-by-$(firstword $(shell cksum $(1)))
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow tailnet collector influxdb jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -75,7 +82,22 @@ test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'long and not slow' $(ARGS)
+	$(BIN)/pytest -m 'long and not slow and not docker' $(ARGS)
+
+# One after another: an engine of their own, whose images stay in the cache.
+docker: $(READY) docker-parts
+	nice $(BIN)/python tests/docker/engine.py
+	nice $(BIN)/pytest -m docker tests/docker $(ARGS)
+
+docker-parts: collector influxdb tailnet $(COMPOSE)/$(call made_by,tests/stack/build_go.sh) $(DOCKER)/containerboot
+
+$(COMPOSE)/.made-by-%:
+	nice tests/stack/build_go.sh github.com/docker/compose/v2@v2.40.3 $(COMPOSE) ./cmd
+	@rm -f $(COMPOSE)/.made-by-* && touch $@
+
+$(DOCKER)/containerboot:
+	cd tests/tailnet && version=$$(go list -m -f "{{.Version}}" tailscale.com) \
+		&& GOBIN=$(DOCKER) GOFLAGS=-buildvcs=false CGO_ENABLED=0 nice go install tailscale.com/cmd/containerboot@$$version
 
 test-slow: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m slow $(ARGS)
@@ -89,9 +111,6 @@ $(TAILNET)/.ready: $(addprefix tests/tailnet/,main.go go.mod go.sum)
 		&& go install tailscale.com/cmd/tailscaled@$$version tailscale.com/cmd/tailscale@$$version \
 		&& go build -o $(TAILNET)/control .
 	@touch $@
-
-# Minutes of both cores, hence `nice`. The stamp carries the recipe's checksum: a fresh clone finds what another one built.
-made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 collector: $(OTELCOL)/.made-by-$(firstword $(shell cat $(OTELCOL_RECIPE) | cksum))
 $(OTELCOL)/.made-by-%:

@@ -8,7 +8,7 @@
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
 `@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
-`@pytest.mark.headscale`, `@pytest.mark.mount`, `@pytest.mark.netns`.
+`@pytest.mark.headscale`, `@pytest.mark.docker`, `@pytest.mark.mount`, `@pytest.mark.netns`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
 
@@ -107,6 +107,20 @@ def _lacks_netns() -> str | None:
     return None
 
 
+@functools.cache
+def _lacks_docker() -> str | None:
+    """An engine that we may start, Compose, and the programs that stand-in images are made of."""
+    spec = importlib.util.spec_from_file_location(
+        "tailtrace_test_engine_lacks", ROOT / "tests" / "docker" / "engine.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    engine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(engine)
+    reason: str | None = engine.lacks()
+    return reason
+
+
 def _lacks_program(path: Path, build: str, variable: str) -> str | None:
     if os.access(path, os.X_OK):
         return None
@@ -153,10 +167,11 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "mount": _lacks_mount,
     "netns": _lacks_netns,
     "headscale": _lacks_headscale,
+    "docker": _lacks_docker,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
-LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "headscale", "inspector", "jaeger"})
+LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "headscale", "inspector", "jaeger", "docker"})
 """Markers of what `make test` leaves to `make test-long`."""
 
 

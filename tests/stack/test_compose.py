@@ -1,6 +1,6 @@
 """docker-compose.yml, the Dockerfile and deploy/ hold together, as far as can be said without starting a container.
 
-CI has no container engine. What can be wrong without one is looked for here: the file against the Compose
+`tests/docker` starts them, where there is an engine. Here is what needs none: the file against the Compose
 specification, every name against the place that defines it, every hardening that we promise, nginx's configuration by
 nginx itself, the rotation with a real nginx, the Dockerfile by hadolint.
 """
@@ -17,7 +17,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -34,7 +34,7 @@ DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 OURS = {"init", "app", "bridge", "api"}
 # What holds no shell, or runs once, or is nobody's server.
-WITHOUT_HEALTH = {"net", "init", "logrotate", "collector", "visitor"}
+WITHOUT_HEALTH = {"net", "init", "collector", "visitor"}
 CAPABILITIES = {"init": ["CHOWN"], "tailscale": ["NET_ADMIN", "NET_RAW"]}
 # `${…}` in nothing but these is Compose's; `$` in a command would have to be `$$`.
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -193,7 +193,7 @@ def test_one_network_for_all_but_the_store(name: str) -> None:
     elif name == "influxdb":
         assert service["networks"] == ["store"]
     else:
-        assert service["network_mode"] == ("none" if name in {"init", "logrotate"} else "service:net")
+        assert service["network_mode"] == ("none" if name == "init" else "service:net")
 
 
 def test_in_the_one_network_no_two_listen_on_the_same_port() -> None:
@@ -201,7 +201,7 @@ def test_in_the_one_network_no_two_listen_on_the_same_port() -> None:
     listens = [str(v) for e in environments for k, v in e.items() if k.endswith(("_LISTEN", "_LOCAL_ADDR_PORT"))]
     assert len(listens) == 7
     assert all(listen.startswith("127.0.0.1:") for listen in listens)
-    nginx = re.findall(r"listen (?:[\d.]+:)?(\d+);", (DEPLOY / "nginx.conf").read_text(encoding="utf-8"))
+    nginx = re.findall(r"listen (?:127\.0\.0\.1:)?(\d+);", (DEPLOY / "nginx.conf").read_text(encoding="utf-8"))
     app = SERVICES["app"]["command"][1]
     metrics = "8888"  # the collector's default
     ports = [*(listen.rpartition(":")[2] for listen in listens), *nginx, app, metrics]
@@ -281,12 +281,13 @@ def test_commands_of_ours_exist() -> None:
     words = script[0].split()
     assert words == ["tailtrace", "nginx", "/etc/nginx/tailtrace", "--log", "/var/log/nginx/tailtrace.log"]
     targets = {target for _, target, _ in mounts(SERVICES["init"])}
-    owned = {path for line in script[1:] for path in line.split()[2:]}
+    assert script[1].endswith(">/etc/nginx/tailtrace/name.conf")
+    owned = {path for line in script[2:] for path in line.split()[2:]}
     assert owned == targets - {"/etc/nginx/tailtrace"}
 
 
 def test_volumes_belong_to_who_writes_them() -> None:
-    script = SERVICES["init"]["command"][0].splitlines()[1:]
+    script = SERVICES["init"]["command"][0].splitlines()[2:]
     owners = {path: line.split()[1] for line in script for path in line.split()[2:]}
     for name, service in SERVICES.items():
         if name in {"init", "tailscale"}:
@@ -315,7 +316,8 @@ def test_the_dockerfile_is_good() -> None:
     assert "DL3006" in hadolint(text.replace(":3.13-slim-trixie", "", 1)), "hadolint looks at nothing"
     stages = re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE)
     assert all(is_pinned(image) for image in set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - set(stages))
-    assert STACK["services"]["api"]["build"]["target"] in stages
+    assert SERVICES["init"]["build"]["target"] in stages
+    assert {SERVICES[name]["pull_policy"] for name in OURS} == {"never"}, "it is in no registry"
     assert {"plain", "pdf"} <= set(stages)
     let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     copied = [word for line in re.findall(r"^COPY (?!--)(.+)$", text, re.MULTILINE) for word in line.split()[:-1]]
@@ -382,14 +384,18 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running_nginx(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
-    """deploy/nginx.conf, with its folders in `folder` and other ports: by the ports it has."""
+def running_nginx(
+    folder: Path, rotation: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
+    """deploy/nginx.conf by deploy/nginx.sh, with its folders in `folder` and other ports: by the ports it has."""
     from tailtrace_api.nginx.include_files import write_files
     from tailtrace_api.nginx.process import find_nginx
 
     write_files(folder / "include", log=folder / "tailtrace.log")
+    (folder / "include" / "name.conf").write_text('server_name "chocolate-factory";\n', encoding="utf-8")
     text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
-    ports = dict(zip(("80", "8480", "8481", "8000", "8470"), free_ports(5), strict=True))
+    ports = dict(zip(("80", "8480", "8481", "8000", "8470", "8471"), free_ports(6), strict=True))
+    text = text.replace("listen [::]:80;", "")
     text = re.sub(r"listen (?:127\.0\.0\.1:)?(\d+);", lambda m: f"listen 127.0.0.1:{ports[m[1]]};", text)
     text = re.sub(r"http://127\.0\.0\.1:(\d+);", lambda m: f"http://127.0.0.1:{ports[m[1]]};", text)
     places = {"/etc/nginx/tailtrace/": f"{folder}/include/", " /tmp/": f" {folder}/"}
@@ -400,10 +406,11 @@ def running_nginx(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[
     config.write_text(text, encoding="utf-8")
     with (folder / "stderr.log").open("wb") as said:
         process = subprocess.Popen(
-            [find_nginx(), "-p", folder, "-c", config, "-g", "daemon off;"],
+            ["sh", DEPLOY / "nginx.sh", find_nginx(), "-p", folder, "-c", config, "-g", "daemon off;"],
             stdin=subprocess.DEVNULL,
             stderr=said,
             start_new_session=True,
+            env={**os.environ, "ROTATE_LOG": str(folder / "tailtrace.log"), **(rotation or {})},
         )
     try:
         wait_for(lambda: process.poll() is not None or (folder / "nginx.pid").exists())
@@ -455,26 +462,15 @@ def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
 def test_rotation_by_size_loses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "tailtrace.log"
     requests = 0
-    with running_nginx(tmp_path) as (nginx, ports):
-        environment = {
-            "PATH": os.environ["PATH"],
-            "ROTATE_LOG": str(log),
-            "ROTATE_BYTES": "40000",
-            "ROTATE_KEEP": "50",
-            "ROTATE_EVERY_S": "0.05",
-            "ROTATE_PID": str(nginx.pid),
-        }
-        rotation = subprocess.Popen(["sh", DEPLOY / "rotate.sh"], env=environment, stderr=subprocess.PIPE)
-        try:
-            while requests < 20_000 and not (tmp_path / "tailtrace.log.3.gz").exists():
-                # 429: more views than one address may have; a line all the same.
-                assert status(ports["80"], f"/_tailtrace/view?card={requests}") in {204, 429}
-                requests += 1
-            time.sleep(0.5)  # nginx holds its lines for a moment
-        finally:
-            rotation.terminate()
-            _, said = rotation.communicate(timeout=10)
-        assert (rotation.returncode, said) == (0, b"")
+    environment = {"ROTATE_LOG": str(log), "ROTATE_BYTES": "40000", "ROTATE_KEEP": "50", "ROTATE_EVERY_S": "0.05"}
+    with running_nginx(tmp_path, environment) as (nginx, ports):
+        while requests < 20_000 and not (tmp_path / "tailtrace.log.3.gz").exists():
+            # 429: more views than one address may have; a line all the same.
+            assert status(ports["80"], f"/_tailtrace/view?card={requests}") in {204, 429}
+            requests += 1
+        # As Docker stops a container: nginx writes what it holds, and its status is the script's.
+        nginx.terminate()
+        assert nginx.wait(10) == 0
     assert (tmp_path / "tailtrace.log.3.gz").exists(), f"{requests} requests, and no three rotations"
     for packed in tmp_path.glob("tailtrace.log.*.gz"):
         subprocess.run([shutil.which("gzip") or "gzip", "-d", packed], check=True)
@@ -484,32 +480,34 @@ def test_rotation_by_size_loses_no_line(tmp_path: Path) -> None:
 
 
 def test_rotation_keeps_so_many(tmp_path: Path) -> None:
-    log = tmp_path / "tailtrace.log"
-    reader = subprocess.Popen(["sh", "-c", "trap '' USR1; sleep 60 & wait"])
-    environment = {
-        "PATH": os.environ["PATH"],
-        "ROTATE_LOG": str(log),
-        "ROTATE_BYTES": "5",
-        "ROTATE_KEEP": "3",
-        "ROTATE_EVERY_S": "0.02",
-        "ROTATE_PID": str(reader.pid),
-    }
-    rotation = subprocess.Popen(["sh", DEPLOY / "rotate.sh"], env=environment)
+    log, ready = tmp_path / "log" / "tailtrace.log", tmp_path / "ready"
+    log.parent.mkdir()
+    environment = {"ROTATE_LOG": str(log), "ROTATE_BYTES": "5", "ROTATE_KEEP": "3", "ROTATE_EVERY_S": "0.02"}
+    reader = ["sh", "-c", f"trap '' USR1; touch {ready}; sleep 60 & wait"]
+    rotation = subprocess.Popen(
+        ["sh", DEPLOY / "nginx.sh", *reader], env={"PATH": os.environ["PATH"], **environment}, start_new_session=True
+    )
     try:
+        wait_for(ready.exists)
         for number in range(5):
             log.write_text(f"line {number}\n", encoding="utf-8")
             wait_for(lambda: not log.exists())
+        sleep(0.1)  # for what stands behind `mv`
     finally:
-        rotation.terminate()
+        os.killpg(rotation.pid, signal.SIGKILL)
         rotation.wait(10)
-        reader.kill()
-        reader.wait()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in log.parent.iterdir()) == [
         "tailtrace.log.1",
         "tailtrace.log.2.gz",
         "tailtrace.log.3.gz",
     ]
-    assert (tmp_path / "tailtrace.log.1").read_text(encoding="utf-8") == "line 4\n"
+    assert (log.parent / "tailtrace.log.1").read_text(encoding="utf-8") == "line 4\n"
+
+
+def test_the_container_ends_with_nginx() -> None:
+    """Then Docker starts both again; a rotation that goes on alone would hide that nginx died."""
+    done = subprocess.run(["sh", DEPLOY / "nginx.sh", "sh", "-c", "sleep 0.1; exit 7"], check=False, timeout=5)
+    assert done.returncode == 7
 
 
 @pytest.mark.collector

@@ -1,0 +1,61 @@
+"""The image by itself, by the commands of docs/deployment.md, "One container"."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.docker]
+PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
+SAMPLE = PAGE.parents[1] / "tests" / "samples" / "tailtrace.log"
+ASKED = "/dashboard/complete"
+UP_S_MAX = 60
+
+
+@pytest.fixture
+def commands(engine: Any, tmp_path: Path) -> Iterator[list[str]]:
+    """As they stand there, with the log in a folder of the test's."""
+    (text,) = re.findall(r"^```sh\n(docker build.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    text = text.replace("-v /var/log/nginx:", f"-v {tmp_path}:").replace(
+        "stat -c %g /var/log/nginx", f"stat -c %g {tmp_path}"
+    )
+    engine.clean()
+    yield [line for line in text.replace("\\\n", "").splitlines() if line]
+    engine.clean()
+
+
+def test_one_container(stack_image: str, engine: Any, commands: list[str], tmp_path: Path) -> None:
+    log = tmp_path / "tailtrace.log"
+    line = json.loads(SAMPLE.read_text(encoding="utf-8").splitlines()[0])
+    assert line["request_uri"] == ASKED
+    log.write_text(json.dumps({**line, "msec": f"{time.time():.3f}"}) + "\n", encoding="utf-8")
+    log.chmod(0o640)
+    build, create, run = commands
+    assert build == "docker build -t tailtrace ."
+    engine.docker("tag", stack_image, "tailtrace")
+    said = engine.run("sh", "-c", create).stdout
+    token = next(word for word in said.split() if word.startswith("ttk_"))
+    engine.run("sh", "-c", run)
+    health = ("inspect", "--format", "{{.State.Health.Status}}", "tailtrace")
+
+    def answer() -> str:
+        asked = subprocess.run(
+            ["curl", "-s", "-H", f"Authorization: Bearer {token}", "http://127.0.0.1:8470/analytics/access-logs"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return asked.stdout
+
+    end_s = time.monotonic() + UP_S_MAX
+    while engine.docker(*health) != "healthy" or ASKED not in answer():
+        assert time.monotonic() < end_s, engine.docker("logs", "tailtrace") + answer()
+        time.sleep(0.5)
+    refused = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:8470/analytics/access-logs"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.stdout == "401"
