@@ -6,6 +6,7 @@ import pytest
 from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers import uptime
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
@@ -16,7 +17,7 @@ from tailtrace_bridge.store.values import (
     Latency,
     LogEntry,
     Quarter,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
 )
@@ -41,8 +42,35 @@ def visits_of(usages):
     return [Visits(identity, endpoint, traffic, n) for (identity, endpoint, traffic), n in totals.items()]
 
 
-def usage(who=ANA, endpoint="/a", status=200, traffic=Traffic.APP, requests=1, timed=0, time_us=0, app=(0, 0)):
-    return Usage(who, "factory", endpoint, "GET", status, traffic, requests, timed, time_us, *app, 10 * requests)
+def usage(
+    who=ANA, endpoint="/a", status=200, traffic=Traffic.APP, requests=1, timed=0, time_us=0, app=(0, 0), outside_us=None
+):
+    """`outside_us` is needed where only some of the requests have both times."""
+    is_whole = timed == app[0] == requests
+    both = app[0] if is_whole or outside_us is not None else 0
+    outside_us = time_us - app[1] if is_whole else outside_us or 0
+    return Usage(
+        who,
+        "factory",
+        endpoint,
+        "GET",
+        status,
+        traffic,
+        requests,
+        timed,
+        time_us,
+        *app,
+        10 * requests,
+        both,
+        outside_us,
+    )
+
+
+def minutes(start_us, *states):
+    """One hour of a service: `states` say how its first minutes were, "up", "partial", "down" or "" for no answers."""
+    bits = [sum(1 << place for place, one in enumerate(states) if one in which) for which in
+            (("up", "partial", "down"), ("partial",), ("down",))]  # fmt: skip
+    return UptimeHour(start_us, "factory", *bits)
 
 
 def at(time_us, who=ANA, last_us=None, requests=1):
@@ -245,23 +273,49 @@ def test_cards_and_calls():
 
 
 @pytest.mark.parametrize(
-    ("days", "percentage"),
+    ("hours", "percentage"),
     [
         ([], None),
-        ([Uptime(T0, 1, 1)], 100.0),
-        ([Uptime(T0, 1, 0)], 0.0),
-        ([Uptime(T0, 2, 1), Uptime(T0 + 24 * HOUR, 1, 1)], 66.667),
+        ([minutes(T0, "up")], 100.0),
+        ([minutes(T0, "", "", "down")], 0.0),
+        ([minutes(T0, "partial", "partial")], 100.0),
+        ([minutes(T0, "up", "", "down"), minutes(T0 + 24 * HOUR, "partial")], 66.667),
     ],
 )
-def test_uptime(days, percentage):
-    assert answers.uptime_percentage(days) == percentage
+def test_uptime(hours, percentage):
+    assert uptime.uptime(hours)["uptime_percentage"] == percentage
+
+
+def test_a_minute_of_two_services_is_two():
+    other = minutes(T0, "down", "up")._replace(service="shop")
+    assert uptime.minutes_of([minutes(T0, "up", "partial"), other]) == (4, 1, 1)
+    assert plain(uptime.uptime_by_service([other, minutes(T0, "up", "partial")])) == [
+        {"service": "factory", "uptime_percentage": 100.0, "minutes_with_traffic": 2, "minutes_partial": 1, "minutes_down": 0},
+        {"service": "shop", "uptime_percentage": 50.0, "minutes_with_traffic": 2, "minutes_partial": 0, "minutes_down": 1},
+    ]  # fmt: skip
+
+
+def test_outages_are_minutes_down_one_after_another():
+    hours = [
+        minutes(T0, "down", "", "down", "partial", "down"), minutes(T0 + HOUR, "", "down", "up"),
+        minutes(T0 + HOUR, "down")._replace(service="shop"), minutes(T0 + 3 * HOUR, "", "", "down"),
+        minutes(T0 + 4 * HOUR, "", "", "", "down"),
+    ]  # fmt: skip
+    assert [(one.service, one.start[11:16], one.end[11:16], one.minutes) for one in uptime.outages(hours[::-1])] == [
+        ("factory", "16:03", "16:04", 1),  # nobody asked for more than an hour
+        ("factory", "15:02", "15:03", 1),
+        ("factory", "12:04", "13:02", 2),
+        ("shop", "13:00", "13:01", 1),
+        ("factory", "12:00", "12:03", 2),
+    ]
 
 
 def test_uptime_by_day():
-    assert plain(answers.uptime_by_day([Uptime(T0 - 12 * HOUR, 2, 1), Uptime(T0 + 12 * HOUR, 1, 1)])) == [
-        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 50.0, "minutes_with_traffic": 2},
-        {"time": "2025-10-09T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 1},
-    ]
+    hours = [minutes(T0 - 12 * HOUR, "up", "down"), minutes(T0 + 12 * HOUR, "up")]
+    assert plain(uptime.uptime_by_day(hours)) == [
+        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 50.0, "minutes_with_traffic": 2, "minutes_partial": 0, "minutes_down": 1},
+        {"time": "2025-10-09T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 1, "minutes_partial": 0, "minutes_down": 0},
+    ]  # fmt: skip
 
 
 def test_response_times():
@@ -271,28 +325,36 @@ def test_response_times():
         usage(endpoint="/untimed", requests=7),
     ]
     latency = [
-        Latency("/a", "proxy", bucket_of(10_000), 60),
-        Latency("/a", "proxy", bucket_of(10_000), 30),
-        Latency("/a", "proxy", bucket_of(1_000_000), 10),
-        Latency("/a", "app", bucket_of(8_000), 90),
+        Latency("/a", "proxy", bucket_of(10_000), 60, "factory"),
+        Latency("/a", "proxy", bucket_of(10_000), 30, "factory"),
+        Latency("/a", "proxy", bucket_of(1_000_000), 10, "factory"),
+        Latency("/a", "app", bucket_of(8_000), 90, "factory"),
+        Latency("/a", "proxy", bucket_of(9_000_000), 900, "another"),
     ]
     row, untimed = plain(answers.response_times(usages, latency))
     # The eleven of CI have no span: of the ninety that have one, 10 ms less 8 ms.
-    assert (row["endpoint"], row["count"], row["avg_ms"], row["proxy_avg_ms"]) == ("/a", 101, 109.0, 2.0)
+    assert (row["endpoint"], row["service"], row["count"], row["avg_ms"]) == ("/a", "factory", 101, 109.0)
+    assert (row["app_count"], row["proxy_avg_ms"], row["proxy_count"]) == (90, 2.0, 90)
     assert [row["p50_ms"], row["p95_ms"], row["p99_ms"]] == [
         pytest.approx(10, rel=0.02), pytest.approx(1000, rel=0.02), pytest.approx(1000, rel=0.02),
     ]  # fmt: skip
     assert row["app"] == {"avg_ms": 8.0} | {f"p{rank}_ms": pytest.approx(8, rel=0.02) for rank in (50, 95, 99)}
     nothing = {"avg_ms": None, "p50_ms": None, "p95_ms": None, "p99_ms": None}
-    assert untimed == {"endpoint": "/untimed", "count": 7, **nothing, "app": nothing, "proxy_avg_ms": None}
+    assert untimed == {
+        "endpoint": "/untimed", "service": "factory", "count": 7, **nothing, "app": nothing, "app_count": 0,
+        "proxy_avg_ms": None, "proxy_count": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("usages", "outside_ms"),
     [
         ([usage(requests=4, timed=4, time_us=40_000, app=(4, 36_000))], 1.0),
-        # Half have a span: these are taken to last as long as all.
-        ([usage(requests=4, timed=4, time_us=40_000, app=(2, 18_000))], 1.0),
+        # Half have the app's time: the mean is of these, however long the others took.
+        ([usage(requests=4, timed=4, time_us=4_000_000, app=(2, 18_000), outside_us=3_000)], 1.5),
+        # Of sums that were made before, whose rows are gone, it is not known which ones have both.
+        ([usage(requests=4, timed=4, time_us=4_000_000, app=(2, 18_000))], None),
+        ([usage(requests=4, timed=4, time_us=4_000_000, app=(2, 18_000)), usage(requests=1, timed=1, time_us=9_000, app=(1, 4_000))], 5.0),
         # The clients of three left after 1 s, and the app worked on for 30 s.
         ([usage(requests=2, timed=2, time_us=20_000, app=(2, 16_000)), usage(status=499, requests=3, timed=3, time_us=3_000_000, app=(3, 90_000_000))], 2.0),
         ([usage(status=499, requests=3, timed=3, time_us=3_000_000, app=(3, 90_000_000))], None),
@@ -329,7 +391,7 @@ def test_error_rates():
         "overall": {
             "error_rate": 0.047619, "requests": 105, "errors_5xx": 5, "errors_4xx": 2, "client_closed_499": 2,
         },
-        "by_endpoint": [{"endpoint": "/b", **b}, {"endpoint": "/a", **a}, {"endpoint": "/c", **c}],
+        "by_endpoint": [{**rates, "endpoint": name, "service": "factory"} for name, rates in (("/b", b), ("/a", a), ("/c", c))],
     }  # fmt: skip
 
 
@@ -360,7 +422,7 @@ def test_nothing_gives_empty_answers():
         "by_endpoint": [],
     }
     assert [row["requests"] for row in plain(answers.peak_hours([], ZoneInfo("UTC")))] == [0] * 24
-    for function in (answers.sessions, answers.api_calls_by_endpoint, answers.uptime_by_day):
+    for function in (answers.sessions, answers.api_calls_by_endpoint, uptime.uptime_by_day, uptime.outages):
         assert plain(function([])) == []
     for none in (answers.user_sessions([], [], {}), answers.response_times([], []), answers.over_time([], [])):
         assert plain(none) == []

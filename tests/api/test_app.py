@@ -219,8 +219,8 @@ def test_system_health_history(client):
     answer = client.get("/analytics/system-health-history", days=1).json()
     assert (answer["uptime_percentage"], answer["minutes_with_traffic"]) == (100.0, 3)
     assert answer["uptime_over_time"] == [
-        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 3}
-    ]
+        {"time": "2025-10-08T00:00:00.000Z", "uptime_percentage": 100.0, "minutes_with_traffic": 3, "minutes_partial": 1, "minutes_down": 0}
+    ]  # fmt: skip
     assert {row["endpoint"]: (row["count"], row["avg_ms"], row["app"]["avg_ms"]) for row in answer["api_response_times"]} == {
         "/a": (2, 30.0, 10.0),
         "/b": (1, 30.0, None),

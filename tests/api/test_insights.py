@@ -34,6 +34,8 @@ def usage(requests, status=200, *, ms=100, app_ms=None, route="/a", traffic=Traf
         spans,
         spans * (app_ms or 0) * 1000,
         0,
+        spans,
+        spans * (ms - (app_ms or 0)) * 1000,
     )
 
 
@@ -87,8 +89,11 @@ def test_advice_only_where_the_numbers_bear_it(usages, p95_ms, freshness_s, code
     none = Times(avg_ms=None, p50_ms=None, p95_ms=None, p99_ms=None)
     count = sum(one.requests for one in usages)
     times = [
-        EndpointTimes(**fields_of(none) | {"p95_ms": p95_ms}, endpoint="/a", count=count, app=none, proxy_avg_ms=None)
-    ]
+        EndpointTimes(
+            **fields_of(none) | {"p95_ms": p95_ms}, endpoint="/a", service=None, count=count, app=none, app_count=0,
+            proxy_avg_ms=None, proxy_count=0,
+        )
+    ]  # fmt: skip
     assert [one.code for one in insights.advice(usages, times, freshness_s)] == codes
 
 

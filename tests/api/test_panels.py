@@ -136,9 +136,10 @@ def test_endpoints(client):
     answer = client("endpoints").json()
     first, second = answer["endpoints"]
     assert {**first, "spark": sum(first["spark"])} == {
-        "endpoint": "/a", "feature": "Dashboard", "calls": 2, "avg_ms": 30.0, "p50_ms": first["p50_ms"],
-        "p95_ms": first["p95_ms"], "p99_ms": first["p99_ms"], "app_ms": 10.0, "proxy_ms": 20.0,
-        "errors_5xx": 1, "errors_4xx": 0, "error_rate": 0.5, "spark": 2,
+        "endpoint": "/a", "service": None, "feature": "Dashboard", "calls": 2, "avg_ms": 30.0,
+        "p50_ms": first["p50_ms"], "p95_ms": first["p95_ms"], "p99_ms": first["p99_ms"],
+        "app_ms": 10.0, "app_calls": 1, "proxy_ms": 20.0, "proxy_calls": 1,
+        "errors_5xx": 1, "errors_4xx": 0, "client_closed_499": 0, "error_rate": 0.5, "spark": 2,
     }  # fmt: skip
     assert first["p95_ms"] == pytest.approx(30.0, rel=0.02)
     assert (second["endpoint"], second["errors_4xx"], len(second["spark"])) == ("/b", 1, 24)

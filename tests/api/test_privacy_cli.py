@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import Counter
 
 import pytest
 from typer.testing import CliRunner
@@ -142,7 +143,10 @@ def test_sums_of_pruned_days_lose_them_too(filled, tmp_path):
     store.close()
     assert by_endpoint == {"/a": 342}
     assert sum(one.requests for one in steps) == 400
-    assert [one.minutes for one in uptime] == [67, 133, 134, 66]
+    days = Counter()
+    for one in uptime:
+        days[one.hour_us // DAY_US * DAY_US] += one.minutes.bit_count()
+    assert [days[day_us] for day_us in sorted(days)] == [67, 133, 134, 66]
 
 
 def test_a_bridge_that_runs_goes_on_and_may_meet_them_again(filled, tmp_path):
@@ -377,7 +381,7 @@ from tailtrace_api.commands.cli import app
 from tailtrace_bridge.store.sqlite import erase
 from tailtrace_bridge.wiring import erasing
 
-module, name = {"rows": (erase, "_mend_hours"), "pages": (erase, "_clean_up"), "beside": (erasing, "erase_history")}[sys.argv[1]]
+module, name = {"rows": (erase, "hour_rows"), "pages": (erase, "_clean_up"), "beside": (erasing, "erase_history")}[sys.argv[1]]
 setattr(module, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 app(sys.argv[2:])
 """
@@ -422,7 +426,7 @@ STORED = {
     "alert_event": {
         "time_us": TIME, "rule": PLAIN, "kind": PLAIN, "what": PLAIN, "subject": PLAIN, "value": PLAIN, "text": PLAIN,
     },
-    "hour": OF_NOBODY, "minute": OF_NOBODY, "latency": OF_NOBODY, "latency_all": OF_NOBODY,
+    "hour": OF_NOBODY, "uptime": OF_NOBODY, "minute": OF_NOBODY, "latency": OF_NOBODY, "latency_all": OF_NOBODY,
     "usage_endpoint": OF_NOBODY,
     # A person's: made of the rows that are given one by one, and given as totals.
     "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY,

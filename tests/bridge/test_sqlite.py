@@ -26,7 +26,7 @@ from tailtrace_bridge.store.values import (
     Filters,
     Latency,
     Quarter,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
     Window,
@@ -99,7 +99,7 @@ def everything(store):
 def test_rows_in_sums_out(store):
     assert store.write(ROWS, [RejectedLine("no-format", "a.log", 7, "x")]) == Written(4, 0)
     assert store.usage(Scope.everybody(), DAY, Filters()) == [
-        Usage(ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_000, 1, 4_000, 20),
+        Usage(ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_000, 1, 4_000, 20, 1, 1_000),
         Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
         Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
     ]
@@ -112,21 +112,24 @@ def test_rows_in_sums_out(store):
         BucketLatency(T0, bucket_of(7_000), 1),
     ]
     assert sorted(store.latency(Scope.everybody(), DAY)) == [
-        Latency("/a", "app", bucket_of(4_000), 1),
-        Latency("/a", "proxy", bucket_of(5_000), 1),
-        Latency("/a", "proxy", bucket_of(7_000), 1),
-        Latency("/b", "proxy", bucket_of(5_000), 1),
+        Latency("/a", "app", bucket_of(4_000), 1, "factory"),
+        Latency("/a", "proxy", bucket_of(5_000), 1, "factory"),
+        Latency("/a", "proxy", bucket_of(7_000), 1, "factory"),
+        Latency("/b", "proxy", bucket_of(5_000), 1, "factory"),
     ]
     assert store.visits(Scope.everybody(), DAY) == [
-        Visits(ANA, "/a", Traffic.APP, 2),
-        Visits(BEN, "/b", Traffic.APP, 1),
+        Visits(ANA, "/a", Traffic.APP, 2, "factory"),
+        Visits(BEN, "/b", Traffic.APP, 1, "factory"),
     ]
     assert store.activity(Scope.everybody(), DAY) == [
         Activity(ANA, [(T0, T0 + 10 * S, 2)]),
         Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]
     assert store.quarters(Scope.everybody(), DAY) == [Quarter(T0, 3)]
-    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
+    assert store.uptime(Scope.everybody(), DAY) == [
+        UptimeHour(T0, "factory", 0b11, 0, 0b10),
+        UptimeHour(T0 + HOUR, "factory", 0b1, 0, 0),
+    ]
     assert store.newest_us(Scope.everybody()) == T0 + HOUR
     assert store.refusals() == {"no-format": 1}
     newest, _, _, oldest = store.log(Scope.everybody(), DAY, Filters(), 10, None)
@@ -166,7 +169,7 @@ def test_a_row_twice_in_one_batch_counts_once(store):
     assert [usage.requests for usage in store.usage(Scope.everybody(), DAY, Filters())] == [1]
     assert [cell.requests for cell in store.latency(Scope.everybody(), DAY)] == [1, 1]
     assert store.activity(Scope.everybody(), DAY) == [Activity(ANA, [(T0, T0, 1)])]
-    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 1, 1)]
+    assert store.uptime(Scope.everybody(), DAY) == [UptimeHour(T0, "factory", 1, 0, 0)]
 
 
 def test_equal_times_with_other_keys_are_other_requests(store):
@@ -222,12 +225,27 @@ def runs_of(times):
     return runs
 
 
+def uptime_of(window, rows):
+    minutes = defaultdict(list)
+    for one in rows:
+        minute = one.access.time_us // MINUTE
+        if one.access.status and window.start_us // MINUTE <= minute < -(-window.end_us // MINUTE):
+            minutes[minute].append(one.access.status)
+    hours = defaultdict(lambda: [0, 0, 0])
+    for minute, statuses in minutes.items():
+        errors = sum(status >= 500 for status in statuses)
+        is_down = errors > len(statuses) / 2 if len(statuses) >= 5 else errors == len(statuses)
+        for place, is_so in enumerate((True, errors and not is_down, is_down)):
+            hours[minute // 60][place] |= bool(is_so) << minute % 60
+    return [UptimeHour(hour * HOUR, "factory", *bits) for hour, bits in sorted(hours.items())]
+
+
 def assert_window(store, window, all_rows):
     rows = [one for one in all_rows if window.start_us <= one.access.time_us < window.end_us]
     assert [entry.key for entry in store.log(Scope.everybody(), window, Filters(), 1_000, None)] == [
         one.access.key for one in sorted(rows, key=lambda one: (-one.access.time_us, -one.access.key))
     ]
-    usage = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
+    usage = defaultdict(lambda: [0] * 8)
     hours = defaultdict(lambda: [0, 0, 0, 0])
     latency, bucket_latency = defaultdict(int), defaultdict(int)
     by_identity, by_endpoint = defaultdict(int), defaultdict(int)
@@ -238,7 +256,9 @@ def assert_window(store, window, all_rows):
         timed, took = access.request_time_us is not None, access.request_time_us or 0
         app_timed, app = one.app_time_us is not None, one.app_time_us or 0
         sums = usage[(one.identity.user, one.route, access.status, one.traffic)]
-        for place, value in enumerate((1, timed, took, app_timed, app, access.bytes_sent)):
+        both = timed and app_timed
+        outside = took - app if both else 0
+        for place, value in enumerate((1, timed, took, app_timed, app, access.bytes_sent, both, outside)):
             sums[place] += value
         for place, value in enumerate((1, access.status >= 500, timed, took)):
             hours[hour][place] += value
@@ -253,12 +273,6 @@ def assert_window(store, window, all_rows):
             quarters[access.time_us // (15 * MINUTE) * 15 * MINUTE] += 1
         by_identity[(one.identity, access.status, one.traffic)] += access.bytes_sent
         by_endpoint[(one.route, access.status, one.traffic)] += access.bytes_sent
-    days = defaultdict(dict)
-    for one in all_rows:
-        minute = one.access.time_us // MINUTE
-        if window.start_us // MINUTE <= minute < -(-window.end_us // MINUTE):
-            minutes = days[one.access.time_us // DAY_US * DAY_US]
-            minutes[minute] = minutes.get(minute, False) or 0 < one.access.status < 500
     got = store.usage(Scope.everybody(), window, Filters())
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
@@ -274,9 +288,7 @@ def assert_window(store, window, all_rows):
     assert dict(store.activity(Scope.everybody(), window)) == {who: runs_of(times) for who, times in activity.items()}
     assert {tuple(one[:3]): one.requests for one in store.visits(Scope.everybody(), window)} == visits
     assert dict(store.quarters(Scope.everybody(), window)) == quarters
-    assert store.uptime(Scope.everybody(), window) == [
-        Uptime(day_us, len(minutes), sum(minutes.values())) for day_us, minutes in sorted(days.items())
-    ]
+    assert store.uptime(Scope.everybody(), window) == uptime_of(window, all_rows)
     got = store.usage(Scope.everybody(), window, Filters(), By.IDENTITY)
     assert {(u.identity, u.status, u.traffic): u.bytes_sent for u in got} == by_identity
     got = store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT)
@@ -325,7 +337,7 @@ def test_runs_join_as_rows_come(store, times, runs):
 def test_a_card_and_a_call_of_one_name_are_two(store):
     store.write([row(T0, 1), row(T0, 2, traffic=Traffic.CARD), row(T0, 3, traffic=Traffic.BOT)])
     assert sorted(store.visits(Scope.everybody(), DAY)) == sorted(
-        [Visits(ANA, "/a", Traffic.APP, 1), Visits(ANA, "/a", Traffic.CARD, 1)]
+        [Visits(ANA, "/a", Traffic.APP, 1, "factory"), Visits(ANA, "/a", Traffic.CARD, 1, "factory")]
     )
 
 
@@ -355,7 +367,8 @@ def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
 )
 def test_a_minute_that_the_window_cuts_counts_whole(store, start_us, end_us, minutes):
     store.write(ROWS)
-    assert [tuple(day[1:]) for day in store.uptime(Scope.everybody(), Window(start_us, end_us))] == minutes
+    found = store.uptime(Scope.everybody(), Window(start_us, end_us))
+    assert [(one.minutes.bit_count(), (one.minutes & ~one.down).bit_count()) for one in found] == minutes
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from tailtrace_bridge.store.values import (
     EndpointBucket,
     Filters,
     Quarter,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
     Window,
@@ -189,18 +189,18 @@ def test_sums(store, settle):
     store.write(ROWS)
     settle(store)
     assert max(store.usage(Scope.everybody(), DAY, ALL), key=lambda one: one.requests) == Usage(
-        ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20
+        ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20, 1, 1_000
     )
     assert store.steps(Scope.everybody(), DAY, HOUR_US) == [
         BucketUsage(T0, 3, 1, 3, 17_001),
         BucketUsage(T0 + HOUR_US, 1, 0, 0, 0),
     ]
     assert sorted(store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, ALL)) == [
-        EndpointBucket(T0, "/a", Traffic.APP, 2, 0), EndpointBucket(T0, "/b", Traffic.APP, 1, 1),
+        EndpointBucket(T0, "/a", Traffic.APP, 2, 0, "factory"), EndpointBucket(T0, "/b", Traffic.APP, 1, 1, "factory"),
         EndpointBucket(T0 + HOUR_US, "/health", Traffic.HEALTH, 1, 0),
     ]  # fmt: skip
     assert store.endpoint_buckets(Scope.everybody(), DAY, DAY_US, Filters(user=ANA.user)) == [
-        EndpointBucket(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0)
+        EndpointBucket(T0 // DAY_US * DAY_US, "/a", Traffic.APP, 2, 0, "factory")
     ]
     assert store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, ALL, By.ALL) == [
         EndpointBucket(T0, "", Traffic.APP, 3, 1), EndpointBucket(T0 + HOUR_US, "", Traffic.HEALTH, 1, 0),
@@ -209,9 +209,11 @@ def test_sums(store, settle):
         Activity(ANA, [(T0, T0 + 10 * S, 2)]), Activity(BEN, [(T0 + 70 * S, T0 + 70 * S, 1)]),
     ]  # fmt: skip
     assert store.quarters(Scope.everybody(), DAY) == [Quarter(T0, 3)]
-    assert store.uptime(Scope.everybody(), DAY) == [Uptime(T0 // DAY_US * DAY_US, 3, 2)]
+    assert store.uptime(Scope.everybody(), DAY) == [
+        UptimeHour(T0, "factory", 0b11, 0, 0b10), UptimeHour(T0 + HOUR_US, "", 0b1, 0, 0),
+    ]  # fmt: skip
     assert sorted(store.visits(Scope.everybody(), DAY), key=repr) == [
-        Visits(ANA, "/a", Traffic.APP, 2), Visits(BEN, "/b", Traffic.APP, 1),
+        Visits(ANA, "/a", Traffic.APP, 2, "factory"), Visits(BEN, "/b", Traffic.APP, 1, "factory"),
     ]  # fmt: skip
     assert {
         (one.status, one.requests)
@@ -221,6 +223,83 @@ def test_sums(store, settle):
     assert {
         one.requests for one in store.usage(Scope.everybody(), DAY, Filters(method="GET", user=ANA.user), By.IDENTITY)
     } == {2}
+
+
+def test_outside_the_app_is_of_requests_with_both_times(store, settle):
+    store.write([
+        row(T0, 1, took_us=9_000, app_us=8_000), row(T0, 2, took_us=50_000), row(T0, 3, took_us=None, app_us=70_000),
+        row(T0 + HOUR_US, 4, took_us=8_000, app_us=8_700), row(T0 + 1, 5, BEN, took_us=3_000, app_us=1_000),
+    ])  # fmt: skip
+    settle(store)
+    for window in (DAY, Window(T0, T0 + 2 * HOUR_US), Window(T0 - 1, T0 + HOUR_US + 7)):
+        for by in By:
+            found = store.usage(Scope.everybody(), window, ALL, by)
+            assert (sum(one.both_timed for one in found), sum(one.outside_us for one in found)) == (3, 2_300)
+        (of_ben,) = store.usage(Scope.everybody(), window, Filters(user=BEN.user))
+        assert (of_ben.both_timed, of_ben.outside_us) == (1, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state"),
+    [
+        ([200], "up"), ([500], "down"), ([499, 404, 302, 101], "up"), ([500] * 4, "down"), ([500] * 3 + [404], "partial"),
+        ([500] * 59 + [200], "down"), ([500] * 3 + [200] * 2, "down"), ([500] * 3 + [200] * 3, "partial"), ([0], ""),
+        ([0, 0, 0, 503], "down"), ([500, 200], "partial"),
+    ],
+)  # fmt: skip
+def test_when_a_minute_is_down(store, settle, statuses, state):
+    store.write([row(T0 + 7 * 60 * S + key, key, status=status) for key, status in enumerate(statuses)])
+    settle(store)
+    bits = [1 << 7 if state in which else 0 for which in (("up", "partial", "down"), ("partial",), ("down",))]
+    assert store.uptime(Scope.everybody(), DAY) == ([UptimeHour(T0, "factory", *bits)] if state else [])
+
+
+def test_two_services_are_up_or_down_each_by_itself(store, settle):
+    routes = ("/", "/health", "/items/{id}")
+    rows = [
+        row(T0 + minute * 60 * S + key, key, BEN, routes[key % 3], 500 if service == "shop" and minute < 2 else 200, service=service)
+        for minute in range(3)
+        for key, service in enumerate(("shop", "wiki") * 6)
+    ]  # fmt: skip
+    for start in range(0, len(rows), 5):  # a minute comes in several batches
+        store.write(rows[start : start + 5])
+    settle(store)
+    assert store.uptime(Scope.everybody(), DAY) == [
+        UptimeHour(T0, "shop", 0b111, 0, 0b011), UptimeHour(T0, "wiki", 0b111, 0, 0),
+    ]  # fmt: skip
+
+
+def test_endpoints_of_one_name_are_told_apart_by_service(store, settle):
+    rows = [row(T0 + key, key, route="/", service=f"app{key % 4}", took_us=1_000 * (1 + key % 4)) for key in range(20)]
+    rows += [row(T0 + HOUR_US + 30, 99, BEN, "/", 500, service="app0")]
+    store.write(rows)
+    settle(store)
+    everybody = Scope.everybody()
+    services = [f"app{number}" for number in range(4)]
+    for window in (DAY, Window(T0 - 1, T0 + HOUR_US + 31)):
+        assert sorted({one.service for one in store.usage(everybody, window, ALL, By.ENDPOINT)}) == services
+        assert {
+            one.service: one.requests for one in store.latency(everybody, window) if one.requests > 1
+        } == dict.fromkeys(services, 5)
+        assert sorted({one.service for one in store.endpoint_buckets(everybody, window, HOUR_US, ALL)}) == services
+        assert sorted({one.service for one in store.visits(everybody, window)}) == services
+        for filters, count in (
+            (Filters(service="app0"), 6),
+            (Filters(service="app0", user=BEN.user), 1),
+            (Filters(service="app1", user=BEN.user), 0),
+        ):
+            assert len(store.log(everybody, window, filters, 100, None)) == count
+            for by in By:
+                assert sum(one.requests for one in store.usage(everybody, window, filters, by)) == count
+                assert (
+                    sum(one.requests for one in store.endpoint_buckets(everybody, window, DAY_US, filters, by)) == count
+                )
+        assert store.steps(everybody, window, HOUR_US, "app0") == [
+            BucketUsage(T0, 5, 0, 5, 5_000), BucketUsage(T0 + HOUR_US, 1, 1, 1, 5_000),
+        ]  # fmt: skip
+        assert store.steps(everybody, window, HOUR_US, "none") == []
+        assert sum(one.requests for one in store.bucket_latency(everybody, window, HOUR_US, "app0")) == 6
+        assert sum(one.requests for one in store.bucket_latency(everybody, window, DAY_US, "app3")) == 5
 
 
 def test_a_replay_changes_nothing_though_it_says_something_else(store, settle):
@@ -274,6 +353,10 @@ def test_pages_of_the_log_meet(store):
         (Filters(address="100.64.0"), set()),
         (Filters(endpoint="/b"), {3}),
         (Filters(method="POST"), {3}),
+        (Filters(service="factory"), {1, 2, 3}),
+        (Filters(service=""), {4}),
+        (Filters(service="factory", user=BEN.user), {3}),
+        (Filters(service="none"), set()),
         (Filters(status="5xx"), {3}),
         (Filters(status="200"), {1, 2, 4}),
         (Filters(user="ana@example.com", status="503"), set()),

@@ -13,6 +13,7 @@ from tailtrace_api.answers.request_records import (
     EndpointRates,
     EndpointTimes,
     ErrorRate,
+    Outage,
     PeakHour,
     QueryTimes,
     Rates,
@@ -20,6 +21,7 @@ from tailtrace_api.answers.request_records import (
     Summary,
     SystemHealth,
     Times,
+    UptimeService,
     UsageSummary,
     UserSessions,
 )  # fmt: skip
@@ -40,6 +42,7 @@ def answers(text):
         user=f"u{text}", kind="user", sessions=1, total_time_hours=1.0, requests=1, devices=(),
         favorite_features=(f"f{text}",), last_seen="2025-10-08T13:59:00Z",
     )  # fmt: skip
+    up = {"uptime_percentage": 100.0, "minutes_with_traffic": 1, "minutes_partial": 0, "minutes_down": 0}
     return Report(
         access_logs=AccessLogs(window=window, summary=Summary(**counts), logs=(), next_cursor=None),
         dashboard_usage=DashboardUsage(
@@ -54,15 +57,28 @@ def answers(text):
         ),
         system_health_history=SystemHealth(
             window=window,
-            error_rate=ErrorRate(overall=Rates(**rates), by_endpoint=(EndpointRates(**rates, endpoint=f"e{text}"),)),
+            error_rate=ErrorRate(
+                overall=Rates(**rates), by_endpoint=(EndpointRates(**rates, endpoint=f"e{text}", service=f"s{text}"),)
+            ),
             truncated={},
             api_response_times=(
-                EndpointTimes(**fields_of(times), endpoint=f"e{text}", count=1, app=times, proxy_avg_ms=None),
+                EndpointTimes(
+                    **fields_of(times),
+                    endpoint=f"e{text}",
+                    service=f"s{text}",
+                    count=1,
+                    app=times,
+                    app_count=0,
+                    proxy_avg_ms=None,
+                    proxy_count=0,
+                ),
             ),
-            uptime_percentage=100.0,
+            service=None,
+            **up,
             uptime_method="traffic",
             uptime_over_time=(),
-            minutes_with_traffic=1,
+            uptime_by_service=(UptimeService(service=f"s{text}", **up),),
+            outages=(Outage(service=f"s{text}", start="2025-10-08T12:00", end="2025-10-08T12:01", minutes=1),),
             over_time=(),
             influxdb_query_times=QueryTimes(
                 store="sqlite", count=0, avg_ms=None, p50_ms=None, p95_ms=None, max_ms=None, over_time=()

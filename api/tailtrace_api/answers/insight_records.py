@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from tailtrace_api.answers.alerts import AlertsNow
 from tailtrace_api.answers.record import Record, Window, meaning
+from tailtrace_api.answers.request_records import Uptime
 
 # --- who is here ---------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class SlowEndpoint(Record):
     """An endpoint of the app, in milliseconds."""
 
     endpoint: str
+    service: str | None
     p95_ms: float | None
     avg_ms: float | None
     count: int
@@ -138,12 +140,10 @@ Advice = FailingAdvice | SlowAdvice | StaleAdvice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Performance(Record):
+class Performance(Uptime):
     """How fast and how healthy some days were. Times are of requests to the app, uptime and errors of all traffic."""
 
     period_days: int
-    uptime_percentage: Annotated[float | None, meaning("By the minute, of all traffic; null without traffic.")]
-    minutes_with_traffic: int
     avg_api_response_ms: float | None
     slowest_endpoints: tuple[SlowEndpoint, ...]
     endpoints_total: int

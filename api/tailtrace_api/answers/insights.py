@@ -54,12 +54,13 @@ from tailtrace_api.answers.insight_records import (
 )
 from tailtrace_api.answers.record import cut
 from tailtrace_api.answers.request_records import EndpointTimes
+from tailtrace_api.answers.uptime import uptime
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Identity, Traffic
 from tailtrace_bridge.store.crowd import Crowd
 from tailtrace_bridge.store.names import user_key
-from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, Uptime, Usage, Window
+from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, UptimeHour, Usage, Window
 
 ACTIVE_US = 5 * MINUTE_US
 FEATURES_MAX = 10
@@ -203,7 +204,7 @@ def system_performance(
     days: int,
     usages: Sequence[Usage],
     latency: Sequence[Latency],
-    uptime: Sequence[Uptime],
+    up: Sequence[UptimeHour],
     store: StoreState,
     freshness_s: float | None,
     told: AlertsNow | None,
@@ -214,14 +215,13 @@ def system_performance(
     times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
     timed = sum(usage.timed for usage in of_app)
     slowest = [
-        SlowEndpoint(endpoint=row.endpoint, p95_ms=row.p95_ms, avg_ms=row.avg_ms, count=row.count)
+        SlowEndpoint(endpoint=row.endpoint, service=row.service, p95_ms=row.p95_ms, avg_ms=row.avg_ms, count=row.count)
         for row in times
         if row.p95_ms is not None
     ]
     return Performance(
         period_days=days,
-        uptime_percentage=answers.uptime_percentage(uptime),
-        minutes_with_traffic=sum(day.minutes for day in uptime),
+        **uptime(up),
         avg_api_response_ms=round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
         slowest_endpoints=tuple(slowest[:SLOWEST_MAX]),
         endpoints_total=len(slowest),

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from tailtrace_api.answers.record import Record, Truncated, Window, meaning
-from tailtrace_api.answers.request_records import CardViews, LogLine, Rates, UptimeDay, UserSessions
+from tailtrace_api.answers.request_records import (
+    CardViews,
+    LogLine,
+    Outage,
+    Rates,
+    Uptime,
+    UptimeDay,
+    UptimeService,
+    UserSessions,
+)
 
 Metric = Literal["sessions", "users", "requests", "errors"]
 
@@ -105,6 +114,7 @@ class Endpoint(Record):
     """One endpoint of the app. Milliseconds; None where nothing was timed, or the filters leave no percentiles."""
 
     endpoint: str
+    service: Annotated[str | None, meaning("Null where the log names none.")]
     feature: str
     calls: int
     avg_ms: float | None
@@ -112,9 +122,12 @@ class Endpoint(Record):
     p95_ms: float | None
     p99_ms: float | None
     app_ms: Annotated[float | None, meaning("The mean of the app's part.")]
+    app_calls: Annotated[int, meaning("How many of the calls `app_ms` is of: those with an app time.")]
     proxy_ms: Annotated[float | None, meaning("The mean of what passed outside the app.")]
+    proxy_calls: Annotated[int, meaning("How many of the calls `proxy_ms` is of: those with both times, without 499.")]
     errors_5xx: int
-    errors_4xx: int
+    errors_4xx: Annotated[int, meaning("400 to 499 without 499.")]
+    client_closed_499: Annotated[int, meaning("The client left before the answer came.")]
     error_rate: Annotated[float, meaning("`errors_5xx` over `calls`, 0 to 1.")]
     spark: Annotated[tuple[int, ...], meaning("Calls by step of time, the oldest first.")]
 
@@ -168,14 +181,15 @@ class StoreTimes(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health(Record):
+class Health(Uptime):
     """Uptime, times over time, errors, the store's query times and freshness. Of all traffic."""
 
     window: Window
-    uptime_percentage: Annotated[float | None, meaning("By the minute; null without traffic.")]
+    service: Annotated[str | None, meaning("Which one was asked for; null: all.")]
     uptime_method: str
-    minutes_with_traffic: int
     uptime_over_time: tuple[UptimeDay, ...]
+    uptime_by_service: tuple[UptimeService, ...]
+    outages: Annotated[tuple[Outage, ...], meaning("The newest first.")]
     error_rate: Rates
     over_time: tuple[HealthStep, ...]
     influxdb_query_times: StoreTimes

@@ -203,19 +203,20 @@ def endpoints(
 ) -> list[Endpoint]:
     """Return a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
-    names = {usage.endpoint for usage in of_app}
-    times = answers.response_times(of_app, [cell for cell in latency or () if cell.endpoint in names])
-    rates = {row.endpoint: row for row in answers.error_rates(of_app).by_endpoint}
+    names = {(usage.service, usage.endpoint) for usage in of_app}
+    times = answers.response_times(of_app, [cell for cell in latency or () if (cell.service, cell.endpoint) in names])
+    rates = {(row.service, row.endpoint): row for row in answers.error_rates(of_app).by_endpoint}
     starts = range(window.start_us // spark_us * spark_us, window.end_us, spark_us)
-    sparks: dict[str, list[int]] = defaultdict(lambda: [0] * len(starts))
+    sparks: dict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0] * len(starts))
     for step in steps:
         if step.traffic is Traffic.APP:
             place = (step.time_us // spark_us * spark_us - starts[0]) // spark_us
             if 0 <= place < len(starts):
-                sparks[step.endpoint][place] += step.requests
+                sparks[(step.service or None, step.endpoint)][place] += step.requests
     rows = [
         Endpoint(
             endpoint=row.endpoint,
+            service=row.service,
             feature=features.get(row.endpoint, row.endpoint),
             calls=row.count,
             avg_ms=row.avg_ms,
@@ -223,15 +224,18 @@ def endpoints(
             p95_ms=row.p95_ms,
             p99_ms=row.p99_ms,
             app_ms=row.app.avg_ms,
+            app_calls=row.app_count,
             proxy_ms=row.proxy_avg_ms,
-            errors_5xx=rates[row.endpoint].errors_5xx,
-            errors_4xx=rates[row.endpoint].errors_4xx,
-            error_rate=rates[row.endpoint].error_rate,
-            spark=tuple(sparks[row.endpoint]),
+            proxy_calls=row.proxy_count,
+            errors_5xx=rates[(row.service, row.endpoint)].errors_5xx,
+            errors_4xx=rates[(row.service, row.endpoint)].errors_4xx,
+            client_closed_499=rates[(row.service, row.endpoint)].client_closed_499,
+            error_rate=rates[(row.service, row.endpoint)].error_rate,
+            spark=tuple(sparks[(row.service, row.endpoint)]),
         )
         for row in times
     ]
-    return sorted(rows, key=lambda row: (-row.calls, row.endpoint))
+    return sorted(rows, key=lambda row: (-row.calls, row.endpoint, row.service or ""))
 
 
 def health(whole: SystemHealth) -> Health:
@@ -240,10 +244,15 @@ def health(whole: SystemHealth) -> Health:
     hours = tuple(StoreHour(**fields_of(hour)) for hour in queries.over_time)
     return Health(
         window=whole.window,
+        service=whole.service,
         uptime_percentage=whole.uptime_percentage,
-        uptime_method=whole.uptime_method,
         minutes_with_traffic=whole.minutes_with_traffic,
+        minutes_partial=whole.minutes_partial,
+        minutes_down=whole.minutes_down,
+        uptime_method=whole.uptime_method,
         uptime_over_time=whole.uptime_over_time,
+        uptime_by_service=whole.uptime_by_service,
+        outages=whole.outages,
         error_rate=whole.error_rate.overall,
         over_time=tuple(HealthStep(**fields_of(step)) for step in whole.over_time),
         influxdb_query_times=StoreTimes(**fields_of(queries) | {"over_time": hours}),

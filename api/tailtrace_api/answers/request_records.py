@@ -141,8 +141,10 @@ class EndpointTimes(Times):
     """An endpoint's response times as nginx measured them, the app's part, and what is between them."""
 
     endpoint: str
+    service: Annotated[str | None, meaning("Which service it is an endpoint of; null where that is not known.")]
     count: int
     app: Times
+    app_count: Annotated[int, meaning("How many of `count` have an app time: `app` is of these.")]
     proxy_avg_ms: Annotated[
         float | None,
         meaning(
@@ -150,6 +152,7 @@ class EndpointTimes(Times):
             "null where not known."
         ),
     ]
+    proxy_count: Annotated[int, meaning("How many of `count` have both times: `proxy_avg_ms` is of these.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +173,7 @@ class EndpointRates(Rates):
     """The rates of one endpoint."""
 
     endpoint: str
+    service: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +185,39 @@ class ErrorRate(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UptimeDay(Record):
+class Uptime(Record):
+    """Minutes with answers, of each service by itself, and in how many of them it was down."""
+
+    uptime_percentage: Annotated[float | None, meaning("Minutes that were not down, over all; null without any.")]
+    minutes_with_traffic: Annotated[int, meaning("Minutes with an answer; of two services, a minute is two.")]
+    minutes_partial: Annotated[int, meaning("Those with 5xx that were not down.")]
+    minutes_down: Annotated[
+        int, meaning("Those in which more than half of five answers or more, or all of fewer, were 5xx.")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeDay(Uptime):
     """One UTC day."""
 
     time: str
-    uptime_percentage: float | None
-    minutes_with_traffic: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeService(Uptime):
+    """One service."""
+
+    service: Annotated[str | None, meaning("Null where the log names none.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage(Record):
+    """Minutes in which a service was down, one after another; minutes without an answer between them do not end it."""
+
+    service: str | None
+    start: Annotated[str, meaning("When its first minute began.")]
+    end: Annotated[str, meaning("When its last minute ended.")]
+    minutes: Annotated[int, meaning("Those of them with answers.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,14 +257,15 @@ class QueryTimes(QuerySpread):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SystemHealth(Record):
-    """How fast, and what broke."""
+class SystemHealth(Uptime):
+    """How fast, and what broke. Of all traffic, of all services or of the one that was asked for."""
 
     window: Window
-    uptime_percentage: Annotated[float | None, meaning(f"By the minute, {_ALL}; null without traffic.")]
+    service: Annotated[str | None, meaning("Which one was asked for; null: all.")]
     uptime_method: str
-    minutes_with_traffic: int
     uptime_over_time: tuple[UptimeDay, ...]
+    uptime_by_service: tuple[UptimeService, ...]
+    outages: Annotated[tuple[Outage, ...], meaning("The newest first.")]
     api_response_times: tuple[EndpointTimes, ...]
     truncated: Truncated
     error_rate: ErrorRate

@@ -20,7 +20,6 @@ from tailtrace_api.answers.request_records import (
     Step,
     Summary,
     Times,
-    UptimeDay,
     UsageSummary,
     UserSessions,
 )
@@ -40,7 +39,6 @@ from tailtrace_bridge.store.values import (
     LogEntry,
     Quarter,
     Run,
-    Uptime,
     Usage,
     Visits,
     Window,
@@ -52,6 +50,8 @@ CLIENT_CLOSED = 499
 NGINX_CLOCK_US = 1000
 """nginx counts in milliseconds (`$request_time`), a span in less."""
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
+Endpoint = tuple[str, str]
+"""Service and route."""
 
 
 class Sessions(NamedTuple):
@@ -75,7 +75,7 @@ class Spanned(NamedTuple):
     """Requests that both nginx and the app timed, and their times by each."""
 
     requests: int
-    request_time_us: float
+    request_time_us: int
     app_time_us: int
 
 
@@ -295,62 +295,54 @@ def usage_only(usages: Iterable[Usage]) -> list[Usage]:
 # --- system health -------------------------------------------------------------------------------------------------
 
 
-def uptime_percentage(days: Sequence[Uptime]) -> float | None:
-    """Minutes with an answer other than 5xx over minutes with traffic; None where there was none."""
-    minutes = sum(day.minutes for day in days)
-    return round(100 * sum(day.answered for day in days) / minutes, 3) if minutes else None
-
-
-def uptime_by_day(days: Iterable[Uptime]) -> tuple[UptimeDay, ...]:
-    """Return the same for each UTC day."""
-    return tuple(
-        UptimeDay(time=iso(day.day_us), uptime_percentage=uptime_percentage([day]), minutes_with_traffic=day.minutes)
-        for day in days
-    )
-
-
 def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[EndpointTimes]:
-    """Response times by endpoint, slowest p95 first: all of nginx's time, and the app's part of it."""
-    histograms: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    """Response times by service and endpoint, slowest p95 first: all of nginx's time, and the app's part of it."""
+    histograms: dict[tuple[Endpoint, str], Counter[int]] = defaultdict(Counter)
     for cell in latency:
-        histograms[(cell.endpoint, cell.side)][cell.bucket] += cell.requests
-    of_endpoint: dict[str, list[Usage]] = defaultdict(list)
+        histograms[((cell.service, cell.endpoint), cell.side)][cell.bucket] += cell.requests
+    of_endpoint: dict[Endpoint, list[Usage]] = defaultdict(list)
     for usage in usages:
-        of_endpoint[usage.endpoint].append(usage)
+        of_endpoint[(usage.service, usage.endpoint)].append(usage)
     rows = []
     for endpoint, theirs in of_endpoint.items():
         timed, time_us = sum(one.timed for one in theirs), sum(one.request_time_us for one in theirs)
         app_timed, app_time_us = sum(one.app_timed for one in theirs), sum(one.app_time_us for one in theirs)
         rows.append(
             EndpointTimes(
-                endpoint=endpoint,
+                endpoint=endpoint[1],
+                service=endpoint[0] or None,
                 count=sum(one.requests for one in theirs),
                 **_times(timed, time_us, histograms[(endpoint, "proxy")]),
                 app=Times(**_times(app_timed, app_time_us, histograms[(endpoint, "app")])),
+                app_count=app_timed,
                 proxy_avg_ms=outside_avg_ms(theirs),
+                proxy_count=outside_count(theirs),
             )
         )
-    return sorted(rows, key=lambda row: (-(row.p95_ms or 0), -row.count, row.endpoint))
+    return sorted(rows, key=lambda row: (-(row.p95_ms or 0), -row.count, row.endpoint, row.service or ""))
 
 
 def spanned(usages: Iterable[Usage]) -> Spanned:
-    """Add up the requests that have a span; those that the client left (499) stay out: nginx's time ends early.
+    """Add up the requests that have both times; those that the client left (499) stay out: nginx's time ends early.
 
-    Of the requests that share endpoint, status and traffic the sums do not say which ones have a span: where some have
-    none, those with one are taken to last as long as all. Where each has one, the sum is exact.
+    The sums tell the app's time of these alone where no other request of the group has one: so it is in every log that
+    has nginx's times at all.
     """
-    both = [one for one in usages if one.app_timed and one.timed and one.status != CLIENT_CLOSED]
-    return Spanned(
-        sum(one.app_timed for one in both),
-        sum(one.request_time_us * one.app_timed / one.timed for one in both),
-        sum(one.app_time_us for one in both),
-    )
+    both = [one for one in usages if one.both_timed and one.both_timed == one.app_timed and one.status != CLIENT_CLOSED]
+    app_time_us = sum(one.app_time_us for one in both)
+    return Spanned(sum(one.both_timed for one in both), app_time_us + sum(one.outside_us for one in both), app_time_us)
 
 
-def outside_avg_ms(usages: Iterable[Usage]) -> float | None:
-    """Return the mean of what passed outside the app, by `spanned`; None where it is not known."""
-    found = spanned(usages)
-    return _outside_ms((found.request_time_us - found.app_time_us) / found.requests) if found.requests else None
+def outside_count(usages: Iterable[Usage]) -> int:
+    """Count the requests that `outside_avg_ms` is the mean of: those with both times that the client did not leave."""
+    return sum(one.both_timed for one in usages if one.status != CLIENT_CLOSED)
+
+
+def outside_avg_ms(usages: Sequence[Usage]) -> float | None:
+    """Return the mean of what passed outside the app; None where it is not known."""
+    count = outside_count(usages)
+    outside_us = sum(one.outside_us for one in usages if one.status != CLIENT_CLOSED)
+    return _outside_ms(outside_us / count) if count else None
 
 
 def outside_of(entry: LogEntry) -> float | None:
@@ -376,14 +368,17 @@ def _times(timed: int, time_us: int, histogram: Mapping[int, int]) -> dict[str, 
 
 
 def error_rates(usages: Sequence[Usage]) -> ErrorRate:
-    """5xx over all, overall and by endpoint; 4xx and 499 (the client left) apart. Rates are 0–1."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    """5xx over all, overall and by service and endpoint; 4xx and 499 (the client left) apart. Rates are 0–1."""
+    counts: dict[Endpoint, Counter[str]] = defaultdict(Counter)
     for usage in usages:
-        of_endpoint = counts[usage.endpoint]
+        of_endpoint = counts[(usage.service, usage.endpoint)]
         of_endpoint["requests"] += usage.requests
         of_endpoint[_error_class(usage.status)] += usage.requests
-    by_endpoint = [EndpointRates(endpoint=endpoint, **_rates(count)) for endpoint, count in counts.items()]
-    by_endpoint.sort(key=lambda row: (-row.error_rate, -row.errors_5xx, -row.requests, row.endpoint))
+    by_endpoint = [
+        EndpointRates(endpoint=route, service=service or None, **_rates(count))
+        for (service, route), count in counts.items()
+    ]
+    by_endpoint.sort(key=lambda row: (-row.error_rate, -row.errors_5xx, -row.requests, row.endpoint, row.service or ""))
     total: Counter[str] = Counter()
     for count in counts.values():
         total.update(count)

@@ -19,6 +19,7 @@ from tailtrace_api.answers.request_records import (
     EndpointTimes,
     ErrorRate,
     LogLine,
+    Outage,
     PeakHour,
     QueryHour,
     QuerySpread,
@@ -29,9 +30,11 @@ from tailtrace_api.answers.request_records import (
     SystemHealth,
     Times,
     UptimeDay,
+    UptimeService,
     UsageSummary,
     UserSessions,
 )
+from tailtrace_api.answers.uptime import METHOD, UptimeFields
 
 _INNER = re.compile(r'"#/components/schemas/(\w+)"')
 
@@ -109,6 +112,12 @@ def _examples() -> tuple[Record, ...]:
         devices=(laptop,),
         last_seen=last,
     )
+    up: UptimeFields = {
+        "uptime_percentage": 99.5,
+        "minutes_with_traffic": 200,
+        "minutes_partial": 3,
+        "minutes_down": 1,
+    }
     return (
         AccessLogs(window=window, summary=summary, logs=(line,), next_cursor="1760003998250000-4611686018427387904"),
         DashboardUsage(
@@ -123,15 +132,36 @@ def _examples() -> tuple[Record, ...]:
         ),
         SystemHealth(
             window=window,
-            uptime_percentage=99.5,
-            uptime_method="traffic: minutes with an answer other than 5xx over minutes with traffic",
-            minutes_with_traffic=200,
-            uptime_over_time=(UptimeDay(time=day, uptime_percentage=99.5, minutes_with_traffic=200),),
+            service=None,
+            **up,
+            uptime_method=METHOD,
+            uptime_over_time=(UptimeDay(time=day, **up),),
+            uptime_by_service=(UptimeService(service="factory.example", **up),),
+            outages=(
+                Outage(
+                    service="factory.example",
+                    start="2025-10-09T09:12:00.000Z",
+                    end="2025-10-09T09:13:00.000Z",
+                    minutes=1,
+                ),
+            ),
             api_response_times=(
-                EndpointTimes(**fields_of(times), endpoint=route, count=1204, app=app_times, proxy_avg_ms=2.75),
+                EndpointTimes(
+                    **fields_of(times),
+                    endpoint=route,
+                    service="factory.example",
+                    count=1204,
+                    app=app_times,
+                    app_count=1200,
+                    proxy_avg_ms=2.75,
+                    proxy_count=1200,
+                ),
             ),
             truncated={},
-            error_rate=ErrorRate(overall=rates, by_endpoint=(EndpointRates(**fields_of(rates), endpoint=route),)),
+            error_rate=ErrorRate(
+                overall=rates,
+                by_endpoint=(EndpointRates(**fields_of(rates), endpoint=route, service="factory.example"),),
+            ),
             over_time=(Step(**fields_of(times), time=hour, requests=1204, errors_5xx=3, error_rate=0.002492),),
             influxdb_query_times=QueryTimes(**spread, store="sqlite", over_time=(QueryHour(**spread, time=hour),)),
             data_freshness_seconds=0.4,

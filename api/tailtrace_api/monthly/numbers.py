@@ -22,6 +22,7 @@ from typing import NamedTuple
 from tailtrace_api.answers import insights
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import UnusedEndpoint
+from tailtrace_api.answers.uptime import uptime
 from tailtrace_api.monthly.month import Month, Span
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
@@ -35,7 +36,7 @@ from tailtrace_bridge.store.values import (
     BucketUsage,
     Latency,
     Quarter,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
 )
@@ -67,7 +68,7 @@ class Sums(NamedTuple):
     latency: Sequence[Latency] = ()
     visits: Sequence[Visits] = ()
     activity: Sequence[Activity] = ()
-    uptime: Sequence[Uptime] = ()
+    uptime: Sequence[UptimeHour] = ()
 
 
 class Course(NamedTuple):
@@ -102,9 +103,9 @@ class Totals:
     """0 to 1."""
     uptime_percent: float | None
     minutes: int
-    """With traffic."""
+    """With answers, of each service by itself."""
     minutes_down: int
-    """Those without an answer that was not 5xx."""
+    """Those in which it was down."""
     p95_ms: float | None
     """Of the requests to the app."""
 
@@ -258,7 +259,7 @@ def numbers(
 def _totals(sums: Sums) -> Totals:
     of_app = {usage.endpoint for usage in sums.usages if usage.traffic is Traffic.APP}
     overall = answers.error_rates(sums.usages).overall
-    minutes = sum(day.minutes for day in sums.uptime)
+    up = uptime(sums.uptime)
     return Totals(
         requests=sum(visit.requests for visit in sums.visits),
         people=len({user_key(visit.identity) for visit in sums.visits} - {""}),
@@ -266,9 +267,9 @@ def _totals(sums: Sums) -> Totals:
         all_requests=overall.requests,
         errors=overall.errors_5xx,
         error_rate=overall.error_rate,
-        uptime_percent=answers.uptime_percentage(sums.uptime),
-        minutes=minutes,
-        minutes_down=minutes - sum(day.answered for day in sums.uptime),
+        uptime_percent=up["uptime_percentage"],
+        minutes=up["minutes_with_traffic"],
+        minutes_down=up["minutes_down"],
         p95_ms=insights.p95_ms(sums.latency, of_app),
     )
 

@@ -11,6 +11,7 @@ from typing import TypedDict, TypeVar
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers import uptime
 from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
 from tailtrace_api.answers.request_records import (
     AccessLogs,
@@ -106,26 +107,31 @@ class Queries:
             truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
         )
 
-    def system_health_history(self, now_us: int, *, hours: int) -> SystemHealth:
-        """Answer `GET /analytics/system-health-history`."""
+    def system_health_history(self, now_us: int, *, hours: int, service: str | None = None) -> SystemHealth:
+        """Answer `GET /analytics/system-health-history`, of one service or of all."""
+        store, everybody = self._store, Scope.everybody()
         window = Window(now_us - hours * HOUR_US, now_us)
-        usages = self.timed(lambda: self._store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT), now_us)
-        latency = self.timed(lambda: self._store.latency(Scope.everybody(), window), now_us)
+        usages = self.timed(lambda: store.usage(everybody, window, Filters(service=service), By.ENDPOINT), now_us)
+        latency = self.timed(lambda: store.latency(everybody, window), now_us)
         bucket_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self.timed(lambda: self._store.steps(Scope.everybody(), window, bucket_us), now_us)
-        bucket_latency = self.timed(lambda: self._store.bucket_latency(Scope.everybody(), window, bucket_us), now_us)
-        uptime = self.timed(lambda: self._store.uptime(Scope.everybody(), window), now_us)
+        steps = self.timed(lambda: store.steps(everybody, window, bucket_us, service), now_us)
+        bucket_latency = self.timed(lambda: store.bucket_latency(everybody, window, bucket_us, service), now_us)
+        all_up = self.timed(lambda: store.uptime(everybody, window), now_us)
+        up = [one for one in all_up if service in {None, one.service}]
+        outages = uptime.outages(up)
         newest_us = self.newest_us(now_us)
         rates = answers.error_rates(usages)  # as many endpoints as there are response times
         times = answers.response_times(usages, latency)
         return SystemHealth(
             window=answers.window(window),
-            uptime_percentage=answers.uptime_percentage(uptime),
-            uptime_method="traffic: minutes with an answer other than 5xx over minutes with traffic",
-            minutes_with_traffic=sum(day.minutes for day in uptime),
-            uptime_over_time=answers.uptime_by_day(uptime),
+            service=service,
+            **uptime.uptime(up),
+            uptime_method=uptime.METHOD,
+            uptime_over_time=uptime.uptime_by_day(up),
+            uptime_by_service=uptime.uptime_by_service(up),
+            outages=cut(outages),
             api_response_times=cut(times),
-            truncated=truncated(api_response_times=times),
+            truncated=truncated(api_response_times=times, outages=outages),
             error_rate=ErrorRate(overall=rates.overall, by_endpoint=cut(rates.by_endpoint)),
             over_time=answers.over_time(steps, bucket_latency),
             influxdb_query_times=self.query_times(),

@@ -82,8 +82,8 @@ def _rate(sums: Recent, rule: AlertRule) -> Measured:
         return Measured(None if sums.quantile_us is None else sums.quantile_us / 1000, facts)
     if rule.kind == "error_rate":
         return Measured(sums.errors / sums.requests, facts)
-    facts |= {"bad": sums.minutes - sums.answered, "minutes": sums.minutes}
-    return Measured(100 * sums.answered / sums.minutes, facts)
+    facts |= {"bad": sums.down, "minutes": sums.minutes}
+    return Measured(100 * (sums.minutes - sums.down) / sums.minutes if sums.minutes else None, facts)
 
 
 def people(store: Store) -> list[Person]:

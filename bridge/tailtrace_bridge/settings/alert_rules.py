@@ -2,7 +2,7 @@
 
 | kind | fires when, over `window` | `threshold` | ends at `clear` | window | for | min_requests |
 |---|---|---|---|---|---|---|
-| `uptime` | minutes answered over minutes with traffic, percent, are below | 99 | half way to 100 | 15m | 2m | 20 |
+| `uptime` | minutes not down over minutes with answers, percent, are below | 99 | half way to 100 | 15m | 2m | 20 |
 | `error_rate` | 5xx over all requests, 0 to 1, is above | 0.05 | half of it | 5m | 2m | 20 |
 | `p95` | nginx's time of 95 in 100 requests, ms, is above | 1000 | 0.8 of it | 10m | 2m | 20 |
 | `no_data` | no request at all came | | | 30m | 1m | |

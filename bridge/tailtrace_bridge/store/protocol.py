@@ -25,7 +25,7 @@ from tailtrace_bridge.store.values import (
     LogEntry,
     Quarter,
     Recent,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
     Window,
@@ -127,10 +127,12 @@ class Store(Protocol):
         """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic.
 
         Strangers that are not `listed`, if any are, stay out; so does what is not of this `traffic`.
+
+        Two services may have endpoints of one name: each has rows of its own.
         """
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
-        """Return sums by step of time (`HOUR_US` or `DAY_US`), in order."""
+    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
+        """Return sums by step of time (`HOUR_US` or `DAY_US`), in order; of one service, or of all."""
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
@@ -141,10 +143,12 @@ class Store(Protocol):
         """
 
     def latency(self, scope: Scope, window: Window) -> list[Latency]:
-        """Return histograms by endpoint and side."""
+        """Return histograms by service, endpoint and side."""
 
-    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
-        """Return histograms by step of time."""
+    def bucket_latency(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketLatency]:
+        """Return histograms by step of time; of one service, or of all."""
 
     def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage by identity, in runs; strangers that are not `listed`, if any are, stay out."""
@@ -158,8 +162,8 @@ class Store(Protocol):
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour, those with any, in order."""
 
-    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
-        """Return the minutes with traffic by UTC day, in order; a minute that the window cuts counts whole."""
+    def uptime(self, scope: Scope, window: Window) -> list[UptimeHour]:
+        """Return the minutes with answers by hour and service, in order; a minute that the window cuts counts whole."""
 
     def newest_us(self, scope: Scope) -> int | None:
         """Return the time of the newest row."""

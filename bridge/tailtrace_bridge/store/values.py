@@ -37,6 +37,8 @@ class Filters:
     trace_id: str | None = None
     """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
     address: str | None = None
+    service: str | None = None
+    """Empty: requests of none that is known."""
 
     @property
     def has_identity(self) -> bool:
@@ -58,7 +60,7 @@ class By(Enum):
 def smallest_rollups(filters: Filters, by: By) -> By:
     """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension."""
     if filters.method is None:
-        if by is By.IDENTITY and filters.endpoint is None:
+        if by is By.IDENTITY and (filters.endpoint, filters.service) == (None, None):
             return By.IDENTITY
         if by is By.ENDPOINT and not filters.has_identity:
             return By.ENDPOINT
@@ -120,6 +122,10 @@ class Usage(NamedTuple):
     app_timed: int
     app_time_us: int
     bytes_sent: int
+    both_timed: int = 0
+    """How many have both times, as far as that is known: of rows that were gone before it was kept, it is not."""
+    outside_us: int = 0
+    """The sum of nginx's time less the app's, over these."""
 
 
 class Visits(NamedTuple):
@@ -129,6 +135,7 @@ class Visits(NamedTuple):
     endpoint: str
     traffic: Traffic
     requests: int
+    service: str = ""
 
 
 class BucketUsage(NamedTuple):
@@ -151,6 +158,7 @@ class EndpointBucket(NamedTuple):
     requests: int
     errors: int
     """5xx."""
+    service: str = ""
 
 
 class Latency(NamedTuple):
@@ -161,6 +169,7 @@ class Latency(NamedTuple):
     """`proxy` (nginx's request time) or `app` (the span's)."""
     bucket: int
     requests: int
+    service: str = ""
 
 
 class BucketLatency(NamedTuple):
@@ -204,13 +213,16 @@ class Quarter(NamedTuple):
     requests: int
 
 
-class Uptime(NamedTuple):
-    """The minutes with traffic of a UTC day."""
+class UptimeHour(NamedTuple):
+    """The minutes of an hour of one service, as bits: the lowest is the hour's first. What they mean: `uptime`."""
 
-    day_us: int
+    hour_us: int
+    service: str
     minutes: int
-    answered: int
-    """Those with an answer that is not 5xx."""
+    """Those with an answer."""
+    partial: int
+    """Those of them with server errors that were not down."""
+    down: int
 
 
 class Recent(NamedTuple):
@@ -220,9 +232,9 @@ class Recent(NamedTuple):
     errors: int
     """5xx."""
     minutes: int
-    """Minutes with a request."""
-    answered: int
-    """Those of them with an answer that is not 5xx."""
+    """Minutes with an answer, of each service by itself."""
+    down: int
+    """Those of them in which it was down (`uptime`)."""
     quantile_us: float | None
     """nginx's request time at the rank that was asked for; None: not asked, or no request has a time."""
 

@@ -143,7 +143,7 @@ def test_the_first_words(example):
         "11 people used the service in 257 sessions and made 4,919 requests.",
         "That is 27% more requests than in September.",
         "The busiest day was Thursday 23 October, the busiest time Wednesday at 15:00.",
-        "It answered in 99.92% of the minutes with traffic: in 3 minutes there was no good answer at all, with 4 server errors in all traffic.",
+        "It was up in 99.92% of the minutes with traffic, and down in 3 minutes, when most answers were errors; all traffic had 4 server errors.",
     ]
 
 

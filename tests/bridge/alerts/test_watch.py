@@ -140,7 +140,7 @@ def test_p95_and_uptime(world):
     assert told["tailtrace: p95 started"].startswith("p95 2.00 s in the last 10 min (limit 500 ms), of 1") or told[
         "tailtrace: p95 started"
     ].startswith("p95 1.9")
-    assert told["tailtrace: uptime started"].startswith("Up 0% of the last 15 min (limit 99%): in 3 of 3 minutes")
+    assert told["tailtrace: uptime started"].startswith("Up 0% of the last 15 min (limit 99%): down in 3 of 3 minutes")
     assert sorted(world.titles(world.run(40, lambda: world.ask(20)))) == ["p95 ended", "uptime ended"]
 
 

@@ -15,17 +15,28 @@ def test_a_step_is_complete_in_itself(monkeypatch):
     monkeypatch.setattr(chunks, "TEXT_LENGTH_MAX", 40)
     tables = Tables()
     rows = [
-        (tables.identities[ANA], 0, "GET", 200, 0, 1, 1, 5, 0, 0, 9),
-        (tables.identities[BEN], 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1),
+        (tables.identities[ANA], 0, "GET", 200, 0, 1, 1, 5, 0, 0, 9, 0, 0),
+        (tables.identities[BEN], 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1, 0, 0),
     ]
     assert tables.endpoints[("s", "/a")] == 0
     texts = encode(Kind.USAGE, rows[1:], tables)
     assert max(map(len, texts)) == 40
     other = Tables()
-    assert decode(Kind.USAGE, texts, other) == [(0, 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1)]
+    assert decode(Kind.USAGE, texts, other) == [(0, 0, "GET", 200, 0, 2, 0, 0, 0, 0, 1, 0, 0)]
     assert (list(other.identities), list(other.endpoints)) == ([BEN], [("s", "/a")])
     with pytest.raises(ValueError, match=r".+"):
         decode(Kind.USAGE, texts[:-1], other)
+
+
+@pytest.mark.parametrize(
+    ("sums", "both"),
+    [((2, 2, 90, 2, 70, 5), (2, 20)), ((2, 2, 90, 1, 70, 5), (0, 0)), ((2, 2, 90, 0, 0, 5), (0, 0))],
+)
+@pytest.mark.parametrize(("kind", "key"), [(Kind.USAGE_ENDPOINT, (0, 200, 0)), (Kind.USAGE, (0, 0, "GET", 200, 0))])
+def test_sums_of_before_have_both_times_where_each_request_has(kind, key, sums, both):
+    tables = Tables()
+    assert (tables.identities[ANA], tables.endpoints[("s", "/a")]) == (0, 0)
+    assert decode(kind, encode(kind, [(*key, *sums)], tables), tables) == [(*key, *sums, *both)]
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -36,11 +47,11 @@ def test_no_rows(kind):
 @pytest.mark.parametrize(
     ("kind", "one", "other", "together"),
     [
-        (Kind.USAGE, [(0, 1, "GET", 200, 0, 1, 1, 5, 0, 0, 9)], [(0, 1, "GET", 200, 0, 2, 1, 6, 1, 3, 1)], [(0, 1, "GET", 200, 0, 3, 2, 11, 1, 3, 10)]),
+        (Kind.USAGE, [(0, 1, "GET", 200, 0, 1, 1, 5, 0, 0, 9, 0, 0)], [(0, 1, "GET", 200, 0, 2, 1, 6, 1, 3, 1, 1, -2)], [(0, 1, "GET", 200, 0, 3, 2, 11, 1, 3, 10, 1, -2)]),
         (Kind.LATENCY, [(0, 1, 7, 2)], [(0, 1, 7, 3), (1, 1, 7, 1)], [(0, 1, 7, 5), (1, 1, 7, 1)]),
         (Kind.RUNS, [(9, 540, 550, 2)], [(8, 480, 480, 1), (9, 545, 560, 1)], [(9, 540, 560, 3), (8, 480, 480, 1)]),
         (Kind.QUARTERS, [(900, 2)], [(900, 1), (1800, 1)], [(900, 3), (1800, 1)]),
-        (Kind.HOURS, [(9, 0b11, 0b01)], [(9, 0b110, 0b100), (8, 1, 0)], [(8, 1, 0), (9, 0b111, 0b101)]),
+        (Kind.UPTIME, [(0, 9, 3, 1)], [(0, 9, 2, 0), (1, 9, 0, 5)], [(0, 9, 5, 1), (1, 9, 0, 5)]),
     ],
 )  # fmt: skip
 def test_rows_add_up(kind, one, other, together):

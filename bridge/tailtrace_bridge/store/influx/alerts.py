@@ -18,6 +18,7 @@ from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.rollups import PROXY
+from tailtrace_bridge.store.uptime import is_down
 from tailtrace_bridge.store.values import EVENTS_MAX, HOUR_US, MINUTE_US, AlertEvent, Recent, Window
 
 EVENTS = "alert_event"
@@ -36,19 +37,23 @@ def recent(reads: Reads, window: Window, endpoint: str | None, service: str | No
         if value is not None:
             where += f' AND "{column}" = ${column}'
             values[column] = lines.tag(value)
-    text = f'SELECT count("status_code") FROM "{lines.RAW}" WHERE {where} GROUP BY time(1m), "status_class" fill(none)'  # noqa: S608
+    text = (
+        f'SELECT count("status_code") FROM "{lines.RAW}" WHERE {where}'  # noqa: S608
+        ' GROUP BY time(1m), "status_class", "service" fill(none)'
+    )
     requests = errors = 0
-    minutes: set[int] = set()
-    answered: set[int] = set()
+    minutes: dict[tuple[int, str], list[int]] = {}
     for result in reads.influx.ask(reads.buckets.raw, text, values):
-        status_class = result.tags.get("status_class", "")
+        status_class, of_service = result.tags.get("status_class", ""), result.tags.get("service", "")
+        is_error = status_class == "5xx"
         for time_ns, count in result.rows:
             requests += count
-            errors += count if status_class == "5xx" else 0
-            minutes.add(time_ns)
-            if status_class not in {"5xx", "0xx"}:
-                answered.add(time_ns)
-    sums = (requests, errors, len(minutes), len(answered))
+            errors += count if is_error else 0
+            if status_class != "0xx":
+                of_minute = minutes.setdefault((time_ns, of_service), [0, 0])
+                of_minute[0] += count
+                of_minute[1] += count if is_error else 0
+    sums = (requests, errors, len(minutes), sum(is_down(*of_minute) for of_minute in minutes.values()))
     if rank is None:
         return Recent(*sums, None)
     if window.end_us - window.start_us > SORTED_US_MAX:

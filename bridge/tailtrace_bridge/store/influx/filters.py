@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.reads import Reads
-from tailtrace_bridge.store.influx.rollups.encoding import Sought
+from tailtrace_bridge.store.influx.rollups.encoding import Sought, Tables
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import names
 from tailtrace_bridge.store.values import Filters
@@ -27,7 +27,8 @@ def where(reads: Reads, filters: Filters) -> tuple[str, dict[str, object]]:
         same += [f'("{stable}" = \'\' AND "{name}" = ${one})' for one in bound_names]
         clauses.append(f" AND ({' OR '.join(same)})")
         values |= {name: lines.tag(value), **bound_ids, **bound_names}
-    for column, value in (("endpoint", filters.endpoint), ("method", filters.method)):
+    columns = (("endpoint", filters.endpoint), ("service", filters.service), ("method", filters.method))
+    for column, value in columns:
         if value is not None:
             clauses.append(f' AND "{column}" = ${column}')
             values[column] = lines.tag(value)
@@ -65,7 +66,9 @@ def matches(
     if filters.address is not None:
         who &= {place for place, one in enumerate(identities) if one.address == filters.address}
     where = {-1} | {
-        place for place, (_, route) in enumerate(endpoints) if filters.endpoint is None or route == filters.endpoint
+        place
+        for place, (service, route) in enumerate(endpoints)
+        if filters.endpoint in {None, route} and filters.service in {None, service}
     }
     low, high = _statuses(filters.status)
 
@@ -82,9 +85,14 @@ def matches(
 
 def sought(filters: Filters) -> Sought | None:
     """Return what can be told of a row by itself: most are left out before they are added up."""
-    if filters.endpoint is None and filters.method is None and filters.status is None:
+    if (filters.service, filters.endpoint, filters.method, filters.status) == (None, None, None, None):
         return None
-    return Sought(filters.endpoint, filters.method, *_statuses(filters.status))
+    return Sought(filters.service, filters.endpoint, filters.method, *_statuses(filters.status))
+
+
+def of_service(tables: Tables, service: str | None) -> set[int]:
+    """Return the places of a service's endpoints; of all, where none is asked for."""
+    return {place for place, (name, _) in enumerate(tables.endpoints) if service in {None, name}}
 
 
 def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:

@@ -1,5 +1,6 @@
 """Response times, from the histograms of the rollups."""
 
+from tailtrace_bridge.store.influx.filters import of_service
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.influx.rollups.reader import sizes_up_to
@@ -13,17 +14,23 @@ def latency(reads: Reads, window: Window) -> list[Latency]:
     """Return histograms by endpoint and side."""
     tables = Tables()
     rows = reads.rollups.merged(window, Kind.LATENCY, tables)
-    routes = [route for _, route in tables.endpoints]
-    totals: dict[tuple[str, int, int], int] = {}
-    for side, endpoint, bucket, requests in rows:
-        key = (routes[endpoint], side, bucket)
-        totals[key] = totals.get(key, 0) + requests
-    return [Latency(route, _SIDES[side], bucket, n) for (route, side, bucket), n in totals.items()]
+    endpoints = list(tables.endpoints)
+    return [
+        Latency(endpoints[where][1], _SIDES[side], bucket, n, endpoints[where][0]) for side, where, bucket, n in rows
+    ]
 
 
-def bucket_latency(reads: Reads, window: Window, bucket_us: int) -> list[BucketLatency]:
+def bucket_latency(reads: Reads, window: Window, bucket_us: int, service: str | None = None) -> list[BucketLatency]:
     """Return histograms by step of time."""
     totals: dict[tuple[int, int], int] = {}
+    if service is not None:
+        tables = Tables()
+        for part in reads.rollups.parts(window, Kind.LATENCY, tables, sizes_up_to(bucket_us)):
+            start_us, wanted = part.start_us // bucket_us * bucket_us, of_service(tables, service)
+            for side, where, bucket, requests in part.rows:
+                if side == PROXY and where in wanted:
+                    totals[(start_us, bucket)] = totals.get((start_us, bucket), 0) + requests
+        return [BucketLatency(*key, totals[key]) for key in sorted(totals)]
     for part in reads.rollups.parts(window, Kind.LATENCY_ALL, Tables(), sizes_up_to(bucket_us)):
         start_us = part.start_us // bucket_us * bucket_us
         for bucket, requests in part.rows:

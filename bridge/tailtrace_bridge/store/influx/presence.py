@@ -1,11 +1,12 @@
-"""When somebody was there: runs of use, quarters of an hour, minutes with traffic, and the newest row."""
+"""When somebody was there: runs of use, quarters of an hour, minutes of a service, and the newest row."""
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.packed import join_runs
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Activity, Quarter, Run, Uptime, Window
+from tailtrace_bridge.store.uptime import MINUTES, minute_number, minutes_within, uptime_hour
+from tailtrace_bridge.store.values import MINUTE_US, Activity, Quarter, Run, UptimeHour, Window
 
 
 def activity(reads: Reads, window: Window) -> list[Activity]:
@@ -24,15 +25,19 @@ def quarters(reads: Reads, window: Window) -> list[Quarter]:
     return [Quarter(*row) for row in sorted(reads.rollups.merged(window, Kind.QUARTERS, Tables()), key=tuple)]
 
 
-def uptime(reads: Reads, window: Window) -> list[Uptime]:
-    """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
+def uptime(reads: Reads, window: Window) -> list[UptimeHour]:
+    """Return the minutes with answers by hour and service; a minute that the window cuts counts whole."""
     whole = Window(window.start_us // MINUTE_US * MINUTE_US, -(-window.end_us // MINUTE_US) * MINUTE_US)
-    totals: dict[int, list[int]] = {}
-    for hour, minutes, answered in reads.rollups.merged(whole, Kind.HOURS, Tables()):
-        total = totals.setdefault(hour * HOUR_US // DAY_US * DAY_US, [0, 0])
-        total[0] += minutes.bit_count()
-        total[1] += answered.bit_count()
-    return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
+    tables = Tables()
+    rows = reads.rollups.merged(whole, Kind.UPTIME, tables)
+    services = [service for service, _ in tables.endpoints]
+    counts: dict[tuple[int, str], dict[int, int]] = {}
+    for where, minute, fine, errors in rows:
+        of_hour = counts.setdefault((minute // MINUTES, services[where]), {})
+        for is_error, count in ((False, fine), (True, errors)):
+            if count:
+                of_hour[minute_number(minute, is_error=is_error)] = count
+    return minutes_within((uptime_hour(*key, of_hour) for key, of_hour in counts.items()), whole)
 
 
 def newest_us(reads: Reads) -> int | None:

@@ -50,7 +50,7 @@ from tailtrace_bridge.store.values import (
     LogEntry,
     Quarter,
     Recent,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
     Window,
@@ -213,10 +213,10 @@ class InfluxStore:
         found = [one for one in usage.visits(self._reads, window) if traffic in {None, one.traffic}]
         return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
         """Return sums by step of time."""
         scope.require_everybody("steps")
-        return usage.buckets(self._reads, window, bucket_us)
+        return usage.buckets(self._reads, window, bucket_us, service)
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
@@ -229,10 +229,12 @@ class InfluxStore:
         scope.require_everybody("latency")
         return latency.latency(self._reads, window)
 
-    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketLatency]:
         """Return histograms by step of time."""
         scope.require_everybody("bucket_latency")
-        return latency.bucket_latency(self._reads, window, bucket_us)
+        return latency.bucket_latency(self._reads, window, bucket_us, service)
 
     def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage in runs."""
@@ -252,8 +254,8 @@ class InfluxStore:
         scope.require_everybody("quarters")
         return presence.quarters(self._reads, window)
 
-    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
-        """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
+    def uptime(self, scope: Scope, window: Window) -> list[UptimeHour]:
+        """Return the minutes with answers by hour and service; a minute that the window cuts counts whole."""
         scope.require_everybody("uptime")
         return presence.uptime(self._reads, window)
 

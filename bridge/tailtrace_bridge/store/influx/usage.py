@@ -1,7 +1,7 @@
 """Usage, from the rollups: by identity and endpoint, and by bucket of time."""
 
 from tailtrace_bridge.core.records import Identity, Traffic
-from tailtrace_bridge.store.influx.filters import matches, sought
+from tailtrace_bridge.store.influx.filters import matches, of_service, sought
 from tailtrace_bridge.store.influx.reads import Reads, renamed
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, merged
@@ -46,19 +46,25 @@ def visits(reads: Reads, window: Window) -> list[Visits]:
     tables = Tables()
     rows = reads.rollups.merged(window, Kind.VISITS, tables)
     now, endpoints = reads.names_of_now(tables), list(tables.endpoints)
-    return [Visits(now[who], endpoints[where][1], Traffic(traffic), n) for who, where, traffic, n in rows]
+    return [
+        Visits(now[who], endpoints[where][1], Traffic(traffic), n, endpoints[where][0])
+        for who, where, traffic, n in rows
+    ]
 
 
-def buckets(reads: Reads, window: Window, bucket_us: int) -> list[BucketUsage]:
+def buckets(reads: Reads, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
     """Return sums by step of time."""
     totals: dict[int, list[int]] = {}
-    for part in reads.rollups.parts(window, Kind.USAGE_ENDPOINT, Tables(), sizes_up_to(bucket_us)):
+    tables = Tables()
+    for part in reads.rollups.parts(window, Kind.USAGE_ENDPOINT, tables, sizes_up_to(bucket_us)):
         total = totals.setdefault(part.start_us // bucket_us * bucket_us, [0, 0, 0, 0])
-        for _, status, _, requests, timed, request_time_us, _, _, _ in part.rows:
-            total[0] += requests
-            total[1] += requests if status >= 500 else 0
-            total[2] += timed
-            total[3] += request_time_us
+        wanted = of_service(tables, service)
+        for where, status, _, requests, timed, request_time_us, *_ in part.rows:
+            if where in wanted:
+                total[0] += requests
+                total[1] += requests if status >= 500 else 0
+                total[2] += timed
+                total[3] += request_time_us
     # A step may be announced and have no rows: they were not written in the end, or a person was erased.
     return [BucketUsage(start_us, *totals[start_us]) for start_us in sorted(totals) if totals[start_us][0]]
 
@@ -73,18 +79,18 @@ def endpoint_buckets(
     known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
     endpoints = list(tables.endpoints)
     is_asked = matches(filters, known, list(tables.identities), endpoints)
-    totals: dict[tuple[int, str, int], list[int]] = {}
+    totals: dict[tuple[int, str, str, int], list[int]] = {}
     for part in parts:
         start_us = part.start_us // bucket_us * bucket_us
         for who, where, method, status, traffic, requests, *_ in _in_full(kind, part.rows):
             if is_asked(who, where, method, status):
-                route = endpoints[where][1] if by is By.ENDPOINT else ""
-                total = totals.setdefault((start_us, route, traffic), [0, 0])
+                service, route = endpoints[where] if by is By.ENDPOINT else ("", "")
+                total = totals.setdefault((start_us, service, route, traffic), [0, 0])
                 total[0] += requests
                 total[1] += requests if status >= 500 else 0
     return [
-        EndpointBucket(us, route, Traffic(traffic), *totals[us, route, traffic])
-        for us, route, traffic in sorted(totals)
+        EndpointBucket(us, route, Traffic(traffic), requests, errors, service)
+        for (us, service, route, traffic), (requests, errors) in sorted(totals.items())
     ]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from tailtrace_bridge.store.packed import Durations, Numbers, Times, merged_counts, merged_runs
 from tailtrace_bridge.store.sqlite.database import connect, translated
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, unchanged
 
@@ -30,15 +29,10 @@ class Connections:
         return len(self._open)
 
     def open(self, cache_kib: int) -> sqlite3.Connection:
-        """Return a new connection, which knows how packed cells are made and merged."""
+        """Return a new connection."""
         if self._is_closed:
             raise sqlite3.ProgrammingError("it was closed")
         connection = (connect_read_only if self._is_read_only else connect)(self.path, cache_kib)
-        for merge in (merged_counts, merged_runs):
-            connection.create_function(merge.__name__, 2, merge, deterministic=True)
-        for name, aggregate in (("numbers", Numbers), ("durations", Durations), ("times", Times)):
-            # typeshed believes that all aggregates give integers
-            connection.create_aggregate(f"packed_{name}", 1, aggregate)  # type: ignore[arg-type]
         self._open.append(connection)
         return connection
 

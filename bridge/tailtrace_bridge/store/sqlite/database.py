@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.files.private import make_private
+from tailtrace_bridge.store.sqlite.functions import add_functions
 from tailtrace_bridge.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from tailtrace_bridge.store.sqlite.transaction import transaction
 
@@ -53,6 +54,7 @@ def connect(path: str, cache_kib: int) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )
     try:
+        add_functions(connection)
         version = schema_version(connection, path)  # before anything is written into another program's file
         _use_wal(connection)
         for pragma in (*_PRAGMAS, f"PRAGMA cache_size=-{cache_kib}"):

@@ -6,7 +6,7 @@
 | `usage`, `usage_identity`, `visit`, and their twins by day | theirs go: a row is of one identity |
 | `usage_endpoint` and its twin | less what `usage` has of theirs |
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
-| `hour` | quarters less what their rows make; minutes anew of what stays, where no row was pruned |
+| `uptime`, `hour` | less what their rows make: of pruned hours the answers of a minute stay, of nobody |
 | `alert_event` | those that name them go |
 | `trace` | those of their requests go |
 | `minute` | stays: of nobody, and gone after a day |
@@ -33,7 +33,7 @@ from typing import Any
 
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
-from tailtrace_bridge.store.rollups import COUNTED, Rollups
+from tailtrace_bridge.store.rollups import COUNTED, SUMS, Rollups
 from tailtrace_bridge.store.sqlite import traces
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
@@ -44,21 +44,22 @@ from tailtrace_bridge.store.sqlite.totals import (
     hour_rows,
     latency_all_rows,
     latency_rows,
+    uptime_rows,
 )
 from tailtrace_bridge.store.sqlite.transaction import transaction
-from tailtrace_bridge.store.values import HOUR_US, MINUTE_US
 
 WAIT_S = 30
 """So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
 _THEIR_TRACE = f"(time_us, key) IN (SELECT time_us, key FROM access WHERE {_THEIRS})"  # noqa: S608  # our own words
-_SUMS = "requests, timed, request_time_us, app_timed, app_time_us, bytes_sent"
-_LESS = """
-    UPDATE usage_endpoint{size} SET requests = requests - ?5, timed = timed - ?6,
-        request_time_us = request_time_us - ?7, app_timed = app_timed - ?8, app_time_us = app_time_us - ?9,
-        bytes_sent = bytes_sent - ?10
+_LESS = f"""
+    UPDATE usage_endpoint{{size}} SET {", ".join(f"{name} = {name} - ?{place}" for place, name in enumerate(SUMS, 5))}
     WHERE step = ?1 AND endpoint_id = ?2 AND status = ?3 AND traffic = ?4
+"""  # noqa: S608  # our own words
+_LESS_OF_HOUR = """
+    UPDATE hour SET usage_0 = usage_0 - ?2, usage_15 = usage_15 - ?3, usage_30 = usage_30 - ?4, usage_45 = usage_45 - ?5
+    WHERE step = ?1
 """
 
 
@@ -152,11 +153,9 @@ def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> No
     sums = Rollups()
     for batch in _batches(connection.execute(f"SELECT {COUNTED} FROM access WHERE {_THEIRS}")):  # noqa: S608
         sums.add(batch)
-    hours = {minute // 60 for minute in sums.minutes}
-    whole = {hour for hour in hours if _has_all_rows(connection, hour)}
     for size in ("", "_day"):
         less = connection.execute(
-            f"SELECT step, endpoint_id, status, traffic, {', '.join(f'sum({one})' for one in _SUMS.split(', '))}"  # noqa: S608
+            f"SELECT step, endpoint_id, status, traffic, {', '.join(f'sum({one})' for one in SUMS)}"  # noqa: S608
             f" FROM usage{size} WHERE {_THEIRS} GROUP BY step, endpoint_id, status, traffic"
         ).fetchall()
         connection.executemany(_LESS.format(size=size), less)
@@ -170,8 +169,10 @@ def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> No
     for size, totals in (("", of_hours), ("_day", by_day(of_hours))):
         _less_counts(connection, f"latency{size}", ("proxy", "app"), latency_rows(totals))
         _less_counts(connection, f"latency_all{size}", ("proxy",), latency_all_rows(totals))
+    service_of = dict(connection.execute("SELECT id, service FROM endpoint").fetchall())
+    _less_counts(connection, "uptime", ("counts",), uptime_rows(sums, service_of), key=("step", "service"))
+    connection.executemany(_LESS_OF_HOUR, hour_rows(sums))
     connection.execute(f"DELETE FROM entry WHERE {_THEIRS}")  # noqa: S608
-    _mend_hours(connection, sums, whole)
     connection.execute("DELETE FROM identity WHERE id IN (SELECT id FROM temp.gone)")
     connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM entry)")
     connection.execute("DELETE FROM request WHERE id NOT IN (SELECT request_id FROM entry)")
@@ -187,28 +188,26 @@ def _batches(rows: sqlite3.Cursor) -> Iterator[list[Any]]:
         yield batch
 
 
-def _has_all_rows(connection: sqlite3.Connection, hour: int) -> bool:
-    """Whether none of an hour's rows was pruned."""
-    (rows,) = connection.execute(
-        "SELECT count(*) FROM entry WHERE time_us >= ? AND time_us < ?", (hour * HOUR_US, (hour + 1) * HOUR_US)
-    ).fetchone()
-    (summed,) = connection.execute("SELECT sum(requests) FROM usage_endpoint WHERE step = ?", (hour,)).fetchone()
-    return bool(rows == summed)
-
-
 def _less_counts(
-    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+    connection: sqlite3.Connection,
+    table: str,
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[Any, ...]],
+    key: tuple[str, ...] = ("key",),
 ) -> None:
-    for key, *theirs in rows:
-        kept = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+    """Take the counts of rows, keys and cells, out of a table."""
+    of_key = " AND ".join(f"{column} = ?" for column in key)
+    for row in rows:
+        values, theirs = row[: len(key)], row[len(key) :]
+        kept = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {of_key}", values).fetchone()  # noqa: S608
         if kept is None:
             continue
         rest = [_without(before, gone) for before, gone in zip(kept, theirs, strict=True)]
         if any(rest):
-            values = ", ".join(f"{column} = ?" for column in columns)
-            connection.execute(f"UPDATE {table} SET {values} WHERE key = ?", (*rest, key))  # noqa: S608
+            cells = ", ".join(f"{column} = ?" for column in columns)
+            connection.execute(f"UPDATE {table} SET {cells} WHERE {of_key}", (*rest, *values))  # noqa: S608
         else:
-            connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608
+            connection.execute(f"DELETE FROM {table} WHERE {of_key}", values)  # noqa: S608
 
 
 def _without(before: bytes, gone: bytes) -> bytes:
@@ -217,26 +216,3 @@ def _without(before: bytes, gone: bytes) -> bytes:
     add_counts(counts, before)
     add_counts(less, gone)
     return pack_counts({n: count - less.get(n, 0) for n, count in counts.items() if count > less.get(n, 0)})
-
-
-def _mend_hours(connection: sqlite3.Connection, sums: Rollups, whole: set[int]) -> None:
-    for hour, _, _, *quarters in hour_rows(sums):
-        connection.execute(
-            "UPDATE hour SET usage_0 = usage_0 - ?2, usage_15 = usage_15 - ?3, usage_30 = usage_30 - ?4,"
-            " usage_45 = usage_45 - ?5 WHERE step = ?1",
-            (hour, *quarters),
-        )
-        if hour not in whole:
-            continue
-        minutes = answered = 0
-        for minute, has_answer in connection.execute(
-            f"SELECT time_us / {MINUTE_US} % 60, max(status > 0 AND status < 500) FROM access"  # noqa: S608
-            " WHERE time_us >= ? AND time_us < ? GROUP BY 1",
-            (hour * HOUR_US, (hour + 1) * HOUR_US),
-        ):
-            minutes |= 1 << minute
-            answered |= has_answer << minute
-        if minutes:
-            connection.execute("UPDATE hour SET minutes = ?, answered = ? WHERE step = ?", (minutes, answered, hour))
-        else:
-            connection.execute("DELETE FROM hour WHERE step = ?", (hour,))

@@ -31,6 +31,9 @@ def where(filters: Filters) -> tuple[str, list[object]]:
     if filters.endpoint is not None:
         clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)")
         values.append(filters.endpoint)
+    if filters.service is not None:
+        clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE service = ?)")
+        values.append(filters.service)
     if filters.method is not None:
         clauses.append("AND method = ?")
         values.append(filters.method)

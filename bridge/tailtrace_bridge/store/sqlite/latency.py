@@ -13,25 +13,30 @@ _SIDES = {PROXY: "proxy", APP: "app"}
 
 def latency(connection: sqlite3.Connection, window: Window) -> list[Latency]:
     """Return histograms by endpoint and side."""
-    totals: dict[str, tuple[dict[int, int], dict[int, int]]] = {}
+    totals: dict[tuple[str, str], tuple[dict[int, int], dict[int, int]]] = {}
     endpoints = read_endpoints(connection)
     for _, endpoint_id, proxy, app in packed(connection, window, "latency", "proxy, app"):
-        sides = totals.setdefault(endpoints[endpoint_id][1], ({}, {}))
+        sides = totals.setdefault(endpoints[endpoint_id], ({}, {}))
         add_counts(sides[PROXY], proxy)
         add_counts(sides[APP], app)
     return [
-        Latency(route, name, bucket, requests)
-        for route, sides in totals.items()
+        Latency(route, name, bucket, requests, service)
+        for (service, route), sides in totals.items()
         for side, name in _SIDES.items()
         for bucket, requests in sides[side].items()
     ]
 
 
-def bucket_latency(connection: sqlite3.Connection, window: Window, bucket_us: int) -> list[BucketLatency]:
+def bucket_latency(
+    connection: sqlite3.Connection, window: Window, bucket_us: int, service: str | None = None
+) -> list[BucketLatency]:
     """Return nginx's histograms by step of time."""
     totals: dict[int, dict[int, int]] = {}
-    for time_us, _, proxy in packed(connection, window, "latency_all", "proxy", bucket_us):
-        add_counts(totals.setdefault(time_us // bucket_us * bucket_us, {}), proxy)
+    of_endpoints = {} if service is None else read_endpoints(connection)
+    table, columns = ("latency_all", "proxy") if service is None else ("latency", "proxy, app")
+    for time_us, endpoint_id, proxy, *_ in packed(connection, window, table, columns, bucket_us):
+        if service is None or of_endpoints[endpoint_id][0] == service:
+            add_counts(totals.setdefault(time_us // bucket_us * bucket_us, {}), proxy)
     return [
         BucketLatency(start_us, bucket, requests)
         for start_us in sorted(totals)

@@ -6,7 +6,7 @@
 | older, as those of most imports | is left to the sums by hour |
 
 The hours' sums cannot tell the last five minutes, and the rows of these grow with the traffic. What is older than
-`KEPT_US` is removed every hour.
+`KEPT_US` is removed every hour. `answered` counts the requests with a status.
 """
 
 import sqlite3
@@ -17,6 +17,7 @@ from tailtrace_bridge.core.histogram import bucket_of, percentiles
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.rollups import Counted
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
+from tailtrace_bridge.store.uptime import is_down
 from tailtrace_bridge.store.values import HOUR_US, MINUTE_US, Recent, Window
 
 KEPT_US = 25 * HOUR_US
@@ -30,7 +31,7 @@ MIGRATION = """
 _ADD = """
     INSERT INTO minute VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
-        answered = max(answered, excluded.answered), proxy = merged_counts(proxy, excluded.proxy)
+        answered = answered + excluded.answered, proxy = merged_counts(proxy, excluded.proxy)
 """
 
 
@@ -50,7 +51,7 @@ class Minutes:
             sums, proxy = totals.setdefault(row_key(time_us // MINUTE_US, endpoint_id), ([0, 0, 0], {}))
             sums[0] += 1
             sums[1] += status >= 500
-            sums[2] |= 0 < status < 500
+            sums[2] += status > 0
             if request_time_us is not None:
                 bucket = bucket_of(request_time_us)
                 proxy[bucket] = proxy.get(bucket, 0) + 1
@@ -70,18 +71,24 @@ def recent(
             where += f" AND key & {_ROUTE} IN (SELECT id FROM endpoint WHERE {column} = ?)"  # noqa: S608
             values.append(value)
     text = f"""
-        SELECT ifnull(sum(requests), 0), ifnull(sum(errors), 0), count(DISTINCT key >> {KEY_BITS}),
-               count(DISTINCT CASE WHEN answered THEN key >> {KEY_BITS} END)
-        FROM minute WHERE {where}
+        SELECT sum(requests), sum(errors), sum(answered)
+        FROM minute JOIN endpoint e ON e.id = key & {_ROUTE} WHERE {where} GROUP BY key >> {KEY_BITS}, e.service
     """  # noqa: S608  # our own texts; values are bound
-    sums = connection.execute(text, values).fetchone()
+    found = connection.execute(text, values).fetchall()
+    known = [(answers, errors) for _, errors, answers in found if answers]
+    sums = (
+        sum(requests for requests, _, _ in found),
+        sum(errors for _, errors, _ in found),
+        len(known),
+        sum(is_down(answers, errors) for answers, errors in known),
+    )
     if rank is None:
         return Recent._make((*sums, None))
     totals: dict[int, int] = {}
     for (proxy,) in connection.execute(f"SELECT proxy FROM minute WHERE {where}", values):  # noqa: S608
         add_counts(totals, proxy)
-    found = percentiles(totals, (rank,))
-    return Recent._make((*sums, found[0] if found else None))
+    quantile = percentiles(totals, (rank,))
+    return Recent._make((*sums, quantile[0] if quantile else None))
 
 
 def _bounds(window: Window) -> tuple[int, int]:

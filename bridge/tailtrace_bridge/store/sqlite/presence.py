@@ -1,15 +1,16 @@
-"""When somebody was there: runs of use, quarters of an hour, and minutes with traffic."""
+"""When somebody was there: runs of use, quarters of an hour, and minutes in which a service was up or down."""
 
 import sqlite3
 from collections.abc import Collection
 
-from tailtrace_bridge.store.packed import extend_runs, unpack_runs
+from tailtrace_bridge.store.packed import add_counts, extend_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.identities import read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
 from tailtrace_bridge.store.sqlite.strangers import listed_numbers
 from tailtrace_bridge.store.sqlite.totals import USAGE
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, QUARTER_US, Activity, Quarter, Run, Uptime, Window
+from tailtrace_bridge.store.uptime import minutes_within, uptime_hour
+from tailtrace_bridge.store.values import HOUR_US, QUARTER_US, Activity, Quarter, Run, UptimeHour, Window
 
 _QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE step >= ? AND step < ?"
 _COUNT_USAGE = f"""
@@ -44,18 +45,12 @@ def quarters(connection: sqlite3.Connection, window: Window) -> list[Quarter]:
     return [Quarter(time_us, requests) for time_us, requests in sorted(totals.items()) if requests]
 
 
-def uptime(connection: sqlite3.Connection, window: Window) -> list[Uptime]:
-    """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
-    first, end = window.start_us // MINUTE_US, -(-window.end_us // MINUTE_US)
-    totals: dict[int, list[int]] = {}
+def uptime(connection: sqlite3.Connection, window: Window) -> list[UptimeHour]:
+    """Return the minutes with answers by hour and service; a minute that the window cuts counts whole."""
     bounds = (window.start_us // HOUR_US, -(-window.end_us // HOUR_US))
-    for step, minutes, answered in connection.execute(
-        "SELECT step, minutes, answered FROM hour WHERE step >= ? AND step < ?", bounds
-    ):
-        hour = step * 60
-        inside = (1 << max(0, min(60, end - hour))) - (1 << max(0, min(60, first - hour)))
-        if minutes & inside:
-            total = totals.setdefault(step // 24 * DAY_US, [0, 0])
-            total[0] += (minutes & inside).bit_count()
-            total[1] += (answered & inside).bit_count()
-    return [Uptime(day_us, *totals[day_us]) for day_us in sorted(totals)]
+    found: list[UptimeHour] = []
+    for step, service, cell in connection.execute("SELECT * FROM uptime WHERE step >= ? AND step < ?", bounds):
+        counts: dict[int, int] = {}
+        add_counts(counts, cell)
+        found.append(uptime_hour(step, service, counts))
+    return minutes_within(found, window)

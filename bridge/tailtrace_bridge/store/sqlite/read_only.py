@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S, schema_version
+from tailtrace_bridge.store.sqlite.functions import add_functions
 from tailtrace_bridge.store.sqlite.schema import MIGRATIONS
 
 _Signature = tuple[int, int, int, int]
@@ -41,6 +42,7 @@ def connect_read_only(path: str, cache_kib: int) -> sqlite3.Connection:
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )
     try:
+        add_functions(connection)
         _require_schema(connection, path, real)
         for pragma in ("temp_store=MEMORY", f"cache_size=-{cache_kib}"):
             connection.execute(f"PRAGMA {pragma}")

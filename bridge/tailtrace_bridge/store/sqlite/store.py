@@ -50,7 +50,7 @@ from tailtrace_bridge.store.values import (
     LogEntry,
     Quarter,
     Recent,
-    Uptime,
+    UptimeHour,
     Usage,
     Visits,
     Window,
@@ -221,11 +221,11 @@ class SqliteStore:
                 found = usage.visits_of(connection, window, traffic, listed)
         return [one for one in found if scope.has(one.identity)]
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketUsage]:
+    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
         """Return sums by step of time."""
         scope.require_everybody("steps")
         with self._connections.reading() as connection:
-            return usage.buckets(connection, window, bucket_us)
+            return usage.buckets(connection, window, bucket_us, service)
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
@@ -240,11 +240,13 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return latency.latency(connection, window)
 
-    def bucket_latency(self, scope: Scope, window: Window, bucket_us: int) -> list[BucketLatency]:
+    def bucket_latency(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketLatency]:
         """Return nginx's histograms by step of time."""
         scope.require_everybody("bucket_latency")
         with self._connections.reading() as connection:
-            return latency.bucket_latency(connection, window, bucket_us)
+            return latency.bucket_latency(connection, window, bucket_us, service)
 
     def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage in runs."""
@@ -270,8 +272,8 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return presence.quarters(connection, window)
 
-    def uptime(self, scope: Scope, window: Window) -> list[Uptime]:
-        """Return the minutes with traffic by day; a minute that the window cuts counts whole."""
+    def uptime(self, scope: Scope, window: Window) -> list[UptimeHour]:
+        """Return the minutes with answers by hour and service; a minute that the window cuts counts whole."""
         scope.require_everybody("uptime")
         with self._connections.lent() as connection:
             return presence.uptime(connection, window)
@@ -352,7 +354,9 @@ class SqliteStore:
         fresh = batch.insert(writer, kept, self._ids, identity_ids)
         rollups = Rollups()
         rollups.add(fresh)
-        add_rollups(writer, rollups)
+        endpoint_ids = self._ids.of("endpoint", columns.endpoints)
+        services = (service for service, _ in columns.endpoints)
+        add_rollups(writer, rollups, dict(zip(endpoint_ids, services, strict=True)))
         if self._clock is not None:
             self._minutes.add(writer, fresh, self._clock())
         rejected.add(writer, refusals)

@@ -8,14 +8,16 @@
 | `visit` | identity | usage only: counts by endpoint and traffic, and runs (`packed`) |
 | `latency` | endpoint | counts by histogram bucket, of both sides (`packed`) |
 | `latency_all` | | counts by histogram bucket, of nginx's times for all endpoints (`packed`) |
-| `hour` (no days) | | minutes with traffic and minutes answered, as bits; usage of its four quarters |
+| `uptime` (no days) | service | its answers by minute, and whether they were server errors (`packed`) |
+| `hour` (no days) | | usage of its four quarters |
 
-Each but `hour` has a twin by day, `usage_day`. A step is an hour or a day since the epoch. In `visit` and `latency`,
-step and number share the row's one key (`row_key`): a row with a long cell is kept in one page that way.
+Each but the last two has a twin by day, `usage_day`. A step is an hour or a day since the epoch. In `visit` and
+`latency`, step and number share the row's one key (`row_key`): a row with a long cell is kept in one page that way.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any
 
 from tailtrace_bridge.core.records import Traffic
@@ -113,20 +115,11 @@ def usage_less_rows(usage: Usage) -> tuple[list[tuple[Any, ...]], list[tuple[Any
     identities: dict[tuple[int, ...], list[int]] = {}
     endpoints: dict[tuple[int, ...], list[int]] = {}
     for (step, identity_id, endpoint_id, _, status, traffic), values in usage.items():
-        requests, timed, request_time_us, app_timed, app_time_us, bytes_sent = values
         for totals, key in (
             (identities, (step, identity_id, status, traffic)), (endpoints, (step, endpoint_id, status, traffic)),
         ):  # fmt: skip
             known = totals.get(key)
-            if known is None:
-                totals[key] = values[:]
-                continue
-            known[0] += requests
-            known[1] += timed
-            known[2] += request_time_us
-            known[3] += app_timed
-            known[4] += app_time_us
-            known[5] += bytes_sent
+            totals[key] = values if known is None else list(map(add, known, values))
     return (
         [(step, who, 0, "", status, traffic, *sums) for (step, who, status, traffic), sums in identities.items()],
         [(step, 0, route, "", status, traffic, *sums) for (step, route, status, traffic), sums in endpoints.items()],
@@ -150,16 +143,16 @@ def latency_all_rows(totals: Totals) -> list[tuple[int, bytes]]:
     return [(row_key(*key), pack_counts(counts)) for key, counts in totals.latency_all.items()]
 
 
+def uptime_rows(sums: Rollups, service_of: Mapping[int, str]) -> list[tuple[int, str, bytes]]:
+    """Return rows of `uptime`: step, service, answers."""
+    return [(*key, pack_counts(counts)) for key, counts in sums.answers(service_of).items()]
+
+
 def hour_rows(sums: Rollups) -> list[tuple[int, ...]]:
-    """Return rows of `hour`: step, minutes with traffic, minutes answered, usage of each quarter."""
+    """Return rows of `hour`: step, usage of each quarter."""
     hours: dict[int, list[int]] = {}
-    for minute, answered in sums.minutes.items():
-        of_hour = hours.setdefault(minute // 60, [0, 0, 0, 0, 0, 0])
-        bit = 1 << minute % 60
-        of_hour[0] |= bit
-        of_hour[1] |= bit if answered else 0
     for (minute, _), (_, _, requests) in sums.activity.items():
-        hours[minute // 60][2 + minute % 60 // _MINUTES_OF_QUARTER] += requests
+        hours.setdefault(minute // 60, [0, 0, 0, 0])[minute % 60 // _MINUTES_OF_QUARTER] += requests
     return [(step, *values) for step, values in hours.items()]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.store.crowd import FOLDED, Callers
 from tailtrace_bridge.store.packed import add_counts
+from tailtrace_bridge.store.rollups import SUMS
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.filters import where
 from tailtrace_bridge.store.sqlite.identities import read_endpoints, read_identities
@@ -32,12 +33,13 @@ _COLUMNS_BY = {
     By.IDENTITY: ("identity_id", "status", "traffic"),
     By.ENDPOINT: ("endpoint_id", "status", "traffic"),
 }
+_SUMS = ", ".join(f"sum({name})" for name in SUMS)
 _NOBODY = Identity("")
-_FOLDED = """
+_FOLDED = f"""
     SELECT CASE WHEN identity_id IN (SELECT value FROM json_each(?)) THEN identity_id ELSE 0 END AS identity_id,
-           endpoint_id, method, status, traffic, requests, timed, request_time_us, app_timed, app_time_us, bytes_sent
-    FROM ({})
-"""
+           endpoint_id, method, status, traffic, {", ".join(SUMS)}
+    FROM ({{}})
+"""  # noqa: S608  # our own words
 """Rows of usage in which all but those that are listed are 0."""
 _LISTED = """
     WITH listed AS MATERIALIZED (SELECT value FROM json_each(?))
@@ -78,8 +80,7 @@ def _sums(
     if listed is not None:
         facts, values = listed[0].format(facts), (listed[1], *values)
     query = f"""
-        SELECT {columns}, sum(requests), sum(timed), sum(request_time_us), sum(app_timed), sum(app_time_us),
-               sum(bytes_sent)
+        SELECT {columns}, {_SUMS}
         FROM ({facts}) GROUP BY {columns}
     """  # noqa: S608
     return connection.execute(query, values).fetchall()
@@ -128,7 +129,8 @@ def visits(connection: sqlite3.Connection, window: Window, listed: Collection[st
         identity = identities[identity_id]
         for number, requests in numbers.items():
             endpoint_id, traffic = visit_of(number)
-            found.append(Visits(identity, endpoints[endpoint_id][1], traffic, requests))
+            service, route = endpoints[endpoint_id]
+            found.append(Visits(identity, route, traffic, requests, service))
     return found
 
 
@@ -145,18 +147,24 @@ def visits_of(
     rows = connection.execute(query, (*values, traffic, *([] if theirs is None else [theirs]))).fetchall()
     identities = read_identities(connection, {row[0] for row in rows})
     endpoints = read_endpoints(connection) if rows else {}
-    return [Visits(identities[who], endpoints[where][1], traffic, requests) for who, where, requests in rows]
+    return [
+        Visits(identities[who], endpoints[where][1], traffic, requests, endpoints[where][0])
+        for who, where, requests in rows
+    ]
 
 
-def buckets(connection: sqlite3.Connection, window: Window, bucket_us: int) -> list[BucketUsage]:
+def buckets(
+    connection: sqlite3.Connection, window: Window, bucket_us: int, service: str | None = None
+) -> list[BucketUsage]:
     """Return sums by step of time."""
+    clauses, values = where(Filters(service=service))
     facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", bucket_us)
     query = f"""
         SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, sum(requests), sum(requests * (status >= 500)),
                sum(timed), sum(request_time_us)
-        FROM ({facts}) GROUP BY bucket_us ORDER BY bucket_us
+        FROM ({facts}) WHERE 1 {clauses} GROUP BY bucket_us ORDER BY bucket_us
     """  # noqa: S608
-    return [BucketUsage(*row) for row in connection.execute(query, bounds)]
+    return [BucketUsage(*row) for row in connection.execute(query, (*bounds, *values))]
 
 
 def endpoint_buckets(
@@ -166,12 +174,19 @@ def endpoint_buckets(
     clauses, values = where(filters)
     table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
     facts, bounds = windows.usage(widened(connection, window), table, bucket_us)
-    route, of_route = ("route", "JOIN endpoint e ON e.id = endpoint_id") if by is By.ENDPOINT else ("''", "")
+    names, of_names = (
+        ("service, route", "JOIN endpoint e ON e.id = endpoint_id")
+        if by is By.ENDPOINT
+        else ("'' AS service, '' AS route", "")
+    )
     query = f"""
-        SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {route} AS name, traffic,
+        SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {names}, traffic,
                sum(requests), sum(requests * (status >= 500))
-        FROM ({facts}) {of_route}
-        WHERE 1 {clauses} GROUP BY bucket_us, name, traffic ORDER BY bucket_us
+        FROM ({facts}) {of_names}
+        WHERE 1 {clauses} GROUP BY bucket_us, service, route, traffic ORDER BY bucket_us
     """  # noqa: S608
     rows = connection.execute(query, (*bounds, *values))
-    return [EndpointBucket(row[0], row[1], Traffic(row[2]), *row[3:]) for row in rows]
+    return [
+        EndpointBucket(time_us, name, Traffic(traffic), requests, errors, service)
+        for time_us, service, name, traffic, requests, errors in rows
+    ]

@@ -14,6 +14,7 @@ one step, too.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from tailtrace_bridge.store.rollups import SUMS
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, USAGE, VISIT_NUMBER, row_key
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
 
@@ -32,6 +33,9 @@ _OF_REQUESTS = {
     ("latency_all", "proxy"): f"{_KEY}, packed_durations(request_time_us)",
 }
 """How to make of the requests what the table has of whole hours."""
+_KEY_COLUMNS = "identity_id, endpoint_id, method, status, traffic"
+_COLUMNS = f"{_KEY_COLUMNS}, {', '.join(SUMS)}"
+_OF_ROW = f"{_KEY_COLUMNS}, {', '.join(f'{of_row} AS {name}' for name, of_row in SUMS.items())}"
 
 
 class Piece(NamedTuple):
@@ -79,21 +83,15 @@ def usage(window: Window, table: str, bucket_us_max: int = DAY_US) -> tuple[str,
     ):
         if bucket_us:
             parts.append(
-                f"SELECT step * {bucket_us} AS time_us, identity_id, endpoint_id, method, status, traffic, requests,"  # noqa: S608  # only our own texts are put together; values are bound
-                f" timed, request_time_us, app_timed, app_time_us, bytes_sent FROM {table}{_SUFFIX[bucket_us]}"
+                f"SELECT step * {bucket_us} AS time_us, {_COLUMNS} FROM {table}{_SUFFIX[bucket_us]}"  # noqa: S608  # only our own texts are put together; values are bound
                 " WHERE step >= ? AND step < ?"
             )
             values += (start_us // bucket_us, end_us // bucket_us)
         else:
-            parts.append(
-                "SELECT time_us, identity_id, endpoint_id, method, status, traffic, 1 AS requests,"
-                " request_time_us IS NOT NULL AS timed, ifnull(request_time_us, 0) AS request_time_us,"
-                " app_time_us IS NOT NULL AS app_timed, ifnull(app_time_us, 0) AS app_time_us, bytes_sent"
-                " FROM access WHERE time_us >= ? AND time_us < ?"
-            )
+            parts.append(f"SELECT time_us, {_OF_ROW} FROM access WHERE time_us >= ? AND time_us < ?")  # noqa: S608
             values += (start_us, end_us)
     if not parts:  # an empty window selects nothing, under the right names
-        return f"SELECT step AS time_us, * FROM {table} WHERE 0", []  # noqa: S608
+        return f"SELECT step AS time_us, {_COLUMNS} FROM {table} WHERE 0", []  # noqa: S608
     return " UNION ALL ".join(parts), values
 
 

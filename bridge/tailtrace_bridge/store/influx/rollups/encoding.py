@@ -7,18 +7,21 @@ are several such documents, with a `.` between them. Its rows:
 
 | kind | row | two with the same key become one by |
 |---|---|---|
-| usage | **identity, endpoint, method, status, traffic**, the six sums of `protocol.Usage` | adding up |
-| usage_identity | **identity, status, traffic**, the six sums | adding up |
-| usage_endpoint | **endpoint, status, traffic**, the six sums | adding up |
+| usage | **identity, endpoint, method, status, traffic**, `rollups.SUMS` | adding up |
+| usage_identity | **identity, status, traffic**, the same sums | adding up |
+| usage_endpoint | **endpoint, status, traffic**, the same sums | adding up |
 | visits | **identity, endpoint, traffic**, requests; usage only | adding up |
 | latency | **side, endpoint, bucket**, requests | adding up |
 | latency_all | **bucket**, requests: nginx's times, all endpoints | adding up |
 | runs | **identity**, first_us, last_us, requests; usage only | `packed.join_runs` |
 | quarters | **start of the quarter, µs**, requests; usage only | adding up |
-| hours | **hour**, minutes with traffic, minutes with an answer: a bit for each | either |
+| uptime | **service, minute**, answers that are no server errors, answers that are | adding up |
+| hours | **hour**, minutes with traffic, minutes with an answer other than 5xx: a bit for each | not written any more |
 | rows | requests, as `batches` has them | |
 
-Identity and endpoint are places in tables: the step's own in a text, the reader's in what `decode` gives.
+Identity and endpoint are places in tables: the step's own in a text, the reader's in what `decode` gives. A service is
+the place of an endpoint without a name. An older tailtrace wrote `hours` (`older`), and usage with six sums: `decode`
+gives all of them.
 """
 
 import json
@@ -43,7 +46,8 @@ TEXT_LENGTH_MAX = 32_000
 _IDENTITY_VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
-_MINUTES_OF_HOUR = 60
+_SUMS_BEFORE = 6
+"""Of usage, as it was written before the sums of requests with both times."""
 _BETWEEN = "."
 _ROWS_LEVEL, _SUMS_LEVEL = 1, 6
 """Of compression: rows are written while a log waits, sums are read for years."""
@@ -61,20 +65,24 @@ class Kind(StrEnum):
     LATENCY_ALL = "latency_all"
     RUNS = "runs"
     QUARTERS = "quarters"
+    UPTIME = "uptime"
     HOURS = "hours"
     ROWS = "rows"
 
 
-SUMS = tuple(kind for kind in Kind if kind is not Kind.ROWS)
+SUMS = tuple(kind for kind in Kind if kind not in {Kind.HOURS, Kind.ROWS})
 
 _IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0}
-_ENDPOINT_COLUMN = {Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.ROWS: 1}
+_ENDPOINT_COLUMN = {
+    Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.UPTIME: 0, Kind.ROWS: 1,
+}  # fmt: skip
 _USAGE_KEY_WIDTH = {Kind.USAGE: 5, Kind.USAGE_IDENTITY: 3, Kind.USAGE_ENDPOINT: 3}
 
 
 class Sought(NamedTuple):
     """Which rows of `usage` are wanted, of all identities. None: any."""
 
+    service: str | None
     endpoint: str | None
     method: str | None
     low: int
@@ -153,13 +161,26 @@ def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
     if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
         here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
         columns[place] = map(here.__getitem__, columns[place])
-    return list(zip(*columns, strict=True))
+    rows: list[Row] = list(zip(*columns, strict=True))
+    width = _USAGE_KEY_WIDTH.get(kind)
+    return rows if width is None or len(columns) > width + _SUMS_BEFORE else [_with_both_times(row) for row in rows]
+
+
+def _with_both_times(row: Row) -> Row:
+    """Return a row of six sums with the other two, where these tell them: where each request has both times."""
+    requests, timed, request_time_us, app_timed, app_time_us, _ = row[-_SUMS_BEFORE:]
+    is_whole = requests == timed == app_timed
+    return (*row, app_timed, request_time_us - app_time_us) if is_whole else (*row, 0, 0)
 
 
 def chosen(rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
     """Return the rows of `usage` that are wanted."""
-    endpoint, method, low, high = sought
-    where = {place for place, (_, route) in enumerate(tables.endpoints) if endpoint in {None, route}}
+    service, endpoint, method, low, high = sought
+    where = {
+        place
+        for place, (of_service, route) in enumerate(tables.endpoints)
+        if endpoint in {None, route} and service in {None, of_service}
+    }
     return [row for row in rows if row[1] in where and low <= row[3] <= high and method in {None, row[2]}]
 
 
@@ -222,8 +243,11 @@ def _code(high: int) -> str:
     return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
 
 
-def rows_of(kind: Kind, sums: Rollups) -> list[tuple[int, Row]]:
-    """Return the rows of sums, each with the hour it belongs to. Keys may come twice: `merged` makes them one."""
+def rows_of(kind: Kind, sums: Rollups, tables: Tables) -> list[Row]:
+    """Return the rows of sums. Keys may come twice: `merged` makes them one."""
+    if kind is Kind.UPTIME:
+        places = {place: tables.endpoints[(service, "")] for place, (service, _) in enumerate(list(tables.endpoints))}
+        return [(places[where], minute, *counts) for (minute, where), counts in sums.minutes.items()]
     return list(_ROWS_OF[kind](sums))
 
 
@@ -231,8 +255,8 @@ def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:
     """Make one of rows with the same key, by the table above. The hot loop of an answer."""
     if kind is Kind.RUNS:
         return _merged_runs(parts)
-    if kind is Kind.HOURS:
-        return _merged_hours(parts)
+    if kind is Kind.UPTIME:
+        return _merged_uptime(parts)
     if (width := _USAGE_KEY_WIDTH.get(kind)) is not None:
         return _merged_usage(parts, width)
     counts: dict[Any, int] = {}
@@ -258,13 +282,15 @@ def _merged_usage(parts: Iterable[Iterable[Row]], width: int) -> list[Row]:
             if known is None:
                 totals[key] = list(row[width:])
                 continue
-            a, b, c, d, e, f = row[width:]
+            a, b, c, d, e, f, g, h = row[width:]
             known[0] += a
             known[1] += b
             known[2] += c
             known[3] += d
             known[4] += e
             known[5] += f
+            known[6] += g
+            known[7] += h
     return [(*key, *values) for key, values in totals.items()]
 
 
@@ -276,47 +302,39 @@ def _merged_runs(parts: Iterable[Iterable[Row]]) -> list[Row]:
     return [(identity, *run) for identity, theirs in runs.items() for run in join_runs(theirs)]
 
 
-def _merged_hours(parts: Iterable[Iterable[Row]]) -> list[Row]:
-    totals: dict[int, tuple[int, int]] = {}
+def _merged_uptime(parts: Iterable[Iterable[Row]]) -> list[Row]:
+    totals: dict[tuple[int, int], tuple[int, int]] = {}
     for rows in parts:
-        for hour, minutes, answered in rows:
-            known = totals.get(hour, (0, 0))
-            totals[hour] = (known[0] | minutes, known[1] | answered)
-    return [(hour, *totals[hour]) for hour in sorted(totals)]
+        for where, minute, fine, errors in rows:
+            known = totals.get((where, minute))
+            totals[(where, minute)] = (fine, errors) if known is None else (known[0] + fine, known[1] + errors)
+    return [(*key, *counts) for key, counts in totals.items()]
 
 
-def _hour_rows(sums: Rollups) -> Iterator[tuple[int, Row]]:
-    for minute, answered in sums.minutes.items():
-        hour, bit = minute // _MINUTES_OF_HOUR, 1 << minute % _MINUTES_OF_HOUR
-        yield hour, (hour, bit, bit if answered else 0)
-
-
-_ROWS_OF: dict[Kind, Callable[[Rollups], Iterable[tuple[int, Row]]]] = {
-    Kind.USAGE: lambda sums: ((key[0], (*key[1:], *v)) for key, v in sums.usage.items()),
+_ROWS_OF: dict[Kind, Callable[[Rollups], Iterable[Row]]] = {
+    Kind.USAGE: lambda sums: ((*key[1:], *v) for key, v in sums.usage.items()),
     Kind.USAGE_IDENTITY: lambda sums: (
-        (hour, (who, status, traffic, *v)) for (hour, who, _, _, status, traffic), v in sums.usage.items()
+        (who, status, traffic, *v) for (_, who, _, _, status, traffic), v in sums.usage.items()
     ),
     Kind.USAGE_ENDPOINT: lambda sums: (
-        (hour, (where, status, traffic, *v)) for (hour, _, where, _, status, traffic), v in sums.usage.items()
+        (where, status, traffic, *v) for (_, _, where, _, status, traffic), v in sums.usage.items()
     ),
     Kind.VISITS: lambda sums: (
-        (hour, (who, where, traffic, v[0]))
-        for (hour, who, where, _, _, traffic), v in sums.usage.items()
+        (who, where, traffic, v[0])
+        for (_, who, where, _, _, traffic), v in sums.usage.items()
         if traffic in USAGE_TRAFFIC
     ),
     Kind.LATENCY: lambda sums: (
-        (hour, (side, endpoint, bucket, n))
-        for (hour, endpoint), sides in sums.latency.items()
+        (side, endpoint, bucket, n)
+        for (_, endpoint), sides in sums.latency.items()
         for side, counts in enumerate(sides)
         for bucket, n in counts.items()
     ),
     Kind.LATENCY_ALL: lambda sums: (
-        (hour, (bucket, n)) for (hour, _), sides in sums.latency.items() for bucket, n in sides[PROXY].items()
+        (bucket, n) for sides in sums.latency.values() for bucket, n in sides[PROXY].items()
     ),
-    Kind.RUNS: lambda sums: ((minute // _MINUTES_OF_HOUR, (who, *run)) for (minute, who), run in sums.activity.items()),
+    Kind.RUNS: lambda sums: ((who, *run) for (_, who), run in sums.activity.items()),
     Kind.QUARTERS: lambda sums: (
-        (minute // _MINUTES_OF_HOUR, (minute * MINUTE_US // QUARTER_US * QUARTER_US, n))
-        for (minute, _), (_, _, n) in sums.activity.items()
+        (minute * MINUTE_US // QUARTER_US * QUARTER_US, n) for (minute, _), (_, _, n) in sums.activity.items()
     ),
-    Kind.HOURS: _hour_rows,
 }

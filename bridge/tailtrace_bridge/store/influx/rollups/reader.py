@@ -251,7 +251,7 @@ class RollupReader:
                         step.sums.add(batches.counted(piece))
                         count += len(piece)
                     self._steps.put(name, step, count)
-                rows = [row for _, row in rows_of(kind, step.sums)]
+                rows = rows_of(kind, step.sums, step.tables)
                 rows = chosen(rows, step.tables, sought) if sought else rows
                 yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
 
@@ -323,9 +323,17 @@ class RollupReader:
         text = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
         return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
 
-    def asofs(self, size_us: int, source: str) -> dict[int, int]:
-        """Return what was rolled up already, and as of when."""
-        text = f'SELECT "asof_us" FROM "{Kind.HOURS}" WHERE "source" = $source AND "size" = $size'  # noqa: S608
+    def kept(self, kind: Kind, hour_us: int, source: str, tables: Tables) -> list[Row] | None:
+        """Return the sums of an hour of a source, whether valid or not; None where there are none."""
+        where, values = _of_source(source)
+        text = _sums_text(kind, HOUR_US, where, '"asof_us", "parts", "data"')
+        found = self.each(self._buckets.rollups, (text,), [Window(hour_us, hour_us + HOUR_US)], values)[0]
+        points = _points(found, HOUR_US).get((source, hour_us), [])
+        return _valid(kind, points, points[0][1], tables) if points else None
+
+    def asofs(self, size_us: int, source: str, kind: Kind = Kind.UPTIME) -> dict[int, int]:
+        """Return what was rolled up already, and as of when; `kind` is the one that is written last."""
+        text = f'SELECT "asof_us" FROM "{kind}" WHERE "source" = $source AND "size" = $size'  # noqa: S608
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source, "size": SIZES[size_us]})
         return {time_ns // _NS // size_us * size_us: asof_us for time_ns, asof_us in rows}
 

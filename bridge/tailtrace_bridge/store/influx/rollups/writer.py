@@ -5,11 +5,23 @@ more than one that rolls up an hour.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby, islice
 
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
-from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, cut, document, encode, merged, rows_of
+from tailtrace_bridge.store.influx.rollups.encoding import (
+    SUMS,
+    Kind,
+    Row,
+    Tables,
+    cut,
+    document,
+    encode,
+    merged,
+    rows_of,
+)
+from tailtrace_bridge.store.influx.rollups.older import without_loss
 from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, RollupReader
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.rollups import Rollups
@@ -45,12 +57,16 @@ class Roller:
         self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
         self._joined: dict[int, int] = {}
         """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
+        self._older: AbstractSet[int] | None = None
+        """Hours with sums of an older tailtrace alone; None: nobody has looked yet."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
         self._untils.update(self._rollups.all_untils(self._source))
         for size_us, known in self._asofs.items():
             known.update(self._rollups.asofs(size_us, self._source))
+        if self._older is None:
+            self._older = self._rollups.asofs(HOUR_US, self._source, Kind.HOURS).keys() - self._asofs[HOUR_US].keys()
 
     def announce(self, times_us: Iterable[int]) -> list[bytes]:
         """Return the points to write before rows of these times are."""
@@ -177,9 +193,10 @@ class Roller:
             self._write_raw(some_points)
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Rollups, tables: Tables) -> None:
-        texts: dict[Kind, list[str]] = {
-            kind: encode(kind, merged(kind, [[row for _, row in rows_of(kind, sums)]]), tables) for kind in SUMS
-        }
+        rows: Mapping[Kind, list[Row]] = {kind: merged(kind, [rows_of(kind, sums, tables)]) for kind in SUMS}
+        if hour_us in (self._older or ()):
+            rows = without_loss(self._rollups, self._source, hour_us, rows, tables)
+        texts: dict[Kind, list[str]] = {kind: encode(kind, rows[kind], tables) for kind in SUMS}
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
