@@ -24,6 +24,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tailtrace_bridge.core.records import Row
+from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.export.choice import Choice
 from tailtrace_bridge.export.nginx_span import Shown, request_of, spans_of
 from tailtrace_bridge.export.transport import Answer, Send, UnreachableError
@@ -128,40 +129,46 @@ class SpanExporter:
         rows = [self._rows.popleft() for _ in range(min(BATCH_ROWS_MAX, len(self._rows)))]
         spans = [span for row in rows for span in spans_of(row, self._shown)]
         body = gzip.compress(request_of(self._who, spans), compresslevel=1)
-        said, answer = self._until_taken(body)
-        if answer is not None and 200 <= answer.status < 300:
-            rejected = min(len(spans), _rejected(answer.body))
-            self.counters.exported += len(spans) - rejected
-            self.counters.rejected += rejected
-            if self.problem:
-                _LOGGER.info("spans are exported again")
-            self.problem = f"the endpoint left out {rejected} of {len(spans)} spans" if rejected else ""
+        try:
+            answer = self._until_taken(body)
+        except TryAgainError as error:
+            self._lose(len(spans), str(error))
             return
-        self.counters.failed += len(spans)
-        self.problem = f"{said}; {self.counters.failed} spans of nginx are lost so far"
-        _LOGGER.error("%d spans of nginx are lost: %s", len(spans), said)
+        if not 200 <= answer.status < 300:
+            self._lose(len(spans), f"it answered {answer.status}")
+            return
+        rejected = min(len(spans), _rejected(answer.body))
+        self.counters.exported += len(spans) - rejected
+        self.counters.rejected += rejected
+        if self.problem:
+            _LOGGER.info("spans are exported again")
+        self.problem = f"the endpoint left out {rejected} of {len(spans)} spans" if rejected else ""
 
-    def _until_taken(self, body: bytes) -> tuple[str, Answer | None]:
-        """Send until there is an answer for good. Returns what went wrong, and the answer if there was one."""
-        give_up_s, wait_s = self._monotonic_s() + RETRY_S_MAX, BACKOFF_S
-        while True:
-            try:
-                answer = self._send(body)
-                said, pause_s = f"it answered {answer.status}", answer.retry_after_s
-                if answer.status not in RETRIED:
-                    return said, answer
-            except UnreachableError as error:
-                answer, said, pause_s = None, str(error), None
-            now_s = self._monotonic_s()
-            pause_s = wait_s * (0.5 + self._jitter() / 2) if pause_s is None else pause_s
-            if now_s + pause_s >= min(give_up_s, self._until_s):
-                return said, answer
-            if not self.problem:
-                self.problem = f"{said}; spans of nginx wait"
-                _LOGGER.warning("spans of nginx wait: %s", said)
-            self.counters.retries += 1
-            self._stop.wait(pause_s)
-            wait_s = min(BACKOFF_S_MAX, wait_s * 2)
+    def _lose(self, spans: int, said: str) -> None:
+        self.counters.failed += spans
+        self.problem = f"{said}; {self.counters.failed} spans of nginx are lost so far"
+        _LOGGER.error("%d spans of nginx are lost: %s", spans, said)
+
+    def _until_taken(self, body: bytes) -> Answer:
+        """Send until there is an answer for good. Raises `TryAgainError` when time is up."""
+        over_s = self._monotonic_s() + RETRY_S_MAX
+        pace = Pace(BACKOFF_S, BACKOFF_S_MAX, self._monotonic_s, self._stop.wait, self._jitter)
+        return retrying(pace, lambda: min(over_s, self._until_s), self._wait)(self._try, body)
+
+    def _try(self, body: bytes) -> Answer:
+        try:
+            answer = self._send(body)
+        except UnreachableError as error:
+            raise TryAgainError(str(error), None) from None
+        if answer.status in RETRIED:
+            raise TryAgainError(f"it answered {answer.status}", answer.retry_after_s)
+        return answer
+
+    def _wait(self, error: TryAgainError) -> None:
+        if not self.problem:
+            self.problem = f"{error}; spans of nginx wait"
+            _LOGGER.warning("spans of nginx wait: %s", error)
+        self.counters.retries += 1
 
 
 def _rejected(body: bytes) -> int:

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.lazy_package import gather_lazily
+from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.core.retry_after import read_retry_after
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, Server, explain
 
@@ -45,6 +46,12 @@ class Answered(Exception):  # noqa: N818  # an answer, not always an error
     def __init__(self, status: int, said: str, retry_after: str = "") -> None:
         super().__init__(said)
         self.status, self.said, self.retry_after = status, said[:SAID_LENGTH_MAX], retry_after
+
+
+class _BusyError(TryAgainError):
+    def __init__(self, answer: Answered, now_us: int) -> None:
+        super().__init__(answer.said, read_retry_after(answer.retry_after, now_us))
+        self.answer = answer
 
 
 class Post(Protocol):
@@ -83,6 +90,7 @@ class Writer:
         self.counters = counters or WriteCounters()
         self._url, self._post, self._timing = url, post, timing
         self._not_before_us = 0
+        self._pace = Pace(BACKOFF_S, BACKOFF_S_MAX, lambda: timing.monotonic_us() / 1e6, timing.sleep, timing.jitter)
 
     def write(self, bucket: str, lines: Sequence[bytes]) -> int:
         """Write lines, in batches; give how many the server rejected. Raises `StoreError`: some may be written."""
@@ -117,25 +125,24 @@ class Writer:
         began_us = self._timing.monotonic_us()
         if began_us < self._not_before_us:
             raise StoreError(f"store {self._url}: asked us to wait {(self._not_before_us - began_us) / 1e6:.0f} s more")
-        pause_s = BACKOFF_S
-        while True:
-            try:
-                self._post(bucket, body)
-            except Answered as answer:
-                if answer.status and answer.status != 429 and answer.status < 500:
-                    raise
-                told_s = read_retry_after(answer.retry_after, self._timing.wall_us())
-                now_us = self._timing.monotonic_us()
-                wait_s = pause_s * (0.5 + self._timing.jitter() / 2) if told_s is None else told_s
-                if (now_us - began_us) / 1e6 + wait_s > TOTAL_S:
-                    if told_s is not None:
-                        self._not_before_us = now_us + int(told_s * 1e6)
-                    raise StoreError(_given_up(self._url, bucket, answer)) from None
-                self.counters.retries += 1
-                self._timing.sleep(wait_s)
-                pause_s = min(BACKOFF_S_MAX, pause_s * 2)
-            else:
-                return
+        until_s = began_us / 1e6 + TOTAL_S
+        try:
+            retrying(self._pace, lambda: until_s, self._count_retry)(self._try, bucket, body)
+        except _BusyError as busy:
+            if busy.retry_after_s is not None:
+                self._not_before_us = self._timing.monotonic_us() + int(busy.retry_after_s * 1e6)
+            raise StoreError(_given_up(self._url, bucket, busy.answer)) from None
+
+    def _try(self, bucket: str, body: bytes) -> None:
+        try:
+            self._post(bucket, body)
+        except Answered as answer:
+            if answer.status and answer.status != 429 and answer.status < 500:
+                raise
+            raise _BusyError(answer, self._timing.wall_us()) from None
+
+    def _count_retry(self, _error: TryAgainError) -> None:
+        self.counters.retries += 1
 
 
 @dataclass(slots=True)
