@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from dataclasses import replace
 from datetime import UTC
 
 import httpx
@@ -240,9 +241,12 @@ def test_an_assistant_is_told_where_the_time_went_and_which_lines_broke(store):
     [([], 10), ([(2, 3)], 7), ([(0, 10)], 0), ([(1, 4), (2, 4)], 5), ([(-5, 8), (6, 20)], 3)],
 )
 def test_time_of_its_own_is_what_no_child_was_at_work_in(children, own):
-    spans = [{"id": "a", "parent_id": None, "start_ms": 0, "duration_ms": 10}]
-    spans += [
-        {"id": str(n), "parent_id": "a", "start_ms": start, "duration_ms": length}
+    whole = answers.Span(
+        id="a", parent_id=None, depth=0, name="", kind=None, service=None, version=None, nginx=False, start_ms=0,
+        duration_ms=10, failed=False, message=None, failures=(), events=(), attributes=(), links=(),
+    )  # fmt: skip
+    spans = [whole] + [
+        replace(whole, id=str(n), parent_id="a", start_ms=start, duration_ms=length)
         for n, (start, length) in enumerate(children)
     ]
     assert own_times(spans)["a"] == own

@@ -7,8 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tailtrace_api.answers.insight_records import ActiveUsers
 from tailtrace_api.mcp_server import source
 from tailtrace_api.mcp_server.source import HttpSource, SourceError
+from tailtrace_api.queries.tailnet import FoundDevice
 from tailtrace_bridge.core.errors import SettingsError
 
 
@@ -58,7 +60,7 @@ def test_the_token_goes_to_the_url_alone(serve):
 
     url, sent = serve(redirect)
     with pytest.raises(SourceError, match="answered 302"):
-        HttpSource(url, "ttk_secret").answer("active-users", {})
+        HttpSource(url, "ttk_secret").answer(ActiveUsers, {})
     assert (sent, stolen) == (["Bearer ttk_secret"], [])
 
 
@@ -72,15 +74,23 @@ def test_an_answer_that_trickles(serve):
 
     ticks = iter(range(0, 10_000, 10))
     with pytest.raises(SourceError, match="not done after 30 s"):
-        HttpSource(serve(trickle)[0], clock=lambda: next(ticks)).answer("active-users", {})
+        HttpSource(serve(trickle)[0], clock=lambda: next(ticks)).answer(ActiveUsers, {})
     assert next(ticks) == 50  # it began at 0 and gave up at 40
 
 
 def test_an_answer_without_an_end(serve, monkeypatch):
     monkeypatch.setattr(source, "RESPONSE_BYTES_MAX", 1000)
     with pytest.raises(SourceError, match="more than 1000 bytes"):
-        HttpSource(serve(says(b'"' + b"x" * 1_000_000))[0]).answer("active-users", {})
-    assert HttpSource(serve(says(json.dumps({"a": "x" * 900}).encode()))[0]).answer("active-users", {})
+        HttpSource(serve(says(b'"' + b"x" * 1_000_000))[0]).answer(ActiveUsers, {})
+    nobody = {"active_users": [], "total_active": 0, "services_active": 0, "offline_now": 0}
+    body = json.dumps({**nobody, "of_a_later_version": "x" * 800}).encode()
+    assert HttpSource(serve(says(body))[0]).answer(ActiveUsers, {}) == ActiveUsers(**nobody | {"active_users": ()})
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"active_users": 7}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_answer(serve, body):
+    with pytest.raises(SourceError, match="gave no answer of tailtrace that this one knows"):
+        HttpSource(serve(says(body))[0]).answer(ActiveUsers, {})
 
 
 @pytest.mark.parametrize(
@@ -97,8 +107,8 @@ def test_arguments_stay_in_their_place(serve):
 
     def remember(handler):
         asked.append(handler.path)
-        says(b"{}")(handler)
+        says(b'{"device": null, "matches": 0, "names": []}')(handler)
 
     url, _ = serve(remember)
-    HttpSource(url).answer("device", {"device": "../../analytics/alerts?x=1#\r\nX: y"})
+    HttpSource(url).answer(FoundDevice, {"device": "../../analytics/alerts?x=1#\r\nX: y"})
     assert asked == ["/tailnet/devices/..%2F..%2Fanalytics%2Falerts%3Fx%3D1%23%0D%0AX%3A%20y"]

@@ -4,9 +4,8 @@ A rule fires while its newest event but `seen` is `started`. The rules are those
 alert of a rule that they lack, as in an `api` without the bridge's file, stands in `active` all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.requests import iso
@@ -86,16 +85,6 @@ def summary(store: Store, scope: Scope) -> AlertsNow:
     return AlertsNow(
         active=tuple(map(_told, _active(events).values())), recent=tuple(map(_told, events[:RECENT_SHOWN]))
     )
-
-
-def in_short(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return an `AlertsNow` as an assistant gets it: each event in a line."""
-    if told is None:
-        return None
-    return {
-        "active": [f"{one['rule']} since {one['time']}: {one['text']}" for one in told["active"]],
-        "recent": [f"{one['time']} {one['rule']} {one['what']}: {one['text']}" for one in told["recent"]],
-    }
 
 
 def _active(events: Sequence[AlertEvent]) -> dict[str, AlertEvent]:

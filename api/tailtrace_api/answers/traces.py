@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tailtrace_api.answers.record import Record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.values import LogEntry
@@ -32,7 +33,7 @@ FRAMES_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Record):
     """Something that a span says, as text."""
 
     key: str
@@ -40,7 +41,7 @@ class Attribute:
 
 
 @dataclass(frozen=True, slots=True)
-class CodeLine:
+class CodeLine(Record):
     """One call in a stack."""
 
     file: str
@@ -52,7 +53,7 @@ class CodeLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record):
     """An exception of a span. `message` is null unless `TAILTRACE_TRACES_MESSAGES` lets it in."""
 
     type: str
@@ -64,7 +65,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(Record):
     """An event of a span that is no exception. `at_ms` is measured from the begin of the trace."""
 
     name: str
@@ -73,7 +74,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Span(Record):
     """One span, in the order in which a waterfall shows them. Times are milliseconds from the begin of the trace."""
 
     id: str
@@ -95,7 +96,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(Record):
     """A part of a request's time, in milliseconds from the begin of the trace."""
 
     phase: str
@@ -104,7 +105,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class TracedRequest:
+class TracedRequest(Record):
     """A request of the trace as nginx logged it, and who made it."""
 
     timestamp: str
@@ -125,7 +126,7 @@ class TracedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Record):
     """A kept trace."""
 
     trace_id: str

@@ -1,12 +1,37 @@
 """The tools on who uses what, how fast, and what broke."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tailtrace_api.answers.alerts import in_short
-from tailtrace_api.mcp_server.explained import sentences
+from tailtrace_api.answers.alerts import AlertsNow
+from tailtrace_api.answers.insight_records import (
+    ActiveUsers,
+    Advice,
+    FailingAdvice,
+    Performance,
+    Periods,
+    SlowAdvice,
+    StaleAdvice,
+    UnusedEndpoints,
+    UsageStats,
+)
+from tailtrace_api.answers.request_records import AccessLogs
+from tailtrace_api.mcp_server.explained import Explained, sentences
 from tailtrace_api.mcp_server.parameters import Moment, Number, Text
-from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
+from tailtrace_api.mcp_server.shown import (
+    ActiveUserShown,
+    ActiveUsersShown,
+    AlertsShown,
+    BlameShown,
+    EndpointShown,
+    PerformanceShown,
+    PeriodsShown,
+    RequestShown,
+    RequestsShown,
+    TraceShown,
+    UsageStatsShown,
+)
+from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown, Tool
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 
 ROWS_DEFAULT = 10
@@ -17,273 +42,308 @@ _LIMIT = Number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
 _AT = Moment("at", ".+", "2025-10-08T14:32:15Z", "end of the window; now if left out")
 
 
-def active_users(answer: Fields, asked: Asked) -> Shown:
+def active_users(answer: ActiveUsers, asked: Asked) -> Shown[ActiveUsersShown]:
     """Show `get_active_users`."""
     words = asked.words
-    rows = answer["active_users"][: asked.limit]
-    structured = {
-        "active_users": [
-            {
-                "email": row["email"],
-                "device": row["device"],
-                "last_seen": words.ago(row["last_seen_seconds"]),
-                "last_seen_at": row["last_seen"],
-                "current_page": row["current_page"],
-                "online": row["online"],
-                **({} if row["email"] else {"address": row["address"]}),
-            }
+    rows = answer.active_users[: asked.limit]
+    structured = ActiveUsersShown(
+        active_users=tuple(
+            ActiveUserShown(
+                email=row.email,
+                device=row.device,
+                last_seen=words.ago(row.last_seen_seconds),
+                last_seen_at=row.last_seen,
+                current_page=row.current_page,
+                online=row.online,
+                address=None if row.email else row.address,
+            )
             for row in rows
-        ],
-        "total_active": answer["total_active"],
-    }
-    lines = [words.say("active" if answer["total_active"] else "active_none", count=answer["total_active"])]
+        ),
+        total_active=answer.total_active,
+    )
+    lines = [words.say("active" if answer.total_active else "active_none", count=answer.total_active)]
     lines += [
         words.say(
             "active_row",
-            who=row["email"] or row["address"],
-            device=row["device"] or words.say("unknown"),
-            page=row["current_page"] or words.say("unknown"),
-            ago=words.ago(row["last_seen_seconds"]),
+            who=row.email or row.address,
+            device=row.device or words.say("unknown"),
+            page=row.current_page or words.say("unknown"),
+            ago=words.ago(row.last_seen_seconds),
         )
         for row in rows
     ]
-    if answer["services_active"]:
-        lines.append(words.say("services", count=answer["services_active"]))
-    if answer["offline_now"]:
-        lines.append(words.say("gone", count=answer["offline_now"]))
-    return Shown(structured, lines, len(rows), answer["total_active"])
+    if answer.services_active:
+        lines.append(words.say("services", count=answer.services_active))
+    if answer.offline_now:
+        lines.append(words.say("gone", count=answer.offline_now))
+    return Shown(structured, lines, len(rows), answer.total_active)
 
 
-def usage_stats(answer: Fields, asked: Asked) -> Shown:
+def usage_stats(answer: UsageStats, asked: Asked) -> Shown[UsageStatsShown]:
     """Show `get_usage_stats`."""
     words = asked.words
-    top = answer["top_features"][: asked.limit]
-    features = [words.say("views", feature=row["feature"], count=words.count("views", row["requests"])) for row in top]
-    structured = {
-        "period_days": answer["period_days"],
-        "total_sessions": answer["total_sessions"],
-        "unique_users": answer["unique_users"],
-        "most_active_user": answer["most_active_user"],
-        "top_features": features,
-        "avg_session_duration_min": answer["avg_session_duration_min"],
-        "total_requests": answer["total_requests"],
-        "top_features_counts": top,
-    }
-    most, requests = answer["most_active_user"], answer["total_requests"]
-    views = words.count("views", answer["most_active_user_requests"])
+    top = answer.top_features[: asked.limit]
+    features = [words.say("views", feature=row.feature, count=words.count("views", row.requests)) for row in top]
+    structured = UsageStatsShown(
+        period_days=answer.period_days,
+        total_sessions=answer.total_sessions,
+        unique_users=answer.unique_users,
+        most_active_user=answer.most_active_user,
+        top_features=tuple(features),
+        avg_session_duration_min=answer.avg_session_duration_min,
+        total_requests=answer.total_requests,
+        top_features_counts=top,
+    )
+    most, requests = answer.most_active_user, answer.total_requests
+    views = words.count("views", answer.most_active_user_requests)
     lines = [
         words.say(
             "usage" if requests else "usage_none",
             days=_days(answer, asked),
-            sessions=words.count("sessions", answer["total_sessions"]),
-            users=words.count("users", answer["unique_users"]),
-            minutes=f"{answer['avg_session_duration_min']:g}",
+            sessions=words.count("sessions", answer.total_sessions),
+            users=words.count("users", answer.unique_users),
+            minutes=f"{answer.avg_session_duration_min:g}",
             requests=words.count("requests", requests),
             most=words.say("views", feature=most, count=views) if most else words.say("none"),
         )
     ]
     if features:
         lines.append(words.say("top", features=", ".join(features)))
-    return Shown(structured, lines, len(top), answer["features_total"])
+    return Shown(structured, lines, len(top), answer.features_total)
 
 
-def system_performance(answer: Fields, asked: Asked) -> Shown:
+def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceShown]:
     """Show `get_system_performance`."""
-    words, store, fault = asked.words, answer["store"], answer["blame"]
-    alerts = in_short(answer.get("alerts"))
-    slowest = answer["slowest_endpoints"][: asked.limit]
-    status = words.say("healthy" if store["ok"] else "failing")
-    advice = [_advice(one, asked) for one in answer["advice"]]
+    words, store, fault = asked.words, answer.store, answer.blame
+    alerts = _in_short(answer.alerts)
+    slowest = answer.slowest_endpoints[: asked.limit]
+    status = words.say("healthy" if store.ok else "failing")
+    advice = [_advice(one, asked) for one in answer.advice]
     # A rate of no requests is none; nor is one known where the store is silent.
-    has_requests = answer["requests"] > 0
-    ratio = answer["error_rate"] if has_requests else None
-    uptime, errors = words.percent(answer["uptime_percentage"]), words.percent(None if ratio is None else 100 * ratio)
-    if store["ok"] and not has_requests:
+    has_requests = answer.requests > 0
+    ratio = answer.error_rate if has_requests else None
+    uptime, errors = words.percent(answer.uptime_percentage), words.percent(None if ratio is None else 100 * ratio)
+    if store.ok and not has_requests:
         uptime = errors = words.say("no_requests")
-    fresh = words.ago(answer["data_freshness_seconds"])
-    structured = {
-        "uptime_last_7d": uptime,
-        "avg_api_response_ms": answer["avg_api_response_ms"],
-        "slowest_endpoints": [{row["endpoint"]: words.millis(row["p95_ms"])} for row in slowest],
-        "error_rate": errors,
-        "influxdb_status": status,
-        "data_freshness": fresh,
-        "store_ok": store["ok"],
-        "blame": {"verdict": fault["verdict"], "because": fault["because"], "app_share": fault["app_share"]},
-        "advice": advice,
-        "uptime_percentage": answer["uptime_percentage"],
-        "error_ratio": ratio,
-        "data_freshness_seconds": answer["data_freshness_seconds"],
-        "requests": answer["requests"],
-        "store": store["name"],
-        "slowest_p95_ms": [row["p95_ms"] for row in slowest],
-        "alerts": alerts,
-    }
+    fresh = words.ago(answer.data_freshness_seconds)
+    structured = PerformanceShown(
+        uptime_last_7d=uptime,
+        avg_api_response_ms=answer.avg_api_response_ms,
+        slowest_endpoints=tuple({row.endpoint: words.millis(row.p95_ms)} for row in slowest),
+        error_rate=errors,
+        influxdb_status=status,
+        data_freshness=fresh,
+        store_ok=store.ok,
+        blame=BlameShown(verdict=fault.verdict, because=fault.because, app_share=fault.app_share),
+        advice=tuple(advice),
+        uptime_percentage=answer.uptime_percentage,
+        error_ratio=ratio,
+        data_freshness_seconds=answer.data_freshness_seconds,
+        requests=answer.requests,
+        store=store.name,
+        slowest_p95_ms=tuple(row.p95_ms for row in slowest),
+        alerts=alerts,
+    )
     lines = [
         words.say(
-            "performance" if has_requests else "performance_none" if store["ok"] else "performance_unknown",
+            "performance" if has_requests else "performance_none" if store.ok else "performance_unknown",
             days=_days(answer, asked),
             uptime=uptime,
-            avg=words.millis(answer["avg_api_response_ms"]),
+            avg=words.millis(answer.avg_api_response_ms),
             errors=errors,
-            requests=words.count("requests", answer["requests"]),
-            store=store["name"],
+            requests=words.count("requests", answer.requests),
+            store=store.name,
             status=status,
             fresh=fresh,
         )
     ]
-    if store["problem"]:
-        lines.append(words.say("problem", problem=store["problem"]))
+    if store.problem:
+        lines.append(words.say("problem", problem=store.problem))
     if slowest:
-        shown = (f"{row['endpoint']} {words.millis(row['p95_ms'])}" for row in slowest)
+        shown = (f"{row.endpoint} {words.millis(row.p95_ms)}" for row in slowest)
         lines.append(words.say("slowest", rows=", ".join(shown)))
-    lines.append(words.say("blame", who=words.say(f"who_{fault['verdict']}"), why=words.say(f"why_{fault['because']}")))
+    lines.append(words.say("blame", who=words.say(f"who_{fault.verdict}"), why=words.say(f"why_{fault.because}")))
     lines += advice
-    if alerts and alerts["active"]:
-        lines.append(words.say("alerts", rows="; ".join(alerts["active"])))
-    return Shown(structured, lines, len(slowest), answer["endpoints_total"])
+    if alerts and alerts.active:
+        lines.append(words.say("alerts", rows="; ".join(alerts.active)))
+    return Shown(structured, lines, len(slowest), answer.endpoints_total)
 
 
-def _advice(one: Mapping[str, Any], asked: Asked) -> str:
-    words = asked.words
-    if one["code"] == "failing-endpoint":
-        value = words.percent(100 * one["error_rate"])
-    elif one["code"] == "slow-endpoint":
-        value = words.millis(one["p95_ms"])
-    else:
-        value = words.span(one["data_freshness_seconds"])
-    return words.say(f"advice_{one['code']}", endpoint=one.get("endpoint", ""), value=value)
+def _in_short(told: AlertsNow | None) -> AlertsShown | None:
+    """Tell of each alert in a line."""
+    if told is None:
+        return None
+    return AlertsShown(
+        active=tuple(f"{one.rule} since {one.time}: {one.text}" for one in told.active),
+        recent=tuple(f"{one.time} {one.rule} {one.what}: {one.text}" for one in told.recent),
+    )
 
 
-def list_requests(answer: Fields, asked: Asked) -> Shown:
+def _advice(one: Advice, asked: Asked) -> str:
+    words, endpoint = asked.words, ""
+    match one:
+        case FailingAdvice():
+            endpoint, value = one.endpoint, words.percent(100 * one.error_rate)
+        case SlowAdvice():
+            endpoint, value = one.endpoint, words.millis(one.p95_ms)
+        case StaleAdvice():
+            value = words.span(one.data_freshness_seconds)
+    return words.say(f"advice_{one.code}", endpoint=endpoint, value=value)
+
+
+def list_requests(answer: AccessLogs, asked: Asked) -> Shown[RequestsShown]:
     """Show `list_requests`."""
-    words, summary = asked.words, answer["summary"]
-    rows = answer["logs"][: asked.limit]
-    keys = ("timestamp", "user", "device", "method", "endpoint", "status", "response_time_ms", "trace_id")
-    structured = {
-        "requests": [{key: row[key] for key in keys} for row in rows],
-        "total": summary["total_requests"],
-        "errors_5xx": summary["errors_5xx"],
-    }
+    words, summary = asked.words, answer.summary
+    rows = answer.logs[: asked.limit]
+    structured = RequestsShown(
+        requests=tuple(
+            RequestShown(
+                timestamp=row.timestamp,
+                user=row.user,
+                device=row.device,
+                method=row.method,
+                endpoint=row.endpoint,
+                status=row.status,
+                response_time_ms=row.response_time_ms,
+                trace_id=row.trace_id,
+            )
+            for row in rows
+        ),
+        total=summary.total_requests,
+        errors_5xx=summary.errors_5xx,
+    )
     lines = [
         words.say(
-            "list_head" if summary["total_requests"] else "list_none",
-            total=words.count("requests", summary["total_requests"]),
+            "list_head" if summary.total_requests else "list_none",
+            total=words.count("requests", summary.total_requests),
             hours=asked.arguments["hours"],
             until=_until(asked),
-            errors=summary["errors_5xx"],
+            errors=summary.errors_5xx,
         )
     ]
     lines += [
         words.say(
             "list_row",
-            time=row["timestamp"][:19].replace("T", " "),
-            who=row["user"] or row["device"] or row["ip"],
-            method=row["method"],
-            path=row["endpoint"],
-            status=row["status"],
-            ms=words.millis(row["response_time_ms"]),
-            trace=row["trace_id"] or "",
+            time=row.timestamp[:19].replace("T", " "),
+            who=row.user or row.device or row.ip,
+            method=row.method,
+            path=row.endpoint,
+            status=row.status,
+            ms=words.millis(row.response_time_ms),
+            trace=row.trace_id or "",
         ).rstrip()
         for row in rows
     ]
-    return Shown(structured, lines, len(rows), summary["total_requests"])
+    return Shown(structured, lines, len(rows), summary.total_requests)
 
 
-def explain_request(answer: Fields, asked: Asked) -> Shown:
+def explain_request(answer: Explained, asked: Asked) -> Shown[TraceShown]:
     """Show `explain_request`."""
     words = asked.words
-    structured = {key: answer[key] for key in ("trace_id", "found", "requests")}
-    if not answer["found"]:
+    structured = TraceShown(trace_id=answer.trace_id, found=answer.found, requests=answer.requests, trace=answer.trace)
+    if not answer.found:
         return Shown(
             structured,
-            [words.say("trace_none", trace=answer["trace_id"], hours=answer["searched_hours"], most=TRACE_HOURS_MAX)],
+            [words.say("trace_none", trace=answer.trace_id, hours=answer.searched_hours, most=TRACE_HOURS_MAX)],
         )
     lines = []
-    for one in answer["requests"]:
-        line, who, timing = one["nginx"], one["identity"], one["timing"]
-        name = who["user"] or who["device"] or who["ip"]
+    for one in answer.requests:
+        line, who, timing = one.nginx, one.identity, one.timing
+        name = who.user or who.device or who.ip
         lines.append(
             words.say(
                 "trace_row",
-                time=one["timestamp"],
-                who=f"{name} ({who['device'] or who['kind']}, {who['ip']})",
-                method=line["method"],
-                path=line["path"],
-                status=line["status"],
-                bytes=words.count("bytes", line["bytes"]),
-                total=words.millis(timing["total_ms"]),
+                time=one.timestamp,
+                who=f"{name} ({who.device or who.kind}, {who.ip})",
+                method=line.method,
+                path=line.path,
+                status=line.status,
+                bytes=words.count("bytes", line.bytes),
+                total=words.millis(timing.total_ms),
             )
         )
-        span = one["span"]
+        span = one.span
         if span is None:
             lines.append(words.say("span_none"))
             continue
-        error = words.say("span_error", error=span["error_type"]) if span["error_type"] else ""
+        error = words.say("span_error", error=span.error_type) if span.error_type else ""
         lines.append(
             words.say(
                 "span",
-                route=span["route"],
-                app=words.millis(timing["app_ms"]),
-                outside=words.millis(timing["outside_ms"]),
+                route=span.route,
+                app=words.millis(timing.app_ms),
+                outside=words.millis(timing.outside_ms),
                 error=error,
             ).rstrip()
         )
-    if "trace" in answer:
-        structured["trace"] = answer["trace"]
-        lines += sentences(answer["trace"], words)
+    if answer.trace is not None:
+        lines += sentences(answer.trace, words)
     return Shown(structured, lines)
 
 
-def compare_periods(answer: Fields, asked: Asked) -> Shown:
+def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
     """Show `compare_periods`."""
     words = asked.words
-    rows = answer["endpoints"][: asked.limit]
-    moved = [row for row in rows if row["p95_change_ms"] is not None]
-    sides = {side: answer[f"endpoints_{side}"][: asked.limit] for side in ("new", "gone")}
-    structured = {
-        **{key: answer[key] for key in ("period_days", "now", "before", "metrics")},
-        "endpoints": [
-            {key: row[key] for key in ("endpoint", "p95_ms_now", "p95_ms_before", "requests_now", "requests_before")}
+    rows = answer.endpoints[: asked.limit]
+    moved = [row for row in rows if row.p95_change_ms is not None]
+    structured = PeriodsShown(
+        period_days=answer.period_days,
+        now=answer.now,
+        before=answer.before,
+        metrics=answer.metrics,
+        endpoints=tuple(
+            EndpointShown(
+                endpoint=row.endpoint,
+                p95_ms_now=row.p95_ms_now,
+                p95_ms_before=row.p95_ms_before,
+                requests_now=row.requests_now,
+                requests_before=row.requests_before,
+            )
             for row in rows
-        ],
-        **{f"endpoints_{side}": found for side, found in sides.items()},
-        **{key: answer[key] for key in ("endpoints_total", "endpoints_new_total", "endpoints_gone_total")},
-    }
-    lines = [words.say("compare", days=answer["period_days"], until=_until(asked))]
+        ),
+        endpoints_new=answer.endpoints_new[: asked.limit],
+        endpoints_gone=answer.endpoints_gone[: asked.limit],
+        endpoints_total=answer.endpoints_total,
+        endpoints_new_total=answer.endpoints_new_total,
+        endpoints_gone_total=answer.endpoints_gone_total,
+    )
+    lines = [words.say("compare", days=answer.period_days, until=_until(asked))]
     lines += [
         words.say(text)
-        for text, side in (("compare_none_now", "now"), ("compare_none", "before"))
-        if answer["metrics"][0][side] == 0
+        for text, requests in (
+            ("compare_none_now", answer.metrics[0].now),
+            ("compare_none", answer.metrics[0].before),
+        )
+        if requests == 0
     ]
-    for row in answer["metrics"]:
-        show = _metric(row["metric"], asked)
-        change = row["change_percent"]
+    for row in answer.metrics:
+        show = _metric(row.metric, asked)
+        change = row.change_percent
         lines.append(
             words.say(
                 "compare_row",
-                metric=words.say(f"metric_{row['metric']}"),
-                now=show(row["now"]),
-                before=show(row["before"]),
+                metric=words.say(f"metric_{row.metric}"),
+                now=show(row.now),
+                before=show(row.before),
                 change="" if change is None else f" ({change:+g}%)",
             )
         )
     if moved:
-        shown = (
-            f"{row['endpoint']} {words.millis(row['p95_ms_before'])} → {words.millis(row['p95_ms_now'])}"
-            for row in moved
-        )
+        shown = (f"{row.endpoint} {words.millis(row.p95_ms_before)} → {words.millis(row.p95_ms_now)}" for row in moved)
         lines.append(words.say("compare_p95", rows=", ".join(shown)))
-    for side, found in sides.items():
-        names = [f"{row['endpoint']} ({words.count('requests', row['requests'])})" for row in found]
-        if more := answer[f"endpoints_{side}_total"] - len(found):
+    for side, found, total in (
+        ("new", structured.endpoints_new, answer.endpoints_new_total),
+        ("gone", structured.endpoints_gone, answer.endpoints_gone_total),
+    ):
+        names = [f"{row.endpoint} ({words.count('requests', row.requests)})" for row in found]
+        if more := total - len(found):
             names.append(words.say("compare_more", count=more))
         lines += [words.say(f"compare_{side}", rows=", ".join(names))] if names else []
-    return Shown(structured, lines, len(rows), answer["endpoints_total"])
+    return Shown(structured, lines, len(rows), answer.endpoints_total)
 
 
-def _days(answer: Fields, asked: Asked) -> str:
-    return asked.words.count("days", answer["period_days"]) + _until(asked)
+def _days(answer: UsageStats | Performance, asked: Asked) -> str:
+    return asked.words.count("days", answer.period_days) + _until(asked)
 
 
 def _until(asked: Asked) -> str:
@@ -298,56 +358,39 @@ def _metric(name: str, asked: Asked) -> Any:
     return str
 
 
-def unused_endpoints(answer: Fields, asked: Asked) -> Shown:
+def unused_endpoints(answer: UnusedEndpoints, asked: Asked) -> Shown[UnusedEndpoints]:
     """Show `list_unused_endpoints`."""
     words = asked.words
-    rows = answer["unused_endpoints"][: asked.limit]
-    structured = {
-        "period_days": answer["period_days"],
-        "unused_endpoints": rows,
-        "total_unused": answer["total_unused"],
-        "known_endpoints": answer["known_endpoints"],
-    }
+    rows = answer.unused_endpoints[: asked.limit]
+    structured = replace(answer, unused_endpoints=rows)
     lines = [
         words.say(
             "unused",
-            count=answer["total_unused"],
-            known=answer["known_endpoints"],
-            days=answer["period_days"],
+            count=answer.total_unused,
+            known=answer.known_endpoints,
+            days=answer.period_days,
             until=_until(asked),
         )
     ]
     lines += [
         words.say(
             "unused_row",
-            endpoint=f"{','.join(row['methods'])} {row['endpoint']}".strip(),
-            earlier=words.count("requests", row["requests_earlier"]),
+            endpoint=f"{','.join(row.methods)} {row.endpoint}".strip(),
+            earlier=words.count("requests", row.requests_earlier),
         )
         for row in rows
     ]
-    return Shown(structured, lines, len(rows), answer["total_unused"])
+    return Shown(structured, lines, len(rows), answer.total_unused)
 
 
-TOOLS = (
+TOOLS: tuple[AnyTool, ...] = (
     Tool(
         "get_active_users",
         GROUP,
         "Who is using the app now: people with a request in the last 5 minutes, their device and page.",
-        "active-users",
+        ActiveUsers,
         (_LIMIT,),
-        {
-            "active_users": [
-                {
-                    "email": "string?",
-                    "device": "string?",
-                    "last_seen": "string",
-                    "last_seen_at": "string",
-                    "current_page": "string?",
-                    "online": "boolean?",
-                }
-            ],
-            "total_active": "integer",
-        },
+        ActiveUsersShown,
         active_users,
         "users",
     ),
@@ -355,17 +398,9 @@ TOOLS = (
         "get_usage_stats",
         GROUP,
         "How much the app is used: sessions, people, most used features.",
-        "usage-stats",
+        UsageStats,
         (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
-        {
-            "period_days": "integer",
-            "total_sessions": "integer",
-            "unique_users": "integer",
-            "most_active_user": "string?",
-            "top_features": ["string"],
-            "avg_session_duration_min": "number",
-            "total_requests": "integer",
-        },
+        UsageStatsShown,
         usage_stats,
         "features",
     ),
@@ -373,18 +408,9 @@ TOOLS = (
         "get_system_performance",
         GROUP,
         "How fast and how healthy 7 days were, and whether proxy, app or store is to blame.",
-        "system-performance",
+        Performance,
         (_AT, Number("limit", TOP_SHOWN, 1, 10)),
-        {
-            "uptime_last_7d": "string",
-            "avg_api_response_ms": "number?",
-            "slowest_endpoints": ["object"],
-            "error_rate": "string",
-            "influxdb_status": "string",
-            "data_freshness": "string",
-            "blame": {"verdict": "string", "because": "string", "app_share": "number?"},
-            "advice": ["string"],
-        },
+        PerformanceShown,
         system_performance,
         "endpoints",
     ),
@@ -392,7 +418,7 @@ TOOLS = (
         "list_requests",
         GROUP,
         "Single requests, newest first: who, what, status, time, trace id.",
-        "access-logs",
+        AccessLogs,
         (
             Number("hours", 24, 1, 168),
             _AT,
@@ -401,22 +427,7 @@ TOOLS = (
             Text("status", "[1-5]xx|[0-9]{3}", "5xx", "a code or a class like 5xx"),
             Number("limit", 8, 1, ROWS_MAX),
         ),
-        {
-            "requests": [
-                {
-                    "timestamp": "string",
-                    "user": "string?",
-                    "device": "string?",
-                    "method": "string",
-                    "endpoint": "string",
-                    "status": "integer",
-                    "response_time_ms": "number?",
-                    "trace_id": "string?",
-                }
-            ],
-            "total": "integer",
-            "errors_5xx": "integer",
-        },
+        RequestsShown,
         list_requests,
         "requests",
         limit_goes_along=True,
@@ -425,7 +436,7 @@ TOOLS = (
         "explain_request",
         GROUP,
         "One request by trace id: nginx line, app span, who, where the time went, which code failed.",
-        "request",
+        Explained,
         (
             Text(
                 "trace_id",
@@ -437,30 +448,16 @@ TOOLS = (
             Number("hours", 24, 1, TRACE_HOURS_MAX, "how far back to look"),
             Moment("at", ".+", "2025-10-08T14:32:15Z", "its timestamp, if known: finds an old one at once"),
         ),
-        {
-            "trace_id": "string",
-            "found": "boolean",
-            "requests": [
-                {"timestamp": "string", "nginx": "object", "span": "object?", "identity": "object", "timing": "object"}
-            ],
-        },
+        TraceShown,
         explain_request,
     ),
     Tool(
         "compare_periods",
         GROUP,
         "The last days beside as many days before: traffic, people, speed, errors.",
-        "compare",
+        Periods,
         (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
-        {
-            "period_days": "integer",
-            "now": "object",
-            "before": "object",
-            "metrics": [{"metric": "string", "now": "number?", "before": "number?", "change_percent": "number?"}],
-            "endpoints": ["object"],
-            "endpoints_new": [{"endpoint": "string", "requests": "integer"}],
-            "endpoints_gone": [{"endpoint": "string", "requests": "integer"}],
-        },
+        PeriodsShown,
         compare_periods,
         "endpoints",
     ),
@@ -468,16 +465,9 @@ TOOLS = (
         "list_unused_endpoints",
         GROUP,
         "Endpoints that nobody used.",
-        "unused-endpoints",
+        UnusedEndpoints,
         (Number("days", 30, 1, 30), _AT, _LIMIT),
-        {
-            "period_days": "integer",
-            "unused_endpoints": [
-                {"endpoint": "string", "feature": "string", "methods": ["string"], "requests_earlier": "integer"}
-            ],
-            "total_unused": "integer",
-            "known_endpoints": "integer",
-        },
+        UnusedEndpoints,
         unused_endpoints,
         "endpoints",
     ),

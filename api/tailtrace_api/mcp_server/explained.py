@@ -1,87 +1,136 @@
 """A kept trace for an assistant: where the time went, which spans took it, which lines of the app broke. Pure."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tailtrace_api.answers.insight_records import TraceTold
+from tailtrace_api.answers.record import Record
 from tailtrace_api.mcp_server.words import Words
 
-Fields = Mapping[str, Any]
+if TYPE_CHECKING:  # it reads protobuf, which an assistant's start does not wait for
+    from tailtrace_api.answers.traces import Failure, Span, Trace
+
 SLOWEST_SHOWN = 3
 FRAMES_SHOWN = 3
 """The innermost of the app's own: what broke is in the last, who called it in those before."""
 FAILURES_SHOWN = 3
 
 
-def digest(trace: Fields) -> dict[str, Any]:
-    """Return what of a trace an assistant gets: phases, the spans with most time of their own, failures."""
-    spans = trace["spans"]
-    of_app = [span for span in spans if not span["nginx"]]
-    own = own_times(spans)
-    slowest = sorted((span for span in of_app if own[span["id"]] > 0), key=lambda span: -own[span["id"]])
-    failures = [(span, failure) for span in spans for failure in span["failures"]]
-    return {
-        "phases": [
-            {"phase": phase["phase"], "ms": phase["duration_ms"]}
-            for request in trace["requests"]
-            for phase in request["phases"]
-        ],
-        "spans": len(spans),
-        "slowest": [
-            {"span": span["name"], "service": span["service"], "own_ms": round(own[span["id"]], 3)}
-            for span in slowest[:SLOWEST_SHOWN]
-        ],
-        "failures": [
-            {
-                "type": failure["type"],
-                "span": span["name"],
-                "service": span["service"],
-                "frames": [
-                    {key: frame[key] for key in ("file", "line", "function", "source")}
-                    for frame in [one for one in failure["stack"] if one["own"]][-FRAMES_SHOWN:]
-                ],
-            }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTold(Record):
+    """A part of a request's time."""
+
+    phase: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowSpan(Record):
+    """A span, and how long none of its children was at work."""
+
+    span: str
+    service: str | None
+    own_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame(Record):
+    """A line of the app's own code that an exception came through."""
+
+    file: str
+    line: int
+    function: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureTold(Record):
+    """An exception, with the innermost frames of the app's own."""
+
+    type: str
+    span: str
+    service: str | None
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest(Record):
+    """What of a kept trace an assistant gets: phases, the spans with most time of their own, failures."""
+
+    phases: tuple[PhaseTold, ...]
+    spans: int
+    slowest: tuple[SlowSpan, ...]
+    failures: tuple[FailureTold, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained(TraceTold):
+    """The requests of a trace, and a digest of its spans where it is kept."""
+
+    trace: Digest | None = None
+
+
+def digest(trace: "Trace") -> Digest:
+    """Shorten a kept trace."""
+    own = own_times(trace.spans)
+    of_app = [span for span in trace.spans if not span.nginx and own[span.id] > 0]
+    failures = [(span, failure) for span in trace.spans for failure in span.failures]
+    return Digest(
+        phases=tuple(
+            PhaseTold(phase=phase.phase, ms=phase.duration_ms) for request in trace.requests for phase in request.phases
+        ),
+        spans=len(trace.spans),
+        slowest=tuple(
+            SlowSpan(span=span.name, service=span.service, own_ms=round(own[span.id], 3))
+            for span in sorted(of_app, key=lambda span: -own[span.id])[:SLOWEST_SHOWN]
+        ),
+        failures=tuple(
+            FailureTold(type=failure.type, span=span.name, service=span.service, frames=_frames(failure))
             for span, failure in failures[-FAILURES_SHOWN:]
-        ],
-    }
+        ),
+    )
 
 
-def own_times(spans: list[Fields]) -> dict[str, float]:
+def _frames(failure: "Failure") -> tuple[Frame, ...]:
+    own = [line for line in failure.stack if line.own]
+    return tuple(
+        Frame(file=line.file, line=line.line, function=line.function, source=line.source)
+        for line in own[-FRAMES_SHOWN:]
+    )
+
+
+def own_times(spans: Sequence["Span"]) -> dict[str, float]:
     """Return how long each span had none of its children at work, in milliseconds."""
     children: dict[str, list[tuple[float, float]]] = {}
     for span in spans:
-        if span["parent_id"]:
-            children.setdefault(span["parent_id"], []).append(
-                (span["start_ms"], span["start_ms"] + span["duration_ms"])
-            )
+        if span.parent_id:
+            children.setdefault(span.parent_id, []).append((span.start_ms, span.start_ms + span.duration_ms))
     own: dict[str, float] = {}
     for span in spans:
-        start, end = span["start_ms"], span["start_ms"] + span["duration_ms"]
+        start, end = span.start_ms, span.start_ms + span.duration_ms
         covered = 0.0
-        for child_start, child_end in sorted(children.get(span["id"], ())):
+        for child_start, child_end in sorted(children.get(span.id, ())):
             covered += max(0.0, min(child_end, end) - max(child_start, start))
             start = max(start, child_end)
-        own[span["id"]] = max(0.0, span["duration_ms"] - covered)
+        own[span.id] = max(0.0, span.duration_ms - covered)
     return own
 
 
-def sentences(short: Fields, words: Words) -> list[str]:
+def sentences(short: Digest, words: Words) -> list[str]:
     """Tell it in sentences."""
     lines = []
-    if short["phases"]:
-        parts = "; ".join(f"{words.say('phase_' + one['phase'])} {words.millis(one['ms'])}" for one in short["phases"])
+    if short.phases:
+        parts = "; ".join(f"{words.say('phase_' + one.phase)} {words.millis(one.ms)}" for one in short.phases)
         lines.append(words.say("trace_phases", parts=parts))
-    if short["slowest"]:
-        parts = "; ".join(
-            f"{one['span']}{_of(one['service'])} {words.millis(one['own_ms'])}" for one in short["slowest"]
-        )
-        lines.append(words.say("trace_slowest", spans=short["spans"], parts=parts))
-    for failure in short["failures"]:
-        lines.append(
-            words.say("trace_failure", type=failure["type"], span=failure["span"], service=_of(failure["service"]))
-        )
+    if short.slowest:
+        parts = "; ".join(f"{one.span}{_of(one.service)} {words.millis(one.own_ms)}" for one in short.slowest)
+        lines.append(words.say("trace_slowest", spans=short.spans, parts=parts))
+    for failure in short.failures:
+        lines.append(words.say("trace_failure", type=failure.type, span=failure.span, service=_of(failure.service)))
         lines += [
-            f"  {frame['file']}:{frame['line']} {frame['function']}: {frame['source'] or ''}".rstrip(": ")
-            for frame in failure["frames"]
+            f"  {frame.file}:{frame.line} {frame.function}: {frame.source or ''}".rstrip(": ")
+            for frame in failure.frames
         ]
     return lines
 

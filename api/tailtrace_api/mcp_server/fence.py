@@ -22,10 +22,13 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
+from tailtrace_api.answers.record import Record, fields_of
 from tailtrace_bridge.core.text import printable
+
+R = TypeVar("R", bound=Record)
 
 TEXT_LENGTH_MAX = 120
 PROBLEM_LENGTH_MAX = 400
@@ -97,22 +100,30 @@ class Fence:
             shown = shown[: length_max - 1] + "…"
         return shown
 
+    def record(self, record: R) -> R:
+        """Make each text in an answer harmless."""
+        made: R = self.value(record)
+        return made
+
     def value(self, value: Any, depth: int = 0, length_max: int = TEXT_LENGTH_MAX, *, is_path: bool = False) -> Any:
-        """Make each text in an answer harmless, keys of tables too. What is nested too deep is left out."""
+        """Make each text in a value harmless, keys of tables too. What is nested too deep is left out."""
         if isinstance(value, str):
             return self.text(value, length_max, is_path=is_path)
         if depth >= DEPTH_MAX:
             return None
+        if isinstance(value, Record):
+            return type(value)(**self._named(fields_of(value), depth + 1, length_max))
         if isinstance(value, Mapping):
-            return {
-                self.text(str(key)): self.value(
-                    one, depth + 1, PROBLEM_LENGTH_MAX if key in _OURS else length_max, is_path=key == "path"
-                )
-                for key, one in value.items()
-            }
+            return {self.text(key): one for key, one in self._named(value, depth + 1, length_max).items()}
         if isinstance(value, list | tuple):
-            return [self.value(one, depth + 1, length_max) for one in value]
+            return type(value)(self.value(one, depth + 1, length_max) for one in value)
         return value
+
+    def _named(self, values: Mapping[str, Any], depth: int, length_max: int) -> dict[str, Any]:
+        return {
+            name: self.value(one, depth, PROBLEM_LENGTH_MAX if name in _OURS else length_max, is_path=name == "path")
+            for name, one in values.items()
+        }
 
 
 @lru_cache(maxsize=8192)

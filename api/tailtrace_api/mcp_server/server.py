@@ -31,7 +31,8 @@ from mcp_types import Tool as ToolInfo
 
 from tailtrace_api.mcp_server.guide import DEFINITIONS_URI, INSTRUCTIONS, PROMPTS, definitions
 from tailtrace_api.mcp_server.parameters import schema
-from tailtrace_api.mcp_server.tool import Tool, output_schema
+from tailtrace_api.mcp_server.schema import output_schema
+from tailtrace_api.mcp_server.tool import AnyTool
 from tailtrace_api.mcp_server.tools import Answer, Toolbox
 from tailtrace_bridge.texts.catalogue import Texts
 
@@ -100,12 +101,12 @@ def _call(toolbox: Toolbox, caller: Caller, params: CallToolRequestParams, reque
     return toolbox.call(params.name, params.arguments or {}, caller(request))
 
 
-def _tool_info(tool: Tool) -> ToolInfo:
+def _tool_info(tool: AnyTool) -> ToolInfo:
     return ToolInfo(
         name=tool.name,
         description=tool.about,
         input_schema=schema(tool.parameters),
-        output_schema=output_schema(tool.answers),
+        output_schema=output_schema(tool.shown),
         annotations=_READ_ONLY,
     )
 

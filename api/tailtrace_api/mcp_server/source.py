@@ -1,12 +1,12 @@
-"""Where the answers come from: a store of this machine, or a running API. One verb, `answer`.
+"""Where the answers come from: a store of this machine, or a running API. One verb, `answer`, asked by what it answers.
 
-| the question | of a local store | of an API, by GET |
+| what is asked for | of a local store | of an API, by GET |
 |---|---|---|
-| `active-users`, `usage-stats`, `system-performance` | `Insights` | `/analytics/...` |
-| `compare`, `unused-endpoints`, `request` | `Insights` | `/analytics/...` |
-| `request`, its spans where they are kept | `Traces` | `/analytics/panels/trace/...` |
-| `access-logs` | `Queries` | `/analytics/access-logs` |
-| `devices`, `device`, `status`, `whois` | `Tailnet` | `/tailnet/...` |
+| `ActiveUsers`, `UsageStats`, `Performance` | `Insights` | `/analytics/...` |
+| `Periods`, `UnusedEndpoints` | `Insights` | `/analytics/...` |
+| `Explained` | `Insights`, `Traces` | `/analytics/request/...`, and of a kept trace `/analytics/panels/trace/...` |
+| `AccessLogs` | `Queries` | `/analytics/access-logs` |
+| `Devices`, `FoundDevice`, `TailnetStatus`, `Whois` | `Tailnet` | `/tailnet/...` |
 
 `user` restricts an answer to one person; an API decides that by itself, from who asks it.
 """
@@ -15,40 +15,51 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from pydantic import ValidationError
+
 from tailtrace_api.access.roles import NotYoursError
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.insight_records import (
+    ActiveUsers,
+    Performance,
+    Periods,
+    UnusedEndpoints,
+    UsageStats,
+)
+from tailtrace_api.answers.record import Record, fields_of
 from tailtrace_api.answers.request_records import AccessLogs
 from tailtrace_api.answers.requests import time_us
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.mcp_server.explained import digest
+from tailtrace_api.mcp_server.explained import Explained, digest
+from tailtrace_api.mcp_server.schema import from_json
 from tailtrace_api.queries.insights import Insights
-from tailtrace_api.queries.tailnet import Tailnet
+from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetStatus, Whois
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
 
 if TYPE_CHECKING:  # it reads protobuf, which an assistant's start does not wait for
     from tailtrace_api.queries.traces import Traces
 
+A = TypeVar("A", bound=Record)
 TIMEOUT_S = 30.0
 RESPONSE_BYTES_MAX = 8 * 1024 * 1024
-_PATHS = {
-    "active-users": "/analytics/active-users",
-    "usage-stats": "/analytics/usage-stats",
-    "system-performance": "/analytics/system-performance",
-    "compare": "/analytics/compare",
-    "unused-endpoints": "/analytics/unused-endpoints",
-    "request": "/analytics/request/{trace_id}",
-    "access-logs": "/analytics/access-logs",
-    "devices": "/tailnet/devices",
-    "device": "/tailnet/devices/{device}",
-    "status": "/tailnet/status",
-    "whois": "/tailnet/whois/{address}",
+_PATHS: Mapping[type[Record], str] = {
+    ActiveUsers: "/analytics/active-users",
+    UsageStats: "/analytics/usage-stats",
+    Performance: "/analytics/system-performance",
+    Periods: "/analytics/compare",
+    UnusedEndpoints: "/analytics/unused-endpoints",
+    Explained: "/analytics/request/{trace_id}",
+    AccessLogs: "/analytics/access-logs",
+    Devices: "/tailnet/devices",
+    FoundDevice: "/tailnet/devices/{device}",
+    TailnetStatus: "/tailnet/status",
+    Whois: "/tailnet/whois/{address}",
 }
 
 
@@ -62,8 +73,8 @@ class SourceError(BridgeError):
 class Source(Protocol):
     """Something that answers. Blocks, and is called in a thread."""
 
-    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
-        """Answer a question of the table above. Raises `BridgeError`."""
+    def answer(self, kind: type[A], arguments: Mapping[str, Any], user: str | None = None) -> A:
+        """Return what is asked for, of the table above. Raises `BridgeError`."""
 
 
 class LocalSource:
@@ -74,35 +85,35 @@ class LocalSource:
     ) -> None:
         self._insights, self._tailnet, self._clock, self._traces = insights, tailnet, clock, traces
 
-    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:
+    def answer(self, kind: type[A], arguments: Mapping[str, Any], user: str | None = None) -> A:
         """Answer from the store and the tailnet."""
         now_us, insights, tailnet = self._clock(), self._insights, self._tailnet
         at_us = time_us(arguments["at"]) if "at" in arguments else None
         end_us = now_us if at_us is None else at_us
-        answers: Mapping[str, Callable[[], Record]] = {
-            "active-users": lambda: insights.active_users(now_us, user=user),
-            "usage-stats": lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
-            "system-performance": lambda: insights.system_performance(now_us, at_us=at_us, user=user),
-            "compare": lambda: insights.compare(end_us, days=arguments["days"], user=user),
-            "unused-endpoints": lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
-            "request": lambda: insights.explain_request(
-                now_us,
-                trace_id=arguments["trace_id"],
-                hours=arguments["hours"],
-                at_us=at_us,
-                user=user,
-            ),
-            "access-logs": lambda: self._access_logs(end_us, arguments, user),
-            "devices": lambda: tailnet.devices(user=user),
-            "device": lambda: tailnet.device(arguments["device"], user=user),
-            "status": lambda: tailnet.status(user=user),
-            "whois": lambda: tailnet.whois(arguments["address"], user=user),
+        answers: Mapping[type[Record], Callable[[], Record]] = {
+            ActiveUsers: lambda: insights.active_users(now_us, user=user),
+            UsageStats: lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
+            Performance: lambda: insights.system_performance(now_us, at_us=at_us, user=user),
+            Periods: lambda: insights.compare(end_us, days=arguments["days"], user=user),
+            UnusedEndpoints: lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
+            Explained: lambda: self._explained(now_us, at_us, arguments, user),
+            AccessLogs: lambda: self._access_logs(end_us, arguments, user),
+            Devices: lambda: tailnet.devices(user=user),
+            FoundDevice: lambda: tailnet.device(arguments["device"], user=user),
+            TailnetStatus: lambda: tailnet.status(user=user),
+            Whois: lambda: tailnet.whois(arguments["address"], user=user),
         }
-        answer = asdict(answers[question]())
-        if question == "request" and answer["found"] and self._traces is not None:
-            found = self._traces.find(arguments["trace_id"], user)
-            return answer if found is None else {**answer, "trace": digest(asdict(found))}
+        answer = answers[kind]()
+        assert isinstance(answer, kind)
         return answer
+
+    def _explained(self, now_us: int, at_us: int | None, arguments: Mapping[str, Any], user: str | None) -> Explained:
+        trace_id = arguments["trace_id"]
+        told = self._insights.explain_request(
+            now_us, trace_id=trace_id, hours=arguments["hours"], at_us=at_us, user=user
+        )
+        found = self._traces.find(trace_id, user) if told.found and self._traces is not None else None
+        return Explained(**fields_of(told), trace=None if found is None else digest(found))
 
     def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:
@@ -139,19 +150,18 @@ class HttpSource:
         # No proxy of the environment: the API is on this machine or in the tailnet.
         self._opener: OpenerDirector = build_opener(ProxyHandler({}), _NoRedirects())
 
-    def answer(self, question: str, arguments: Mapping[str, Any], user: str | None = None) -> dict[str, Any]:  # noqa: ARG002
+    def answer(self, kind: type[A], arguments: Mapping[str, Any], user: str | None = None) -> A:  # noqa: ARG002
         """Ask the API. Raises `SourceError`."""
-        answer = self._asked(_PATHS[question], arguments)
-        if answer is None:
-            raise SourceError(f"{self._url} gave no answer of tailtrace; check that --url is the address of its API")
-        if question == "request" and answer.get("found"):
-            with suppress(SourceError):  # one of before knows no traces
-                found = self._asked(_TRACE_PATH, {"trace_id": arguments["trace_id"]})
-                answer = answer if found is None else {**answer, "trace": digest(found)}
+        answer = self._asked(kind, _PATHS[kind], arguments)
+        if isinstance(answer, Explained) and answer.found:
+            from tailtrace_api.answers.traces import Trace  # noqa: PLC0415 - see above
+
+            with suppress(SourceError):  # it is not kept, or one of before knows no traces
+                found = self._asked(Trace, _TRACE_PATH, {"trace_id": arguments["trace_id"]})
+                return replace(answer, trace=digest(found))
         return answer
 
-    def _asked(self, path: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the answer to one question; None is one that says there is nothing."""
+    def _asked(self, kind: type[A], path: str, arguments: Mapping[str, Any]) -> A:
         in_path = {name: quote(str(value), safe="") for name, value in arguments.items() if f"{{{name}}}" in path}
         rest = {name: value for name, value in arguments.items() if name not in in_path}
         target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")
@@ -168,7 +178,7 @@ class HttpSource:
             ) from None
         if len(body) > RESPONSE_BYTES_MAX:
             raise SourceError(f"{self._url} answered with more than {RESPONSE_BYTES_MAX} bytes; ask for less")
-        return self._parsed(body)
+        return self._parsed(kind, body)
 
     def _read(self, got: HTTPResponse) -> bytes:
         """Read at most one byte too many. `TIMEOUT_S` bounds each wait, and here all of them together."""
@@ -180,14 +190,14 @@ class HttpSource:
                 raise TimeoutError(f"it was not done after {TIMEOUT_S:g} s")
         return bytes(body)
 
-    def _parsed(self, body: bytes) -> dict[str, Any] | None:
+    def _parsed(self, kind: type[A], body: bytes) -> A:
         try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = ()
-        if not (answer is None or isinstance(answer, dict)):
-            raise SourceError(f"{self._url} gave no answer of tailtrace; check that --url is the address of its API")
-        return answer
+            return from_json(kind, body)
+        except ValidationError:
+            raise SourceError(
+                f"{self._url} gave no answer of tailtrace that this one knows; check that --url is the address of its "
+                f"API, and that both are of one version"
+            ) from None
 
     def _refused(self, error: HTTPError) -> str:
         try:

@@ -14,7 +14,7 @@ from mcp.server.stdio import stdio_server
 
 from tailtrace_api.mcp_server.server import make_server
 from tailtrace_api.mcp_server.source import HttpSource, LocalSource, Source
-from tailtrace_api.mcp_server.tool import Tool
+from tailtrace_api.mcp_server.tool import AnyTool
 from tailtrace_api.mcp_server.tools import Toolbox
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_api.queries.insights import Insights
@@ -24,7 +24,7 @@ CALLS_AT_ONCE_MAX = 4
 """Answers are made in threads; more of them at once would only take more memory."""
 
 
-def run_stdio(settings: Settings, tools: tuple[Tool, ...], url: str | None) -> None:
+def run_stdio(settings: Settings, tools: tuple[AnyTool, ...], url: str | None) -> None:
     """Serve one client until it goes. Raises `StoreError` where there is no store, `SettingsError` for a wrong URL."""
     for name in ("mcp", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,117 +1,131 @@
 """The tools on the tailnet: its devices, its state, who has an address."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tailtrace_api.mcp_server.parameters import Address, Number, Text
-from tailtrace_api.mcp_server.tool import Asked, Fields, Shown, Tool
+from tailtrace_api.mcp_server.shown import DeviceShown, DevicesShown, FoundDeviceShown, WholeDevice
+from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown, Tool
+from tailtrace_api.queries.tailnet import DeviceRow, Devices, FoundDevice, TailnetStatus, Whois
 
 GROUP = "tailscale"
 NAMES_SHOWN = 20
-_DEVICE = {"name": "string", "user": "string?", "online": "boolean?", "last_seen": "string", "addresses": ["string"]}
 
 
-def list_devices(answer: Fields, asked: Asked) -> Shown:
+def list_devices(answer: Devices, asked: Asked) -> Shown[DevicesShown]:
     """Show `tailscale_list_devices`."""
     words = asked.words
-    rows = answer["devices"][: asked.limit]
-    structured = {
-        "devices": [
-            {
-                **{key: row[key] for key in ("name", "user", "online")},
-                "last_seen": _last_seen(row, asked),
-                "addresses": row["addresses"],
-                **({"tags": row["tags"]} if row["tags"] else {}),
-            }
+    rows = answer.devices[: asked.limit]
+    structured = DevicesShown(
+        devices=tuple(
+            DeviceShown(
+                name=row.name,
+                user=row.user,
+                online=row.online,
+                last_seen=_last_seen(row, asked),
+                addresses=row.addresses,
+                tags=row.tags,
+            )
             for row in rows
-        ],
-        "total": answer["total"],
-        "online": answer["online"],
-        "source": answer["source"],
-    }
-    lines = [words.say("devices_head", total=words.count("devices", answer["total"]), online=answer["online"])]
+        ),
+        total=answer.total,
+        online=answer.online,
+        source=answer.source,
+    )
+    lines = [words.say("devices_head", total=words.count("devices", answer.total), online=answer.online)]
     lines += [_line(row, asked) for row in rows]
-    if answer["problem"]:
-        lines.append(words.say("problem", problem=answer["problem"]))
-    return Shown(structured, lines, len(rows), answer["total"])
+    if answer.problem:
+        lines.append(words.say("problem", problem=answer.problem))
+    return Shown(structured, lines, len(rows), answer.total)
 
 
-def get_device(answer: Fields, asked: Asked) -> Shown:
+def get_device(answer: FoundDevice, asked: Asked) -> Shown[FoundDeviceShown]:
     """Show `tailscale_get_device`."""
-    words, row = asked.words, answer["device"]
+    words, row = asked.words, answer.device
     if row is None:
-        names = answer["names"][:NAMES_SHOWN]
-        more = ["…"] if len(answer["names"]) > NAMES_SHOWN else []
+        names = answer.names[:NAMES_SHOWN]
+        more = ["…"] if len(answer.names) > NAMES_SHOWN else []
         line = words.say("device_none", name=asked.arguments["device"], names=", ".join([*names, *more]))
-        return Shown({"found": False, "device": None}, [line])
-    device = {**row, "last_seen": _last_seen(row, asked), "last_seen_at": row["last_seen"]}
-    device.pop("last_seen_seconds")
+        return Shown(FoundDeviceShown(found=False, device=None), [line])
+    device = WholeDevice(
+        id=row.id,
+        name=row.name,
+        hostname=row.hostname,
+        user=row.user,
+        kind=row.kind,
+        tags=row.tags,
+        addresses=row.addresses,
+        online=row.online,
+        last_seen=_last_seen(row, asked),
+        key_expires=row.key_expires,
+        last_seen_at=row.last_seen,
+    )
     lines = [_line(row, asked)]
-    lines += [f"{key}: {row[key]}" for key in ("id", "hostname", "kind", "key_expires") if row[key]]
-    lines += [f"tags: {', '.join(row['tags'])}"] if row["tags"] else []
-    return Shown({"found": True, "device": device}, lines)
+    told = {"id": row.id, "hostname": row.hostname, "kind": row.kind, "key_expires": row.key_expires}
+    lines += [f"{name}: {value}" for name, value in told.items() if value]
+    lines += [f"tags: {', '.join(row.tags)}"] if row.tags else []
+    return Shown(FoundDeviceShown(found=True, device=device), lines)
 
 
-def get_status(answer: Fields, asked: Asked) -> Shown:
+def get_status(answer: TailnetStatus, asked: Asked) -> Shown[TailnetStatus]:
     """Show `tailscale_get_status`."""
     words = asked.words
     unknown, none = words.say("unknown"), words.say("none")
-    structured = dict(answer)
-    for key in ("keys_expired", "keys_expiring_soon"):
-        structured[key] = answer[key][: asked.limit]
-        if len(answer[key]) > asked.limit:
-            structured["note"] = words.say("keys_cut", shown=asked.limit)
+    expired, soon = answer.keys_expired, answer.keys_expiring_soon
+    structured = replace(answer, keys_expired=expired[: asked.limit], keys_expiring_soon=soon[: asked.limit])
+    is_cut = max(len(expired), len(soon)) > asked.limit
+    note = words.say("keys_cut", shown=asked.limit) if is_cut else ""
     lines = [
         words.say(
             "status",
-            state=answer["backend_state"] or unknown,
-            tailnet=answer["tailnet"] or unknown,
-            device=answer["this_device"] or unknown,
-            online=answer["devices_online"],
-            total=answer["devices_total"],
-            expired=_some(answer["keys_expired"], asked.limit) or none,
-            soon=_some(answer["keys_expiring_soon"], asked.limit) or none,
+            state=answer.backend_state or unknown,
+            tailnet=answer.tailnet or unknown,
+            device=answer.this_device or unknown,
+            online=answer.devices_online,
+            total=answer.devices_total,
+            expired=_some(expired, asked.limit) or none,
+            soon=_some(soon, asked.limit) or none,
         )
     ]
-    lines += [structured["note"]] if "note" in structured else []
-    lines += [words.say("problem", problem=problem) for problem in answer["problems"]]
-    return Shown(structured, lines)
+    lines += [note] if note else []
+    lines += [words.say("problem", problem=problem) for problem in answer.problems]
+    return Shown(structured, lines, note=note)
 
 
-def _some(names: list[str], limit: int) -> str:
+def _some(names: Sequence[str], limit: int) -> str:
     more = f" (+{len(names) - limit})" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
 
-def who_is(answer: Fields, asked: Asked) -> Shown:
+def who_is(answer: Whois, asked: Asked) -> Shown[Whois]:
     """Show `tailscale_who_is`."""
-    return Shown(dict(answer), [f"{asked.arguments['address']}: {answer['description']}"])
+    return Shown(answer, [f"{asked.arguments['address']}: {answer.description}"])
 
 
-def _line(row: Mapping[str, Any], asked: Asked) -> str:
+def _line(row: DeviceRow, asked: Asked) -> str:
     words = asked.words
-    state = words.say("online") if row["online"] else words.say("offline", ago=words.ago(row["last_seen_seconds"]))
+    state = words.say("online") if row.online else words.say("offline", ago=words.ago(row.last_seen_seconds))
     return words.say(
         "device_row",
-        name=row["name"],
-        who=row["user"] or ",".join(row["tags"]) or row["kind"],
-        state=state if row["online"] is not None else words.say("unknown"),
-        addresses=", ".join(row["addresses"]),
+        name=row.name,
+        who=row.user or ",".join(row.tags) or row.kind,
+        state=state if row.online is not None else words.say("unknown"),
+        addresses=", ".join(row.addresses),
     )
 
 
-def _last_seen(row: Mapping[str, Any], asked: Asked) -> str:
-    return asked.words.say("now") if row["online"] else asked.words.ago(row["last_seen_seconds"])
+def _last_seen(row: DeviceRow, asked: Asked) -> str:
+    return asked.words.say("now") if row.online else asked.words.ago(row.last_seen_seconds)
 
 
-TOOLS = (
+TOOLS: tuple[AnyTool, ...] = (
     Tool(
         "tailscale_list_devices",
         GROUP,
         "Devices of the tailnet, online first.",
-        "devices",
+        Devices,
         (Number("limit", 15, 1, 100),),
-        {"devices": [_DEVICE], "total": "integer", "online": "integer", "source": "string"},
+        DevicesShown,
         list_devices,
         "devices",
     ),
@@ -119,36 +133,27 @@ TOOLS = (
         "tailscale_get_device",
         GROUP,
         "One device of the tailnet.",
-        "device",
+        FoundDevice,
         (Text("device", r"[^/\x00-\x1f]+", "ana-laptop", "name, address or node id", required=True),),
-        {"found": "boolean", "device": "object?"},
+        FoundDeviceShown,
         get_device,
     ),
     Tool(
         "tailscale_get_status",
         GROUP,
         "State of the tailnet and of tailscaled here; expiring keys.",
-        "status",
+        TailnetStatus,
         (),
-        {
-            "running": "boolean",
-            "backend_state": "string?",
-            "tailnet": "string?",
-            "devices_total": "integer",
-            "devices_online": "integer",
-            "keys_expired": ["string"],
-            "keys_expiring_soon": ["string"],
-            "problems": ["string"],
-        },
+        TailnetStatus,
         get_status,
     ),
     Tool(
         "tailscale_who_is",
         GROUP,
         "Who has a tailnet address.",
-        "whois",
+        Whois,
         (Address("address", r"[0-9A-Fa-f:.]{2,45}", "100.64.0.7", "IPv4 or IPv6, without a port", required=True),),
-        {"address": "string", "found": "boolean", "user": "string?", "device": "string?", "kind": "string"},
+        Whois,
         who_is,
     ),
 )

@@ -1,45 +1,46 @@
-"""What a tool is: a name, its arguments, the shape of its answer, and how a source's answer is shown.
+"""What a tool is: a name, its arguments, what its source answers, and how that is shown.
 
-Each answer is shown twice: as values for programs (`structured`, of the tool's output schema), and as a text for
+Each answer is shown twice: as a record for programs (`structured`, whose schema is the tool's), and as a text for
 people. A list in it is cut at `limit`; what is cut is said, with how to see more.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from tailtrace_api.answers.record import Record
 from tailtrace_api.mcp_server.parameters import Parameter
 from tailtrace_api.mcp_server.words import Words
 
-Fields = Mapping[str, Any]
+A = TypeVar("A", bound=Record)
+S = TypeVar("S", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Generic[S]):
     """An answer as it goes to the assistant."""
 
-    structured: dict[str, Any]
+    structured: S
     lines: list[str]
     shown: int = 0
     total: int = 0
     """Rows of its list, cut or not; 0 where there is none."""
+    note: str = ""
+    """What a program must know besides; of a list that is cut it is made by whoever calls the tool."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a presenter may know besides the answer."""
 
-    arguments: Fields
+    arguments: Mapping[str, Any]
     words: Words
     limit: int
     """Rows of the list at most."""
 
 
-Present = Callable[[Fields, Asked], Shown]
-
-
 @dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Generic[A, S]):
     """One tool."""
 
     name: str
@@ -47,30 +48,16 @@ class Tool:
     """`analytics` or `tailscale`."""
     about: str
     """For the assistant: what it answers, in few words, as each costs on every conversation."""
-    question: str
-    """What the source is asked."""
+    answer: type[A]
+    """What the source is asked for."""
     parameters: tuple[Parameter, ...]
-    answers: Fields
-    """Its output: field → shape, see `shape`."""
-    present: Present
+    shown: type[S]
+    """Its output."""
+    present: Callable[[A, Asked], Shown[S]]
     rows: str = ""
     """What its list holds, a word of `words`; empty without one."""
     limit_goes_along: bool = False
     """Whether the source itself is asked for `limit` rows."""
 
 
-def output_schema(fields: Fields) -> dict[str, Any]:
-    """Return the JSON schema of an answer. All of its fields are there, others may be."""
-    return {"type": "object", "properties": {name: shape(one) for name, one in fields.items()}, "required": [*fields]}
-
-
-def shape(one: Any) -> dict[str, Any]:
-    """Return the JSON schema of a shape: `"string"`, `"number?"` (or null), `[...]` a list, `{...}` an object."""
-    match one:
-        case list():
-            return {"type": "array", "items": shape(one[0])} if one else {"type": "array"}
-        case dict():
-            return {"type": "object", "properties": {name: shape(part) for name, part in one.items()}}
-    if one.endswith("?"):
-        return {"type": [one[:-1], "null"]}
-    return {"type": one}
+AnyTool = Tool[Any, Any]

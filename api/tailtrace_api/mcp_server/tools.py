@@ -15,17 +15,19 @@ from typing import Any
 
 from tailtrace_api.access.policy import ADMINS_ONLY, is_allowed, reach_of_tool
 from tailtrace_api.access.roles import Role
+from tailtrace_api.answers.record import Record
 from tailtrace_api.mcp_server import analytics, tailnet_tools
 from tailtrace_api.mcp_server.fence import Fence
 from tailtrace_api.mcp_server.parameters import Number, WrongArgumentError, check
+from tailtrace_api.mcp_server.schema import as_values
 from tailtrace_api.mcp_server.source import Source
-from tailtrace_api.mcp_server.tool import Asked, Shown, Tool
+from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_bridge.core.errors import BridgeError
 
 TOKENS_MAX = 1500
 """Of an answer whose caller asked for no number of rows."""
-TOOLS: tuple[Tool, ...] = (*analytics.TOOLS, *tailnet_tools.TOOLS)
+TOOLS: tuple[AnyTool, ...] = (*analytics.TOOLS, *tailnet_tools.TOOLS)
 GROUPS = (analytics.GROUP, tailnet_tools.GROUP)
 _PIECE = re.compile(r"[A-Za-z]{1,6}|[0-9]{1,3}|[^\w\s]{1,2}|[^\sA-Za-z0-9]|\n")
 
@@ -49,7 +51,7 @@ class Counts:
     """Answers cut because they would have cost too much."""
 
 
-def select(wanted: str | None) -> tuple[Tool, ...]:
+def select(wanted: str | None) -> tuple[AnyTool, ...]:
     """Return the tools that a list of groups and names means; all where there is none. Raises `WrongArgumentError`."""
     if not wanted:
         return TOOLS
@@ -66,7 +68,7 @@ def select(wanted: str | None) -> tuple[Tool, ...]:
 class Toolbox:
     """Calls tools of one source in one language. Safe to share between threads."""
 
-    def __init__(self, tools: Sequence[Tool], source: Source, words: Words) -> None:
+    def __init__(self, tools: Sequence[AnyTool], source: Source, words: Words) -> None:
         self.tools = {tool.name: tool for tool in tools}
         self.counts = Counts()
         self.fence = Fence()
@@ -87,16 +89,14 @@ class Toolbox:
         try:
             arguments = check(name, tool.parameters, given)
             sent = {key: value for key, value in arguments.items() if key != "limit" or tool.limit_goes_along}
-            answer = self.fence.value(self._source.answer(tool.question, sent, user))
+            answer = self.fence.record(self._source.answer(tool.answer, sent, user))
         except (WrongArgumentError, BridgeError) as error:
             self.counts.errors += 1
             return Answer(self.fence.text(str(error), 600), None)
         arguments = self.fence.value(arguments)
         return self._short(tool, answer, arguments, is_bounded=given.get("limit") is None)
 
-    def _short(
-        self, tool: Tool, answer: Mapping[str, Any], arguments: Mapping[str, Any], *, is_bounded: bool
-    ) -> Answer:
+    def _short(self, tool: AnyTool, answer: Record, arguments: Mapping[str, Any], *, is_bounded: bool) -> Answer:
         wanted = limit = arguments.get("limit", analytics.ROWS_DEFAULT)
         while True:
             shown = tool.present(answer, Asked(arguments, self._words, limit))
@@ -106,8 +106,10 @@ class Toolbox:
                 return made
             limit //= 2
 
-    def _made(self, tool: Tool, shown: Shown, wanted: int) -> Answer:
-        structured, lines = dict(shown.structured), list(shown.lines)
+    def _made(self, tool: AnyTool, shown: Shown[Record], wanted: int) -> Answer:
+        structured, lines = as_values(shown.structured), list(shown.lines)
+        if shown.note:
+            structured["note"] = shown.note
         if shown.shown < shown.total:
             note = self._note(tool, shown, wanted)
             structured["note"] = note
@@ -115,7 +117,7 @@ class Toolbox:
         lines.append(self._words.say("from_logs"))
         return Answer("\n".join(lines), structured)
 
-    def _note(self, tool: Tool, shown: Shown, wanted: int) -> str:
+    def _note(self, tool: AnyTool, shown: Shown[Record], wanted: int) -> str:
         most = next(one.high for one in tool.parameters if isinstance(one, Number) and one.name == "limit")
         values = {"shown": shown.shown, "total": shown.total, "what": self._words.say(tool.rows)}
         if shown.shown < wanted:

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tailtrace_api.answers.insight_records import NginxLine
 from tailtrace_api.mcp_server.fence import Fence, reads_like_an_order
 
 
@@ -121,6 +122,8 @@ def test_values_and_keys_at_any_depth() -> None:
         "a%3Cb": [{"path": "/x\\n"}, 7, None, True],
         "problem": "p" * 200,
     }
+    line = NginxLine(method="GET", path="/x\n", status=200, service="<b>", bytes=7)
+    assert fence.record(line) == NginxLine(method="GET", path="/x\\n", status=200, service="%3Cb%3E", bytes=7)
     deep: object = "bottom"
     for _ in range(50):
         deep = [deep]
