@@ -1,6 +1,6 @@
 """What comes in and what leaves: the table above `join`, row by row, then any order of anything."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import Access, AppSpan
 from tailtrace_bridge.logs.scrub import scrub
-from tailtrace_bridge.rows.join import Join
+from tailtrace_bridge.rows.join import SPANS_MAX, Join
 
 S = 1_000_000
 WAIT, ORPHAN, SILENCE = 10 * S, 30 * S, 60 * S
@@ -377,3 +377,25 @@ def test_too_many_waiting_spans_drop_the_oldest():
     assert [one.span for one in join.add_access(line(2), "2", 4)] == [span(2)]
     assert [one.span for one in join.add_access(line(3), "3", 4)] == [span(3)]
     assert join.add_access(line(1), "1", 4) == []
+
+
+def of(path: str, duration_us: int = 7, start_us: int = 0) -> AppSpan:
+    return replace(span(1, duration_us=duration_us), path=path, method="GET", start_us=start_us)
+
+
+def test_of_two_spans_that_fit_alike_the_first_stays():
+    join = new()
+    join.add_access(line(1), "1", 0)
+    assert join.add_span(of("/one"), 1) == join.add_span(of("/two"), 2) == []
+    assert [one.span.path for one in join.expire(WAIT)] == ["/one"]
+    assert counts(join) == {"matched": 1, "spare": 1}
+
+
+@pytest.mark.parametrize(("others", "stays"), [(SPANS_MAX - 1, True), (SPANS_MAX, False)])
+def test_of_one_key_so_many_spans_wait_and_one_more_drops_the_oldest(others, stays):
+    join = new()
+    join.add_span(of("/", start_us=1), 0)
+    for number in range(1, others + 1):
+        join.add_span(of(f"/{number}", start_us=1 + number), number)
+    left = join.add_access(line(1), "1", 9) or join.expire(9 + WAIT)
+    assert (left[0].span.path == "/") == stays

@@ -117,7 +117,7 @@ class _HeldLines(Generic[T]):
     lines: list[tuple[Access, T]]
     span: AppSpan | None
     """The best so far; it settles nothing, or the lines would be gone."""
-    is_old: bool = False
+    is_old: bool
 
 
 @dataclass(slots=True)
