@@ -7,6 +7,7 @@ import pkgutil
 import re
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import tailtrace
 import tailtrace_api
@@ -16,6 +17,7 @@ from tailtrace_api.http import metrics
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.wiring import bridge as build
 
@@ -121,7 +123,12 @@ def bridge(request, own_folder, monkeypatch):
 def test_a_bridge_shows_the_records_of_all_of_its_parts(bridge):
     kind, made = bridge
     records = {type(one).__name__ for one in (*made.counter_records(), AccessCounters())}
-    expected = {one.__name__ for one in CLASSES} - OF_THE_TOOLS - {"WriteCounters", "SpanExportCounters"}
+    expected = (
+        {one.__name__ for one in CLASSES}
+        - OF_THE_TOOLS
+        - {"WriteCounters", "SpanExportCounters"}
+        - {"MetricExportCounters"}
+    )
     of_sqlite = {"SqliteCounters", "KeptCounters", "ChoiceCounters", "HeldCounters"}
     assert records == expected - (of_sqlite if kind == "influxdb" else {"InfluxCounters"})
     text = metrics.render(made, {}, AccessCounters()).decode()
@@ -145,3 +152,26 @@ def test_the_counts_of_the_tools_come_together():
     box = Toolbox(TOOLS, LocalSource(None, None, lambda: 0), Words("en"))
     of_the_tools = [one for one in CLASSES if one.__name__ in OF_THE_TOOLS]
     assert box.all_counts().keys() == {field.name for one in of_the_tools for field in dataclasses.fields(one)}
+
+
+def test_requests_are_a_histogram_named_as_opentelemetry_names_it(bridge):
+    access = Access(0, 1, "100.64.0.7", "GET", "/a", 500, 60_000, None, True, 5, "shop", "", "", "", "")
+    row = Row(access, Identity("100.64.0.7", "user", "ana@example.com"), "/a", Traffic.APP, None, "KeyError")
+    bridge[1].durations.offer([row, row])
+    text = metrics.render(bridge[1], {}, AccessCounters()).decode()
+    [family] = [
+        one for one in text_string_to_metric_families(text) if one.name == "http_server_request_duration_seconds"
+    ]
+    labels = {
+        "http_request_method": "GET", "http_route": "/a", "http_response_status_code": "500",
+        "error_type": "KeyError", "url_scheme": "", "server_address": "shop", "otel_metric_overflow": "",
+    }  # fmt: skip
+    values = {(one.name, one.labels.get("le", "")): one.value for one in family.samples}
+    assert family.type == "histogram"
+    assert all(labels.items() <= one.labels.items() for one in family.samples)
+    assert values["http_server_request_duration_seconds_bucket", "0.05"] == 0
+    assert values["http_server_request_duration_seconds_bucket", "0.075"] == 2
+    assert values["http_server_request_duration_seconds_bucket", "+Inf"] == 2
+    assert values["http_server_request_duration_seconds_count", ""] == 2
+    assert values["http_server_request_duration_seconds_sum", ""] == pytest.approx(0.12)
+    assert "ana" not in text

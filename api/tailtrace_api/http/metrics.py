@@ -1,4 +1,4 @@
-"""The counters of the bridge in Prometheus text: what was lost, cut or refused is never silent.
+"""The requests and the counters of the bridge in Prometheus text: what was lost, cut or refused is never silent.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -6,14 +6,16 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import accumulate
 from typing import Any, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_bridge.alerts.state import AlertCounters
+from tailtrace_bridge.export.request_durations import ATTRIBUTES, BOUNDS_S, DESCRIPTION, RequestDurations
 from tailtrace_bridge.spans.receiver import ReceiverCounters
 from tailtrace_bridge.wiring.bridge import Bridge
 from tailtrace_bridge.wiring.pipeline import PipelineCounters
@@ -63,6 +65,7 @@ class _BridgeCollector(Collector):
         yield from _writers(bridge)
         if bridge.exporter is not None:
             yield _gauge("span_export_waiting", "Requests whose spans wait to be exported.", bridge.exporter.waiting)
+        yield _durations(bridge.durations)
         yield from _gauges(bridge)
 
 
@@ -156,6 +159,20 @@ def _gauges(bridge: Bridge) -> Iterator[Metric]:
         sum(getattr(provider, "routes_over_limit", 0) for provider in bridge.identities.providers),
     )
     yield _gauge("log_problems", "Logs that cannot be read now.", len(pipeline.tail.problems()))
+
+
+def _durations(durations: RequestDurations) -> Metric:
+    """Return the requests by route, method and status, named as OpenTelemetry's metrics are in Prometheus.
+
+    https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#otlp-metric-points-to-prometheus
+    """
+    labels = [name.replace(".", "_") for name in ATTRIBUTES]
+    family = HistogramMetricFamily("http_server_request_duration_seconds", DESCRIPTION, labels=labels)
+    ends = [*map(str, map(float, BOUNDS_S)), "+Inf"]
+    for one in durations.series():
+        values = [str(one.attributes.get(name, "")).replace("True", "true") for name in ATTRIBUTES]
+        family.add_metric(values, list(zip(ends, accumulate(one.counts), strict=True)), one.sum_s)
+    return family
 
 
 def _providers(bridge: Bridge) -> Metric:

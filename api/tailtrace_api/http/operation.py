@@ -81,10 +81,10 @@ def ready_response(answer: Ready) -> Response:
 
 
 def _export(bridge: Bridge | None, *, is_shown: bool) -> str | None:
-    """Say how the export of nginx's spans goes, where there is one: it keeps nothing from being stored."""
+    """Say how the export of nginx's spans and metrics goes, where there is one: it keeps nothing from being stored."""
     if bridge is None or bridge.exporter is None:
         return None
-    problem = bridge.exporter.problem
+    problem = bridge.exporter.problem or (bridge.request_metrics.problem if bridge.request_metrics else "")
     return (problem if is_shown else "failing") if problem else "ok"
 
 

@@ -55,6 +55,11 @@ def traces_url(endpoint: str) -> str:
     return bare if bare.endswith(TRACES_PATH) else bare + TRACES_PATH
 
 
+def metrics_url(url: str) -> str:
+    """Return where metrics go, of what `traces_url` gave."""
+    return url.removesuffix(TRACES_PATH) + "/v1/metrics"
+
+
 def headers_of(text: str) -> dict[str, str]:
     """Read `key=value,key=value`, as in `OTEL_EXPORTER_OTLP_HEADERS`. Raises `SettingsError`; values stay unsaid."""
     headers = {}

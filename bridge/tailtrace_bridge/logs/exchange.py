@@ -53,6 +53,15 @@ class Attempt(NamedTuple):
     """Bytes of the body that nginx got."""
 
 
+_SCHEME = TAILTRACE_EXCHANGE.index("scheme")
+
+
+def scheme_of(text: str) -> str:
+    """Return `http` or `https`, or an empty text where nothing is known: the rest is not read for it."""
+    values = text.split("\t", _SCHEME + 1)
+    return values[_SCHEME] if len(values) == _SCHEME + 2 else ""
+
+
 def read_exchange(text: str) -> Exchange:
     """Read `Access.exchange`; what does not have the fields of this version reads as if nothing were known."""
     values = text.split("\t")

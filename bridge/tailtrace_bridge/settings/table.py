@@ -287,6 +287,15 @@ class Settings(BaseSettings):
         bool, Field(description="Whether exported spans have `url.path`, without query string; else the route alone.")
     ] = True
     export_agents: Annotated[bool, Field(description="Whether exported spans have `user_agent.original`.")] = True
+    export_metrics_s: Annotated[
+        int,
+        Field(
+            description="Every so many seconds the endpoint also gets `http.server.request.duration` by route, method "
+            "and status; 0: it does not.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 0
     traces_max_mb: Annotated[
         int,
         Field(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tailtrace_bridge.core.files.lock import FileLock
 from tailtrace_bridge.core.records import Row
+from tailtrace_bridge.export.request_durations import RequestDurations
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.logs.checkpoint import Checkpoint, TailLine
 from tailtrace_bridge.logs.tail import Tail
@@ -35,6 +36,7 @@ from tailtrace_bridge.wiring.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from tailtrace_bridge.export.exporter import SpanExporter
+    from tailtrace_bridge.export.metric_exporter import RequestMetrics
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.watcher import Watcher
     from tailtrace_bridge.traces.keeper import TraceKeeper
@@ -62,6 +64,10 @@ class Bridge:
     """Of nginx's spans, where the settings name an endpoint."""
     keeper: "TraceKeeper | None" = None
     """Of whole traces, where the store keeps them."""
+    durations: RequestDurations = field(default_factory=RequestDurations)
+    """Of the requests that were stored."""
+    request_metrics: "RequestMetrics | None" = None
+    """Sends these, where the settings say so."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -74,6 +80,8 @@ class Bridge:
             self.exporter.start()
         if self.keeper is not None:
             self.keeper.start()
+        if self.request_metrics is not None:
+            self.request_metrics.start()
         self._thread = threading.Thread(
             target=self.pipeline.run, args=(self._stop, self.poll_s), name="tailtrace-bridge", daemon=True
         )
@@ -97,6 +105,8 @@ class Bridge:
             yield self.alerts.counters
         if self.exporter is not None:
             yield self.exporter.counters
+        if self.request_metrics is not None:
+            yield self.request_metrics.counters
         if self.keeper is not None:
             yield from (self.keeper.counters, self.keeper.choice.counters, self.keeper.held.counters)
         if (of_store := getattr(self.store, "counters", None)) is not None:
@@ -113,6 +123,8 @@ class Bridge:
             self.exporter.stop()
         if self.keeper is not None:
             self.keeper.stop()
+        if self.request_metrics is not None:
+            self.request_metrics.stop()
         self.watcher.close()
         if self.devices is not None:
             self.devices.close()
@@ -144,6 +156,8 @@ def make_bridge(settings: Settings) -> Bridge:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
         exporter, keeper = _make_exporter(settings), _make_keeper(settings, store)
+        durations = RequestDurations()
+        request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
         enricher.recall(store.endpoints(Scope.everybody()))
         pipeline = Pipeline(
@@ -159,21 +173,20 @@ def make_bridge(settings: Settings) -> Bridge:
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,
-            on_stored=_to_all([one.offer for one in (exporter, keeper) if one is not None]),
+            on_stored=_to_all([durations.offer, *(one.offer for one in (exporter, keeper) if one is not None)]),
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them
     poll_s = settings.poll_ms / 1000
     counters = ReceiverCounters()
     return Bridge(
-        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter, keeper
-    )
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter, keeper,
+        durations, request_metrics,
+    )  # fmt: skip
 
 
-def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence[Row]], None] | None:
+def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence[Row]], None]:
     """Return what gives stored rows to each of them."""
-    if len(takers) < 2:
-        return takers[0] if takers else None
 
     def give(rows: Sequence[Row]) -> None:
         for take in takers:
@@ -197,6 +210,14 @@ def _make_exporter(settings: Settings) -> "SpanExporter | None":
     from tailtrace_bridge.wiring.export import make_exporter  # noqa: PLC0415
 
     return make_exporter(settings)
+
+
+def _make_request_metrics(settings: Settings, durations: RequestDurations) -> "RequestMetrics | None":
+    if not (settings.export_endpoint and settings.export_metrics_s):
+        return None
+    from tailtrace_bridge.wiring.export import make_request_metrics  # noqa: PLC0415
+
+    return make_request_metrics(settings, durations)
 
 
 def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":

@@ -1,18 +1,24 @@
-"""The exporter of nginx's spans, made of the settings. Imported only where there is an endpoint."""
+"""What exports nginx's spans and the requests' metrics, of the settings. Imported only where there is an endpoint."""
 
 import random
 import socket
 import time
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.export.exporter import SpanExporter
 from tailtrace_bridge.export.nginx_span import Shown, resource
-from tailtrace_bridge.export.transport import Transport, headers_of, traces_url
+from tailtrace_bridge.export.transport import Transport, headers_of, metrics_url, traces_url
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.settings.table import Settings, split_listen
+from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 from tailtrace_bridge.wiring.parts import required_key
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.export.metric_exporter import RequestMetrics
+    from tailtrace_bridge.export.request_durations import RequestDurations
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
 
@@ -32,6 +38,38 @@ def make_exporter(settings: Settings) -> SpanExporter:
         _shown(settings),
         monotonic_s=time.monotonic,
         jitter=random.random,  # noqa: S311  # it only spreads retries
+    )
+
+
+def make_request_metrics(settings: Settings, durations: "RequestDurations") -> "RequestMetrics":
+    """Make what sends the metrics, not started. Raises `SettingsError`."""
+    from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415 - few send metrics
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+
+    from tailtrace.transport import DirectSession  # noqa: PLC0415
+    from tailtrace_bridge.export.metric_exporter import RequestMetrics  # noqa: PLC0415
+
+    url = traces_url(settings.export_endpoint or "")
+    _check_loop(url, settings.otlp_listen)
+    headers = settings.secret("export_headers")
+    exporter = OTLPMetricExporter(
+        metrics_url(url),
+        certificate_file=str(settings.export_certificate) if settings.export_certificate else None,
+        headers=headers_of(headers.get_secret_value()) if headers else None,
+        compression=Compression.Gzip,
+        session=DirectSession(),
+    )
+    host = socket.gethostname()
+    named = {"service.name": settings.export_service, "service.instance.id": settings.source or host, "host.name": host}
+    return RequestMetrics(
+        durations,
+        exporter,
+        Resource(named),
+        InstrumentationScope(NGINX_SCOPE, version("tailtrace")),
+        interval_s=settings.export_metrics_s,
+        wall_ns=time.time_ns,
     )
 
 
