@@ -26,7 +26,7 @@ BRIDGE_ROOMS = {
     "alerts": "core settings store texts",
     "transfer": "core logs identity rows store",
     "export": "core identity logs spans",
-    "traces": "core logs spans export",
+    "traces": "core logs spans store export",
     "wiring": "core logs spans settings identity rows store alerts export traces",
     "testing": "identity",
 }
@@ -93,6 +93,8 @@ PURE = (
     "tailtrace_bridge.export.nginx_span",
     "tailtrace_bridge.export.request_durations",
     "tailtrace_bridge.traces.choice",
+    "tailtrace_bridge.traces.groups",
+    "tailtrace_bridge.traces.versions",
     "tailtrace_bridge.traces.pack",
     "tailtrace_bridge.traces.scrubbed",
     "tailtrace_bridge.traces.stack",

@@ -18,7 +18,7 @@ from tailtrace_api.answers.requests import iso
 from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
-from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Access, Failure, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
@@ -422,6 +422,8 @@ STORED = {
     "trace": {
         "time_us": TIME, "key": OF_NOBODY, "trace_id": HEX, "reason": PLAIN, "spans": PLAIN, "data": PACKED,
     },
+    "failure": {"time_us": TIME, "key": OF_NOBODY, "group_id": OF_NOBODY, "version": PLAIN},
+    "error_group": OF_NOBODY, "marker": OF_NOBODY,
     "refusal": {"file": PLAIN, "position": PLAIN, "reason": PLAIN, "text": PLAIN},
     "alert_event": {
         "time_us": TIME, "rule": PLAIN, "kind": PLAIN, "what": PLAIN, "subject": PLAIN, "value": PLAIN, "text": PLAIN,
@@ -446,6 +448,7 @@ def test_every_column_about_a_person_is_given_to_them(path, tmp_path):
     row = Row(access, who, "/only-anas/{id}", Traffic.APP, 31_000, "OddError", T0 + 456_000)
     store.write([row], [RejectedLine("bad-time", "odd.log", 909, f"odd {ANA.user}")])
     assert store.keep_traces([pack(row, "error", [], service="nginx", has_messages=False)], 10_000) == 1
+    assert store.add_failures([Failure(T0 + 123_000, 77, "f" * 16, "OddError", "total", "", "odd-version")]) == 1
     store.add_alert_events(
         [AlertEvent(T0 + 9_000, "rule-x", "kind-y", "seen", ANA.user, 8.25, f"New user: {ANA.user}")]
     )

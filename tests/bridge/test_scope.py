@@ -7,7 +7,7 @@ import pytest
 
 import tailtrace_api
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import Access, Identity, KeptTrace, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Access, Failure, Identity, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.protocol import Store
@@ -24,7 +24,16 @@ KIOSK = Identity("100.64.0.9", "tagged", "", "kiosk", "n3", "tag:kiosk", "locala
 TRACE = "ab" * 16
 MINE = Scope.member(ANA.user)
 WRITES = {"store_id", "settle_refusals", "write", "write_columns", "prune", "begin_erase", "unfinished_erase", "erase"}
-WRITES |= {"add_alert_events", "close", "keep_traces", "remember", "remembered"}
+WRITES |= {
+    "add_alert_events",
+    "close",
+    "add_failures",
+    "add_markers",
+    "keep_traces",
+    "resolve_error",
+    "remember",
+    "remembered",
+}
 """What reads nobody's rows, or (to erase) is told whose."""
 VERBS = {name: verb for name, verb in vars(Store).items() if inspect.isfunction(verb) and not name.startswith("_")}
 READS = VERBS.keys() - WRITES
@@ -46,6 +55,8 @@ def store(tmp_path):
         AlertEvent(T0 + 1, "no_data", "no_data", "started", "", None, "nothing came"),
     ])  # fmt: skip
     made.keep_traces([KeptTrace(T0 + n * S, n, bytes.fromhex(TRACE), "error", 0, b"x") for n in range(9)], 1000)
+    made.add_failures([Failure(T0 + n * S, n, "f" * 16, "KeyError", "total", "", "") for n in range(9)])
+    made.add_markers([Marker(T0, "note", "", "deployed"), Marker(T0 + 1, "version", "shop", "1.2")])
     yield made
     made.close()
 
@@ -72,8 +83,10 @@ OWN = {
     "visits": lambda store, scope: people(one.identity for one in store.visits(scope, WINDOW)),
     "activity": lambda store, scope: people(one.identity for one in store.activity(scope, WINDOW)),
     "alert_events": lambda store, scope: {one.subject for one in store.alert_events(scope, 10)},
+    "error_groups": lambda store, scope: {name for one in store.error_groups(scope, WINDOW) for name in one.people},
     "traces": lambda store, scope: people(entry.identity for entry, _ in store.traces(scope, TRACE)),
 }
+OF_NOBODY = {"markers": lambda store, scope: store.markers(scope, WINDOW)}
 OF_ALL = {
     "rows": lambda store, scope: store.rows(scope, WINDOW, None, 10),
     "named": lambda store, scope: store.named(scope),
@@ -85,12 +98,18 @@ OF_ALL = {
     "quarters": lambda store, scope: store.quarters(scope, WINDOW),
     "uptime": lambda store, scope: store.uptime(scope, WINDOW),
     "newest_us": lambda store, scope: store.newest_us(scope),
+    "failures_of": lambda store, scope: store.failures_of(scope, [(T0, 0)]),
     "recent": lambda store, scope: store.recent(scope, WINDOW),
 }
 
 
 def test_each_verb_is_tried_below():
-    assert OWN.keys() | OF_ALL.keys() | {"crowd", "callers"} == READS
+    assert OWN.keys() | OF_ALL.keys() | OF_NOBODY.keys() | {"crowd", "callers"} == READS
+
+
+@pytest.mark.parametrize("verb", OF_NOBODY)
+def test_what_is_about_nobody_is_for_everybody(store, verb):
+    assert OF_NOBODY[verb](store, MINE) == OF_NOBODY[verb](store, Scope.everybody()) != []
 
 
 def test_a_member_has_no_strangers(store):

@@ -409,8 +409,7 @@ def test_the_oldest_go_first_when_there_is_no_more_room(store):
 
 def test_the_keeper_waits_for_the_spans_and_nothing_waits_for_it(store):
     now = [100.0]
-    keeper = TraceKeeper(
-        lambda traces: store.keep_traces(traces, 1 << 20), TraceChoice(Wanted(one_in=0)), service="nginx",
+    keeper = TraceKeeper(store, TraceChoice(Wanted(one_in=0)), bytes_max=1 << 20, clock=lambda: T0 + 60 * S, service="nginx",
         has_messages=False, monotonic_s=lambda: now[0],
     )  # fmt: skip
     failed, fine = row(1, 500), row(2, trace=b"f" * 16)
@@ -431,8 +430,7 @@ def test_the_keeper_waits_for_the_spans_and_nothing_waits_for_it(store):
 
 
 def test_what_waits_at_the_end_is_kept(store):
-    keeper = TraceKeeper(
-        lambda traces: store.keep_traces(traces, 1 << 20), TraceChoice(Wanted()), service="nginx", has_messages=False,
+    keeper = TraceKeeper(store, TraceChoice(Wanted()), bytes_max=1 << 20, clock=lambda: T0 + 60 * S, service="nginx", has_messages=False,
         monotonic_s=lambda: 0.0,
     )  # fmt: skip
     keeper.start()

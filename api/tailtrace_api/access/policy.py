@@ -55,6 +55,8 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/unused-endpoints": Reach.ADMIN,
     "/analytics/alerts": Reach.ADMIN,
     "/analytics/request/{trace_id}": Reach.OWN,
+    "/analytics/errors": Reach.OWN,  # a member's names and traces are their own
+    "/analytics/panels/errors": Reach.OWN,
     "/analytics/traces/{trace_id}": Reach.OWN,
     "/analytics/traces/{trace_id}/otlp": Reach.OWN,
     "/tailnet/devices": Reach.OWN,

@@ -19,9 +19,11 @@ from tailtrace_api.commands.bridge import bridge
 from tailtrace_api.commands.demo import demo
 from tailtrace_api.commands.doctor import doctor
 from tailtrace_api.commands.erase import erase
+from tailtrace_api.commands.errors import errors
 from tailtrace_api.commands.export import export
 from tailtrace_api.commands.import_logs import import_logs
 from tailtrace_api.commands.inspect_logs import inspect_logs
+from tailtrace_api.commands.mark import mark
 from tailtrace_api.commands.mcp import mcp
 from tailtrace_api.commands.nginx import nginx
 from tailtrace_api.commands.report import report
@@ -54,6 +56,8 @@ COMMANDS: dict[str, Command] = {
     "backup": backup,
     "report": report,
     "trace": trace,
+    "errors": errors,
+    "mark": mark,
     "whois": whois,
     "nginx": nginx,
     "doctor": doctor,

@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | rows, kept traces, names, refused lines, totals, alerts, when an address was seen to be theirs |
+| export of a person | rows, kept traces, failures, names, refused lines, totals, alerts, when an address was theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -53,6 +53,7 @@ _COLUMNS = (
     "response_time_ms", "app_time_ms", "upstream_time_ms", "bytes", "trace_id", "span_id", "error_type", "traffic",
     "user_agent", "identified_by", "identified_at", "via", "node_id", "user_id", "requests", "rule", "reason", "text",
     "file", "position", "seen_from", "seen_until", "spans", "otlp",
+    "error_group", "version",
 )  # fmt: skip
 
 
@@ -174,11 +175,11 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
         requests = _by_name(store, Filters(user=person.user, device=person.device))
     else:
         requests = _by_address(store, person.address)
-    for record, identity in requests:
-        theirs.add(identity)
-        yield record
-        if record["trace_id"] and store.keeps_traces:
-            yield from _traces_of(store, record)
+    for entry in requests:
+        theirs.add(entry.identity)
+        yield _request(entry)
+        if store.keeps_traces:
+            yield from _kept_of(store, entry)
     for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
         if is_theirs(usage.identity) or (person.address is None):
             yield {
@@ -191,13 +192,19 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     yield from _alerts_of(store, make_is_their_event(theirs, others))
 
 
-def _traces_of(store: Store, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the spans that are kept of a request."""
-    for entry, kept in store.traces(Scope.everybody(), request["trace_id"]):
-        if iso(entry.time_us) == request["timestamp"]:
+def _kept_of(store: Store, entry: LogEntry) -> Iterator[dict[str, Any]]:
+    """Return the spans that are kept of a request, and which group of errors it is of."""
+    named = {"timestamp": iso(entry.time_us), "trace_id": entry.trace_id or None}
+    for other, kept in store.traces(Scope.everybody(), entry.trace_id) if entry.trace_id else ():
+        if other.key == entry.key:
             yield {
-                "record": "trace", "timestamp": request["timestamp"], "trace_id": request["trace_id"],
-                "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json(kept.data),
+                "record": "trace", **named, "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json(kept.data)
+            }  # fmt: skip
+    if entry.status >= 500 or entry.error_type:
+        for failure in store.failures_of(Scope.everybody(), [(entry.time_us, entry.key)]):
+            yield {
+                "record": "failure", **named, "error_group": failure.fingerprint, "error_type": failure.type,
+                "text": failure.title, "version": failure.version,
             }  # fmt: skip
 
 
@@ -233,21 +240,20 @@ def neutral(value: Any) -> Any:
     return value
 
 
-def _by_name(store: Store, filters: Filters) -> Iterator[tuple[dict[str, Any], Any]]:
+def _by_name(store: Store, filters: Filters) -> Iterator[LogEntry]:
     before = None
     while entries := store.log(Scope.everybody(), ALL_TIME, filters, PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
-        for entry in entries:
-            yield _request(entry), entry.identity
+        yield from entries
 
 
-def _by_address(store: Store, address: str) -> Iterator[tuple[dict[str, Any], Any]]:
+def _by_address(store: Store, address: str) -> Iterator[LogEntry]:
     before = None
     while entries := store.log(Scope.everybody(), ALL_TIME, Filters(), PAGE, before):
         before = (entries[-1].time_us, entries[-1].key)
         for entry in entries:
             if entry.identity.address == address:
-                yield _request(entry), entry.identity
+                yield entry
 
 
 def _request(entry: LogEntry) -> dict[str, Any]:

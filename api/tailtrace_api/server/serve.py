@@ -161,6 +161,7 @@ def make_app(
 
     from tailtrace_api.http.alerts import alert_router  # noqa: PLC0415
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
+    from tailtrace_api.http.broken import error_router  # noqa: PLC0415
     from tailtrace_api.http.cards import card_router  # noqa: PLC0415
     from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
     from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
@@ -170,6 +171,7 @@ def make_app(
     from tailtrace_api.http.traces import trace_panel_router, trace_router  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
     from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
+    from tailtrace_api.queries.errors import Errors  # noqa: PLC0415
     from tailtrace_api.queries.make import (  # noqa: PLC0415
         make_cards,
         make_insights,
@@ -202,6 +204,7 @@ def make_app(
     app.include_router(alert_router(store, settings.alerts))
     app.include_router(trace_router(traces))
     app.include_router(trace_panel_router(traces))
+    app.include_router(error_router(Errors(store), clock_us))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 
@@ -233,7 +236,7 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: Acces
     stack.callback(bridge.stop)
     _add_report(bridge, settings)
     _LOGGER.info("log %s → store %s, OTLP on %s", settings.log, settings.store, _name(listener))
-    hold = bridge.keeper.held.add if bridge.keeper is not None else None
+    hold = bridge.keeper.hold if bridge.keeper is not None else None
     receiver = make_receiver(bridge.spans.put, bridge.receiver_counters, hold)
     # Its refusals are counted where the receiver's own are.
     counters = AccessCounters(bridge.receiver_counters.refused, access.closed, access.peers_forgotten)

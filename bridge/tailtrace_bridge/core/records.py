@@ -138,6 +138,29 @@ class KeptTrace(NamedTuple):
     """zlib of an encoded `ExportTraceServiceRequest`: nginx's spans and the app's, with nobody's name in them."""
 
 
+class Failure(NamedTuple):
+    """A failed request and its group, which `traces.groups` makes; `time_us` and `key` are the request's."""
+
+    time_us: int
+    key: int
+    fingerprint: str
+    type: str
+    title: str
+    frames: str
+    version: str
+    """`service.version` of the app that failed, or empty."""
+
+
+class Marker(NamedTuple):
+    """Something that happened at a moment: a deployment, or what somebody wrote down."""
+
+    time_us: int
+    kind: str
+    """`version` or `note`."""
+    service: str
+    text: str
+
+
 class Identity(NamedTuple):
     """Who stood behind an address at one moment: a snapshot, stored with the row and never looked up again.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
@@ -20,6 +20,7 @@ from tailtrace_bridge.store.values import (
     BucketUsage,
     By,
     EndpointBucket,
+    ErrorGroup,
     Filters,
     Latency,
     LogEntry,
@@ -187,7 +188,7 @@ class Store(Protocol):
 
     @property
     def keeps_traces(self) -> bool:
-        """Whether it has the two verbs below: InfluxDB keeps no traces, and raises `StoreError` for both."""
+        """Whether it has the verbs below: InfluxDB keeps no traces, and raises `StoreError` for all of them."""
 
     def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
         """Keep traces of requests that are stored; the oldest go, so that all have `bytes_max` bytes at the most.
@@ -197,6 +198,27 @@ class Store(Protocol):
 
     def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:
         """Return the kept requests of a trace with their spans, the oldest first; `trace_id` is 32 hex digits."""
+
+    def add_failures(self, found: Sequence[Failure]) -> int:
+        """Keep failures of requests that are stored, each in its group; return how many are new.
+
+        A failure goes with its request; its group stays.
+        """
+
+    def error_groups(self, scope: Scope, window: Window) -> list[ErrorGroup]:
+        """Return the groups with failures in a window, those last seen first. Of a member, no other's name or trace."""
+
+    def failures_of(self, scope: Scope, requests: Sequence[tuple[int, int]]) -> list[Failure]:
+        """Return the failures of requests, each given by time and key."""
+
+    def resolve_error(self, fingerprint: str, now_us: int) -> bool:
+        """Note that a group is mended; False: there is none."""
+
+    def add_markers(self, found: Sequence[Marker]) -> None:
+        """Keep markers. Those that are kept already change nothing."""
+
+    def markers(self, scope: Scope, window: Window) -> list[Marker]:
+        """Return the markers of a window, the oldest first; they are about nobody."""
 
     def close(self) -> None:
         """Let go of files and connections."""

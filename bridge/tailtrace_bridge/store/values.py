@@ -255,3 +255,36 @@ class AlertEvent(NamedTuple):
     """The device or the user that was seen, or empty."""
     value: float | None
     text: str
+
+
+class ErrorGroup(NamedTuple):
+    """A group of failures, as far as a window has any of them."""
+
+    fingerprint: str
+    type: str
+    title: str
+    frames: str
+    first_us: int
+    """Ever seen first, ever seen last."""
+    last_us: int
+    resolved_us: int
+    """When somebody said that it is mended; 0: nobody."""
+    back_us: int
+    """When it came again after it was mended, or silent for `BACK_US`; 0: never."""
+    requests: int
+    hours: dict[int, int]
+    """Requests by the hour that they began in, µs."""
+    people: dict[str, int]
+    """Requests by who asked: login, else device, else address; of a member, their own alone."""
+    people_count: int
+    devices_count: int
+    endpoints: dict[str, int]
+    """Likewise."""
+    versions: dict[str, int]
+    statuses: dict[int, int]
+    traces: list[tuple[int, str, bool]]
+    """The newest: time, trace id, whether it is kept."""
+
+
+BACK_US = 7 * DAY_US
+"""A group that was silent for so long is back again when it comes."""

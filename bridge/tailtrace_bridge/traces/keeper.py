@@ -4,6 +4,9 @@
 |---|---|
 | a row is stored | it is decided at once (`choice`); what is not kept is dropped with its spans |
 | `WAIT_S` later | its spans are here, as far as they come: all is packed and stored |
+| it failed, kept or not | at the same time it joins its group (`groups`), with its spans where these are kept |
+| an app's spans name another version | a marker is stored (`versions`) |
+| a start | the failures of the last hour join their groups, if they have not |
 | `WANTED_MAX` wait | the request is not kept, and counted (`dropped`) |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
 | the end of the process | what waits is stored with the spans that came |
@@ -16,23 +19,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import KeptTrace, Row
+from tailtrace_bridge.core.records import KeptTrace, Marker, Row, WholeSpan
+from tailtrace_bridge.export.choice import is_failed
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import HOUR_US, Filters, Window
 from tailtrace_bridge.traces.choice import TraceChoice
+from tailtrace_bridge.traces.groups import Failed, Grouping, failed
 from tailtrace_bridge.traces.held import HeldSpans
-from tailtrace_bridge.traces.pack import pack
+from tailtrace_bridge.traces.pack import pack, unpack
+from tailtrace_bridge.traces.versions import Versions
 
 WAIT_S = 10.0
 """Twice what SDKs gather spans for (`OTEL_BSP_SCHEDULE_DELAY`)."""
 INTERVAL_S = 1.0
 AGE_S = 30.0
 WANTED_MAX = 2_000
+FAILED_MAX = 20_000
+MARKERS_MAX = 100
+CAUGHT_UP_MAX = 1_000
+"""Failures of the last hour that are looked at again at a start."""
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class KeptCounters:
-    """Requests wanted (`ChoiceCounters`) = kept + unkept + dropped + failed + those that wait."""
+    """Requests wanted (`ChoiceCounters`) = kept + unkept + dropped + failed + those that wait; then failures."""
 
     kept: int = 0
     unkept: int = 0
@@ -41,51 +54,59 @@ class KeptCounters:
     """Requests that found `WANTED_MAX` before them."""
     failed: int = 0
     """Requests whose trace the store did not take."""
+    failures: int = 0
+    """Failed requests that joined a group."""
+    failures_dropped: int = 0
+    """Failed requests that found `FAILED_MAX` before them, or that the store did not take."""
 
 
 class TraceKeeper:
-    """Takes rows from the pipeline's thread, stores from its own. `monotonic_s` is a clock that never goes back.
+    """Takes rows from the pipeline's thread, spans from the receiver's, stores from its own.
 
-    `keep` stores traces and says how many it took.
+    `clock` gives microseconds since the epoch, `monotonic_s` seconds that never go back.
     """
 
     def __init__(
         self,
-        keep: Callable[[list[KeptTrace]], int],
+        store: Store,
         choice: TraceChoice,
         *,
+        bytes_max: int,
         service: str,
         has_messages: bool,
+        clock: Callable[[], int],
         monotonic_s: Callable[[], float],
         wait_s: float = WAIT_S,
     ) -> None:
         self.counters = KeptCounters()
         self.choice = choice
         self.held = HeldSpans()
-        self._keep = keep
+        self._store, self._bytes_max = store, bytes_max
         self._service, self._has_messages = service, has_messages
-        self._monotonic_s, self._wait_s = monotonic_s, wait_s
+        self._clock, self._monotonic_s, self._wait_s = clock, monotonic_s, wait_s
         self._wanted: deque[tuple[float, Row, str]] = deque()
+        self._failed: deque[tuple[float, Failed]] = deque()
+        self._grouping = Grouping()
+        self._versions: Versions | None = None
+        self._markers: deque[Marker] = deque(maxlen=MARKERS_MAX)
         self._aged_s = monotonic_s()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def hold(self, spans: list[WholeSpan]) -> None:
+        """Take spans of all kinds, as they come."""
+        if self._versions is not None:
+            self._markers.extend(self._versions.changes(spans, self._monotonic_s(), self._clock()))
+        self.held.add(spans)
 
     def offer(self, rows: Iterable[Row]) -> None:
         """Take stored rows; never waits for the store."""
         due_s = self._monotonic_s() + self._wait_s
         for row in rows:
-            if not row.access.trace_id:
-                continue
-            trace_id = bytes.fromhex(row.access.trace_id)
-            reason = self.choice.reason(row)
-            if not reason:
-                self.held.refuse(trace_id)
-            elif len(self._wanted) >= WANTED_MAX:
-                self.counters.dropped += 1
-                self.held.refuse(trace_id)
-            else:
-                self.held.want(trace_id)
-                self._wanted.append((due_s, row, reason))
+            if is_failed(row):
+                self._note_failed(failed(row), due_s)
+            if row.access.trace_id:
+                self._decide(row, bytes.fromhex(row.access.trace_id), due_s)
 
     def start(self) -> None:
         """Start the thread."""
@@ -98,31 +119,72 @@ class TraceKeeper:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    def begin(self) -> None:
+        """Read which versions ran last, and let the failures of the last hour join their groups."""
+        now_us = self._clock()
+        everybody = Scope.everybody()
+        self._versions = Versions(self._store.markers(everybody, Window(0, now_us)), self._monotonic_s())
+        window = Window(now_us - HOUR_US, now_us)
+        entries = self._store.log(everybody, window, Filters(status="5xx"), CAUGHT_UP_MAX, None)
+        found = []
+        for entry in reversed(entries):
+            kept = self._store.traces(everybody, entry.trace_id) if entry.trace_id else []
+            spans = [span for other, one in kept if other.key == entry.key for span in unpack(one.data)]
+            of_entry = Failed(entry.time_us, entry.key, entry.service, entry.endpoint, entry.status, entry.error_type)
+            found.append(self._grouping.failure(of_entry, spans))
+        self.counters.failures += self._store.add_failures(found)
+
     def keep_due(self, now_s: float) -> None:
-        """Store the traces whose wait is over, and forget spans that nobody wants."""
+        """Store the traces whose wait is over, what failed, and markers; forget spans that nobody wants."""
         due: list[tuple[Row, str]] = []
         while self._wanted and self._wanted[0][0] <= now_s:
             _, row, reason = self._wanted.popleft()
             due.append((row, reason))
-        if due:
-            self._store(due)
+        of_failed: list[Failed] = []
+        while self._failed and self._failed[0][0] <= now_s:
+            of_failed.append(self._failed.popleft()[1])
+        traces = self._keep(due) if due else []
+        if of_failed:
+            self._group(of_failed, {(one.time_us, one.key): one for one in traces})
+        if self._markers:
+            self._store.add_markers([self._markers.popleft() for _ in range(len(self._markers))])
         if now_s - self._aged_s >= AGE_S:
             self._aged_s = now_s
             self.held.age()
 
-    def _run(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
-            self._survive(self._monotonic_s())
-        self._survive(float("inf"))
+    def _note_failed(self, one: Failed, due_s: float) -> None:
+        if len(self._failed) >= FAILED_MAX:
+            self.counters.failures_dropped += 1
+        else:
+            self._failed.append((due_s, one))
 
-    def _survive(self, now_s: float) -> None:
+    def _decide(self, row: Row, trace_id: bytes, due_s: float) -> None:
+        reason = self.choice.reason(row)
+        if not reason:
+            self.held.refuse(trace_id)
+        elif len(self._wanted) >= WANTED_MAX:
+            self.counters.dropped += 1
+            self.held.refuse(trace_id)
+        else:
+            self.held.want(trace_id)
+            self._wanted.append((due_s, row, reason))
+
+    def _run(self) -> None:
+        self._survive(self.begin)
+        while not self._stop.wait(INTERVAL_S):
+            self._survive(lambda: self.keep_due(self._monotonic_s()))
+        self._survive(lambda: self.keep_due(float("inf")))
+
+    def _survive(self, work: Callable[[], None]) -> None:
         try:
-            self.keep_due(now_s)
+            work()
+        except StoreError as error:
+            _LOGGER.error("traces: %s", error)
         except Exception:  # what it is fed with is strangers' work, and traces are no reason to end
             self.counters.failed += 1
             _LOGGER.exception("traces: a defect of tailtrace, please report; some traces are not kept")
 
-    def _store(self, due: list[tuple[Row, str]]) -> None:
+    def _keep(self, due: list[tuple[Row, str]]) -> list[KeptTrace]:
         traces = [
             pack(
                 row,
@@ -134,10 +196,23 @@ class TraceKeeper:
             for row, reason in due
         ]
         try:
-            kept = self._keep(traces)
+            kept = self._store.keep_traces(traces, self._bytes_max)
         except StoreError as error:
             self.counters.failed += len(traces)
             _LOGGER.error("traces: %d are not kept: %s", len(traces), error)
-            return
+            return traces
         self.counters.kept += kept
         self.counters.unkept += len(traces) - kept
+        return traces
+
+    def _group(self, of_failed: list[Failed], traces: dict[tuple[int, int], KeptTrace]) -> None:
+        found = []
+        # Those with spans first: they say what the others are.
+        for one in sorted(of_failed, key=lambda one: (one[:2] not in traces, one)):
+            kept = traces.get(one[:2])
+            found.append(self._grouping.failure(one, unpack(kept.data) if kept is not None else ()))
+        try:
+            self.counters.failures += self._store.add_failures(found)
+        except StoreError as error:
+            self.counters.failures_dropped += len(found)
+            _LOGGER.error("traces: %d failures are in no group: %s", len(found), error)

@@ -196,7 +196,7 @@ def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence
 
 
 def _make_keeper(settings: Settings, store: Store) -> "TraceKeeper | None":
-    if not (settings.traces_max_mb and store.keeps_traces):
+    if not store.keeps_traces:
         return None
     from tailtrace_bridge.wiring.traces import make_keeper  # noqa: PLC0415 - who keeps none loads nothing of it
 

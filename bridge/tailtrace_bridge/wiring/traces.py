@@ -6,19 +6,20 @@ from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.keeper import TraceKeeper
-from tailtrace_bridge.wiring.parts import make_pseudonyms
+from tailtrace_bridge.wiring.parts import clock_us, make_pseudonyms
 
 _MIB = 1024 * 1024
 
 
 def make_keeper(settings: Settings, store: Store) -> TraceKeeper:
     """Make the keeper, not started."""
-    bytes_max = settings.traces_max_mb * _MIB
     return TraceKeeper(
-        lambda traces: store.keep_traces(traces, bytes_max),
+        store,
         TraceChoice(_wanted(settings)),
+        bytes_max=settings.traces_max_mb * _MIB,
         service=settings.export_service,
         has_messages=settings.traces_messages,
+        clock=clock_us,
         monotonic_s=time.monotonic,
     )
 

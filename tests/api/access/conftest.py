@@ -7,7 +7,7 @@ import pytest
 
 from tailtrace_api.access.tokens import Tokens
 from tailtrace_api.server.serve import make_guarded
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.core.records import Access, Failure, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.traces.pack import pack
 from tailtrace_bridge.wiring import parts
@@ -68,6 +68,9 @@ def make_api(chosen):
         store.write(made)
         traced = [pack(row, "sample", [], service="nginx", has_messages=False) for row in made if row.access.trace_id]
         store.keep_traces(traced, 1 << 20)
+        store.add_failures(
+            [Failure(one.access.time_us, one.access.key, "f" * 16, "", "500 /x", "", "") for one in made]
+        )
         return make_guarded(picked, store, parts.make_routes(picked))
 
     yield make

@@ -40,6 +40,8 @@ EXPECTED = {
     "/analytics/unused-endpoints": (401, 403, 200, False),
     "/analytics/alerts": (401, 403, 200, False),
     "/analytics/request/{trace_id}": (401, 200, 200, True),
+    "/analytics/errors": (401, 200, 200, True),
+    "/analytics/panels/errors": (401, 200, 200, True),
     "/analytics/traces/{trace_id}": (401, 404, 200, True),  # 404: it is Ben's
     "/analytics/traces/{trace_id}/otlp": (401, 404, 200, True),  # the path that he asked for
     "/tailnet/devices": (401, 503, 503, False),  # 503: no tailscaled here

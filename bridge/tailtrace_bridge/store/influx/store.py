@@ -21,7 +21,7 @@ import xxhash
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order, callers_of, crowd_of, folded, is_listed
 from tailtrace_bridge.store.influx import alerts, directory, latency, log, presence, rejected, usage
 from tailtrace_bridge.store.influx.batch import BatchWriter
@@ -45,6 +45,7 @@ from tailtrace_bridge.store.values import (
     BucketUsage,
     By,
     EndpointBucket,
+    ErrorGroup,
     Filters,
     Latency,
     LogEntry,
@@ -61,8 +62,8 @@ ROLL_EVERY_S = 5.0
 LOAD_EVERY = 120
 """Rounds of the thread between two looks at what other processes of this source have announced."""
 NO_TRACES = (
-    "store influxdb: it keeps no traces; the collector's bucket (TAILTRACE_TRACES_BUCKET) has raw spans for some days, "
-    "TAILTRACE_EXPORT_ENDPOINT sends nginx's to a tracing backend, and the SQLite store keeps traces"
+    "store influxdb: it keeps no traces, no groups of errors and no markers; SQLite does. The collector's bucket "
+    "(TAILTRACE_TRACES_BUCKET) has raw spans for some days, TAILTRACE_EXPORT_ENDPOINT sends nginx's to a backend"
 )
 _LOGGER = logging.getLogger(__name__)
 
@@ -299,6 +300,30 @@ class InfluxStore:
 
     def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:  # noqa: ARG002
         """Raise `StoreError`: InfluxDB keeps no traces."""
+        raise StoreError(NO_TRACES)
+
+    def add_failures(self, found: Sequence[Failure]) -> int:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no groups."""
+        raise StoreError(NO_TRACES)
+
+    def error_groups(self, scope: Scope, window: Window) -> list[ErrorGroup]:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no groups."""
+        raise StoreError(NO_TRACES)
+
+    def failures_of(self, scope: Scope, requests: Sequence[tuple[int, int]]) -> list[Failure]:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no groups."""
+        raise StoreError(NO_TRACES)
+
+    def resolve_error(self, fingerprint: str, now_us: int) -> bool:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no groups."""
+        raise StoreError(NO_TRACES)
+
+    def add_markers(self, found: Sequence[Marker]) -> None:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no markers."""
+        raise StoreError(NO_TRACES)
+
+    def markers(self, scope: Scope, window: Window) -> list[Marker]:  # noqa: ARG002
+        """Raise `StoreError`: InfluxDB keeps no markers."""
         raise StoreError(NO_TRACES)
 
     def refusals(self) -> dict[str, int]:

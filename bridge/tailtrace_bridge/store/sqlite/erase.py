@@ -8,7 +8,7 @@
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
 | `uptime`, `hour` | less what their rows make: of pruned hours the answers of a minute stay, of nobody |
 | `alert_event` | those that name them go |
-| `trace` | those of their requests go |
+| `trace`, `failure` | those of their requests go; `error_group` and `marker` are of nobody |
 | `minute` | stays: of nobody, and gone after a day |
 | `agent`, `request`, `endpoint` | those that nothing names any more go |
 
@@ -34,7 +34,7 @@ from typing import Any
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.rollups import COUNTED, SUMS, Rollups
-from tailtrace_bridge.store.sqlite import traces
+from tailtrace_bridge.store.sqlite import failures, traces
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
 from tailtrace_bridge.store.sqlite.totals import (
@@ -52,7 +52,7 @@ WAIT_S = 30
 """So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
-_THEIR_TRACE = f"(time_us, key) IN (SELECT time_us, key FROM access WHERE {_THEIRS})"  # noqa: S608  # our own words
+_THEIR_REQUEST = f"(time_us, key) IN (SELECT time_us, key FROM access WHERE {_THEIRS})"  # noqa: S608  # our own words
 _LESS = f"""
     UPDATE usage_endpoint{{size}} SET {", ".join(f"{name} = {name} - ?{place}" for place, name in enumerate(SUMS, 5))}
     WHERE step = ?1 AND endpoint_id = ?2 AND status = ?3 AND traffic = ?4
@@ -141,7 +141,7 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
     (requests,) = connection.execute(
         f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
     ).fetchone()
-    (kept,) = connection.execute(f"SELECT count(*) FROM trace WHERE {_THEIR_TRACE}").fetchone()  # noqa: S608
+    (kept,) = connection.execute(f"SELECT count(*) FROM trace WHERE {_THEIR_REQUEST}").fetchone()  # noqa: S608
     erased = Erased(
         requests, rows, len(places), tuple(gone.values()), first_us, last_us, kept, len(events)
     )  # fmt: skip
@@ -149,7 +149,8 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
 
 
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
-    traces.remove(connection, _THEIR_TRACE)
+    traces.remove(connection, _THEIR_REQUEST)
+    failures.remove(connection, _THEIR_REQUEST)
     sums = Rollups()
     for batch in _batches(connection.execute(f"SELECT {COUNTED} FROM access WHERE {_THEIRS}")):  # noqa: S608
         sums.add(batch)

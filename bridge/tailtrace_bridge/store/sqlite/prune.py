@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from tailtrace_bridge.store.sqlite import traces
+from tailtrace_bridge.store.sqlite import failures, traces
 from tailtrace_bridge.store.sqlite.transaction import transaction
 
 PRUNE_ROWS_MAX = 20_000
@@ -17,6 +17,7 @@ def prune_some(writer: sqlite3.Connection, before_us: int) -> int:
         removed = 0
         if newest_us is not None:
             traces.remove(writer, "time_us <= ?", (newest_us,))
+            failures.remove(writer, "time_us <= ?", (newest_us,))
             removed = writer.execute("DELETE FROM entry WHERE time_us <= ?", (newest_us,)).rowcount
             writer.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'pruned_us'", (newest_us + 1,))
     return removed

@@ -9,7 +9,7 @@ and in an entry where that differs. `access` is both together, for reading.
 The tables after these are rollups that the same transaction keeps true: `totals` says of what.
 """
 
-from tailtrace_bridge.store.sqlite import alert_events, both_times, minutes, strangers, traces
+from tailtrace_bridge.store.sqlite import alert_events, both_times, failures, minutes, strangers, traces
 
 APPLICATION_ID = 0x7461696C
 """In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
@@ -107,4 +107,5 @@ MIGRATIONS = (
     _REQUESTS,
     strangers.MIGRATION,
     both_times.MIGRATION,
+    failures.MIGRATION,
 )

@@ -20,13 +20,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailtrace_bridge.core.columns import Columns, columns_of
-from tailtrace_bridge.core.records import KeptTrace, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite import alert_events, batch, erase, latency, log, presence, rejected, traces, usage
+from tailtrace_bridge.store.sqlite import (
+    alert_events,
+    batch,
+    erase,
+    failures,
+    latency,
+    log,
+    presence,
+    rejected,
+    traces,
+    usage,
+)
 from tailtrace_bridge.store.sqlite.connections import Connections
 from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct
 from tailtrace_bridge.store.sqlite.identities import named
@@ -45,6 +56,7 @@ from tailtrace_bridge.store.values import (
     BucketUsage,
     By,
     EndpointBucket,
+    ErrorGroup,
     Filters,
     Latency,
     LogEntry,
@@ -321,6 +333,38 @@ class SqliteStore:
         filters = scope.narrowed(Filters(trace_id=trace_id))
         with self._connections.lent() as connection:
             return traces.find(connection, filters, bytes.fromhex(trace_id))
+
+    def add_failures(self, found: Sequence[Failure]) -> int:
+        """Keep failures, each in its group."""
+        with self._writing() as writer:
+            return failures.add(writer, found)
+
+    def error_groups(self, scope: Scope, window: Window) -> list[ErrorGroup]:
+        """Return the groups with failures in a window, those last seen first."""
+        with self._connections.reading() as connection:
+            return failures.groups(connection, scope, window)
+
+    def failures_of(self, scope: Scope, requests: Sequence[tuple[int, int]]) -> list[Failure]:
+        """Return the failures of requests, each given by time and key."""
+        scope.require_everybody("failures_of")
+        with self._connections.lent() as connection:
+            return failures.of_requests(connection, requests)
+
+    def resolve_error(self, fingerprint: str, now_us: int) -> bool:
+        """Note that a group is mended."""
+        with self._writing() as writer:
+            return failures.resolve(writer, fingerprint, now_us)
+
+    def add_markers(self, found: Sequence[Marker]) -> None:
+        """Keep markers."""
+        with self._writing() as writer:
+            failures.add_markers(writer, found)
+
+    def markers(self, scope: Scope, window: Window) -> list[Marker]:
+        """Return the markers of a window, the oldest first; they are about nobody."""
+        del scope
+        with self._connections.lent() as connection:
+            return failures.markers(connection, window)
 
     def refusals(self) -> dict[str, int]:
         """Count the kept refusals by reason."""

@@ -1,0 +1,142 @@
+"""What broke, as an answer: groups of failures with their state, and deployments with before and after. Pure.
+
+| state | is |
+|---|---|
+| `new` | first seen within the window |
+| `back` | came again within the window, after it was mended or silent for a week |
+| `resolved` | somebody said that it is mended, and it has not come since |
+| `ongoing` | any other |
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning
+from tailtrace_api.answers.requests import iso
+from tailtrace_bridge.core.records import Marker
+from tailtrace_bridge.store.values import ErrorGroup
+from tailtrace_bridge.store.values import Window as Asked
+
+NAMES_SHOWN = 10
+"""People, endpoints and versions of a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Record):
+    """A name, and how many of the group's requests are its own."""
+
+    name: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hour(Record):
+    """An hour, and the group's requests in it."""
+
+    time: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTrace(Record):
+    """A request of the group."""
+
+    timestamp: str
+    trace_id: str
+    kept: Annotated[bool, meaning("Whether `GET /analytics/traces/{trace_id}` has its spans.")]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenThing(Record):
+    """Failures that are the same one."""
+
+    id: str
+    type: Annotated[str | None, meaning("The exception's class; null where only status and endpoint are known.")]
+    title: Annotated[str, meaning("The app's innermost function, or status and endpoint.")]
+    frames: Annotated[tuple[str, ...], meaning("The app's own functions, the innermost last.")]
+    state: Annotated[str, meaning("`new`, `back`, `ongoing` or `resolved`.")]
+    first_seen: str
+    last_seen: str
+    resolved: str | None
+    requests: int
+    people: Annotated[int, meaning("Who was hit: logins, else devices, else addresses.")]
+    devices: int
+    hit: Annotated[tuple[Share, ...], meaning("Who was hit most; for a member, they alone.")]
+    endpoints: tuple[Share, ...]
+    statuses: tuple[Share, ...]
+    versions: Annotated[tuple[Share, ...], meaning("`service.version` of the app that failed, where it is known.")]
+    over_time: tuple[Hour, ...]
+    traces: tuple[ErrorTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Record):
+    """A deployment or a note."""
+
+    time: str
+    kind: Annotated[str, meaning("`version`: an app's spans name another one; `note`: `tailtrace mark`.")]
+    service: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhatBroke(Record):
+    """The groups of a window."""
+
+    window: Window
+    failures: int
+    groups: tuple[BrokenThing, ...]
+    truncated: bool
+    markers: tuple[Mark, ...]
+
+
+def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: Asked) -> WhatBroke:
+    """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit."""
+    things = sorted((_thing(one, window) for one in groups), key=_urgency)
+    return WhatBroke(
+        window={"from": iso(window.start_us), "to": iso(window.end_us)},
+        failures=sum(one.requests for one in groups),
+        groups=tuple(things[:LISTED_MAX]),
+        truncated=len(things) > LISTED_MAX,
+        markers=tuple(Mark(iso(one.time_us), one.kind, one.service or None, one.text) for one in markers),
+    )
+
+
+def state_of(group: ErrorGroup, window: Asked) -> str:
+    """Return the state of a group, by the table above."""
+    if group.resolved_us > group.last_us:
+        return "resolved"
+    if group.back_us >= window.start_us:
+        return "back"
+    return "new" if group.first_us >= window.start_us else "ongoing"
+
+
+def _urgency(one: BrokenThing) -> tuple[int, int, int]:
+    return ("new", "back", "ongoing", "resolved").index(one.state), -one.people, -one.requests
+
+
+def _thing(group: ErrorGroup, window: Asked) -> BrokenThing:
+    return BrokenThing(
+        id=group.fingerprint,
+        type=group.type or None,
+        title=group.title,
+        frames=tuple(group.frames.splitlines()),
+        state=state_of(group, window),
+        first_seen=iso(group.first_us),
+        last_seen=iso(group.last_us),
+        resolved=iso(group.resolved_us) if group.resolved_us else None,
+        requests=group.requests,
+        people=group.people_count,
+        devices=group.devices_count,
+        hit=_shares(group.people),
+        endpoints=_shares(group.endpoints),
+        statuses=_shares({str(status): count for status, count in group.statuses.items()}),
+        versions=_shares(group.versions),
+        over_time=tuple(Hour(iso(time_us), count) for time_us, count in sorted(group.hours.items())),
+        traces=tuple(ErrorTrace(iso(time_us), trace_id, is_kept) for time_us, trace_id, is_kept in group.traces),
+    )
+
+
+def _shares(counts: dict[str, int]) -> tuple[Share, ...]:
+    return tuple(Share(name, count) for name, count in list(counts.items())[:NAMES_SHOWN])

@@ -1,0 +1,27 @@
+"""Reads groups of failures and markers from the store, for HTTP, the command line and MCP."""
+
+from tailtrace_api.access.roles import scope_of
+from tailtrace_api.answers.errors import WhatBroke, what_broke
+from tailtrace_api.queries.traces import NotKeptError
+from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.values import HOUR_US, Window
+
+NO_GROUPS = "this store keeps no groups of errors: TAILTRACE_STORE=influxdb keeps none, SQLite does"
+
+
+class Errors:
+    """Asks one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def what_broke(self, now_us: int, *, hours: int, only: str | None = None) -> WhatBroke:
+        """Answer `GET /analytics/errors`; `only` is the login of a member. Raises `NotKeptError`."""
+        if not self._store.keeps_traces:
+            raise NotKeptError(NO_GROUPS)
+        scope, window = scope_of(only), Window(now_us - hours * HOUR_US, now_us)
+        return what_broke(self._store.error_groups(scope, window), self._store.markers(scope, window), window)
+
+    def in_panel(self, now_us: int, *, hours: int, only: str | None = None) -> WhatBroke | None:
+        """Return the same, None where the store keeps no groups."""
+        return self.what_broke(now_us, hours=hours, only=only) if self._store.keeps_traces else None
