@@ -13,6 +13,7 @@ from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.tally import Tally
 from tailtrace_bridge.store.values import (
     Activity,
     AlertEvent,
@@ -63,8 +64,10 @@ class Store(Protocol):
         Returns how many went. InfluxDB keeps them until their retention ends.
         """
 
-    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
-        """Keep rows that come as columns, like `write`."""
+    def write_columns(
+        self, columns: Columns, refusals: Sequence[RejectedLine] = (), counted: Tally | None = None
+    ) -> Written:
+        """Keep rows that come as columns, like `write`. `counted` is their tally, where somebody has made it."""
 
     def prune(self, before_us: int) -> int:
         """Remove rows older than `before_us`; sums stay. Gives how many rows went.

@@ -41,6 +41,7 @@ from tailtrace_bridge.logs.understood import Understood, understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.tally import Tally, tally
 from tailtrace_bridge.transfer.format import ExportReader, is_export
 
 if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
@@ -49,7 +50,7 @@ if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
 PLACES_MAX = 100_000
 """Refused lines of a log, above which those of an earlier import are not told from those of this one."""
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
-BATCH_ROWS = 5_000
+BATCH_ROWS = 20_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
@@ -93,6 +94,8 @@ class Chunk(NamedTuple):
     """In the first chunk of a log: what it is read as."""
     settled: tuple[str, tuple[int, ...]] | None = None
     """In the last chunk of a log that was read to its end: its name, and the places of all that was refused."""
+    counted: Tally | None = None
+    """The tally of `columns`, which the store would make otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +196,8 @@ def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int]
     """Store what `read_chunks` gives, and count it."""
     total = Imported()
     with no_cycle_search():
-        for columns, refusals, read_bytes, problem, numbers, note, understood, settled in chunks:
-            written = store.write_columns(columns, refusals)
+        for columns, refusals, read_bytes, problem, numbers, note, understood, settled, counted in chunks:
+            written = store.write_columns(columns, refusals, counted)
             total.lines += len(columns.key) + len(refusals)
             total.stored += written.stored
             total.duplicate += written.duplicate
@@ -300,7 +303,7 @@ class _LogReader:
         else:
             columns = self._enricher.lines(self._lines.take())
         refusals = [self._enricher.refusal(one) for one, _ in rejected]
-        return Chunk(columns, refusals, read_bytes, problem, dict(self._numbers), "", understood)
+        return Chunk(columns, refusals, read_bytes, problem, dict(self._numbers), "", understood, None, tally(columns))
 
     def _note(self) -> str:
         if not self._cut:

@@ -2,7 +2,7 @@
 
 | what happens | what follows |
 |---|---|
-| chunks are ready faster than they are stored | the worker waits: the pipe holds `PIPE_BYTES` |
+| chunks are ready faster than they are stored | the worker waits: `MESSAGES_MAX` wait, and what the pipe holds |
 | a log cannot be read, or not to its end | its last chunk says so |
 | an identity file or a log format is wrong | the worker sends the error, and it is raised here |
 | the worker is killed, or has a defect | `BridgeError`; what was stored before stays |
@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
+from queue import Queue
+from threading import Thread
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from tailtrace_bridge.core.errors import BridgeError
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwh
 
 PIPE_BYTES = 1024 * 1024
 """Room for some chunks, so that neither side waits where the other is slow for a moment. Linux allows no more."""
+MESSAGES_MAX = 2
+"""Chunks that wait for the pipe."""
 _LENGTH_BYTES = 8
 _REFUSAL = attrgetter(*(field.name for field in fields(RejectedLine)))
 
@@ -89,34 +93,78 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the importer ends us
     from tailtrace_bridge.transfer.importer import ImportJob, no_cycle_search  # noqa: PLC0415  # see above
 
-    results = sys.stdout.buffer
+    results = _Sender(sys.stdout.buffer)
     try:
         job = pickle.loads(_receive(sys.stdin.buffer))  # noqa: S301
         assert isinstance(job, ImportJob)
         try:
             with no_cycle_search():
                 for chunk in job.chunks():
-                    _send(results, marshal.dumps(_packed(chunk)))
-            _send(results, marshal.dumps(None))
+                    results.send(marshal.dumps(_packed(chunk)))
+            results.send(marshal.dumps(None))
         except BridgeError as error:
-            _send(results, marshal.dumps(pickle.dumps(error)))
-    except (EOFError, BrokenPipeError):
+            results.send(marshal.dumps(pickle.dumps(error)))
+    except EOFError:
         os._exit(1)  # the importer is gone: nobody is there to flush for
+    results.close()
+
+
+class _Sender:
+    """Writes messages to the pipe from a thread of its own: who makes them does not wait while the importer stores."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._messages: Queue[bytes | None] = Queue(MESSAGES_MAX)
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def send(self, message: bytes) -> None:
+        """Write it as soon as the pipe has room; waits where `MESSAGES_MAX` wait already."""
+        self._messages.put(message)
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._messages.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (message := self._messages.get()) is not None:
+            try:
+                _send(self._pipe, message)
+            except BrokenPipeError:
+                os._exit(1)  # the importer is gone
 
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     """Return a chunk in plain tuples, which is what marshal takes."""
-    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled = chunk
+    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled, counted = chunk
     said = None if understood is None else pickle.dumps(understood)
     tables = list(map(tuple, identities)), endpoints, list(map(tuple, requests))
-    return tables, columns, list(map(_REFUSAL, refusals)), rest, said, settled
+    return (
+        tables,
+        columns,
+        list(map(_REFUSAL, refusals)),
+        rest,
+        said,
+        settled,
+        None if counted is None else tuple(counted),
+    )
 
 
 def _unpacked(message: tuple[Any, ...]) -> "Chunk":
     from tailtrace_bridge.core.columns import Asked, Columns  # noqa: PLC0415
+    from tailtrace_bridge.store.tally import Tally  # noqa: PLC0415
     from tailtrace_bridge.transfer.importer import Chunk  # noqa: PLC0415
 
-    (identities, endpoints, requests), columns, refusals, (read_bytes, problem, numbers, note), said, settled = message
+    (
+        (identities, endpoints, requests),
+        columns,
+        refusals,
+        (read_bytes, problem, numbers, note),
+        said,
+        settled,
+        counted,
+    ) = message
     return Chunk(
         Columns(list(map(Identity._make, identities)), endpoints, list(map(Asked._make, requests)), *columns),
         [RejectedLine(*one) for one in refusals],
@@ -126,6 +174,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
         note,
         None if said is None else pickle.loads(said),  # noqa: S301
         settled,
+        None if counted is None else Tally(*counted),
     )
 
 

@@ -38,6 +38,7 @@ from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.tally import Tally
 from tailtrace_bridge.store.values import (
     Activity,
     AlertEvent,
@@ -102,7 +103,12 @@ class InfluxStore:
         """Keep them: a delete for each would cost more than it is worth, and their retention ends them."""
         return 0
 
-    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
+    def write_columns(
+        self,
+        columns: Columns,
+        refusals: Sequence[RejectedLine] = (),
+        counted: Tally | None = None,  # noqa: ARG002 - its rollups are of other steps
+    ) -> Written:
         """Keep rows, given as columns, and refusals."""
         with self._lock:
             session = self._open()

@@ -13,9 +13,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.histogram import bucket_of, percentiles
 from tailtrace_bridge.store.packed import add_counts, pack_counts
-from tailtrace_bridge.store.rollups import Counted
 from tailtrace_bridge.store.sqlite.totals import KEY_BITS, row_key
 from tailtrace_bridge.store.uptime import is_down
 from tailtrace_bridge.store.values import HOUR_US, MINUTE_US, Recent, Window
@@ -41,17 +41,19 @@ class Minutes:
     def __init__(self) -> None:
         self._pruned_us = 0
 
-    def add(self, writer: sqlite3.Connection, rows: Sequence[Counted], now_us: int) -> None:
-        """Sum up those of `rows` that are new enough, and let go of what is too old."""
+    def add(self, writer: sqlite3.Connection, columns: Columns, endpoint_ids: Sequence[int], now_us: int) -> None:
+        """Sum up those rows of a batch that are new enough, and let go of what is too old."""
         oldest_us = now_us - KEPT_US
         totals: dict[int, tuple[list[int], dict[int, int]]] = {}
-        for time_us, _, endpoint_id, _, status, _, request_time_us, _, _ in rows:
+        rows = zip(columns.time_us, columns.request, columns.request_time_us, strict=True)
+        for time_us, request, request_time_us in rows if max(columns.time_us, default=0) >= oldest_us else ():
             if time_us < oldest_us:
                 continue
-            sums, proxy = totals.setdefault(row_key(time_us // MINUTE_US, endpoint_id), ([0, 0, 0], {}))
+            one = columns.requests[request]
+            sums, proxy = totals.setdefault(row_key(time_us // MINUTE_US, endpoint_ids[one.endpoint]), ([0, 0, 0], {}))
             sums[0] += 1
-            sums[1] += status >= 500
-            sums[2] += status > 0
+            sums[1] += one.status >= 500
+            sums[2] += one.status > 0
             if request_time_us is not None:
                 bucket = bucket_of(request_time_us)
                 proxy[bucket] = proxy.get(bucket, 0) + 1

@@ -24,7 +24,6 @@ from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLi
 from tailtrace_bridge.store.crowd import Callers, Crowd, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
-from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import (
     alert_events,
@@ -49,6 +48,7 @@ from tailtrace_bridge.store.sqlite.reads import newest_us, widened
 from tailtrace_bridge.store.sqlite.strangers import read_crowd
 from tailtrace_bridge.store.sqlite.transaction import transaction
 from tailtrace_bridge.store.sqlite.upserts import add_rollups
+from tailtrace_bridge.store.tally import Tally, rolled_up, tally
 from tailtrace_bridge.store.values import (
     Activity,
     AlertEvent,
@@ -129,12 +129,14 @@ class SqliteStore:
         """Keep rows and refusals in one transaction."""
         return self.write_columns(columns_of(rows), refusals)
 
-    def write_columns(self, columns: Columns, refusals: Sequence[RejectedLine] = ()) -> Written:
+    def write_columns(
+        self, columns: Columns, refusals: Sequence[RejectedLine] = (), counted: Tally | None = None
+    ) -> Written:
         """Keep rows, given as columns, and refusals in one transaction."""
         with self._writing() as writer:
             try:
                 with transaction(writer):
-                    kept, fresh, writes = self._write(writer, columns, refusals)
+                    kept, fresh, writes = self._write(writer, columns, refusals, counted)
             except BaseException:
                 self._ids.forget()  # those given in this transaction are gone with it
                 raise
@@ -383,7 +385,7 @@ class SqliteStore:
             yield self._writer
 
     def _write(
-        self, writer: sqlite3.Connection, columns: Columns, refusals: Sequence[RejectedLine]
+        self, writer: sqlite3.Connection, columns: Columns, refusals: Sequence[RejectedLine], counted: Tally | None
     ) -> tuple[int, int, int]:
         """Return how many rows are not older than what was pruned, how many of these are new, and the writes so far."""
         # Another process may have erased a person, and with them the ids that we remember.
@@ -396,15 +398,16 @@ class SqliteStore:
         writer.executemany(_NAMED, [(when, number) for when, number, who in found if who.user or who.device])
         kept = batch.not_pruned(writer, columns)
         fresh = batch.insert(writer, kept, self._ids, identity_ids)
-        rollups = Rollups()
-        rollups.add(fresh)
+        if counted is None or len(fresh.key) < len(columns.key):
+            counted = tally(fresh)
         endpoint_ids = self._ids.of("endpoint", columns.endpoints)
         services = (service for service, _ in columns.endpoints)
+        rollups = rolled_up(counted, identity_ids, endpoint_ids)
         add_rollups(writer, rollups, dict(zip(endpoint_ids, services, strict=True)))
         if self._clock is not None:
-            self._minutes.add(writer, fresh, self._clock())
+            self._minutes.add(writer, fresh, endpoint_ids, self._clock())
         rejected.add(writer, refusals)
         (writes,) = writer.execute(_COUNT_WRITE).fetchone()
         if self._to_remember:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('remembered', ?)", (self._to_remember,))
-        return len(kept.key), len(fresh), writes
+        return len(kept.key), len(fresh.key), writes

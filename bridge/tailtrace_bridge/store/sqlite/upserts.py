@@ -4,9 +4,11 @@ Numbers are added up in SQL; packed cells by `merged_counts` and `merged_runs`, 
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tailtrace_bridge.store.rollups import SUMS, Rollups
+from tailtrace_bridge.store.sqlite.many import insert_many
 from tailtrace_bridge.store.sqlite.totals import (
     HOURS_OF_DAY,
     by_day,
@@ -21,11 +23,7 @@ from tailtrace_bridge.store.sqlite.totals import (
 )
 
 _KEY = ("step", "identity_id", "endpoint_id", "method", "status", "traffic")
-_ADD_USAGE = f"""
-    INSERT INTO {{}} ({", ".join((*_KEY, *SUMS))})
-    VALUES ({{}}, {", ".join(f"?{place}" for place in range(2, len(_KEY) + len(SUMS) + 1))})
-    ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)}
-"""  # noqa: S608  # our own words
+_ADD_USAGE = f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in SUMS)}"
 _ADD_VISIT = """
     INSERT INTO {} VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET visits = merged_counts(visits, excluded.visits), runs = merged_runs(runs, excluded.runs)
@@ -55,8 +53,8 @@ def add_rollups(writer: sqlite3.Connection, sums: Rollups, service_of: Mapping[i
     by_identity, by_endpoint = usage_less_rows(sums.usage)
     usage = (("usage", usage_rows(sums.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
     for table, rows in usage:
-        writer.executemany(_ADD_USAGE.format(table, "?1"), rows)
-        writer.executemany(_ADD_USAGE.format(table + "_day", f"?1 / {HOURS_OF_DAY}"), rows)
+        _add_usage(writer, table, "?", rows)
+        _add_usage(writer, table + "_day", f"? / {HOURS_OF_DAY}", rows)
     hours = by_hour(sums)
     for size, of in (("", hours), ("_day", by_day(hours))):
         writer.executemany(_ADD_VISIT.format("visit" + size), visit_rows(of))
@@ -64,3 +62,9 @@ def add_rollups(writer: sqlite3.Connection, sums: Rollups, service_of: Mapping[i
         writer.executemany(_ADD_LATENCY_ALL.format("latency_all" + size), latency_all_rows(of))
     writer.executemany(_ADD_UPTIME, uptime_rows(sums, service_of))
     writer.executemany(_ADD_HOUR, hour_rows(sums))
+
+
+def _add_usage(writer: sqlite3.Connection, table: str, step: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    names = (*_KEY, *SUMS)
+    marks = ", ".join((step, *["?"] * (len(names) - 1)))
+    insert_many(writer, f"INSERT INTO {table} ({', '.join(names)})", marks, rows, _ADD_USAGE)
