@@ -96,7 +96,7 @@ def test_the_widget_counts_whole_days_of_the_zone(log):
         "top_features": [{"feature": "Prophet forecast", "requests": 3}, {"feature": "/b", "requests": 1}],
     }
     of_one = Cards(log.store, ZoneInfo("Europe/Madrid"), {}).widget(NOW - 1, days=1, user="u1@example.com")
-    assert (of_one.total_requests, of_one.by_day) == (2, (Day("2025-10-08", 2),))
+    assert (of_one.total_requests, of_one.by_day) == (2, (Day(day="2025-10-08", requests=2),))
 
 
 def test_a_day_of_25_hours_is_one_day(log):

@@ -5,9 +5,8 @@ alert of a rule that they lack, as in an `api` without the bridge's file, stands
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
@@ -17,7 +16,7 @@ from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
 RECENT_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Told(Record):
     """One event, as it was told. `subject` is the device or the user that was seen, `value` what was measured."""
 
@@ -30,7 +29,7 @@ class Told(Record):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleState(Record):
     """A rule of the settings, and whether it fires."""
 
@@ -49,7 +48,7 @@ class RuleState(Record):
     last_event: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Alerts(Record):
     """What fires now, the rules with their state, and what was told, newest first."""
 
@@ -59,7 +58,7 @@ class Alerts(Record):
     truncated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AlertsNow(Record):
     """What fires now and what was told last, for another answer."""
 

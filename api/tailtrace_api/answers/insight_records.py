@@ -1,16 +1,15 @@
 """What the insights are made of. Defined in words in `docs/definitions.md`."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from tailtrace_api.answers.alerts import AlertsNow
-from tailtrace_api.answers.record import Record, Window, meaning
+from tailtrace_api.answers.record import Record, Window, meaning, record
 from tailtrace_api.answers.request_records import Uptime
 
 # --- who is here ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ActiveUser(Record):
     """Somebody who made a request in the last five minutes. Who has no login goes by the address."""
 
@@ -26,7 +25,7 @@ class ActiveUser(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ActiveUsers(Record):
     """Who is here, the latest first."""
 
@@ -36,7 +35,7 @@ class ActiveUsers(Record):
     offline_now: Annotated[int, meaning("People with a request whom the tailnet calls offline by now.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class News(Record):
     """What an open page is told: when the newest request began, and how many people are active."""
 
@@ -47,7 +46,7 @@ class News(Record):
 # --- what is used --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Feature(Record):
     """Requests to one feature of the app."""
 
@@ -55,7 +54,7 @@ class Feature(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageStats(Record):
     """Usage of some days. `most_active_user` is None where nobody has a name; `features_total` counts all features."""
 
@@ -73,7 +72,7 @@ class UsageStats(Record):
 # --- how fast, and who is to blame ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SlowEndpoint(Record):
     """An endpoint of the app, in milliseconds."""
 
@@ -84,7 +83,7 @@ class SlowEndpoint(Record):
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StoreState(Record):
     """How the store does: its queries as this process timed them, and what it said where it failed."""
 
@@ -98,7 +97,7 @@ class StoreState(Record):
 Verdict = Literal["store", "app", "proxy", "nobody", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Blame(Record):
     """Who is to blame, by the table at the head of `insights`, and the numbers that say so."""
 
@@ -110,7 +109,7 @@ class Blame(Record):
     store_p95_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FailingAdvice(Record):
     """Look at an endpoint that fails often."""
 
@@ -119,7 +118,7 @@ class FailingAdvice(Record):
     error_rate: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SlowAdvice(Record):
     """Look at an endpoint that is slow."""
 
@@ -128,7 +127,7 @@ class SlowAdvice(Record):
     p95_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StaleAdvice(Record):
     """Look why nothing comes."""
 
@@ -139,7 +138,7 @@ class StaleAdvice(Record):
 Advice = FailingAdvice | SlowAdvice | StaleAdvice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Performance(Uptime):
     """How fast and how healthy some days were. Times are of requests to the app, uptime and errors of all traffic."""
 
@@ -159,7 +158,7 @@ class Performance(Uptime):
 # --- then and now --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MetricChange(Record):
     """A number of both periods; `change_percent` is null where there was nothing before."""
 
@@ -169,7 +168,7 @@ class MetricChange(Record):
     change_percent: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointChange(Record):
     """An endpoint of both periods."""
 
@@ -181,7 +180,7 @@ class EndpointChange(Record):
     p95_change_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointRequests(Record):
     """An endpoint of one period only."""
 
@@ -189,7 +188,7 @@ class EndpointRequests(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Periods(Record):
     """A period beside the one before it: numbers of all, the endpoints of both, and those of one of them only."""
 
@@ -205,7 +204,7 @@ class Periods(Record):
     endpoints_gone_total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UnusedEndpoint(Record):
     """A route that nobody asked for in the window. `methods` is empty where the app does not declare it."""
 
@@ -215,7 +214,7 @@ class UnusedEndpoint(Record):
     requests_earlier: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UnusedEndpoints(Record):
     """The routes that nobody asked for, those used most earlier first."""
 
@@ -228,7 +227,7 @@ class UnusedEndpoints(Record):
 # --- one request ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NginxLine(Record):
     """What nginx logged."""
 
@@ -239,7 +238,7 @@ class NginxLine(Record):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SpanTold(Record):
     """What the app said of it."""
 
@@ -247,7 +246,7 @@ class SpanTold(Record):
     error_type: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Who(Record):
     """Who it was, and how that is known."""
 
@@ -259,7 +258,7 @@ class Who(Record):
     via: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Timing(Record):
     """Where the time went, in milliseconds."""
 
@@ -268,7 +267,7 @@ class Timing(Record):
     outside_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestTold(Record):
     """One request of a trace."""
 
@@ -281,7 +280,7 @@ class RequestTold(Record):
     traffic: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TraceTold(Record):
     """The requests of a trace: several where an app behind nginx calls another behind nginx."""
 

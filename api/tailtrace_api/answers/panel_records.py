@@ -1,9 +1,8 @@
 """What the panels of the dashboard are made of."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from tailtrace_api.answers.record import Record, Truncated, Window, meaning
+from tailtrace_api.answers.record import Record, Truncated, Window, meaning, record
 from tailtrace_api.answers.request_records import (
     CardViews,
     LogLine,
@@ -18,7 +17,7 @@ from tailtrace_api.answers.request_records import (
 Metric = Literal["sessions", "users", "requests", "errors"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Total(Record):
     """A number beside that of the period before, of usage."""
 
@@ -28,7 +27,7 @@ class Total(Record):
     change_percent: Annotated[float | None, meaning("Null where there was nothing before.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Named(Record):
     """How many requests of usage, without those of this machine itself, came from somebody with a name."""
 
@@ -37,7 +36,7 @@ class Named(Record):
     share: Annotated[float | None, meaning("`named` over `requests`, 0 to 1; null without requests.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Bar(Record):
     """A step of the series: requests of usage, and those with a status of 500 or more."""
 
@@ -46,7 +45,7 @@ class Bar(Record):
     errors: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Choices(Record):
     """What the filters offer, most used first. Who has no name goes by the address."""
 
@@ -55,7 +54,7 @@ class Choices(Record):
     endpoints: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Overview(Record):
     """The first panel: totals, series, heat map and what the filters offer."""
 
@@ -75,14 +74,14 @@ class Overview(Record):
     newest: Annotated[str | None, meaning("When the newest request began.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Person(UserSessions):
     """What one person did, and how many of their requests had a status of 500 or more."""
 
     errors: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class VariantViews(Record):
     """How often a variant of a card was seen, and how many saw it and no other. `variant` null: views without one."""
 
@@ -91,7 +90,7 @@ class VariantViews(Record):
     users: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DividedCard(CardViews):
     """A card, and how its views divide: none for a card of which no variant was seen."""
 
@@ -99,7 +98,7 @@ class DividedCard(CardViews):
     variants_left_out: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class People(Record):
     """Who used what, and the cards."""
 
@@ -109,7 +108,7 @@ class People(Record):
     truncated: Truncated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Endpoint(Record):
     """One endpoint of the app. Milliseconds; None where nothing was timed, or the filters leave no percentiles."""
 
@@ -132,7 +131,7 @@ class Endpoint(Record):
     spark: Annotated[tuple[int, ...], meaning("Calls by step of time, the oldest first.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Endpoints(Record):
     """Calls, times and errors by endpoint, most called first."""
 
@@ -141,7 +140,7 @@ class Endpoints(Record):
     has_percentiles: Annotated[bool, meaning("False under filters that leave none.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HealthStep(Record):
     """One hour or one day, of all traffic."""
 
@@ -155,7 +154,7 @@ class HealthStep(Record):
     p99_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StoreHour(Record):
     """How long the store's queries took in one hour."""
 
@@ -167,7 +166,7 @@ class StoreHour(Record):
     max_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StoreTimes(Record):
     """How long the store's queries took, measured by this process since it started."""
 
@@ -180,7 +179,7 @@ class StoreTimes(Record):
     over_time: tuple[StoreHour, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Health(Uptime):
     """Uptime, times over time, errors, the store's query times and freshness. Of all traffic."""
 
@@ -196,7 +195,7 @@ class Health(Uptime):
     data_freshness_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Requests(Record):
     """A page of requests, newest first: all traffic that the filters let through."""
 

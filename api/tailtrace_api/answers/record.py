@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field
 
@@ -12,16 +12,34 @@ LISTED_MAX = 500
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Record:
     """An answer or a part of one, to build classes upon. Its schema is made when somebody asks, not at a start."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"defer_build": True}
 
+    def __eq__(self, other: object) -> bool:
+        """Compare like a dataclass."""
+        return type(other) is type(self) and fields_of(other) == fields_of(self)
 
-def fields_of(record: Record) -> dict[str, Any]:
+    def __hash__(self) -> int:
+        """Hash what is compared."""
+        return hash(tuple(fields_of(self).values()))
+
+    def __repr__(self) -> str:
+        """Show like a dataclass."""
+        return f"{type(self).__name__}({', '.join(f'{name}={one!r}' for name, one in fields_of(self).items())})"
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record(kind: type[T]) -> type[T]:
+    """Make a class a record. What `Record` does for all of them is not made for each, which takes a start its time."""
+    return dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)(kind)
+
+
+def fields_of(one: Record) -> dict[str, Any]:
     """Return the fields of a record by name, to make another of them. What is within stays as it is."""
-    return {one.name: getattr(record, one.name) for one in fields(record)}
+    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def meaning(said: str) -> Any:

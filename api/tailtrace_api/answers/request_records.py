@@ -1,15 +1,14 @@
 """What access logs, dashboard usage and system health are made of. `docs/definitions.md` defines each in words."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from tailtrace_api.answers.record import Record, Truncated, Window, meaning
+from tailtrace_api.answers.record import Record, Truncated, Window, meaning, record
 
 _ALL = "of all traffic"
 _USAGE = "of usage: traffic `app` and `card`, no health checks, bots and static files"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LogLine(Record):
     """One request."""
 
@@ -43,7 +42,7 @@ class LogLine(Record):
     error_type: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Counts(Record):
     total_requests: int
     unique_users: Annotated[int, meaning("People with a login; those without are among `unique_addresses`.")]
@@ -52,14 +51,14 @@ class _Counts(Record):
     avg_response_time_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Summary(_Counts):
     """Counts all traffic of the window that the filters let through, not the page."""
 
     errors_5xx: Annotated[int, meaning(f"Requests with a status of 500 or more, {_ALL} that the filters let through.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageSummary(_Counts):
     """The same of usage only: health checks, bots and static files do not count here. And its sessions."""
 
@@ -69,7 +68,7 @@ class UsageSummary(_Counts):
     total_sessions: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AccessLogs(Record):
     """Who used what, and when."""
 
@@ -81,7 +80,7 @@ class AccessLogs(Record):
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CardViews(Record):
     """A card and how often it was seen."""
 
@@ -90,7 +89,7 @@ class CardViews(Record):
     views: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PeakHour(Record):
     """An hour of the day, 0 to 23."""
 
@@ -98,7 +97,7 @@ class PeakHour(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UserSessions(Record):
     """What one person did."""
 
@@ -112,7 +111,7 @@ class UserSessions(Record):
     last_seen: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DashboardUsage(Record):
     """What is used, by whom, at which hours."""
 
@@ -126,7 +125,7 @@ class DashboardUsage(Record):
     truncated: Truncated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Times(Record):
     """Milliseconds; percentiles are at most 2% off. None where nothing was timed."""
 
@@ -136,7 +135,7 @@ class Times(Record):
     p99_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointTimes(Times):
     """An endpoint's response times as nginx measured them, the app's part, and what is between them."""
 
@@ -155,7 +154,7 @@ class EndpointTimes(Times):
     proxy_count: Annotated[int, meaning("How many of `count` have both times: `proxy_avg_ms` is of these.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Rates(Record):
     """5xx over all requests, as a fraction; 4xx and 499 are counted apart. Of all traffic."""
 
@@ -168,7 +167,7 @@ class Rates(Record):
     client_closed_499: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointRates(Rates):
     """The rates of one endpoint."""
 
@@ -176,7 +175,7 @@ class EndpointRates(Rates):
     service: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ErrorRate(Record):
     """Overall, and by endpoint with the worst first."""
 
@@ -184,7 +183,7 @@ class ErrorRate(Record):
     by_endpoint: tuple[EndpointRates, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Uptime(Record):
     """Minutes with answers, of each service by itself, and in how many of them it was down."""
 
@@ -196,21 +195,21 @@ class Uptime(Record):
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UptimeDay(Uptime):
     """One UTC day."""
 
     time: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UptimeService(Uptime):
     """One service."""
 
     service: Annotated[str | None, meaning("Null where the log names none.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outage(Record):
     """Minutes in which a service was down, one after another; minutes without an answer between them do not end it."""
 
@@ -220,7 +219,7 @@ class Outage(Record):
     minutes: Annotated[int, meaning("Those of them with answers.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Step(Times):
     """One hour or one day, of all traffic."""
 
@@ -230,7 +229,7 @@ class Step(Times):
     error_rate: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class QuerySpread(Record):
     """How long queries took."""
 
@@ -241,14 +240,14 @@ class QuerySpread(Record):
     max_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class QueryHour(QuerySpread):
     """One hour of them."""
 
     time: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class QueryTimes(QuerySpread):
     """The store's own query times, measured by this process since it started."""
 
@@ -256,7 +255,7 @@ class QueryTimes(QuerySpread):
     over_time: tuple[QueryHour, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SystemHealth(Uptime):
     """How fast, and what broke. Of all traffic, of all services or of the one that was asked for."""
 
@@ -274,7 +273,7 @@ class SystemHealth(Uptime):
     data_freshness_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Report(Record):
     """The three answers over one window."""
 

@@ -17,10 +17,9 @@ Spans come from outside, so a parent may be missing, or be a span's own child: w
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.values import LogEntry
@@ -32,7 +31,7 @@ DEPTH_MAX = 32
 FRAMES_SHOWN = 50
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attribute(Record):
     """Something that a span says, as text."""
 
@@ -40,7 +39,7 @@ class Attribute(Record):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CodeLine(Record):
     """One call in a stack."""
 
@@ -52,7 +51,7 @@ class CodeLine(Record):
     """It is the app's own: of no library."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure(Record):
     """An exception of a span. `message` is null unless `TAILTRACE_TRACES_MESSAGES` lets it in."""
 
@@ -64,7 +63,7 @@ class Failure(Record):
     """The stack as it was kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Happened(Record):
     """An event of a span that is no exception. `at_ms` is measured from the begin of the trace."""
 
@@ -73,7 +72,7 @@ class Happened(Record):
     attributes: tuple[Attribute, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span(Record):
     """One span, in the order in which a waterfall shows them. Times are milliseconds from the begin of the trace."""
 
@@ -95,7 +94,7 @@ class Span(Record):
     links: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Phase(Record):
     """A part of a request's time, in milliseconds from the begin of the trace."""
 
@@ -104,7 +103,7 @@ class Phase(Record):
     duration_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TracedRequest(Record):
     """A request of the trace as nginx logged it, and who made it."""
 
@@ -125,7 +124,7 @@ class TracedRequest(Record):
     phases: tuple[Phase, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trace(Record):
     """A kept trace."""
 
@@ -249,7 +248,8 @@ def _request(
         start_ms=since(entry.time_us),
         duration_ms=None if entry.request_time_us is None else entry.request_time_us / 1000,
         phases=tuple(
-            Phase(name, since(start_us), length_us / 1000) for name, start_us, length_us in phases(entry, root, spans)
+            Phase(phase=name, start_ms=since(start_us), duration_ms=length_us / 1000)
+            for name, start_us, length_us in phases(entry, root, spans)
         ),
     )
 
@@ -270,7 +270,7 @@ def _span(span: TraceSpan, depth: int, since: Callable[[int], float]) -> Span:
         message=span.message or None,
         failures=tuple(_failure(event.attributes) for event in span.events if event.name == "exception"),
         events=tuple(
-            Happened(event.name, since(event.time_us), _attributes(event.attributes))
+            Happened(name=event.name, at_ms=since(event.time_us), attributes=_attributes(event.attributes))
             for event in span.events
             if event.name != "exception"
         ),
@@ -285,7 +285,13 @@ def _failure(attributes: dict[str, Value]) -> Failure:
         type=str(attributes.get("exception.type", "")) or "exception",
         message=str(attributes.get("exception.message", "")) or None,
         stack=tuple(
-            CodeLine(frame.file, frame.line, frame.function, frame.source or None, frame.is_own)
+            CodeLine(
+                file=frame.file,
+                line=frame.line,
+                function=frame.function,
+                source=frame.source or None,
+                own=frame.is_own,
+            )
             for frame in frames_of(stack)[-FRAMES_SHOWN:]
         ),
         text=stack or None,
@@ -293,7 +299,7 @@ def _failure(attributes: dict[str, Value]) -> Failure:
 
 
 def _attributes(values: dict[str, Value]) -> tuple[Attribute, ...]:
-    return tuple(Attribute(key, _text(value)) for key, value in values.items())
+    return tuple(Attribute(key=key, value=_text(value)) for key, value in values.items())
 
 
 def _text(value: Value) -> str:

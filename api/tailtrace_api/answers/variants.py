@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from tailtrace_api.answers.panel_records import DividedCard, VariantViews
 from tailtrace_api.answers.proportions import newcombe, wilson
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.request_records import CardViews
 from tailtrace_api.answers.requests import person
 from tailtrace_bridge.core.cards import split_endpoint
@@ -44,7 +44,7 @@ Verdict = Literal["too-little-data", "higher", "lower", "undecided"]
 Bounds = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variant(Record):
     """One variant: its views, its users and how many of them used the goal later. `variant` None: views without one.
 
@@ -59,7 +59,7 @@ class Variant(Record):
     interval: Bounds | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison(Record):
     """A variant beside the first: the difference of their shares, its 95% interval, and what that tells."""
 

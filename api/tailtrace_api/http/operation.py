@@ -4,7 +4,7 @@ It is made of Starlette alone: FastAPI and the models of the answers would take 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
 
 from starlette.applications import Starlette
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import sees_all
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
@@ -45,7 +45,7 @@ def create_operation_app(
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Keeps(Record):
     """How long what is kept, in days; null is for ever. `pseudonyms`: whether names are stored as such."""
 
@@ -54,7 +54,7 @@ class Keeps(Record):
     pseudonyms: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ready(Record):
     """What `/ready` answers. A bridge without an API has no `keeps`, and who exports no spans no `export`."""
 

@@ -1,11 +1,10 @@
 """A kept trace for an assistant: where the time went, which spans took it, which lines of the app broke. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tailtrace_api.answers.insight_records import TraceTold
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.words import Words
 
 if TYPE_CHECKING:  # it reads protobuf, which an assistant's start does not wait for
@@ -17,7 +16,7 @@ FRAMES_SHOWN = 3
 FAILURES_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PhaseTold(Record):
     """A part of a request's time."""
 
@@ -25,7 +24,7 @@ class PhaseTold(Record):
     ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SlowSpan(Record):
     """A span, and how long none of its children was at work."""
 
@@ -34,7 +33,7 @@ class SlowSpan(Record):
     own_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Frame(Record):
     """A line of the app's own code that an exception came through."""
 
@@ -44,7 +43,7 @@ class Frame(Record):
     source: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FailureTold(Record):
     """An exception, with the innermost frames of the app's own."""
 
@@ -54,7 +53,7 @@ class FailureTold(Record):
     frames: tuple[Frame, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Digest(Record):
     """What of a kept trace an assistant gets: phases, the spans with most time of their own, failures."""
 
@@ -64,7 +63,7 @@ class Digest(Record):
     failures: tuple[FailureTold, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Explained(TraceTold):
     """The requests of a trace, and a digest of its spans where it is kept."""
 

@@ -1,13 +1,11 @@
 """What the tools answer, where it is not what HTTP answers. A field with a default is left out while it has that."""
 
-from dataclasses import dataclass
-
 from tailtrace_api.answers.insight_records import EndpointRequests, Feature, MetricChange, RequestTold, Verdict
-from tailtrace_api.answers.record import Record, Window
+from tailtrace_api.answers.record import Record, Window, record
 from tailtrace_api.mcp_server.explained import Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ActiveUserShown(Record):
     """Somebody who is here; by the address who has no login."""
 
@@ -20,7 +18,7 @@ class ActiveUserShown(Record):
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ActiveUsersShown(Record):
     """Of `get_active_users`."""
 
@@ -28,7 +26,7 @@ class ActiveUsersShown(Record):
     total_active: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageStatsShown(Record):
     """Of `get_usage_stats`. `top_features` is for people, `top_features_counts` the same for programs."""
 
@@ -42,7 +40,7 @@ class UsageStatsShown(Record):
     top_features_counts: tuple[Feature, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BlameShown(Record):
     """Who is to blame, and why."""
 
@@ -51,7 +49,7 @@ class BlameShown(Record):
     app_share: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AlertsShown(Record):
     """What fires and what was told last, each in a line."""
 
@@ -59,7 +57,7 @@ class AlertsShown(Record):
     recent: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PerformanceShown(Record):
     """Of `get_system_performance`. What has a unit in it is for people, its number follows for programs."""
 
@@ -81,7 +79,7 @@ class PerformanceShown(Record):
     alerts: AlertsShown | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestShown(Record):
     """One request."""
 
@@ -95,7 +93,7 @@ class RequestShown(Record):
     trace_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestsShown(Record):
     """Of `list_requests`."""
 
@@ -104,7 +102,7 @@ class RequestsShown(Record):
     errors_5xx: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TraceShown(Record):
     """Of `explain_request`."""
 
@@ -114,7 +112,7 @@ class TraceShown(Record):
     trace: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointShown(Record):
     """An endpoint of both periods."""
 
@@ -125,7 +123,7 @@ class EndpointShown(Record):
     requests_before: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PeriodsShown(Record):
     """Of `compare_periods`."""
 
@@ -141,7 +139,7 @@ class PeriodsShown(Record):
     endpoints_gone_total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DeviceShown(Record):
     """A device in a list."""
 
@@ -153,7 +151,7 @@ class DeviceShown(Record):
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DevicesShown(Record):
     """Of `tailscale_list_devices`."""
 
@@ -163,7 +161,7 @@ class DevicesShown(Record):
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WholeDevice(Record):
     """All of a device."""
 
@@ -180,7 +178,7 @@ class WholeDevice(Record):
     last_seen_at: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FoundDeviceShown(Record):
     """Of `tailscale_get_device`."""
 

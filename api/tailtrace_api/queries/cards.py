@@ -9,7 +9,7 @@ from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import insights, panels, variants
 from tailtrace_api.answers.insight_records import Feature
 from tailtrace_api.answers.proportions import CONFIDENCE
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
@@ -25,7 +25,7 @@ ROWS_MAX = 50_000
 """Newest requests that are looked through for each variant, and for the goal; `complete` is false if there are more."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Day(Record):
     """Usage of one day of the zone."""
 
@@ -33,7 +33,7 @@ class Day(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Widget(Record):
     """What the widget shows: whole days, and the features used most."""
 
@@ -46,7 +46,7 @@ class Widget(Record):
     top_features: tuple[Feature, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CardVariants(Record):
     """How the variants of one card compare; `complete` is false where only the newest `ROWS_MAX` were looked at."""
 
@@ -98,7 +98,7 @@ class Cards:
             total_sessions=stats.total_sessions,
             unique_users=stats.unique_users,
             total_requests=stats.total_requests,
-            by_day=tuple(Day(day.isoformat(), by_day[day.isoformat()]) for day in days_asked),
+            by_day=tuple(Day(day=day.isoformat(), requests=by_day[day.isoformat()]) for day in days_asked),
             top_features=stats.top_features[:FEATURES_MAX],
         )
 

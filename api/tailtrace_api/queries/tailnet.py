@@ -14,9 +14,9 @@ says so. Who has an address is what the bridge's providers say (LocalAPI, status
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Identity
@@ -38,7 +38,7 @@ class TailnetError(BridgeError):
     """There is nobody to ask about the tailnet; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeviceRow(Record):
     """A device. `user` is None for a tagged one; `last_seen_seconds` is how long ago that was."""
 
@@ -55,7 +55,7 @@ class DeviceRow(Record):
     key_expires: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Devices(Record):
     """Devices, those online first. `source` has the list; `problem` says why it is not the newest."""
 
@@ -66,7 +66,7 @@ class Devices(Record):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FoundDevice(Record):
     """The first device that was meant, how many were, and the names of all."""
 
@@ -75,7 +75,7 @@ class FoundDevice(Record):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TailnetStatus(Record):
     """The tailnet summed up. `control_api` is None where no key for it is set."""
 
@@ -92,7 +92,7 @@ class TailnetStatus(Record):
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Whois(Record):
     """Who the bridge would take an address for."""
 
@@ -164,7 +164,9 @@ class Tailnet:
             if wanted in {row.id.lower(), row.name.lower(), row.hostname.lower()}
             or (address and address in row.addresses)
         ]
-        return FoundDevice(found[0] if found else None, len(found), tuple(row.name for row in rows))
+        return FoundDevice(
+            device=found[0] if found else None, matches=len(found), names=tuple(row.name for row in rows)
+        )
 
     def status(self, *, user: str | None = None) -> TailnetStatus:
         """Answer `GET /tailnet/status`. What does not answer is in `problems`; of keys, those of `user` are named."""

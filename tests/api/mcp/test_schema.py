@@ -1,22 +1,21 @@
 """The schema of a tool's answer is that of its record, and short; what is as by default is left out of the answer."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from tailtrace_api.answers.record import Record, Window
+from tailtrace_api.answers.record import Record, Window, record
 from tailtrace_api.mcp_server.schema import LEVELS, as_values, output_schema
 from tailtrace_api.mcp_server.server import _tool_info
 from tailtrace_api.mcp_server.tools import TOOLS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Deep(Record):
     """A part of a part."""
 
     one: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Inner(Record):
     """A part."""
 
@@ -26,7 +25,7 @@ class Inner(Record):
     deeper: Deep | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outer(Record):
     """A whole."""
 
