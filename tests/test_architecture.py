@@ -57,7 +57,7 @@ API_BRIDGE = {
     "http": "alerts core export settings spans store wiring",
     "mcp_server": "core settings wiring texts",
     "server": "core rows settings spans store wiring",
-    "commands": "alerts core identity logs rows settings store traces transfer wiring texts",
+    "commands": "alerts core export identity logs rows settings store traces transfer wiring texts",
 }
 ARROWS = (
     ("tailtrace_bridge", "tailtrace_bridge", BRIDGE_ROOMS),

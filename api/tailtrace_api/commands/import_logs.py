@@ -6,8 +6,9 @@ A large import parses in a process of its own, which loads its code while this o
 import json
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,8 @@ from tailtrace_api.terminal.console import errors, lines, note
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tailtrace_bridge.core.records import Row
+    from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.settings.table import Settings
     from tailtrace_bridge.transfer.importer import Imported, ImportJob
 
@@ -59,6 +62,9 @@ def import_logs(
     ] = 1.0,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Send nginx's span of each line to TAILTRACE_EXPORT_ENDPOINT too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Import whole logs. Importing a log again changes nothing. Exit 1 if more is refused than --max-rejected."""
@@ -66,7 +72,8 @@ def import_logs(
 
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
-    done = run_import(files, flags, None if as_json else errors(), conf_formats(files, nginx_conf, log_format))
+    shown = None if as_json else errors()
+    done = run_import(files, flags, shown, conf_formats(files, nginx_conf, log_format), export=export)
     share = 100 * done.refused / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
         "lines": done.lines,
@@ -77,6 +84,7 @@ def import_logs(
         "refused_percent": round(share, 3),
         "understood": [as_plain(one) for one in done.understood],
         "notes": done.notes,
+        **({"spans_exported": done.spans_exported} if export else {}),
         "seconds": round(time.monotonic() - start, 3),
     }
     if as_json:
@@ -89,6 +97,8 @@ def import_logs(
             f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.refused} refused"
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
+        if export:
+            typer.echo(f"{done.spans_exported} spans exported")
     for text in done.notes:
         note(f"tailtrace: {lines(text)}")
     for problem in done.problems:
@@ -104,6 +114,8 @@ def run_import(
     flags: Mapping[str, Any],
     console: "Console | None",
     formats: Sequence[tuple[str, str]] = (),
+    *,
+    export: bool = False,
 ) -> "Imported":
     """Import `files`, oldest names last as given; `console` shows the progress, if there is one.
 
@@ -115,13 +127,15 @@ def run_import(
     sizes = {path: _size(path) for path in files}
     total_bytes = sum(sizes.values())
     unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix in PACKED else 1) for path, size in sizes.items())
-    is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files  # a worker's own input is its job
+    # A worker's own input is its job; and what makes spans is loaded here.
+    is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files and not export
     with ImportWorker() if is_large else nullcontext() as worker:
         from tailtrace_bridge.settings.table import load
 
         settings = load(**flags)
         job = _job(files, settings, formats)
-        chunks = job.chunks() if worker is None else worker.chunks(job)
+        exporter = _exporter(settings) if export else None
+        chunks = job.chunks(with_rows=export) if worker is None else worker.chunks(job)
 
         # The worker is at it by now, and the rest loads meanwhile.
         from rich.console import Console
@@ -142,9 +156,39 @@ def run_import(
                 transient=True,
             ) as progress:
                 task = progress.add_task("importing", total=total_bytes)
-                return store_chunks(chunks, store, lambda count: progress.advance(task, count))
+                on_bytes = partial(progress.advance, task)
+                if exporter is None:
+                    return store_chunks(chunks, store, on_bytes)
+                return _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
         finally:
             store.close()
+
+
+def _exporter(settings: "Settings") -> "SpanExporter":
+    from tailtrace_bridge.core.errors import SettingsError
+    from tailtrace_bridge.wiring.export import make_exporter
+
+    if not settings.export_endpoint:
+        raise SettingsError("--export: set TAILTRACE_EXPORT_ENDPOINT to where the spans are to go, http://HOST:4318")
+    return make_exporter(settings)
+
+
+def _exported(exporter: "SpanExporter", run: "Callable[[Callable[[Sequence[Row]], None]], Imported]") -> "Imported":
+    """Import while the exporter works, and wait for it. What it could not send is a problem of the import."""
+    exporter.start()
+    try:
+        done = run(exporter.offer_history)
+        exporter.drain()
+    finally:
+        exporter.stop()
+    counters = exporter.counters
+    done.spans_exported = counters.exported
+    if counters.failed or counters.rejected or counters.dropped:
+        done.problems.append(
+            f"not all spans were exported: {exporter.problem}; the lines are stored: import them again with --export, "
+            "and each span has the same ids"
+        )
+    return done
 
 
 def _size(path: Path) -> int:

@@ -3,7 +3,7 @@
 | what happens | what becomes of the spans |
 |---|---|
 | a row is stored | it joins a queue of `QUEUE_ROWS_MAX`; a thread makes spans of it |
-| the queue is full | the row is not exported, and counted (`dropped`) |
+| the queue is full | the row is not exported, and counted (`dropped`); an import waits for room |
 | 2xx | exported; those that the endpoint says it left out are counted (`rejected`) |
 | 429, 502, 503, 504, no answer | sent again after Retry-After, or twice as long each time, for `RETRY_S_MAX` |
 | any other answer, or the time is over | the batch is lost, counted (`failed`), and said in `problem` |
@@ -15,8 +15,9 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
 import gzip
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -36,6 +37,8 @@ INTERVAL_S = 1.0
 RETRY_S_MAX = 300.0
 BACKOFF_S, BACKOFF_S_MAX = 0.5, 30.0
 STOP_S_MAX = 5.0
+WAIT_S = 0.01
+"""How often an import looks whether there is room."""
 RETRIED = frozenset({429, 502, 503, 504})
 
 _LOGGER = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ class SpanExporter:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._until_s = float("inf")
+        self._is_sending = False
 
     @property
     def waiting(self) -> int:
@@ -97,6 +101,19 @@ class SpanExporter:
                 self._rows.append(row)
         if len(self._rows) >= BATCH_ROWS_MAX:
             self._wake.set()
+
+    def offer_history(self, rows: Sequence[Row]) -> None:
+        """Take rows of an import: waits while the queue is full, but not for an endpoint that takes none."""
+        for start in range(0, len(rows), BATCH_ROWS_MAX):
+            while self.waiting > QUEUE_ROWS_MAX - BATCH_ROWS_MAX and not self.counters.failed:
+                time.sleep(WAIT_S)
+            self.offer(rows[start : start + BATCH_ROWS_MAX])
+
+    def drain(self) -> None:
+        """Wait until what was offered is sent, or until some of it was given up."""
+        self._wake.set()
+        while (self._rows or self._is_sending) and not self.counters.failed:
+            time.sleep(WAIT_S)
 
     def start(self) -> None:
         """Start the thread."""
@@ -118,10 +135,12 @@ class SpanExporter:
         while True:
             self._wake.wait(INTERVAL_S)
             self._wake.clear()
+            self._is_sending = True
             while self._rows:
                 self._send_batch()
                 if self._monotonic_s() >= self._until_s:
                     return
+            self._is_sending = False
             if self._stop.is_set():
                 return
 

@@ -25,9 +25,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tailtrace_bridge.core.columns import Columns
+from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import LogFileError
-from tailtrace_bridge.core.records import RejectedLine
+from tailtrace_bridge.core.records import RejectedLine, Row
 from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider
 from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
@@ -75,6 +75,7 @@ class Imported:
     """What was left out on purpose."""
     understood: list[Understood] = field(default_factory=list, compare=False)
     """What each log was read as."""
+    spans_exported: int = field(default=0, compare=False)
 
 
 class Chunk(NamedTuple):
@@ -96,6 +97,8 @@ class Chunk(NamedTuple):
     """In the last chunk of a log that was read to its end: its name, and the places of all that was refused."""
     counted: Tally | None = None
     """The tally of `columns`, which the store would make otherwise."""
+    rows: Sequence[Row] = ()
+    """Of a log, where somebody wants them beside the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class ImportJob:
     endpoints: tuple[str, ...] = ()
     """Those that the store has already."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, *, with_rows: bool = False) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
         from tailtrace_bridge.identity.history import History  # noqa: PLC0415
         from tailtrace_bridge.identity.history_file import read  # noqa: PLC0415
@@ -177,6 +180,7 @@ class ImportJob:
             lambda: make_parser(self.log_format, self.zone),
             enricher,
             parser_of=lambda path: known.get(str(path)),
+            with_rows=with_rows,
         )
 
 
@@ -192,12 +196,18 @@ def import_logs(
     return store_chunks(read_chunks(paths, make_parser, enricher), store, on_bytes)
 
 
-def store_chunks(chunks: Iterable[Chunk], store: Store, on_bytes: Callable[[int], None] | None = None) -> Imported:
-    """Store what `read_chunks` gives, and count it."""
+def store_chunks(
+    chunks: Iterable[Chunk],
+    store: Store,
+    on_bytes: Callable[[int], None] | None = None,
+    on_stored: Callable[[Sequence[Row]], None] = lambda _: None,
+) -> Imported:
+    """Store what `read_chunks` gives, and count it. `on_stored` gets the rows of a chunk that has them."""
     total = Imported()
     with no_cycle_search():
-        for columns, refusals, read_bytes, problem, numbers, note, understood, settled, counted in chunks:
+        for columns, refusals, read_bytes, problem, numbers, note, understood, settled, counted, rows in chunks:
             written = store.write_columns(columns, refusals, counted)
+            on_stored(rows)
             total.lines += len(columns.key) + len(refusals)
             total.stored += written.stored
             total.duplicate += written.duplicate
@@ -229,22 +239,24 @@ def read_chunks(
     *,
     parser_of: Callable[[Path], LineParser | None] = lambda _: None,
     clock_s: Callable[[], float] = time.time,
+    with_rows: bool = False,
 ) -> Iterator[Chunk]:
     """Return every line of `paths`, about `BATCH_ROWS` in a chunk; a log's last chunk says how the log ended.
 
     `parser_of` has the parser of a log whose format is known otherwise.
     """
     for path in paths:
-        yield from _LogReader(path, parser_of(path) or make_parser(), enricher).chunks(clock_s())
+        yield from _LogReader(path, parser_of(path) or make_parser(), enricher, with_rows).chunks(clock_s())
 
 
 class _LogReader:
     """Reads one log, or one export."""
 
-    def __init__(self, path: Path, parser: LineParser, enricher: Enricher) -> None:
+    def __init__(self, path: Path, parser: LineParser, enricher: Enricher, with_rows: bool) -> None:
         # Only the offset and the content name a line, so that a log's key is the same under its next name.
         self._path, self._name = path, str(path)
         self._parser, self._enricher = parser, enricher
+        self._with_rows = with_rows
         self._lines: BlockReader | _ExportLines
         self._read_bytes: list[int] = []
         self._numbers: dict[str, int] = {}
@@ -298,12 +310,18 @@ class _LogReader:
         read_bytes, understood = sum(self._read_bytes), self._understood
         self._read_bytes.clear()
         self._understood = None
+        rows: list[Row] = []
         if isinstance(self._lines, _ExportLines):
             columns = self._lines.columns()
+        elif self._with_rows:
+            rows = [self._enricher.row(access) for access in self._lines.take().accesses()]
+            columns = columns_of(rows)
         else:
             columns = self._enricher.lines(self._lines.take())
         refusals = [self._enricher.refusal(one) for one, _ in rejected]
-        return Chunk(columns, refusals, read_bytes, problem, dict(self._numbers), "", understood, None, tally(columns))
+        return Chunk(
+            columns, refusals, read_bytes, problem, dict(self._numbers), "", understood, None, tally(columns), rows
+        )
 
     def _note(self) -> str:
         if not self._cut:

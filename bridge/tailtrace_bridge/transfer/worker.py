@@ -136,8 +136,8 @@ class _Sender:
 
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
-    """Return a chunk in plain tuples, which is what marshal takes."""
-    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled, counted = chunk
+    """Return a chunk in plain tuples, which is what marshal takes. It has no rows: nobody wants them from here."""
+    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled, counted, _ = chunk
     said = None if understood is None else pickle.dumps(understood)
     tables = list(map(tuple, identities)), endpoints, list(map(tuple, requests))
     return (
