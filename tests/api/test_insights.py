@@ -158,8 +158,10 @@ def test_compare_tells_what_is_in_both_and_what_in_one_only():
     ]
     assert found["endpoints"][0]["p95_change_ms"] == pytest.approx(800, rel=0.05)
     assert found["endpoints_total"] == 2
-    assert found["endpoints_new"] == [{"endpoint": "/newer", "requests": 4}, {"endpoint": "/new", "requests": 3}]
-    assert found["endpoints_gone"] == [{"endpoint": "/gone", "requests": 2}]
+    assert found["endpoints_new"] == [
+        {"endpoint": "/newer", "service": None, "requests": 4}, {"endpoint": "/new", "service": None, "requests": 3},
+    ]  # fmt: skip
+    assert found["endpoints_gone"] == [{"endpoint": "/gone", "service": None, "requests": 2}]
     nothing = plain(insights.compare(7, now, period()))
     assert (
         nothing["endpoints"],
@@ -170,7 +172,7 @@ def test_compare_tells_what_is_in_both_and_what_in_one_only():
     many = plain(insights.compare(7, period(*(usage(n + 1, route=f"/{n}") for n in range(15))), period()))
     assert (len(many["endpoints_new"]), many["endpoints_new"][0], many["endpoints_new_total"]) == (
         10,
-        {"endpoint": "/14", "requests": 15},
+        {"endpoint": "/14", "service": None, "requests": 15},
         15,
     )
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers import panels
+from tailtrace_api.answers import requests as answers
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.panels import panel_router
 from tailtrace_api.queries.insights import Insights
@@ -262,7 +263,7 @@ def test_heat_of_a_zone_with_half_hours():
 
 
 def test_hours_are_spread_over_their_quarters():
-    quarters = panels.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 5, 0)])
+    quarters = answers.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 5, 0)])
     assert [(one.time_us - NOW, one.requests) for one in quarters] == [
         (0, 2), (15 * 60 * S, 1), (30 * 60 * S, 1), (45 * 60 * S, 1),
     ]  # fmt: skip

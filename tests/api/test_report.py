@@ -38,13 +38,19 @@ def answers(requests=7, user="ana@example.com"):
             "truncated": {},
         },
         "system_health_history": {
-            "window": WINDOW, "uptime_method": "traffic", "uptime_over_time": [], "over_time": [],
+            "window": WINDOW, "uptime_method": "traffic", "uptime_over_time": [], "over_time": [], "service": None,
+            "uptime_by_service": [], "outages": [], "minutes_partial": 4, "minutes_down": 1,
             "influxdb_query_times": QUERIES | {"over_time": []}, "data_freshness_seconds": None,
             "error_rate": {
                 "overall": RATES | {"requests": requests and requests + 1993},
-                "by_endpoint": [RATES | {"endpoint": "/a/{id}"}],
+                "by_endpoint": [RATES | {"endpoint": "/a/{id}", "service": "shop"}],
             },
-            "api_response_times": [{"endpoint": "/a/{id}", "count": 7, **TIMES, "app": TIMES, "proxy_avg_ms": None}],
+            "api_response_times": [
+                {
+                    "endpoint": "/a/{id}", "service": "shop", "count": 7, **TIMES, "app": TIMES, "app_count": 7,
+                    "proxy_avg_ms": None, "proxy_count": 0,
+                },
+            ],
             "uptime_percentage": 99.5,
             "minutes_with_traffic": 200,
             "truncated": {},
@@ -66,7 +72,7 @@ def printed(answer, lang="en", width=120) -> str:
             """\
 Usage: 7 requests from 3 addresses, by 1 user on 2 devices; 0 errors (5xx), 12 ms on average
 All traffic: 2,000 requests, 1,993 of them no usage (health checks, bots, files); 1 error (5xx), 6.25%
-Uptime: 99.50% of 200 minutes with traffic
+Uptime: 99.50% of 200 minutes with traffic; down in 1 minute, in 4 partly
 """,
         ),
         (
@@ -75,7 +81,7 @@ Uptime: 99.50% of 200 minutes with traffic
 Uso: 7 accesos desde 3 direcciones, de 1 usuario en 2 dispositivos; 0 errores (5xx), 12 ms de media
 Todo el tráfico: 2.000 accesos, de ellos 1.993 que no son uso (comprobaciones de salud, robots, ficheros); 1 error
 (5xx), 6.25%
-Disponible: 99.50% de 200 minutos con tráfico
+Disponible: 99.50% de 200 minutos con tráfico; caído en 1 minuto, en 4 en parte
 """,
         ),
     ],
@@ -131,8 +137,14 @@ def test_no_width_cuts_anything(width, seen, shows):
     answer = answers()
     answer["dashboard_usage"]["user_sessions"] = [LONG]
     times = {"avg_ms": 98765.4, "p50_ms": 98765.4, "p95_ms": 98765.4, "p99_ms": 98765.4}
-    endpoint = {"endpoint": "/a-long-name-of-a-route/{id}/of-a-part/{id}", "count": 12345678, **times, "app": times}
-    endpoint["proxy_avg_ms"] = None
+    endpoint = {
+        "endpoint": "/a-long-name-of-a-route/{id}/of-a-part/{id}",
+        "service": "shop",
+        "count": 12345678,
+        **times,
+        "app": times,
+    }
+    endpoint |= {"proxy_avg_ms": None, "proxy_count": 0, "app_count": 0}
     answer["system_health_history"]["api_response_times"] = [endpoint]
     text = printed(answer, width=width)
     assert max(map(len, text.splitlines())) <= width

@@ -115,6 +115,7 @@ class FailingAdvice(Record):
 
     code: Literal["failing-endpoint"] = "failing-endpoint"
     endpoint: str
+    service: str | None
     error_rate: float
 
 
@@ -124,6 +125,7 @@ class SlowAdvice(Record):
 
     code: Literal["slow-endpoint"] = "slow-endpoint"
     endpoint: str
+    service: str | None
     p95_ms: float | None
 
 
@@ -173,6 +175,7 @@ class EndpointChange(Record):
     """An endpoint of both periods."""
 
     endpoint: str
+    service: str | None
     requests_now: int
     requests_before: int
     p95_ms_now: float | None
@@ -185,6 +188,7 @@ class EndpointRequests(Record):
     """An endpoint of one period only."""
 
     endpoint: str
+    service: str | None
     requests: int
 
 

@@ -211,8 +211,7 @@ def system_performance(
 ) -> Performance:
     """Return uptime, times and errors of `days`, and who is to blame. `told` is None where the store does not say."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
-    endpoints = {usage.endpoint for usage in of_app}
-    times = answers.response_times(of_app, [cell for cell in latency if cell.endpoint in endpoints])
+    times = answers.response_times(of_app, latency)
     timed = sum(usage.timed for usage in of_app)
     slowest = [
         SlowEndpoint(endpoint=row.endpoint, service=row.service, p95_ms=row.p95_ms, avg_ms=row.avg_ms, count=row.count)
@@ -229,7 +228,7 @@ def system_performance(
         requests=sum(usage.requests for usage in usages),
         store=store,
         data_freshness_seconds=freshness_s,
-        blame=blame(of_app, p95_ms(latency, endpoints), store),
+        blame=blame(of_app, p95_ms(latency, of_app), store),
         advice=advice(of_app, times, freshness_s),
         alerts=told,
     )
@@ -281,19 +280,19 @@ def blame(  # noqa: C901, PLR0911 - a return for each row of the table
 
 def advice(of_app: Iterable[Usage], times: Iterable[EndpointTimes], freshness_s: float | None) -> tuple[Advice, ...]:
     """Return what to look at first, only where enough requests bear it; none is the usual answer."""
-    requests: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
+    requests: Counter[answers.Endpoint] = Counter()
+    errors: Counter[answers.Endpoint] = Counter()
     for usage in of_app:
-        requests[usage.endpoint] += usage.requests
-        errors[usage.endpoint] += usage.requests if usage.status >= 500 else 0
+        requests[(usage.service, usage.endpoint)] += usage.requests
+        errors[(usage.service, usage.endpoint)] += usage.requests if usage.status >= 500 else 0
     rates = {endpoint: errors[endpoint] / count for endpoint, count in requests.items() if count >= ADVICE_REQUESTS_MIN}
     found: list[Advice] = [
-        FailingAdvice(endpoint=endpoint, error_rate=round(rates[endpoint], 4))
+        FailingAdvice(endpoint=endpoint[1], service=endpoint[0] or None, error_rate=round(rates[endpoint], 4))
         for endpoint in sorted(rates, key=lambda one: (-rates[one], one))
         if rates[endpoint] >= ADVICE_ERRORS_MIN
     ]
     found += [
-        SlowAdvice(endpoint=row.endpoint, p95_ms=row.p95_ms)
+        SlowAdvice(endpoint=row.endpoint, service=row.service, p95_ms=row.p95_ms)
         for row in times
         if row.count >= ADVICE_REQUESTS_MIN and (row.p95_ms or 0) >= SLOW_MS
     ]
@@ -302,18 +301,22 @@ def advice(of_app: Iterable[Usage], times: Iterable[EndpointTimes], freshness_s:
     return tuple(found[:ADVICE_MAX])
 
 
-def p95_ms(latency: Iterable[Latency], endpoints: Iterable[str]) -> float | None:
-    """Return the p95 of nginx's time over some endpoints, or None where nothing was timed."""
-    wanted = set(endpoints)
+def p95_ms(latency: Iterable[Latency], usages: Iterable[Usage]) -> float | None:
+    """Return the p95 of nginx's time over the endpoints of some usage, or None where nothing was timed."""
+    wanted = {(usage.service, usage.endpoint) for usage in usages}
     histogram: Counter[int] = Counter()
     for cell in latency:
-        if cell.side == "proxy" and cell.endpoint in wanted:
+        if cell.side == "proxy" and (cell.service, cell.endpoint) in wanted:
             histogram[cell.bucket] += cell.requests
     found = percentiles(histogram, (0.95,))
     return answers.millis(found[0]) if found else None
 
 
 # --- then and now --------------------------------------------------------------------------------------------------
+
+
+_Place = tuple[str | None, str]
+"""Service and endpoint."""
 
 
 class Period(NamedTuple):
@@ -330,15 +333,15 @@ def compare(days: int, now: Period, before: Period) -> Periods:
     """Set a window of `days` beside the one before it."""
     ours, theirs = (
         {
-            row.endpoint: row
+            (row.service, row.endpoint): row
             for row in answers.response_times(
                 [one for one in period.usages if one.traffic is Traffic.APP], period.latency
             )
         }
         for period in (now, before)
     )
-    changes = [_changed(endpoint, ours[endpoint], theirs[endpoint]) for endpoint in ours.keys() & theirs.keys()]
-    changes.sort(key=lambda row: (-abs(row.p95_change_ms or 0), -row.requests_now, row.endpoint))
+    changes = [_changed(ours[endpoint], theirs[endpoint]) for endpoint in ours.keys() & theirs.keys()]
+    changes.sort(key=lambda row: (-abs(row.p95_change_ms or 0), -row.requests_now, row.endpoint, row.service or ""))
     came, went = _only_in(ours, theirs), _only_in(theirs, ours)
     return Periods(
         period_days=days,
@@ -354,10 +357,11 @@ def compare(days: int, now: Period, before: Period) -> Periods:
     )
 
 
-def _changed(endpoint: str, now: EndpointTimes, before: EndpointTimes) -> EndpointChange:
+def _changed(now: EndpointTimes, before: EndpointTimes) -> EndpointChange:
     known = now.p95_ms is not None and before.p95_ms is not None
     return EndpointChange(
-        endpoint=endpoint,
+        endpoint=now.endpoint,
+        service=now.service,
         requests_now=now.count,
         requests_before=before.count,
         p95_ms_now=now.p95_ms,
@@ -366,10 +370,14 @@ def _changed(endpoint: str, now: EndpointTimes, before: EndpointTimes) -> Endpoi
     )
 
 
-def _only_in(these: Mapping[str, EndpointTimes], others: Mapping[str, EndpointTimes]) -> list[EndpointRequests]:
+def _only_in(these: Mapping[_Place, EndpointTimes], others: Mapping[_Place, EndpointTimes]) -> list[EndpointRequests]:
     """Return the endpoints that the others do not have, most requests first."""
-    found = [EndpointRequests(endpoint=name, requests=row.count) for name, row in these.items() if name not in others]
-    return sorted(found, key=lambda row: (-row.requests, row.endpoint))
+    found = [
+        EndpointRequests(endpoint=row.endpoint, service=row.service, requests=row.count)
+        for place, row in these.items()
+        if place not in others
+    ]
+    return sorted(found, key=lambda row: (-row.requests, row.endpoint, row.service or ""))
 
 
 def _metrics(now: Mapping[str, float | None], before: Mapping[str, float | None]) -> tuple[MetricChange, ...]:
@@ -386,7 +394,7 @@ def _totals(period: Period) -> dict[str, float | None]:
         "requests": sum(usage.requests for usage in of_app),
         "unique_users": len({user_key(one.identity) for one in answers.usage_only(period.of_people)} - {""}),
         "avg_response_ms": round(sum(u.request_time_us for u in of_app) / timed / 1000, 1) if timed else None,
-        "p95_response_ms": p95_ms(period.latency, {usage.endpoint for usage in of_app}),
+        "p95_response_ms": p95_ms(period.latency, of_app),
         "error_rate": answers.error_rates(of_app).overall.error_rate if of_app else None,
     }
 

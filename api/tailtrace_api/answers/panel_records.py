@@ -52,6 +52,7 @@ class Choices(Record):
     users: tuple[str, ...]
     devices: tuple[str, ...]
     endpoints: tuple[str, ...]
+    services: Annotated[tuple[str, ...], meaning("Those with a name, of all traffic.")]
 
 
 @record

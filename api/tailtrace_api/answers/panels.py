@@ -7,10 +7,11 @@ Which numbers follow which filter of the page, as the sums allow:
 | user (a login or an address), device | yes | yes | none: null | of all |
 | endpoint | yes | null in the totals; in the table of people: of all that they did | yes | of all |
 | status | yes | as for endpoint | none: null | of all |
+| service | yes | as for endpoint | yes | of the service |
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -36,7 +37,6 @@ from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import (
     DAY_US,
     HOUR_US,
-    QUARTER_US,
     EndpointBucket,
     Filters,
     Latency,
@@ -79,7 +79,7 @@ class Counted:
 
 def has_sessions(filters: Filters) -> bool:
     """Tell whether sessions can be counted under these filters: they are known by person and device only."""
-    return filters.endpoint is None and filters.status is None
+    return (filters.endpoint, filters.status, filters.service) == (None, None, None)
 
 
 def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: Filters) -> list[Sessions]:
@@ -138,16 +138,6 @@ def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> t
     )
 
 
-def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
-    """Spread hours of usage over their quarters, for `heat`: a zone with half hours then puts it down by halves."""
-    for step in steps:
-        if step.traffic in USAGE:
-            each, more = divmod(step.requests, 4)
-            for place in range(4):
-                if requests := each + (place < more):
-                    yield Quarter(step.time_us + place * QUARTER_US, requests)
-
-
 def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ...]:
     """Sum usage by day of the week, Monday first, and hour of the day, both in `zone`."""
     cells = [[0] * 24 for _ in range(7)]
@@ -157,17 +147,25 @@ def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ..
     return tuple(map(tuple, cells))
 
 
-def choices(visits: Iterable[Visits], usages: Iterable[Usage]) -> Choices:
+def choices(visits: Iterable[Visits], usages: Sequence[Usage]) -> Choices:
     """Return the names that the filters offer, most used first; `usages` is by endpoint, of everybody."""
     users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
     endpoints: Counter[str] = Counter()
+    services: Counter[str] = Counter()
     for visit in visits:
         users[visit.identity.user or ("" if visit.identity.device else visit.identity.address)] += visit.requests
         devices[visit.identity.device] += visit.requests
     for usage in answers.usage_only(usages):
         endpoints[usage.endpoint] += usage.requests
-    return Choices(users=_most_used(users), devices=_most_used(devices), endpoints=_most_used(endpoints))
+    for usage in usages:
+        services[usage.service] += usage.requests
+    return Choices(
+        users=_most_used(users),
+        devices=_most_used(devices),
+        endpoints=_most_used(endpoints),
+        services=_most_used(services),
+    )
 
 
 def _most_used(counts: Counter[str]) -> tuple[str, ...]:

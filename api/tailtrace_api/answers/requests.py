@@ -5,7 +5,7 @@ given whole and in its order; whoever answers with it cuts it (`record.cut`).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple, TypedDict
 
@@ -32,9 +32,11 @@ from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.values import (
     HOUR_US,
+    QUARTER_US,
     Activity,
     BucketLatency,
     BucketUsage,
+    EndpointBucket,
     Latency,
     LogEntry,
     Quarter,
@@ -242,6 +244,16 @@ def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[PeakHour, ...
     for quarter in quarters:
         requests[datetime.fromtimestamp(quarter.time_us / 1e6, zone).hour] += quarter.requests
     return tuple(PeakHour(hour=hour, requests=count) for hour, count in enumerate(requests))
+
+
+def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
+    """Spread hours of usage over their quarters: a zone with half hours then puts it down by halves."""
+    for step in steps:
+        if step.traffic in _USAGE:
+            each, more = divmod(step.requests, 4)
+            for place in range(4):
+                if requests := each + (place < more):
+                    yield Quarter(step.time_us + place * QUARTER_US, requests)
 
 
 def user_sessions(

@@ -21,6 +21,7 @@ def report(
     days: Annotated[int | None, typer.Option(min=1, max=30, help="Window in days (default 7).")] = None,
     at: Annotated[str | None, typer.Option(help="End of the window, ISO 8601 (default: now).")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Log lines with --json.")] = 100,
+    service: Annotated[str | None, typer.Option(help="Of this service alone.")] = None,
     month: Annotated[str | None, typer.Option(help="Tell of this month instead, such as 2025-10.")] = None,
     pdf: Annotated[Path | None, typer.Option(help="With --month: write the report to read into this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="With --month: the same as one HTML page.")] = None,
@@ -39,8 +40,8 @@ def report(
         raise typer.BadParameter("give --hours or --days, not both")
     if month is None and (pdf or html):
         raise typer.BadParameter("--pdf and --html are of a month: add --month, such as --month 2025-10")
-    if month is not None and (hours, days, at) != (None, None, None):
-        raise typer.BadParameter("give --month, or --hours, --days and --at, not both")
+    if month is not None and (hours, days, at, service) != (None, None, None, None):
+        raise typer.BadParameter("give --month, or --hours, --days, --at and --service, not both")
     chosen = settings.load(store=store, lang=lang, openapi=openapi)
     parts.require_store(chosen)
     if month is not None:
@@ -49,7 +50,8 @@ def report(
     end_us, routes = _end_us(at), parts.make_routes(chosen)
     opened = parts.open_store(chosen, reading=True)
     try:
-        answer = make_queries(chosen, opened, routes).report(end_us, hours=hours or 24 * (days or 7), limit=limit)
+        queries = make_queries(chosen, opened, routes)
+        answer = queries.report(end_us, hours=hours or 24 * (days or 7), limit=limit, service=service)
     finally:
         opened.close()
     if as_json:

@@ -14,7 +14,7 @@ from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import Keeps, Ready, problems, ready, ready_response
-from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Text, User, at_of, place
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, Text, User, at_of, place
 from tailtrace_api.http.ready import TimelyCheck
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
@@ -96,6 +96,7 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         status: Annotated[
             str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or a class such as `5xx`.")
         ] = None,
+        service: Service = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(max_length=40, description="`next_cursor` of the page before.")] = None,
     ) -> AccessLogs:
@@ -104,22 +105,29 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         All traffic: health checks, bots and static files too.
         """
         filters = narrowed(
-            user, only, device=device, endpoint=endpoint, method=method and method.upper(), status=status
+            user,
+            only,
+            device=device,
+            endpoint=endpoint,
+            method=method and method.upper(),
+            status=status,
+            service=service,
         )
         return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
 
     @router.get("/dashboard-usage")
-    def dashboard_usage(at: at_type, *, days: Days = 7) -> DashboardUsage:
+    def dashboard_usage(at: at_type, *, days: Days = 7, service: Service = None) -> DashboardUsage:
         """Return cards, peak hours, sessions by person and calls by endpoint.
 
-        Of usage: health checks, bots and static files stay out, of the errors too.
+        Of usage: health checks, bots and static files stay out, of the errors too. With a service, sessions are those
+        of whoever used it, with all that they did in them.
         """
-        return queries.dashboard_usage(at, hours=24 * days)
+        return queries.dashboard_usage(at, hours=24 * days, service=service)
 
     @router.get("/system-health-history")
-    def system_health_history(at: at_type, *, days: Days = 7) -> SystemHealth:
-        """Return uptime, response times and error rates, by endpoint and over time. Of all traffic."""
-        return queries.system_health_history(at, hours=24 * days)
+    def system_health_history(at: at_type, *, days: Days = 7, service: Service = None) -> SystemHealth:
+        """Return uptime, response times and error rates, by service, endpoint and over time. Of all traffic."""
+        return queries.system_health_history(at, hours=24 * days, service=service)
 
     return router
 

@@ -14,7 +14,7 @@ from tailtrace_api.answers.insight_records import (
     UsageStats,
 )
 from tailtrace_api.http.errors import Error
-from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, TraceId, at_of, moment_us
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, TraceId, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetError, TailnetStatus, Whois
 from tailtrace_bridge.core.text import parse_address
@@ -38,22 +38,22 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.usage_stats(at, days=days, user=only)
 
     @router.get("/system-performance")
-    def system_performance(at: at_type) -> Performance:
+    def system_performance(at: at_type, *, service: Service = None) -> Performance:
         """Return uptime, response times and errors of seven days, and who is to blame.
 
         Uptime and `error_rate` are of all traffic, the times of requests to the app (`app`). The store, how fresh its
         data is and the alerts are those of now, whatever `at` says.
         """
-        return insights.system_performance(clock(), at_us=at)
+        return insights.system_performance(clock(), at_us=at, service=service)
 
     @router.get("/compare")
-    def compare(at: at_type, *, only: Only, days: Days = 7) -> Periods:
+    def compare(at: at_type, *, only: Only, days: Days = 7, service: Service = None) -> Periods:
         """Set the last days beside the days before them.
 
         Requests, times and `error_rate` are of requests to the app (`app`), `unique_users` of all usage. `endpoints`
         are those asked for in both, `endpoints_new` and `endpoints_gone` those of one side only.
         """
-        return insights.compare(at, days=days, user=only)
+        return insights.compare(at, days=days, user=only, service=service)
 
     @router.get("/unused-endpoints")
     def unused_endpoints(at: at_type, *, days: Days = 30) -> UnusedEndpoints:

@@ -20,6 +20,7 @@ def narrowed(
     endpoint: str | None = None,
     method: str | None = None,
     status: str | None = None,
+    service: str | None = None,
 ) -> Filters:
     """Return the filters of what was asked for; `only` is the login that an answer is restricted to, or None.
 
@@ -27,8 +28,8 @@ def narrowed(
     """
     who = asked_user(user, only)
     if who is None or only is not None:  # a member is restricted to a login, whatever it looks like
-        return Filters(who, device, endpoint, method, status)
+        return Filters(who, device, endpoint, method, status, service=service)
     address = who if who == "unix:" else parse_address(who)
     if address is None:
-        return Filters(who, device, endpoint, method, status)
-    return Filters(None, device, endpoint, method, status, address=str(address))
+        return Filters(who, device, endpoint, method, status, service=service)
+    return Filters(None, device, endpoint, method, status, address=str(address), service=service)

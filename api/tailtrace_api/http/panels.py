@@ -9,7 +9,7 @@ from tailtrace_api.answers.insight_records import TraceTold
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.panels import PERIODS, Period
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.parameters import KNOWN_ONLY, Only, Text, TraceId, User, at_of, place
+from tailtrace_api.http.parameters import KNOWN_ONLY, Only, Service, Text, TraceId, User, at_of, place
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
 from tailtrace_bridge.store.values import Filters
@@ -28,8 +28,9 @@ def _filters(
     device: Text = None,
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
+    service: Service = None,
 ) -> Filters:
-    return narrowed(user, only, device=device, endpoint=endpoint, status=status)
+    return narrowed(user, only, device=device, endpoint=endpoint, status=status, service=service)
 
 
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
@@ -59,12 +60,12 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         return panels.endpoints(at, period, filters, only)
 
     @router.get("/health")
-    def health(at: at_type, period: period_type) -> Health:
+    def health(at: at_type, period: period_type, *, service: Service = None) -> Health:
         """Return uptime and how it was measured, times over time, errors, the store's query times, freshness.
 
-        Of all traffic, whatever the filters of the page say.
+        Of all traffic, whatever the other filters of the page say.
         """
-        return panels.health(at, period)
+        return panels.health(at, period, service)
 
     @router.get("/requests")
     def requests(

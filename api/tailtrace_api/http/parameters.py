@@ -36,6 +36,9 @@ User = Annotated[
     str | None,
     Query(max_length=TEXT_MAX, description="A login, under any name it has had; or an address, whoever had it."),
 ]
+Service = Annotated[
+    str | None, Query(max_length=TEXT_MAX, description="A service; empty: requests of which none is known.")
+]
 Days = Annotated[int, Query(ge=1, le=30, description="How far the window reaches back.")]
 TraceId = Annotated[str, Path(pattern="^[0-9A-Fa-f]{32}$", description="32 hex digits.")]
 

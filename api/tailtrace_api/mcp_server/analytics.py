@@ -1,5 +1,6 @@
 """The tools on who uses what, how fast, and what broke."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +8,13 @@ from tailtrace_api.answers.alerts import AlertsNow
 from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Advice,
+    EndpointChange,
+    EndpointRequests,
     FailingAdvice,
     Performance,
     Periods,
     SlowAdvice,
+    SlowEndpoint,
     StaleAdvice,
     UnusedEndpoints,
     UsageStats,
@@ -39,6 +43,7 @@ ROWS_MAX = 50
 TOP_SHOWN = 5
 GROUP = "analytics"
 _LIMIT = Number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
+_SERVICE = Text("service", ".+", "factory.example", "one of several apps; all if left out")
 _AT = Moment("at", ".+", "2025-10-08T14:32:15Z", "end of the window; now if left out")
 
 
@@ -129,7 +134,7 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
     structured = PerformanceShown(
         uptime_last_7d=uptime,
         avg_api_response_ms=answer.avg_api_response_ms,
-        slowest_endpoints=tuple({row.endpoint: words.millis(row.p95_ms)} for row in slowest),
+        slowest_endpoints=tuple({_place(row, slowest): words.millis(row.p95_ms)} for row in slowest),
         error_rate=errors,
         influxdb_status=status,
         data_freshness=fresh,
@@ -160,7 +165,7 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
     if store.problem:
         lines.append(words.say("problem", problem=store.problem))
     if slowest:
-        shown = (f"{row.endpoint} {words.millis(row.p95_ms)}" for row in slowest)
+        shown = (f"{_place(row, slowest)} {words.millis(row.p95_ms)}" for row in slowest)
         lines.append(words.say("slowest", rows=", ".join(shown)))
     lines.append(words.say("blame", who=words.say(f"who_{fault.verdict}"), why=words.say(f"why_{fault.because}")))
     lines += advice
@@ -177,6 +182,15 @@ def _in_short(told: AlertsNow | None) -> AlertsShown | None:
         active=tuple(f"{one.rule} since {one.time}: {one.text}" for one in told.active),
         recent=tuple(f"{one.time} {one.rule} {one.what}: {one.text}" for one in told.recent),
     )
+
+
+def _place(
+    row: SlowEndpoint | EndpointChange | EndpointRequests,
+    rows: Sequence[SlowEndpoint | EndpointChange | EndpointRequests],
+) -> str:
+    """Return what an endpoint is called beside others: with its service where these are of several."""
+    several = len({one.service for one in rows}) > 1
+    return f"{row.service} {row.endpoint}" if several and row.service else row.endpoint
 
 
 def _advice(one: Advice, asked: Asked) -> str:
@@ -329,13 +343,15 @@ def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
             )
         )
     if moved:
-        shown = (f"{row.endpoint} {words.millis(row.p95_ms_before)} → {words.millis(row.p95_ms_now)}" for row in moved)
+        shown = (
+            f"{_place(row, moved)} {words.millis(row.p95_ms_before)} → {words.millis(row.p95_ms_now)}" for row in moved
+        )
         lines.append(words.say("compare_p95", rows=", ".join(shown)))
     for side, found, total in (
         ("new", structured.endpoints_new, answer.endpoints_new_total),
         ("gone", structured.endpoints_gone, answer.endpoints_gone_total),
     ):
-        names = [f"{row.endpoint} ({words.count('requests', row.requests)})" for row in found]
+        names = [f"{_place(row, found)} ({words.count('requests', row.requests)})" for row in found]
         if more := total - len(found):
             names.append(words.say("compare_more", count=more))
         lines += [words.say(f"compare_{side}", rows=", ".join(names))] if names else []
@@ -409,7 +425,7 @@ TOOLS: tuple[AnyTool, ...] = (
         GROUP,
         "How fast and how healthy 7 days were, and whether proxy, app or store is to blame.",
         Performance,
-        (_AT, Number("limit", TOP_SHOWN, 1, 10)),
+        (_AT, _SERVICE, Number("limit", TOP_SHOWN, 1, 10)),
         PerformanceShown,
         system_performance,
         "endpoints",
@@ -425,6 +441,7 @@ TOOLS: tuple[AnyTool, ...] = (
             Text("user", ".+", "ana@example.com", "a login or an address"),
             Text("endpoint", "/.*|__other__", "/items/{item_id}", "a route"),
             Text("status", "[1-5]xx|[0-9]{3}", "5xx", "a code or a class like 5xx"),
+            _SERVICE,
             Number("limit", 8, 1, ROWS_MAX),
         ),
         RequestsShown,
@@ -456,7 +473,7 @@ TOOLS: tuple[AnyTool, ...] = (
         GROUP,
         "The last days beside as many days before: traffic, people, speed, errors.",
         Periods,
-        (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
+        (Number("days", 7, 1, 30), _AT, _SERVICE, Number("limit", TOP_SHOWN, 1, 10)),
         PeriodsShown,
         compare_periods,
         "endpoints",

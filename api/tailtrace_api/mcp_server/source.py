@@ -89,12 +89,12 @@ class LocalSource:
         """Answer from the store and the tailnet."""
         now_us, insights, tailnet = self._clock(), self._insights, self._tailnet
         at_us = time_us(arguments["at"]) if "at" in arguments else None
-        end_us = now_us if at_us is None else at_us
+        end_us, service = now_us if at_us is None else at_us, arguments.get("service")
         answers: Mapping[type[Record], Callable[[], Record]] = {
             ActiveUsers: lambda: insights.active_users(now_us, user=user),
             UsageStats: lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
-            Performance: lambda: insights.system_performance(now_us, at_us=at_us, user=user),
-            Periods: lambda: insights.compare(end_us, days=arguments["days"], user=user),
+            Performance: lambda: insights.system_performance(now_us, at_us=at_us, user=user, service=service),
+            Periods: lambda: insights.compare(end_us, days=arguments["days"], user=user, service=service),
             UnusedEndpoints: lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
             Explained: lambda: self._explained(now_us, at_us, arguments, user),
             AccessLogs: lambda: self._access_logs(end_us, arguments, user),
@@ -118,7 +118,11 @@ class LocalSource:
     def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:
             filters = narrowed(
-                arguments.get("user"), user, endpoint=arguments.get("endpoint"), status=arguments.get("status")
+                arguments.get("user"),
+                user,
+                endpoint=arguments.get("endpoint"),
+                status=arguments.get("status"),
+                service=arguments.get("service"),
             )
         except NotYoursError as error:
             raise SourceError(str(error)) from None

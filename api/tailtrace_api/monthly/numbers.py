@@ -257,7 +257,7 @@ def numbers(
 
 
 def _totals(sums: Sums) -> Totals:
-    of_app = {usage.endpoint for usage in sums.usages if usage.traffic is Traffic.APP}
+    of_app = [usage for usage in sums.usages if usage.traffic is Traffic.APP]
     overall = answers.error_rates(sums.usages).overall
     up = uptime(sums.uptime)
     return Totals(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 
 from tailtrace_api.access.roles import scope_of
-from tailtrace_api.answers import insights, panels, variants
+from tailtrace_api.answers import insights, variants
+from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import Feature
 from tailtrace_api.answers.proportions import CONFIDENCE
 from tailtrace_api.answers.record import Record, record
@@ -88,7 +89,7 @@ class Cards:
         if user is None:
             quarters = self.store.quarters(scope, window)
         else:
-            quarters = panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
+            quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
         stats = insights.usage_stats(days, usages, activity, crowd, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))

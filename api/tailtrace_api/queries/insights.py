@@ -93,7 +93,13 @@ class Insights:
         return insights.usage_stats(days, usages, activity, crowd, self._features)
 
     def system_performance(
-        self, now_us: int, *, at_us: int | None = None, days: int = 7, user: str | None = None
+        self,
+        now_us: int,
+        *,
+        at_us: int | None = None,
+        days: int = 7,
+        user: str | None = None,
+        service: str | None = None,
     ) -> Performance:
         """Answer `GET /analytics/system-performance`. A store that fails is an answer too: it is to blame.
 
@@ -106,9 +112,11 @@ class Insights:
         end_us = now_us if at_us is None else at_us
         window = Window(end_us - days * DAY_US, end_us)
         try:
-            usages = timed(lambda: self._store.usage(everybody, window, Filters(), By.ENDPOINT), now_us)
+            asked = Filters(service=service)
+            usages = timed(lambda: self._store.usage(everybody, window, asked, By.ENDPOINT), now_us)
             latency = timed(lambda: self._store.latency(everybody, window), now_us)
             uptime = timed(lambda: self._store.uptime(everybody, window), now_us)
+            uptime = [one for one in uptime if service in {None, one.service}]
             newest_us = self.queries.newest_us(now_us)
             told = alerts.summary(self._store, scope)
         except StoreError as error:
@@ -117,7 +125,7 @@ class Insights:
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
         return insights.system_performance(days, usages, latency, uptime, store, freshness_s, told)
 
-    def compare(self, now_us: int, *, days: int, user: str | None = None) -> Periods:
+    def compare(self, now_us: int, *, days: int, user: str | None = None, service: str | None = None) -> Periods:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.
 
         Percentiles of one person there are none: they are kept by endpoint, for all.
@@ -126,7 +134,7 @@ class Insights:
         middle_us = now_us - days * DAY_US
 
         def period(window: Window) -> insights.Period:
-            timed, mine = self.queries.timed, Filters()
+            timed, mine = self.queries.timed, Filters(service=service)
             return insights.Period(
                 window,
                 timed(lambda: self._store.usage(scope, window, mine, By.ENDPOINT), now_us),

@@ -72,7 +72,8 @@ class Panels:
             [
                 visit
                 for visit in visits
-                if (filters.endpoint is None or visit.endpoint == filters.endpoint)
+                if filters.endpoint in {None, visit.endpoint}
+                and filters.service in {None, visit.service}
                 and filters.address in {None, visit.identity.address}
                 and (filters == Filters() or answers.visitor(visit.identity) in asked)
             ]
@@ -97,14 +98,14 @@ class Panels:
         scope, window = scope_of(only), _window(at_us, period)
         usages = self.store.usage(scope, window, filters, By.ENDPOINT)
         steps = self.store.endpoint_buckets(scope, window, min(period.spark_us, period.bucket_us), filters)
-        has_latency = filters == Filters(endpoint=filters.endpoint)
+        has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
         latency = self.store.latency(scope, window) if has_latency else None
         rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
         return Endpoints(endpoints=cut(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
 
-    def health(self, at_us: int, period: panels.Period) -> Health:
+    def health(self, at_us: int, period: panels.Period, service: str | None = None) -> Health:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
-        return panels.health(self.queries.system_health_history(at_us, hours=period.hours))
+        return panels.health(self.queries.system_health_history(at_us, hours=period.hours, service=service))
 
     def requests(
         self,
@@ -133,7 +134,7 @@ class Panels:
         """Return usage by the quarter, which the store rolls up of everybody; under a filter it has hours."""
         if filters == Filters():
             return self.store.quarters(scope, window)
-        return panels.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
+        return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
 
     def _counted(self, scope: Scope, window: Window, filters: Filters, crowd: Crowd) -> panels.Counted:
         """Count a window; its strangers are added up, but for the one that is asked for."""

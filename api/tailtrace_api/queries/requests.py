@@ -12,7 +12,7 @@ from typing import TypedDict, TypeVar
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers import uptime
-from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
+from tailtrace_api.answers.record import LISTED_MAX, cut, fields_of, truncated
 from tailtrace_api.answers.request_records import (
     AccessLogs,
     DashboardUsage,
@@ -21,6 +21,7 @@ from tailtrace_api.answers.request_records import (
     QueryTimes,
     Report,
     SystemHealth,
+    UsageSummary,
 )
 from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.protocol import Store
@@ -82,8 +83,10 @@ class Queries:
             next_cursor=next_cursor,
         )
 
-    def dashboard_usage(self, now_us: int, *, hours: int) -> DashboardUsage:
+    def dashboard_usage(self, now_us: int, *, hours: int, service: str | None = None) -> DashboardUsage:
         """Answer `GET /analytics/dashboard-usage`."""
+        if service is not None:
+            return self._usage_of(now_us, hours, service)
         window = Window(now_us - hours * HOUR_US, now_us)
         everybody = Scope.everybody()
         crowd = self.timed(lambda: self._store.crowd(everybody, window, Order.SESSIONS, LISTED_MAX), now_us)
@@ -102,6 +105,35 @@ class Queries:
             summary=answers.usage_summary(usages, all_sessions, crowd),
             most_viewed_cards=cut(cards),
             peak_hours=answers.peak_hours(quarters, self._zone),
+            user_sessions=cut(people),
+            api_calls_by_endpoint=cut(calls),
+            truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
+        )
+
+    def _usage_of(self, now_us: int, hours: int, service: str) -> DashboardUsage:
+        """Return the usage of one service. Sessions are of whoever used it, with all that they did in them."""
+        window, everybody = Window(now_us - hours * HOUR_US, now_us), Scope.everybody()
+        filters, ask = Filters(service=service), self._store.usage
+        asked = self.timed(lambda: self._store.callers(everybody, window, filters, LISTED_MAX, usage_only=True), now_us)
+        of_people = self.timed(lambda: ask(everybody, window, filters, By.IDENTITY, listed=asked.first), now_us)
+        usages = answers.usage_only(self.timed(lambda: ask(everybody, window, filters, By.ENDPOINT), now_us))
+        activity = self.timed(lambda: self._store.activity(everybody, window, listed=asked.first), now_us)
+        visits = self.timed(lambda: self._store.visits(everybody, window, listed=asked.first), now_us)
+        steps = self.timed(lambda: self._store.endpoint_buckets(everybody, window, HOUR_US, filters, By.ALL), now_us)
+        users = {answers.visitor(usage.identity) for usage in answers.usage_only(of_people)}
+        sessions = [one for one in answers.sessions(activity) if answers.visitor(one.identity) in users]
+        cards, calls = answers.most_viewed_cards(usages, self._features), answers.api_calls_by_endpoint(usages)
+        people = answers.user_sessions(
+            sessions, [visit for visit in visits if visit.service == service], self._features
+        )
+        more = {"user_sessions": answers.unlisted(asked.strangers, (one.identity for one in sessions))}
+        summary = answers.summary(answers.usage_only(of_people), asked.addresses)
+        return DashboardUsage(
+            window=answers.window(window),
+            timezone=str(self._zone),
+            summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
+            most_viewed_cards=cut(cards),
+            peak_hours=answers.peak_hours(answers.quarters_of(steps), self._zone),
             user_sessions=cut(people),
             api_calls_by_endpoint=cut(calls),
             truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
@@ -138,12 +170,12 @@ class Queries:
             data_freshness_seconds=None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         )
 
-    def report(self, now_us: int, *, hours: int, limit: int) -> Report:
+    def report(self, now_us: int, *, hours: int, limit: int, service: str | None = None) -> Report:
         """Return all three over one window, each as HTTP gives it."""
         return Report(
-            access_logs=self.access_logs(now_us, hours=hours, filters=Filters(), limit=limit),
-            dashboard_usage=self.dashboard_usage(now_us, hours=hours),
-            system_health_history=self.system_health_history(now_us, hours=hours),
+            access_logs=self.access_logs(now_us, hours=hours, filters=Filters(service=service), limit=limit),
+            dashboard_usage=self.dashboard_usage(now_us, hours=hours, service=service),
+            system_health_history=self.system_health_history(now_us, hours=hours, service=service),
         )
 
     def check_store(self) -> None:

@@ -106,7 +106,13 @@ def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable
         )
     )
     minutes = count("minute", health.minutes_with_traffic)
-    yield Text(texts("uptime", uptime=_percent(health.uptime_percentage), minutes=minutes))
+    down = texts("down", down=count("minute", health.minutes_down), partial=_number(health.minutes_partial, lang))
+    yield Text(texts("uptime", uptime=_percent(health.uptime_percentage), minutes=minutes) + down)
+    if len(health.uptime_by_service) > 1:
+        for one in health.uptime_by_service[:ROWS_MAX]:
+            minutes = count("minute", one.minutes_with_traffic)
+            up = texts("uptime-of", service=one.service or "–", uptime=_percent(one.uptime_percentage), minutes=minutes)
+            yield Text(printable(up))
 
 
 def _table(header: str, title: str) -> Table:
@@ -145,15 +151,18 @@ def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: i
 
 
 def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
-    errors = {row.endpoint: row.errors_5xx for row in health.error_rate.by_endpoint}
+    errors = {(row.service, row.endpoint): row.errors_5xx for row in health.error_rate.by_endpoint}
+    routes = _own_routes(health)[:ROWS_MAX]
+    is_one = len({row.service for row in routes}) < 2
     table = _table(texts("endpoint"), texts("endpoints"))
     ranks = ("p50", "p95", "p99") if width >= NARROW else ("p95",)
     for name in (texts("calls"), *ranks, f"{texts('app')} p95", texts("errors")):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in _own_routes(health)[:ROWS_MAX]:
-        failed = errors.get(row.endpoint, 0)
+    for row in routes:
+        failed = errors.get((row.service, row.endpoint), 0)
+        name = _named(row.endpoint, texts)
         table.add_row(
-            _shown(_named(row.endpoint, texts)),
+            _shown(name if is_one or row.service is None else f"{row.service} {name}"),
             str(row.count),
             *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
             _ms(row.app.p95_ms),

@@ -1,0 +1,153 @@
+"""Several apps behind one nginx: each is told apart, asked for and up or down by itself."""
+
+import asyncio
+import io
+import itertools
+import json
+from datetime import UTC
+
+import httpx
+import pytest
+from rich.console import Console
+from tests.bridge.test_store_contract import ANA, BEN, S, row
+
+from tailtrace_api.http.app import create_app
+from tailtrace_api.http.insights import insight_router
+from tailtrace_api.http.panels import panel_router
+from tailtrace_api.queries.insights import Insights
+from tailtrace_api.queries.panels import Panels
+from tailtrace_api.queries.requests import Queries
+from tailtrace_api.terminal.report import print_report
+from tailtrace_bridge.core.records import Traffic
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+NOW = 1_759_924_800 * S  # 2025-10-08T12:00:00Z
+START = NOW - 3600 * S
+KEYS = itertools.count(1)
+
+
+def ask(service, minute, *statuses, who=ANA, route="/", **more):
+    at_us = START + minute * 60 * S
+    return [
+        row(at_us + n, next(KEYS), who, route, status, service=service, **more) for n, status in enumerate(statuses)
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "t.db")
+    made.write([
+        *ask("shop", 0, 200, 200, 200, took_us=10_000, app_us=4_000), *ask("shop", 1, 500, 500, 500, 500, 200),
+        *ask("shop", 2, 502, who=BEN), *ask("shop", 3, 200, 200, 500, 200, 200),
+        *ask("wiki", 1, 200, took_us=900_000), *ask("wiki", 2, 200, who=BEN, route="/pages/{id}", took_us=20_000),
+        *ask("cams", 5, 200, traffic=Traffic.HEALTH, route="/health"), *ask("", 9, 404),
+    ])  # fmt: skip
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def queries(store):
+    return Queries(store, zone=UTC, features={}, store_name="sqlite")
+
+
+@pytest.fixture
+def get(store, queries):
+    insights = Insights(store, queries, features={})
+    app = create_app(queries, clock=lambda: NOW)
+    app.include_router(insight_router(insights, lambda: NOW))
+    app.include_router(panel_router(Panels(store, queries, insights, UTC, {}), lambda: NOW))
+
+    async def asked(path, parameters):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            found = await client.get(path, params=parameters)
+            assert found.status_code == 200, found.text
+            return found.json()
+
+    return lambda path, **parameters: asyncio.run(asked(path, parameters))
+
+
+def test_uptime_is_of_each_by_itself(get):
+    whole = get("/analytics/system-health-history", days=1)
+    up = {
+        one["service"]: (one["minutes_with_traffic"], one["minutes_partial"], one["minutes_down"])
+        for one in whole["uptime_by_service"]
+    }
+    assert up == {None: (1, 0, 0), "cams": (1, 0, 0), "shop": (4, 1, 2), "wiki": (2, 0, 0)}
+    assert (whole["uptime_percentage"], whole["minutes_with_traffic"], whole["minutes_down"]) == (75.0, 8, 2)
+    assert whole["outages"] == [
+        {"service": "shop", "start": "2025-10-08T11:01:00.000Z", "end": "2025-10-08T11:03:00.000Z", "minutes": 2}
+    ]
+    of_shop = get("/analytics/system-health-history", days=1, service="shop")
+    assert (of_shop["service"], of_shop["uptime_percentage"], of_shop["minutes_with_traffic"]) == ("shop", 50.0, 4)
+    assert of_shop["error_rate"]["overall"]["requests"] == sum(step["requests"] for step in of_shop["over_time"]) == 14
+    assert {row["service"] for row in of_shop["api_response_times"]} == {"shop"}
+    assert (get("/analytics/system-health-history", days=1, service="wiki"))["outages"] == []
+
+
+def test_one_row_for_the_root_of_each(get):
+    for path in ("/analytics/system-health-history", "/analytics/panels/endpoints"):
+        answer = get(path, **({"period": "24h"} if "panels" in path else {"days": 1}))
+        rows = answer.get("endpoints") or answer["api_response_times"]
+        roots = {row["service"]: row for row in rows if row["endpoint"] == "/"}
+        assert set(roots) == {"shop", "wiki", None}
+        count = "calls" if "panels" in path else "count"
+        assert (roots["shop"][count], roots["wiki"][count]) == (14, 1)
+        assert roots["wiki"]["p95_ms"] > 800 > roots["shop"]["p95_ms"]
+
+
+def test_of_how_many_the_time_outside_is(get):
+    shop = next(
+        one for one in (get("/analytics/panels/endpoints", period="24h"))["endpoints"] if one["service"] == "shop"
+    )
+    assert (shop["calls"], shop["proxy_ms"], shop["proxy_calls"], shop["app_ms"], shop["app_calls"]) == (
+        14,
+        6.0,
+        3,
+        4.0,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "requests", "users"), [("shop", 14, 2), ("wiki", 2, 2), ("", 1, 1), ("none", 0, 0)]
+)
+def test_a_filter_of_every_answer(get, service, requests, users):
+    logs = get("/analytics/access-logs", service=service)
+    assert (logs["summary"]["total_requests"], len(logs["logs"]), logs["summary"]["unique_users"]) == (
+        requests,
+        requests,
+        users,
+    )
+    usage = get("/analytics/dashboard-usage", service=service)
+    assert (usage["summary"]["total_requests"], len(usage["user_sessions"])) == (requests, users)
+    assert sum(hour["requests"] for hour in usage["peak_hours"]) == requests
+    overview = get("/analytics/panels/overview", period="24h", service=service)
+    totals = {one["metric"]: one["now"] for one in overview["totals"]}
+    assert (totals["requests"], totals["users"], totals["sessions"]) == (requests, users, None)
+    assert sum(bar["requests"] for bar in overview["series"]) == requests
+    assert overview["choices"]["services"] == ["shop", "wiki", "cams"]
+    people = get("/analytics/panels/people", period="24h", service=service)
+    assert sum(one["requests"] for one in people["users"]) == requests
+    endpoints = get("/analytics/panels/endpoints", period="24h", service=service)
+    assert (sum(one["calls"] for one in endpoints["endpoints"]), endpoints["has_percentiles"]) == (requests, True)
+    listed = get("/analytics/panels/requests", period="24h", service=service)
+    assert len(listed["requests"]) == requests
+    assert {one["service"] or "" for one in listed["requests"]} <= {service}
+    compared = get("/analytics/compare", service=service)
+    assert compared["metrics"][0]["now"] == requests
+    performance = get("/analytics/system-performance", service=service)
+    assert performance["requests"] == requests
+
+
+def test_the_report_names_the_services(queries):
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_report(console, queries.report(NOW, hours=24, limit=1), "en")
+    said = console.export_text()
+    assert "Uptime: 75.00% of 8 minutes with traffic; down in 2 minutes, in 1 partly" in said
+    assert "shop: 50.00% of 4 minutes" in said
+    assert "shop /" in said
+    assert "wiki /pages/{id}" in said
+    of_wiki = json.dumps(queries.report(NOW, hours=24, limit=1, service="wiki").system_health_history.uptime_percentage)
+    assert of_wiki == "100.0"
