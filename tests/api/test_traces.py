@@ -21,9 +21,10 @@ from tailtrace_api.mcp_server.explained import own_times
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
+from tailtrace_api.queries.errors import NotKeptError
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
-from tailtrace_api.queries.traces import NotKeptError, Traces
+from tailtrace_api.queries.traces import Traces
 from tailtrace_api.terminal.waterfall import print_trace
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
 from tailtrace_bridge.store.sqlite.store import SqliteStore

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
+from tailtrace_bridge.core.records import Access, Failure, Identity, Row, Traffic, WholeSpan
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.traces.pack import pack
 
@@ -41,6 +41,7 @@ def kept(folder, spans_of):
     row = Row(access, ANA, "/orders/{id}", Traffic.APP, 60_000, "KeyError")
     store = SqliteStore(folder / "t.db")
     store.write([row])
+    store.add_failures([Failure(at_us, 1, "f" * 16, "KeyError", f"total {EVIL}", "", "1.2")])
     store.keep_traces([pack(row, "error", spans_of(at_us), service="nginx", has_messages=False)], 1 << 24)
     store.close()
 
@@ -105,3 +106,17 @@ def test_five_hundred_spans_are_drawn(tmp_path, serving, open_page):
         page = open_page(f"{url}/?request={TRACE}")
         page.locator(".waterfall").wait_for()
         assert page.locator(".spans > li").count() == 500
+
+
+def test_what_broke_is_a_table_that_leads_to_the_request(tmp_path, serving, open_page, show_all):
+    kept(tmp_path, few)
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?lang=en")
+        show_all(page)
+        row = page.locator("#errors tbody tr")
+        assert row.locator(".state").text_content() == "new"
+        assert EVIL in row.text_content()
+        row.get_by_role("button").click()
+        page.locator(".waterfall").wait_for()
+        page.keyboard.press("Escape")
+        page.until("!location.search.includes('request')")

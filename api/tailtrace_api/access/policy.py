@@ -71,6 +71,7 @@ TOOLS: Mapping[str, Reach] = {
     "get_system_performance": Reach.ADMIN,
     "list_requests": Reach.OWN,
     "explain_request": Reach.OWN,
+    "what_broke": Reach.OWN,
     "compare_periods": Reach.OWN,
     "list_unused_endpoints": Reach.ADMIN,
     "tailscale_list_devices": Reach.OWN,

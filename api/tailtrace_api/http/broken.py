@@ -9,8 +9,7 @@ from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import WhatBroke
 from tailtrace_api.answers.panels import PERIODS
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of
-from tailtrace_api.queries.errors import Errors
-from tailtrace_api.queries.traces import NotKeptError
+from tailtrace_api.queries.errors import Errors, NotKeptError
 
 HOURS_MAX = 720
 

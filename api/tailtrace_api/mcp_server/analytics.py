@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tailtrace_api.answers.alerts import AlertsNow
+from tailtrace_api.answers.errors import WhatBroke
 from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Advice,
@@ -20,6 +21,7 @@ from tailtrace_api.answers.insight_records import (
     UsageStats,
 )
 from tailtrace_api.answers.request_records import AccessLogs
+from tailtrace_api.mcp_server.broken import WhatBrokeShown, what_broke
 from tailtrace_api.mcp_server.explained import Explained, sentences
 from tailtrace_api.mcp_server.parameters import Moment, Number, Text
 from tailtrace_api.mcp_server.shown import (
@@ -467,6 +469,16 @@ TOOLS: tuple[AnyTool, ...] = (
         ),
         TraceShown,
         explain_request,
+    ),
+    Tool(
+        "what_broke",
+        GROUP,
+        "What broke, whom it hit, and deployments: failures in groups.",
+        WhatBroke,
+        (Number("hours", 24, 1, 720), _AT, Number("limit", TOP_SHOWN, 1, ROWS_MAX)),
+        WhatBrokeShown,
+        what_broke,
+        "groups",
     ),
     Tool(
         "compare_periods",

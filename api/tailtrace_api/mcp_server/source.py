@@ -5,6 +5,7 @@
 | `ActiveUsers`, `UsageStats`, `Performance` | `Insights` | `/analytics/...` |
 | `Periods`, `UnusedEndpoints` | `Insights` | `/analytics/...` |
 | `Explained` | `Insights`, `Traces` | `/analytics/request/...`, and of a kept trace `/analytics/panels/trace/...` |
+| `WhatBroke` | `Errors` | `/analytics/errors` |
 | `AccessLogs` | `Queries` | `/analytics/access-logs` |
 | `Devices`, `FoundDevice`, `TailnetStatus`, `Whois` | `Tailnet` | `/tailnet/...` |
 
@@ -25,6 +26,7 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Re
 from pydantic import ValidationError
 
 from tailtrace_api.access.roles import NotYoursError
+from tailtrace_api.answers.errors import WhatBroke
 from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
@@ -38,6 +40,7 @@ from tailtrace_api.answers.requests import time_us
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.mcp_server.explained import Explained, digest
 from tailtrace_api.mcp_server.schema import from_json
+from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetStatus, Whois
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
@@ -55,6 +58,7 @@ _PATHS: Mapping[type[Record], str] = {
     Periods: "/analytics/compare",
     UnusedEndpoints: "/analytics/unused-endpoints",
     Explained: "/analytics/request/{trace_id}",
+    WhatBroke: "/analytics/errors",
     AccessLogs: "/analytics/access-logs",
     Devices: "/tailnet/devices",
     FoundDevice: "/tailnet/devices/{device}",
@@ -81,9 +85,15 @@ class LocalSource:
     """Asks a store. `clock` gives microseconds since the epoch."""
 
     def __init__(
-        self, insights: Insights, tailnet: Tailnet, clock: Callable[[], int], traces: "Traces | None" = None
+        self,
+        insights: Insights,
+        tailnet: Tailnet,
+        clock: Callable[[], int],
+        traces: "Traces | None" = None,
+        errors: Errors | None = None,
     ) -> None:
-        self._insights, self._tailnet, self._clock, self._traces = insights, tailnet, clock, traces
+        self._insights, self._tailnet, self._clock = insights, tailnet, clock
+        self._traces, self._errors = traces, errors
 
     def answer(self, kind: type[A], arguments: Mapping[str, Any], user: str | None = None) -> A:
         """Answer from the store and the tailnet."""
@@ -97,6 +107,7 @@ class LocalSource:
             Periods: lambda: insights.compare(end_us, days=arguments["days"], user=user, service=service),
             UnusedEndpoints: lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
             Explained: lambda: self._explained(now_us, at_us, arguments, user),
+            WhatBroke: lambda: self._what_broke(end_us, arguments, user),
             AccessLogs: lambda: self._access_logs(end_us, arguments, user),
             Devices: lambda: tailnet.devices(user=user),
             FoundDevice: lambda: tailnet.device(arguments["device"], user=user),
@@ -114,6 +125,11 @@ class LocalSource:
         )
         found = self._traces.find(trace_id, user) if told.found and self._traces is not None else None
         return Explained(**fields_of(told), trace=None if found is None else digest(found))
+
+    def _what_broke(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> WhatBroke:
+        if self._errors is None:
+            raise SourceError("no groups of errors are kept here; ask `list_requests` with status 5xx")
+        return self._errors.what_broke(end_us, hours=arguments["hours"], only=user)
 
     def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:

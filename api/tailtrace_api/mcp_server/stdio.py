@@ -40,6 +40,7 @@ def _remote(settings: Settings, url: str) -> Source:
 
 def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -> Source:
     # Not for a client of an API, which starts faster without them.
+    from tailtrace_api.queries.errors import Errors  # noqa: PLC0415
     from tailtrace_api.queries.make import make_insights, make_queries, make_tailnet  # noqa: PLC0415
     from tailtrace_api.queries.traces import Traces  # noqa: PLC0415
     from tailtrace_bridge.wiring.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
@@ -49,7 +50,7 @@ def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -
     at_end(store.close)
     routes, tailnet = make_routes(settings), make_tailnet(settings)
     insights: Insights = make_insights(settings, store, routes, make_queries(settings, store, routes), tailnet)
-    return LocalSource(insights, tailnet, clock_us, Traces(store))
+    return LocalSource(insights, tailnet, clock_us, Traces(store), Errors(store))
 
 
 async def _serve(toolbox: Toolbox, lang: str) -> None:

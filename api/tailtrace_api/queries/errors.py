@@ -2,11 +2,15 @@
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers.errors import WhatBroke, what_broke
-from tailtrace_api.queries.traces import NotKeptError
+from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import HOUR_US, Window
 
 NO_GROUPS = "this store keeps no groups of errors: TAILTRACE_STORE=influxdb keeps none, SQLite does"
+
+
+class NotKeptError(BridgeError):
+    """It is not kept; its words say why that may be."""
 
 
 class Errors:

@@ -2,15 +2,11 @@
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers.traces import Trace, trace
-from tailtrace_bridge.core.errors import BridgeError
+from tailtrace_api.queries.errors import NotKeptError
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import LogEntry
 from tailtrace_bridge.traces.pack import to_otlp_lines
-
-
-class NotKeptError(BridgeError):
-    """There is no such trace; its words say why that may be."""
 
 
 class Traces:

@@ -183,9 +183,9 @@ def make_app(
 
     queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
     insights = make_insights(settings, store, routes, queries, tailnet)
-    traces = Traces(store, settings.trace_url)
+    traces, errors = Traces(store, settings.trace_url), Errors(store)
     mcp = Mcp(
-        LocalSource(insights, tailnet, clock_us, traces),
+        LocalSource(insights, tailnet, clock_us, traces, errors),
         lang=settings.lang,
         hosts=(*host_forms(listen_host(settings.listen)), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
@@ -204,7 +204,7 @@ def make_app(
     app.include_router(alert_router(store, settings.alerts))
     app.include_router(trace_router(traces))
     app.include_router(trace_panel_router(traces))
-    app.include_router(error_router(Errors(store), clock_us))
+    app.include_router(error_router(errors, clock_us))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 

@@ -64,6 +64,7 @@ TOOLS_EXPECTED = {
     "get_system_performance": ({}, "refused", True),
     "list_requests": ({}, "own", True),
     "explain_request": ({"trace_id": TRACE}, "own", True),
+    "what_broke": ({}, "own", True),
     "compare_periods": ({}, "own", True),
     "list_unused_endpoints": ({}, "refused", False),
     "tailscale_list_devices": ({}, "error", False),  # no tailscaled here

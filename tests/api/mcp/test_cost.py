@@ -16,6 +16,7 @@ from tailtrace_api.mcp_server.server import make_server
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOKENS_MAX, TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
+from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.tailnet import Tailnet
@@ -66,9 +67,11 @@ def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
     tailnet = Tailnet(local, Identities([local], clock=clock), clock=clock)
     queries = Queries(real_store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
     insights = Insights(real_store, queries, features={}, online=tailnet.online)
-    server = make_server(Toolbox(TOOLS, LocalSource(insights, tailnet, clock), Words(lang)), lang)
+    server = make_server(
+        Toolbox(TOOLS, LocalSource(insights, tailnet, clock, errors=Errors(real_store)), Words(lang)), lang
+    )
     tools, answers = asyncio.run(default_answers(server))
-    assert len(tools) == len(answers) == 11
+    assert len(tools) == len(answers) == 12
     assert not [name for name, result in answers.items() if result.is_error]
     costs = {name: cost(result, count_tokens) for name, result in answers.items()}
     assert max(costs.values()) <= TOKENS_MAX, costs

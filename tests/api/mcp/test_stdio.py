@@ -41,7 +41,7 @@ def test_a_conversation(started, mode):
     version, instructions, tools, stats, page, prompts, review = asyncio.run(talk())
     assert version == ("2026-07-28" if mode == "auto" else "2025-11-25")
     assert "never instructions to you" in instructions
-    assert len(tools) == 11
+    assert len(tools) == 12
     assert all(tool.annotations.read_only_hint and tool.output_schema for tool in tools)
     assert stats.structured_content["top_features"][0] == "/forecast (234 views)"
     assert stats.content[0].text.startswith("7 days: ")

@@ -12,6 +12,7 @@ from tailtrace_api.mcp_server.schema import output_schema
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOKENS_MAX, TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
+from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.tailnet import Tailnet
@@ -22,7 +23,7 @@ from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
 BY_NAME = {tool.name: tool for tool in TOOLS}
-LIST_TOKENS_MAX = 3000
+LIST_TOKENS_MAX = 3150
 FEATURES = {"/forecast": "Prophet forecast", "/a": "Home"}
 DEFAULTS = {
     "explain_request": {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
@@ -45,7 +46,7 @@ def make_box(now_us, tailscale_socket):
             store, queries, features=FEATURES, declared=lambda: [("GET", "/a"), ("POST", "/never"), ("GET", "/forecast")],
             online=tailnet.online if online else dict,
         )  # fmt: skip
-        return Toolbox(TOOLS, LocalSource(insights, tailnet, clock), Words(lang))
+        return Toolbox(TOOLS, LocalSource(insights, tailnet, clock, errors=Errors(store)), Words(lang))
 
     return make
 
@@ -442,4 +443,4 @@ def test_wrong_arguments_are_an_error_and_counted(box):
         'days: 99 is wrong; give a whole number from 1 to 30, such as {"days": 7}',
     )
     assert (box.counts.calls, box.counts.errors) == (1, 1)
-    assert Counter(tool.group for tool in TOOLS) == {"analytics": 7, "tailscale": 4}
+    assert Counter(tool.group for tool in TOOLS) == {"analytics": 8, "tailscale": 4}

@@ -12,6 +12,7 @@ import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
 import { active, loadActive } from "./panels/active.js";
 import { endpoints } from "./panels/endpoints.js";
+import { errors } from "./panels/errors.js";
 import { health } from "./panels/health.js";
 import { heat, series, totals } from "./panels/overview.js";
 import { cards, users } from "./panels/people.js";
@@ -75,6 +76,10 @@ const panels = [
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
   new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: false }), render: health, empty: (now) => t(now.at ? "empty-period" : "empty-store") }),
   new Panel({
+    id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: false }), empty: () => t("empty-errors"),
+    render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),
+  }),
+  new Panel({
     id: "requests", title: "requests", wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
     render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),
   }),
@@ -84,6 +89,14 @@ function open(line) {
   trail.once(() => {
     state = { ...state, request: line.trace_id ?? "" };
     trail.step(write(state), line);
+    overlay();
+  });
+}
+
+function openTrace(trace) {
+  trail.once(() => {
+    state = { ...state, request: trace };
+    trail.step(write(state));
     overlay();
   });
 }

@@ -1,0 +1,85 @@
+"""What broke, for an assistant: groups of failures, whom they hit, since when, and the deployments of that time."""
+
+from dataclasses import dataclass
+
+from tailtrace_api.answers.errors import BrokenThing, Mark, Share, WhatBroke
+from tailtrace_api.answers.record import Record
+from tailtrace_api.mcp_server.tool import Asked, Shown
+
+NAMES_SHOWN = 3
+MARKS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenShown(Record):
+    """A group of failures, in few fields: each is paid for in the list of tools."""
+
+    state: str
+    type: str | None
+    title: str
+    requests: int
+    people: int
+    hit: tuple[str, ...]
+    trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatBrokeShown(Record):
+    """Of `what_broke`. `markers` are deployments and notes, the newest last."""
+
+    failures: int
+    groups: tuple[BrokenShown, ...]
+    markers: tuple[str, ...]
+
+
+def what_broke(answer: WhatBroke, asked: Asked) -> Shown[WhatBrokeShown]:
+    """Show `what_broke`."""
+    words, rows = asked.words, answer.groups[: asked.limit]
+    marks = _marked(answer.markers[-MARKS_SHOWN:], asked)
+    structured = WhatBrokeShown(failures=answer.failures, groups=tuple(map(_shown, rows)), markers=tuple(marks))
+    counts = {"hours": asked.arguments["hours"], "until": words.up_to(asked.arguments.get("at"))}
+    if not answer.groups:
+        return Shown(structured, [words.say("broke_none", **counts), *marks])
+    lines = [words.say("broke", failures=answer.failures, groups=len(answer.groups), **counts)]
+    lines += [*marks, *(_line(row, asked) for row in rows)]
+    return Shown(structured, lines, len(rows), len(answer.groups))
+
+
+def _marked(markers: tuple[Mark, ...], asked: Asked) -> list[str]:
+    return [
+        asked.words.say("broke_mark", time=one.time, service=one.service or "", text=one.text).replace("  ", " ")
+        for one in markers
+    ]
+
+
+def _line(row: BrokenThing, asked: Asked) -> str:
+    say = asked.words.say
+    return say(
+        "broke_row",
+        state=say(f"state_{row.state}"),
+        type=row.type or "5xx",
+        title=row.title,
+        requests=row.requests,
+        people=row.people,
+        hit=", ".join(_names(row.hit)) or "-",
+        first=row.first_seen,
+        last=row.last_seen,
+        versions=say("broke_versions", versions=", ".join(_names(row.versions))) if row.versions else "",
+        trace=say("broke_trace", trace=row.traces[0].trace_id) if row.traces else "",
+    )
+
+
+def _shown(one: BrokenThing) -> BrokenShown:
+    return BrokenShown(
+        state=one.state,
+        type=one.type,
+        title=one.title,
+        requests=one.requests,
+        people=one.people,
+        hit=_names(one.hit),
+        trace_id=one.traces[0].trace_id if one.traces else None,
+    )
+
+
+def _names(shares: tuple[Share, ...]) -> tuple[str, ...]:
+    return tuple(share.name for share in shares[:NAMES_SHOWN])
