@@ -75,7 +75,7 @@ def test_a_refusal_says_why_where_and_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     said = done.stdout.decode()
     assert f"{log}: common, 1 of the first 2 lines" in said
-    assert "2 lines: 1 parsed, 1 refused" in said
+    assert "2 lines: 1 parsed, 1 rejected" in said
     assert "--nginx-conf" in said
     assert f"{log}:2 (byte 79): not a log line" in said
 
@@ -125,7 +125,7 @@ def test_gzip_is_read_and_damage_is_told(tmp_path: Path) -> None:
     assert run(whole).returncode == 0
     done = run(cut)
     assert done.returncode == 1
-    assert b"3 lines: 3 parsed, 0 refused" in done.stdout
+    assert b"3 lines: 3 parsed, 0 rejected" in done.stdout
     assert b"damaged gzip: it ends too early" in done.stderr
 
 

@@ -47,7 +47,7 @@ def test_import_twice(run):
 def test_import_in_words(run):
     result = run("import", COMBINED)
     assert result.exit_code == 1, "more than one percent is refused"
-    assert result.stdout.startswith("12 lines: 10 stored, 0 known already, 2 refused (bad-time 1, no-format 1) in ")
+    assert result.stdout.startswith("12 lines: 10 stored, 0 known already, 2 rejected (bad-time 1, no-format 1) in ")
     assert f"{COMBINED}: combined, 10 of the first 12 lines" in result.stderr
 
 
@@ -64,7 +64,7 @@ def test_import_gives_an_example_of_each_reason_with_file_and_line(run, tmp_path
     result = run("import", log, "--json")
     assert (result.exit_code, json.loads(result.stdout)["refused"]) == (1, 3)
     said = result.stderr.splitlines()
-    assert said[0] == "tailtrace: 3 of 4 lines were refused (75.00 %)."
+    assert said[0] == "tailtrace: 3 of 4 lines were rejected (75.00 %)."
     assert said[2] == f"    {log}:2 (byte 6): "
     assert "--nginx-conf" in said[3]
     assert said[4] == f"    {log}:1 (byte 0): odd 1"
@@ -76,7 +76,7 @@ def test_a_refusal_goes_when_its_line_is_stored_later(run, tmp_path):
     assert run("import", log).exit_code == 1
     assert run("import", log, "--log-format", "$remote_addr|$msec|$status").exit_code == 0
     store = SqliteStore("tailtrace.db")
-    assert store.refusals() == {}
+    assert store.rejected_by_reason() == {}
     store.close()
 
 
@@ -112,7 +112,7 @@ def test_import_fails_where_all_is_refused(run, tmp_path, content, exit_code):
     (tmp_path / "odd.log").write_bytes(content)
     result = run("import", "odd.log")
     assert result.exit_code == exit_code
-    assert ("were refused" in result.stderr) == (exit_code == 1)
+    assert ("were rejected" in result.stderr) == (exit_code == 1)
     assert "\x1b" not in result.stderr
 
 

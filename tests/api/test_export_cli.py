@@ -59,7 +59,7 @@ def test_it_prints_by_default_and_the_summary_goes_elsewhere(filled):
     assert next(iter(lines[0])) == "tailtrace_export"
     assert lines[0]["store"] == "sqlite:tailtrace.db"
     assert lines[-1]["tailtrace_end"]["requests"] == 10 == len([line for line in lines if "time_us" in line])
-    assert "10 requests, 2 refused lines, 0 names in " in result.stderr
+    assert "10 requests, 2 rejected lines, 0 names in " in result.stderr
 
 
 def test_the_same_store_gives_the_same_bytes(filled):
@@ -114,7 +114,7 @@ def test_pruned_requests_are_told(filled):
     assert store.prune(1 << 60) == 10
     store.close()
     result = filled("export", "--output", "x.ndjson")
-    assert result.stdout.startswith("0 requests, 2 refused lines, 0 names in ")
+    assert result.stdout.startswith("0 requests, 2 rejected lines, 0 names in ")
     assert "10 more are only in the sums of this store" in result.stderr
 
 

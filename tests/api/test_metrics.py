@@ -21,7 +21,7 @@ from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.wiring import bridge as build
 
-SHOWN_BY_REASON = {"PipelineCounters.refused": "tailtrace_lines_refused"}
+SHOWN_BY_REASON = {"PipelineCounters.rejected": "tailtrace_lines_refused"}
 """Fields that are the sum of a family with labels: to add them would count twice."""
 OF_THE_TOOLS = {"Counts", "FenceCounts"}
 """They come together, as `Toolbox.all_counts` gives them."""

@@ -106,7 +106,7 @@ def test_no_byte_of_them_is_left(filled, tmp_path):
     assert shown.exit_code == 0
     assert shown.stdout.splitlines()[0] == (
         "would remove 400 requests (400 of them one by one, 2025-10-08T12:00:00.000Z to 2025-10-11T11:49:12.000Z), "
-        "1 names, 1 refused lines, 0 alerts, spans of 0 traces:"
+        "1 names, 1 rejected lines, 0 alerts, spans of 0 traces:"
     )
     assert "add --yes" in shown.stdout
     assert sums(filled) == before

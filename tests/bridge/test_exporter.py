@@ -120,8 +120,8 @@ def everything(store):
     return {
         "rows": store.rows(Scope.everybody(), ALL_TIME, None, 1_000),
         "named": store.named(Scope.everybody()),
-        "refused": store.refused(Scope.everybody(), None, 1_000),
-        "refusals": store.refusals(),
+        "refused": store.rejected_lines(Scope.everybody(), None, 1_000),
+        "refusals": store.rejected_by_reason(),
         "log": store.log(Scope.everybody(), ALL_TIME, Filters(), 1_000, None),
         "usage": sorted(store.usage(Scope.everybody(), ALL_TIME, Filters()), key=repr),
         "hours": store.steps(Scope.everybody(), ALL_TIME, HOUR_US),
@@ -146,7 +146,7 @@ def test_from_one_store_to_another_and_twice(store, other, tmp_path, is_gzipped)
     assert everything(other) == held
     assert exported(other) == data
     again = load(other, path)
-    assert (again.stored, again.duplicate, again.refused, again.problems) == (0, 700, 3, [])
+    assert (again.stored, again.duplicate, again.rejected, again.problems) == (0, 700, 3, [])
     assert everything(other) == held
 
 
@@ -165,7 +165,7 @@ def test_from_sqlite_to_influxdb_and_back(store, influx, other, tmp_path, monkey
     data = exported(store)
     (tmp_path / "out").write_bytes(data)
     done = load(influx, tmp_path / "out")
-    assert (done.stored, done.duplicate, done.refused, done.problems) == (700, 0, 3, [])
+    assert (done.stored, done.duplicate, done.rejected, done.problems) == (700, 0, 3, [])
     assert everything(influx) == everything(store)
     assert exported(influx) == data
     with monkeypatch.context() as patch:
@@ -174,7 +174,7 @@ def test_from_sqlite_to_influxdb_and_back(store, influx, other, tmp_path, monkey
     window = Window(T0 + 60 * S + 1, T0 + HOUR_US)
     assert exported(influx, window=window) == exported(store, window=window)
     again = load(influx, tmp_path / "out")
-    assert (again.stored, again.duplicate, again.refused) == (0, 700, 3)
+    assert (again.stored, again.duplicate, again.rejected) == (0, 700, 3)
     (tmp_path / "back").write_bytes(exported(influx))
     assert load(other, tmp_path / "back").stored == 700
     assert everything(other) == everything(store)
@@ -189,7 +189,7 @@ def test_small_pages_and_a_worker_give_the_same(store, other, tmp_path, monkeypa
     job = ImportJob((path,), "auto", UTC, None, Routes(), frozenset())
     with ImportWorker() as worker:
         done = store_chunks(worker.chunks(job), other)
-    assert (done.stored, done.refused, done.problems) == (700, 3, [])
+    assert (done.stored, done.rejected, done.problems) == (700, 3, [])
     assert everything(other) == everything(store)
 
 
@@ -233,8 +233,8 @@ def test_rows_gives_all_of_a_row_in_order(store):
     assert store.named(Scope.everybody()) == [
         Named(KINDS[0], T0 + 10**9), Named(KINDS[1], T0 + 694), Named(KINDS[2], T0 + 695), Named(KINDS[3], 0),
     ]  # fmt: skip
-    assert store.refused(Scope.everybody(), None, 2) == REFUSALS[:2]
-    assert store.refused(Scope.everybody(), ("/var/log/a.log", 10), 2) == REFUSALS[2:]
+    assert store.rejected_lines(Scope.everybody(), None, 2) == REFUSALS[:2]
+    assert store.rejected_lines(Scope.everybody(), ("/var/log/a.log", 10), 2) == REFUSALS[2:]
 
 
 def test_a_cut_export_is_told_and_what_is_there_is_stored(store, other, tmp_path):
@@ -243,7 +243,7 @@ def test_a_cut_export_is_told_and_what_is_there_is_stored(store, other, tmp_path
     done = load(other, tmp_path / "cut")
     assert 0 < done.stored < 700
     assert [problem.split(":")[1] for problem in done.problems] == [" the export is cut"]
-    assert done.refused_by_reason["no-format"] == 1  # the exported one; half a line is no line yet
+    assert done.rejected_by_reason["no-format"] == 1  # the exported one; half a line is no line yet
     (tmp_path / "cut.gz").write_bytes(gzip.compress(data)[:-10])
     assert "damaged gzip" in load(other, tmp_path / "cut.gz").problems[0]
     (tmp_path / "whole").write_bytes(data)
@@ -259,11 +259,11 @@ def test_bad_lines_in_an_export_are_refused_with_their_place(store, other, tmp_p
     path = tmp_path / "bad.ndjson"
     path.write_bytes(b"".join([*lines[:8], b"garbage\n", lines[8].replace(b'"time_us":', b'"time_us":-'), *lines[9:]]))
     done = load(other, path)
-    assert (done.stored, done.refused) == (699, 5)
-    assert done.refused_by_reason == {"no-format": 2, "bad-time": 2, "too-long": 1}
+    assert (done.stored, done.rejected) == (699, 5)
+    assert done.rejected_by_reason == {"no-format": 2, "bad-time": 2, "too-long": 1}
     assert "was changed on its way" in done.problems[0]
     offset = len(b"".join(lines[:8]))
-    assert [(one.reason, one.offset) for one in other.refused(Scope.everybody(), None, 9) if one.file == str(path)] == [
+    assert [(one.reason, one.offset) for one in other.rejected_lines(Scope.everybody(), None, 9) if one.file == str(path)] == [
         ("no-format", offset), ("bad-time", offset + 8),
     ]  # fmt: skip
 

@@ -55,7 +55,7 @@ def sums(store):
         store.steps(Scope.everybody(), ALL, 3_600_000_000),
         store.activity(Scope.everybody(), ALL),
         store.uptime(Scope.everybody(), ALL),
-        store.refusals(),
+        store.rejected_by_reason(),
     )
 
 
@@ -81,7 +81,7 @@ def test_a_log_under_another_name_or_gzipped_is_the_same_log(store, tmp_path):
     shutil.copy(SAMPLES / "combined.log", tmp_path / "access.log.1")
     (tmp_path / "access.log.2.gz").write_bytes(gzip.compress((SAMPLES / "combined.log").read_bytes()))
     again = run(store, tmp_path / "access.log.1", tmp_path / "access.log.2.gz")
-    assert (again.lines, again.stored, again.duplicate, again.refused) == (24, 0, 20, 4)
+    assert (again.lines, again.stored, again.duplicate, again.rejected) == (24, 0, 20, 4)
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_others_are_imported(store, tmp_path):
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_imported(store, t
     broken.write_bytes(gzip.compress((SAMPLES / "short.log").read_bytes() * 2000)[:-10])
     done = run(store, tmp_path / "missing.log", broken, SAMPLES / "short.log")
     assert [problem.split(":")[0] for problem in done.problems] == [str(tmp_path / "missing.log"), str(broken)]
-    assert done.lines == done.stored + done.duplicate + done.refused
+    assert done.lines == done.stored + done.duplicate + done.rejected
     assert done.lines > 3
 
 
@@ -194,7 +194,7 @@ def test_a_worker_stores_what_one_process_stores_row_by_row(tmp_path, generated)
             store.write(rows, [record for record in records if hasattr(record, "reason")])
         store.close()
     assert results[0] == results[1] == Imported(30_000, 29_970, 0, 30, {"no-format": 30})
-    assert (again.stored, again.duplicate, again.refused) == (0, 29_970, 30)
+    assert (again.stored, again.duplicate, again.rejected) == (0, 29_970, 30)
     assert sum(bytes_read) == generated.stat().st_size
     stored = tables(tmp_path / "worker.db")
     assert {name: len(rows) for name, rows in stored.items() if not rows} == {}
@@ -208,7 +208,7 @@ def test_a_worker_tells_of_files_that_cannot_be_read(store, tmp_path):
     with ImportWorker() as worker:
         done = store_chunks(worker.chunks(job(*paths)), store)
     assert [problem.split(":")[0] for problem in done.problems] == [str(tmp_path / "missing.log"), str(broken)]
-    assert done.lines == done.stored + done.duplicate + done.refused > 3
+    assert done.lines == done.stored + done.duplicate + done.rejected > 3
 
 
 def test_a_worker_raises_what_is_wrong_with_its_job(tmp_path):
@@ -254,8 +254,8 @@ def test_a_real_log_adds_up(store, shared_data):
             errors += text.split('"')[2].split()[0].startswith("5")
     done = run(store, *logs)
     assert done.problems == []
-    assert done.lines == lines == done.stored + done.duplicate + done.refused
-    assert (done.stored, done.refused) == (lines, 0)
+    assert done.lines == lines == done.stored + done.duplicate + done.rejected
+    assert (done.stored, done.rejected) == (lines, 0)
     before = sums(store)
     usages = before[0]
     assert sum(usage.requests for usage in usages) == lines

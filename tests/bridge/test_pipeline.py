@@ -63,12 +63,12 @@ class FailingStore:
     def __init__(self, store: SqliteStore, times: int) -> None:
         self.store, self.times, self.batches = store, times, []
 
-    def write(self, rows, refusals=()):
+    def write(self, rows, rejected_lines=()):
         self.batches.append([row.access.path for row in rows])
         if self.times:
             self.times -= 1
             raise StoreError("store sqlite:t.db: disk full")
-        return self.store.write(rows, refusals)
+        return self.store.write(rows, rejected_lines)
 
     def prune(self, before_us):
         return self.store.prune(before_us)
@@ -133,10 +133,10 @@ def test_line_and_span_are_one_row(bench):
     bench.spans.put([span(1)])
     pipeline.step()
     assert bench.stored() == [("/items/1", "/items/{item_id}", 200_000), ("/items/2", "/items/{id}", None)]
-    assert bench.store.refusals() == {"no-format": 1}
+    assert bench.store.rejected_by_reason() == {"no-format": 1}
     counters = pipeline.counters
-    assert (counters.lines, counters.stored, counters.duplicate, counters.refused) == (3, 2, 0, 1)
-    assert pipeline.refused_by_reason == {"no-format": 1}
+    assert (counters.lines, counters.stored, counters.duplicate, counters.rejected) == (3, 2, 0, 1)
+    assert pipeline.rejected_by_reason == {"no-format": 1}
     assert counters.newest_line_us == T0 + 2_000_000
 
 
@@ -281,11 +281,11 @@ def test_without_retention_nothing_is_removed(bench):
 class DefectiveStore(FailingStore):
     """Fails with what nobody expects."""
 
-    def write(self, rows, refusals=()):
+    def write(self, rows, rejected_lines=()):
         if self.times:
             self.times -= 1
             raise KeyError("a defect")
-        return self.store.write(rows, refusals)
+        return self.store.write(rows, rejected_lines)
 
 
 @pytest.mark.parametrize(
@@ -381,6 +381,6 @@ def test_nothing_is_removed_while_old_lines_are_still_to_come(bench, monkeypatch
     monkeypatch.setattr("tailtrace_bridge.logs.source.CHUNK_BYTES", len(line(5)))
     for _ in range(3):
         pipeline.step()
-    assert (pipeline.counters.stored, pipeline.counters.refused, pipeline.counters.pruned) == (3, 0, 0)
+    assert (pipeline.counters.stored, pipeline.counters.rejected, pipeline.counters.pruned) == (3, 0, 0)
     pipeline.step()
     assert (pipeline.counters.pruned, bench.requests()) == (3, 3)

@@ -23,7 +23,7 @@ BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "
 KIOSK = Identity("100.64.0.9", "tagged", "", "kiosk", "n3", "tag:kiosk", "localapi")
 TRACE = "ab" * 16
 MINE = Scope.member(ANA.user)
-WRITES = {"store_id", "settle_refusals", "write", "write_columns", "prune", "begin_erase", "unfinished_erase", "erase"}
+WRITES = {"store_id", "settle_rejected", "write", "write_columns", "prune", "begin_erase", "unfinished_erase", "erase"}
 WRITES |= {
     "add_alert_events",
     "close",
@@ -91,7 +91,7 @@ OF_ALL = {
     "rows": lambda store, scope: store.rows(scope, WINDOW, None, 10),
     "named": lambda store, scope: store.named(scope),
     "endpoints": lambda store, scope: store.endpoints(scope),
-    "refused": lambda store, scope: store.refused(scope, None, 10),
+    "rejected_lines": lambda store, scope: store.rejected_lines(scope, None, 10),
     "steps": lambda store, scope: store.steps(scope, WINDOW, HOUR_US),
     "latency": lambda store, scope: store.latency(scope, WINDOW),
     "bucket_latency": lambda store, scope: store.bucket_latency(scope, WINDOW, HOUR_US),

@@ -92,7 +92,7 @@ def everything(store):
         store.activity(Scope.everybody(), DAY),
         store.quarters(Scope.everybody(), DAY),
         store.uptime(Scope.everybody(), DAY),
-        store.refusals(),
+        store.rejected_by_reason(),
     )
 
 
@@ -131,7 +131,7 @@ def test_rows_in_sums_out(store):
         UptimeHour(T0 + HOUR, "factory", 0b1, 0, 0),
     ]
     assert store.newest_us(Scope.everybody()) == T0 + HOUR
-    assert store.refusals() == {"no-format": 1}
+    assert store.rejected_by_reason() == {"no-format": 1}
     newest, _, _, oldest = store.log(Scope.everybody(), DAY, Filters(), 10, None)
     assert tuple(newest) == (
         T0 + HOUR, 4, CI, "factory", "/health", "GET", "/health", 200, Traffic.HEALTH, None, None, 10, "", "", 0, None, "", "curl",
@@ -148,10 +148,10 @@ def test_an_empty_store(store):
 
 
 def test_a_replay_changes_nothing(store):
-    refusals = [RejectedLine("empty", "a.log", 9, "")]
-    store.write(ROWS, refusals)
+    rejected_lines = [RejectedLine("empty", "a.log", 9, "")]
+    store.write(ROWS, rejected_lines)
     before = everything(store)
-    assert store.write(ROWS, refusals) == Written(0, 4)
+    assert store.write(ROWS, rejected_lines) == Written(0, 4)
     assert everything(store) == before
 
 
@@ -450,9 +450,9 @@ def test_what_is_no_store_is_refused(tmp_path, path, said):
     (tmp_path / "short.db").write_text("xy")
     (tmp_path / "folder").mkdir()
     before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
-    with pytest.raises(StoreError) as refused:
+    with pytest.raises(StoreError) as rejected:
         SqliteStore(tmp_path / path)
-    assert str(refused.value) == f"store sqlite:{tmp_path / path}: {said}"
+    assert str(rejected.value) == f"store sqlite:{tmp_path / path}: {said}"
     assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == before
 
 
@@ -596,16 +596,16 @@ def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, 
     before = everything(store)
     with sqlite3.connect(tmp_path / "t.db") as connection:
         connection.execute(f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    refusals = [RejectedLine("empty", "a.log", 0, "")]
+    rejected_lines = [RejectedLine("empty", "a.log", 0, "")]
     with pytest.raises(StoreError, match="disk full"):
-        store.write(ROWS, refusals)
+        store.write(ROWS, rejected_lines)
     assert everything(store) == before
     with connection:
         connection.execute("DROP TRIGGER full")
     connection.close()
     # Identities and endpoints that came first with the failed batch must not keep the ids of that batch.
     assert store.write([row(T0 + 5, 50, CI, "/z")]) == Written(1, 0)
-    assert store.write(ROWS, refusals) == Written(3, 1)
+    assert store.write(ROWS, rejected_lines) == Written(3, 1)
     assert {
         (u.identity.user or u.identity.device, u.endpoint): u.requests
         for u in store.usage(Scope.everybody(), DAY, Filters())
@@ -633,7 +633,7 @@ def test_a_write_that_sqlite_itself_rolled_back(store, tmp_path):
 
 def test_a_file_whose_name_is_no_text(store):
     store.write([], [RejectedLine("empty", "caf\udce9.log", 0, "")])
-    assert store.refusals() == {"empty": 1}
+    assert store.rejected_by_reason() == {"empty": 1}
 
 
 def test_a_closed_store_says_so(store):

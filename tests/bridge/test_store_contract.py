@@ -416,18 +416,18 @@ def test_hostile_texts_come_back(store, settle):
 
 
 def test_refusals_are_kept_once(store):
-    refusals = [
+    rejected_lines = [
         RejectedLine("json", "/var/log/a\udcff.log", 7, 'te"xt'),
         RejectedLine("fields", "/var/log/a.log", 8, ""),
     ]
-    store.write([], refusals)
-    store.write([], [*refusals, RejectedLine("json", "/var/log/b.log", 7, "")])
-    assert store.refusals() == {"json": 2, "fields": 1}
-    page = store.refused(Scope.everybody(), None, 2)
+    store.write([], rejected_lines)
+    store.write([], [*rejected_lines, RejectedLine("json", "/var/log/b.log", 7, "")])
+    assert store.rejected_by_reason() == {"json": 2, "fields": 1}
+    page = store.rejected_lines(Scope.everybody(), None, 2)
     assert [(one.file, one.offset, one.text) for one in page] == [
         ("/var/log/a.log", 8, ""), ("/var/log/a\\udcff.log", 7, 'te"xt'),
     ]  # fmt: skip
-    assert store.refused(Scope.everybody(), (page[-1].file, page[-1].offset), 2) == [
+    assert store.rejected_lines(Scope.everybody(), (page[-1].file, page[-1].offset), 2) == [
         RejectedLine("json", "/var/log/b.log", 7, "")
     ]
 
@@ -629,13 +629,13 @@ def test_a_person_is_forgotten_and_the_others_are_not(store, make_influx, tmp_pa
     settle(other)
     before = everything(store, window)
     would = store.erase(person, is_dry=True)
-    assert (would.requests, would.rows, would.refusals, set(would.identities)) == (
+    assert (would.requests, would.rows, would.rejected_lines, set(would.identities)) == (
         60 * len(theirs), 60 * len(theirs), 4 - len(lines_left), set(theirs),
     )  # fmt: skip
     assert everything(store, window) == before
     assert store.erase(person, is_dry=False) == would
     assert everything(store, window) == everything(other, window)
-    assert [one.offset for one in store.refused(Scope.everybody(), None, 10)] == lines_left
+    assert [one.offset for one in store.rejected_lines(Scope.everybody(), None, 10)] == lines_left
     again = store.erase(person, is_dry=False)
     assert (again.rows, again.identities) == (0, ())
     store.write([row(T0 + 2, 999_999, ANA)])  # and the store goes on

@@ -75,7 +75,7 @@ def export(
     typer.echo(
         json.dumps(result)
         if as_json
-        else f"{done.requests} requests, {done.refusals} refused lines, {done.identities} names"
+        else f"{done.requests} requests, {done.refusals} rejected lines, {done.identities} names"
         f" in {result['seconds']} s",
         err=output == "-",  # else it would stand in the export
     )

@@ -39,8 +39,8 @@ PACKED = frozenset({".gz", ".zst", ".xz", ".bz2", ".zip"})
 STDIN = "-"
 GZIP_RATIO = 10
 """About how much smaller gzip makes an access log."""
-REFUSED_LENGTH_MAX = 120
-"""Characters shown of a refused line, or of its file's name."""
+REJECTED_LENGTH_MAX = 120
+"""Characters shown of a rejected line, or of its file's name."""
 
 
 def import_logs(
@@ -58,7 +58,7 @@ def import_logs(
     log_format: FormatOption = None,
     nginx_conf: NginxConfOption = None,
     max_rejected: Annotated[
-        float, typer.Option("--max-rejected", min=0, max=100, help="Percent of lines refused, above which it exits 1.")
+        float, typer.Option("--max-rejected", min=0, max=100, help="Percent of lines rejected, above which it exits 1.")
     ] = 1.0,
     identities: IdentitiesOption = None,
     openapi: OpenapiOption = None,
@@ -67,20 +67,20 @@ def import_logs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Import whole logs. Importing a log again changes nothing. Exit 1 if more is refused than --max-rejected."""
+    """Import whole logs. Importing a log again changes nothing. Exit 1 if more is rejected than --max-rejected."""
     from tailtrace_api.commands.understood import as_plain, print_understood
 
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
     shown = None if as_json else errors()
     done = run_import(files, flags, shown, conf_formats(files, nginx_conf, log_format), export=export)
-    share = 100 * done.refused / done.lines if done.lines else 0.0
+    share = 100 * done.rejected / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
         "lines": done.lines,
         "stored": done.stored,
         "duplicate": done.duplicate,
-        "refused": done.refused,
-        "refused_by_reason": dict(sorted(done.refused_by_reason.items())),
+        "refused": done.rejected,
+        "refused_by_reason": dict(sorted(done.rejected_by_reason.items())),
         "refused_percent": round(share, 3),
         "understood": [as_plain(one) for one in done.understood],
         "notes": done.notes,
@@ -94,7 +94,7 @@ def import_logs(
             print_understood(one)
         reasons = ", ".join(f"{reason} {count}" for reason, count in result["refused_by_reason"].items())
         typer.echo(
-            f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.refused} refused"
+            f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.rejected} rejected"
             f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
         )
         if export:
@@ -103,8 +103,8 @@ def import_logs(
         note(f"tailtrace: {lines(text)}")
     for problem in done.problems:
         note(f"tailtrace: {lines(problem)}", "red")
-    if done.refused:
-        _print_refused(done, share)
+    if done.rejected:
+        _print_rejected(done, share)
     if done.problems or share > max_rejected or not all(one.is_sure for one in done.understood):
         raise typer.Exit(1)
 
@@ -231,14 +231,14 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
     )
 
 
-def _print_refused(done: "Imported", share: float) -> None:
-    """Show the first refused line of each reason, the share, and what to do."""
+def _print_rejected(done: "Imported", share: float) -> None:
+    """Show the first rejected line of each reason, the share, and what to do."""
     from tailtrace_api.commands.understood import ADVICE
     from tailtrace_bridge.core.text import printable
 
-    note(f"tailtrace: {done.refused} of {done.lines} lines were refused ({share:.2f} %).", "yellow")
-    for reason, count in sorted(done.refused_by_reason.items()):
+    note(f"tailtrace: {done.rejected} of {done.lines} lines were rejected ({share:.2f} %).", "yellow")
+    for reason, count in sorted(done.rejected_by_reason.items()):
         note(f"  {reason}, {count}: {ADVICE.get(reason, '')}", "yellow")
-        if (refusal := done.first_refused.get(reason)) is not None:
-            file, text = printable(refusal.file, REFUSED_LENGTH_MAX), printable(refusal.text, REFUSED_LENGTH_MAX)
-            note(f"    {file}:{done.first_refused_line[reason]} (byte {refusal.offset}): {text}")
+        if (one := done.first_rejected.get(reason)) is not None:
+            file, text = printable(one.file, REJECTED_LENGTH_MAX), printable(one.text, REJECTED_LENGTH_MAX)
+            note(f"    {file}:{done.first_rejected_line[reason]} (byte {one.offset}): {text}")

@@ -3,7 +3,7 @@
 | exit status | when |
 |---|---|
 | 0 | every line is a record |
-| 1 | a line was refused, a format was not sure, or a file could not be read to its end |
+| 1 | a line was rejected, a format was not sure, or a file could not be read to its end |
 | 2 | wrong use: no file, an unknown option, a log format that cannot be compiled |
 """
 
@@ -29,12 +29,12 @@ from tailtrace_bridge.logs.understood import Understood, understand
 from tailtrace_bridge.transfer.importer import is_whole
 
 TEXT_LENGTH_MAX = 120
-"""Characters shown of a refused line, or of a file's name."""
+"""Characters shown of a rejected line, or of a file's name."""
 
 
 @dataclass(slots=True)
 class Shown:
-    """A refused line as it is printed."""
+    """A rejected line as it is printed."""
 
     reason: str
     file: str
@@ -54,7 +54,7 @@ class Findings:
     parsed: int = 0
     parsed_by_format: Counter[str] = field(default_factory=Counter)
     """Of the first lines of each file."""
-    refused_by_reason: Counter[str] = field(default_factory=Counter)
+    rejected_by_reason: Counter[str] = field(default_factory=Counter)
     shown: list[Shown] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Files that could not be read to their end."""
@@ -93,8 +93,8 @@ class Findings:
         if not isinstance(record, RejectedLine):
             self.parsed += 1
             return
-        self.refused_by_reason[record.reason] += 1
-        if self.refused_by_reason[record.reason] <= self.show_max:
+        self.rejected_by_reason[record.reason] += 1
+        if self.rejected_by_reason[record.reason] <= self.show_max:
             file, text = printable(record.file, TEXT_LENGTH_MAX), printable(record.text, TEXT_LENGTH_MAX)
             self.shown.append(Shown(record.reason, file, number, record.offset, text))
 
@@ -107,7 +107,7 @@ def run_inspect(files: Sequence[Path], make: Callable[[Path], LineParser], *, as
     (_print_json if as_json else _print_text)(found)
     for problem in found.problems:
         typer.echo(f"tailtrace: {problem}", err=True)
-    if found.problems or found.refused_by_reason or not all(one.is_sure for one in found.understood):
+    if found.problems or found.rejected_by_reason or not all(one.is_sure for one in found.understood):
         raise typer.Exit(1)
 
 
@@ -118,9 +118,9 @@ def _print_json(found: Findings) -> None:
                 "lines": found.lines,
                 "parsed": found.parsed,
                 "parsed_by_format": found.parsed_by_format,
-                "refused": found.refused_by_reason.total(),
-                "refused_by_reason": found.refused_by_reason,
-                "advice": {reason: ADVICE[reason] for reason in found.refused_by_reason},
+                "refused": found.rejected_by_reason.total(),
+                "refused_by_reason": found.rejected_by_reason,
+                "advice": {reason: ADVICE[reason] for reason in found.rejected_by_reason},
                 "shown": [asdict(shown) for shown in found.shown],
                 "problems": found.problems,
                 "notes": found.notes,
@@ -134,10 +134,10 @@ def _print_text(found: Findings) -> None:
     out = Console(markup=False, highlight=False, soft_wrap=True)
     for one in found.understood:
         print_understood(one, out.print)
-    out.print(f"{found.lines} lines: {found.parsed} parsed, {found.refused_by_reason.total()} refused")
+    out.print(f"{found.lines} lines: {found.parsed} parsed, {found.rejected_by_reason.total()} rejected")
     for text in found.notes:
         out.print(text)
-    for reason, count in found.refused_by_reason.most_common():
+    for reason, count in found.rejected_by_reason.most_common():
         out.print(f"\n{reason}: {count}", style="bold yellow")
         out.print(f"  {ADVICE[reason]}")
         for shown in found.shown:

@@ -18,10 +18,10 @@ def inspect_logs(
     *,
     log_format: FormatOption = None,
     nginx_conf: NginxConfOption = None,
-    show: Annotated[int, typer.Option(min=0, max=10_000, help="Refused lines shown of each reason.")] = 5,
+    show: Annotated[int, typer.Option(min=0, max=10_000, help="Rejected lines shown of each reason.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Show what a log is read as and what is refused, without storing. Exit 1 if a line is refused."""
+    """Show what a log is read as and what is rejected, without storing. Exit 1 if a line is rejected."""
     from tailtrace_api.commands.inspect import run_inspect
     from tailtrace_bridge.logs.parser import make_parser
     from tailtrace_bridge.settings.table import load

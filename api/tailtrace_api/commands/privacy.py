@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | rows, kept traces, failures, names, refused lines, totals, alerts, when an address was theirs |
+| export of a person | rows, kept traces, failures, names, rejected lines, totals, alerts, when an address was theirs |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -89,7 +89,7 @@ def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
     typer.echo(
         f"{'would remove' if is_dry else 'removed'} {erased.requests} requests ({erased.rows} of them one by one"
         f"{span}), {len(erased.identities)} names, "
-        f"{erased.refusals} refused lines, {erased.events} alerts, spans of {erased.spans} traces:"
+        f"{erased.rejected_lines} rejected lines, {erased.events} alerts, spans of {erased.spans} traces:"
     )
     for one in erased.identities[:SHOWN_MAX]:
         typer.echo(f"  {printable(one.address)}  {describe(one)}")
@@ -165,7 +165,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Return all that a store has about a person: names, requests, totals, refused lines, and what alerts told."""
+    """Return all that a store has about a person: names, requests, totals, rejected lines, and what alerts told."""
     known = [one.identity for one in store.named(Scope.everybody())]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
@@ -210,13 +210,13 @@ def _kept_of(store: Store, entry: LogEntry) -> Iterator[dict[str, Any]]:
 
 def _lines_of(store: Store, is_theirs: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
     place = None
-    while refusals := store.refused(Scope.everybody(), place, PAGE):
-        place = (refusals[-1].file, refusals[-1].offset)
-        for refusal in refusals:
-            if is_theirs(refusal.text):
+    while rejected_lines := store.rejected_lines(Scope.everybody(), place, PAGE):
+        place = (rejected_lines[-1].file, rejected_lines[-1].offset)
+        for one in rejected_lines:
+            if is_theirs(one.text):
                 yield {
-                    "record": "refused line", "reason": refusal.reason, "text": refusal.text, "file": refusal.file,
-                    "position": refusal.offset,
+                    "record": "refused line", "reason": one.reason, "text": one.text, "file": one.file,
+                    "position": one.offset,
                 }  # fmt: skip
 
 
@@ -289,7 +289,7 @@ def _shown(erased: Erased) -> dict[str, Any]:
     return {
         "requests": erased.requests,
         "rows": erased.rows,
-        "refused_lines": erased.refusals,
+        "refused_lines": erased.rejected_lines,
         "traces": erased.spans,
         "alerts": erased.events,
         "first": None if erased.first_us is None else iso(erased.first_us),

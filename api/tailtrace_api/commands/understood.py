@@ -16,7 +16,7 @@ ADVICE = {
     "no-format": (
         "No known format fits. Give the one that nginx writes: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' "
         "(`nginx -T` prints it); TAILTRACE_LOG_FORMAT takes the same text. "
-        "A line that was cut, or two in one, stays refused."
+        "A line that was cut, or two in one, stays rejected."
     ),
     "bad-time": "The time cannot be read. Log $msec, $time_iso8601 or $time_local, in English.",
     "bad-address": "The client is no IP address. Log $remote_addr, not a host's name (Apache: HostnameLookups Off).",
@@ -33,7 +33,7 @@ ADVICE = {
         "InfluxDB's bucket takes none so old. Import them into another store (--store)."
     ),
 }
-"""What to do for each of `parser.REASONS`, and for what the store refuses."""
+"""What to do for each of `parser.REASONS`, and for what the store rejects."""
 
 
 def print_understood(found: Understood, say: Callable[[str], None] = note) -> None:

@@ -6,7 +6,7 @@
 | others may write to it | warning: a line could be forged |
 | a rotated file was written after the live one | failure: nginx was not told to open its logs anew |
 | nothing written for `QUIET_S` | warning |
-| of the newest lines, some are refused | warning; failure from `REFUSED_FAILURE` on |
+| of the newest lines, some are rejected | warning; failure from `REJECTED_FAILURE` on |
 | no logrotate rule names it | warning: it grows for ever |
 | a rule with `copytruncate` | warning: lines between copy and cut are lost |
 | a rule without a signal to nginx | failure: nginx writes on into the renamed file |
@@ -36,7 +36,7 @@ LOGS_MAX = 20
 TAIL_BYTES_MAX = 256 * 1024
 TAIL_LINES_MAX = 1000
 REASONS_SHOWN_MAX = 3
-REFUSED_FAILURE = 0.5
+REJECTED_FAILURE = 0.5
 QUIET_S = 3600
 RULE_BYTES_MAX = 1024 * 1024
 RULE_FILES_MAX = 200
@@ -172,27 +172,27 @@ def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int
     lines = [bare for line in tail.split(b"\n")[:-1][-TAIL_LINES_MAX:] if (bare := line.rstrip(b"\r"))]
     if not lines:
         return make_check(name, "warning", f"{path}: no line yet", "send a request through nginx"), None, []
-    refused: list[RejectedLine] = []
+    rejected: list[RejectedLine] = []
     understood: list[Access] = []
     newest_us: int | None = None
     for offset, line in enumerate(lines):
         record = parser.parse(line, path, offset, fingerprint(lines[0]))
         if isinstance(record, RejectedLine):
-            refused.append(record)
+            rejected.append(record)
         else:
             understood.append(record)
             newest_us = max(newest_us or 0, record.time_us + (record.request_time_us or 0))
-    if not refused:
+    if not rejected:
         said = f"{path}: all of the newest {len(lines)} lines are understood"
         return make_check(name, "ok", said), newest_us, understood
-    status: Status = "failure" if len(refused) >= REFUSED_FAILURE * len(lines) else "warning"
-    reasons = Counter(refusal.reason for refusal in refused).most_common(REASONS_SHOWN_MAX)
+    status: Status = "failure" if len(rejected) >= REJECTED_FAILURE * len(lines) else "warning"
+    reasons = Counter(one.reason for one in rejected).most_common(REASONS_SHOWN_MAX)
     return (
         make_check(
             name,
             status,
-            f"{path}: {100 * len(refused) / len(lines):.1f} % of the newest {len(lines)} lines are refused "
-            f"({', '.join(f'{reason} {count}' for reason, count in reasons)}); the first: {refused[0].text[:120]}",
+            f"{path}: {100 * len(rejected) / len(lines):.1f} % of the newest {len(lines)} lines are rejected "
+            f"({', '.join(f'{reason} {count}' for reason, count in reasons)}); the first: {rejected[0].text[:120]}",
             "set TAILTRACE_LOG_FORMAT to the log_format of this log, or let nginx write our format",
         ),
         newest_us,

@@ -49,7 +49,7 @@ class _BridgeCollector(Collector):
         bridge = self._bridge
         for record in (*bridge.counter_records(), self._access):
             yield from of_record(record)
-        yield _counters("lines_refused", "Lines that are no record.", "reason", bridge.pipeline.refused_by_reason)
+        yield _counters("lines_refused", "Lines that are no record.", "reason", bridge.pipeline.rejected_by_reason)
         yield _counter(
             "cards_over_limit", "Card views counted under __other__.", bridge.pipeline.enricher.cards_over_limit
         )
@@ -89,7 +89,7 @@ def of_record(record: object) -> Iterator[Metric]:
 
 
 def _pipeline(counters: PipelineCounters) -> Iterator[Metric]:
-    """`refused` is the sum of `lines_refused`, which goes by reason."""
+    """`rejected` is the sum of `lines_refused`, which goes by reason."""
     yield _counter("lines", "Log lines read.", counters.lines)
     yield _counter("rows_stored", "Rows that the store took as new.", counters.stored)
     yield _counter("rows_duplicate", "Rows that the store had already.", counters.duplicate)

@@ -111,7 +111,7 @@ class Ledger:
         generation.end = line.end
 
     def done(self, line: TailLine) -> None:
-        """`line` is stored (or refused, and that is stored). A line that is not out is ignored."""
+        """`line` is stored (or rejected, and that is stored). A line that is not out is ignored."""
         generations = self._logs.get(line.file, {})
         generation = generations.get(line.seed)
         if generation is None or line.offset not in generation.held:

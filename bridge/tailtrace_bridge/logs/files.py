@@ -7,7 +7,7 @@ the log's start. It stays the same when the log is renamed or compressed, and so
 |---|---|
 | up to a newline | a line, without the newline and the carriage returns before it |
 | a byte order mark at the start of the log | nothing: the first line begins behind it, its offset is 0 |
-| more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser refuses it |
+| more than `LINE_LENGTH_MAX` before the newline | a line of the first `LINE_KEPT_MAX` bytes: the parser rejects it |
 | NUL bytes: a hole after copytruncate, a crash | nothing: they part lines as a newline does |
 | at the end, without a newline | a line; of a plain file, what `on_cut` makes of it |
 | compressed, and it ends too early or is damaged | the whole lines before it, then `LogFileError` |

@@ -24,7 +24,7 @@ _SECRET = re.compile(
     ).encode(),
     re.DOTALL,
 )
-"""What a refused line does not take into the store: all behind the empty group. An escaped quote ends none of these.
+"""What a rejected line does not take into the store: all behind the empty group. An escaped quote ends none of these.
 
 It is looked for in bytes of lower case: of words in one case, `re` tries only where one of their first letters stands.
 """
@@ -34,8 +34,8 @@ class UnreadableError(Exception):
     """A value that cannot be read; its argument is one of `REASONS`."""
 
 
-def refuse(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
-    """Make the refusal of a line, of whichever format: its beginning, without secrets."""
+def reject(reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
+    """Make the record of a rejected line, of whichever format: its beginning, without secrets."""
     raw = line[: REJECTED_TEXT_MAX * 4]
     parts: list[str] = []
     end = 0

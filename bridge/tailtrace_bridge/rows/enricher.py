@@ -258,9 +258,9 @@ class Enricher:
 
         return without_names
 
-    def refusal(self, refusal: RejectedLine) -> RejectedLine:
-        """Return a refused line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
-        return refusal if self._pseudonyms is None else replace(refusal, text="…")
+    def rejected_line(self, line: RejectedLine) -> RejectedLine:
+        """Return a rejected line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
+        return line if self._pseudonyms is None else replace(line, text="…")
 
     def _said(self, access: Access) -> AppAnswer | None:
         said = read(access)

@@ -1,4 +1,4 @@
-"""Whom to forget, or to tell what is stored about them: which identities are theirs, and which refused lines. Pure.
+"""Whom to forget, or to tell what is stored about them: which identities are theirs, and which rejected lines. Pure.
 
 | asked for | theirs is |
 |---|---|
@@ -6,7 +6,7 @@
 | a device | the same, by name and node id |
 | an address | each identity with that address, whoever had it |
 
-A refused line is text that nobody could read; it is theirs if one of their logins stands in it, or an address that
+A rejected line is text that nobody could read; it is theirs if one of their logins stands in it, or an address that
 nobody else had. What an alert told is theirs if it names one of their logins or devices, or such an address.
 """
 
@@ -33,7 +33,7 @@ class Erased:
     requests: int
     """By the sums, which may reach further back than the rows."""
     rows: int
-    refusals: int
+    rejected_lines: int
     identities: tuple[Identity, ...]
     first_us: int | None
     """Times of the first and the last row; None: there is none."""
@@ -70,7 +70,7 @@ def make_is_theirs(person: Person, known: Iterable[Identity]) -> IsTheirs:
 
 
 def make_is_their_line(theirs: Iterable[Identity], others: Iterable[Identity]) -> Callable[[str], bool]:
-    """Return what tells whether the text of a refused line is theirs."""
+    """Return what tells whether the text of a rejected line is theirs."""
     theirs = list(theirs)
     words = {one.address for one in theirs} - {one.address for one in others}
     return _names_one_of(words | {one.user for one in theirs})

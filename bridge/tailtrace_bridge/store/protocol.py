@@ -55,24 +55,24 @@ class Store(Protocol):
     def remembered(self) -> str:
         """Return the text that was kept last, or nothing."""
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
-        """Keep rows and refusals. What was written before changes nothing; when this returns, all is safe on disk."""
+    def write(self, rows: Sequence[Row], rejected_lines: Sequence[RejectedLine] = ()) -> Written:
+        """Keep rows and rejected lines; what was written before changes nothing. When it returns, all is on disk."""
 
-    def settle_refusals(self, file: str, places: Sequence[int]) -> int:
-        """Remove the kept refusals of a log that do not lie at `places`: it was read again, and they were stored.
+    def settle_rejected(self, file: str, places: Sequence[int]) -> int:
+        """Remove the kept rejected lines of a log that do not lie at `places`: it was read again, and they were stored.
 
         Returns how many went. InfluxDB keeps them until their retention ends.
         """
 
     def write_columns(
-        self, columns: Columns, refusals: Sequence[RejectedLine] = (), counted: Tally | None = None
+        self, columns: Columns, rejected_lines: Sequence[RejectedLine] = (), counted: Tally | None = None
     ) -> Written:
         """Keep rows that come as columns, like `write`. `counted` is their tally, where somebody has made it."""
 
     def prune(self, before_us: int) -> int:
         """Remove rows older than `before_us`; sums stay. Gives how many rows went.
 
-        Rows as old as those that went are refused from then on: their sums would count twice.
+        Rows as old as those that went are rejected from then on: their sums would count twice.
         """
 
     def begin_erase(self, person: Person) -> None:
@@ -102,8 +102,8 @@ class Store(Protocol):
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
 
-    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
-        """Return the kept refusals by file and offset; `after` is both of the last refusal of the page before."""
+    def rejected_lines(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return the kept rejected lines by file and offset; `after` is both of the last one of the page before."""
 
     def usage(
         self,

@@ -77,7 +77,7 @@ class Written(NamedTuple):
 
     stored: int
     duplicate: int
-    refused: int = 0
+    rejected: int = 0
     """Rows that this store cannot hold: of a time that it has pruned, or rejected by its server."""
 
 

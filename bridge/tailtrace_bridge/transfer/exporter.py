@@ -2,7 +2,7 @@
 
 | format | holds | is read back by `tailtrace import` |
 |---|---|---|
-| `ndjson` | requests; without a window also who was ever named, and the refused lines | yes, see `export_format` |
+| `ndjson` | requests; without a window also who was ever named, and the rejected lines | yes, see `export_format` |
 | `csv` | requests, one line each, the first line names the columns; RFC 4180, UTF-8 | no |
 | `parquet` | requests, with typed columns; needs pyarrow | no |
 
@@ -42,6 +42,7 @@ class Exported:
 
     requests: int
     refusals: int = 0
+    """Rejected lines; the name is the one that `tailtrace export --json` prints."""
     identities: int = 0
 
 
@@ -75,12 +76,12 @@ def write_ndjson(export: Export, file: BinaryIO) -> Exported:
     if export.window == ALL_TIME:
         file.writelines(lines.identity(named) for named in store.named(Scope.everybody()))
         after: tuple[str, int] | None = None
-        while refusals := store.refused(Scope.everybody(), after, PAGE_ROWS):
-            file.writelines(map(lines.refusal, refusals))
-            after = refusals[-1].file, refusals[-1].offset
+        while rejected_lines := store.rejected_lines(Scope.everybody(), after, PAGE_ROWS):
+            file.writelines(map(lines.rejected_line, rejected_lines))
+            after = rejected_lines[-1].file, rejected_lines[-1].offset
     file.writelines(map(lines.rows, export.pages()))
     file.write(lines.last())
-    return Exported(lines.requests, lines.refusals, lines.identities)
+    return Exported(lines.requests, lines.rejected_lines, lines.identities)
 
 
 def write_csv(export: Export, file: BinaryIO) -> Exported:

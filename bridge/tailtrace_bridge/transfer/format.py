@@ -4,7 +4,7 @@
 |---|---|
 | first | `{"tailtrace_export": 1, …}`: the version, the fields, the store, and how many requests it counts |
 | who was ever named | `{"tailtrace_identity": {…}, "named_us": …}`, oldest first: names of now depend on them |
-| a refused line of a log | `{"tailtrace_refusal": {…}}` |
+| a rejected line of a log | `{"tailtrace_refusal": {…}}` |
 | a request | a flat object with the names of `FIELDS`; what is empty is left out |
 | last | `{"tailtrace_end": {…}}`: how many of each there were, and a checksum of all bytes before it |
 
@@ -35,7 +35,7 @@ from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
-from tailtrace_bridge.logs.rejected import REASONS, REJECTED_TEXT_MAX, refuse
+from tailtrace_bridge.logs.rejected import REASONS, REJECTED_TEXT_MAX, reject
 from tailtrace_bridge.logs.request_line import METHODS
 from tailtrace_bridge.logs.times import TIME_US_MAX
 from tailtrace_bridge.store.names import Named
@@ -69,7 +69,7 @@ class Field(NamedTuple):
     """What it is where it is left out; `...` where it may not be."""
     highest: int = NUMBER_MAX
     reason: str = "no-format"
-    """Why a line is refused whose value is none."""
+    """Why a line is rejected whose value is none."""
     pattern: re.Pattern[str] | None = None
 
 
@@ -139,7 +139,7 @@ class Lines:
     """Makes the lines of one export, and counts them."""
 
     def __init__(self) -> None:
-        self.requests = self.refusals = self.identities = 0
+        self.requests = self.rejected_lines = self.identities = 0
         self._checksum = xxhash.xxh3_64()
 
     def first(self, store: str, requests: int) -> bytes:
@@ -152,10 +152,10 @@ class Lines:
         return self._line({"tailtrace_identity": _shown(_IDENTITY_FIELDS, _IDENTITY_VALUES(named.identity)),
                            "named_us": named.named_us})  # fmt: skip
 
-    def refusal(self, refusal: RejectedLine) -> bytes:
-        """Make the line of a refused line."""
-        self.refusals += 1
-        values = {"reason": refusal.reason, "file": refusal.file, "offset": refusal.offset, "text": refusal.text}
+    def rejected_line(self, one: RejectedLine) -> bytes:
+        """Make the line of a rejected line."""
+        self.rejected_lines += 1
+        values = {"reason": one.reason, "file": one.file, "offset": one.offset, "text": one.text}
         return self._line({"tailtrace_refusal": values})
 
     def rows(self, rows: Sequence[Row]) -> bytes:
@@ -171,7 +171,7 @@ class Lines:
             {
                 "tailtrace_end": {
                     "requests": self.requests,
-                    "refusals": self.refusals,
+                    "refusals": self.rejected_lines,
                     "identities": self.identities,
                     "xxh3_64": self._checksum.hexdigest(),
                 }
@@ -212,10 +212,10 @@ class ExportReader:
             if "tailtrace_identity" in document:
                 return _named_of(document)
             if "tailtrace_refusal" in document:
-                return _refusal_of(document["tailtrace_refusal"])
+                return _rejected_line_of(document["tailtrace_refusal"])
             return row_of(document)
         except UnreadableError as error:
-            return refuse(str(error), line, file, offset)
+            return reject(str(error), line, file, offset)
 
     def columns(self, records: Sequence[Row | Named]) -> Columns:
         """Return what was read as a store takes it: who was named stands before who is behind the requests."""
@@ -305,7 +305,7 @@ def _named_of(document: Mapping[str, Any]) -> Named:
     return Named(Identity(*(_value(field, who) for field in _IDENTITY_FIELDS)), named_us)
 
 
-def _refusal_of(values: object) -> RejectedLine:
+def _rejected_line_of(values: object) -> RejectedLine:
     if not isinstance(values, dict):
         raise UnreadableError("no-format")
     reason, file, offset, text = (values.get(name) for name in ("reason", "file", "offset", "text"))
@@ -317,5 +317,5 @@ def _refusal_of(values: object) -> RejectedLine:
 
 
 def _is_text(value: object, length_max: int) -> bool:
-    """Say whether it is a text that a store can keep; a refused line's beginning may hold whatever UTF-8 can."""
+    """Say whether it is a text that a store can keep; a rejected line's beginning may hold whatever UTF-8 can."""
     return isinstance(value, str) and len(value) <= length_max and not re.search("[\ud800-\udfff]", value)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
     from tailtrace_bridge.identity.control.devices import DeviceIndex
 
 PLACES_MAX = 100_000
-"""Refused lines of a log, above which those of an earlier import are not told from those of this one."""
+"""Rejected lines of a log, above which those of an earlier import are not told from those of this one."""
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ROWS = 20_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
@@ -58,18 +58,18 @@ FIRST_BATCH_ROWS = 1_000
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the lines: lines = stored + duplicate + refused."""
+    """What became of the lines: lines = stored + duplicate + rejected."""
 
     lines: int = 0
     stored: int = 0
     duplicate: int = 0
-    refused: int = 0
-    refused_by_reason: dict[str, int] = field(default_factory=dict)
+    rejected: int = 0
+    rejected_by_reason: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """Files that could not be read, or not to their end."""
-    first_refused: dict[str, RejectedLine] = field(default_factory=dict, compare=False)
-    """An example of each reason; the store's own refusals have none."""
-    first_refused_line: dict[str, int] = field(default_factory=dict, compare=False)
+    first_rejected: dict[str, RejectedLine] = field(default_factory=dict, compare=False)
+    """An example of each reason; the store's own rejected lines have none."""
+    first_rejected_line: dict[str, int] = field(default_factory=dict, compare=False)
     """The number of that line in its file, from 1."""
     notes: list[str] = field(default_factory=list, compare=False)
     """What was left out on purpose."""
@@ -82,19 +82,19 @@ class Chunk(NamedTuple):
     """What comes of the next lines of a log."""
 
     columns: Columns
-    refusals: list[RejectedLine]
+    rejected_lines: list[RejectedLine]
     read_bytes: int
     """Bytes of the file that were read for it: compressed ones, where it is."""
     problem: str
     """Why the log ends here too early, or empty."""
     numbers: dict[str, int] = {}  # noqa: RUF012 - never changed
-    """By reason, the number of the first line of the log that was refused for it, from 1."""
+    """By reason, the number of the first line of the log that was rejected for it, from 1."""
     note: str = ""
     """What was left out of the log on purpose, or empty."""
     understood: Understood | None = None
     """In the first chunk of a log: what it is read as."""
     settled: tuple[str, tuple[int, ...]] | None = None
-    """In the last chunk of a log that was read to its end: its name, and the places of all that was refused."""
+    """In the last chunk of a log that was read to its end: its name, and the places of all that was rejected."""
     counted: Tally | None = None
     """The tally of `columns`, which the store would make otherwise."""
     rows: Sequence[Row] = ()
@@ -205,26 +205,26 @@ def store_chunks(
     """Store what `read_chunks` gives, and count it. `on_stored` gets the rows of a chunk that has them."""
     total = Imported()
     with no_cycle_search():
-        for columns, refusals, read_bytes, problem, numbers, note, understood, settled, counted, rows in chunks:
-            written = store.write_columns(columns, refusals, counted)
+        for columns, rejected_lines, read_bytes, problem, numbers, note, understood, settled, counted, rows in chunks:
+            written = store.write_columns(columns, rejected_lines, counted)
             on_stored(rows)
-            total.lines += len(columns.key) + len(refusals)
+            total.lines += len(columns.key) + len(rejected_lines)
             total.stored += written.stored
             total.duplicate += written.duplicate
-            total.refused += len(refusals) + written.refused
-            if written.refused:
-                total.refused_by_reason["store"] = total.refused_by_reason.get("store", 0) + written.refused
-            for refusal in refusals:
-                total.refused_by_reason[refusal.reason] = total.refused_by_reason.get(refusal.reason, 0) + 1
-                if refusal.reason not in total.first_refused:
-                    total.first_refused[refusal.reason] = refusal
-                    total.first_refused_line[refusal.reason] = numbers.get(refusal.reason, 0)
+            total.rejected += len(rejected_lines) + written.rejected
+            if written.rejected:
+                total.rejected_by_reason["store"] = total.rejected_by_reason.get("store", 0) + written.rejected
+            for one in rejected_lines:
+                total.rejected_by_reason[one.reason] = total.rejected_by_reason.get(one.reason, 0) + 1
+                if one.reason not in total.first_rejected:
+                    total.first_rejected[one.reason] = one
+                    total.first_rejected_line[one.reason] = numbers.get(one.reason, 0)
             if note:
                 total.notes.append(note)
             if understood is not None:
                 total.understood.append(understood)
             if settled is not None:
-                store.settle_refusals(*settled)
+                store.settle_rejected(*settled)
             if problem:
                 total.problems.append(problem)
             if on_bytes is not None:
@@ -262,7 +262,7 @@ class _LogReader:
         self._numbers: dict[str, int] = {}
         self._cut: list[tuple[bytes, int, int, bool]] = []
         self._places: list[int] = []
-        """Of the lines that were refused."""
+        """Of the lines that were rejected."""
         self._understood: Understood | None = None
 
     def chunks(self, now_s: float) -> Iterator[Chunk]:
@@ -297,7 +297,7 @@ class _LogReader:
             yield self._chunk(problem or self._lines.export.problem(self._name))
             return
         last = self._chunk(problem)
-        # What was refused of this log before, and is not now, was stored.
+        # What was rejected of this log before, and is not now, was stored.
         is_settled = not problem and len(self._places) <= PLACES_MAX
         yield last._replace(note=self._note(), settled=(self._name, tuple(self._places)) if is_settled else None)
 
@@ -318,9 +318,18 @@ class _LogReader:
             columns = columns_of(rows)
         else:
             columns = self._enricher.lines(self._lines.take())
-        refusals = [self._enricher.refusal(one) for one, _ in rejected]
+        rejected_lines = [self._enricher.rejected_line(one) for one, _ in rejected]
         return Chunk(
-            columns, refusals, read_bytes, problem, dict(self._numbers), "", understood, None, tally(columns), rows
+            columns,
+            rejected_lines,
+            read_bytes,
+            problem,
+            dict(self._numbers),
+            "",
+            understood,
+            None,
+            tally(columns),
+            rows,
         )
 
     def _note(self) -> str:

@@ -38,7 +38,7 @@ PIPE_BYTES = 1024 * 1024
 MESSAGES_MAX = 2
 """Chunks that wait for the pipe."""
 _LENGTH_BYTES = 8
-_REFUSAL = attrgetter(*(field.name for field in fields(RejectedLine)))
+_REJECTED_LINE = attrgetter(*(field.name for field in fields(RejectedLine)))
 
 
 class ImportWorker:
@@ -137,13 +137,13 @@ class _Sender:
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     """Return a chunk in plain tuples, which is what marshal takes. It has no rows: nobody wants them from here."""
-    (identities, endpoints, requests, *columns), refusals, *rest, understood, settled, counted, _ = chunk
+    (identities, endpoints, requests, *columns), rejected_lines, *rest, understood, settled, counted, _ = chunk
     said = None if understood is None else pickle.dumps(understood)
     tables = list(map(tuple, identities)), endpoints, list(map(tuple, requests))
     return (
         tables,
         columns,
-        list(map(_REFUSAL, refusals)),
+        list(map(_REJECTED_LINE, rejected_lines)),
         rest,
         said,
         settled,
@@ -159,7 +159,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
     (
         (identities, endpoints, requests),
         columns,
-        refusals,
+        rejected_lines,
         (read_bytes, problem, numbers, note),
         said,
         settled,
@@ -167,7 +167,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
     ) = message
     return Chunk(
         Columns(list(map(Identity._make, identities)), endpoints, list(map(Asked._make, requests)), *columns),
-        [RejectedLine(*one) for one in refusals],
+        [RejectedLine(*one) for one in rejected_lines],
         read_bytes,
         problem,
         numbers,

@@ -88,7 +88,9 @@ def _forget(settings: Settings, store: Store, person: Person, lock: FileLock | N
 
 def is_anybody(erased: Erased) -> bool:
     """Whether a store had anything of theirs."""
-    return bool(erased.requests or erased.rows or erased.refusals or erased.identities or erased.spans or erased.events)
+    return bool(
+        erased.requests or erased.rows or erased.rejected_lines or erased.identities or erased.spans or erased.events
+    )
 
 
 def seen_as_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:

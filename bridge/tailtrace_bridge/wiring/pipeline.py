@@ -42,12 +42,12 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class PipelineCounters:
-    """What became of the lines: lines = stored + duplicate + refused + those that wait."""
+    """What became of the lines: lines = stored + duplicate + rejected + those that wait."""
 
     lines: int = 0
     stored: int = 0
     duplicate: int = 0
-    refused: int = 0
+    rejected: int = 0
     pruned: int = 0
     store_failures: int = 0
     defects: int = 0
@@ -85,7 +85,7 @@ class Pipeline:
         on_stored: Callable[[Sequence[Row]], None] | None = None,
     ) -> None:
         self.counters = PipelineCounters()
-        self.refused_by_reason: dict[str, int] = {}
+        self.rejected_by_reason: dict[str, int] = {}
         self.problem = ""
         """What keeps it from storing now, or empty."""
         self.store_problem = ""
@@ -108,7 +108,7 @@ class Pipeline:
         self._pruned_us = 0
         self._has_written = False
         self._rows: list[Row] = []
-        self._refusals: list[RejectedLine] = []
+        self._rejected: list[RejectedLine] = []
         self._lines: list[TailLine] = []
 
     def run(self, stop: threading.Event, poll_s: float) -> None:
@@ -183,7 +183,7 @@ class Pipeline:
         self.tail.close()
         self.join.flush()
         self.hold.clear()
-        self._rows, self._refusals, self._lines = [], [], []
+        self._rows, self._rejected, self._lines = [], [], []
         self._parsers.clear()
         self.tail = reopen_tail()
 
@@ -236,9 +236,9 @@ class Pipeline:
         parser = self._parsers[line.file]
         record = parser.parse(line.data, line.file, line.offset, line.seed)
         if isinstance(record, RejectedLine):
-            self.counters.refused += 1
-            self.refused_by_reason[record.reason] = self.refused_by_reason.get(record.reason, 0) + 1
-            self._refusals.append(self.enricher.refusal(record))
+            self.counters.rejected += 1
+            self.rejected_by_reason[record.reason] = self.rejected_by_reason.get(record.reason, 0) + 1
+            self._rejected.append(self.enricher.rejected_line(record))
             self._lines.append(line)
             if parser.is_auto and record.reason == "no-format":
                 self._learn_more(line)
@@ -260,16 +260,16 @@ class Pipeline:
         # The first time also where there is nothing: the store makes what it needs, and its readers find it.
         if self._has_written and not self._lines:
             return
-        written = self._store.write(self._rows, self._refusals)
+        written = self._store.write(self._rows, self._rejected)
         self._has_written = True
         if self._on_stored is not None:
             self._on_stored(self._rows)
         self.counters.stored += written.stored
         self.counters.duplicate += written.duplicate
-        if written.refused:
-            self.counters.refused += written.refused
-            self.refused_by_reason["store"] = self.refused_by_reason.get("store", 0) + written.refused
-        done, self._rows, self._refusals, self._lines = self._lines, [], [], []
+        if written.rejected:
+            self.counters.rejected += written.rejected
+            self.rejected_by_reason["store"] = self.rejected_by_reason.get("store", 0) + written.rejected
+        done, self._rows, self._rejected, self._lines = self._lines, [], [], []
         self.tail.acknowledge(done)
         self.tail.save()
 

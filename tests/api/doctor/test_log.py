@@ -57,7 +57,7 @@ def test_a_glob_without_files(look, tmp_path):
     ("text", "status", "words"),
     [
         ("", "warning", "no line yet"),
-        (LINE * 3 + "junk\n", "warning", "25.0 % of the newest 4 lines are refused (no-format 1); the first: junk"),
+        (LINE * 3 + "junk\n", "warning", "25.0 % of the newest 4 lines are rejected (no-format 1); the first: junk"),
         (LINE + "junk\n\x1b[2Jx\n", "failure", "66.7 % of the newest 3 lines"),
         (LINE + "half a line", "ok", "all of the newest 1 lines"),
     ],

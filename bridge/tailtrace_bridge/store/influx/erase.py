@@ -6,7 +6,7 @@
 | batches, from which sums are made | those of the steps of their rows are written anew, without theirs |
 | sums of a day that still has all of its rows | all are deleted and made anew, of the rows that stay |
 | sums of a day whose rows have expired | theirs are taken out; counts by duration and by quarter, of nobody, stay |
-| names, refused lines, what alerts told | point by point |
+| names, rejected lines, what alerts told | point by point |
 | raw spans | by the trace ids of their rows |
 
 `/api/v2/delete` knows no OR and no fields, which is why there are so many calls; each takes some 20 ms. Deleted points
@@ -83,7 +83,7 @@ class Eraser:
         seen = {identity for found, _ in days.values() for identity in found}
         theirs = {point.identity for point in points} | {one for one in named if is_theirs(one)} | seen
         others = [one for one in named if not is_theirs(one)]
-        lines_gone = self._refusals(make_is_their_line(theirs, others))
+        lines_gone = self._rejected(make_is_their_line(theirs, others))
         events = self._events(make_is_their_event(theirs, others))
         traces = self._traces(points)
         requests = max(len(points), sum(count for _, of_days in days.values() for count in of_days.values()))
@@ -257,7 +257,7 @@ class Eraser:
                         for place, text in enumerate(made)
                     ])  # fmt: skip
 
-    def _refusals(self, is_theirs: Callable[[str], bool]) -> list[tuple[int, str]]:
+    def _rejected(self, is_theirs: Callable[[str], bool]) -> list[tuple[int, str]]:
         found = self.influx.rows(self.buckets.rollups, 'SELECT "text", "source" FROM "refusal"')
         return [(time_ns, source or "") for time_ns, text, source in found if is_theirs(text or "")]
 

@@ -4,7 +4,7 @@
 |---|---|
 | its identities | those that are new, or found out anew, go to the directory |
 | a row whose (time, key) this source has stored (`known`) | a duplicate, and not written: what was first stays |
-| a row older than the raw bucket keeps | counted as refused: InfluxDB would drop it |
+| a row older than the raw bucket keeps | counted as rejected: InfluxDB would drop it |
 | a new row | its step is announced (`rollups`), then it is written: to `api_access`, then to a batch (`batches`) |
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
 | the next call after that | all lines of the batch that failed are written again first (`Kept`) |
@@ -95,28 +95,28 @@ class InfluxStore:
         server = self._config.server
         return xxhash.xxh3_64_hexdigest(f"{server.url}\n{server.org}\n{self._config.bucket}".encode())
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
-        """Keep rows and refusals."""
-        return self.write_columns(columns_of(rows), refusals)
+    def write(self, rows: Sequence[Row], rejected_lines: Sequence[RejectedLine] = ()) -> Written:
+        """Keep rows and rejected lines."""
+        return self.write_columns(columns_of(rows), rejected_lines)
 
-    def settle_refusals(self, file: str, places: Sequence[int]) -> int:  # noqa: ARG002
+    def settle_rejected(self, file: str, places: Sequence[int]) -> int:  # noqa: ARG002
         """Keep them: a delete for each would cost more than it is worth, and their retention ends them."""
         return 0
 
     def write_columns(
         self,
         columns: Columns,
-        refusals: Sequence[RejectedLine] = (),
+        rejected_lines: Sequence[RejectedLine] = (),
         counted: Tally | None = None,  # noqa: ARG002 - its rollups are of other steps
     ) -> Written:
-        """Keep rows, given as columns, and refusals."""
+        """Keep rows, given as columns, and rejected lines."""
         with self._lock:
             session = self._open()
             try:
                 written = self._batches.write(session, columns)
                 session.write_rollups(
                     rejected.points_of(
-                        refusals, session.rejected, self._config.source, self._timing.wall_us(), self.counters
+                        rejected_lines, session.rejected, self._config.source, self._timing.wall_us(), self.counters
                     )
                 )
             except StoreError:
@@ -190,9 +190,9 @@ class InfluxStore:
         scope.require_everybody("named")
         return list(directory.numbered(self._reads.known(), ()).values())
 
-    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
-        """Return a page of the kept refusals."""
-        scope.require_everybody("refused")
+    def rejected_lines(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return a page of the kept rejected lines."""
+        scope.require_everybody("rejected_lines")
         return rejected.page(self._reads, after, limit)
 
     def usage(
@@ -332,8 +332,8 @@ class InfluxStore:
         """Raise `StoreError`: InfluxDB keeps no markers."""
         raise StoreError(NO_TRACES)
 
-    def refusals(self) -> dict[str, int]:
-        """Count the kept refusals by reason."""
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Count the kept rejected lines by reason."""
         return rejected.by_reason(self._reads)
 
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Forget a person in the SQLite store: rows, sums, names, refused lines; what others did stays to the last digit.
+"""Forget a person in the SQLite store: rows, sums, names, rejected lines; what others did stays to the last digit.
 
 | table | what becomes of it |
 |---|---|
@@ -113,7 +113,7 @@ def _forget(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> 
 
 
 def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]], list[int]]:
-    """Count what is theirs, note their numbers in `temp.gone`; give the places of refused lines, times of events."""
+    """Count what is theirs, note their numbers in `temp.gone`; give the places of rejected lines, times of events."""
     known = {
         row[0]: identity_of(row[1:])
         for row in connection.execute(f"SELECT id, {IDENTITY_COLUMNS} FROM identity")  # noqa: S608

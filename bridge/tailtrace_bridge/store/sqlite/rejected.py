@@ -8,12 +8,12 @@ from tailtrace_bridge.core.records import RejectedLine
 REJECTED_MAX = 100_000
 
 
-def add(writer: sqlite3.Connection, refusals: Sequence[RejectedLine]) -> None:
+def add(writer: sqlite3.Connection, rejected_lines: Sequence[RejectedLine]) -> None:
     """Keep lines, below the limit."""
-    if refusals and writer.execute("SELECT count(*) FROM refusal").fetchone()[0] < REJECTED_MAX:
+    if rejected_lines and writer.execute("SELECT count(*) FROM refusal").fetchone()[0] < REJECTED_MAX:
         writer.executemany(
             "INSERT OR IGNORE INTO refusal VALUES (?, ?, ?, ?)",
-            [(_storable(one.file), one.offset, one.reason, one.text) for one in refusals],
+            [(_storable(one.file), one.offset, one.reason, one.text) for one in rejected_lines],
         )
 
 

@@ -5,7 +5,7 @@
 | all rows are new (the usual case) | one `executemany`, sums of all, one commit |
 | no row is new (a replay) | the same `executemany`, which changes nothing |
 | some rows are new | undone to the savepoint, then row by row: only new rows are summed |
-| rows are older than one that was pruned | refused: whether they are in the sums already cannot be told any more |
+| rows are older than one that was pruned | rejected: whether they are in the sums already cannot be told any more |
 | the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
 | the file cannot be written, and was opened for reading (`read_only`) | `StoreError` |
 
@@ -125,26 +125,26 @@ class SqliteStore:
         with self._writing() as writer:
             return str((writer.execute(_META, ("remembered",)).fetchone() or ("",))[0])
 
-    def write(self, rows: Sequence[Row], refusals: Sequence[RejectedLine] = ()) -> Written:
-        """Keep rows and refusals in one transaction."""
-        return self.write_columns(columns_of(rows), refusals)
+    def write(self, rows: Sequence[Row], rejected_lines: Sequence[RejectedLine] = ()) -> Written:
+        """Keep rows and rejected lines in one transaction."""
+        return self.write_columns(columns_of(rows), rejected_lines)
 
     def write_columns(
-        self, columns: Columns, refusals: Sequence[RejectedLine] = (), counted: Tally | None = None
+        self, columns: Columns, rejected_lines: Sequence[RejectedLine] = (), counted: Tally | None = None
     ) -> Written:
-        """Keep rows, given as columns, and refusals in one transaction."""
+        """Keep rows, given as columns, and rejected lines in one transaction."""
         with self._writing() as writer:
             try:
                 with transaction(writer):
-                    kept, fresh, writes = self._write(writer, columns, refusals, counted)
+                    kept, fresh, writes = self._write(writer, columns, rejected_lines, counted)
             except BaseException:
                 self._ids.forget()  # those given in this transaction are gone with it
                 raise
             self._writes, self._to_remember = writes, ""
         return Written(fresh, kept - fresh, len(columns.key) - kept)
 
-    def settle_refusals(self, file: str, places: Sequence[int]) -> int:
-        """Remove the refusals of a log whose line was stored since."""
+    def settle_rejected(self, file: str, places: Sequence[int]) -> int:
+        """Remove the rejected lines of a log whose line was stored since."""
         with self._writing() as writer:
             return rejected.settle(writer, file, places)
 
@@ -200,9 +200,9 @@ class SqliteStore:
         with self._connections.lent() as connection:
             return named(connection)
 
-    def refused(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
-        """Return a page of the kept refusals."""
-        scope.require_everybody("refused")
+    def rejected_lines(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
+        """Return a page of the kept rejected lines."""
+        scope.require_everybody("rejected_lines")
         with self._connections.lent() as connection:
             return rejected.page(connection, after, limit)
 
@@ -368,8 +368,8 @@ class SqliteStore:
         with self._connections.lent() as connection:
             return failures.markers(connection, window)
 
-    def refusals(self) -> dict[str, int]:
-        """Count the kept refusals by reason."""
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Count the kept rejected lines by reason."""
         with self._connections.lent() as connection:
             return rejected.by_reason(connection)
 
@@ -385,7 +385,11 @@ class SqliteStore:
             yield self._writer
 
     def _write(
-        self, writer: sqlite3.Connection, columns: Columns, refusals: Sequence[RejectedLine], counted: Tally | None
+        self,
+        writer: sqlite3.Connection,
+        columns: Columns,
+        rejected_lines: Sequence[RejectedLine],
+        counted: Tally | None,
     ) -> tuple[int, int, int]:
         """Return how many rows are not older than what was pruned, how many of these are new, and the writes so far."""
         # Another process may have erased a person, and with them the ids that we remember.
@@ -406,7 +410,7 @@ class SqliteStore:
         add_rollups(writer, rollups, dict(zip(endpoint_ids, services, strict=True)))
         if self._clock is not None:
             self._minutes.add(writer, fresh, endpoint_ids, self._clock())
-        rejected.add(writer, refusals)
+        rejected.add(writer, rejected_lines)
         (writes,) = writer.execute(_COUNT_WRITE).fetchone()
         if self._to_remember:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('remembered', ?)", (self._to_remember,))
