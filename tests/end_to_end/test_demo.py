@@ -239,8 +239,8 @@ def test_a_signal_ends_it_with_a_report_and_nothing_left_running(tmp_path: Path,
     with demo(folder, seconds=50, rate=40) as process:
         read_until(process, "requests a second")
         time.sleep(1.5)
-        # The demo, the app, `tailtrace serve`, nginx's master and worker: the search does find them.
-        assert len(descendants(folder)) >= 5
+        # The demo, weather, app, `tailtrace serve`, nginx's master and worker: the search does find them.
+        assert len(descendants(folder)) >= 6
         process.send_signal(number)
         output, _ = process.communicate(timeout=END_S_MAX)
     assert process.returncode == 0, output
@@ -290,3 +290,37 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=END_S_MAX)
     assert process.returncode == 1, output
     assert "is not empty; name a new folder" in output.replace("\n", " ")
+
+
+@pytest.mark.nginx
+def test_a_newcomer_sees_a_waterfall_and_what_broke_within_a_minute(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with demo(folder, seconds=20, rate=40) as process:
+        output, _ = process.communicate(timeout=END_S_MAX)
+        assert process.returncode == 0, output
+
+    def told(*command: str) -> Any:
+        done = subprocess.run(
+            [*TAILTRACE, *command, "--json"], capture_output=True, text=True, check=True, cwd=folder,
+            env={**os.environ, "TAILTRACE_STORE": f"sqlite:{folder / 'tailtrace.db'}"},
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    broken = told("errors")
+    (weather,) = [one for one in broken["groups"] if one["type"] == "httpx.HTTPStatusError"]
+    assert weather["frames"][-1] == "demo/climate.py temperature_c"
+    assert [one["name"] for one in weather["versions"]] == ["1.0"]
+    assert {(one["service"], one["text"]) for one in broken["markers"]} == {
+        ("chocolate-factory", "1.0"),
+        ("weather", "2.3"),
+    }
+    trace = told("trace", next(one["trace_id"] for one in weather["traces"] if one["kept"]))
+    assert [(one["service"], one["name"]) for one in trace["spans"]] == [
+        ("nginx", "GET /analysis/siar-summary"),
+        ("nginx", "GET"),
+        ("chocolate-factory", "GET /analysis/siar-summary"),
+        ("chocolate-factory", "SELECT reading"),
+        ("chocolate-factory", "GET"),
+        ("weather", "GET /stations/{station}"),
+    ]
+    assert trace["requests"][0]["phases"]

@@ -5,7 +5,8 @@ same picture each time:
 
 | route | time | fails |
 |---|---|---|
-| /dashboard/complete, /analysis/siar-summary, /batches/{batch_id} | 2-60 ms | a batch that does not exist: 404 |
+| /dashboard/complete, /batches/{batch_id} | 2-40 ms | a batch that does not exist: 404 |
+| /analysis/siar-summary: asks a database, and the weather service | 10-60 ms | raises where that one fails: each 7th |
 | /insights/optimal-windows | 20-120 ms | |
 | /optimize/production/daily | 50-300 ms | each 9th answers 500 |
 | /predict/prices/weekly | 450-900 ms | each 13th raises |
@@ -23,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException
 
 import tailtrace
+from tailtrace_api.demo.climate import STATION, Climate
 
 BATCHES = range(1, 500)
 """The batches that exist."""
@@ -38,16 +40,16 @@ def _pace_s(count: int, low_s: float, high_s: float) -> float:
     return low_s + (high_s - low_s) * (count * 7 % _PACE_STEPS) / (_PACE_STEPS - 1)
 
 
-def make_app() -> FastAPI:
-    """Make the app, traced."""
+def make_app(weather: str = "") -> FastAPI:
+    """Make the app, traced. `weather` is where the weather service is, or empty."""
     app = FastAPI(title="Chocolate factory", version="1.0")
     tailtrace.instrument(app)
-    _add_pages(app)
+    _add_pages(app, Climate(weather))
     _add_models(app)
     return app
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, climate: Climate) -> None:
     """Add what answers at once."""
     counts = {name: itertools.count(1) for name in ("dashboard", "windows", "siar", "batch")}
 
@@ -67,8 +69,8 @@ def _add_pages(app: FastAPI) -> None:
 
     @app.get("/analysis/siar-summary", summary="Climate summary")
     async def siar() -> dict[str, Any]:
-        await asyncio.sleep(_pace_s(next(counts["siar"]), 0.01, 0.06))
-        return {"station": "SIAR 24", "temperature_c": 19.5, "humidity_percent": 61}
+        await asyncio.sleep(_pace_s(next(counts["siar"]), 0.002, 0.04))
+        return {"station": STATION, "temperature_c": await climate.temperature_c()}
 
     @app.get("/batches/{batch_id}", summary="Batch")
     async def batch(batch_id: int) -> dict[str, Any]:
@@ -104,8 +106,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The demo's FastAPI app")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--openapi", type=Path, required=True, help="where the OpenAPI document goes")
+    parser.add_argument("--weather", default="", help="where the weather service is")
     arguments = parser.parse_args(argv)
-    app = make_app()
+    app = make_app(arguments.weather)
     arguments.openapi.write_text(json.dumps(app.openapi()), encoding="utf-8")
     uvicorn.run(
         app,

@@ -141,6 +141,7 @@ class _Demo:
         self._say(f"the app, through nginx   {stack.url}/dashboard/complete")
         self._say(f"the dashboard            {stack.api_url}/")
         self._say(f"who used what            {stack.api_url}/analytics/access-logs?hours=1")
+        self._say(f"what broke               {stack.api_url}/analytics/errors")
         self._say(f"logs and store           {self._folder}")
         ends = "Ctrl-C ends it" if self._seconds is None else f"it ends after {self._seconds:g} s, or with Ctrl-C"
         self._say(f"{len(PEOPLE)} devices send {self._rate:g} requests a second; {ends}")

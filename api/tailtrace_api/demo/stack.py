@@ -1,10 +1,12 @@
-"""The demo's stack: the app, `tailtrace serve` and a real nginx, each a process of its own, ready when it is given.
+"""The demo's stack: the weather service, the app, `tailtrace serve` and a real nginx, each a process of its own.
 
-    clients ──► nginx ──► app ──OTLP──► tailtrace serve ◄── access.log
+    clients ──► nginx ──► app ──► weather
+                  │        └──OTLP──┴──► tailtrace serve
+                  └─ access.log ───────────────┘
 
-They start from the app on, as `serve` reads the app's OpenAPI document. nginx ends first, so that nothing new comes,
-then the app, whose last spans still find `serve`, then `serve`. A port that is taken is said and
-another one is used.
+All are ready when it is given. They start from the weather on, as `serve` reads the app's OpenAPI document. nginx ends
+first, so that nothing new comes, then those whose last spans still find `serve`, then `serve`. A port that is taken is
+said and another one is used.
 """
 
 import asyncio
@@ -26,6 +28,7 @@ HOST = "127.0.0.1"
 WATCH_NGINX_S = 1.0
 CLI = (sys.executable, "-u", "-m", "tailtrace_api.commands.cli")
 APP = (sys.executable, "-u", "-m", "tailtrace_api.demo.app")
+WEATHER = (sys.executable, "-u", "-m", "tailtrace_api.demo.weather")
 EXPORT_DELAY_MS = "200"
 """`OTEL_BSP_SCHEDULE_DELAY` of the app: a demo shows a request at once, not after the default of 5 s."""
 
@@ -87,7 +90,7 @@ async def run_stack(
             f"demo: {address} is no address of this machine; on macOS and BSD add each client's first: "
             + "; ".join(f"sudo ifconfig lo0 alias {person.address}" for person in people)
         )
-    app_port, otlp_port = free_port(0, say), free_port(0, say)
+    app_port, otlp_port, weather_port = free_port(0, say), free_port(0, say), free_port(0, say)
     port, api_port = free_port(port, say), free_port(api_port, say)
     identities = folder / "identities.toml"
     identities.write_text(identities_toml(people), encoding="utf-8")
@@ -107,6 +110,7 @@ async def run_stack(
     }
     traced = {
         "OTEL_SERVICE_NAME": "chocolate-factory",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{otlp_port}",
         "OTEL_BSP_SCHEDULE_DELAY": EXPORT_DELAY_MS,
     }
@@ -118,9 +122,16 @@ async def run_stack(
             except httpx.TransportError:
                 return False
 
+        weather = f"http://{HOST}:{weather_port}"
+        await children.start(
+            "weather",
+            (*WEATHER, "--port", str(weather_port)),
+            {**traced, "OTEL_SERVICE_NAME": "weather", "OTEL_RESOURCE_ATTRIBUTES": "service.version=2.3"},
+            lambda: answers(f"{weather}/health"),
+        )
         await children.start(
             "app",
-            (*APP, "--port", str(app_port), "--openapi", str(openapi)),
+            (*APP, "--port", str(app_port), "--openapi", str(openapi), "--weather", weather),
             traced,
             lambda: answers(f"http://{HOST}:{app_port}/health"),
         )
