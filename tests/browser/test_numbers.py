@@ -1,5 +1,7 @@
 """What a number is of stands beside it, variants beside their card, and a name that is a mere address narrows too."""
 
+import time
+
 import httpx
 import pytest
 
@@ -97,7 +99,7 @@ def test_time_outside_the_app_that_nobody_knows_is_a_dash(mixed, open_page, show
     def unknown(route):
         answer = httpx.get(route.request.url).json()
         for place, one in enumerate(answer["endpoints"]):
-            one["proxy_ms"] = None if place else 0
+            one |= {"proxy_ms": None if place else 0, "proxy_calls": 0 if place else one["calls"]}
         route.fulfill(json=answer)
 
     page.route("**/panels/endpoints*", unknown)
@@ -129,3 +131,43 @@ def test_a_request_whose_time_outside_the_app_nobody_knows_is_not_divided(mixed,
         assert split.all_text_contents() == ([told] if told else [])
         page.keyboard.press("Escape")
         page.until("!document.querySelector('dialog').open")
+
+
+@pytest.fixture
+def apps(tmp_path, serving, row):
+    """Two apps behind one nginx: of the shop's root two calls in three have both times; it was down for a minute."""
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+    minute_us = time.time_ns() // 60_000_000_000 * 60_000_000
+    rows = []
+    for number in range(1, 7):
+        made = row(number, f"u{number}@example.com", f"d{number}", "/", status=499 if number == 6 else 200)
+        service = "shop" if number < 4 or number == 6 else "wiki"
+        timed = made.access._replace(service=service, request_time_us=9_000)
+        rows.append(made._replace(access=timed, app_time_us=4_000 if number in {1, 2} else None))
+    failed = row(9, "u1@example.com", "d1", "/", status=502, at_us=minute_us - 600_000_000)
+    rows.append(failed._replace(access=failed.access._replace(service="shop")))
+    store = SqliteStore(tmp_path / "t.db")
+    store.write(rows)
+    store.close()
+    with serving(tmp_path) as url:
+        yield url
+
+
+@pytest.mark.parametrize(("lang", "part", "down"), [("en", "of 2 of 5", "Down "), ("es", "de 2 de 5", "Caído de ")])
+def test_apps_behind_one_nginx_are_told_apart(apps, open_page, show_all, lang, part, down):
+    page = open_page(f"{apps}/?lang={lang}")
+    show_all(page)
+    rows = page.locator("#endpoints tbody tr")
+    assert rows.count() == 2
+    shop = rows.filter(has_text="shop")
+    assert shop.locator(".part").all_text_contents() == [part, part]
+    assert shop.locator("td").last.text_content() == "1", "one gave up"
+    assert rows.filter(has_text="wiki").locator(".part").count() == 0
+    assert page.locator("#health .outages li").text_content().startswith(down)
+    assert page.locator("#health .services dd").all_text_contents()[1].startswith("100")
+    shop.get_by_role("button", name="shop").click()
+    page.until("location.search.includes('service=shop')")
+    page.until("document.querySelectorAll('#endpoints tbody tr').length === 1")
+    page.until("document.querySelectorAll('#health .services').length === 0")
+    page.until("document.querySelectorAll('#totals .figure')[2].textContent === '5'")

@@ -6,7 +6,7 @@ import { h } from "../shared/dom.js";
 import { t } from "../shared/words.js";
 import { FILTERS, hasFilters } from "./state.js";
 
-const NAMES = { user: "users", device: "devices", endpoint: "endpoints" };
+const NAMES = { user: "users", device: "devices", endpoint: "endpoints", service: "services" };
 const PERIODS = ["24h", "7d", "30d"];
 const STATUSES = ["", "2xx", "3xx", "4xx", "5xx"];
 /** After the last key in the field of a time: half a year is no time that somebody asked for. */

@@ -51,7 +51,7 @@ export class Header {
     this.#isPast = Boolean(state.at);
     $("lang").value = root.lang;
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-    const narrowed = state.user || state.device || state.endpoint;
+    const narrowed = state.user || state.device || state.endpoint || state.service;
     document.title = narrowed ? `${narrowed} · tailtrace` : "tailtrace";
     this.show();
   }

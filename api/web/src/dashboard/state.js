@@ -1,8 +1,8 @@
 // What the page shows stands in its address, so that a link or a bookmark shows the same; a default leaves no trace.
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
-export const DEFAULTS = { period: "24h", at: "", user: "", device: "", endpoint: "", status: "", request: "", lang: "" };
-export const FILTERS = ["user", "device", "endpoint", "status"];
+export const DEFAULTS = { period: "24h", at: "", user: "", device: "", endpoint: "", service: "", status: "", request: "", lang: "" };
+export const FILTERS = ["user", "device", "endpoint", "service", "status"];
 /** As the HTTP API has it. */
 const TEXT_MAX = 512;
 const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
@@ -14,6 +14,7 @@ const CHECKS = {
   user: isShort,
   device: isShort,
   endpoint: isShort,
+  service: isShort,
   status: (text) => /^([1-5]xx|\d{3})$/.test(text),
   request: (text) => /^[0-9a-f]{32}$/i.test(text),
   lang: (text) => ["en", "es"].includes(text),
@@ -40,10 +41,10 @@ export function write(state) {
   return text ? `?${text}` : location.pathname;
 }
 
-/** Gives the parameters that answers take; the period alone for those that take no filter. */
-export function parameters(state, { filters = true } = {}) {
+/** Gives the parameters that answers take: the period, and the filters that they know. */
+export function parameters(state, { filters = FILTERS } = {}) {
   const query = new URLSearchParams({ period: state.period });
-  for (const key of ["at", ...(filters ? FILTERS : [])]) if (state[key]) query.set(key, state[key]);
+  for (const key of ["at", ...filters]) if (state[key]) query.set(key, state[key]);
   return query;
 }
 

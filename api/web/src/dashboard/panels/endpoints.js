@@ -21,19 +21,30 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
     again: () => panel.show(),
     columns: [
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => row.endpoint, cell: name },
+      ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
       { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => number(row.calls) },
       time("avg_ms", "average"),
       ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
-      time("app_ms", "in-app"),
+      { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
       { key: "refused", title: "errors-4xx", kind: "number", value: (row) => row.errors_4xx, cell: (row) => number(row.errors_4xx) },
+      { key: "left", title: "errors-499", kind: "number", value: (row) => row.client_closed_499, cell: (row) => number(row.client_closed_499) },
     ],
   });
 }
 
-const outside = ({ proxy_ms: ms }) => (ms === null ? h("span", { class: "none", title: t("outside-unknown") }, duration(ms)) : duration(ms));
+const outside = ({ proxy_ms: ms, proxy_calls: of, calls }) =>
+  ms === null ? h("span", { class: "none", title: t("outside-unknown") }, duration(ms)) : [duration(ms), part(ms, of, calls)];
+
+/** Of how many of its calls a time is, where it is not of all. */
+const part = (ms, of, calls) =>
+  ms === null || of === calls ? null : h("span", { class: "part", title: t("part-how") }, t("part", { n: number(of), all: number(calls) }));
+
+const isOneService = (rows) => new Set(rows.map((row) => row.service)).size < 2;
+
+const service = (row) => (row.service === null ? h("span", { class: "none" }, "–") : filterButton("service", row.service));
 
 const name = (row) => [
   filterButton("endpoint", row.endpoint, "path"),

@@ -3,9 +3,12 @@
 import { h, rich } from "../../shared/dom.js";
 import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { chart } from "../charts.js";
+import { filterButton } from "../filter_button.js";
 import { when } from "../when.js";
 
 export const STALE_S = 15 * 60;
+/** The newest. */
+const OUTAGES_SHOWN = 5;
 
 export function health(answer, state) {
   const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
@@ -14,12 +17,31 @@ export function health(answer, state) {
   const newest = new Date(Date.parse(answer.window.to) - fresh * 1000).toISOString();
   const freshnessHow = state.at ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";
   const facts = h("dl", { class: "facts" },
-    fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), t("uptime-how", { n: tn("minutes", answer.minutes_with_traffic) })),
+    fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), uptimeHow(answer), uptime < 99 && uptime !== null),
     fact("error-rate", percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
     fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
     fact("freshness", when(newest, state.at), t(freshnessHow), isStale));
   const isDay = state.period !== "24h";
-  return [facts, steps.some((step) => step.p50_ms !== null) ? times(steps, isDay) : h("p", { class: "empty" }, rich(t("empty-times")))];
+  return [facts, services(answer), outages(answer), steps.some((step) => step.p50_ms !== null) ? times(steps, isDay) : h("p", { class: "empty" }, rich(t("empty-times")))];
+}
+
+const uptimeHow = (answer) =>
+  t("uptime-how", { n: tn("minutes", answer.minutes_with_traffic), down: number(answer.minutes_down), part: number(answer.minutes_partial) });
+
+/** Who was up how long, where there are several. */
+function services({ uptime_by_service: rows }) {
+  if (rows.length < 2) return null;
+  return h("dl", { class: "services", "aria-label": t("uptime-by-service") }, ...rows.map((row) =>
+    h("div", null,
+      h("dt", null, row.service === null ? "–" : filterButton("service", row.service)),
+      h("dd", { class: row.minutes_down ? "bad" : null, title: uptimeHow(row) }, row.uptime_percentage === null ? "–" : percent(row.uptime_percentage / 100, 2)))));
+}
+
+function outages({ outages: rows, uptime_by_service: all }) {
+  if (!rows.length) return null;
+  return h("ul", { class: "outages", "aria-label": t("outages") }, ...rows.slice(0, OUTAGES_SHOWN).map((row) =>
+    h("li", null, t("outage", { from: moment(row.start, "short"), to: moment(row.end, "time"), n: tn("minutes", row.minutes) }),
+      all.length > 1 && row.service ? ` · ${row.service}` : null)));
 }
 
 const fact = (key, figure, how, isBad) =>
