@@ -92,6 +92,7 @@ PURE = (
     "tailtrace_bridge.export.choice",
     "tailtrace_bridge.export.nginx_span",
     "tailtrace_bridge.export.request_durations",
+    "tailtrace_bridge.export.wire",
     "tailtrace_bridge.traces.choice",
     "tailtrace_bridge.traces.groups",
     "tailtrace_bridge.traces.versions",

@@ -17,9 +17,8 @@ Names are the stable HTTP conventions (https://opentelemetry.io/docs/specs/semco
 deprecated in their favour, came back for browsers, and is being left again by instrumentations. What these have no
 word for is `tailscale.*` and `nginx.*`.
 
-Attributes repeat from span to span far more often than not. So each is encoded once and remembered, and a span is its
-ids and times with the attributes' bytes behind them: concatenated protobuf messages merge
-(https://protobuf.dev/programming-guides/encoding/#last-one-wins). `bench/trace_export.py` has what that saves.
+Most of a span is the same in many: that is encoded once and remembered. What is each one's own (ids, times, sizes,
+paths) `wire` writes. A span is these pieces one behind the other; `bench/trace_export.py` has what it costs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,8 +33,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from xxhash import xxh3_64, xxh3_128
 
 from tailtrace_bridge.core.records import Access, Identity, Row
+from tailtrace_bridge.export import wire
+from tailtrace_bridge.export.wire import field
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
-from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, read_exchange
+from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, digits, read_exchange
 from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 
 CLIENT_CLOSED = 499
@@ -46,6 +47,11 @@ _SAMPLED = 1
 _SPANS_OF_SCOPE, _SCOPES_OF_RESOURCE, _RESOURCES_OF_REQUEST = 2, 2, 1
 """Numbers of these fields in OTLP's trace.proto and trace_service.proto."""
 _Value = str | int | float | bool | tuple[str, ...]
+_RESPONSE_SIZE, _REQUEST_SIZE = wire.Number("http.response.size"), wire.Number("http.request.size")
+_BODY_SIZE, _APP_DURATION = wire.Number("http.response.body.size"), wire.Double("tailtrace.app.duration")
+_CONNECT_TIME, _HEADER_TIME = wire.Double("nginx.upstream_connect_time"), wire.Double("nginx.upstream_header_time")
+_RESPONSE_TIME = wire.Double("nginx.upstream_response_time")
+_text = lru_cache(maxsize=16_384)(wire.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,9 @@ def resource(service: str, instance: str, host: str, version: str) -> tuple[Reso
 
 def request_of(who: tuple[Resource, InstrumentationScope], spans: Iterable[bytes]) -> bytes:
     """Return an `ExportTraceServiceRequest` of encoded spans."""
-    of_scope = ScopeSpans(scope=who[1]).SerializeToString() + b"".join(_field(_SPANS_OF_SCOPE, one) for one in spans)
-    of_resource = ResourceSpans(resource=who[0]).SerializeToString() + _field(_SCOPES_OF_RESOURCE, of_scope)
-    return _field(_RESOURCES_OF_REQUEST, of_resource)
+    of_scope = ScopeSpans(scope=who[1]).SerializeToString() + b"".join([field(_SPANS_OF_SCOPE, one) for one in spans])
+    of_resource = ResourceSpans(resource=who[0]).SerializeToString() + field(_SCOPES_OF_RESOURCE, of_scope)
+    return field(_RESOURCES_OF_REQUEST, of_resource)
 
 
 def spans_of(row: Row, shown: Shown) -> list[bytes]:
@@ -83,37 +89,14 @@ def spans_of(row: Row, shown: Shown) -> list[bytes]:
     start_ns = access.time_us * _NS
     exchange = read_exchange(access.exchange)
     path = access.path if shown.paths else ""
-    made = [
-        Span(
-            trace_id=trace_id,
-            span_id=span_id,
-            parent_span_id=bytes.fromhex(access.parent_span_id),
-            flags=_SAMPLED,
-            name=_name(access.method, row.route),
-            kind=Span.SPAN_KIND_SERVER,
-            start_time_unix_nano=start_ns,
-            end_time_unix_nano=start_ns + (access.request_time_us or 0) * _NS,
-            status=_ERROR if access.status >= 500 else None,
-        ).SerializeToString()
-        + _request(row, exchange, shown)
-    ]
+    end_ns = start_ns + (access.request_time_us or 0) * _NS
+    own = wire.head(trace_id, span_id, bytes.fromhex(access.parent_span_id), start_ns, end_ns)
+    made = [own + _request(row, exchange, shown)]
     at_ns = start_ns
     for place, attempt in enumerate(attempts(exchange)[:ATTEMPTS_MAX]):
         end_ns = at_ns + (attempt.response_us or 0) * _NS
-        made.append(
-            Span(
-                trace_id=trace_id,
-                span_id=_derived(trace_id, span_id, place),
-                parent_span_id=span_id,
-                flags=_SAMPLED,
-                name=_name(access.method, ""),
-                kind=Span.SPAN_KIND_CLIENT,
-                start_time_unix_nano=at_ns,
-                end_time_unix_nano=end_ns,
-                status=_ERROR if attempt.status >= 400 else None,
-            ).SerializeToString()
-            + _attempt(access.method, path, attempt, place)
-        )
+        own = wire.head(trace_id, _derived(trace_id, span_id, place), span_id, at_ns, end_ns)
+        made.append(own + _attempt(access.method, path, attempt, place))
         at_ns = end_ns
     return made
 
@@ -130,7 +113,11 @@ def _derived(trace_id: bytes, span_id: bytes, place: int) -> bytes:
     return xxh3_64(trace_id + span_id + bytes([place])).digest()
 
 
-_ERROR = Status(code=Status.STATUS_CODE_ERROR)
+def _like(kind: Span.SpanKind.ValueType, name: str, *, is_error: bool) -> bytes:
+    """Return what many spans have beside their attributes."""
+    status = Status(code=Status.STATUS_CODE_ERROR) if is_error else None
+    encoded: bytes = Span(flags=_SAMPLED, name=name, kind=kind, status=status).SerializeToString()
+    return encoded
 
 
 def _name(method: str, route: str) -> str:
@@ -151,18 +138,17 @@ def _request(row: Row, exchange: Exchange, shown: Shown) -> bytes:
         _person(row.identity, access.peer, shown),
     ]  # fmt: skip
     if shown.paths:
-        parts.append(_attribute("url.path", access.path))
+        parts.append(_text("url.path", access.path))
     if shown.agents and access.user_agent:
-        parts.append(_attribute("user_agent.original", access.user_agent))
-    for key, size in (
-        ("http.response.size", access.bytes_sent),
-        ("http.request.size", _number(exchange.request_length)),
-        ("http.response.body.size", _number(exchange.body_bytes_sent)),
-    ):
-        if size:
-            parts.append(_attribute(key, size))
+        parts.append(_text("user_agent.original", access.user_agent))
+    if access.bytes_sent:
+        parts.append(_RESPONSE_SIZE(access.bytes_sent))
+    if size := digits(exchange.request_length):
+        parts.append(_REQUEST_SIZE(size))
+    if size := digits(exchange.body_bytes_sent):
+        parts.append(_BODY_SIZE(size))
     if row.app_time_us is not None:
-        parts.append(_attribute("tailtrace.app.duration", row.app_time_us / 1e6))
+        parts.append(_APP_DURATION(row.app_time_us / 1e6))
     return b"".join(parts)
 
 
@@ -184,7 +170,7 @@ def _kind_of_request(
         ("nginx.server_name", service),
         ("nginx.upstream_cache_status", cache),
         ("nginx.client_closed_request", status == CLIENT_CLOSED),
-    )
+    ) + _like(Span.SPAN_KIND_SERVER, _name(method, route), is_error=status >= 500)
 
 
 @lru_cache(maxsize=4096)
@@ -215,15 +201,14 @@ def _person(identity: Identity, peer: str, shown: Shown) -> bytes:
 def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
     parts = [_kind_of_attempt(method, attempt.address, attempt.status, place)]
     if path and not attempt.address.startswith("unix:"):
-        parts.append(_attribute("url.full", f"http://{attempt.address}{path}"))
+        parts.append(_text("url.full", f"http://{attempt.address}{path}"))
     # Seconds, as nginx's variables have them.
-    for key, time_us in (
-        ("nginx.upstream_connect_time", attempt.connect_us),
-        ("nginx.upstream_header_time", attempt.header_us),
-        ("nginx.upstream_response_time", attempt.response_us),
-    ):
-        if time_us is not None:
-            parts.append(_attribute(key, time_us / 1e6))
+    if attempt.connect_us is not None:
+        parts.append(_CONNECT_TIME(attempt.connect_us / 1e6))
+    if attempt.header_us is not None:
+        parts.append(_HEADER_TIME(attempt.header_us / 1e6))
+    if attempt.response_us is not None:
+        parts.append(_RESPONSE_TIME(attempt.response_us / 1e6))
     return b"".join(parts)
 
 
@@ -238,7 +223,7 @@ def _kind_of_attempt(method: str, address: str, status: int, place: int) -> byte
         ("http.response.status_code", status),
         ("error.type", str(status) if status >= 400 else ""),
         ("http.request.resend_count", place),
-    )
+    ) + _like(Span.SPAN_KIND_CLIENT, _name(method, ""), is_error=status >= 400)
 
 
 def _attributes(*named: tuple[str, _Value]) -> bytes:
@@ -247,14 +232,7 @@ def _attributes(*named: tuple[str, _Value]) -> bytes:
 
 
 def _attribute(key: str, value: _Value) -> bytes:
-    # `True` and `1`, and `1` and `1.0`, are one key to a cache: hence the type.
-    return _encoded(key, value, type(value).__name__)
-
-
-@lru_cache(maxsize=16_384)
-def _encoded(key: str, value: _Value, kind: str) -> bytes:
     """Return the bytes of a span that has this attribute and nothing else."""
-    del kind
     if isinstance(value, bool):
         said = AnyValue(bool_value=value)
     elif isinstance(value, int):
@@ -267,17 +245,6 @@ def _encoded(key: str, value: _Value, kind: str) -> bytes:
         said = AnyValue(string_value=value)
     encoded: bytes = Span(attributes=[KeyValue(key=key, value=said)]).SerializeToString()
     return encoded
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """Return a message as a field of another: https://protobuf.dev/programming-guides/encoding/#length-types ."""
-    head = bytearray([number << 3 | 2])
-    size = len(data)
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head) + data
 
 
 @lru_cache(maxsize=1024)
@@ -298,10 +265,6 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 15 else 0
 
 
 def decoded(request: bytes) -> Sequence[Span]:

@@ -6,6 +6,7 @@ here. Lists, for a request that several servers were asked for, are as nginx pri
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from tailtrace_bridge.logs.format import TAILTRACE_EXCHANGE, unescape_json
@@ -54,6 +55,8 @@ class Attempt(NamedTuple):
 
 
 _SCHEME = TAILTRACE_EXCHANGE.index("scheme")
+_FIRST, _LAST = TAILTRACE_EXCHANGE.index("upstream_addr"), TAILTRACE_EXCHANGE.index("upstream_http_content_length")
+"""Between these, in this order, stands what each server that was asked did."""
 
 
 def scheme_of(text: str) -> str:
@@ -67,6 +70,9 @@ def read_exchange(text: str) -> Exchange:
     values = text.split("\t")
     if len(values) != len(TAILTRACE_EXCHANGE):
         return Exchange()
+    # All but the lines of who plays with the log: nothing to undo, one look for all values.
+    if "\\" not in text and "".join(values).isprintable():
+        return Exchange._make(values)
     return Exchange(*(value if value.isprintable() and "\\" not in value else _plain(value) for value in values))
 
 
@@ -78,24 +84,30 @@ def attempts(exchange: Exchange) -> list[Attempt]:
     """Return the servers that were asked, in order."""
     if not exchange.upstream_addr:
         return []
+    if " " not in exchange.upstream_addr:
+        return [_attempt(*exchange[_FIRST:_LAST])]
     addresses = _SEPARATOR.split(exchange.upstream_addr)
     columns = [
         _SEPARATOR.split(values)
         for values in (
+            exchange.upstream_response_time,
             exchange.upstream_status,
             exchange.upstream_connect_time,
             exchange.upstream_header_time,
-            exchange.upstream_response_time,
             exchange.upstream_response_length,
         )
     ]
-    made = []
-    for position, address in enumerate(addresses):
-        status, *times, length = (column[position] if position < len(column) else "" for column in columns)
-        known = int(status) if status.isascii() and status.isdecimal() and len(status) == 3 else 0
-        connect_us, header_us, response_us = map(_seconds_us, times)
-        made.append(Attempt(address, known, connect_us, header_us, response_us, digits(length) or 0))
-    return made
+    return [
+        _attempt(address, *(column[position] if position < len(column) else "" for column in columns))
+        for position, address in enumerate(addresses)
+    ]
+
+
+def _attempt(address: str, response: str, status: str, connect: str, header: str, length: str) -> Attempt:
+    known = int(status) if len(status) == 3 and status.isascii() and status.isdecimal() else 0
+    return Attempt(
+        address, known, _seconds_us(connect), _seconds_us(header), _seconds_us(response), digits(length) or 0
+    )
 
 
 def digits(text: str) -> int | None:
@@ -106,6 +118,7 @@ def digits(text: str) -> int | None:
 _SECONDS = re.compile(r"([0-9]{1,10})\.([0-9]{3})")
 
 
+@lru_cache(maxsize=4096)
 def _seconds_us(text: str) -> int | None:
     match = _SECONDS.fullmatch(text)
     return int(match[1]) * 1_000_000 + int(match[2]) * 1000 if match else None
