@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,7 +38,16 @@ def alert(
         raise typer.Exit(1)
 
 
-def send_test(settings: "Settings", send: "Send | None" = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A destination, whether it took the test message, and if not, why."""
+
+    destination: str
+    sent: bool
+    problem: str | None
+
+
+def send_test(settings: "Settings", send: "Send | None" = None) -> list[Sent]:
     """Send a test message to each destination; say of each whether it took it. Raises `SettingsError`."""
     from tailtrace_bridge.alerts.courier import ChildSend, destinations_of
     from tailtrace_bridge.alerts.state import Message
@@ -56,7 +65,7 @@ def send_test(settings: "Settings", send: "Send | None" = None) -> list[dict[str
     sent = []
     for destination in destinations:
         problem = (send or ChildSend(threading.Event()))(destination, message)
-        sent.append({"destination": destination.name, "sent": not problem, "problem": problem or None})
+        sent.append(Sent(destination.name, not problem, problem or None))
     return sent
 
 
@@ -64,11 +73,11 @@ def run_test(settings: "Settings", *, as_json: bool) -> bool:
     """Send the test and say so; give whether all destinations took it."""
     sent = send_test(settings)
     if as_json:
-        typer.echo(json.dumps({"destinations": sent}))
+        typer.echo(json.dumps({"destinations": [asdict(one) for one in sent]}))
     else:
         for one in sent:
-            typer.echo(f"{one['destination']:16} {'sent' if one['sent'] else one['problem']}")
-    return all(one["sent"] for one in sent)
+            typer.echo(f"{one.destination:16} {'sent' if one.sent else one.problem}")
+    return all(one.sent for one in sent)
 
 
 def run_list(settings: "Settings", console: "Console", *, as_json: bool) -> None:

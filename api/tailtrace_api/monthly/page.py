@@ -8,7 +8,6 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -39,6 +38,17 @@ class Tile:
     change: str
     tone: str
     """`good`, `bad` or `plain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change of the month in words."""
+
+    name: str
+    said: str
+    values: str
+    tone: str
+    """`good` or `bad`."""
 
 
 def shown(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
@@ -245,7 +255,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
     }
 
 
-def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[dict[str, Any]]]]:
+def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[Told]]]:
     """Put what changed into its three groups, in words."""
     groups = {"moved": ("up", "down"), "came": ("new", "gone"), "speed": ("slower", "faster")}
     return [
@@ -254,7 +264,7 @@ def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[dict[str, An
     ]
 
 
-def _told(change: Change, words: Words) -> dict[str, Any]:
+def _told(change: Change, words: Words) -> Told:
     write = words.duration if change.kind in {"slower", "faster"} else words.number
     bad = change.kind in {"slower", "down", "gone"}
     if change.kind in {"new", "gone"}:
@@ -263,4 +273,4 @@ def _told(change: Change, words: Words) -> dict[str, Any]:
     else:
         said = f"{'▲' if change.now > change.before else '▼'} {words.percent(abs(change.now / change.before - 1))}"
         values = f"{write(change.before)} → {write(change.now)}"
-    return {"name": change.name, "said": said, "values": values, "tone": "bad" if bad else "good"}
+    return Told(change.name, said, values, "bad" if bad else "good")
