@@ -357,8 +357,10 @@ def test_a_full_memory_of_what_left_forgets_the_oldest():
     for name in (1, 2, 3):
         join.add_access(line(name), str(name), 0)
     assert [one.token for one in join.expire(WAIT)] == ["1", "2", "3"]
-    for name in (2, 3, 1):
+    for name in (2, 3):
         join.add_span(span(name), WAIT)
+    assert (join.counters.late, join.waiting_spans) == (2, 0)
+    join.add_span(span(1), WAIT)
     assert (join.counters.late, join.waiting_spans) == (2, 1)
 
 
