@@ -138,7 +138,7 @@ def test_sums_of_pruned_days_lose_them_too(filled, tmp_path):
         for one in store.usage(Scope.everybody(), ALL, Filters(), By.ENDPOINT)
         if one.status == 200
     }
-    steps = store.steps(Scope.everybody(), ALL, DAY_US)
+    steps = store.bucket_usage(Scope.everybody(), ALL, DAY_US)
     uptime = store.uptime(Scope.everybody(), ALL)
     store.close()
     assert by_endpoint == {"/a": 342}

@@ -52,7 +52,7 @@ def run(store, *paths, **options) -> Imported:
 def sums(store):
     return (
         store.usage(Scope.everybody(), ALL, Filters()),
-        store.steps(Scope.everybody(), ALL, 3_600_000_000),
+        store.bucket_usage(Scope.everybody(), ALL, 3_600_000_000),
         store.activity(Scope.everybody(), ALL),
         store.uptime(Scope.everybody(), ALL),
         store.rejected_by_reason(),

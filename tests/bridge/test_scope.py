@@ -92,7 +92,7 @@ OF_ALL = {
     "named": lambda store, scope: store.named(scope),
     "endpoints": lambda store, scope: store.endpoints(scope),
     "rejected_lines": lambda store, scope: store.rejected_lines(scope, None, 10),
-    "steps": lambda store, scope: store.steps(scope, WINDOW, HOUR_US),
+    "bucket_usage": lambda store, scope: store.bucket_usage(scope, WINDOW, HOUR_US),
     "latency": lambda store, scope: store.latency(scope, WINDOW),
     "bucket_latency": lambda store, scope: store.bucket_latency(scope, WINDOW, HOUR_US),
     "quarters": lambda store, scope: store.quarters(scope, WINDOW),

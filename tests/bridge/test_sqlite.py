@@ -85,7 +85,7 @@ def everything(store):
     return (
         store.log(Scope.everybody(), DAY, Filters(), 1_000, None),
         store.usage(Scope.everybody(), DAY, Filters()),
-        store.steps(Scope.everybody(), DAY, HOUR),
+        store.bucket_usage(Scope.everybody(), DAY, HOUR),
         store.latency(Scope.everybody(), DAY),
         store.bucket_latency(Scope.everybody(), DAY, HOUR),
         store.visits(Scope.everybody(), DAY),
@@ -103,7 +103,7 @@ def test_rows_in_sums_out(store):
         Usage(BEN, "factory", "/b", "POST", 503, Traffic.APP, 1, 1, 5_000, 0, 0, 3),
         Usage(CI, "factory", "/health", "GET", 200, Traffic.HEALTH, 1, 0, 0, 0, 0, 10),
     ]
-    assert store.steps(Scope.everybody(), DAY, HOUR) == [
+    assert store.bucket_usage(Scope.everybody(), DAY, HOUR) == [
         BucketUsage(T0, 3, 1, 3, 17_000),
         BucketUsage(T0 + HOUR, 1, 0, 0, 0),
     ]
@@ -276,13 +276,13 @@ def assert_window(store, window, all_rows):
     got = store.usage(Scope.everybody(), window, Filters())
     assert {(u.identity.user, u.endpoint, u.status, u.traffic): list(u[6:]) for u in got} == usage
     assert len(got) == len(usage)
-    assert {step.time_us: list(step[1:]) for step in store.steps(Scope.everybody(), window, HOUR)} == hours
+    assert {step.time_us: list(step[1:]) for step in store.bucket_usage(Scope.everybody(), window, HOUR)} == hours
     assert {
         tuple(cell[:2]): cell.requests for cell in store.bucket_latency(Scope.everybody(), window, HOUR)
     } == bucket_latency
     assert [
         sum(column)
-        for column in zip(*(step[1:] for step in store.steps(Scope.everybody(), window, DAY_US)), strict=True)
+        for column in zip(*(step[1:] for step in store.bucket_usage(Scope.everybody(), window, DAY_US)), strict=True)
     ] == [sum(column) for column in zip(*hours.values(), strict=True)]
     assert {tuple(cell[:3]): cell.requests for cell in store.latency(Scope.everybody(), window)} == latency
     assert dict(store.activity(Scope.everybody(), window)) == {who: runs_of(times) for who, times in activity.items()}
@@ -352,7 +352,7 @@ def test_a_row_later_than_the_window_is_not_in_it_though_its_day_is(store):
         assert sum(one.requests for one in store.activity(Scope.everybody(), window)) == requests
         assert sum(one.requests for one in store.quarters(Scope.everybody(), window)) == requests
         assert sum(one.requests for one in store.latency(Scope.everybody(), window)) == requests
-        assert sum(one.requests for one in store.steps(Scope.everybody(), window, DAY_US)) == requests
+        assert sum(one.requests for one in store.bucket_usage(Scope.everybody(), window, DAY_US)) == requests
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ def everything(store, window=DAY):
     return (
         store.log(Scope.everybody(), window, ALL, 1_000, None),
         sorted(store.usage(Scope.everybody(), window, ALL), key=repr),
-        store.steps(Scope.everybody(), window, HOUR_US),
-        store.steps(Scope.everybody(), window, DAY_US),
+        store.bucket_usage(Scope.everybody(), window, HOUR_US),
+        store.bucket_usage(Scope.everybody(), window, DAY_US),
         *(sorted(store.endpoint_buckets(Scope.everybody(), window, bucket_us, ALL)) for bucket_us in (HOUR_US, DAY_US)),
         sorted(store.latency(Scope.everybody(), window)),
         sorted(store.bucket_latency(Scope.everybody(), window, HOUR_US)),
@@ -191,7 +191,7 @@ def test_sums(store, settle):
     assert max(store.usage(Scope.everybody(), DAY, ALL), key=lambda one: one.requests) == Usage(
         ANA, "factory", "/a", "GET", 200, Traffic.APP, 2, 2, 12_001, 1, 4_000, 20, 1, 1_000
     )
-    assert store.steps(Scope.everybody(), DAY, HOUR_US) == [
+    assert store.bucket_usage(Scope.everybody(), DAY, HOUR_US) == [
         BucketUsage(T0, 3, 1, 3, 17_001),
         BucketUsage(T0 + HOUR_US, 1, 0, 0, 0),
     ]
@@ -294,10 +294,10 @@ def test_endpoints_of_one_name_are_told_apart_by_service(store, settle):
                 assert (
                     sum(one.requests for one in store.endpoint_buckets(everybody, window, DAY_US, filters, by)) == count
                 )
-        assert store.steps(everybody, window, HOUR_US, "app0") == [
+        assert store.bucket_usage(everybody, window, HOUR_US, "app0") == [
             BucketUsage(T0, 5, 0, 5, 5_000), BucketUsage(T0 + HOUR_US, 1, 1, 1, 5_000),
         ]  # fmt: skip
-        assert store.steps(everybody, window, HOUR_US, "none") == []
+        assert store.bucket_usage(everybody, window, HOUR_US, "none") == []
         assert sum(one.requests for one in store.bucket_latency(everybody, window, HOUR_US, "app0")) == 6
         assert sum(one.requests for one in store.bucket_latency(everybody, window, DAY_US, "app3")) == 5
 
@@ -537,7 +537,9 @@ def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx):
     rolling = threading.Thread(target=store.settle)
     rolling.start()
     while rolling.is_alive():
-        seen.append(sum(one.requests for one in reader.steps(Scope.everybody(), Window(T0, T0 + DAY_US), DAY_US)))
+        seen.append(
+            sum(one.requests for one in reader.bucket_usage(Scope.everybody(), Window(T0, T0 + DAY_US), DAY_US))
+        )
     rolling.join()
     assert set(seen) == {2_000}
 

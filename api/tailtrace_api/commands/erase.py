@@ -16,7 +16,7 @@ def erase(
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Forget a person: requests, sums, names, rejected lines. Shows what it would remove; --yes removes it."""
+    """Forget a person: requests, rollups, names, rejected lines. Shows what it would remove; --yes removes it."""
     from tailtrace_api.commands.privacy import run_erase
     from tailtrace_bridge.settings import table as settings
 

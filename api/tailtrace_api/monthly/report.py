@@ -48,7 +48,7 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
         _sums(store, times.before),
         Course(
             store.quarters(Scope.everybody(), window),
-            store.steps(Scope.everybody(), window, HOUR_US),
+            store.bucket_usage(Scope.everybody(), window, HOUR_US),
             store.bucket_latency(Scope.everybody(), window, HOUR_US),
         ),
         Routes(
@@ -111,9 +111,9 @@ def _sums(store: Store, window: Window) -> Sums:
 def _began(store: Store, times: Span, zone: tzinfo) -> date | None:
     """Return the first day with anything, where that is in one of the two months: a month looked at is short then."""
     start_us = times.before.start_us
-    if store.steps(Scope.everybody(), Window(start_us - EARLIER_US, start_us), DAY_US):
+    if store.bucket_usage(Scope.everybody(), Window(start_us - EARLIER_US, start_us), DAY_US):
         return None
     for window in (times.before, times.window):
-        if steps := store.steps(Scope.everybody(), window, HOUR_US):
+        if steps := store.bucket_usage(Scope.everybody(), window, HOUR_US):
             return datetime.fromtimestamp(steps[0].time_us / 1e6, zone).date()
     return None

@@ -146,7 +146,7 @@ class Queries:
         usages = self.timed(lambda: store.usage(everybody, window, Filters(service=service), By.ENDPOINT), now_us)
         latency = self.timed(lambda: store.latency(everybody, window), now_us)
         bucket_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self.timed(lambda: store.steps(everybody, window, bucket_us, service), now_us)
+        steps = self.timed(lambda: store.bucket_usage(everybody, window, bucket_us, service), now_us)
         bucket_latency = self.timed(lambda: store.bucket_latency(everybody, window, bucket_us, service), now_us)
         all_up = self.timed(lambda: store.uptime(everybody, window), now_us)
         up = [one for one in all_up if service in {None, one.service}]

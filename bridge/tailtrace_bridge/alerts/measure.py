@@ -1,10 +1,10 @@
-"""The values that rules are judged by, from sums of the store: what a read costs does not grow with the traffic.
+"""The values that rules are judged by, from rollups of the store: what a read costs does not grow with the traffic.
 
 | what | is read from | how often |
 |---|---|---|
 | rates, silence of an endpoint | the minutes of the window (`Store.recent`) | as `interval_us` says |
 | silence of all | the time of the newest row | each round |
-| new users, devices | everybody with a name; sums of two hours by identity where there is somebody new | each round |
+| new users, devices | everybody with a name; two hours of rollups by identity if somebody is new | each round |
 
 A value that cannot be told (too little traffic, nothing ever seen) is None.
 """

@@ -2,7 +2,7 @@
 
 | a round | may fail by | then |
 |---|---|---|
-| measures: reads of sums, tailscaled's status | `StoreError` | rules on requests wait; `store_down` knows |
+| measures: reads of rollups, tailscaled's status | `StoreError` | rules on requests wait; `store_down` knows |
 | judges, and writes down what started and ended | a full disk | counted, tried again |
 | gives the events to the store | `StoreError` | they wait in the state |
 | runs the jobs that are due | anything | logged, counted, tried again in an hour |

@@ -49,7 +49,7 @@ class Words:
         return self.say("since", time=self.clock(time_us))
 
     def quiet(self, events: Sequence[AlertEvent]) -> tuple[str, str]:
-        """Sum up what happened in quiet hours: title and body."""
+        """Roll up what happened in quiet hours: title and body."""
         lines = [f"{self.clock(one.time_us)} {one.rule}: {one.text}" for one in events]
         return self.say("quiet.title", count=len(events)), self.message("", lines, is_bad=False)
 

@@ -180,14 +180,14 @@ class Settings(BaseSettings):
     retention_days: Annotated[
         int,
         Field(
-            description="Rows older than this are removed, hourly sums stay; 0 keeps all. What is as old as rows that "
-            "went is not stored any more.",
+            description="Rows older than this are removed, hourly rollups stay; 0 keeps all. What is as old as rows "
+            "that went is not stored any more.",
             ge=0,
             le=36500,
         ),
     ] = 0
     rollup_retention_days: Annotated[
-        int, Field(description="How long InfluxDB keeps the sums; 0 keeps all.", ge=0, le=36500)
+        int, Field(description="How long InfluxDB keeps the rollups; 0 keeps all.", ge=0, le=36500)
     ] = 0
     distinct_max: Annotated[
         int,
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     influxdb_v2_bucket: Annotated[
         str,
         Field(
-            description="The bucket of the rows; the sums go to that name with `_rollups` behind it.",
+            description="The bucket of the rows; the rollups go to that name with `_rollups` behind it.",
             validation_alias=_standard("INFLUXDB_V2_BUCKET", "influxdb_v2_bucket"),
             pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         ),

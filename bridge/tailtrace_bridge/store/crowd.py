@@ -116,7 +116,7 @@ class Tally:
             self.ranking.add(number, requests if self._order is Order.REQUESTS else last_us)
 
     def crowd(self, first: Iterable[str], addresses: int) -> Crowd:
-        """Return the sums."""
+        """Return the totals."""
         return Crowd(frozenset(first), len(self.ranking), self._sessions, self._requests, self._spent_us, addresses)
 
 

@@ -1,6 +1,6 @@
 """Renames: who an identity of the past is called now. Pure, for every store.
 
-A row keeps the names of its time. Sums go by who it is, and that needs a name that stays:
+A row keeps the names of its time. Rollups go by who it is, and that needs a name that stays:
 
 | the identity | is who, by | its name now |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Sums that fill one cell of a table: counters by number, and runs of requests, as little-endian arrays. Pure.
+"""Rollups that fill one cell of a table: counters by number, and runs of requests, as little-endian arrays. Pure.
 
 | packed | is | two become one by |
 |---|---|---|

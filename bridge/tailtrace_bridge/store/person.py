@@ -31,7 +31,7 @@ class Erased:
     """What was removed, or would be."""
 
     requests: int
-    """By the sums, which may reach further back than the rows."""
+    """By the rollups, which may reach further back than the rows."""
     rows: int
     rejected_lines: int
     identities: tuple[Identity, ...]

@@ -1,7 +1,7 @@
-"""What every store can do. Few verbs: `write` (acknowledged when it returns), `prune`, and reads of sums.
+"""What every store can do. Few verbs: `write` (acknowledged when it returns), `prune`, and reads of rollups.
 
-Reads give sums (`values`) over a half-open window [start, end) of microseconds; the answers are made of these by pure
-functions.
+Reads give totals (`values`) over a half-open window [start, end) of microseconds; pure functions make the answers of
+these.
 """
 
 from collections.abc import Collection, Sequence
@@ -70,9 +70,9 @@ class Store(Protocol):
         """Keep rows that come as columns, like `write`. `counted` is their tally, where somebody has made it."""
 
     def prune(self, before_us: int) -> int:
-        """Remove rows older than `before_us`; sums stay. Gives how many rows went.
+        """Remove rows older than `before_us`; rollups stay. Gives how many rows went.
 
-        Rows as old as those that went are rejected from then on: their sums would count twice.
+        Rows as old as those that went are rejected from then on: they would count twice.
         """
 
     def begin_erase(self, person: Person) -> None:
@@ -97,7 +97,7 @@ class Store(Protocol):
         """
 
     def endpoints(self, scope: Scope) -> list[str]:
-        """Return all endpoints that it has rows or sums of. InfluxDB gives none: it would have to look at all."""
+        """Return all endpoints that it has rows or rollups of. InfluxDB gives none: it would have to look at all."""
 
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""
@@ -114,7 +114,7 @@ class Store(Protocol):
         *,
         listed: Collection[str] | None = None,
     ) -> list[Usage]:
-        """Return sums by identity, endpoint, method, status and traffic, or by less of these.
+        """Return totals by identity, endpoint, method, status and traffic, or by less of these.
 
         `listed` are the addresses of the strangers (`store.crowd`) to be told apart: all others are one, `FOLDED`.
         None: all are told apart.
@@ -135,13 +135,15 @@ class Store(Protocol):
         Two services may have endpoints of one name: each has rows of its own.
         """
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
-        """Return sums by step of time (`HOUR_US` or `DAY_US`), in order; of one service, or of all."""
+    def bucket_usage(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketUsage]:
+        """Return totals by bucket of time (`HOUR_US` or `DAY_US`), in order; of one service, or of all."""
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
-        """Return sums by step of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
+        """Return totals by bucket of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
 
         Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
         """
@@ -181,7 +183,7 @@ class Store(Protocol):
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Return sums of the minutes that a window touches, which is of the last day; `rank` (0-1) asks for a time."""
+        """Return totals of the minutes that a window of the last day touches; `rank` (0-1) asks for a time."""
 
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
         """Keep events. Those that are kept already change nothing."""

@@ -1,4 +1,4 @@
-"""The sums of one batch of rows: by hour, by minute for when somebody was there. Pure, for every store."""
+"""The rollups of one batch of rows: by hour, by minute for when somebody was there. Pure, for every store."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ SUMS = {
     "both_timed": "request_time_us + app_time_us IS NOT NULL",
     "outside_us": "ifnull(request_time_us - app_time_us, 0)",
 }
-"""What is summed up of requests, in the order of `values.Usage`; and what one row of `access` adds to each, in SQL."""
+"""What is rolled up of requests, in the order of `values.Usage`; and what one row of `access` adds to each, in SQL."""
 
 
 Usage = dict[tuple[int, int, int, str, int, int], list[int]]
@@ -36,7 +36,7 @@ _USAGE_TRAFFIC = frozenset(map(int, USAGE_TRAFFIC))
 class Rollups:
     """Grows by rows.
 
-    | sums | by | are |
+    | rollups | by | are |
     |---|---|---|
     | `usage` | hour, identity, endpoint, method, status, traffic | `SUMS` |
     | `latency` | hour, endpoint | requests by bucket, on the side `PROXY` and on the side `APP` |

@@ -35,19 +35,19 @@ class Filters:
     method: str | None = None
     status: str | None = None
     trace_id: str | None = None
-    """32 lower-case hex digits. For `log` only: the sums do not keep trace ids."""
+    """32 lower-case hex digits. For `log` only: the rollups do not keep trace ids."""
     address: str | None = None
     service: str | None = None
     """Empty: requests of none that is known."""
 
     @property
     def has_identity(self) -> bool:
-        """Whether they ask who it was: sums without identities cannot tell."""
+        """Whether they ask who it was: rollups without identities cannot tell."""
         return (self.user, self.device, self.address) != (None, None, None)
 
 
 class By(Enum):
-    """What whoever asks for `usage` looks at, beside sums, status and traffic. A store may leave the rest blank.
+    """What whoever asks for `usage` looks at, beside totals, status and traffic. A store may leave the rest blank.
 
     Blank is an identity or an endpoint without a name, and no method.
     """
@@ -226,7 +226,7 @@ class UptimeHour(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """Sums of a few minutes, all traffic."""
+    """Totals of a few minutes, all traffic."""
 
     requests: int
     errors: int

@@ -57,8 +57,8 @@ class Export:
     on_rows: Callable[[int], object] = lambda _: None
 
     def counted(self) -> int:
-        """Return how many requests the store's sums count: more than it has rows, where old rows were pruned."""
-        return sum(step.requests for step in self.store.steps(Scope.everybody(), self.window, HOUR_US))
+        """Return how many requests the store's rollups count: more than it has rows, where old rows were pruned."""
+        return sum(step.requests for step in self.store.bucket_usage(Scope.everybody(), self.window, HOUR_US))
 
     def pages(self) -> Iterator[list[Row]]:
         """Return all requests, oldest first."""

@@ -4,7 +4,7 @@
 |---|---|
 | the store notes whom | nothing was removed |
 | the months' reports, alerts that wait, the history of addresses | the next start does all again |
-| the store: rows, sums, names, then old pages of its file | the same; once the rows are gone the note names nobody |
+| the store: rows, rollups, names, then old pages of its file | the same; once the rows are gone the note names nobody |
 
 `serve` and `bridge` finish at their start what is noted, and so does each erase.
 """

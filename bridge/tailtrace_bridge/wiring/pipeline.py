@@ -274,7 +274,7 @@ class Pipeline:
         self.tail.save()
 
     def _prune(self, now_us: int) -> None:
-        # What is old and read only now is to be in the sums first: the store takes nothing older than it has pruned.
+        # What is old and read only now is to be in the rollups first: the store takes nothing older than it has pruned.
         if self._retention_days and not self.tail.behind and not 0 <= now_us - self._pruned_us < PRUNE_EVERY_US:
             self._pruned_us = now_us
             removed = self._store.prune(now_us - self._retention_days * DAY_US)

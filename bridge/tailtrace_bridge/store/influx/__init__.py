@@ -1,1 +1,1 @@
-"""The InfluxDB store: what is written where stands in `lines`, when sums are valid in `rollups`."""
+"""The InfluxDB store: what is written where stands in `lines`, when rollups are valid in `rollups`."""

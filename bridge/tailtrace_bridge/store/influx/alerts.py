@@ -1,11 +1,11 @@
-"""What alerts ask of InfluxDB: the sums of the last minutes, and the events that were told.
+"""What alerts ask of InfluxDB: the rollups of the last minutes, and the events that were told.
 
 InfluxDB rolls up the minutes itself: what it sends is as long at any traffic, what it reads is the window's requests.
-Our own sums are of ten minutes at least, and come minutes after these; a quantile of more than `SORTED_US_MAX`, for
+Our own rollups are of ten minutes at least, and come minutes after these; a quantile of more than `SORTED_US_MAX`, for
 which InfluxDB would sort each time of it, is made of these all the same, without the last minutes (`quantile_of_sums`).
 
-Measurement `alert_event`, in the bucket of the sums: tags rule, kind and what; fields subject, value, text. The newest
-`EVENTS_MAX` are given; those before are deleted where the server can do that.
+Measurement `alert_event`, in the bucket of the rollups: tags rule, kind and what; fields subject, value, text.
+The newest `EVENTS_MAX` are given; those before are deleted where the server can do that.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ _SELECT = f'SELECT "rule", "kind", "what", "subject", "value", "text" FROM "{EVE
 
 
 def recent(reads: Reads, window: Window, endpoint: str | None, service: str | None, rank: float | None) -> Recent:
-    """Return the sums of the minutes that a window touches."""
+    """Return the totals of the minutes that a window touches."""
     values: dict[str, object] = {
         "start": window.start_us // MINUTE_US * MINUTE_US * 1000,
         "end": -(-window.end_us // MINUTE_US) * MINUTE_US * 1000,

@@ -1,11 +1,11 @@
-"""Forget a person in InfluxDB: in the buckets of rows, of sums, and of raw spans.
+"""Forget a person in InfluxDB: in the buckets of rows, of rollups, and of raw spans.
 
 | what | how it goes |
 |---|---|
 | rows | by the tags of an identity, where these are of nobody else; else point by point, by time and source |
-| batches, from which sums are made | those of the steps of their rows are written anew, without theirs |
-| sums of a day that still has all of its rows | all are deleted and made anew, of the rows that stay |
-| sums of a day whose rows have expired | theirs are taken out; counts by duration and by quarter, of nobody, stay |
+| batches, from which rollups are made | those of the steps of their rows are written anew, without theirs |
+| rollups of a day that still has all of its rows | all are deleted and made anew, of the rows that stay |
+| rollups of a day whose rows have expired | theirs are taken out; counts by duration and by quarter, of nobody, stay |
 | names, rejected lines, what alerts told | point by point |
 | raw spans | by the trace ids of their rows |
 
@@ -62,7 +62,7 @@ class _Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """Forgets people in one InfluxDB. `write` takes points for the sums, `write_raw` for the bucket of rows."""
+    """Forgets people in one InfluxDB. `write` takes points for the rollups, `write_raw` for the bucket of rows."""
 
     influx: InfluxQL
     delete: Deleter
@@ -116,7 +116,7 @@ class Eraser:
             yield _Point(reader.identity(row[1:]), source, row[0], row[-2], row[-1] or "")
 
     def _days(self, source: str, is_theirs: IsTheirs) -> tuple[set[Identity], dict[int, int]]:
-        """Return who of theirs is in the sums of a source, and the days with them: start → requests, where known."""
+        """Return who of theirs is in the rollups of a source, and the days with them: start → requests, where known."""
         found: set[Identity] = set()
         days: dict[int, int] = {}
         for size_us in SUM_SIZES:
@@ -136,7 +136,7 @@ class Eraser:
     def _texts(
         self, source: str, size_us: int, kind: Kind, span_us: tuple[int, int] | None = None
     ) -> dict[int, tuple[int, list[str]]]:
-        """Return the stored texts of sums that are whole: start → as of when, parts."""
+        """Return the stored texts of rollups that are whole: start → as of when, parts."""
         start_us, end_us = span_us or (0, 2**53)
         rows = self.influx.rows(
             self.buckets.rollups,
@@ -162,7 +162,7 @@ class Eraser:
         is_theirs: IsTheirs,
         named: Sequence[Identity],
     ) -> None:
-        """Remove rows of one source, and mend its sums: while that goes on, answers are made of the rows."""
+        """Remove rows of one source, and mend its rollups: while that goes on, answers are made of the rows."""
         rollups = RollupReader(self.influx, self.buckets)
         with_rows = {point.time_us // DAY_US * DAY_US for point in points}
         rebuilt = {day_us for day_us in with_rows | days.keys() if self._has_all_rows(source, day_us)}
@@ -279,7 +279,7 @@ class Eraser:
 
 
 def _without(rows: Sequence[Any], usage: Sequence[str], tables: Tables, is_theirs: IsTheirs) -> list[Any]:
-    """Return sums by endpoint less theirs, which `usage` has by identity too."""
+    """Return totals by endpoint less theirs, which `usage` has by identity too."""
     theirs = Tables()
     theirs.endpoints = tables.endpoints  # the same places
     less: dict[tuple[Any, ...], list[int]] = {}

@@ -165,7 +165,7 @@ class InfluxStore:
                 self._kept.calls.clear()  # one that failed is begun again, not gone on with
             if not is_dry:
                 self._reads.rollups.forget()
-                self._session = None  # what it knows of names and sums is of before
+                self._session = None  # what it knows of names and rollups is of before
                 session.close()
             return erased
 
@@ -204,7 +204,7 @@ class InfluxStore:
         *,
         listed: Collection[str] | None = None,
     ) -> list[Usage]:
-        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+        """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
         found = usage.usage(self._reads, window, scope.narrowed(filters), by)
         return found if by is By.ENDPOINT else folded(found, listed)
 
@@ -220,15 +220,17 @@ class InfluxStore:
         found = [one for one in usage.visits(self._reads, window) if traffic in {None, one.traffic}]
         return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
-        """Return sums by step of time."""
-        scope.require_everybody("steps")
+    def bucket_usage(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketUsage]:
+        """Return totals by bucket of time."""
+        scope.require_everybody("bucket_usage")
         return usage.buckets(self._reads, window, bucket_us, service)
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
-        """Return sums by step of time, endpoint and traffic."""
+        """Return totals by bucket of time, endpoint and traffic."""
         return usage.endpoint_buckets(self._reads, window, bucket_us, scope.narrowed(filters), by)
 
     def latency(self, scope: Scope, window: Window) -> list[Latency]:
@@ -280,12 +282,12 @@ class InfluxStore:
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Return sums of the minutes that a window touches."""
+        """Return totals of the minutes that a window touches."""
         scope.require_everybody("recent")
         return alerts.recent(self._reads, window, endpoint, service, rank)
 
     def add_alert_events(self, events: Sequence[AlertEvent]) -> None:
-        """Keep events, the newest of them, for as long as the sums are kept."""
+        """Keep events, the newest of them, for as long as the rollups are kept."""
         with self._lock:
             self._open().write_rollups(alerts.event_points(events))
         try:
@@ -337,7 +339,7 @@ class InfluxStore:
         return rejected.by_reason(self._reads)
 
     def settle(self) -> None:
-        """Sum up all that can be, now; for an importer that is done."""
+        """Roll up all that can be, now; for an importer that is done."""
         with self._lock:
             session = self._open()
             session.write_rollups(session.roller.settle())
@@ -345,7 +347,7 @@ class InfluxStore:
             pass
 
     def close(self) -> None:
-        """Sum up what was written, and close the connections. What cannot be rolled up now is read from its rows."""
+        """Roll up what was written, and close the connections. What cannot be rolled up now is read from its rows."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -369,7 +371,7 @@ class InfluxStore:
         return self._session
 
     def _roll(self) -> None:
-        """Sum up what is due, until the store is closed."""
+        """Roll up what is due, until the store is closed."""
         rounds = 0
         while not self._stop.wait(ROLL_EVERY_S):
             session, rounds = self._session, rounds + 1

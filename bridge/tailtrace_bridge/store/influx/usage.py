@@ -22,7 +22,7 @@ _USAGE_KIND = {By.ALL: Kind.USAGE, By.IDENTITY: Kind.USAGE_IDENTITY, By.ENDPOINT
 
 
 def usage(reads: Reads, window: Window, filters: Filters, by: By = By.ALL) -> list[Usage]:
-    """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+    """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_rollups(filters, by)]
     rows = reads.rollups.merged(window, kind, tables, sought(filters) if kind is Kind.USAGE else None)
@@ -53,7 +53,7 @@ def visits(reads: Reads, window: Window) -> list[Visits]:
 
 
 def buckets(reads: Reads, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
-    """Return sums by step of time."""
+    """Return totals by bucket of time."""
     totals: dict[int, list[int]] = {}
     tables = Tables()
     for part in reads.rollups.parts(window, Kind.USAGE_ENDPOINT, tables, sizes_up_to(bucket_us)):
@@ -72,7 +72,7 @@ def buckets(reads: Reads, window: Window, bucket_us: int, service: str | None = 
 def endpoint_buckets(
     reads: Reads, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
 ) -> list[EndpointBucket]:
-    """Return sums by step of time, endpoint and traffic."""
+    """Return totals by bucket of time, endpoint and traffic."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
     parts = list(reads.rollups.parts(window, kind, tables, sizes_up_to(bucket_us)))

@@ -2,8 +2,8 @@
 
 | a store of before has | so it gets |
 |---|---|
-| groups in which each request has both times | both sums, from the sums that there are |
-| groups in which some lack one | both sums, from the rows that are still there; of those that are gone 0: not known |
+| groups in which each request has both times | both totals, from the rollups that there are |
+| groups in which some lack one | both totals, from the rows that are still there; of those that are gone 0: not known |
 | minutes whose rows are there | their answers by service |
 | minutes whose rows are gone | one answer each, a server error where no other answer was told then |
 

@@ -1,4 +1,4 @@
-"""Forget a person in the SQLite store: rows, sums, names, rejected lines; what others did stays to the last digit.
+"""Forget a person in the SQLite store: rows, rollups, names, rejected lines; what others did stays to the last digit.
 
 | table | what becomes of it |
 |---|---|

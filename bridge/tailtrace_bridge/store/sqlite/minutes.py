@@ -3,9 +3,9 @@
 | rows | their minute |
 |---|---|
 | not older than `KEPT_US` | is rolled up, in the transaction that stores them |
-| older, as those of most imports | is left to the sums by hour |
+| older, as those of most imports | is left to the rollups by hour |
 
-The hours' sums cannot tell the last five minutes, and the rows of these grow with the traffic. What is older than
+The hourly rollups cannot tell the last five minutes, and the rows of these grow with the traffic. What is older than
 `KEPT_US` is removed every hour. `answered` counts the requests with a status.
 """
 
@@ -36,13 +36,13 @@ _ADD = """
 
 
 class Minutes:
-    """Writes the sums. One for each store that writes; `now_us` is of its clock."""
+    """Writes the rollups. One for each store that writes; `now_us` is of its clock."""
 
     def __init__(self) -> None:
         self._pruned_us = 0
 
     def add(self, writer: sqlite3.Connection, columns: Columns, endpoint_ids: Sequence[int], now_us: int) -> None:
-        """Sum up those rows of a batch that are new enough, and let go of what is too old."""
+        """Roll up those rows of a batch that are new enough, and let go of what is too old."""
         oldest_us = now_us - KEPT_US
         totals: dict[int, tuple[list[int], dict[int, int]]] = {}
         rows = zip(columns.time_us, columns.request, columns.request_time_us, strict=True)
@@ -66,7 +66,7 @@ class Minutes:
 def recent(
     connection: sqlite3.Connection, window: Window, endpoint: str | None, service: str | None, rank: float | None
 ) -> Recent:
-    """Return the sums of the minutes that a window touches."""
+    """Return the totals of the minutes that a window touches."""
     where, values = "key >= ? AND key < ?", list[Any](_bounds(window))
     for column, value in (("route", endpoint), ("service", service)):
         if value is not None:

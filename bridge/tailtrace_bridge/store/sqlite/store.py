@@ -2,10 +2,10 @@
 
 | a batch | what happens |
 |---|---|
-| all rows are new (the usual case) | one `executemany`, sums of all, one commit |
+| all rows are new (the usual case) | one `executemany`, rollups of all, one commit |
 | no row is new (a replay) | the same `executemany`, which changes nothing |
-| some rows are new | undone to the savepoint, then row by row: only new rows are summed |
-| rows are older than one that was pruned | rejected: whether they are in the sums already cannot be told any more |
+| some rows are new | undone to the savepoint, then row by row: only new rows are rolled up |
+| rows are older than one that was pruned | rejected: whether they are in the rollups already cannot be told any more |
 | the disk is full, the file is locked or broken | rolled back whole, `StoreError`; the caller keeps its batch |
 | the file cannot be written, and was opened for reading (`read_only`) | `StoreError` |
 
@@ -215,7 +215,7 @@ class SqliteStore:
         *,
         listed: Collection[str] | None = None,
     ) -> list[Usage]:
-        """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+        """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
         with self._connections.reading() as connection:
             return usage.usage(connection, window, scope.narrowed(filters), by, listed)
 
@@ -235,16 +235,18 @@ class SqliteStore:
                 found = usage.visits_of(connection, window, traffic, listed)
         return [one for one in found if scope.has(one.identity)]
 
-    def steps(self, scope: Scope, window: Window, bucket_us: int, service: str | None = None) -> list[BucketUsage]:
-        """Return sums by step of time."""
-        scope.require_everybody("steps")
+    def bucket_usage(
+        self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
+    ) -> list[BucketUsage]:
+        """Return totals by bucket of time."""
+        scope.require_everybody("bucket_usage")
         with self._connections.reading() as connection:
             return usage.buckets(connection, window, bucket_us, service)
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
-        """Return sums by step of time, endpoint and traffic."""
+        """Return totals by bucket of time, endpoint and traffic."""
         with self._connections.reading() as connection:
             return usage.endpoint_buckets(connection, window, bucket_us, scope.narrowed(filters), by)
 
@@ -307,7 +309,7 @@ class SqliteStore:
         service: str | None = None,
         rank: float | None = None,
     ) -> Recent:
-        """Return sums of the minutes that a window touches."""
+        """Return totals of the minutes that a window touches."""
         scope.require_everybody("recent")
         with self._connections.reading() as connection:
             return recent(connection, window, endpoint, service, rank)

@@ -1,10 +1,10 @@
-"""The sums of a batch in the form of SQLite's tables, by hour and by day. Pure.
+"""The rollups of a batch in the form of SQLite's tables, by hour and by day. Pure.
 
 | table | a row for each | holds |
 |---|---|---|
-| `usage` | identity, endpoint, method, status, traffic | sums; for filters |
-| `usage_identity` | identity, status, traffic | the same sums; the rest of the key is blank |
-| `usage_endpoint` | endpoint, status, traffic | the same sums; the rest of the key is blank |
+| `usage` | identity, endpoint, method, status, traffic | totals; for filters |
+| `usage_identity` | identity, status, traffic | the same totals; the rest of the key is blank |
+| `usage_endpoint` | endpoint, status, traffic | the same totals; the rest of the key is blank |
 | `visit` | identity | usage only: counts by endpoint and traffic, and runs (`packed`) |
 | `latency` | endpoint | counts by histogram bucket, of both sides (`packed`) |
 | `latency_all` | | counts by histogram bucket, of nginx's times for all endpoints (`packed`) |
@@ -68,7 +68,7 @@ class Totals:
 
 
 def by_hour(sums: Rollups) -> Totals:
-    """Put the sums of a batch into the form of the tables."""
+    """Put the rollups of a batch into the form of the tables."""
     totals = Totals(latency=sums.latency)
     visits, runs = totals.visits, totals.runs
     for (step, identity_id, endpoint_id, _, _, traffic), values in sums.usage.items():

@@ -1,4 +1,4 @@
-"""How the sums of a batch are added to those that SQLite has: by upserts, in the transaction of their rows.
+"""How the rollups of a batch are added to those that SQLite has: by upserts, in the transaction of their rows.
 
 Numbers are added up in SQL; packed cells by `merged_counts` and `merged_runs`, which each connection of a store knows.
 """
@@ -46,7 +46,7 @@ _ADD_HOUR = """
 
 
 def add_rollups(writer: sqlite3.Connection, sums: Rollups, service_of: Mapping[int, str]) -> None:
-    """Add the sums of the new rows of a batch, in the transaction that inserts these.
+    """Add the rollups of the new rows of a batch, in the transaction that inserts these.
 
     `service_of` knows the endpoints of the batch.
     """

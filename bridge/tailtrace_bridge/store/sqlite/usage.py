@@ -54,7 +54,7 @@ def usage(
     by: By = By.ALL,
     listed: Collection[str] | None = None,
 ) -> list[Usage]:
-    """Return sums by identity, endpoint, method, status and traffic, or by less of these."""
+    """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
     numbers = listed_numbers(connection, listed) if by is not By.ENDPOINT else None
     if numbers is None:
         rows = _sums(connection, window, filters, by)
@@ -89,7 +89,7 @@ def _sums(
 def _sums_with_rest(
     connection: sqlite3.Connection, window: Window, filters: Filters, numbers: str
 ) -> list[tuple[Any, ...]]:
-    """Return the sums of those that are listed, and of the others what is left: all of them need not be sorted."""
+    """Return the totals of those that are listed, and of the others what is left: all of them need not be sorted."""
     rows = _sums(connection, window, filters, By.IDENTITY, (_LISTED, numbers))
     rest: dict[tuple[int, int], list[int]] = {}
     for _, status, traffic, *sums in _sums(connection, window, filters, By.ENDPOINT):
@@ -156,7 +156,7 @@ def visits_of(
 def buckets(
     connection: sqlite3.Connection, window: Window, bucket_us: int, service: str | None = None
 ) -> list[BucketUsage]:
-    """Return sums by step of time."""
+    """Return totals by bucket of time."""
     clauses, values = where(Filters(service=service))
     facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", bucket_us)
     query = f"""
@@ -170,7 +170,7 @@ def buckets(
 def endpoint_buckets(
     connection: sqlite3.Connection, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
 ) -> list[EndpointBucket]:
-    """Return sums by step of time, endpoint and traffic."""
+    """Return totals by bucket of time, endpoint and traffic."""
     clauses, values = where(filters)
     table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
     facts, bounds = windows.usage(widened(connection, window), table, bucket_us)

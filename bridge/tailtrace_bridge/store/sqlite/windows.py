@@ -1,9 +1,9 @@
-"""What of a window is read from which sums, so that it is all of its requests and no others, from few rows. Pure.
+"""What of a window is read from which rollups, so that it is all of its requests and no others, from few rows. Pure.
 
 | of a window | is read from |
 |---|---|
-| the whole days in it | the sums by day |
-| the whole hours before and after these | the sums by hour |
+| the whole days in it | the rollups by day |
+| the whole hours before and after these | the rollups by hour |
 | the ragged minutes at its ends | the rows |
 
 So an answer is exact, and its cost does not grow with the traffic. Days and hours are UTC's. A window that reaches past

@@ -1,4 +1,4 @@
-"""What was written, once more and compact, in one series for each source: what sums are made of.
+"""What was written, once more and compact, in one series for each source: what rollups are made of.
 
 A question to `api_access` costs a tenth of a second however little it asks for: InfluxDB looks into each of its
 thousands of series. So a batch's requests are written a second time, without paths and ids of traces: measurement

@@ -1,6 +1,6 @@
 """Rollups of one step of time as texts, and back. Pure.
 
-A step's sums go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
+A step's rollups go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
 of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
 are, compressed, cut into texts that a string field can hold. So many rows that they should not be held all at once
 are several such documents, with a `.` between them. Its rows:
@@ -8,8 +8,8 @@ are several such documents, with a `.` between them. Its rows:
 | kind | row | two with the same key become one by |
 |---|---|---|
 | usage | **identity, endpoint, method, status, traffic**, `rollups.SUMS` | adding up |
-| usage_identity | **identity, status, traffic**, the same sums | adding up |
-| usage_endpoint | **endpoint, status, traffic**, the same sums | adding up |
+| usage_identity | **identity, status, traffic**, the same totals | adding up |
+| usage_endpoint | **endpoint, status, traffic**, the same totals | adding up |
 | visits | **identity, endpoint, traffic**, requests; usage only | adding up |
 | latency | **side, endpoint, bucket**, requests | adding up |
 | latency_all | **bucket**, requests: nginx's times, all endpoints | adding up |
@@ -20,7 +20,7 @@ are several such documents, with a `.` between them. Its rows:
 | rows | requests, as `batches` has them | |
 
 Identity and endpoint are places in tables: the step's own in a text, the reader's in what `decode` gives. A service is
-the place of an endpoint without a name. An older tailtrace wrote `hours` (`older`), and usage with six sums: `decode`
+the place of an endpoint without a name. An older tailtrace wrote `hours` (`older`), and usage with six totals: `decode`
 gives all of them.
 """
 
@@ -47,10 +47,10 @@ _IDENTITY_VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
 _SUMS_BEFORE = 6
-"""Of usage, as it was written before the sums of requests with both times."""
+"""Of usage, as it was written before there were totals of requests with both times."""
 _BETWEEN = "."
 _ROWS_LEVEL, _SUMS_LEVEL = 1, 6
-"""Of compression: rows are written while a log waits, sums are read for years."""
+"""Of compression: rows are written while a log waits, rollups are read for years."""
 Row = Sequence[Any]
 
 
@@ -167,7 +167,7 @@ def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
 
 
 def _with_both_times(row: Row) -> Row:
-    """Return a row of six sums with the other two, where these tell them: where each request has both times."""
+    """Return a row of six totals with the other two, where these tell them: where each request has both times."""
     requests, timed, request_time_us, app_timed, app_time_us, _ = row[-_SUMS_BEFORE:]
     is_whole = requests == timed == app_timed
     return (*row, app_timed, request_time_us - app_time_us) if is_whole else (*row, 0, 0)
@@ -244,7 +244,7 @@ def _code(high: int) -> str:
 
 
 def rows_of(kind: Kind, sums: Rollups, tables: Tables) -> list[Row]:
-    """Return the rows of sums. Keys may come twice: `merged` makes them one."""
+    """Return the rows of rollups. Keys may come twice: `merged` makes them one."""
     if kind is Kind.UPTIME:
         places = {place: tables.endpoints[(service, "")] for place, (service, _) in enumerate(list(tables.endpoints))}
         return [(places[where], minute, *counts) for (minute, where), counts in sums.minutes.items()]

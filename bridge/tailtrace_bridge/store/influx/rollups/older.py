@@ -1,8 +1,8 @@
-"""Sums that an older tailtrace made, put into the form of now where their rows have expired.
+"""Rollups that an older tailtrace made, put into the form of now where their rows have expired.
 
 | an hour of before has | it becomes |
 |---|---|
-| `usage` and its kin with six sums | all sums: `encoding` says how |
+| `usage` and its kin with six totals | all rollups: `encoding` says how |
 | `hours`: which minutes had a request, and which an answer other than 5xx | `uptime`: one answer of each minute |
 
 Its service is the one that the hour's endpoints have; none where they have several. Where the rows are there, the
@@ -22,7 +22,7 @@ _REQUESTS = 3
 def without_loss(
     rollups: RollupReader, source: str, hour_us: int, made: Mapping[Kind, list[Row]], tables: Tables
 ) -> Mapping[Kind, list[Row]]:
-    """Return the sums of an hour: `made` from its rows, or those of before where these knew of more requests."""
+    """Return the totals of an hour: `made` from its rows, or those of before where these knew of more requests."""
     before = rollups.kept(Kind.USAGE_ENDPOINT, hour_us, source, tables) or []
     if _requests(before) <= _requests(made[Kind.USAGE_ENDPOINT]):
         return made

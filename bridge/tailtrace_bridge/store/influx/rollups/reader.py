@@ -5,7 +5,7 @@ Three things are kept, for each source by itself; the last in the bucket of the 
 | point | at | says |
 |---|---|---|
 | `step` | each `BUCKET_US` with rows | `until_us`: rows of this step may come until then |
-| `usage`, `latency` and the other kinds | each hour, day | its sums (`chunks`), `asof_us`: as of when |
+| `usage`, `latency` and the other kinds | each hour, day | its rollups (`chunks`), `asof_us`: as of when |
 | `rows` | a step that was written in many batches | its requests in one, and `asof_us`; else see `batches` |
 
 **Rollups are valid if as of then or later than `until_us` of all steps in them.** Everything follows from this:
@@ -16,13 +16,13 @@ Three things are kept, for each source by itself; the last in the bucket of the 
 | a row comes late, or by an import | before its write: later than now | not valid: batches are read, rolled up again |
 | the writer dies after that, row written or not | passes | rolled up again by who comes next |
 | another process writes while a step is rolled up | later than `asof_us` | not valid: rolled up again |
-| a replay | unchanged: no row is new | the sums stay |
+| a replay | unchanged: no row is new | the rollups stay |
 | a step without the point `step` | | has no rows: nothing is read |
 
 Rollups are made of all rows that the step has, never added to; so to make them twice changes nothing.
 
 A window is read from the days in it, then the hours at its ends, then the steps at theirs: for each of these, whatever
-the number of sources and steps, one call says until when and one gives the sums.
+the number of sources and steps, one call says until when and one gives the rollups.
 """
 
 from collections import defaultdict
@@ -59,9 +59,9 @@ STEPS_MAX = 36
 FETCHED_LENGTH = 4_000_000
 """Characters: of 150,000 requests, or so."""
 KEPT_CELLS_MAX = 500_000
-"""Of sums, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
+"""Of rollups, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
 KEPT_REQUESTS_MAX = 60_000
-"""Whose sums are kept, of the steps at the ends of windows: some 15 MB at most."""
+"""Whose rollups are kept, of the steps at the ends of windows: some 15 MB at most."""
 STEPS = "step"
 _NS = 1000
 Place = tuple[str, int]
@@ -80,14 +80,14 @@ class Part(NamedTuple):
 
 
 class Buckets(NamedTuple):
-    """Where rows are, and where sums are."""
+    """Where rows are, and where rollups are."""
 
     raw: str
     rollups: str
 
 
 class _Level(NamedTuple):
-    """The sums of one kind in steps of one size."""
+    """The rollups of one kind in steps of one size."""
 
     places: frozenset[Place]
     """Which steps; all sources of a step are one part."""
@@ -96,7 +96,7 @@ class _Level(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """The sums of requests of one step."""
+    """The rollups of requests of one step."""
 
     tables: Tables
     sums: Rollups
@@ -151,7 +151,7 @@ def sizes_up_to(bucket_us: int) -> list[int]:
 
 
 class RollupReader:
-    """Reads sums of all sources. Safe to share between threads."""
+    """Reads rollups of all sources. Safe to share between threads."""
 
     def __init__(self, influx: InfluxQL, buckets: Buckets) -> None:
         self._influx, self._buckets = influx, buckets
@@ -164,7 +164,7 @@ class RollupReader:
         self._steps.clear()
 
     def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
-        """Return the sums of a window as one; of `usage`, those that are sought."""
+        """Return the totals of a window as one; of `usage`, those that are sought."""
         parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
         return merged(kind, (part.rows for part in parts))
 
@@ -179,7 +179,7 @@ class RollupReader:
         sought: Sought | None = None,
         is_apart: bool = True,
     ) -> Iterator[Part]:
-        """Return the sums of a window, no more and no less, from as few points as there can be; in no order.
+        """Return the totals of a window, no more and no less, from as few points as there can be; in no order.
 
         Unless they are to be apart, all of one size are one part.
         """
@@ -209,7 +209,7 @@ class RollupReader:
         sought: Sought | None,
         is_apart: bool,
     ) -> _Level:
-        """Return the sums of steps that are valid as of then, or later."""
+        """Return the totals of steps that are valid as of then, or later."""
         name = (kind, size_us, sought, is_apart, frozenset(asofs.items()))
         if (kept := self._levels.get(name)) is not None:
             return kept
@@ -233,7 +233,7 @@ class RollupReader:
         return level
 
     def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
-        """Return the sums of what no sums are there for, a few steps at a time."""
+        """Return the totals of what no rollups are there for, a few steps at a time."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
         fetches = _Fetches(list(wanted), STEPS_MAX)
@@ -324,7 +324,7 @@ class RollupReader:
         return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
 
     def kept(self, kind: Kind, hour_us: int, source: str, tables: Tables) -> list[Row] | None:
-        """Return the sums of an hour of a source, whether valid or not; None where there are none."""
+        """Return the totals of an hour of a source, whether valid or not; None where there are none."""
         where, values = _of_source(source)
         text = _sums_text(kind, HOUR_US, where, '"asof_us", "parts", "data"')
         found = self.each(self._buckets.rollups, (text,), [Window(hour_us, hour_us + HOUR_US)], values)[0]
@@ -346,7 +346,7 @@ class RollupReader:
         return window if newest_us is None or newest_us + BUCKET_US > window.end_us else Window(window.start_us, end_us)
 
     def _asofs(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, int]]:
-        """Return the steps with rows, and as of when the sums of those are that are valid: in one call."""
+        """Return the steps with rows, and as of when the rollups of those are that are valid: in one call."""
         where, values = _of_source(_only(spans))
         untils, points = self.each(
             self._buckets.rollups,

@@ -1,7 +1,7 @@
-"""Rollups up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
+"""Rolls up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
 
-An hour's sums are made of requests that are read once, a few steps at a time; so a writer that rolls up a year holds no
-more than one that rolls up an hour.
+An hour's rollups are made of requests that are read once, a few steps at a time; so a writer that rolls up a year holds
+no more than one that rolls up an hour.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Window
 WRITE_US = MINUTE_US
 """How long a write takes at most, tries and all."""
 BATCH_POINTS = 500
-"""Of sums, written at once."""
+"""Of rollups, written at once."""
 RAW_POINTS = 16
 """Of requests put together, written at once: half a MB."""
 BATCHES_MAX = 8
@@ -39,7 +39,7 @@ _NS = 1000
 
 
 class Roller:
-    """Rollups up what one source has written."""
+    """Rolls up what one source has written."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Roller:
         self._joined: dict[int, int] = {}
         """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
         self._older: AbstractSet[int] | None = None
-        """Hours with sums of an older tailtrace alone; None: nobody has looked yet."""
+        """Hours with rollups of an older tailtrace alone; None: nobody has looked yet."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
@@ -96,7 +96,7 @@ class Roller:
         ]
 
     def roll_day(self) -> bool:
-        """Sum up what is due within the oldest day that has something due. False: nothing is, or can be for now.
+        """Roll up what is due within the oldest day that has something due. False: nothing is, or can be for now.
 
         Then the steps of the hour that is not over yet are put together.
         """
@@ -122,7 +122,7 @@ class Roller:
         return {us: until_us for (_, us), until_us in self._rollups.untils(spans, BUCKET_US, self._source).items()}
 
     def _point(self, bucket_us: int, until_us: int) -> bytes:
-        # Later than all sums that there are, also where the clock was set back since.
+        # Later than all rollups that there are, also where the clock was set back since.
         asof_us = max(known.get(bucket_us // size_us * size_us, 0) for size_us, known in self._asofs.items())
         until_us = max(until_us, asof_us + 1)
         self._untils[bucket_us] = until_us
@@ -136,7 +136,7 @@ class Roller:
         return needed
 
     def _roll_hours(self, day_us: int, now_us: int) -> None:
-        """Sum up the hours of a day from their rows: one hour at a time is held, and its sums."""
+        """Roll up the hours of a day from their rows: one hour at a time is held, and its rollups."""
         due = [us for us in self._due(HOUR_US, now_us) if day_us <= us < day_us + DAY_US]
         spans = [Window(us, us + HOUR_US) for us in due]
         asof_us, tables, batch = self._clock(), Tables(), _Batch(self._keep)
@@ -181,7 +181,7 @@ class Roller:
         tables: Tables,
         sums: Rollups | None = None,
     ) -> None:
-        """Sum up the requests of a step, if it is to be, and put them together if they came in many batches."""
+        """Roll up the requests of a step, if it is to be, and put them together if they came in many batches."""
         documents: list[str] = []
         for some in batches.pieces(requests):
             if sums is not None:
@@ -200,7 +200,7 @@ class Roller:
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
-        """Sum up a day from its hours, if all of these are valid; else it waits."""
+        """Roll up a day from its hours, if all of these are valid; else it waits."""
         if day_us not in self._due(DAY_US, now_us):
             return
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
