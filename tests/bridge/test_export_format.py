@@ -63,7 +63,7 @@ def test_the_other_lines():
         b'{"tailtrace_identity":{"address":"100.64.0.7","kind":"user","user":"ana"},"named_us":7}\n'
     )  # fmt: skip
     refusal = RejectedLine("no-format", "/var/log/a.log", 12, "\x1b[31m=\u2028")
-    refused = lines.refusal(refusal)
+    refused = lines.rejected_line(refusal)
     assert (
         refused
         == (
