@@ -47,6 +47,40 @@ def test_what_a_request_was_for(request_, traffic):
     assert classify(request_) is traffic
 
 
+@pytest.mark.parametrize(
+    "path", ["/.env", "/api/.env.local", "/.git/config", "/wp-login.php", "/blog/wp-admin/", "/phpmyadmin/index.php", "/config.json", "/cgi-bin/luci", "/backup.sql.gz"]
+)  # fmt: skip
+def test_what_scanners_look_for_is_no_usage_whatever_their_agent(path):
+    for status in (404, 403, 301, 502, 400):
+        assert classify(access(path, FIREFOX, status)) is Traffic.BOT
+    for status in (200, 304):  # it is there: a site of that kind
+        assert classify(access(path, FIREFOX, status)) is not Traffic.BOT
+    assert classify(access(path, FIREFOX, 404), route=path) is not Traffic.BOT, "the app has it"
+
+
+@pytest.mark.parametrize(
+    "path", ["/environment", "/wp-loginsomething", "/gitlab/config", "/items/env", "/configs", "/my.env.page"]
+)
+def test_what_only_looks_like_it_is_usage(path):
+    assert classify(access(path, FIREFOX, 404)) is Traffic.APP
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "traffic"),
+    [
+        ("/tiles/3/2/1.png", "/tiles/{z}/{x}/{y}.png", Traffic.APP),
+        ("/maps/tiles/3/2/1.png", "/tiles/{z}/{x}/{name}", Traffic.APP),  # a prefix that nginx took off
+        ("/chart.svg", "/chart.svg", Traffic.APP),
+        ("/static/app.js", "/static", Traffic.STATIC),  # a folder of files that the app mounts
+        ("/static/app.js", "", Traffic.STATIC),
+        ("/ui/index", "/ui/{path:path}", Traffic.STATIC),
+        ("/ui/app.js", "/ui/{path:path}", Traffic.STATIC),
+    ],
+)
+def test_what_a_route_of_the_app_answered_is_its_own(path, route, traffic):
+    assert classify(access(path, FIREFOX), static_paths=("/ui/",), route=route) is traffic
+
+
 def test_health_paths_are_a_setting():
     assert classify(access("/alive"), frozenset({"/alive"})) is Traffic.HEALTH
     assert classify(access("/health"), frozenset({"/alive"})) is Traffic.APP

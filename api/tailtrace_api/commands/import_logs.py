@@ -228,6 +228,7 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
         settings.history_path,
         tuple(formats),
         stored_endpoints(settings),
+        tuple(settings.static_paths),
     )
 
 

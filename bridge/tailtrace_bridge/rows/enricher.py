@@ -68,6 +68,7 @@ class Enricher:
         routes: Routes,
         health_paths: frozenset[str] = HEALTH_PATHS,
         *,
+        static_paths: tuple[str, ...] = (),
         serve: Proxies | None = None,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
@@ -82,7 +83,7 @@ class Enricher:
         self._serve = serve or Proxies()
         self._pseudonyms = pseudonyms
         self._routes = routes
-        self._health_paths = health_paths
+        self._health_paths, self._static_paths = health_paths, static_paths
         self._cards: set[str] = set()
 
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
@@ -98,7 +99,8 @@ class Enricher:
             route, by_request = self._placed(access)
             traffic = TOGETHER[by_request, of_agent(access.user_agent)]
             return Row(access, identity, route, traffic, None, "", identified_us)
-        traffic = classify(access, self._health_paths)
+        of_app = (span.route if span else "") or (said.route if said else "")
+        traffic = classify(access, self._health_paths, self._static_paths, of_app)
         if traffic is Traffic.CARD:
             return Row(access, identity, self._view(access), traffic, None, "", identified_us)
         told = said or _NOTHING_SAID
@@ -296,7 +298,7 @@ class Enricher:
 
         `told` is the route that its app said, or empty.
         """
-        traffic = of_request(access, self._health_paths)
+        traffic = of_request(access, self._health_paths, self._static_paths, told)
         if traffic is Traffic.CARD:
             return self._view(access), traffic
         return self._route(access, told), traffic

@@ -28,6 +28,7 @@ EXAMPLES = {
     "hosts": '["tailtrace.example.ts.net"]',
     "cors_origins": '["https://intranet.example.ts.net"]',
     "health_paths": '["/up", "/ping"]',
+    "static_paths": '["/ui/", "/media/"]',
     "features": '{"/route": "name"}',
     "alerts": '[{"kind": "error_rate"}]',
     "public_url": "https://stats.example.ts.net",

@@ -174,6 +174,13 @@ class Settings(BaseSettings):
     health_paths: Annotated[
         list[str], Field(description="More paths of health checks, kept out of usage. JSON in the environment.")
     ] = []
+    static_paths: Annotated[
+        list[str],
+        Field(
+            description="Beginnings of paths of static files, kept out of usage though the app answers them, such as "
+            "`/ui/`. JSON in the environment."
+        ),
+    ] = []
     timezone: Annotated[
         str, Field(description="Zone of peak hours, and of log times that name none (IANA name, `Europe/Madrid`).")
     ] = "UTC"

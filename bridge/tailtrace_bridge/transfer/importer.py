@@ -130,6 +130,7 @@ class ImportJob:
     """Log and `log_format` of logs whose format nginx.conf says."""
     endpoints: tuple[str, ...] = ()
     """Those that the store has already."""
+    static_paths: tuple[str, ...] = ()
 
     def chunks(self, *, with_rows: bool = False) -> Iterator[Chunk]:
         """Read it, in this process. Raises `FormatError` and `IdentityError` before the first chunk."""
@@ -170,6 +171,7 @@ class ImportJob:
             identities.holder,
             self.routes,
             self.health_paths,
+            static_paths=self.static_paths,
             serve=Proxies(self.serve),
             pseudonyms=pseudonyms,
         )

@@ -274,6 +274,7 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
         identities.holder,
         routes,
         HEALTH_PATHS | frozenset(settings.health_paths),
+        static_paths=tuple(settings.static_paths),
         serve=make_serve_proxies(settings),
         pseudonyms=make_pseudonyms(settings),
     )
