@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tailtrace_api.commands.understood import ADVICE
+from tailtrace_api.commands.advice import ADVICE
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
 from tailtrace_bridge.logs.rejected import REASONS
 

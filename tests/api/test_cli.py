@@ -40,6 +40,9 @@ def test_import_twice(run):
         (understood,) = answer.pop("understood")
         assert [one["name"] for one in understood["formats"]] == ["combined"]
         assert next(row["address"] for row in understood["formats"][0]["rows"]).startswith("100.64.")
+        examples = [(one["reason"], one["line"]) for one in answer.pop("refused_examples")]
+        assert [reason for reason, _ in examples] == ["bad-time", "no-format"]
+        assert all(line > 0 for _, line in examples)
         assert answer == counts | expected
         assert answer["lines"] == answer["stored"] + answer["duplicate"] + answer["refused"]
 
@@ -64,7 +67,9 @@ def test_import_gives_an_example_of_each_reason_with_file_and_line(run, tmp_path
     result = run("import", log, "--json")
     assert (result.exit_code, json.loads(result.stdout)["refused"]) == (1, 3)
     said = result.stderr.splitlines()
-    assert said[0] == "tailtrace: 3 of 4 lines were rejected (75.00 %)."
+    assert said[0] == (
+        "tailtrace: 3 of 4 lines were rejected (75.00 %, more than the 1 % of --max-rejected: exit status 1)."
+    )
     assert said[2] == f"    {log}:2 (byte 6): "
     assert "--nginx-conf" in said[3]
     assert said[4] == f"    {log}:1 (byte 0): odd 1"

@@ -68,6 +68,7 @@ def import_logs(
     as_json: Json = False,
 ) -> None:
     """Import whole logs. Importing a log again changes nothing. Exit 1 if more is rejected than --max-rejected."""
+    from tailtrace_api.commands.advice import advice_on
     from tailtrace_api.commands.understood import as_plain, print_understood
 
     start = time.monotonic()
@@ -82,6 +83,11 @@ def import_logs(
         "refused": done.rejected,
         "refused_by_reason": dict(sorted(done.rejected_by_reason.items())),
         "refused_percent": round(share, 3),
+        "refused_examples": [
+            {"reason": reason, "file": one.file, "line": done.first_rejected_line[reason], "byte": one.offset}
+            | {"text": one.text, "advice": advice_on(reason, one.text)}
+            for reason, one in sorted(done.first_rejected.items())
+        ],
         "understood": [as_plain(one) for one in done.understood],
         "notes": done.notes,
         **({"spans_exported": done.spans_exported} if export else {}),
@@ -104,7 +110,7 @@ def import_logs(
     for problem in done.problems:
         note(f"tailtrace: {lines(problem)}", "red")
     if done.rejected:
-        _print_rejected(done, share)
+        _print_rejected(done, share, max_rejected)
     if done.problems or share > max_rejected or not all(one.is_sure for one in done.understood):
         raise typer.Exit(1)
 
@@ -232,14 +238,22 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
     )
 
 
-def _print_rejected(done: "Imported", share: float) -> None:
-    """Show the first rejected line of each reason, the share, and what to do."""
-    from tailtrace_api.commands.understood import ADVICE
+def _print_rejected(done: "Imported", share: float, share_max: float) -> None:
+    """Show the first rejected line of each reason, the share and what it may be, and what to do."""
+    from tailtrace_api.commands.advice import advice_on
     from tailtrace_bridge.core.text import printable
 
-    note(f"tailtrace: {done.rejected} of {done.lines} lines were rejected ({share:.2f} %).", "yellow")
+    note(
+        f"tailtrace: {done.rejected} of {done.lines} lines were rejected ({share:.2f} %{_than(share, share_max)}).",
+        "yellow",
+    )
     for reason, count in sorted(done.rejected_by_reason.items()):
-        note(f"  {reason}, {count}: {ADVICE.get(reason, '')}", "yellow")
-        if (one := done.first_rejected.get(reason)) is not None:
+        one = done.first_rejected.get(reason)
+        note(f"  {reason}, {count}: {advice_on(reason, one.text if one else '')}", "yellow")
+        if one is not None:
             file, text = printable(one.file, REJECTED_LENGTH_MAX), printable(one.text, REJECTED_LENGTH_MAX)
             note(f"    {file}:{done.first_rejected_line[reason]} (byte {one.offset}): {text}")
+
+
+def _than(share: float, share_max: float) -> str:
+    return f", more than the {share_max:g} % of --max-rejected: exit status 1" if share > share_max else ""

@@ -18,7 +18,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from tailtrace_api.commands.understood import ADVICE, as_plain, print_understood
+from tailtrace_api.commands.advice import advice_on
+from tailtrace_api.commands.understood import as_plain, print_understood
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.core.text import printable
@@ -98,6 +99,10 @@ class Findings:
             file, text = printable(record.file, TEXT_LENGTH_MAX), printable(record.text, TEXT_LENGTH_MAX)
             self.shown.append(Shown(record.reason, file, number, record.offset, text))
 
+    def advice(self, reason: str) -> str:
+        """Say what to do about the lines of a reason, by the first of them that is shown."""
+        return advice_on(reason, next((one.text for one in self.shown if one.reason == reason), ""))
+
 
 def run_inspect(files: Sequence[Path], make: Callable[[Path], LineParser], *, as_json: bool, show: int) -> None:
     """Read the files and print what was found. Raises `typer.Exit` with 1 where not all is a record."""
@@ -120,7 +125,7 @@ def _print_json(found: Findings) -> None:
                 "parsed_by_format": found.parsed_by_format,
                 "refused": found.rejected_by_reason.total(),
                 "refused_by_reason": found.rejected_by_reason,
-                "advice": {reason: ADVICE[reason] for reason in found.rejected_by_reason},
+                "advice": {reason: found.advice(reason) for reason in found.rejected_by_reason},
                 "shown": [asdict(shown) for shown in found.shown],
                 "problems": found.problems,
                 "notes": found.notes,
@@ -139,7 +144,7 @@ def _print_text(found: Findings) -> None:
         out.print(text)
     for reason, count in found.rejected_by_reason.most_common():
         out.print(f"\n{reason}: {count}", style="bold yellow")
-        out.print(f"  {ADVICE[reason]}")
+        out.print(f"  {found.advice(reason)}")
         for shown in found.shown:
             if shown.reason == reason:
                 out.print(f"  {shown.file}:{shown.line} (byte {shown.offset}): {shown.text}", style="dim")

@@ -10,30 +10,6 @@ from tailtrace_bridge.logs.understood import FormatFound, Understood
 
 WIDTH_MAX = 60
 FORMATS_SHOWN = 4
-ADVICE = {
-    "empty": "The line is blank. nginx writes none: something else does, or the file was edited. Harmless.",
-    "too-long": "The line has more than 64 KiB. Leave request bodies and cookies out of the log_format.",
-    "no-format": (
-        "No known format fits. Give the one that nginx writes: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' "
-        "(`nginx -T` prints it); TAILTRACE_LOG_FORMAT takes the same text. "
-        "A line that was cut, or two in one, stays rejected."
-    ),
-    "bad-time": "The time cannot be read. Log $msec, $time_iso8601 or $time_local, in English.",
-    "bad-address": "The client is no IP address. Log $remote_addr, not a host's name (Apache: HostnameLookups Off).",
-    "bad-number": (
-        "A status, size or duration is no number. Compare the order of --log-format with the log; where it is right, "
-        "the line was cut and another stands in it (a full disk?)."
-    ),
-    "second-request": (
-        "The line holds the beginning of another one: two were written into each other (a full disk, a crash), and "
-        "whose request it is cannot be told. Nothing to do; keep the disk from filling."
-    ),
-    "store": (
-        "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
-        "InfluxDB's bucket takes none so old. Import them into another store (--store)."
-    ),
-}
-"""What to do for each of `parser.REASONS`, and for what the store rejects."""
 
 
 def print_understood(found: Understood, say: Callable[[str], None] = note) -> None:
