@@ -41,8 +41,8 @@ def openapi() -> bytes:
 
 
 @contextmanager
-def serve(folder: Path, **environment: str) -> Iterator[str]:
-    """Run `tailtrace serve` on the store and an empty log in a folder; give its address."""
+def serve(folder: Path, *, until: int = 200, **environment: str) -> Iterator[str]:
+    """Run `tailtrace serve` on the store and a log in a folder; give its address once `/ready` answers `until`."""
     (folder / "access.log").touch()
     (folder / "openapi.json").write_bytes(openapi())
     listen = environment.get("TAILTRACE_LISTEN", f"127.0.0.1:{free_port()}")
@@ -64,18 +64,18 @@ def serve(folder: Path, **environment: str) -> Iterator[str]:
             stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**kept, **settings}, cwd=folder,
         )  # fmt: skip
     try:
-        wait_ready(url, process, folder / "serve.log")
+        wait_ready(url, process, folder / "serve.log", until)
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
 
 
-def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, until: int = 200) -> None:
     end = time.monotonic() + START_S_MAX
     while time.monotonic() < end and process.poll() is None:
         try:
-            if httpx.get(f"{url}/ready").status_code == 200:
+            if httpx.get(f"{url}/ready").status_code == until:
                 return
         except httpx.TransportError:
             pass

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -211,6 +212,31 @@ def test_trouble_says_what_to_do_and_mends_itself(factory, open_page, alert_of):
     page.get_by_role("button", name="Try again").click()
     alert.wait_for(state="hidden")
     page.said.clear()
+
+
+def test_lines_that_rotation_lost_are_told_with_what_mends_it(tmp_path, serving, open_page):
+    line = '100.64.0.7 - - [10/Mar/2024:10:00:00 +0000] "GET /{} HTTP/1.1" 200 5 "-" "curl/8"\n'
+    log, gone = tmp_path / "access.log", tmp_path.with_name(f"{tmp_path.name}-elsewhere") / "access.log.1"
+    log.write_text("".join(line.format(n) for n in range(50)))
+    with serving(tmp_path) as url:
+        until = time.monotonic() + 10
+        while "tailtrace_rows_stored_total 50" not in httpx.get(f"{url}/metrics").text and time.monotonic() < until:
+            time.sleep(0.05)
+    with log.open("a") as file:
+        file.write(line.format("unread"))
+    gone.parent.mkdir()
+    log.rename(gone)
+    log.write_text(line.format("new"))
+    with serving(tmp_path, until=503) as url:
+        (told,) = httpx.get(f"{url}/ready").json()["problems"]
+        page = open_page(url)
+        page.wait_for_selector(".unready li")
+        assert page.locator(".unready li").all_text_contents() == [told]
+        assert "tailtrace import" in told
+        page.goto(f"{url}/?lang=es")
+        page.wait_for_selector(".unready li")
+        assert "Aquí no está todo en orden" in page.locator(".unready").text_content()
+        page.said.clear()  # the browser says that /ready answered 503
 
 
 HOSTILE = (

@@ -18,6 +18,7 @@ import { heat, series, totals } from "./panels/overview.js";
 import { cards, users } from "./panels/people.js";
 import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
+import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
 import { hasFilters, parameters, read, write } from "./state.js";
 import { Trail } from "./trail.js";
@@ -29,6 +30,7 @@ let { state, misread } = read();
 const rounds = new Rounds(() => state);
 const filters = new Filters({ change });
 const banner = new Banner((at) => change({ at }));
+const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
 const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
 const pages = new Pages();
@@ -54,6 +56,7 @@ const people = rounds.share("people");
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
+  problems.refresh(signal);
   const answer = await overview(now, signal);
   filters.offer(answer.choices);
   banner.show(answer, now);
@@ -141,6 +144,7 @@ function say() {
   filters.render(state, root.lang);
   notice.show(misread);
   banner.say();
+  problems.say();
   for (const panel of panels) panel.show();
 }
 
@@ -156,7 +160,7 @@ document.addEventListener("narrow", (event) => {
 });
 
 $("filters").append(filters.element);
-$("main").append(notice.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
+$("main").append(notice.element, problems.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
 document.body.append(dialog.element);
 rounds.watch(panels);
 show();
