@@ -7,6 +7,7 @@
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
+#   make influxdb1, make opengemini  builds InfluxDB 1, and a cluster that has to be refused (minutes each, once)
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
 #   make docker                     the stack in real containers, some minutes (root, docker.io, mmdebstrap; the images are made here)
@@ -33,6 +34,8 @@ TAILNET := $(CACHE)/tailnet
 OTELCOL := $(CACHE)/otelcol
 OTELCOL_RECIPE := tests/stack/build_otelcol.sh tests/stack/otelcol-builder.yaml
 INFLUXDB := $(CACHE)/influxdb
+INFLUXDB1 := $(CACHE)/influxdb1
+OPENGEMINI := $(CACHE)/opengemini
 JAEGER := $(CACHE)/jaeger
 HEADSCALE := $(CACHE)/headscale
 COMPOSE := $(CACHE)/compose
@@ -47,7 +50,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -121,6 +124,17 @@ influxdb: $(INFLUXDB)/$(call made_by,tests/stack/build_influxdb.sh)
 $(INFLUXDB)/.made-by-%:
 	nice tests/stack/build_influxdb.sh $(INFLUXDB)
 	@rm -f $(INFLUXDB)/.made-by-* && touch $@
+
+influxdb1: $(INFLUXDB1)/$(call made_by,tests/stack/build_influxdb.sh)
+$(INFLUXDB1)/.made-by-%:
+	nice tests/stack/build_influxdb.sh $(INFLUXDB1) 1
+	@rm -f $(INFLUXDB1)/.made-by-* && touch $@
+
+opengemini: $(OPENGEMINI)/$(call made_by,tests/stack/build_go.sh)
+$(OPENGEMINI)/.made-by-%:
+	nice tests/stack/build_go.sh github.com/openGemini/openGemini@v1.3.0 $(OPENGEMINI) ./app/ts-meta ./app/ts-store ./app/ts-sql \
+		-- -ldflags '-s -w -checklinkname=0'
+	@rm -f $(OPENGEMINI)/.made-by-* && touch $@
 
 jaeger: $(JAEGER)/$(call made_by,tests/stack/build_go.sh)
 $(JAEGER)/.made-by-%:

@@ -38,6 +38,8 @@ PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
 HEADSCALE = Path(os.environ.get("TAILTRACE_HEADSCALE") or CACHE / "headscale" / "headscale")
 TAILNET = CACHE / "tailnet"
 JAEGER = Path(os.environ.get("TAILTRACE_JAEGER") or CACHE / "jaeger" / "all-in-one")
+INFLUXD1 = Path(os.environ.get("TAILTRACE_INFLUXD1") or CACHE / "influxdb1" / "influxd")
+OPENGEMINI = CACHE / "opengemini"
 INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
 
 
@@ -74,6 +76,12 @@ def _lacks_tailnet() -> str | None:
 def _lacks_daemons(*names: str) -> str | None:
     if missing := [name for name in names if not (TAILNET / name).exists()]:
         return f"no {', '.join(missing)} in {TAILNET}: make tailnet"
+    return None
+
+
+def _lacks_opengemini() -> str | None:
+    if missing := [name for name in ("ts-meta", "ts-store", "ts-sql") if not (OPENGEMINI / name).exists()]:
+        return f"no {', '.join(missing)} in {OPENGEMINI}: make opengemini"
     return None
 
 
@@ -168,10 +176,26 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "netns": _lacks_netns,
     "headscale": _lacks_headscale,
     "docker": _lacks_docker,
+    "influxdb1": lambda: _lacks_program(INFLUXD1, "make influxdb1", "TAILTRACE_INFLUXD1"),
+    "opengemini": _lacks_opengemini,
     "influxdb": lambda: _lacks_program(INFLUXD, "make influxdb", "TAILTRACE_INFLUXD"),
 }
 
-LONG = frozenset({"slow", "collector", "influxdb", "tailnet", "chromium", "headscale", "inspector", "jaeger", "docker"})
+LONG = frozenset(
+    {
+        "slow",
+        "collector",
+        "influxdb",
+        "tailnet",
+        "chromium",
+        "headscale",
+        "inspector",
+        "jaeger",
+        "docker",
+        "influxdb1",
+        "opengemini",
+    }
+)
 """Markers of what `make test` leaves to `make test-long`."""
 
 
@@ -250,6 +274,18 @@ def jaeger_program() -> Path:
 def influxd_program() -> Path:
     """InfluxDB 2; only for tests with the marker `influxdb`."""
     return INFLUXD
+
+
+@pytest.fixture(scope="session")
+def influxd1_program() -> Path:
+    """InfluxDB 1; only for tests with the marker `influxdb1`."""
+    return INFLUXD1
+
+
+@pytest.fixture(scope="session")
+def opengemini_programs() -> Path:
+    """The folder of openGemini's programs; only for tests with the marker `opengemini`."""
+    return OPENGEMINI
 
 
 @pytest.fixture

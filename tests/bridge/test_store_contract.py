@@ -80,13 +80,19 @@ def clock():
     return lambda: next(ticks)
 
 
+SERVERS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("influxdb", "influxdb1")]
+each_server = pytest.mark.parametrize("server", SERVERS)
+
+
 @pytest.fixture
 def make_influx(request, clock):
     """Makes stores in one bucket: `make_influx(source="b")` is a second bridge."""
+    asked = request.node.callspec.params
+    name = asked.get("server") or asked["store"]
     made, bucket = [], f"contract-{next(BUCKETS)}"
 
     def make(source="a", bucket=bucket, **config):
-        server = request.getfixturevalue("influxdb")
+        server = request.getfixturevalue(name)
         timing = Timing(lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, clock)
         settings = InfluxConfig(Server(server.url, server.org, server.token), bucket, source, **config)
         made.append(InfluxStore(settings, timing, is_rolling=False))
@@ -104,7 +110,7 @@ def sqlite(tmp_path):
     made.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("influxdb", marks=pytest.mark.influxdb)])
+@pytest.fixture(params=["sqlite", *SERVERS])
 def store(request):
     return request.getfixturevalue("sqlite") if request.param == "sqlite" else request.getfixturevalue("make_influx")()
 
@@ -501,9 +507,9 @@ def same_answers(one, other, now_us):
     assert everything(one, window) == everything(other, window)
 
 
-@pytest.mark.influxdb
+@each_server
 @pytest.mark.parametrize("is_settled", [False, True])
-def test_both_give_the_same_answers(sqlite, make_influx, is_settled):
+def test_both_give_the_same_answers(sqlite, make_influx, is_settled, server):
     influx, rows = make_influx(), seeded(3_000, days=2)
     for start in range(0, len(rows), 700):
         batch = rows[start : start + 700]
@@ -518,8 +524,8 @@ def test_both_give_the_same_answers(sqlite, make_influx, is_settled):
     same_answers(sqlite, influx, T0 + 2 * DAY_US)
 
 
-@pytest.mark.influxdb
-def test_two_bridges_answer_as_one(sqlite, make_influx):
+@each_server
+def test_two_bridges_answer_as_one(sqlite, make_influx, server):
     rows = seeded(2_000, days=2)
     bridges = [make_influx("a"), make_influx("b")]
     for place, bridge in enumerate(bridges):
@@ -529,8 +535,8 @@ def test_two_bridges_answer_as_one(sqlite, make_influx):
     same_answers(sqlite, bridges[1], T0 + 2 * DAY_US)
 
 
-@pytest.mark.influxdb
-def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx):
+@each_server
+def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx, server):
     store, rows = make_influx(), seeded(2_000, days=1)
     store.write(rows)
     reader, seen = make_influx(), []
@@ -545,8 +551,8 @@ def test_readers_never_see_half_an_hour_while_it_is_summed_up(make_influx):
 
 
 @pytest.mark.shared
-@pytest.mark.influxdb
-def test_real_logs_give_the_same_answers(sqlite, make_influx, shared_data, tmp_path):
+@each_server
+def test_real_logs_give_the_same_answers(sqlite, make_influx, shared_data, tmp_path, server):
     influx, path = make_influx(), tmp_path / "real.log"
     source = min((shared_data / "nginx-access").glob("*.gz"))
     with gzip.open(source) as file:

@@ -33,8 +33,9 @@ def test_one_container(stack_image: str, engine: Any, commands: list[str], tmp_p
     log = tmp_path / "tailtrace.log"
     line = json.loads(SAMPLE.read_text(encoding="utf-8").splitlines()[0])
     assert line["request_uri"] == ASKED
-    log.write_text(json.dumps({**line, "msec": f"{time.time():.3f}"}) + "\n", encoding="utf-8")
+    log.write_text(json.dumps({**line, "msec": f"{time.time():.3f}"}, separators=(",", ":")) + "\n", encoding="utf-8")
     log.chmod(0o640)
+    tmp_path.chmod(0o755)  # as /var/log/nginx
     build, create, run = commands
     assert build == "docker build -t tailtrace ."
     engine.docker("tag", stack_image, "tailtrace")

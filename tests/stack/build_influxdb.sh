@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# InfluxDB 2 out of the Go and Rust registries, for the tests: FOLDER/influxd. 3 minutes, once.
+# InfluxDB out of the Go and Rust registries, for the tests: FOLDER/influxd. 3 minutes, once.
 #
-#   tests/stack/build_influxdb.sh FOLDER        (`make influxdb` calls it)
+#   tests/stack/build_influxdb.sh FOLDER        2.7 (`make influxdb` calls it)
+#   tests/stack/build_influxdb.sh FOLDER 1      1.13 (`make influxdb1`)
 #
 # Needs Go, Rust, a C compiler and pkg-config. What is not obvious:
 #
@@ -13,10 +14,14 @@
 # | without `assets` among the tags there is no web page | none is needed; the HTTP API is whole |
 set -euo pipefail
 
-INFLUXDB=v2.7.12
-FLUX=v0.196.1 # the version that this InfluxDB's go.mod names
+# With the Flux that its go.mod names.
+if [[ ${2:-2} == 1 ]]; then
+    MODULE=github.com/influxdata/influxdb VERSION=v1.13.2 FLUX=v0.200.0
+else
+    MODULE=github.com/influxdata/influxdb/v2 VERSION=v2.7.12 FLUX=v0.196.1
+fi
 
-mkdir -p "${1:?usage: $0 FOLDER}"
+mkdir -p "${1:?usage: $0 FOLDER [1]}"
 folder=$(realpath "$1")
 
 for program in go cargo pkg-config cc; do
@@ -42,10 +47,15 @@ Libs: $library -ldl -lm
 Cflags: -I$flux/libflux/include
 PC
 
-cd "$(module github.com/influxdata/influxdb/v2@$INFLUXDB)"
+# A copy: 1.13 writes to its go.sum.
+rm -rf "$folder/source"
+cp -r "$(module $MODULE@$VERSION)" "$folder/source"
+chmod -R u+w "$folder/source"
+cd "$folder/source"
 # Built beside its place and then moved: a build cut short leaves no half influxd.
 PKG_CONFIG_PATH=$flux CGO_ENABLED=1 go build -tags sqlite_foreign_keys,sqlite_json \
-    -ldflags "-s -w -X main.version=$INFLUXDB" -o "$folder/influxd.new" ./cmd/influxd
+    -ldflags "-s -w -X main.version=$VERSION" -o "$folder/influxd.new" ./cmd/influxd
 mv "$folder/influxd.new" "$folder/influxd"
 # 0.5 GB that only a second build would use.
-rm -rf "$flux"
+cd /
+rm -rf "$flux" "$folder/source"

@@ -3,6 +3,8 @@
 | fixture | scope | gives |
 |---|---|---|
 | `influxdb` | session | an `InfluxDB`, set up; a test takes a bucket of its own: `influxdb.new_bucket()` |
+| `influxdb1` | session | an `InfluxDB1`, which has databases in place of buckets |
+| `opengemini` | session | an `OpenGemini`: a cluster of eight processes |
 | `make_influxdb` | test | a function that starts another, for a test that kills it |
 | `collector` | test | a function: configuration files and environment in, a running `Collector` out |
 
@@ -38,6 +40,7 @@ START_S_MAX = 30.0
 STOP_S_MAX = 15.0
 REQUEST_S_MAX = 10.0
 LOG_CHARACTERS_MAX = 4000
+OPENGEMINI_META = 8092
 ALLOW_NIL = "--feature-gates=ottl.set.allowNil"
 """For a collector on otel-collector.yaml, which says why."""
 
@@ -171,6 +174,78 @@ class InfluxDB(Server):
         ]
 
 
+class InfluxDB1(Server):
+    """An `influxd` of 1.x, without accounts: databases, no buckets."""
+
+    org = token = ""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        http, rpc = free_ports(2)
+        self.url = f"http://127.0.0.1:{http}"
+        config = folder / "influxdb.conf"
+        config.write_text(
+            f'reporting-disabled = true\nbind-address = "127.0.0.1:{rpc}"\n[meta]\ndir = "{folder}/meta"\n'
+            f'[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
+            f'[http]\nbind-address = "127.0.0.1:{http}"\nlog-enabled = false\n[logging]\nlevel = "warn"\n',
+            encoding="utf-8",
+        )
+        super().__init__([str(program), "-config", str(config)], f"{self.url}/health", folder, {})
+
+
+class OpenGemini:
+    """A cluster: 3 × meta, 3 × store, 2 × sql, on 127.0.0.1 to .3. `url` is the first sql's, `urls` both."""
+
+    org = token = ""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        (self._port,) = free_ports(1)
+        self.urls = [f"http://127.0.0.{number}:{self._port}" for number in (1, 2)]
+        self.url = self.urls[0]
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        meta = ", ".join(f'"127.0.0.{number}:{OPENGEMINI_META}"' for number in (1, 2, 3))
+        for number in (1, 2, 3):
+            ip, data = f"127.0.0.{number}", self._folder / str(number)
+            (self._folder / f"{number}.conf").write_text(
+                f"[common]\nmeta-join = [{meta}]\nreport-enable = false\npprof-enabled = false\n"
+                f'[meta]\nbind-address = "{ip}:8088"\nhttp-bind-address = "{ip}:8091"\n'
+                f'rpc-bind-address = "{ip}:{OPENGEMINI_META}"\ndir = "{data}/meta"\n'
+                f'[http]\nbind-address = "{ip}:{self._port}"\nflight-address = "{ip}:8087"\n'
+                f'[data]\nstore-ingest-addr = "{ip}:8400"\nstore-select-addr = "{ip}:8401"\nstore-data-dir = "{data}"\n'
+                f'store-wal-dir = "{data}"\nstore-meta-dir = "{data}/meta"\n'
+                f'[logging]\npath = "{data}/logs"\n[gossip]\nenabled = true\nbind-address = "{ip}"\n'
+                f'store-bind-port = 8011\nmeta-bind-port = 8010\nmembers = ["127.0.0.1:8010", "127.0.0.2:8010", "127.0.0.3:8010"]\n',
+                encoding="utf-8",
+            )
+        for part, numbers in (("meta", (1, 2, 3)), ("store", (1, 2, 3)), ("sql", (1, 2))):
+            for number in numbers:
+                self.start_one(part, number)
+            time.sleep(2)
+        end_s = time.monotonic() + START_S_MAX
+        while not self._takes_a_database():
+            assert time.monotonic() < end_s, "openGemini does not answer"
+            time.sleep(0.5)
+
+    def start_one(self, part: str, number: int) -> None:
+        command = [self._programs / f"ts-{part}", "run", "-config", self._folder / f"{number}.conf"]
+        with (self._folder / f"{part}-{number}.log").open("ab") as log:
+            self.processes[f"{part}-{number}"] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def _takes_a_database(self) -> bool:
+        with suppress(httpx.HTTPError):
+            answer = httpx.post(f"{self.url}/query", data={"q": "CREATE DATABASE ready"}, timeout=REQUEST_S_MAX)
+            return answer.status_code == 200 and "error" not in answer.text
+        return False
+
+    def end_test(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait(STOP_S_MAX)
+
+
 class Collector(Server):
     """An OpenTelemetry collector whose configuration takes the `COLLECTOR_*` variables of otel-collector.yaml.
 
@@ -212,6 +287,24 @@ def influxdb(influxd_program: Path, tmp_path_factory: pytest.TempPathFactory) ->
     server.start()
     yield server
     server.end_test()
+
+
+@pytest.fixture(scope="session")
+def influxdb1(influxd1_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB1]:
+    server = InfluxDB1(influxd1_program, tmp_path_factory.mktemp("influxdb1"))
+    server.start()
+    yield server
+    server.end_test()
+
+
+@pytest.fixture(scope="session")
+def opengemini(opengemini_programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenGemini]:
+    cluster = OpenGemini(opengemini_programs, tmp_path_factory.mktemp("opengemini"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end_test()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tailtrace_api.doctor.nginx_fronts import check_fronts
 from tailtrace_api.doctor.nginx_logs import check_lost_logs
 from tailtrace_api.doctor.patch import make_patch
 from tailtrace_api.doctor.peers import Facts, check_peers
-from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
+from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_server, check_store
 from tailtrace_api.doctor.tailscale import check_address, check_local
 from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
 from tailtrace_api.nginx.process import NginxError
@@ -38,6 +38,7 @@ from tailtrace_bridge.wiring.parts import (
     make_identities,
     make_serve_proxies,
     monotonic_us,
+    open_influx,
     tailscale_socket,
 )
 
@@ -89,11 +90,24 @@ def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, 
         *people,
         check_api(settings.listen),
         check_receiver(settings.otlp_listen, span_tokens=_span_tokens(settings)),
-        *check_store(settings.store),
+        *_store(settings),
         check_alerts(settings),
         check_clock(log.newest_us, log.changed_us, now_us),
     ]
     return Report(tuple(checks), patch)
+
+
+def _store(settings: Settings) -> list[Check]:
+    if settings.store != "influxdb":
+        return check_store(settings.store)
+    try:
+        store = open_influx(settings)
+    except SettingsError as error:
+        return [make_check("store", "failure", str(error), "set it")]
+    try:
+        return [check_server(store.about)]
+    finally:
+        store.close()
 
 
 def _span_tokens(settings: Settings) -> int:

@@ -4,7 +4,7 @@
 |---|---|---|
 | API | nobody answers, or it is not ready | |
 | OTLP receiver | it does not take an empty export; or only with a token, and no app can have one | |
-| store | does not open, or its folder cannot be written | not made yet, or empty |
+| store | does not open, or its folder cannot be written; does not answer, or is none for us | not made yet, or empty |
 | disk | less than `DISK_FAILURE_BYTES` free | less than `DISK_WARNING_BYTES` |
 | clock | the newest line is more than `SKEW_FAILURE_US` ahead of now or of its file | more than `SKEW_WARNING_US` |
 
@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -107,13 +108,18 @@ def _exchange(method: str, url: str, path: Path | None = None) -> tuple[int, byt
     return response.status_code, bytes(body[:BODY_BYTES_MAX])
 
 
+def check_server(about: Callable[[], str]) -> Check:
+    """Ask what server an InfluxDB store is on: `about` says it, or raises `StoreError`."""
+    try:
+        return make_check("store", "ok", about())
+    except StoreError as error:
+        cure = "mend what it names; the settings are INFLUXDB_V2_URL, _ORG, _BUCKET and _TOKEN_FILE"
+        return make_check("store", "failure", str(error), cure)
+
+
 def check_store(store: str) -> list[Check]:
-    """Open the store for reading, and look at its folder and disk."""
-    kind, _, text = store.partition(":")
-    if kind != "sqlite":
-        return [
-            make_check("store", "skipped", f"{kind}: the doctor looks at SQLite stores only; `/ready` tells of others")
-        ]
+    """Open a SQLite store for reading, and look at its folder and disk."""
+    _, _, text = store.partition(":")
     path = Path(text).absolute()
     folder = path.parent
     if not folder.is_dir():

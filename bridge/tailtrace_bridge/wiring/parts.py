@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.local_api import LocalApi
     from tailtrace_bridge.identity.snapshot import Snapshot
     from tailtrace_bridge.identity.watcher import Watcher
+    from tailtrace_bridge.store.influx.store import InfluxStore
 
 DAY_US = 24 * 3_600_000_000
 OPENAPI_BYTES_MAX = 8 * 1024 * 1024
@@ -56,7 +57,7 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
     `reading`: one that cannot be written will do.
     """
     if settings.store == "influxdb":
-        return _open_influx(settings)
+        return open_influx(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
         meant = "PATH" if ":" in settings.store else settings.store
@@ -68,7 +69,8 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
     return SqliteStore(path, clock_us, reading=reading, distinct_max=settings.distinct_max)
 
 
-def _open_influx(settings: Settings) -> Store:
+def open_influx(settings: Settings) -> "InfluxStore":
+    """Make the store in InfluxDB that the settings name; nothing is asked of it. Raises `SettingsError`."""
     # Who keeps rows in SQLite does not pay for it.
     from tailtrace_bridge.store.influx.config import InfluxConfig  # noqa: PLC0415
     from tailtrace_bridge.store.influx.store import InfluxStore  # noqa: PLC0415

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tailtrace_api.doctor.run import _store
 from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_store
+from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 
@@ -91,7 +93,22 @@ def test_a_store_of_a_newer_version(tmp_path):
 
 def test_other_stores_and_folders(tmp_path):
     assert statuses(tmp_path / "none" / "t.db") == {"store": "failure"}
-    assert [check.status for check in check_store("influxdb")] == ["skipped"]
+
+
+@pytest.mark.influxdb
+def test_a_server_is_told_with_what_it_can(influxdb, own_folder, monkeypatch):
+    for name in ("url", "org", "token", "bucket"):
+        monkeypatch.setenv(f"INFLUXDB_V2_{name.upper()}", getattr(influxdb, name))
+    told = _store(settings.load(store="influxdb"))
+    assert [(check.status, check.message[:8]) for check in told] == [("ok", "InfluxDB")]
+    assert told[0].message.endswith(": makes buckets and mappings, writes by /api/v2/write, erases by /api/v2/delete")
+
+
+def test_a_server_that_does_not_answer_is_a_failure(own_folder, monkeypatch):
+    monkeypatch.setenv("INFLUXDB_V2_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("INFLUXDB_V2_TOKEN", "x")
+    (told,) = _store(settings.load(store="influxdb"))
+    assert (told.status, "does not answer" in told.message) == ("failure", True)
 
 
 @pytest.mark.parametrize(("free", "status"), [(2**31, "ok"), (2**29, "warning"), (2**20, "failure")])

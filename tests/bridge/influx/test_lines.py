@@ -18,7 +18,7 @@ def test_a_row_and_its_line():
         r"api_access,device=ana-laptop,endpoint=/items/{id},kind=user,method=GET,node_id=n1,service=shop,source=web\ 1,"
         r"status_class=5xx,user=ana\ smith@example.com,user_id=u1 "
         r"key=5000042i,time_us=1759924800123000i,status_code=503i,traffic=0i,bytes=99i,"
-        r'path="/items/\"7\"",ip="100.64.0.7",provider="localapi",expired=f,identified_us=7i,'
+        r'path="/items/\"7\"",ip="100.64.0.7",provider="localapi",expired=false,identified_us=7i,'
         r"response_time_ms=12.345,upstream_time_ms=11.0,app_time_ms=9.0,"
         r'trace_id="abababababababababababababababab",span_id="cdcdcdcdcdcdcdcd",error_type="TimeoutError",'
         r'agent="curl/8 \\" 1759924800123000042'

@@ -11,8 +11,9 @@ from tailtrace_bridge.store.influx.rollups.known import Known
 from tailtrace_bridge.store.influx.rollups.reader import Buckets
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters, Writer, client_post
+from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters, Writer, client_post, plain_post
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ def open_session(
     if config.spans_bucket and config.spans_hours:
         spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
         ensure(influx, config.server.url, config.server.org, spans)
-    post, close = client_post(config.server)
+    post, close = client_post(config.server) if influx.kind.write_path == V2_WRITE else (plain_post(influx), _nothing)
     writer, rolling = (Writer(config.server.url, post, timing, each) for each in counters.values())
     try:
         kept.write_again(writer)
@@ -75,3 +76,7 @@ def open_session(
         close()
         raise
     return session
+
+
+def _nothing() -> None:
+    """Close nothing: the connections are the reader's."""

@@ -142,6 +142,14 @@ class InfluxStore:
         """Return nothing."""
         return ""
 
+    def about(self) -> str:
+        """Say what the server is and can; raise `StoreError` where it is none for us."""
+        influx = self._reads.influx
+        influx.ask(self._config.bucket, "SHOW MEASUREMENTS LIMIT 1")
+        kind = influx.kind
+        makes = "buckets and mappings" if kind.has_buckets else "databases"
+        return f"{kind}: makes {makes}, writes by {kind.write_path}, erases by {kind.erases or 'nothing'}"
+
     def begin_erase(self, person: Person) -> None:
         """Do nothing: what a crash left undone, the same command does."""
 
@@ -152,6 +160,8 @@ class InfluxStore:
     def erase(self, person: Person, *, is_dry: bool) -> Erased:
         """Forget a person, of all sources."""
         with self._lock:
+            if not is_dry:
+                self._delete.require()
             session = self._open()
             eraser = Eraser(
                 self._reads.influx, self._delete, self._reads.buckets, self._config.spans_bucket,

@@ -1,9 +1,13 @@
 """Points out of a bucket, by their tags and a span of time.
 
-A key that is a word of InfluxQL, such as user, must be quoted. InfluxDB 2 alone can do this: 1.8 and 3.x have no
-`/api/v2/delete`.
+| the server (`kind`) | how |
+|---|---|
+| InfluxDB 2 | `/api/v2/delete`; a key that is a word of InfluxQL, such as user, must be quoted |
+| InfluxDB 1 | InfluxQL's `DELETE` |
+| any other | `StoreError`: nothing was removed |
 
-https://docs.influxdata.com/influxdb/v2/reference/syntax/delete-predicate/
+https://docs.influxdata.com/influxdb/v2/reference/syntax/delete-predicate/ ,
+https://docs.influxdata.com/influxdb/v1/query_language/manage-database/#delete-series-with-delete
 """
 
 import json
@@ -14,7 +18,8 @@ from urllib.parse import urlencode
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.store.influx.wire import lines
-from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain
+from tailtrace_bridge.store.influx.wire.kind import Erases
+from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain, identifier, literal
 
 EVER_NS = (0, 2**62)
 _S_NS = 1_000_000_000
@@ -30,15 +35,39 @@ class Deleter:
 
     def __call__(self, bucket: str, tags: Mapping[str, str], span_ns: tuple[int, int] = EVER_NS) -> None:
         """Delete points with these tags; both ends of the span are in it. Raises `StoreError`."""
-        predicate = " AND ".join(f"{_key(name)}={_quoted(lines.tag(value))}" for name, value in tags.items() if value)
+        written = {name: lines.tag(value) for name, value in tags.items() if value}
+        self.require()
+        if self.influx.kind.erases is Erases.PREDICATE:
+            self._by_predicate(bucket, written, span_ns)
+        else:
+            self._by_statement(bucket, written, span_ns)
+
+    def require(self) -> None:
+        """Raise `StoreError` where the server cannot delete: before anything is done that needs it."""
+        if self.influx.kind.erases is Erases.NOTHING:
+            raise StoreError(
+                f"store {self.url}: {self.influx.kind} cannot delete single points, and nothing was removed. Rows, "
+                "sums, names and refused lines stay until their retention ends; InfluxDB 1.8 to 2.x and SQLite can"
+                " erase"
+            )
+
+    def _by_predicate(self, bucket: str, tags: Mapping[str, str], span_ns: tuple[int, int]) -> None:
+        predicate = " AND ".join(f"{_key(name)}={_quoted(value)}" for name, value in tags.items())
         body = {"start": _iso(span_ns[0]), "stop": _iso(span_ns[1]), "predicate": predicate}
         path = "/api/v2/delete?" + urlencode({"org": self.org, "bucket": bucket})
         status, answer = self.influx.call("POST", path, body=body)
         if status != 204:
-            said = answer[:SAID_LENGTH_MAX].decode(errors="replace")
-            raise StoreError(
-                f"{explain(self.url, bucket, status, said)}; nothing can be erased without /api/v2/delete (InfluxDB 2)"
-            )
+            raise StoreError(explain(self.url, bucket, status, answer[:SAID_LENGTH_MAX].decode(errors="replace")))
+
+    def _by_statement(self, bucket: str, tags: Mapping[str, str], span_ns: tuple[int, int]) -> None:
+        measurement = f" FROM {identifier(tags['_measurement'])}" if "_measurement" in tags else ""
+        conditions = [
+            f"{identifier(name)} = {literal(value)}" for name, value in tags.items() if name != "_measurement"
+        ]
+        if span_ns != EVER_NS:
+            conditions += [f"time >= {span_ns[0]}", f"time <= {span_ns[1]}"]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        self.influx.command(bucket, f"DELETE{measurement}{where}")
 
 
 def _key(name: str) -> str:

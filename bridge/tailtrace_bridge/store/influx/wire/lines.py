@@ -209,7 +209,7 @@ def _fields(fields: Mapping[str, object]) -> list[str]:
     written = []
     for name, value in fields.items():
         if isinstance(value, bool):
-            written.append(f"{name}={'t' if value else 'f'}")
+            written.append(f"{name}={str(value).lower()}")  # `t` is not a boolean to every server
         elif isinstance(value, int):
             written.append(f"{name}={value}i")
         elif isinstance(value, str) and value:

@@ -13,14 +13,20 @@ Values are bound (`$name`), never written into the text. Times are nanoseconds.
 https://docs.influxdata.com/influxdb/v2/api/v1-compatibility/ , https://docs.influxdata.com/influxdb/v1/query_language/spec/
 """
 
+import gzip
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import urllib3
 
 from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.store.influx.wire.kind import Kind, kind_of
+from tailtrace_bridge.store.influx.wire.probe import find_wrong
 
 QUERY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
@@ -29,6 +35,8 @@ PAGE_ROWS = 20_000
 """Rows asked for at once where there may be many."""
 SAID_LENGTH_MAX = 300
 CONNECTIONS_MAX = 8
+NO_MEASUREMENT = "measurement not found"
+"""What openGemini says where InfluxDB gives no rows."""
 
 
 class Server(NamedTuple):
@@ -56,6 +64,10 @@ class InfluxQL:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._kind: Kind | None = None
+        self._ping: dict[str, str] = {}
+        self._is_trusted = False
+        self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(
             maxsize=CONNECTIONS_MAX,
             retries=False,
@@ -72,11 +84,20 @@ class InfluxQL:
         """Ask several questions in one call. Raises `StoreError`."""
         if not texts:
             return []
+        self._trust(bucket)
+        return self._ask_all(bucket, texts, values)
+
+    def command(self, bucket: str, text: str) -> list[list[Any]]:
+        """Have a database made or changed, by any server; return rows. Raises `StoreError`."""
+        return [row for result in self._ask_all(bucket, (text,), None)[0] for row in result.rows]
+
+    def _ask_all(self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None) -> list[list[Result]]:
         fields = {"db": bucket, "epoch": "ns", "q": "; ".join(texts), "params": json.dumps(values or {})}
         status, body = self.call("POST", "/query", fields=fields)
         answer = _parsed(body)
         results = answer.get("results") or []
-        error = answer.get("error") or answer.get("message") or next((r["error"] for r in results if "error" in r), "")
+        wrong = (result["error"] for result in results if result.get("error", NO_MEASUREMENT) != NO_MEASUREMENT)
+        error = answer.get("error") or answer.get("message") or next(wrong, "")
         if status != 200 or error:
             raise StoreError(
                 explain(self._server.url, bucket, status, error or body[:SAID_LENGTH_MAX].decode(errors="replace"))
@@ -105,6 +126,41 @@ class InfluxQL:
                 return
             start_ns = page[-1][0] + 1
 
+    @property
+    def kind(self) -> Kind:
+        """Return what the server is: asked once. Raises `StoreError`."""
+        if self._kind is None:
+            _, _, self._ping = self._request("GET", "/ping", None, self._server.headers)
+            self._kind = kind_of(self._ping)
+        return self._kind
+
+    def _trust(self, bucket: str) -> None:
+        """Let a server that is not known show, once, that it computes as InfluxDB does. Raises `StoreError`."""
+        if self._is_trusted or self.kind.is_known:
+            return
+        with self._lock:
+            if self._is_trusted:
+                return
+            said = self._ping
+            told = parsedate_to_datetime(said["date"]).timestamp() if "date" in said else 0.0
+            wrong = find_wrong(
+                lambda body: self._write_probe(bucket, body),
+                lambda text, values: [(one.tags, one.rows) for one in self._ask_all(bucket, (text,), values)[0]],
+                said.get("request-id") or said.get("date", "").replace(" ", "-").replace(",", "") or "probe",
+                int(told) * 1_000_000_000,
+            )
+            if wrong:
+                raise StoreError(
+                    f"store {self._server.url}: {self.kind} does not compute as InfluxDB does, and numbers would be "
+                    f"wrong: {wrong}; use InfluxDB 1.8 to 2.x, or TAILTRACE_STORE=sqlite:PATH"
+                )
+            self._is_trusted = True
+
+    def _write_probe(self, bucket: str, body: bytes) -> None:
+        status, said, _ = self.post_lines("/write?" + urlencode({"db": bucket, "precision": "ns"}), body)
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise StoreError(explain(self._server.url, bucket, status, said.decode(errors="replace")))
+
     def call(
         self, method: str, path: str, *, fields: Mapping[str, str] | None = None, body: object = None
     ) -> tuple[int, bytes]:
@@ -114,6 +170,17 @@ class InfluxQL:
             headers["Content-Type"], data = "application/x-www-form-urlencoded", urlencode(fields).encode()
         elif body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
+        return self._request(method, path, data, headers)[:2]
+
+    def post_lines(self, path: str, body: bytes) -> tuple[int, bytes, str]:
+        """Send line protocol, packed; return the status, what was said, and how long to wait. Raises `StoreError`."""
+        headers = {**self._server.headers, "Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+        status, said, answered = self._request("POST", path, gzip.compress(body, 1), headers)
+        return status, said, answered.get("retry-after", "")
+
+    def _request(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, dict[str, str]]:
         try:
             response = self._pool.request(
                 method, self._server.url + path, body=data, headers=headers, preload_content=False
@@ -132,7 +199,7 @@ class InfluxQL:
             raise StoreError(
                 f"store {self._server.url}: an answer of more than {ANSWER_BYTES_MAX} bytes; ask for less time"
             )
-        return response.status, answer
+        return response.status, answer, {name.lower(): value for name, value in response.headers.items()}
 
     def close(self) -> None:
         """Close the connections."""
@@ -148,12 +215,25 @@ def explain(url: str, bucket: str, status: int, said: str) -> str:
             "--write-buckets` makes one"
         )
     elif status == 404 or "not found" in said:
-        cure = f"is the bucket there? `influx bucket create --name {bucket}`; is INFLUXDB_V2_ORG its organization?"
+        cure = (
+            f"is the bucket there? `influx bucket create --name {bucket}`, in InfluxDB 1 `CREATE DATABASE {bucket}`; "
+            "is INFLUXDB_V2_ORG its organization?"
+        )
     elif status == 429 or status >= 500:
         cure = "the server is busy or broken; it is tried again"
     else:
         cure = "is that an InfluxDB of 1.8 or later?"
     return f"store {url}, bucket {bucket}: {status} {said!r}; {cure}"
+
+
+def identifier(name: str) -> str:
+    """Write a name into a statement."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text into a statement that takes no bound values."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def names(prefix: str, values: Sequence[object]) -> dict[str, object]:

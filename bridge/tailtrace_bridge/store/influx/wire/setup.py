@@ -6,7 +6,7 @@
 | the bucket, with another retention | change it; where the token may not, say so in the log and go on |
 | no bucket | make it; where the token may not, `StoreError` with the command that makes it |
 | no way for InfluxQL to name the bucket (before 2.1) | make the mapping (DBRP); where the token may not, `StoreError` |
-| a server that has no `/api/v2/buckets` (1.8, 3.x) | nothing: writes say what is missing |
+| a server without buckets | make the database, and its retention, by InfluxQL; an unknown one may have another way |
 
 https://docs.influxdata.com/influxdb/v2/api/ , https://docs.influxdata.com/influxdb/v2/query-data/influxql/dbrp/
 """
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.influx.wire.query import InfluxQL, explain
+from tailtrace_bridge.store.influx.wire.query import InfluxQL, explain, identifier
 
 HOUR_S, DAY_S = 3_600, 86_400
 ROLLUPS_SUFFIX = "_rollups"
@@ -35,9 +35,15 @@ class Bucket:
 
 def ensure(influx: InfluxQL, url: str, org: str, bucket: Bucket) -> None:
     """Make a bucket, or see that it is right. Raises `StoreError`."""
+    if not influx.kind.has_buckets:
+        try:
+            _ensure_database(influx, bucket)
+        except StoreError as error:
+            if influx.kind.is_known:
+                raise
+            _LOGGER.info("%s; is the database made another way there?", error)
+        return
     status, found = _call(influx, "GET", "/api/v2/buckets?" + urlencode({"name": bucket.name, "org": org}))
-    if status == 404 and found.get("code") != "not found":
-        return  # not InfluxDB 2
     buckets = found.get("buckets") or []
     if status == 200 and buckets:
         _ensure_retention(influx, bucket, buckets[0])
@@ -53,6 +59,16 @@ def ensure(influx: InfluxQL, url: str, org: str, bucket: Bucket) -> None:
             "give the token read and write access to it"
         )
     _ensure_mapping(influx, url, org, bucket, made)
+
+
+def _ensure_database(influx: InfluxQL, bucket: Bucket) -> None:
+    name = identifier(bucket.name)
+    influx.command(bucket.name, f"CREATE DATABASE {name}")
+    policies = influx.command(bucket.name, f"SHOW RETENTION POLICIES ON {name}")
+    default = next((row[0] for row in policies if row[-1] is True), "autogen")
+    # 0: for ever.
+    text = f"ALTER RETENTION POLICY {identifier(default)} ON {name} DURATION {bucket.retention_s}s"
+    influx.command(bucket.name, text)
 
 
 def _make(influx: InfluxQL, org: str, bucket: Bucket) -> str | None:

@@ -23,13 +23,15 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.lazy_package import gather_lazily
 from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.core.retry_after import read_retry_after
-from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, Server, explain
+from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, Server, explain
 
 BATCH_LINES_MAX = 5_000
 ATTEMPT_S = 10.0
@@ -162,6 +164,21 @@ class Kept:
         while self.calls:
             writer.write(*self.calls[0])
             del self.calls[0]
+
+
+def plain_post(influx: InfluxQL) -> Post:
+    """Return a `Post` for servers that have `/write` alone."""
+
+    def post(bucket: str, body: bytes) -> None:
+        query = urlencode({"db": bucket, "precision": "ns"})
+        try:
+            status, said, retry_after = influx.post_lines(f"/write?{query}", body)
+        except StoreError as error:
+            raise Answered(0, str(error)) from None
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise Answered(status, _said(said), retry_after)
+
+    return post
 
 
 def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
