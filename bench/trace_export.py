@@ -39,6 +39,12 @@ class OwnLoad(Load):
     """The same requests as lines of today's format."""
 
     def _give(self, requests: list[tuple[dict[str, str], dict[str, object]]]) -> None:
+        self._lines(requests)
+        body = {"resourceSpans": [{"scopeSpans": [{"spans": [span for _, span in requests]}]}]}
+        self._client.post("/v1/traces", json=body).raise_for_status()
+        self.sent += len(requests)
+
+    def _lines(self, requests: list[tuple[dict[str, str], dict[str, object]]]) -> None:
         with self._log.open("a") as log:
             for line, span in requests:
                 span["parentSpanId"] = ROOT_SPAN_ID
@@ -48,9 +54,6 @@ class OwnLoad(Load):
                         "request_length": "700", "body_bytes_sent": "1000", "http_host": "bench"}  # fmt: skip
                 values = line | more
                 log.write("\t".join([TAILTRACE_MARK, *(values.get(name, "") for name in TAILTRACE_FIELDS)]) + "\n")
-        body = {"resourceSpans": [{"scopeSpans": [{"spans": [span for _, span in requests]}]}]}
-        self._client.post("/v1/traces", json=body).raise_for_status()
-        self.sent += len(requests)
 
 
 def measure(folder: Path, ports: list[int], settings: dict[str, str], rate: float, seconds: float) -> tuple[float, str]:
