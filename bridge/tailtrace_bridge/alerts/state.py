@@ -58,6 +58,8 @@ class State:
     jobs: dict[str, int] = field(default_factory=dict)
     """When each is due next, µs."""
     last_event_us: int = 0
+    broken: dict[str, int] | None = None
+    """Groups of errors, by fingerprint, and when each was told of last, µs; None: nobody looked yet."""
 
 
 @dataclass(slots=True)
@@ -118,6 +120,7 @@ class Outbox:
                 "outbox": [asdict(message) for message in state.outbox],
                 "jobs": state.jobs,
                 "last_event_us": state.last_event_us,
+                "broken": state.broken,
             }
         ).encode()
         if content == self._saved:
@@ -199,6 +202,7 @@ def _decode(data: Any) -> State:
         outbox=[Message(**message) for message in data["outbox"]],
         jobs={name: int(due_us) for name, due_us in data["jobs"].items()},
         last_event_us=int(data["last_event_us"]),
+        broken=None if data.get("broken") is None else {name: int(us) for name, us in data["broken"].items()},
     )
 
 

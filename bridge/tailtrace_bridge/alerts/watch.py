@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from tailtrace_bridge.alerts.broken import learn, news
 from tailtrace_bridge.alerts.jobs import RETRY_US, Job
 from tailtrace_bridge.alerts.judge import RuleState, judge
 from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
@@ -28,13 +29,17 @@ from tailtrace_bridge.alerts.state import KNOWN_MAX, Message, Outbox
 from tailtrace_bridge.alerts.words import Words, duration
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.settings.alert_rules import PROBES, SEEN, AlertRule, is_quiet
+from tailtrace_bridge.settings.alert_rules import BROKEN, PROBES, SEEN, AlertRule, is_quiet
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import AlertEvent
+from tailtrace_bridge.store.values import AlertEvent, ErrorGroup, Window
 
 ABSENT_US_MAX = 600_000_000
 """Who has a name in the store and asked for nothing for so long came by an import: known from now on, and not told."""
+BROKEN_US = 3_600_000_000
+"""Groups that were seen within it are looked at: a failure joins its group some seconds after its end."""
+HIT_TOLD = 3
+"""People that an alert names."""
 _LOGGER = logging.getLogger(__name__)
 _S = 1_000_000
 
@@ -90,6 +95,7 @@ class Watch:
         problem = self._store_problem()
         measured = self._measure_all(now_us, problem)
         unknown, active = self._look_for_new() if not problem else ([], set())
+        groups = self._look_for_broken(now_us) if not problem else None
         outbox = self._book
         with outbox.lock:
             if not self._has_begun:
@@ -98,6 +104,8 @@ class Watch:
                 if rule.name in measured:
                     self._judge(rule, measured[rule.name], now_us)
             self._meet(unknown, active, now_us)
+            if groups is not None:
+                self._tell_broken(groups, now_us)
             self._tell_held(now_us)
             outbox.counters.firing = sum(1 for one in outbox.state.rules.values() if one.firing_since_us)
             outbox.save()
@@ -119,7 +127,7 @@ class Watch:
     def _measure_all(self, now_us: int, problem: str) -> dict[str, Measured]:
         measured: dict[str, Measured] = {}
         for rule in self._rules:
-            if rule.kind in SEEN:
+            if rule.kind in SEEN | BROKEN:
                 continue
             if rule.kind in PROBES:
                 found = (
@@ -148,6 +156,12 @@ class Watch:
         found = {one.mark: one for one in people(self._store) if known is None or one.mark not in known}
         unknown = list(found.values())
         return unknown, active_marks(self._store, self._clock()) if unknown and known is not None else set()
+
+    def _look_for_broken(self, now_us: int) -> list[ErrorGroup] | None:
+        """Return the groups of the last hour; None where nobody wants to know, or the store keeps none."""
+        if not (self._store.keeps_traces and any(rule.kind in BROKEN for rule in self._rules)):
+            return None
+        return self._store.error_groups(Scope.everybody(), Window(now_us - BROKEN_US, now_us))
 
     # Judging: with the lock, and nothing in it waits.
 
@@ -188,6 +202,24 @@ class Watch:
                 self._tell_new(rule, told[rule.kind], now_us)
         if len(state.known) < KNOWN_MAX:
             state.known.update(mark for one in done for mark in (one.mark, one.same))
+
+    def _tell_broken(self, groups: Sequence[ErrorGroup], now_us: int) -> None:
+        state = self._book.state
+        if state.broken is None:
+            state.broken = learn(groups)
+            return
+        for kind, group in news(groups, state.broken):
+            facts: Mapping[str, object] = {
+                "what": f"{group.type} {group.title}".strip(),
+                "requests": group.requests,
+                "people": group.people_count,
+                "hit": ", ".join(list(group.people)[:HIT_TOLD]),
+                "trace": self._words.trace(group.traces[0][1] if group.traces else ""),
+            }
+            for rule in self._rules:
+                if rule.kind == kind:
+                    event = self._event(rule.name, kind, "seen", self._words.event(rule, "seen", None, facts), now_us)
+                    self._tell(rule, event._replace(subject=group.fingerprint), now_us)
 
     def _tell_new(self, rule: AlertRule, found: Sequence[Person], now_us: int) -> None:
         events = []

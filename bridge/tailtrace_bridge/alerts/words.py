@@ -44,6 +44,12 @@ class Words:
             lines.append(self.say(f"{kind}.next"))
         return "\n".join([*lines, self._url] if self._url else lines)
 
+    def trace(self, trace_id: str) -> str:
+        """Say where a request is looked at: a link where people find the dashboard, else its trace id."""
+        if not trace_id:
+            return "-"
+        return f"{self._url.rstrip('/')}/?request={trace_id}" if self._url else trace_id
+
     def since(self, time_us: int) -> str:
         """Say since when it has been so."""
         return self.say("since", time=self.clock(time_us))

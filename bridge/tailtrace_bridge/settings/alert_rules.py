@@ -8,6 +8,8 @@
 | `no_data` | no request at all came | | | 30m | 1m | |
 | `endpoint_silent` | no request for `endpoint` came, and there was one before | | | 1h | 1m | |
 | `new_device`, `new_user` | one is seen for the first time ever; a new store learns for `window` first | | | 1d | | |
+| `new_error` | a group of errors is seen for the first time ever | | | | | |
+| `error_back` | a group comes again that was mended, or silent for a week | | | | | |
 | `tailscaled_down` | tailscaled does not answer, or does not run | | | | 2m | |
 | `store_down` | the store does not answer, or takes no rows | | | | 2m | |
 
@@ -29,11 +31,12 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 RATES = frozenset({"uptime", "error_rate", "p95"})
 SEEN = frozenset({"new_device", "new_user"})
+BROKEN = frozenset({"new_error", "error_back"})
 SILENCES = frozenset({"no_data", "endpoint_silent"})
 PROBES = frozenset({"tailscaled_down", "store_down"})
 Kind = Literal[
     "uptime", "error_rate", "p95", "no_data", "endpoint_silent", "new_device", "new_user", "tailscaled_down",
-    "store_down",
+    "store_down", "new_error", "error_back",
 ]  # fmt: skip
 _WINDOW_S = {"uptime": 900, "error_rate": 300, "p95": 600, "no_data": 1800, "new_device": 86_400, "new_user": 86_400}
 _THRESHOLD = {"uptime": 99.0, "error_rate": 0.05, "p95": 1000.0}

@@ -26,6 +26,8 @@ def load(tmp_path, monkeypatch, text):
         ("no_data", 1800, 60, None, None),
         ("new_device", 86400, 120, None, None),
         ("new_user", 86400, 120, None, None),
+        ("new_error", 3600, 120, None, None),
+        ("error_back", 3600, 120, None, None),
         ("tailscaled_down", 3600, 120, None, None),
         ("store_down", 3600, 120, None, None),
     ],
