@@ -9,10 +9,9 @@
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
-from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning
+from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.values import ErrorGroup
@@ -22,7 +21,7 @@ NAMES_SHOWN = 10
 """People, endpoints and versions of a group."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Share(Record):
     """A name, and how many of the group's requests are its own."""
 
@@ -30,7 +29,7 @@ class Share(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hour(Record):
     """An hour, and the group's requests in it."""
 
@@ -38,7 +37,7 @@ class Hour(Record):
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorTrace(Record):
     """A request of the group."""
 
@@ -47,7 +46,7 @@ class ErrorTrace(Record):
     kept: Annotated[bool, meaning("Whether `GET /analytics/traces/{trace_id}` has its spans.")]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BrokenThing(Record):
     """Failures that are the same one."""
 
@@ -70,7 +69,7 @@ class BrokenThing(Record):
     traces: tuple[ErrorTrace, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mark(Record):
     """A deployment or a note."""
 
@@ -80,7 +79,7 @@ class Mark(Record):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WhatBroke(Record):
     """The groups of a window."""
 
@@ -99,7 +98,9 @@ def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: 
         failures=sum(one.requests for one in groups),
         groups=tuple(things[:LISTED_MAX]),
         truncated=len(things) > LISTED_MAX,
-        markers=tuple(Mark(iso(one.time_us), one.kind, one.service or None, one.text) for one in markers),
+        markers=tuple(
+            Mark(time=iso(one.time_us), kind=one.kind, service=one.service or None, text=one.text) for one in markers
+        ),
     )
 
 
@@ -133,10 +134,13 @@ def _thing(group: ErrorGroup, window: Asked) -> BrokenThing:
         endpoints=_shares(group.endpoints),
         statuses=_shares({str(status): count for status, count in group.statuses.items()}),
         versions=_shares(group.versions),
-        over_time=tuple(Hour(iso(time_us), count) for time_us, count in sorted(group.hours.items())),
-        traces=tuple(ErrorTrace(iso(time_us), trace_id, is_kept) for time_us, trace_id, is_kept in group.traces),
+        over_time=tuple(Hour(time=iso(time_us), requests=count) for time_us, count in sorted(group.hours.items())),
+        traces=tuple(
+            ErrorTrace(timestamp=iso(time_us), trace_id=trace_id, kept=is_kept)
+            for time_us, trace_id, is_kept in group.traces
+        ),
     )
 
 
 def _shares(counts: dict[str, int]) -> tuple[Share, ...]:
-    return tuple(Share(name, count) for name, count in list(counts.items())[:NAMES_SHOWN])
+    return tuple(Share(name=name, requests=count) for name, count in list(counts.items())[:NAMES_SHOWN])

@@ -1,16 +1,14 @@
 """What broke, for an assistant: groups of failures, whom they hit, since when, and the deployments of that time."""
 
-from dataclasses import dataclass
-
 from tailtrace_api.answers.errors import BrokenThing, Mark, Share, WhatBroke
-from tailtrace_api.answers.record import Record
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.tool import Asked, Shown
 
 NAMES_SHOWN = 3
 MARKS_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BrokenShown(Record):
     """A group of failures, in few fields: each is paid for in the list of tools."""
 
@@ -23,7 +21,7 @@ class BrokenShown(Record):
     trace_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WhatBrokeShown(Record):
     """Of `what_broke`. `markers` are deployments and notes, the newest last."""
 

@@ -1,8 +1,8 @@
 """Records as JSON: the schema of a tool's answer, made of the record that it is, the answer as values, and back.
 
-Each tool's schema costs tokens on every conversation: so titles and meanings, which HTTP's document has, stay out, and
-a part stands where it is used. The fields of the answer itself that have no default are always there, and others may
-be, such as `note`; of the parts this goes without saying, and what is more than `LEVELS` deep is an object, no more.
+Each tool's schema costs tokens on every conversation. So it has the answer's own fields and their types, no meanings;
+of a part it says no more than that it is an object, of rows that they are a list. HTTP's document, of the same records,
+has the rest. All fields are there that have no default; others may be, such as `note`.
 """
 
 from typing import Any, TypeVar
@@ -13,10 +13,6 @@ from tailtrace_api.answers.record import Record
 
 R = TypeVar("R", bound=Record)
 Schema = dict[str, Any]
-LEVELS = 2
-"""The answer, and the rows of its lists or its parts."""
-
-
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {}
 """By kind: to make one takes longer than to use it."""
 
@@ -41,27 +37,17 @@ def as_values(record: Record) -> Schema:
 def output_schema(kind: type[Record]) -> Schema:
     """Return the JSON schema of such an answer."""
     schema = _adapter(kind).json_schema(mode="serialization")
-    return _short(schema, schema.get("$defs", {}), LEVELS) | {"required": schema["required"]}
+    fields = {name: _field(one) for name, one in schema["properties"].items()}
+    return {"type": "object", "properties": fields, "required": schema["required"]}
 
 
-def _short(schema: Schema, parts: dict[str, Schema], levels: int) -> Schema:
-    if "$ref" in schema:
-        return _short(parts[schema["$ref"].rpartition("/")[2]], parts, levels)
-    if "anyOf" in schema:
-        return _either([_short(one, parts, levels) for one in schema["anyOf"]])
-    kept: Schema = {name: schema[name] for name in ("type", "enum", "const") if name in schema}
-    if "properties" in schema and levels:
-        inner = {name: _short(one, parts, levels - 1) for name, one in schema["properties"].items()}
-        kept["properties"] = inner
-    for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            kept[name] = _short(schema[name], parts, levels)
-    return kept
+def _field(schema: Schema) -> Schema:
+    if "items" in schema and "$ref" not in schema["items"]:
+        return {"type": "array", "items": _field(schema["items"])}
+    types = [_type(one) for one in schema.get("anyOf", [schema])]
+    return {"type": types if len(types) > 1 else types[0]}
 
 
-def _either(either: list[Schema]) -> Schema:
-    """Return the schema of what is one of these: of one form, if any, of numbers, or null."""
-    types = [one["type"] for one in either]
-    types = [one for one in types if one != "integer" or "number" not in types]  # each is a number
-    (form,) = [one for one in either if one["type"] in types[:1]]
-    return form | {"type": types}
+def _type(schema: Schema) -> str:
+    found: str = "object" if "$ref" in schema else schema["type"]
+    return found

@@ -23,7 +23,7 @@ from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
 BY_NAME = {tool.name: tool for tool in TOOLS}
-LIST_TOKENS_MAX = 3150
+LIST_TOKENS_MAX = 3000
 FEATURES = {"/forecast": "Prophet forecast", "/a": "Home"}
 DEFAULTS = {
     "explain_request": {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
