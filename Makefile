@@ -50,7 +50,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel clean
 
 setup: $(READY)
 
@@ -164,6 +164,9 @@ audit: $(READY) .venv/audit/.ready
 # So has the mutation tester.
 mutants: $(READY) .venv/mutants/.ready
 	nice $(BIN)/python scripts/mutants.py $(ARGS)
+
+figures: $(READY)
+	$(BIN)/python scripts/figures.py $(ARGS)
 
 .venv/mutants/.ready:
 	$(PYTHON) -m venv .venv/mutants
