@@ -1,101 +1,129 @@
-"""`tailtrace import` against GoAccess on the same log, whole programs from start to exit.
+"""`tailtrace import` against GoAccess on the same logs, whole programs from start to exit.
 
-    python bench/import_goaccess.py [LOG]
+    python bench/import_goaccess.py [--lines 1000000] [--turns 3] [LOG | KIND…]
 
-The log is LOG, or the real ones in $TAILTRACE_SHARED_DATA/nginx-access (else ../shared/data), or a generated one. Both
-read it from one plain file in the page cache, in turns; the best of each counts. GoAccess sums the log up in memory
-and writes a JSON report; tailtrace also keeps every row, and its three answers come from the store.
+The logs are of the kinds `combined` (the real one of $TAILTRACE_SHARED_DATA/nginx-access, else ../shared/data, over
+and over with later dates; or one like it), `ours`, `scanners` and `paths`, each line of which has a path of its own; or
+LOG, a combined one. Both programs read it from one plain file in the page cache, in turns; the best of each counts.
+GoAccess sums the log up in memory and writes a JSON report; tailtrace also keeps every row, and its three answers come
+from the store. By CPU is the time of all processes together: what stays of the ratio on a machine that others use too.
 """
 
 import argparse
-import gzip
 import os
-import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-GENERATED_LINES = 200_000
-TURNS = 3
+import import_logs_made
 
-
-def real_logs() -> list[Path]:
-    """Return the real logs of this machine, if there are any."""
-    shared = os.environ.get("TAILTRACE_SHARED_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
-    return sorted(Path(shared, "nginx-access").glob("*.gz"))
+LOOK_S = 0.02
+KIB = 1024
 
 
-def generate(path: Path) -> None:
-    """Write a combined log: 2000 addresses, 300 paths, 200 agents."""
-    dice = random.Random(7)
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    with path.open("w") as file:
-        for n in range(GENERATED_LINES):
-            when = (start + timedelta(seconds=n)).strftime("%d/%b/%Y:%H:%M:%S +0000")
-            number = dice.randrange(2000)
-            file.write(
-                f'100.64.{number // 250}.{number % 250} - - [{when}] "GET /area{dice.randrange(6)}/thing'
-                f'{dice.randrange(50)} HTTP/1.1" {dice.choice((200, 200, 200, 304, 404, 500))} {dice.randrange(9999)} '
-                f'"https://example.com/" "Mozilla/5.0 (X11; Linux x86_64) Chrome/{dice.randrange(200)}.0"\n'
-            )
+class Run(NamedTuple):
+    """What one run took: wall clock and CPU, seconds, and the most memory of all its processes, MiB."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mib: float
 
 
-def run_s(name: str, command: Sequence[str], environment: dict[str, str], clean: Sequence[Path]) -> float:
-    """Run a command once from a clean state; give its wall-clock seconds."""
+def run(name: str, command: Sequence[str], environment: dict[str, str], clean: Sequence[Path]) -> Run:
+    """Run a command once from a clean state."""
     for path in clean:
         path.unlink(missing_ok=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started_s = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name} failed ({done.returncode}): {done.stderr.decode(errors='replace')[-500:]}")
-    return time.perf_counter() - started_s
+    memory = 0.0
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        while process.poll() is None:
+            memory = max(memory, sum(map(_memory_mib, _tree(process.pid))))
+            time.sleep(LOOK_S)
+        wall_s = time.perf_counter() - started_s
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{name} failed ({process.returncode}): {said.read()[-500:].decode(errors='replace')}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Run(wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, memory)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return
+    for child in children.split():
+        yield from _tree(int(child))
+
+
+def _memory_mib(pid: int) -> float:
+    """Return what a process holds; what it shares with others counts by its share."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended, or this is no Linux
+        return 0.0
+    return next((int(line.split()[1]) / KIB for line in lines if line.startswith("Pss:")), 0.0)
+
+
+def compare(kind: str, log: Path, theirs: Sequence[str], folder: Path, turns: int) -> None:
+    """Run both on a log, in turns, and print what they took."""
+    with log.open("rb") as file:
+        lines = sum(1 for _ in file)
+    store, report = folder / "bench.db", folder / "report.json"
+    stores = [store, Path(f"{store}-wal"), Path(f"{store}-shm")]
+    goaccess = ["goaccess", str(log), *theirs, "--no-global-config", "--no-progress", "-o", str(report)]
+    ours = [str(Path(sys.executable).with_name("tailtrace")), "import", str(log), "--json", "--max-rejected", "100"]
+    environment = os.environ | {"TAILTRACE_STORE": f"sqlite:{store}"}
+    they, we = [], []
+    for _ in range(turns):
+        they.append(run("goaccess", goaccess, environment, [report]))
+        we.append(run("tailtrace import", ours, environment, stores))
+    size = store.stat().st_size
+    again = run("tailtrace import", ours, environment, [])
+    best = Run(*map(min, zip(*we, strict=True)))
+    other = Run(*map(min, zip(*they, strict=True)))
+    print(f"{kind}: {lines:,} lines, the best of {turns}")
+    print(f"  goaccess   {lines / other.wall_s:>9,.0f} lines/s  {other.memory_mib:>4.0f} MiB")
+    print(
+        f"  tailtrace  {lines / best.wall_s:>9,.0f} lines/s  {best.memory_mib:>4.0f} MiB  "
+        f"{size / lines:.0f} bytes a row; "
+        f"the same log again {lines / again.wall_s:,.0f} lines/s"
+    )
+    print(
+        f"  ratio      {other.wall_s / best.wall_s:>9.2f} x the speed of GoAccess; "
+        f"by CPU {other.cpu_s / best.cpu_s:.2f}"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("log", nargs="?", type=Path, help="an access log in the combined format, not compressed")
+    parser.add_argument("what", nargs="*", help=f"a combined log, not compressed, or some of {', '.join(KINDS)}")
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
-    goaccess = shutil.which("goaccess")
-    if goaccess is None:
+    if shutil.which("goaccess") is None:
         print("skipped: GoAccess is not installed; `apt-get install -y goaccess` and run this again")
         return 0
-    with tempfile.TemporaryDirectory(prefix="tailtrace-import-") as folder:
-        log, source = Path(folder, "access.log"), "generated"
-        if arguments.log is not None:
-            log, source = arguments.log, str(arguments.log)
-        elif logs := real_logs():
-            source = f"real, {len(logs)} files"
-            with log.open("wb") as whole:
-                for path in logs:
-                    with gzip.open(path) as part:
-                        shutil.copyfileobj(part, whole)
-        else:
-            generate(log)
-        with log.open("rb") as file:
-            lines = sum(1 for _ in file)
-        store = Path(folder, "bench.db")
-        stores = [store, Path(f"{store}-wal"), Path(f"{store}-shm")]
-        report = Path(folder, "report.json")
-        tailtrace = str(Path(sys.executable).with_name("tailtrace"))
-        ours = [tailtrace, "import", str(log), "--json"]
-        theirs = [goaccess, str(log), "--log-format=COMBINED", "--no-global-config", "--no-progress", "-o", str(report)]
-        environment = os.environ | {"TAILTRACE_STORE": f"sqlite:{store}"}
-        ours_s, again_s, theirs_s = [], [], []
-        for _ in range(TURNS):
-            theirs_s.append(run_s("goaccess", theirs, environment, [report]))
-            ours_s.append(run_s("tailtrace import", ours, environment, stores))
-            again_s.append(run_s("tailtrace import", ours, environment, []))
-    print(f"log             {lines} lines ({source}), best of {TURNS}")
-    print(f"goaccess        {lines / min(theirs_s):,.0f} lines/s")
-    print(f"tailtrace       {lines / min(ours_s):,.0f} lines/s; the same log again {lines / min(again_s):,.0f} lines/s")
-    print(f"ratio           {min(theirs_s) / min(ours_s):.2f} x the speed of GoAccess")
+    with tempfile.TemporaryDirectory(prefix="tailtrace-import-") as name:
+        folder = Path(name)
+        for kind in arguments.what or KINDS:
+            log = folder / "access.log" if kind in KINDS else Path(kind)
+            if kind in KINDS:
+                import_logs_made.write(kind, log, arguments.lines)
+            compare(kind, log, KINDS.get(kind, KINDS["combined"])[1], folder, arguments.turns)
     return 0
 
+
+KINDS = import_logs_made.KINDS
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,6 @@
+import ipaddress
 import logging
+import random
 
 import pytest
 
@@ -350,3 +352,14 @@ def test_describe_what_is_special() -> None:
     assert describe(behind) == "subnet, via office-router"
     expired = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", expired=True)
     assert describe(expired) == "user ana@example.com, device ana-laptop, node n1, key expired"
+
+
+def test_the_kind_of_an_address_is_what_the_registries_say():
+    dice = random.Random(1)
+    edges = [0, 1, (1 << 24) - 1, 0x000200, 0x640000, 0xFE0000, 0xA80000, 0x120000, 0x336400, 0x007100]
+    for number in [first << 24 | rest for first in range(256) for rest in (*edges, *dice.sample(range(1 << 24), 20))]:
+        address = ipaddress.IPv4Address(number)
+        expected = "self" if address.is_loopback else "external"
+        if not address.is_loopback and (not address.is_global or address.is_multicast):
+            expected = "unknown"
+        assert kind_of(str(address)) == expected, address

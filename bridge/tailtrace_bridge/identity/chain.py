@@ -109,6 +109,8 @@ NOT_FOUND_TTL_US = 10_000_000
 BACKOFF_US_MIN = 1_000_000
 BACKOFF_US_MAX = 8_000_000
 ENTRIES_MAX = 65_536
+_OF_SEVERAL_KINDS = frozenset({100, 169, 172, 192, 198, 203})
+"""First numbers of IPv4 addresses of which some are for special use and some are not (RFC 6890)."""
 TAILNET_RANGES = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))
 """https://tailscale.com/kb/1015/100.x-addresses and https://tailscale.com/kb/1033/ip-and-dns-addresses"""
 
@@ -447,6 +449,17 @@ def is_tailnet(address: Address) -> bool:
 def kind_of(text: str) -> str:
     """Return the kind of an address that nobody names: the second table above."""
     address = parse_address(text)
+    if isinstance(address, ipaddress.IPv4Address) and (first := int(address) >> 24) not in _OF_SEVERAL_KINDS:
+        return _kind_of_first(first)  # each address of a scanner's log is another
+    return _kind(address)
+
+
+@lru_cache(maxsize=256)
+def _kind_of_first(number: int) -> str:
+    return _kind(ipaddress.IPv4Address(number << 24 | 1))
+
+
+def _kind(address: Address | None) -> str:
     if address and address.is_loopback:
         return "self"
     if address and address.is_global and not address.is_multicast:

@@ -281,8 +281,8 @@ class BlockReader:
         address = list(map(lines.addresses.__getitem__, columns[places["remote_addr"]]))
         request = list(map(lines.requests.__getitem__, requests))
         agents, services = column("http_user_agent"), column("server_name", "host", "http_host")
-        agent = list(map(lines.agents.__getitem__, agents or repeat(b"", rows)))
-        service = list(map(lines.services.__getitem__, services or repeat(b"", rows)))
+        agent = list(map(lines.agents.__getitem__, agents)) if agents else [lines.agents[b""]] * rows
+        service = list(map(lines.services.__getitem__, services)) if services else [lines.services[b""]] * rows
         sizes, upstream = column("bytes_sent", "body_bytes_sent"), column("upstream_response_time")
         status = list(map(self._statuses.__getitem__, columns[places["status"]]))
         upstream_us = map(self._durations.__getitem__, upstream) if upstream else repeat(None, rows)

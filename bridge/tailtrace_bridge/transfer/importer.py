@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
 PLACES_MAX = 100_000
 """Rejected lines of a log, above which those of an earlier import are not told from those of this one."""
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
-BATCH_ROWS = 20_000
+BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""

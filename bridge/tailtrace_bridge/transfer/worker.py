@@ -35,8 +35,8 @@ if TYPE_CHECKING:  # the worker is started first, and the importer loaded meanwh
 
 PIPE_BYTES = 1024 * 1024
 """Room for some chunks, so that neither side waits where the other is slow for a moment. Linux allows no more."""
-MESSAGES_MAX = 2
-"""Chunks that wait for the pipe."""
+MESSAGES_MAX = 1
+"""Chunks that wait for the pipe; some MiB each."""
 _LENGTH_BYTES = 8
 _REJECTED_LINE = attrgetter(*(field.name for field in fields(RejectedLine)))
 
