@@ -1,12 +1,13 @@
 """What our include files cost nginx: CPU of one worker for a request, against the same nginx with its `combined` log.
 
-python bench/nginx_cost.py [--rounds 15] [--nginx PATH] [--parts]      (needs nginx and wrk)
+python bench/nginx_cost.py [--rounds 15] [--nginx PATH] [--parts] [--instructions]      (needs nginx and wrk)
 
 Upstream is another nginx, kept alive, that answers at once and says of its answer what an app would; the client is a
 browser by its headers. The variants take turns of a second, and of their rounds the median is printed: of the CPU, and
 of its ratio to the first variant in the same round, which a busy machine disturbs less. `$request_id`, the random id of
 the trace, is what costs most: OpenSSL makes it, and whoever logs it without us pays the same. `--parts` adds one part
-after the other to the first.
+after the other to the first. `--instructions` counts those that the worker runs itself, by valgrind: no neighbour
+disturbs that, but the kernel's part is not in it, nor the write that a buffer spares.
 """
 
 import argparse
@@ -74,21 +75,25 @@ def row_format(folder: Path) -> str:
     return ours
 
 
-def start(stack: ExitStack, binary: Path, folder: Path, http: str) -> int:
-    """Start an nginx with one worker, and return the worker's process id."""
+def start(stack: ExitStack, binary: Path, folder: Path, http: str, *, counted: bool = False) -> int:
+    """Start an nginx with one worker, and return the worker's process id. `counted`: under valgrind."""
     folder.mkdir(exist_ok=True)
     paths = " ".join(f"{use}_temp_path {folder}/{use};" for use in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     user = "user root;" if os.geteuid() == 0 else ""
+    processes = "master_process off;" if counted else "worker_processes 1;"
     (folder / "nginx.conf").write_text(
-        f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
+        f"{user} daemon off; {processes} pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
         f"events {{ worker_connections 512; }}\nhttp {{ {paths} keepalive_requests 1000000;\n{http}\n}}\n"
     )
-    process = subprocess.Popen([binary, "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    valgrind = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind"] if counted else []
+    process = subprocess.Popen([*valgrind, binary, "-p", str(folder), "-c", str(folder / "nginx.conf")])
     stack.callback(process.wait)
     stack.callback(process.terminate)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for _ in range(500):
-        if pids := children.read_text().split():
+    for _ in range(3000):
+        if counted and (folder / "nginx.pid").exists():
+            return process.pid
+        if not counted and (pids := children.read_text().split()):
             return int(pids[0])
         time.sleep(0.01)
     raise SystemExit(f"{binary} does not start: {(folder / 'error.log').read_text()}")
@@ -102,6 +107,24 @@ def cpu_s(pid: int) -> float:
 def load(port: int, pid: int, wrk: str) -> tuple[float, float]:
     """Return requests/s, and the worker's CPU microseconds for each."""
     before_s = cpu_s(pid)
+    count, rate = requests(port, wrk)
+    return rate, (cpu_s(pid) - before_s) / count * 1e6
+
+
+def instructions(port: int, pid: int, folder: Path, wrk: str) -> float:
+    """Return the instructions of a request, once nginx is warm."""
+    requests(port, wrk)
+    subprocess.run(["callgrind_control", "-z", str(pid)], check=True, capture_output=True)
+    count, _ = requests(port, wrk)
+    subprocess.run(["callgrind_control", "-d", str(pid)], check=True, capture_output=True)
+    newest = max(folder.glob("callgrind.*"), key=lambda path: path.stat().st_mtime)
+    found = re.search(r"^(?:totals|summary): (\d+)", newest.read_text(), re.MULTILINE)
+    assert found, newest
+    return int(found[1]) / count
+
+
+def requests(port: int, wrk: str) -> tuple[int, float]:
+    """Send for a second. Returns how many, and how many a second."""
     said = subprocess.run(
         [wrk, "-t1", f"-c{CONNECTIONS}", "-d1s", "-H", f"User-Agent: {AGENT}",
          f"http://127.0.0.1:{port}/metrics/sticker/438?page=2"],
@@ -113,7 +136,7 @@ def load(port: int, pid: int, wrk: str) -> tuple[float, float]:
     rate = re.search(r"Requests/sec:\s*([\d.]+)", said)
     assert found, said
     assert rate, said
-    return float(rate[1]), (cpu_s(pid) - before_s) / int(found[1]) * 1e6
+    return int(found[1]), float(rate[1])
 
 
 def main() -> int:
@@ -121,11 +144,12 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--nginx", type=Path)
     options.add_argument("--parts", action="store_true")
+    options.add_argument("--instructions", action="store_true")
     given = options.parse_args()
     variants = PARTS if given.parts else VARIANTS
     wrk = shutil.which("wrk")
-    if wrk is None:
-        raise SystemExit("no wrk: `apt install wrk`")
+    if wrk is None or (given.instructions and shutil.which("valgrind") is None):
+        raise SystemExit("no wrk, or no valgrind: `apt install wrk valgrind`")
     binary = given.nginx or find_nginx()
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailtrace-bench-")))
@@ -164,7 +188,13 @@ def main() -> int:
                 http = http.replace('proxy_set_header Connection "";', "").replace(
                     "server {\n", 'proxy_set_header Connection "";\nserver {\n', 1
                 )
-            workers[name] = start(stack, binary, folder, http)
+            workers[name] = start(stack, binary, folder, http, counted=given.instructions)
+            if given.instructions:
+                tries = (instructions(FIRST_PORT + number, workers[name], folder, wrk) for _ in range(3))
+                count = statistics.median(tries)
+                print(f"{name:<24} {count:8.0f} instructions a request", flush=True)
+        if given.instructions:
+            return 0
         measured = {name: Measured() for name in variants}
         for _ in range(given.rounds):
             for number, name in enumerate(variants):

@@ -183,4 +183,4 @@ def test_a_span_is_visible_soon_by_default(start_app, collector):
         sent = time.monotonic()
         app.http.get("/items/1", headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"})
         collector.of(trace_id)
-        assert time.monotonic() - sent < 1.0
+        assert time.monotonic() - sent < 4  # OpenTelemetry's default is five seconds
