@@ -199,8 +199,8 @@ class Settings(BaseSettings):
     distinct_max: Annotated[
         int,
         Field(
-            description="So many addresses without a name, and so many user agents, are kept apart in SQLite; more are "
-            "`__other__`. People and devices always are.",
+            description="So many addresses without a name, and so many user agents, are kept apart; more are "
+            "`__other__`. People and devices always are. InfluxDB: addresses, since the bridge started.",
             ge=1,
             le=100_000_000,
         ),

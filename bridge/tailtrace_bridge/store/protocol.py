@@ -97,7 +97,7 @@ class Store(Protocol):
         """
 
     def endpoints(self, scope: Scope) -> list[str]:
-        """Return all endpoints that it has rows or rollups of. InfluxDB gives none: it would have to look at all."""
+        """Return all endpoints that it has rows or rollups of; InfluxDB, of rows."""
 
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody who was ever stored with a name, oldest first: what `rows` cannot tell once it is pruned."""

@@ -17,7 +17,6 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.wiring.erasing import finish_erase
 from tailtrace_bridge.wiring.parts import (
     clock_us,
@@ -33,6 +32,7 @@ from tailtrace_bridge.wiring.parts import (
     open_store,
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
+from tailtrace_bridge.wiring.recall import Recall
 
 if TYPE_CHECKING:
     from tailtrace_bridge.export.exporter import SpanExporter
@@ -159,7 +159,7 @@ def make_bridge(settings: Settings) -> Bridge:
         durations = RequestDurations()
         request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
-        enricher.recall(store.endpoints(Scope.everybody()))
+        recall = Recall(store, enricher)
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,
@@ -173,7 +173,9 @@ def make_bridge(settings: Settings) -> Bridge:
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,
-            on_stored=_to_all([durations.offer, *(one.offer for one in (exporter, keeper) if one is not None)]),
+            on_stored=_to_all(
+                [recall.offer, durations.offer, *(one.offer for one in (exporter, keeper) if one is not None)]
+            ),
         )
         alerts = _make_alerts(settings, store, pipeline)
         undo.pop_all()  # from here on it is the bridge that ends them

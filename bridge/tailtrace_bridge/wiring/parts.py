@@ -91,6 +91,7 @@ def open_influx(settings: Settings) -> "InfluxStore":
         rollup_days=settings.rollup_retention_days,
         spans_bucket=settings.traces_bucket,
         spans_hours=settings.traces_retention_hours,
+        distinct_max=settings.distinct_max,
     )
     # The random number only spreads retries.
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
@@ -285,7 +286,7 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
 def stored_endpoints(settings: Settings) -> tuple[str, ...]:
     """Return the endpoints that the store has, where there is one."""
     kind, _, path = settings.store.partition(":")
-    if kind != "sqlite" or not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
+    if kind == "sqlite" and not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
         return ()
     store = open_store(settings, reading=True)
     try:

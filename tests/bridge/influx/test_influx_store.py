@@ -2,12 +2,17 @@
 
 import itertools
 import time
+from contextlib import closing
 
 import httpx
 import pytest
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.identity.chain import Holder
+from tailtrace_bridge.rows.enricher import Enricher
+from tailtrace_bridge.rows.routes import Routes
+from tailtrace_bridge.store.crowd import Order
 from tailtrace_bridge.store.influx import batch, directory, session
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.rollups import batches
@@ -21,6 +26,7 @@ from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Answered, Timing
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window, Written
+from tailtrace_bridge.wiring.recall import Recall
 
 pytestmark = pytest.mark.influxdb
 EVER = Window(0, 2**53)
@@ -179,6 +185,52 @@ def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
         ("__other__", "__other__"), ("__other__", "__other__"), ("u1", "/r1"), ("u0", "/r0"),
     ]  # fmt: skip
     assert store.counters.endpoints_over_limit == 2
+
+
+def test_the_number_of_addresses_without_a_name_is_bounded(make):
+    store, now_us = make(distinct_max=2), clock_us()
+    strangers = [row(now_us + key, key, "", "/a") for key in range(4)]
+    rows = [
+        one._replace(identity=Identity(f"203.0.113.{n}", "unknown", reason="no-whois"))
+        for n, one in enumerate(strangers)
+    ]
+    store.write([*rows, row(now_us + 9, 9, "ana", "/a")])
+    store.write([rows[0]._replace(access=rows[0].access._replace(key=5))])  # known already
+    named, *stored = (one.identity for one in store.log(Scope.everybody(), EVER, ALL, 9, None))
+    assert named.user == "ana"
+    assert sorted(one.address for one in stored) == ["203.0.113.0"] * 2 + ["203.0.113.1"] + ["__other__"] * 2
+    assert {(one.kind, one.reason) for one in stored} == {("unknown", "no-whois")}
+    assert store.counters.addresses_over_limit == 2
+    assert store.crowd(Scope.everybody(), EVER, Order.SESSIONS, 9).addresses == 4
+
+
+def test_the_endpoints_of_the_store_are_told_to_the_next_bridge(make):
+    store, now_us = make(), clock_us()
+    store.write([row(now_us, 1, "ana", "/a"), row(now_us, 2, "ana", "/b/{id}")])
+    assert make().endpoints(Scope.everybody()) == ["/a", "/b/{id}"]
+
+
+def test_the_limit_of_paths_holds_where_the_store_was_away_at_the_start(make_influxdb):
+    server, now_us = make_influxdb(), clock_us()
+    config = InfluxConfig(Server(server.url, server.org, server.token), "away", "a")
+    timing = Timing(lambda: time.monotonic_ns() // 1000, lambda _s: None, lambda: 0.5, clock_us)
+
+    def routed(before, path):
+        with closing(InfluxStore(config, timing, is_rolling=False)) as store:
+            enricher = Enricher(lambda address: Holder(Identity(address), 0), Routes(limit=2))
+            before()
+            recall = Recall(store, enricher)
+            server.start()
+            recall.offer([])
+            made = enricher.row(
+                Access(now_us, ord(path[1]), "::1", "GET", path, 200, 1, None, True, 1, "", "", "", "", "")
+            )
+            store.write([made])
+            server.kill()
+            return made.route
+
+    server.kill()
+    assert [routed(server.kill, f"/{name}") for name in "abcb"] == ["/a", "/b", "__other__", "/b"]
 
 
 def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.records import OTHER, Identity
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
+from tailtrace_bridge.store.influx.distinct import Distinct
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.encoding import Tables
 from tailtrace_bridge.store.influx.session import Session
@@ -22,6 +23,7 @@ class BatchWriter:
 
     def __init__(self, config: InfluxConfig, clock: Callable[[], int], counters: InfluxCounters) -> None:
         self._config, self._clock, self._counters = config, clock, counters
+        self._distinct = Distinct(config.distinct_max)
         self._unsure: set[tuple[int, int]] = set()
         """(time, key) of the new rows of a batch that failed on the way: some may have been stored."""
 
@@ -30,6 +32,8 @@ class BatchWriter:
         found = zip(columns.identities, columns.identified_us, strict=True)
         identities, points = session.directory.take(found, self._clock())
         session.write_rollups(points)
+        identities = self._distinct.as_stored(identities)
+        self._counters.addresses_over_limit = self._distinct.over_limit_count
         known = session.known.around(columns.time_us)
         taken = set(known.values())
         oldest_us = self._oldest_us()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tailtrace_bridge.store.influx.distinct import DISTINCT_MAX
 from tailtrace_bridge.store.influx.wire.query import Server
 
 
@@ -18,6 +19,7 @@ class InfluxConfig:
     """Where the collector keeps raw spans; asked only when a person is erased."""
     spans_hours: int = 0
     """How long that one keeps points; 0: it is somebody else's, and not made here."""
+    distinct_max: int = DISTINCT_MAX
 
 
 @dataclass(slots=True)
@@ -29,5 +31,6 @@ class InfluxCounters:
     rejected: int = 0
     """Rows that InfluxDB did not take."""
     endpoints_over_limit: int = 0
+    addresses_over_limit: int = 0
     refusals_over_limit: int = 0
     roll_failures: int = 0
