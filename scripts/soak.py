@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, S603, S607, T201 - a script that prints, and runs programs of its own
-"""Soak test: real nginx, app and `tailtrace serve` under load while faults hit them; at the end every line is a row.
+"""Soak test: real nginx, app, stores and followers under load while faults hit them; at the end every line is a row.
 
     python scripts/soak.py --minutes 10
 
@@ -11,10 +11,14 @@
 | rotate while down | a rename while serve is not there |
 | disk full | the store's file system, a small tmpfs of this run, is filled for a while |
 | store locked | another program holds SQLite's lock for longer than serve waits |
-| clock jump | serve's clock is set an hour ahead, then back (libfaketime, where it is installed) |
+| clock jump | serve's clock is set an hour ahead, then back (libfaketime: `apt install faketime`) |
+| kill bridge | `tailtrace bridge`, which follows the same log into InfluxDB, is killed and started again |
+| InfluxDB away | `kill -9`; it comes back after a while |
+| collector away | the same; the app's spans go through it to serve |
 
-Rows are compared with the lines of all log files: how many there are, and requests and bytes by status. A fault that
-this machine cannot have (no root for the tmpfs, no libfaketime) is shown as such. Exit status 1: something differs.
+The rows of both stores are compared with the lines of all log files: how many there are, and requests and bytes by
+status. A fault that this machine cannot have (no root for the tmpfs, no libfaketime, no server built) is shown as such,
+and is a failure where `TAILTRACE_REQUIRE` names what it needs. Exit status 1: something differs, or lacks.
 """
 
 import argparse
@@ -38,9 +42,18 @@ from tailtrace_api.demo.stack import APP, CLI, free_port
 from tailtrace_api.nginx.process import NginxServer
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.store.influx.config import InfluxConfig
+from tailtrace_bridge.store.influx.store import InfluxStore
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import Timing
+from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import Filters, Window
+from tailtrace_bridge.store.values import DAY_US, Filters, Window
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "stack"))
+from servers import ALLOW_NIL, Collector, InfluxDB  # noqa: E402  # what starts them for the tests
 
 HOST = "127.0.0.1"
 PAUSE_S = 5.0
@@ -49,6 +62,16 @@ SETTLE_S = 90.0
 """So long serve may take at the end to store what is left."""
 TMPFS_MB = 48
 IN_NAMESPACE = "SOAK_IN_NAMESPACE"
+CACHE = Path.home() / ".cache" / "tailtrace"
+INFLUXD = Path(os.environ.get("TAILTRACE_INFLUXD") or CACHE / "influxdb" / "influxd")
+OTELCOL = Path(os.environ.get("TAILTRACE_OTELCOL") or CACHE / "otelcol" / "otelcol")
+AWAY_S = 8.0
+REQUIRES = {
+    "disk full": "mount", "clock jump": "faketime", "kill bridge": "influxdb", "InfluxDB away": "influxdb",
+    "collector away": "collector",
+}  # fmt: skip
+"""What `TAILTRACE_REQUIRE` calls that which a fault needs."""
+Counts = Counter[tuple[str, int]]
 LOCATIONS = """
         location / {
             include tailtrace-proxy.conf;
@@ -76,7 +99,9 @@ class Soak:
         self.has_tmpfs = self._mount()
         self.clock = folder / "clock"
         self.clock.write_text("+0")
-        self.app_port, self.otlp_port, self.api_port = (free_port(0, print) for _ in range(3))
+        self.app_port, self.otlp_port, self.api_port, self.bridge_port = (free_port(0, print) for _ in range(4))
+        self.influxdb = InfluxDB(INFLUXD, self._folder("influxdb")) if INFLUXD.exists() else None
+        self.collector: Collector | None = None
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.asked = 0
         self.unanswered = 0
@@ -86,6 +111,40 @@ class Soak:
             folder=folder / "nginx",
         )  # fmt: skip
 
+    def _folder(self, name: str) -> Path:
+        made = self.folder / name
+        made.mkdir()
+        return made
+
+    @contextlib.contextmanager
+    def servers(self) -> Iterator[None]:
+        """Run InfluxDB, and the collector, which gives the spans to serve."""
+        with contextlib.ExitStack() as running:
+            self._start_servers(running)
+            yield
+
+    def _start_servers(self, running: contextlib.ExitStack) -> None:
+        influx = self.influxdb
+        if influx is not None:
+            running.callback(influx.kill)
+            influx.start()
+        if OTELCOL.exists():
+            there = influx.url if influx else "http://127.0.0.1:9"
+            environment = {
+                "COLLECTOR_BRIDGE_URL": f"http://{HOST}:{self.otlp_port}", "INFLUXDB_V2_URL": there,
+                "INFLUXDB_V2_TOKEN": influx.token if influx else "none", "COLLECTOR_TRACES_BUCKET": "tailtrace",
+            }  # fmt: skip
+            config = (ROOT / "otel-collector.yaml",)
+            self.collector = Collector(OTELCOL, config, self._folder("collector"), environment, (ALLOW_NIL,))
+            running.callback(self.collector.kill)
+            self.collector.start()
+
+    def leave(self, server: InfluxDB | Collector) -> None:
+        """Kill a server, and have it back after a while."""
+        server.kill()
+        time.sleep(AWAY_S)
+        server.start()
+
     def _mount(self) -> bool:
         if os.environ.get(IN_NAMESPACE) != "1":
             return False
@@ -93,8 +152,9 @@ class Soak:
         return subprocess.run(mount, check=False).returncode == 0
 
     def start(self, name: str) -> None:
-        """Start `serve` or `app` again."""
-        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{self.otlp_port}"}
+        """Start `serve`, `bridge` or `app` again."""
+        spans = self.collector.http if self.collector else f"http://{HOST}:{self.otlp_port}"
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": spans}
         command = [*APP, "--port", str(self.app_port), "--openapi", str(self.folder / "openapi.json")]
         if name == "serve":
             command = [*CLI, "serve"]
@@ -108,6 +168,15 @@ class Soak:
                     "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
                     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 }  # fmt: skip
+        if name == "bridge" and self.influxdb is not None:
+            command = [*CLI, "bridge"]
+            environment |= {
+                "TAILTRACE_STORE": "influxdb", "INFLUXDB_V2_URL": self.influxdb.url, "TAILTRACE_LOG": str(self.log),
+                "INFLUXDB_V2_ORG": self.influxdb.org, "INFLUXDB_V2_TOKEN": self.influxdb.token,
+                "INFLUXDB_V2_BUCKET": "soak", "TAILTRACE_SOURCE": "soak",
+                "TAILTRACE_CHECKPOINT": str(self.folder / "bridge.json"),
+                "TAILTRACE_OTLP_LISTEN": f"{HOST}:{self.bridge_port}",
+            }  # fmt: skip
         with (self.folder / f"{name}.log").open("ab") as said:
             self.processes[name] = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
 
@@ -156,12 +225,15 @@ class Soak:
             os.truncate(self.log, 0)
 
     def rotate_while_down(self) -> None:
-        """Rename while serve is not there."""
-        self.kill("serve")
+        """Rename while nobody follows."""
+        followers = [name for name in ("serve", "bridge") if name in self.processes]
+        for name in followers:
+            self.kill(name)
         time.sleep(1)
         self.rename()
         time.sleep(1)
-        self.start("serve")
+        for name in followers:
+            self.start(name)
 
     def fill_disk(self) -> None:
         """Leave no room for the store, then make some."""
@@ -200,6 +272,9 @@ class Soak:
             "store locked": self.lock_store,
             "disk full": self.fill_disk if self.has_tmpfs else None,
             "clock jump": self.jump if faketime() else None,
+            "kill bridge": (lambda: self.restart("bridge")) if self.influxdb else None,
+            "InfluxDB away": (lambda: self.leave(influx)) if (influx := self.influxdb) else None,
+            "collector away": (lambda: self.leave(collector)) if (collector := self.collector) else None,
         }
 
     @contextlib.contextmanager
@@ -252,9 +327,9 @@ class Soak:
                 client.join()
         return done
 
-    def written(self) -> Counter[tuple[str, int]]:
+    def written(self) -> Counts:
         """Count the lines of all files: all of them, and requests and bytes by status."""
-        found: Counter[tuple[str, int]] = Counter()
+        found: Counts = Counter()
         for path in self.folder.glob("access.log*"):
             parser, offset = make_parser("auto", UTC), 0
             for line in path.read_bytes().splitlines(keepends=True):
@@ -266,25 +341,19 @@ class Soak:
                     found["bytes", record.status] += record.bytes_sent
         return found
 
-    def stored(self) -> Counter[tuple[str, int]]:
-        """Count what the store has: its rows, and its sums by status."""
-        found: Counter[tuple[str, int]] = Counter()
-        everything = Window(0, (1 << 62) // 1_000)
-        store = SqliteStore(str(self.data / "t.db"))
-        try:
-            after = None
-            while page := store.rows(Scope.everybody(), everything, after, 5000):
-                found["lines", 0] += len(page)
-                after = page[-1].access.time_us, page[-1].access.key
-            for usage in store.usage(Scope.everybody(), everything, Filters()):
-                found["requests", usage.status] += usage.requests
-                found["bytes", usage.status] += usage.bytes_sent
-        finally:
-            store.close()
-        return found
+    def stores(self) -> dict[str, Store]:
+        """Open all that was written to; not while serve runs."""
+        stores: dict[str, Store] = {"SQLite": SqliteStore(str(self.data / "t.db"))}
+        if self.influxdb is not None:
+            server = Server(self.influxdb.url, self.influxdb.org, self.influxdb.token)
+            timing = Timing(
+                lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, lambda: time.time_ns() // 1000
+            )
+            stores["InfluxDB"] = InfluxStore(InfluxConfig(server, "soak", "reader"), timing, is_rolling=False)
+        return stores
 
     def wait_for(self, lines: int) -> None:
-        """Wait until as many rows are stored, or no longer."""
+        """Wait until as many rows are stored in SQLite, or no longer; InfluxDB has got its own by then, too."""
         deadline_s = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline_s:
             time.sleep(2)
@@ -294,6 +363,43 @@ class Soak:
             ):
                 if reader.execute("SELECT count(*) FROM access").fetchone()[0] >= lines:
                     return
+
+
+def stored(store: Store) -> Counts:
+    """Count what a store has: its rows, and its sums by status."""
+    found: Counts = Counter()
+    everything = Window(0, (time.time_ns() // 1000) + 2 * DAY_US)
+    try:
+        after = None
+        while page := store.rows(Scope.everybody(), everything, after, 5000):
+            found["lines", 0] += len(page)
+            after = page[-1].access.time_us, page[-1].access.key
+        for usage in store.usage(Scope.everybody(), everything, Filters()):
+            found["requests", usage.status] += usage.requests
+            found["bytes", usage.status] += usage.bytes_sent
+    finally:
+        store.close()
+    return found
+
+
+def told(soak: Soak, done: Counter[str], written: Counts, found: dict[str, Counts]) -> bool:
+    """Print the table; say whether all is as it must be."""
+    print("| fault | times |\n|---|---|")
+    for name, fault in soak.faults().items():
+        print(f"| {name} | {done[name] if fault else 'not on this machine'} |")
+    print(f"| asked, of these without an answer | {soak.asked + soak.unanswered}, {soak.unanswered} |")
+    print(f"| lines in the logs | {written['lines', 0]} |")
+    for name, sums in found.items():
+        print(f"| rows in {name} | {sums['lines', 0]} |")
+        print(f"| sums by status in {name} | {'equal to a recount' if sums == written else 'DIFFER'} |")
+        for key in sorted(written.keys() | sums.keys()):
+            if written[key] != sums[key]:
+                print(f"| {name}, {key[0]} {key[1] or ''}: written, stored | {written[key]}, {sums[key]} |")
+    required = set(os.environ.get("TAILTRACE_REQUIRE", "").replace(",", " ").split())
+    lacking = {REQUIRES[name] for name, fault in soak.faults().items() if fault is None} & required
+    if lacking:
+        print(f"TAILTRACE_REQUIRE asks for {', '.join(sorted(lacking))}")
+    return all(sums == written for sums in found.values()) and not lacking
 
 
 def main() -> int:
@@ -310,35 +416,28 @@ def main() -> int:
     (folder / "nginx").mkdir()
     folder.chmod(0o755)
     soak = Soak(folder, chosen.rate)
-    with soak.nginx:
+    with soak.nginx, soak.servers():
         try:
             soak.start("app")
             soak.start("serve")
+            if soak.influxdb is not None:
+                soak.start("bridge")
             time.sleep(3)
             done = soak.run(chosen.minutes)
-            written = soak.written()
-            soak.wait_for(written["lines", 0])
+            soak.wait_for(soak.written()["lines", 0])
         finally:
             for name in list(soak.processes):
                 soak.kill(name, signal.SIGTERM)
-    written, stored = soak.written(), soak.stored()
-    is_same = written == stored
-    print("| fault | times |\n|---|---|")
-    for name, fault in soak.faults().items():
-        print(f"| {name} | {done[name] if fault else 'not on this machine'} |")
-    print(f"| asked, of these without an answer | {soak.asked + soak.unanswered}, {soak.unanswered} |")
-    print(f"| lines in the logs | {written['lines', 0]} |\n| rows in the store | {stored['lines', 0]} |")
-    print(f"| sums by status | {'equal to a recount' if is_same else 'DIFFER'} |")
-    for key in sorted(written.keys() | stored.keys()):
-        if written[key] != stored[key]:
-            print(f"| {key[0]} {key[1] or ''}: written, stored | {written[key]}, {stored[key]} |")
+        written = soak.written()
+        found = {name: stored(store) for name, store in soak.stores().items()}
+    is_right = told(soak, done, written, found)
     if soak.has_tmpfs:
         subprocess.run(["umount", str(soak.data)], check=False)
-    if is_same and not chosen.keep:
+    if is_right and not chosen.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"the folder is kept: {folder}")
-    return 0 if is_same else 1
+    return 0 if is_right else 1
 
 
 if __name__ == "__main__":
