@@ -1,4 +1,4 @@
-"""`tailtrace serve`, killed every few seconds while its log grows: it still catches up, and no line is lost."""
+"""`tailtrace serve`, killed every few seconds while its log grows, or flooded by strangers: it catches up at once."""
 
 import json
 import os
@@ -17,14 +17,14 @@ WAIT_S = 12.0
 """A line waits ten seconds for its span, from the end of its request on, however many lives that takes."""
 
 
-def line(number):
+def line(number, path="/items/7", agent="curl/8", address="100.64.0.7"):
     trace = f"{number:032x}"
     return json.dumps({
         "msec": f"{time.time():.3f}", "request_id": trace, "tailtrace_trace_id": trace,
-        "tailtrace_span_id": f"{number:016x}", "remote_addr": "100.64.0.7", "request_method": "GET",
-        "request_uri": "/items/7", "server_protocol": "HTTP/1.1", "status": "200", "bytes_sent": "10",
+        "tailtrace_span_id": f"{number:016x}", "remote_addr": address, "request_method": "GET",
+        "request_uri": path, "server_protocol": "HTTP/1.1", "status": "200", "bytes_sent": "10",
         "request_time": "0.010", "upstream_addr": "127.0.0.1:8000", "upstream_status": "200",
-        "upstream_response_time": "0.010", "server_name": "shop.example", "http_referer": "", "http_user_agent": "curl/8",
+        "upstream_response_time": "0.010", "server_name": "shop.example", "http_referer": "", "http_user_agent": agent,
     }, separators=(",", ":")) + "\n"  # fmt: skip
 
 
@@ -46,9 +46,9 @@ class Bridge:
             "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{self.otlp}", "TAILTRACE_REQUESTS_PER_S": "0",
         }  # fmt: skip
 
-    def start(self):
+    def start(self, **settings):
         command = [sys.executable, "-m", "tailtrace_api.main", "serve"]
-        self._process = subprocess.Popen(command, env=self._environment)
+        self._process = subprocess.Popen(command, env=self._environment | settings)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -57,8 +57,8 @@ class Bridge:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
-    def total(self):
-        url = f"http://127.0.0.1:{self.port}/analytics/access-logs?hours=1&limit=1"
+    def total(self, only=""):
+        url = f"http://127.0.0.1:{self.port}/analytics/access-logs?hours=1&limit=1{only}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["summary"]["total_requests"]
 
@@ -100,6 +100,68 @@ def growing(bridge):
     yield written, done
     done.set()
     writer.join()
+
+
+FLOOD_S = 8
+FLOOD_PER_S = 500
+SEEN_S_MAX = 5.0
+"""One second is the goal; the machine of the tests does other things as well."""
+EVIL = (
+    "a",
+    "%40",
+    "x@a.bc/",
+    "@a.aa.",
+    "/eyJaaaaaa.aaaaaa",
+    "0123456789abcdef-",
+    "\\x22",
+    "\\\\",
+    "\xff",
+    "é",
+    '"',
+    "{",
+)
+"""Of what the dearest lines consist: by path, by agent, and as no line at all, each of them another."""
+
+
+def evil(number):
+    text = f"{number}{EVIL[number % len(EVIL)] * 1_000}"[:2_000]
+    shape = number // len(EVIL) % 3
+    if shape == 0:
+        return text + "\n"
+    where = {"path": f"/{text}"} if shape == 1 else {"agent": text}
+    return line(10**9 + number, address=f"198.51.{number // 256 % 256}.{number % 256}", **where)
+
+
+@pytest.mark.slow
+def test_honest_lines_are_seen_in_time_under_a_flood_of_the_worst(bridge):
+    bridge.start(TAILTRACE_SPAN_WAIT_MS="0")
+    done, flooded = threading.Event(), [0]
+
+    def flood():
+        begun = time.monotonic()
+        with bridge.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            while not done.is_set():
+                due = int((time.monotonic() - begun) * FLOOD_PER_S)
+                file.write("".join(evil(number) for number in range(flooded[0], due)))
+                file.flush()
+                flooded[0] = due
+                time.sleep(0.02)
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    try:
+        for number in range(1, FLOOD_S + 1):
+            time.sleep(0.5)
+            begun = time.monotonic()
+            with bridge.log.open("a") as file:
+                file.write(line(number, path="/honest", address="203.0.113.7"))
+            while bridge.total("&endpoint=/honest") < number and time.monotonic() < begun + SEEN_S_MAX:
+                time.sleep(0.02)
+            assert bridge.total("&endpoint=/honest") == number
+    finally:
+        done.set()
+        writer.join()
+    assert flooded[0] > FLOOD_S / 2 * FLOOD_PER_S / 2
 
 
 @pytest.mark.slow

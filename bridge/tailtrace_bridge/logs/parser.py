@@ -24,7 +24,7 @@ from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
-from tailtrace_bridge.logs.rejected import UnreadableError, reject
+from tailtrace_bridge.logs.rejected import Shown, UnreadableError, reject
 from tailtrace_bridge.logs.wrappers import unwrap_line
 
 LINE_LENGTH_MAX = 64 * 1024
@@ -50,6 +50,7 @@ class LineParser:
         self._by_itself = by_itself
         self._unwrap = unwrap
         self._wrapped = False
+        self._shown = Shown()
         self._extractors = [extractor_of(fmt, zone) for fmt in formats]
 
     @property
@@ -80,7 +81,7 @@ class LineParser:
         `seed` names the log that the line stands in (`tail.fingerprint`); it tells equal lines of one log apart.
         """
         if len(line) > LINE_LENGTH_MAX:
-            return reject("too-long", line, file, offset)
+            return self._reject("too-long", line, file, offset)
         if self._wrapped and self._unwrap is not None:
             line = self._unwrap(line) or line
         text = line.decode("utf-8", "surrogateescape")
@@ -129,7 +130,7 @@ class LineParser:
             self._extractors.insert(0, self._extractors.pop(index))
             return record
         if not text.strip():
-            return reject("empty", line, file, offset)
+            return self._reject("empty", line, file, offset)
         if self._by_itself is not None and (found := self._by_itself(text)) is not None:
             extractor = extractor_of(found, self._zone)
             if match := extractor.fullmatch(text):
@@ -142,7 +143,12 @@ class LineParser:
             if not isinstance(within, RejectedLine):
                 self._wrapped = True  # the next lines are so too; one that is not is read as it stands
             return within
-        return reject(reason or "no-format", line, file, offset)
+        return self._reject(reason or "no-format", line, file, offset)
+
+    def _reject(self, reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
+        if self._shown.has_room(offset):
+            return reject(reason, line, file, offset)
+        return RejectedLine(reason, file, offset, "")
 
 
 def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
