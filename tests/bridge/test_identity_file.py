@@ -1,6 +1,7 @@
 import ipaddress
 import json
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,62 @@ def test_a_broken_new_file_keeps_the_old_map_and_is_logged_once(
     clock.now_us += 1_000_000
     assert provider.whois("10.0.0.1") == Found(Identity("10.0.0.1", "user", "ben", "", "", "", "static"), 0)
     assert (provider.reloads, provider.reload_failures) == (1, 2)
+
+
+def both(tmp_path, text, name="a.json"):
+    """Return how the file is read, as it comes and as a whole, or what is wrong with it."""
+    path = tmp_path / name
+    path.write_text(text)
+    said = []
+    for read in (load_identities, whole):
+        try:
+            found = read(path)
+            said.append((found.exact, found.networks))
+        except IdentityError as error:
+            said.append(str(error))
+    return said
+
+
+def whole(path):
+    text = path.read_text()
+    try:
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise IdentityError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from error
+    return parse_identities(document, str(path))
+
+
+ANA = '{"user": "ana"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}", f'{{"10.0.0.1": {ANA}}}', f' {{\n"10.0.0.1" :{ANA} ,\t"unix:":{ANA}}}\n', f'{{"addresses": {{"10.0.0.1": {ANA}}}}}',
+        f'{{"10.0.0.1": {ANA}}} x', f'{{"10.0.0.1": {ANA},}}', f'{{"10.0.0.1": {ANA}', f'{{"10.0.0.1" {ANA}}}', "[]", "", "{",
+        f"{{1: {ANA}}}", f'{{"10.0.0.1": {ANA}, "10.0.0.1/32": {ANA}}}', f'{{"10.0.0.1": {ANA}, "x": {ANA}}}',
+        '{"10.0.0.1": {"user": "{\\"a\\"}"}}', f'{{"\\u0031.0.0.1": {ANA}}}',
+    ],
+)  # fmt: skip
+def test_json_is_read_as_it_comes_as_if_it_were_read_whole(tmp_path, text):
+    as_it_comes, as_a_whole = both(tmp_path, text)
+    assert as_it_comes == as_a_whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", '"10.0.0.1" = { user = "ana" }\n# and\n"unix:" = { user = "ben" }', '["10.0.0.1"]\nuser = "ana"\ndevice = "b"\n',
+        '"10.0.0.1".user = "ana"\n"10.0.0.1".device = "b"', '[addresses]\n"10.0.0.1" = { user = "ana" }\n"10.0.0.2" = { user = "b" }',
+        '"10.0.0.1" = { user = """\\\n"10.0.0.2" = { }""" }\n', '"10.0.0.1" = { user = "ana" }\n"10.0.0.1" = { user = "b" }',
+        '"10.0.0.1" = { user = "ana", tags = [\n] }\n', '"10.0.0.1" = {', '"unix:" = { user = "ana" }\n"unix:" = { user = "b" }',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("length", [1, 20, 50_000])
+def test_toml_is_read_some_lines_at_a_time_as_if_it_were_read_whole(tmp_path, monkeypatch, text, length):
+    monkeypatch.setattr("tailtrace_bridge.identity.static_file.TOML_LENGTH", length)
+    as_it_comes, as_a_whole = both(tmp_path, text, "a.toml")
+    if isinstance(as_a_whole, str):  # told in the words of another reader of TOML
+        assert isinstance(as_it_comes, str)
+    else:
+        assert as_it_comes == as_a_whole

@@ -19,9 +19,11 @@ The same under a table `[addresses]`, where the file has one. A name that ends i
 import ipaddress
 import json
 import logging
+import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +44,9 @@ _ENTRY_KEYS = frozenset(ENTRY_KEYS)
 _Network = tuple[int, int, int]
 """IP version, prefix length, network address as a number."""
 _log = logging.getLogger(__name__)
+_SPACE = re.compile(r"[ \t\n\r]*")
+TOML_LENGTH = 50_000
+"""Read at once, characters; up to the end of a line."""
 
 
 @dataclass(slots=True)
@@ -117,21 +122,71 @@ class IdentityFile:
 
 
 def load_identities(path: Path) -> IdentityMap:
-    """Read the file. Raises `IdentityError` that names the file, the key and what to do."""
-    return parse_identities(_document(path), str(path))
+    """Read the file. Raises `IdentityError` that names the file, the key and what to do.
 
-
-def _document(path: Path) -> object:
-    data = _read(path)
-    is_json = path.suffix == ".json"
+    Of 100,000 identities a parsed document would take twice the memory of the map that is made of it: so that is made
+    while the document is read. What is wrong, the reader of whole documents tells.
+    """
+    is_json, file = path.suffix == ".json", str(path)
     try:
-        text = data.decode("utf-8-sig")
-        del data
+        text = _read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_valid(file, error, is_json=is_json) from error
+    with suppress(IdentityError, ValueError, RecursionError):
+        return _map_of(_json_entries(text) if is_json else _toml_entries(text), file)
+    try:
         # Of the grammar and the author of tomllib, but compiled: 100,000 identities are to be there within a second.
-        return json.loads(text, object_pairs_hook=_unique) if is_json else tomli.loads(text)
+        document = json.loads(text, object_pairs_hook=_unique) if is_json else tomli.loads(text)
     except (ValueError, RecursionError) as error:
-        form = "JSON" if is_json else "TOML"
-        raise IdentityError(f"{path}: not valid {form}: {error}") from error
+        raise _not_valid(file, error, is_json=is_json) from error
+    return parse_identities(document, file)
+
+
+def _not_valid(file: str, error: Exception, *, is_json: bool) -> IdentityError:
+    return IdentityError(f"{file}: not valid {'JSON' if is_json else 'TOML'}: {error}")
+
+
+def _json_entries(text: str) -> Iterator[tuple[str, object]]:
+    """Read an object member by member. Raises ValueError where it is another thing, or has `addresses`."""
+    read = json.JSONDecoder(object_pairs_hook=_unique).raw_decode
+    mark, place = _after("{", text, 0)
+    while mark != "}":
+        key, place = read(text, place)
+        _, place = _after(":", text, place)
+        value, place = read(text, place)
+        if not isinstance(key, str) or key == "addresses":
+            raise ValueError(key)
+        yield key, value
+        mark, place = _after(",}", text, place)
+    if place != len(text):
+        raise ValueError(place)
+
+
+def _after(marks: str, text: str, place: int) -> tuple[str, int]:
+    """Return which of the marks stands next, and where what follows it begins. Raises ValueError."""
+    place = _end_of_space(text, place)
+    mark = text[place : place + 1]
+    if not mark or mark not in marks:
+        raise ValueError(place)
+    return mark, _end_of_space(text, place + 1)
+
+
+def _end_of_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    assert found is not None
+    return found.end()
+
+
+def _toml_entries(text: str) -> Iterator[tuple[str, object]]:
+    """Read a document some lines at a time. Raises ValueError where one of its values has several lines, or a table."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + TOML_LENGTH) + 1 or len(text)
+        document = tomli.loads(text[start:end])
+        if "addresses" in document:
+            raise ValueError(start)
+        yield from document.items()
+        start = end
 
 
 def _read(path: Path) -> bytes:
@@ -153,11 +208,16 @@ def parse_identities(document: object, file: str) -> IdentityMap:
     `file` is what errors call it. Raises `IdentityError`.
     """
     table = _table(document, file)
+    return _map_of(((key, table.pop(key)) for key in list(table)), file)
+
+
+def _map_of(entries: Iterable[tuple[str, object]], file: str) -> IdentityMap:
     result = IdentityMap()
     networks: dict[tuple[int, int], dict[int, Identity]] = {}
-    for key in list(table):
+    for count, (key, entry) in enumerate(entries):
         where = f"{file}: {key[:TEXT_LENGTH_MAX]!r}"
-        entry = table.pop(key)
+        if count >= ENTRIES_MAX or key in result.exact:
+            raise IdentityError(f"{where}: one too many")
         if key == "unix:":
             result.exact[key] = _identity(key, entry, where)
             continue
