@@ -141,6 +141,32 @@ def test_a_filter_of_every_answer(get, service, requests, users):
     assert performance["requests"] == requests
 
 
+def test_changes_are_told_against_a_period_that_is_stored_whole(store, get):
+    for path, parameters in (("/analytics/panels/overview", {"period": "24h"}), ("/analytics/compare", {"days": 1})):
+        answer = get(path, **parameters)
+        assert answer["before_covered"] is False
+        assert {one["change_percent"] for one in answer.get("totals") or answer["metrics"]} == {None}
+    day = 24 * 60
+    store.write([*ask("shop", -day - 5, 200), *ask("shop", -40 * day, 200)])
+    overview = get("/analytics/panels/overview", period="24h")
+    assert (overview["before_covered"], overview["totals"][2]["change_percent"]) == (True, 1600.0)
+    assert get("/analytics/compare", days=1)["metrics"][0]["change_percent"] == 1600.0
+
+
+def test_cards_under_a_status_are_all_or_none(store, get):
+    store.write(ask("shop", 1, 204, route="/_tailtrace/view?card=prices", traffic=Traffic.CARD))
+    for status, cards in (("", 1), ("2xx", 1), ("204", 1), ("5xx", 0), ("200", 0)):
+        people = get("/analytics/panels/people", period="24h", **({"status": status} if status else {}))
+        assert len(people["cards"]) == cards, status
+
+
+def test_favourites_are_of_all_that_somebody_did(get):
+    people = get("/analytics/panels/people", period="24h", endpoint="/pages/{id}")
+    assert [(one["user"], one["requests"], one["favorite_features"]) for one in people["users"]] == [
+        (BEN.user, 1, ["/", "/pages/{id}"])
+    ]
+
+
 def test_the_report_names_the_services(queries):
     console = Console(width=100, record=True, file=io.StringIO())
     print_report(console, queries.report(NOW, hours=24, limit=1), "en")

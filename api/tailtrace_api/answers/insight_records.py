@@ -199,6 +199,7 @@ class Periods(Record):
     period_days: int
     now: Window
     before: Window
+    before_covered: Annotated[bool, meaning("False: what is stored begins in the days before; nothing is compared.")]
     metrics: tuple[MetricChange, ...]
     endpoints: Annotated[tuple[EndpointChange, ...], meaning("The greatest changes of p95 first.")]
     endpoints_total: int

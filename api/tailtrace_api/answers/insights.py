@@ -329,8 +329,8 @@ class Period(NamedTuple):
     """Sums by identity."""
 
 
-def compare(days: int, now: Period, before: Period) -> Periods:
-    """Set a window of `days` beside the one before it."""
+def compare(days: int, now: Period, before: Period, *, is_covered: bool = True) -> Periods:
+    """Set a window of `days` beside the one before it; `is_covered`: that one is stored whole."""
     ours, theirs = (
         {
             (row.service, row.endpoint): row
@@ -347,7 +347,8 @@ def compare(days: int, now: Period, before: Period) -> Periods:
         period_days=days,
         now=answers.window(now.window),
         before=answers.window(before.window),
-        metrics=_metrics(_totals(now), _totals(before)),
+        before_covered=is_covered,
+        metrics=_metrics(_totals(now), _totals(before), is_covered=is_covered),
         endpoints=tuple(changes[:CHANGES_MAX]),
         endpoints_total=len(changes),
         endpoints_new=tuple(came[:CHANGES_MAX]),
@@ -380,9 +381,16 @@ def _only_in(these: Mapping[_Place, EndpointTimes], others: Mapping[_Place, Endp
     return sorted(found, key=lambda row: (-row.requests, row.endpoint, row.service or ""))
 
 
-def _metrics(now: Mapping[str, float | None], before: Mapping[str, float | None]) -> tuple[MetricChange, ...]:
+def _metrics(
+    now: Mapping[str, float | None], before: Mapping[str, float | None], *, is_covered: bool
+) -> tuple[MetricChange, ...]:
     return tuple(
-        MetricChange(metric=name, now=ours, before=before[name], change_percent=_change(ours, before[name]))
+        MetricChange(
+            metric=name,
+            now=ours,
+            before=before[name],
+            change_percent=_change(ours, before[name]) if is_covered else None,
+        )
         for name, ours in now.items()
     )
 

@@ -62,6 +62,7 @@ class Overview(Record):
     window: Window
     timezone: str
     totals: tuple[Total, ...]
+    before_covered: Annotated[bool, meaning("False: what is stored begins in the period before; nothing is compared.")]
     named: Named
     step_hours: Annotated[int, meaning("Hours of a step of `series`.")]
     series: tuple[Bar, ...]

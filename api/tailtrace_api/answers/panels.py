@@ -90,11 +90,28 @@ def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: 
     return [one for one in sessions if visitor(one.identity) in asked]
 
 
-def totals(now: Counted, before: Counted) -> tuple[Total, ...]:
-    """Set sessions, users, requests and errors beside those of the period before; `change_percent` null: none then."""
+def is_view_of(filters: Filters, view: Visits) -> bool:
+    """Tell whether a card's view is one that endpoint, service and status let through: each view is answered 204."""
+    return (
+        filters.endpoint in {None, view.endpoint}
+        and filters.service in {None, view.service}
+        and filters.status in {None, "204", "2xx"}
+    )
+
+
+def totals(now: Counted, before: Counted, *, is_covered: bool) -> tuple[Total, ...]:
+    """Set sessions, users, requests and errors beside those of the period before.
+
+    `change_percent` is null where there was nothing then, or not all of that period is stored.
+    """
     then = _totals(before)
     return tuple(
-        Total(metric=metric, now=ours, before=then[metric], change_percent=_change(ours, then[metric]))
+        Total(
+            metric=metric,
+            now=ours,
+            before=then[metric],
+            change_percent=_change(ours, then[metric]) if is_covered else None,
+        )
         for metric, ours in _totals(now).items()
     )
 

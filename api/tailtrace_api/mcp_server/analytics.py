@@ -45,7 +45,7 @@ ROWS_MAX = 50
 TOP_SHOWN = 5
 GROUP = "analytics"
 _LIMIT = Number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
-_SERVICE = Text("service", ".+", "factory.example", "one of several apps; all if left out")
+_SERVICE = Text("service", ".+", "factory.example")
 _AT = Moment("at", ".+", "2025-10-08T14:32:15Z", "end of the window; now if left out")
 
 
@@ -332,6 +332,8 @@ def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
         )
         if requests == 0
     ]
+    if not answer.before_covered:
+        lines.append(words.say("compare_part"))
     for row in answer.metrics:
         show = _metric(row.metric, asked)
         change = row.change_percent

@@ -43,13 +43,15 @@ class Panels:
         crowd = self.store.crowd(scope, window, Order.REQUESTS, LISTED_MAX)
         now = self._counted(scope, window, filters, crowd)
         then = self._counted(scope, before, filters, self.store.crowd(scope, before, Order.REQUESTS, 0))
+        is_covered = self.queries.is_covered(before.start_us)
         visits = self.store.visits(scope, window, listed=crowd.first)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         steps = self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL)
         return Overview(
             window=answers.window(window),
             timezone=str(self.zone),
-            totals=panels.totals(now, then),
+            totals=panels.totals(now, then, is_covered=is_covered),
+            before_covered=is_covered,
             named=panels.named(now),
             step_hours=period.bucket_us // HOUR_US,
             series=panels.series(steps, window, period.bucket_us),
@@ -68,21 +70,19 @@ class Panels:
         activity = self._activity(scope, window, filters, callers.first)
         sessions = panels.sessions_of(answers.sessions(activity), usages, filters)
         asked = {answers.visitor(usage.identity) for usage in usages}
-        wanted = [
+        visits, views = (
             [
                 visit
-                for visit in visits
-                if filters.endpoint in {None, visit.endpoint}
-                and filters.service in {None, visit.service}
-                and filters.address in {None, visit.identity.address}
+                for visit in found
+                if filters.address in {None, visit.identity.address}
                 and (filters == Filters() or answers.visitor(visit.identity) in asked)
             ]
-            for visits in (
+            for found in (
                 self.store.visits(scope, window, listed=callers.first),
                 self.store.visits(scope, window, traffic=Traffic.CARD),
             )
-        ]
-        visits, views = wanted
+        )
+        views = [view for view in views if panels.is_view_of(filters, view)]
         people = panels.people(sessions, usages, visits, self.features)
         more = {"users": answers.unlisted(callers.strangers, (one.identity for one in answers.usage_only(usages)))}
         cards = variants.divided(answers.most_viewed_cards(views, self.features), views)

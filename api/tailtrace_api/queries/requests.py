@@ -29,6 +29,8 @@ from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 T = TypeVar("T")
+COVERED_US = 90 * DAY_US
+"""Who was silent for so long may as well have been stored since."""
 QUERY_TIMES_MAX = 10_000
 """Store queries whose time is remembered for `influxdb_query_times`."""
 
@@ -204,6 +206,11 @@ class Queries:
         past = Window(0, now_us + 1)
         entries = self.timed(lambda: self._store.log(Scope.everybody(), past, Filters(), 1, None), now_us)
         return entries[0].time_us if entries else None
+
+    def is_covered(self, from_us: int) -> bool:
+        """Say whether a time that begins then is stored whole: whether there is anything of the days before it."""
+        days = Window(from_us - COVERED_US, from_us + HOUR_US)
+        return bool(self._store.bucket_usage(Scope.everybody(), days, DAY_US))
 
     def timed(self, query: Callable[[], T], now_us: int) -> T:
         """Ask the store, and remember how long it took."""

@@ -5,9 +5,9 @@ import { hourOf, moment, number, percent, t, weekdays } from "../../shared/words
 import { chart } from "../charts.js";
 import { of } from "../of.js";
 
-export function totals({ totals: rows, named }, state) {
+export function totals({ totals: rows, named, before_covered: isCovered }, state) {
   return h("div", null,
-    h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state))),
+    h("dl", { class: "tiles" }, ...rows.map((row) => tile(row, state, isCovered))),
     // Without a share there is nobody to name.
     named.share !== null && h("p", { class: "panel-note" }, t("named-share", { share: percent(named.share, 0), n: number(named.requests) })));
 }
@@ -15,10 +15,11 @@ export function totals({ totals: rows, named }, state) {
 /** Of these Health and the list of requests have other numbers. */
 const OF_USAGE = new Set(["requests", "errors"]);
 
-function tile({ metric, now, before, change_percent: change }, state) {
+function tile({ metric, now, before, change_percent: change }, state, isCovered) {
   const period = t(`before-${state.period}`);
-  let delta = h("span", { class: "delta" }, now === null ? t("not-under-filter") : t("none-before", { period }));
-  if (change === 0) delta = h("span", { class: "delta" }, t("same-as-before", { period }));
+  const nothing = now === null ? t("not-under-filter") : t(isCovered ? "none-before" : "part-before", { period });
+  let delta = h("span", { class: "delta" }, nothing);
+  if (change !== null && Math.round(change) === 0) delta = h("span", { class: "delta" }, t("same-as-before", { period }));
   else if (change !== null) {
     const direction = change > 0 ? "up" : "down";
     const tone = metric === "errors" && change > 0 ? " bad" : metric === "errors" && change < 0 ? " good" : "";

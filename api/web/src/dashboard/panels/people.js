@@ -36,7 +36,8 @@ function who(row) {
   return [name, row.kind === "user" ? null : h("span", { class: "kind" }, t(`kind-${row.kind}`))];
 }
 
-export function cards({ cards: rows }) {
+export function cards({ cards: rows }, { status }, panel) {
+  panel.tell(status && t("cards-204"));
   if (!rows.length) return null;
   const top = rows[0].views;
   return h("ol", { class: "bars" }, ...rows.slice(0, 8).map((row) =>
