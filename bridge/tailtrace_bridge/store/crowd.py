@@ -162,7 +162,7 @@ def folded(usages: Iterable[Usage], listed: Collection[str] | None) -> list[Usag
         if is_listed(one.identity, listed):
             kept.append(one)
             continue
-        sums = rest.setdefault(one[1:6], [0] * 6)
+        sums = rest.setdefault(one[1:6], [0] * len(one[6:]))
         for place, value in enumerate(one[6:]):
             sums[place] += value
     return kept + [Usage(FOLDED, *key, *sums) for key, sums in rest.items()]  # type: ignore[arg-type]  # as in `Usage`
