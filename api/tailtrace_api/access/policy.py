@@ -57,6 +57,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/request/{trace_id}": Reach.OWN,
     "/analytics/errors": Reach.OWN,  # a member's names and traces are their own
     "/analytics/panels/errors": Reach.OWN,
+    "/analytics/markers": Reach.ADMIN,
     "/analytics/traces/{trace_id}": Reach.OWN,
     "/analytics/traces/{trace_id}/otlp": Reach.OWN,
     "/tailnet/devices": Reach.OWN,

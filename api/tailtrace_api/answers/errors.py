@@ -98,10 +98,13 @@ def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: 
         failures=sum(one.requests for one in groups),
         groups=tuple(things[:LISTED_MAX]),
         truncated=len(things) > LISTED_MAX,
-        markers=tuple(
-            Mark(time=iso(one.time_us), kind=one.kind, service=one.service or None, text=one.text) for one in markers
-        ),
+        markers=tuple(map(mark, markers)),
     )
+
+
+def mark(marker: Marker) -> Mark:
+    """Return a marker as answers have it."""
+    return Mark(time=iso(marker.time_us), kind=marker.kind, service=marker.service or None, text=marker.text)
 
 
 def state_of(group: ErrorGroup, window: Asked) -> str:

@@ -1,8 +1,9 @@
 """Reads groups of failures and markers from the store, for HTTP, the command line and MCP."""
 
 from tailtrace_api.access.roles import scope_of
-from tailtrace_api.answers.errors import WhatBroke, what_broke
+from tailtrace_api.answers.errors import Mark, WhatBroke, mark, what_broke
 from tailtrace_bridge.core.errors import BridgeError
+from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import HOUR_US, Window
 
@@ -25,6 +26,13 @@ class Errors:
             raise NotKeptError(NO_GROUPS)
         scope, window = scope_of(only), Window(now_us - hours * HOUR_US, now_us)
         return what_broke(self._store.error_groups(scope, window), self._store.markers(scope, window), window)
+
+    def mark(self, marker: Marker) -> Mark:
+        """Keep a marker, and return it as answers have it. Raises `NotKeptError`."""
+        if not self._store.keeps_traces:
+            raise NotKeptError(NO_GROUPS)
+        self._store.add_markers([marker])
+        return mark(marker)
 
     def in_panel(self, now_us: int, *, hours: int, only: str | None = None) -> WhatBroke | None:
         """Return the same, None where the store keeps no groups."""

@@ -21,11 +21,40 @@ def api(make_api):
     return PagesElsewhere(guard, ["https://intranet.example"])
 
 
-def test_nothing_is_changed_by_a_route_except_mcp(make_api):
+def test_nothing_is_changed_by_a_route_except_markers(make_api):
     """No cookie, no login and no form: what a forged request could do is nothing."""
     methods = {context.path: context.methods for context in iter_route_contexts(make_api().app.routes)}
     others = {path for path, allowed in methods.items() if not allowed or allowed - {"GET", "HEAD"}}
-    assert others == {"/mcp"}
+    assert others == {"/mcp", "/analytics/markers"}
+
+
+def test_a_marker_is_an_admins_and_none_of_a_page_elsewhere(make_api, ask, tokens):
+    api = make_api(access="local,token")
+    body = json.dumps({"text": "shop 1.4 deployed"})
+
+    async def post(who="admin", **headers):
+        token = {"token": tokens[who]} if who else {}
+        given = {"Content-Type": "application/json", **headers}
+        answer = await ask(api, "/analytics/markers", method="POST", headers=given, content=body, **token)
+        return answer.status_code
+
+    async def talk():
+        return [
+            await post("member"),
+            await post(**{"Content-Type": "text/plain"}),
+            await post(**{"Content-Type": "application/x-www-form-urlencoded"}),
+            await post(**EVIL),
+            await post(Origin="null"),
+            await post(**{"Sec-Fetch-Site": "cross-site"}),
+            await post(**{"Sec-Fetch-Site": "same-site"}),
+            await post(),
+            await post(Origin="http://test", **{"Sec-Fetch-Site": "same-origin"}),
+        ]
+
+    assert asyncio.run(talk()) == [403, 415, 415, 403, 403, 403, 403, 201, 201]
+    asked = {**EVIL, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    answer = asyncio.run(ask(api, "/analytics/markers", method="OPTIONS", headers=asked))
+    assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ EXPECTED = {
     "/analytics/unused-endpoints": (401, 403, 200, False),
     "/analytics/alerts": (401, 403, 200, False),
     "/analytics/request/{trace_id}": (401, 200, 200, True),
+    "/analytics/markers": (401, 403, 405, False),  # it takes POST alone: `test_elsewhere`
     "/analytics/errors": (401, 200, 200, True),
     "/analytics/panels/errors": (401, 200, 200, True),
     "/analytics/traces/{trace_id}": (401, 404, 200, True),  # 404: it is Ben's

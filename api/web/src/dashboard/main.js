@@ -79,7 +79,7 @@ const panels = [
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
   new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: ["service"] }), render: health, empty: (now) => t(now.at ? "empty-period" : "empty-store") }),
   new Panel({
-    id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: false }), empty: () => t("empty-errors"),
+    id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),
   }),
   new Panel({
