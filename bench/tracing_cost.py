@@ -190,7 +190,7 @@ def print_parts(app: FastAPI) -> None:
         "the answer's header": lambda: answer.with_header(start),
     }
     for name, part in parts.items():
-        took_s = min(timeit.repeat(part, number=20_000, repeat=7)) / 20_000
+        took_s = min(timeit.repeat(part, number=20_000, repeat=7, timer=time.thread_time)) / 20_000
         print(f"{name:26} {took_s * 1e9:6.0f} ns")
 
 
