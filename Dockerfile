@@ -9,7 +9,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY instrumentation instrumentation
 COPY bridge bridge
 COPY api api

@@ -21,6 +21,7 @@
 #   make docs                       rewrites what is generated in docs/, and takes its pictures anew (chromium); make screenshots these alone
 #   make report-example             rewrites the example of the monthly report (needs poppler-utils)
 #   make lock                       renews constraints.txt, the versions that CI, the image and .venv are built with
+#   make release                    sdist and wheel into dist/, the page in both, tried in bare environments: docs/releasing.md
 #   make wheel                      builds the wheel into dist/, tries it in bare environments
 #
 # PYTHON is the interpreter that .venv is made from: make test PYTHON=python3.13
@@ -50,7 +51,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel clean
+.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -210,6 +211,10 @@ lock: $(READY)
 
 wheel: $(READY) $(WEB_IF_NPM)
 	.ci/check_wheel.sh $(PYTHON)
+
+# From a copy of what git has: nothing that lies about gets in, and the page is built anew.
+release: $(READY)
+	.ci/make_release.sh $(PYTHON)
 
 clean:
 	rm -rf api/tailtrace_api/static api/web/node_modules

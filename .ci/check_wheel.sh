@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the wheel and try it where a user would: in bare environments, outside the clone.
 #
-#   .ci/check_wheel.sh [PYTHON]
+#   .ci/check_wheel.sh [PYTHON [WHEEL]]         WHEEL: one that is built already
 #
 # | environment | must hold |
 # |---|---|
@@ -22,10 +22,14 @@ fail() {
     exit 1
 }
 
-rm -rf dist build
 "$python" -m venv "$work/bare"
-"$work/bare/bin/pip" wheel --quiet --no-deps --wheel-dir dist .
-wheel=$(echo "$PWD"/dist/tailtrace-*.whl)
+if [[ -n ${2:-} ]]; then
+    wheel=$(realpath "$2")
+else
+    rm -rf dist build
+    "$work/bare/bin/pip" wheel --quiet --no-deps --wheel-dir dist .
+    wheel=$(echo "$PWD"/dist/tailtrace-*.whl)
+fi
 [[ -f $wheel ]] || fail "no wheel in dist/, or more than one"
 
 cd "$work"

@@ -44,7 +44,9 @@ _LANG = b'data-lang="en"'
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
 <h1>The dashboard is not built yet</h1>
-<p>Run <code>make web</code> in the clone (it needs Node.js 20 or later with npm), then start tailtrace again.</p>
+<p>It needs Node.js 20 or later with npm. In a clone that is run as it is: <code>make web</code>.
+Installed from a clone: <code>pip install --force-reinstall --no-deps .</code> there, which builds it.
+Then start tailtrace again.</p>
 <p>The answers are there without it: <code>tailtrace report</code>, or <a href="/openapi.json">the API</a>.</p></html>
 """
 
