@@ -6,8 +6,8 @@ A large import parses in a process of its own, which loads its code while this o
 import json
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -144,30 +144,30 @@ def run_import(
         chunks = job.chunks(with_rows=export) if worker is None else worker.chunks(job)
 
         # The worker is at it by now, and the rest loads meanwhile.
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
         from tailtrace_bridge.transfer.importer import store_chunks
         from tailtrace_bridge.wiring.parts import open_store
 
         store = open_store(settings)
         try:
-            with Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TimeRemainingColumn(),
-                console=console or Console(quiet=True),
-                disable=console is None or not console.is_terminal,
-                transient=True,
-            ) as progress:
-                task = progress.add_task("importing", total=total_bytes)
-                on_bytes = partial(progress.advance, task)
+            with _progress(console, total_bytes) as on_bytes:
                 if exporter is None:
                     return store_chunks(chunks, store, on_bytes)
                 return _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
         finally:
             store.close()
+
+
+@contextmanager
+def _progress(console: "Console | None", total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show how many bytes were read, to who looks; a script does not wait until that is loaded."""
+    if console is None or not console.is_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield partial(progress.advance, progress.add_task("importing", total=total_bytes))
 
 
 def _exporter(settings: "Settings") -> "SpanExporter":
