@@ -75,6 +75,21 @@ def test_import_gives_an_example_of_each_reason_with_file_and_line(run, tmp_path
     assert said[4] == f"    {log}:1 (byte 0): odd 1"
 
 
+def test_import_says_what_went_to_other(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TAILTRACE_DISTINCT_MAX", "5")
+    log = tmp_path / "bomb.log"
+    line = '203.0.113.{0} - - [10/Mar/2024:10:00:00 +0000] "GET /p{1}x/a HTTP/1.1" 200 5 "-" "agent-{0}"\n'
+    log.write_text("".join(line.format(n % 250, n) for n in range(2500)))
+    result = run("import", log)
+    assert (result.exit_code, result.stdout.partition(" in ")[0]) == (
+        0, "2500 lines: 2500 stored, 0 known already, 0 rejected",
+    )  # fmt: skip
+    assert f"{log}: 500 requests count under __other__" in result.stderr
+    assert "245 addresses without a name and 245 user agents, past the limit of TAILTRACE_DISTINCT_MAX" in result.stderr
+    again = run("import", log, "--json")
+    assert json.loads(again.stdout)["duplicate"] == 2500
+
+
 def test_a_refusal_goes_when_its_line_is_stored_later(run, tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(b"::1|1759933935.250|200\n")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.core.records import Row
     from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.settings.table import Settings
+    from tailtrace_bridge.store.protocol import Store
     from tailtrace_bridge.transfer.importer import Imported, ImportJob
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
@@ -151,10 +152,23 @@ def run_import(
         try:
             with _progress(console, total_bytes) as on_bytes:
                 if exporter is None:
-                    return store_chunks(chunks, store, on_bytes)
-                return _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
+                    done = store_chunks(chunks, store, on_bytes)
+                else:
+                    done = _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
+            done.notes += _folded(store)
+            return done
         finally:
             store.close()
+
+
+def _folded(store: "Store") -> list[str]:
+    """Say which addresses and user agents a store did not keep apart."""
+    counters = getattr(store, "counters", None)  # SQLite's: InfluxDB has no such limit
+    if counters is None or not (counters.addresses_over_limit or counters.agents_over_limit):
+        return []
+    addresses, agents = counters.addresses_over_limit, counters.agents_over_limit
+    of_what = f"{addresses} addresses without a name and {agents} user agents"
+    return [f"{of_what}, past the limit of TAILTRACE_DISTINCT_MAX, are stored as __other__"]
 
 
 @contextmanager

@@ -286,6 +286,11 @@ class Enricher:
             identity = identity_in_front(access, identity, by_peer, self._serve) or identity
         return identity, holder.identified_us
 
+    @property
+    def folded(self) -> int:
+        """Requests that count under `__other__` because more endpoints or cards came than are kept apart."""
+        return self._routes.over_limit_count + self.cards_over_limit
+
     def recall(self, endpoints: Iterable[str]) -> None:
         """Know the endpoints that a store has: so the limits of paths and cards hold over restarts and imports."""
         known = set(endpoints)

@@ -260,6 +260,7 @@ class _LogReader:
         self._parser, self._enricher = parser, enricher
         self._with_rows = with_rows
         self._lines: BlockReader | _ExportLines
+        self._folded_before = enricher.folded
         self._read_bytes: list[int] = []
         self._numbers: dict[str, int] = {}
         self._cut: list[tuple[bytes, int, int, bool]] = []
@@ -335,8 +336,15 @@ class _LogReader:
         )
 
     def _note(self) -> str:
-        if not self._cut:
-            return ""
+        notes = [self._cut_note()] if self._cut else []
+        if folded := self._enricher.folded - self._folded_before:
+            notes.append(
+                f"{self._name}: {folded} requests count under __other__, since more endpoints or cards came than are "
+                "kept apart (docs/definitions.md); with TAILTRACE_OPENAPI the app's own routes are known"
+            )
+        return "; ".join(notes)
+
+    def _cut_note(self) -> str:
         return (
             f"{self._name}: the last line has no newline yet ({len(self._cut[0][0])} bytes), so it is not whole; "
             "import the log again when nginx has written on, and it counts once"
