@@ -378,6 +378,15 @@ def test_filters(store, filters, keys):
     assert sum(one.requests for one in store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters)) == len(keys)
 
 
+def test_4xx_is_without_499_as_everywhere(store):
+    store.write([row(T0 + n, n, status=status) for n, status in enumerate((400, 404, 498, 499, 500))])
+    for status, keys in (("4xx", {0, 1, 2}), ("499", {3}), ("5xx", {4})):
+        filters = Filters(status=status)
+        assert {entry.key for entry in store.log(Scope.everybody(), DAY, filters, 10, None)} == keys
+        for by in By:
+            assert sum(one.requests for one in store.usage(Scope.everybody(), DAY, filters, by)) == len(keys)
+
+
 def test_a_window_takes_in_its_start_and_not_its_end(store, settle):
     store.write([row(T0 + at_us, at_us) for at_us in (0, 1, 999, 1_000, HOUR_US - 1, HOUR_US)])
     settle(store)

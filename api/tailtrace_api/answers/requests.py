@@ -31,6 +31,7 @@ from tailtrace_bridge.store.crowd import FOLDED, Crowd, is_stranger
 from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.values import (
+    CLIENT_CLOSED,
     HOUR_US,
     QUARTER_US,
     Activity,
@@ -47,8 +48,6 @@ from tailtrace_bridge.store.values import (
 )
 
 FAVORITES_MAX = 3
-CLIENT_CLOSED = 499
-"""What nginx logs where the client left: its time ends there, the app's goes on."""
 NGINX_CLOCK_US = 1000
 """nginx counts in milliseconds (`$request_time`), a span in less."""
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
@@ -400,7 +399,7 @@ def error_rates(usages: Sequence[Usage]) -> ErrorRate:
 def _error_class(status: int) -> str:
     if status >= 500:
         return "errors_5xx"
-    if status == 499:
+    if status == CLIENT_CLOSED:
         return "client_closed_499"
     return "errors_4xx" if status >= 400 else "fine"
 

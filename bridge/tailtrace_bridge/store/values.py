@@ -10,6 +10,8 @@ HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
 QUARTER_US = 15 * MINUTE_US
 DAY_US = 24 * HOUR_US
+CLIENT_CLOSED = 499
+"""What nginx logs where the client left: its time ends there, the app's goes on."""
 SESSION_GAP_US = 30 * MINUTE_US
 """A longer pause ends a session, and a run of `activity`."""
 
@@ -44,6 +46,14 @@ class Filters:
     def has_identity(self) -> bool:
         """Whether they ask who it was: rollups without identities cannot tell."""
         return (self.user, self.device, self.address) != (None, None, None)
+
+
+def statuses(status: str) -> tuple[int, int]:
+    """Return the lowest and the highest status of a filter; `4xx` is without 499, which is counted apart."""
+    if not status.endswith("xx"):
+        return int(status), int(status)
+    low = int(status[0]) * 100
+    return low, CLIENT_CLOSED - 1 if low == 400 else low + 99
 
 
 class By(Enum):

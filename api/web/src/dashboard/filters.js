@@ -8,7 +8,7 @@ import { FILTERS, hasFilters } from "./state.js";
 
 const NAMES = { user: "users", device: "devices", endpoint: "endpoints", service: "services" };
 const PERIODS = ["24h", "7d", "30d"];
-const STATUSES = ["", "2xx", "3xx", "4xx", "5xx"];
+const STATUSES = ["", "2xx", "3xx", "4xx", "499", "5xx"];
 /** After the last key in the field of a time: half a year is no time that somebody asked for. */
 const TYPING_MS = 1200;
 

@@ -7,7 +7,7 @@ from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.encoding import Sought, Tables
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import names
-from tailtrace_bridge.store.values import Filters
+from tailtrace_bridge.store.values import Filters, statuses
 
 
 def where(reads: Reads, filters: Filters) -> tuple[str, dict[str, object]]:
@@ -41,7 +41,10 @@ def where(reads: Reads, filters: Filters) -> tuple[str, dict[str, object]]:
     if filters.status is not None:
         is_class = filters.status.endswith("xx")
         clauses.append(' AND "status_class" = $status' if is_class else ' AND "status_code" = $status')
+        clauses.append(' AND "status_code" <= $status_high' if filters.status == "4xx" else "")
         values["status"] = filters.status if is_class else int(filters.status)
+        if filters.status == "4xx":  # without 499
+            values["status_high"] = statuses(filters.status)[1]
     return "".join(clauses), values
 
 
@@ -103,6 +106,4 @@ def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> t
 
 
 def _statuses(status: str | None) -> tuple[int, int]:
-    if status is None:
-        return 0, 1_000_000
-    return (int(status[0]) * 100, int(status[0]) * 100 + 99) if status.endswith("xx") else (int(status), int(status))
+    return (0, 1_000_000) if status is None else statuses(status)

@@ -1,6 +1,6 @@
 """What a reader filters by, as SQL over the columns of `access` and of the tables of usage. Values are bound."""
 
-from tailtrace_bridge.store.values import Filters
+from tailtrace_bridge.store.values import Filters, statuses
 
 _BY_NAME = """
     AND identity_id IN (
@@ -41,8 +41,6 @@ def where(filters: Filters) -> tuple[str, list[object]]:
         clauses.append("AND trace_id = ?")
         values.append(bytes.fromhex(filters.trace_id))
     if filters.status is not None:
-        low = int(filters.status[0]) * 100 if filters.status.endswith("xx") else int(filters.status)
-        high = low + 99 if filters.status.endswith("xx") else low
         clauses.append("AND status BETWEEN ? AND ?")
-        values.extend((low, high))
+        values.extend(statuses(filters.status))
     return " ".join(clauses), values
