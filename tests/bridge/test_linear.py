@@ -6,7 +6,8 @@ import pytest
 
 from tailtrace_api.mcp_server.fence import _TEMPLATE
 from tailtrace_bridge.identity.serve_headers import decoded
-from tailtrace_bridge.logs.format import unescape_default, unescape_json
+from tailtrace_bridge.logs.block_format import block_format
+from tailtrace_bridge.logs.format import COMBINED_FORMAT, compile_format, unescape_default, unescape_json
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.scrub import scrub
 
@@ -36,6 +37,15 @@ def json_value(text):
     parse('{"time_local":"10/Oct/2025:13:55:36 +0000","remote_addr":"100.64.0.7","status":' + text)
 
 
+def block_user(text):
+    block_format(compile_format(COMBINED_FORMAT)).pattern.findall(f"100.64.0.7 - {text}\n".encode())
+
+
+def block_agent(text):
+    line = f'100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "{text}\n'
+    block_format(compile_format(COMBINED_FORMAT)).pattern.findall(line.encode())
+
+
 def cost_s(function, text):
     runs = []
     for cut in range(7):  # another text each time: one that was seen comes from a cache
@@ -46,8 +56,9 @@ def cost_s(function, text):
 
 
 @pytest.mark.parametrize(
-    "function", [scrub, decoded, unescape_json, unescape_default, _TEMPLATE.search, parse, plain, json_text, json_value]
-)
+    "function",
+    [scrub, decoded, unescape_json, unescape_default, _TEMPLATE.search, parse, plain, json_text, json_value, block_user, block_agent],
+)  # fmt: skip
 @pytest.mark.parametrize("unit", UNITS)
 def test_four_times_the_length_takes_about_four_times_the_time(function, unit):
     short, long = ((unit * length)[:length] for length in (LENGTH, 4 * LENGTH))

@@ -36,6 +36,7 @@ FLOOR_S = 4e-4
 """What takes less is not measured: the clock and the rest of the machine would be."""
 ELSEWHERE = {
     "tailtrace_bridge.logs.format": "compiled of the user's log_format; lines are tried in test_linear",
+    "tailtrace_bridge.logs.block_format": "the same, for the lines of a block",
     "tailtrace_bridge.logs.grammar": "the same, for a second request in a line",
     "tailtrace_bridge.store.person": "escaped words, side by side: nothing in it repeats",
     "tailtrace_api.access.policy": "of our own routes: parts without a slash, and at most one that takes the rest",

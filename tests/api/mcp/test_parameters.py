@@ -80,7 +80,7 @@ def test_schema_of_a_tool():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "count"), [(None, 11), ("", 11), ("analytics", 7), ("tailscale", 4), ("analytics,tailscale", 11), ("get_active_users, tailscale_who_is", 2)]
+    ("wanted", "count"), [(None, 12), ("", 12), ("analytics", 8), ("tailscale", 4), ("analytics,tailscale", 12), ("get_active_users, tailscale_who_is", 2)]
 )  # fmt: skip
 def test_select(wanted, count):
     assert len(select(wanted)) == count
