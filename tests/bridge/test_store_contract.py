@@ -685,6 +685,6 @@ def test_a_members_scope_gives_the_same_in_both_stores(store, settle):
     assert {one.identity.user for one in store.visits(mine, DAY)} == {"ana@example.com"}
     assert {one.identity.user for one in store.activity(mine, DAY)} == {"ana@example.com"}
     assert {one.endpoint for one in store.endpoint_buckets(mine, DAY, HOUR_US, ALL)} == {"/a"}
-    for verb, more in (("steps", (DAY, HOUR_US)), ("latency", (DAY,)), ("quarters", (DAY,)), ("newest_us", ())):
+    for verb, more in (("bucket_usage", (DAY, HOUR_US)), ("latency", (DAY,)), ("quarters", (DAY,)), ("newest_us", ())):
         with pytest.raises(ScopeError):
             getattr(store, verb)(mine, *more)
