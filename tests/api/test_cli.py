@@ -111,6 +111,21 @@ def test_import_takes_the_format_from_nginx_conf(run, tmp_path):
     assert (other.exit_code, "no such file" in other.stderr) == (2, True)
 
 
+def test_an_import_of_nothing_makes_no_store(run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    result = run("import", "nofile", "folder")
+    assert result.exit_code == 1
+    assert "tailtrace: nofile: no such file. Name one that is there." in result.stderr
+    assert "is a folder, not a log." in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_import_of_one_file_that_is_there_reads_it_and_tells_of_the_other(run):
+    result = run("import", "nofile", COMBINED, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["stored"]) == (1, 10)
+    assert "tailtrace: nofile: no such file. Name one that is there." in result.stderr
+
+
 def test_inspect_stores_nothing_and_shows_the_fields(run, tmp_path):
     result = run("inspect", COMBINED)
     assert result.exit_code == 1
@@ -167,6 +182,8 @@ def test_import_reads_gzip(run, tmp_path):
         (["doctor", "--nginx-conf", str(SAMPLES)], 2, f"--nginx-conf {SAMPLES}: this is a folder, name a file in it"),
         (["nginx", "include", "--log", str(SAMPLES)], 2, f"--log {SAMPLES}: this is a folder; name the file in it"),
         (["nginx", COMBINED], 1, "cannot write the include files: File exists; run as a user who may (sudo)"),
+        (["token", "create", "ana"], 2, "whose data does 'ana' show? --user LOGIN says it; --role admin shows all"),
+        (["token", "create", "ci", "--role", "spans", "--user", "ana"], 2, "a token of role spans is nobody's"),
         (["nonsense"], 2, "nonsense"),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.identity.chain import Found, NotFound
 from tailtrace_bridge.identity.static_file import FILE_BYTES_MAX, IdentityFile, load_identities, parse_identities
 from tailtrace_bridge.testing import FakeClock
@@ -64,6 +65,13 @@ def test_forms_that_mean_the_same(tmp_path: Path, name: str, text: str) -> None:
 def test_an_empty_file_names_nobody(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("")
     assert load_identities(tmp_path / "a.toml").find("100.64.0.7") is None
+
+
+def test_a_joined_emoji_is_shown_as_in_a_name_from_tailscale(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('"10.0.0.1" = { device = "ana \U0001f469\u200d\U0001f4bb" }', encoding="utf-8")
+    found = load_identities(tmp_path / "a.toml").find("10.0.0.1")
+    assert found is not None
+    assert found.device == printable("ana \U0001f469\u200d\U0001f4bb") == "ana \U0001f469\\u200d\U0001f4bb"
 
 
 @pytest.mark.parametrize(

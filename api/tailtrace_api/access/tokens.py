@@ -96,10 +96,12 @@ class Tokens:
             raise WrongTokenError(f"a token's name has 1 to 64 printable characters, not {printable(name)!r}")
         if role not in ROLES:
             raise WrongTokenError(f"there is no role {printable(role)!r}: write {', '.join(ROLES)}")
-        if (role == "member") != bool(user):
+        if role == "member" and not user:
             raise WrongTokenError(
-                "a member's token names whose data it shows, and no other does: --role member --user LOGIN"
+                f"whose data does {name!r} show? --user LOGIN says it; --role admin shows all, --role spans none"
             )
+        if role != "member" and user:
+            raise WrongTokenError(f"a token of role {role} is nobody's: leave --user out, or write --role member")
         secret = PREFIX + random(SECRET_BYTES)
         with self._changing() as tokens:
             if any(token.name == name for token in tokens):

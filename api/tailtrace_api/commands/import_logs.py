@@ -4,6 +4,7 @@ A large import parses in a process of its own, which loads its code while this o
 """
 
 import json
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,6 +132,8 @@ def run_import(
     """
     from tailtrace_bridge.transfer.worker import ImportWorker
 
+    if missing := _nothing_there(files):
+        return missing
     sizes = {path: _size(path) for path in files}
     total_bytes = sum(sizes.values())
     unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix in PACKED else 1) for path, size in sizes.items())
@@ -159,6 +162,23 @@ def run_import(
             return done
         finally:
             store.close()
+
+
+def _nothing_there(files: Sequence[Path]) -> "Imported | None":
+    """Return an import of nothing where no file can be read: it must not make an empty store. None: one can."""
+    if any(str(path) == STDIN or (os.access(path, os.R_OK) and not path.is_dir()) for path in files):
+        return None
+    from tailtrace_bridge.core.errors import LogFileError
+    from tailtrace_bridge.logs.files import read_pieces
+    from tailtrace_bridge.transfer.importer import Imported
+
+    done = Imported()
+    for path in files:
+        try:
+            next(read_pieces(path), None)
+        except LogFileError as error:
+            done.problems.append(str(error))
+    return done
 
 
 def _folded(store: "Store") -> list[str]:

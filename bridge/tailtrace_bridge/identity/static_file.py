@@ -12,6 +12,7 @@ The same under a table `[addresses]`, where the file has one. A name that ends i
 | several ranges hold the address | the longest prefix wins; the order in the file does not matter |
 | `kind` left out | user where there is a `user`, tagged where there are `tags`, else unknown |
 | `tags` or kind tagged with a `user` | refused: a service is not a person |
+| a joined emoji | its joiner is written out, as in the name that Tailscale tells of a device |
 | a line of any time | is named: the file says who has an address, not since when |
 | the file changed | read again, at most once a second; a broken one is logged once and the old map stays |
 """
@@ -31,7 +32,7 @@ import tomli
 
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.core.text import TEXT_LENGTH_MAX, parse_address
+from tailtrace_bridge.core.text import TEXT_LENGTH_MAX, parse_address, printable
 from tailtrace_bridge.identity.chain import Answer, Found, NotFound
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
@@ -43,6 +44,8 @@ _ENTRY_KEYS = frozenset(ENTRY_KEYS)
 
 _Network = tuple[int, int, int]
 """IP version, prefix length, network address as a number."""
+_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
+"""They join letters, and emoji; alone of what is not printable they are in names that people give."""
 _log = logging.getLogger(__name__)
 _SPACE = re.compile(r"[ \t\n\r]*")
 TOML_LENGTH = 50_000
@@ -315,9 +318,9 @@ def _text(entry: Mapping[str, object], key: str, where: str) -> str:
     value = entry.get(key, "")
     if not isinstance(value, str):
         raise IdentityError(f"{where}: {key} must be text in quotes")
-    if len(value) > TEXT_LENGTH_MAX or not value.isprintable():
+    if len(value) > TEXT_LENGTH_MAX or not value.translate(_JOINERS).isprintable():
         raise IdentityError(f"{where}: {key} must be at most {TEXT_LENGTH_MAX} printable characters")
-    return value.strip()
+    return printable(value.strip())
 
 
 def _tags(value: object, where: str) -> str:

@@ -38,6 +38,8 @@ GROWING_S = 24 * 3600
 """A plain file that was written later than this ago may still grow."""
 LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 """Bytes kept of a line: one more than the parser takes, so that it sees that the line was too long."""
+NAME_IT = "Name the log with TAILTRACE_LOG, or make nginx write it."
+NAME_ANOTHER = "Name one that is there."
 
 _BREAK = re.compile(rb"\0*\n|\0+")
 _MASK_63 = (1 << 63) - 1
@@ -177,7 +179,7 @@ def read_pieces(
                 if lines:
                     yield Piece(seed or fingerprint(lines[0][0]), [(line, offset) for line, offset, _ in lines])
     except OSError as error:
-        raise unreadable(str(path), error) from error
+        raise unreadable(str(path), error, missing=NAME_ANOTHER) from error
     for line, offset, _ in splitter.rest():
         if is_plain and on_cut is not None:
             on_cut(line, offset, seed or fingerprint(line), grows)
@@ -239,10 +241,10 @@ def is_packed_file(descriptor: int) -> bool:
     return is_packed(os.pread(descriptor, MAGIC_BYTES_MAX, 0))
 
 
-def unreadable(path: str, error: OSError) -> LogFileError:
-    """Make the error for `path`: what is wrong, whose file it is, what to do."""
+def unreadable(path: str, error: OSError, *, missing: str = NAME_IT) -> LogFileError:
+    """Make the error for `path`: what is wrong, whose file it is, what to do; `missing`: where there is no file."""
     if isinstance(error, FileNotFoundError):
-        return LogFileError(f"{path}: no such file. Name the log with TAILTRACE_LOG, or make nginx write it.")
+        return LogFileError(f"{path}: no such file. {missing}")
     if isinstance(error, IsADirectoryError):
         return LogFileError(f"{path}: {_owner_and_mode(path)} is a folder, not a log. Name a file in it: {path}/*.log")
     if isinstance(error, PermissionError):

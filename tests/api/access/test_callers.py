@@ -264,7 +264,7 @@ def test_the_file_has_no_secret_and_is_ours_alone(tmp_path):
         ("a\x1b[31m", "admin", "", "1 to 64"),
         ("new", "root", "", "no role 'root'"),
         ("new", "member", "", "--user LOGIN"),
-        ("new", "spans", "ana@example.com", "--user LOGIN"),
+        ("new", "spans", "ana@example.com", "leave --user out"),
     ],
 )
 def test_what_is_no_token(tmp_path, name, role, user, message):
