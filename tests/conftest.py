@@ -20,7 +20,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Neither a slow machine nor other work beside the tests is a finding: time is measured in bench/ alone.
+hypothesis.settings.register_profile(
+    "tailtrace", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+if not os.environ.get("CI"):  # there Hypothesis's own profile says the same, and draws the same examples each time
+    hypothesis.settings.load_profile("tailtrace")
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("TAILTRACE_SHARED_DATA") or ROOT.parent / "shared" / "data")
