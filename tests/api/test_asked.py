@@ -32,7 +32,8 @@ def get(app):
 
 
 def test_every_answer_refuses_what_it_does_not_know(app, get):
-    paths = sorted(path for path in app.openapi()["paths"] if path.startswith(("/analytics", "/tailnet")))
+    answers = (path for path, verbs in app.openapi()["paths"].items() if "get" in verbs)
+    paths = sorted(path for path in answers if path.startswith(("/analytics", "/tailnet")))
     assert len(paths) > 20
     for path in paths:
         asked = path.replace("{trace_id}", "ab" * 16).replace("{address}", "100.64.0.7").replace("{device}", "x")

@@ -11,6 +11,8 @@ from tailtrace_bridge.core.records import Access, Failure, Identity, Row, Traffi
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.traces.pack import pack
 
+pytestmark = pytest.mark.chromium
+
 TRACE, NGINX = "ab" * 16, "cd" * 8
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
 EXCHANGE = "\t127.0.0.1:8000\t0.095\t500\t0.002\t0.080\t10\t10\tHTTP/1.1\thttp\t100\t10\tshop.example"
@@ -68,6 +70,7 @@ def test_a_kept_trace_is_a_waterfall(tmp_path, serving, open_page, phone):
         assert "/srv/shop/orders.py:40 total" in page.locator(".stack").text_content()
         assert page.locator("img[src=x]").count() == 0
         page.locator(".spans summary").last.click()
+        page.locator(".spans > li").last.locator("dd").first.wait_for()  # made when it opens
         assert EVIL in page.locator(".spans > li").last.locator("dd").all_text_contents()
         assert page.get_by_role("link", name="tracing backend").get_attribute("href").endswith(TRACE)
         width = page.evaluate(
