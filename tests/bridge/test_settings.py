@@ -87,7 +87,7 @@ def test_every_wrong_setting_has_a_line(monkeypatch):
         ("sotre = 'sqlite:x'\n", "tailtrace.toml: sotre: there is no such setting; did you mean store?"),
         ("zzz = 1\n", "tailtrace.toml: zzz: there is no such setting; docs/settings.md lists them"),
         ("store = \n", "tailtrace.toml: Invalid value"),
-        ("admins = 'ana'\n", "tailtrace.toml: admins: 'ana' is not accepted; write it like [\"ana@example.com\", "),
+        ("admins = 3\n", 'tailtrace.toml: admins: 3 is not accepted; write it like ["ana@example.com", '),
         (
             "features = 3\n",
             'tailtrace.toml: features: 3 is not accepted; write it like [features] and below it "/route"',
@@ -117,6 +117,45 @@ def test_listen(value, place):
     assert load(listen=value).listen == value
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("ana@example.com", ["ana@example.com"]),
+        ("ana@example.com, ben@example.com,", ["ana@example.com", "ben@example.com"]),
+        ('["ana@example.com", "ben@example.com"]', ["ana@example.com", "ben@example.com"]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_a_list_stands_with_commas_or_as_json(monkeypatch, written, read):
+    monkeypatch.setenv("TAILTRACE_ADMINS", written)
+    assert load().admins == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'admins = "ana,ben"\nlog = "/a.log,/b.log"\naccess = "token,whois"\n',
+        'admins = ["ana", "ben"]\nlog = ["/a.log", "/b.log"]\naccess = ["token", "whois"]\n',
+    ],
+)
+def test_the_file_takes_either_form_of_each_list(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tailtrace.toml").write_text(text)
+    found = load()
+    assert (found.admins, found.log, found.access) == (["ana", "ben"], "/a.log,/b.log", "token,whois")
+
+
+def test_every_list_of_texts_is_read_alike():
+    from pydantic_settings import NoDecode
+
+    from tailtrace_bridge.settings.table import Settings
+
+    lists = [field for field in Settings.model_fields.values() if field.annotation == list[str]]
+    assert len(lists) >= 7
+    assert all(NoDecode in field.metadata for field in lists)
+
+
 def test_the_page_has_a_row_for_each_setting():
     from tailtrace_bridge.settings.table import Settings
 
@@ -138,18 +177,10 @@ def test_a_name_that_is_no_setting_is_said(monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        (
-            "TAILTRACE_HEALTH_PATHS",
-            "/ping",
-            'TAILTRACE_HEALTH_PATHS: \'/ping\' is no JSON; write it like ["/up", "/ping"]',
-        ),
+        ("TAILTRACE_HEALTH_PATHS", '["/ping"', "TAILTRACE_HEALTH_PATHS: '[\"/ping\"' is no JSON; write the names with"),
         ("TAILTRACE_FEATURES", "{bad", 'TAILTRACE_FEATURES: \'{bad\' is no JSON; write it like {"/route": "name"}'),
-        (
-            "TAILTRACE_ADMINS",
-            "ana@example.com",
-            "TAILTRACE_ADMINS: 'ana@example.com' is no JSON; write it like [\"ana@",
-        ),
-        ("TAILTRACE_HOSTS", '"a.ts.net"', "TAILTRACE_HOSTS: 'a.ts.net' is not accepted; write it like [\"tailtrace."),
+        ("TAILTRACE_TRUSTED_PROXIES", "::1,x", "TAILTRACE_TRUSTED_PROXIES: 'x' is neither an address nor a network"),
+        ("TAILTRACE_HOSTS", '"a.ts.net"', "TAILTRACE_HOSTS: 'a.ts.net' is not accepted; write it like tailtrace."),
         (
             "TAILTRACE_ALERTS",
             '[{"kind": "p95", "window": "2d"}]',

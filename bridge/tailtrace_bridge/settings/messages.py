@@ -12,6 +12,7 @@ The value of a secret is not shown, nor an address with a password in it.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,8 +48,8 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 def no_json(field: str, value: str | None) -> str:
     """Say what a variable should hold that is read as JSON."""
-    said = "this is no JSON" if value is None else f"{_shown(value)} is no JSON"
-    return f"{said}; write it like {EXAMPLES.get(field, EXAMPLES['health_paths'])}"
+    said = "this is no JSON" if value is None else f"{shown(value)} is no JSON"
+    return f"{said}; write it like {EXAMPLES[field]}"
 
 
 def told(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool) -> str:
@@ -64,7 +65,7 @@ def told(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool)
         return f"is missing; add it: docs/{'alerts' if is_rule else 'settings'}.md has examples"
     name = str(location[2] if is_rule else location[0]).lower()
     field = known.get(name)
-    value = "this value" if field is None or _is_secret(field) else _shown(error["input"])
+    value = "this value" if field is None or _is_secret(field) else shown(error["input"])
     accepted = "" if field is None else _accepted(error, name, field, is_file)
     if accepted:
         return f"{value} is not accepted; write {accepted}"
@@ -100,6 +101,8 @@ def _no_such(name: str, known: Mapping[str, FieldInfo], page: str) -> str:
 def _example(name: str, field: FieldInfo, is_file: bool) -> str:
     if is_file and name in IN_A_FILE:
         return IN_A_FILE[name]
+    if not is_file and name in EXAMPLES and "list[str]" in str(field.annotation):
+        return ",".join(json.loads(EXAMPLES[name]))
     return EXAMPLES.get(name) or (field.default if isinstance(field.default, str) else "")
 
 
@@ -120,7 +123,8 @@ def _is_secret(field: FieldInfo) -> bool:
     return SecretStr.__name__ in str(field.annotation)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a wrong value as a message has it: cut, and no address with a password."""
     text = repr(value)
     if "://" in text and "@" in text:
         return "this address"

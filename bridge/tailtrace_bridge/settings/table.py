@@ -4,6 +4,7 @@ A flag of the command line beats the environment, the environment beats `tailtra
 that beats the default. `markdown()` writes `docs/settings.md`; a test compares the two.
 """
 
+import json
 import logging
 import os
 import re
@@ -14,9 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from tailtrace_bridge.core.errors import SettingsError
@@ -48,6 +55,28 @@ def _standard(name: str, field: str) -> AliasChoices:
     return AliasChoices(name, field)
 
 
+def _names(value: object) -> object:
+    """`a,b` → both. What begins as JSON does is read as JSON, which a list had to be before."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith(("[", '"', "{")):
+        return [name for part in value.split(",") if (name := part.strip())]
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError(f"{wrong_settings.shown(value)} is no JSON; write the names with commas: one,two") from None
+
+
+def _joined(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_names)]
+"""A list: with commas, or a list of `tailtrace.toml`."""
+Joined = Annotated[str, BeforeValidator(_joined)]
+"""The same, kept as one text."""
+
+
 class Settings(BaseSettings):
     """Everything that a user can set. Each description is one row of `docs/settings.md`."""
 
@@ -58,7 +87,7 @@ class Settings(BaseSettings):
     store: Annotated[str, Field(description="Where rows are kept: `sqlite:PATH` or `influxdb`.")] = (
         "sqlite:tailtrace.db"
     )
-    log: Annotated[str, Field(description="The access log to follow: a path or a glob; several with commas.")] = (
+    log: Annotated[Joined, Field(description="The access log to follow: a path or a glob; several with commas.")] = (
         "/var/log/nginx/tailtrace.log"
     )
     log_format: Annotated[
@@ -81,11 +110,11 @@ class Settings(BaseSettings):
         ),
     ] = "127.0.0.1:8470"
     hosts: Annotated[
-        list[str],
+        Names,
         Field(description="More names that the API may be asked by (Host header), such as `tailtrace.example.ts.net`."),
     ] = []
     cors_origins: Annotated[
-        list[str],
+        Names,
         Field(
             description="Pages elsewhere that may show the widget, by origin: `https://intranet.example.ts.net`. "
             "They read `/analytics/widget` and nothing else."
@@ -100,7 +129,7 @@ class Settings(BaseSettings):
         Field(description="Where apps send their spans (OTLP over HTTP). Beyond loopback they send a token."),
     ] = "127.0.0.1:4318"
     access: Annotated[
-        str,
+        Joined,
         Field(
             description="How callers are known, with commas: `local` (who works on this machine: sees all), `token` "
             "(`tailtrace token`), `whois` (people of the tailnet, who see their own; admins see all)."
@@ -116,13 +145,13 @@ class Settings(BaseSettings):
         ),
     ] = False
     trusted_proxies: Annotated[
-        list[str],
+        Names,
         Field(
             description="Proxies before the API whose `X-Forwarded-For` is believed: addresses, CIDR networks, `unix:` "
-            "(whoever may open the socket of `TAILTRACE_LISTEN=unix:PATH`). JSON in the environment."
+            "(whoever may open the socket of `TAILTRACE_LISTEN=unix:PATH`)."
         ),
     ] = []
-    admins: Annotated[list[str], Field(description="Logins that see all. JSON in the environment.")] = []
+    admins: Annotated[Names, Field(description="Logins that see all.")] = []
     admins_file: Annotated[
         Path | None, Field(description="A file with more such logins, one on each line; read anew when it changes.")
     ] = None
@@ -171,14 +200,12 @@ class Settings(BaseSettings):
             max_length=2000,
         ),
     ] = {}
-    health_paths: Annotated[
-        list[str], Field(description="More paths of health checks, kept out of usage. JSON in the environment.")
-    ] = []
+    health_paths: Annotated[Names, Field(description="More paths of health checks, kept out of usage.")] = []
     static_paths: Annotated[
-        list[str],
+        Names,
         Field(
             description="Beginnings of paths of static files, kept out of usage though the app answers them, such as "
-            "`/ui/`. JSON in the environment."
+            "`/ui/`."
         ),
     ] = []
     timezone: Annotated[
@@ -323,7 +350,7 @@ class Settings(BaseSettings):
         ),
     ] = 1000
     traces_always: Annotated[
-        list[str],
+        Names,
         Field(
             description="Whose traces are kept whatever they are: `user:ana@example.com`, `endpoint:/items/{item_id}`. "
             "JSON in the environment."
@@ -414,7 +441,7 @@ class Settings(BaseSettings):
         ),
     ] = False
     serve_proxies: Annotated[
-        list[str],
+        Names,
         Field(
             description="More proxies whose `Tailscale-User-Login` is believed: addresses, CIDR networks, `unix:`, "
             "such as the pods of Tailscale's Kubernetes operator. Each must remove that header from what others send."
@@ -689,6 +716,8 @@ def markdown() -> str:
         "# Settings\n\nMade from `tailtrace_bridge/settings/table.py` by `make docs`.\n\n"
         "A flag beats the environment, the environment beats `tailtrace.toml` in the working folder (same names in\n"
         "lower case, without `TAILTRACE_`), and that beats the default.\n\n"
+        "Several of a kind stand with commas, `TAILTRACE_ADMINS=ana@example.com,ben@example.com`; in `tailtrace.toml`\n"
+        'a list does too, `admins = ["ana@example.com", "ben@example.com"]`.\n\n'
         "The app's side reads the standard `OTEL_*` variables and nothing else.\n\n"
         "| environment | default | what it sets |\n|---|---|---|\n"
     )
