@@ -79,6 +79,24 @@ def test_who_has_no_name_narrows_by_address_and_a_service_by_its_device(mixed, o
     page.until("document.querySelectorAll('#totals .figure')[2].textContent === '1'")  # each panel answers in its time
 
 
+@pytest.mark.parametrize(("lang", "name"), [("en", "other addresses"), ("es", "otras direcciones")])
+def test_what_fits_no_route_has_one_name(tmp_path, serving, row, open_page, show_all, lang, name):
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+    store = SqliteStore(tmp_path / "t.db")
+    store.write([row(1, "ana@example.com", "ana-pc", "/itmes", status=404)._replace(route="__other__")])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?lang={lang}")
+        show_all(page)
+        row_of_it = page.locator("#endpoints tbody th")
+        assert row_of_it.all_text_contents() == [name], "said once, and under no other name beside it"
+        assert page.locator("#choices-endpoint option").get_attribute("label") == name
+        row_of_it.get_by_role("button").click()
+        page.until("new URLSearchParams(location.search).get('endpoint') === '__other__'")
+        page.until(f"document.title === '{name} · tailtrace'")
+
+
 def test_a_list_that_was_cut_says_of_how_many(mixed, open_page):
     page = open_page(mixed)
 

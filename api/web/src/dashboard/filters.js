@@ -3,6 +3,7 @@
 // Its fields stay the same while the page changes, so that whoever types goes on typing; another language makes them anew.
 
 import { h } from "../shared/dom.js";
+import { pageName } from "../shared/names.js";
 import { t } from "../shared/words.js";
 import { FILTERS, hasFilters } from "./state.js";
 
@@ -25,7 +26,7 @@ export class Filters {
   /** Offers names; what somebody types stays. */
   offer(choices) {
     for (const [kind, key] of Object.entries(NAMES)) {
-      this.lists[kind].replaceChildren(...(choices[key] ?? []).map((value) => h("option", { value })));
+      this.lists[kind].replaceChildren(...(choices[key] ?? []).map((value) => h("option", kind === "endpoint" ? { value, label: pageName(value) } : { value })));
     }
   }
 

@@ -1,5 +1,6 @@
 // The head of the page: how the line to the server is, language, theme. Language and theme are kept by the browser.
 
+import { pageName } from "../shared/names.js";
 import { ago, moment, t } from "../shared/words.js";
 
 const REFRESH_MS = 5000;
@@ -51,7 +52,7 @@ export class Header {
     this.#isPast = Boolean(state.at);
     $("lang").value = root.lang;
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-    const narrowed = state.user || state.device || state.endpoint || state.service;
+    const narrowed = state.user || state.device || pageName(state.endpoint) || state.service;
     document.title = narrowed ? `${narrowed} · tailtrace` : "tailtrace";
     this.show();
   }

@@ -20,7 +20,7 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
     total: truncated?.endpoints,
     again: () => panel.show(),
     columns: [
-      { key: "endpoint", title: "endpoint", kind: "main", value: (row) => row.endpoint, cell: name },
+      { key: "endpoint", title: "endpoint", kind: "main", value: (row) => pageName(row.endpoint), cell: name },
       ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
       { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => number(row.calls) },
@@ -47,8 +47,8 @@ const isOneService = (rows) => new Set(rows.map((row) => row.service)).size < 2;
 const service = (row) => (row.service === null ? h("span", { class: "none" }, "–") : filterButton("service", row.service));
 
 const name = (row) => [
-  filterButton("endpoint", row.endpoint, "path"),
-  row.feature === pageName(row.endpoint) ? null : h("span", { class: "feature" }, pageName(row.feature)),
+  filterButton("endpoint", row.endpoint, "path", pageName(row.endpoint)),
+  pageName(row.feature) === pageName(row.endpoint) ? null : h("span", { class: "feature" }, pageName(row.feature)),
 ];
 
 const errors = (row) =>

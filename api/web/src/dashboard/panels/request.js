@@ -99,7 +99,7 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
         ["duration", duration(timing.total_ms)], ["service", nginx.service], ["sent", bytes(nginx.bytes)],
       ]),
       span
-        ? station("app", t("the-app"), [["route", span.route], ["feature", feature === span.route ? null : feature], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
+        ? station("app", t("the-app"), [["route", span.route && pageName(span.route)], ["feature", feature === span.route ? null : pageName(feature)], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
         : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
       station("who", t("identity"), [
         ["user", identity.user], ["device", identity.device], ["address", identity.ip], ["kind", t(`kind-${identity.kind}`)],
