@@ -199,7 +199,11 @@ def test_news_come_by_themselves(tmp_path, serving, open_page, row):
         page.until("document.querySelector('#active li')?.textContent.includes('ben@example.com')")
         page.until("document.querySelectorAll('#totals .figure')[2]?.textContent.trim() === '1'")
         assert totals(page)["Requests"] == 1
+        body = page.locator("#totals .panel-body")
+        assert body.evaluate("one => getComputedStyle(one).opacity") == "1"
     page.wait_for_selector("#live[data-state=lost]")
+    page.until("getComputedStyle(document.querySelector('#totals .panel-body')).opacity < 0.6")
+    assert "See whether tailtrace serve still runs" in page.locator("#live").text_content()
     page.said.clear()  # the server went away on purpose
 
 

@@ -1,5 +1,6 @@
 // The head of the page: how the line to the server is, language, theme. Language and theme are kept by the browser.
 
+import { replace, rich } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
 import { ago, moment, t } from "../shared/words.js";
 
@@ -67,8 +68,9 @@ export class Header {
   show() {
     const state = this.#isPast ? "paused" : this.#line;
     $("live").dataset.state = state;
-    $("live-text").textContent = state === "live" && this.newest
+    const said = state === "live" && this.newest
       ? t("live-newest", { ago: ago((Date.now() - Date.parse(this.newest)) / 1000) })
       : t(`live-${state}`, { time: this.answeredAt ? moment(this.answeredAt, "time") : "–" });
+    replace($("live-text"), said, state === "lost" ? [". ", ...rich(t("problem-away-do"))] : null);
   }
 }
