@@ -18,6 +18,7 @@ from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.export import request_durations
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.wiring import bridge as build
 
@@ -175,3 +176,26 @@ def test_requests_are_a_histogram_named_as_opentelemetry_names_it(bridge):
     assert values["http_server_request_duration_seconds_count", ""] == 2
     assert values["http_server_request_duration_seconds_sum", ""] == pytest.approx(0.12)
     assert "ana" not in text
+
+
+def test_a_route_that_says_true_is_shown_as_it_is(bridge, monkeypatch):
+    access = Access(0, 1, "100.64.0.7", "GET", "/a", 500, 60_000, None, True, 5, "True.example", "", "", "", "")
+    rows = [
+        Row(access, Identity("100.64.0.7", "user", ""), route, Traffic.APP, None, "IsTrueError")
+        for route in ("/isTrue", "/istrue", "/beyond")
+    ]
+    monkeypatch.setattr(request_durations, "SERIES_MAX", 2)
+    bridge[1].durations.offer(rows)
+    text = metrics.render(bridge[1], {}, AccessCounters()).decode()
+    shown = [
+        (one.labels["http_route"], one.labels["error_type"], one.labels["server_address"],
+         one.labels["otel_metric_overflow"], one.value)
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+        if one.name == "http_server_request_duration_seconds_count"
+    ]  # fmt: skip
+    assert shown == [
+        ("/isTrue", "IsTrueError", "True.example", "", 1.0),
+        ("/istrue", "IsTrueError", "True.example", "", 1.0),
+        ("", "", "", "true", 1.0),
+    ]

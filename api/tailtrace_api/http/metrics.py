@@ -170,7 +170,8 @@ def _durations(durations: RequestDurations) -> Metric:
     family = HistogramMetricFamily("http_server_request_duration_seconds", DESCRIPTION, labels=labels)
     ends = [*map(str, map(float, BOUNDS_S)), "+Inf"]
     for one in durations.series():
-        values = [str(one.attributes.get(name, "")).replace("True", "true") for name in ATTRIBUTES]
+        # Prometheus has texts alone: of a yes it is `true`, and of a route that says True its own word.
+        values = ["true" if (value := one.attributes.get(name, "")) is True else str(value) for name in ATTRIBUTES]
         family.add_metric(values, list(zip(ends, accumulate(one.counts), strict=True)), one.sum_s)
     return family
 
