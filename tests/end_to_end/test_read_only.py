@@ -220,11 +220,17 @@ def test_what_may_not_be_read_is_said(here, file_mode, folder_mode, says):
             ["doctor", "--nginx-conf", "locked/nginx.conf"],
             "locked/nginx.conf: Permission denied; run tailtrace as a user",
         ),
-        (["import", "here", "--store", "sqlite:locked/t.db"], "store sqlite:locked/t.db: unable to open database file"),
+        (
+            ["import", "plain.log", "--store", "sqlite:locked/t.db"],
+            "store sqlite:locked/t.db: unable to open database file",
+        ),
     ],
 )
 def test_a_folder_that_may_not_be_looked_into_is_no_traceback(here, tmp_path, words, says):
     (tmp_path / "unreadable.log").touch(0o000)
+    (tmp_path / "plain.log").write_text(
+        '100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "curl/8"\n'
+    )
     (tmp_path / "locked").mkdir(0o000)
     done = run(without_capabilities(*words))
     assert done.returncode == 1
