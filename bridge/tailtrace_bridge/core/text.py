@@ -19,6 +19,13 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def replaced(text: str, but: str = "") -> str:
+    """Return a text with U+FFFD for each character that cannot be printed, but for those of `but`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in but else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     """Cut, and make every character printable: a device's name is what its owner typed."""
     cut = text[:length_max]

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from tailtrace_bridge.core.text import replaced
 from tailtrace_bridge.logs.format import TAILTRACE_EXCHANGE, unescape_json
 
 SIZE_DIGITS_MAX = 16
@@ -77,7 +78,7 @@ def read_exchange(text: str) -> Exchange:
 
 
 def _plain(value: str) -> str:
-    return "".join(char if char.isprintable() else "\ufffd" for char in unescape_json(value))
+    return replaced(unescape_json(value))
 
 
 def attempts(exchange: Exchange) -> list[Attempt]:

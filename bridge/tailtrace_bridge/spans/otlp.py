@@ -42,6 +42,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tailtrace_bridge.core.errors import OtlpError
 from tailtrace_bridge.core.records import AppSpan, WholeSpan
+from tailtrace_bridge.core.text import replaced
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
@@ -281,12 +282,7 @@ def _error_type(raw: _RawSpan) -> str:
 def _text(value: object, length_max: int) -> str:
     if not isinstance(value, str):
         return ""
-    cut = value[:length_max]
-    return (
-        cut
-        if cut.isprintable()
-        else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
-    )
+    return replaced(value[:length_max])
 
 
 def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _RawSpan | None, WholeSpan | None]]:

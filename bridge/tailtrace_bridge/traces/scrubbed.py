@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tailtrace_bridge.core.text import replaced
 from tailtrace_bridge.logs.scrub import scrub
 from tailtrace_bridge.traces.stack import without_messages
 
@@ -92,7 +93,7 @@ def _attributes(pairs: Iterable[KeyValue], *, is_server: bool, has_messages: boo
     for pair in pairs:
         if len(kept) >= ATTRIBUTES_MAX:
             break
-        key = _printable(pair.key[:KEY_LENGTH_MAX])
+        key = replaced(pair.key[:KEY_LENGTH_MAX], but="\n\t")
         if not key or _PERSONAL.fullmatch(key) or (is_server and _PEER.fullmatch(key)):
             continue
         if key in _MESSAGES and not has_messages:
@@ -128,10 +129,4 @@ def _text(key: str, text: str, length_max: int) -> str:
     elif key in _SQL:
         text = _LITERAL.sub("?", text[: 4 * length_max])
     # Cut only then: a token that is cut in half would not be known as one.
-    return scrub(_printable(text[: 2 * length_max]))[:length_max]
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return scrub(replaced(text[: 2 * length_max], but="\n\t"))[:length_max]
