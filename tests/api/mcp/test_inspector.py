@@ -34,7 +34,7 @@ def inspect(request, inspector_program, tailtrace_program, environment, live_sto
 
 def test_what_it_lists(inspect):
     status, listed = inspect("tools/list")
-    assert (status, len(listed["tools"])) == (0, 11)
+    assert (status, len(listed["tools"])) == (0, 12)
     assert all(
         tool["annotations"]["readOnlyHint"] and tool["outputSchema"]["type"] == "object" for tool in listed["tools"]
     )
