@@ -21,6 +21,7 @@ from pydantic import Field
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, WhatBroke
 from tailtrace_api.answers.panels import PERIODS
+from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
 from tailtrace_api.queries.errors import Errors, NotKeptError
 from tailtrace_bridge.core.records import Marker
@@ -79,7 +80,13 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
         """Return the same for the page; null where the store keeps no groups. Whatever the filters of the page say."""
         return errors.in_panel(at, hours=PERIODS[period].hours, only=only_of(request.scope))
 
-    @router.post("/markers", tags=["analytics"], status_code=201, dependencies=[Depends(refuse_elsewhere)])
+    @router.post(
+        "/markers",
+        tags=["analytics"],
+        status_code=201,
+        dependencies=[Depends(refuse_elsewhere)],
+        responses={415: {"description": "The body is not `application/json`.", "model": Error}},
+    )
     def new_marker(marker: NewMarker) -> Mark:
         """Write down that something happened, such as a deployment. For admins."""
         at_us = clock() if marker.time is None else moment_us(marker.time)
