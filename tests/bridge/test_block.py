@@ -12,7 +12,13 @@ from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.logs.block import BlockReader
 from tailtrace_bridge.logs.block_format import block_format
 from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of, read_lines, read_pieces
-from tailtrace_bridge.logs.format import COMBINED_FORMAT, TAILTRACE_FORMATS_BEFORE, compile_format
+from tailtrace_bridge.logs.format import (
+    COMBINED_FORMAT,
+    TAILTRACE_FIELDS,
+    TAILTRACE_FORMAT,
+    TAILTRACE_FORMATS_BEFORE,
+    compile_format,
+)
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.rows import enricher as enriching
@@ -34,6 +40,8 @@ FORMATS = {
     "json": JSON,
     "msec": '$msec $remote_addr "$request" $status $bytes_sent $request_id "$http_user_agent"',
     "before": TAILTRACE_FORMATS_BEFORE[0],
+    "t3": TAILTRACE_FORMAT,
+    "t2": TAILTRACE_FORMAT.replace(" t3\t", " t2\t"),
     "before that": TAILTRACE_FORMATS_BEFORE[1],
 }
 
@@ -42,7 +50,7 @@ FORMATS = {
 def test_the_usual_formats_have_a_pattern_for_blocks(name):
     fmt = block_format(compile_format(FORMATS[name]))
     line = _line(FORMATS[name], random.Random(1), odd=0).encode()
-    assert [found[0] for found in fmt.pattern.findall(line + b"\n" + line + b"x\n")] == [line, b""]
+    assert [found[0] for found in fmt.pattern.findall(line + b"\n" + line + b'\t"\n')] == [line, b""]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +86,28 @@ VALUES = {
     "status": ["200", "404", "204", "101", "499", "000", "-", "0", "20", "2000"],
     "body_bytes_sent": ["0", "32", "-", "99999999999999", "x", ""],
     "request_time": ["0.000", "1.234", "12", "-", "0.5ms", "1.2345678901"],
-    "upstream_response_time": ["0.001", "-", "", "0.001, 0.002", "0.001 : 0.002"],
+    "upstream_response_time": ["0.001", "-", "", "0.001, 0.002", "0.001 : 0.002", "1.2.3", "-, -", "x"],
     "host": ["shop", "shop.example", "[::1]", "-", "", "a:b"],
     "http_user_agent": ["curl/8", "-", "", "Googlebot/2.1", "a\\x22b", "é", "x" * 300],
     "request_id": ["0123456789abcdef0123456789abcdef", "ABCDEF", "-", ""],
     "tailtrace_span_id": ["0123456789abcdef", "", "zz"],
-    "http_tailscale_user_login": ["", "ana@example.com"],
+    "http_tailscale_user_login": ["", "ana@example.com", "=?utf-8?q?Ana_=C3=A9?=", "é", "a\x01b", "-", "x" * 1100],
+    "tailtrace_inbound_trace_id": ["", "abcdefabcdefabcdefabcdefabcdefab", "zz", "-"],
+    "tailtrace_inbound_span_id": ["", "fedcba9876543210", "zz", "-"],
+    "tailtrace_flags": ["01", "00", "", "1", "zz", "-"],
+    "remote_port": ["40000", "", "0", "65535", "123456", "-", "x"],
+    "realip_remote_addr": ["100.64.0.7", "127.0.0.1", "unix:", "", "-", "::ffff:1.2.3.4", "999.1.1.1", "ff::x"],
+    "tailtrace_proxied": ["", "100.64.0.9@127.0.0.2", "100.64.0.9@", "x@y", "@", "-", "a\\tb"],
+    "upstream_http_x_tailtrace": [
+        "1;t=5123;r=/items/{item_id}", "", "1;t=0", "1;t=012;r=/a", "1;t=12345678901234", "1;t=5;t=6", "1", "1;", ";r=/x",
+        "1;r=/items/{id};t=90", "1;r=/items/{item_id}", "2;t=5", "-", "1;t=5;r=/" + "x" * 995, "1;t=5;r=/" + "x" * 2000,
+        "1;t=5;r=/é", "1;t=5;r=/a b", "1;t=5;e=Value\\u00e9", "1;t=99999999", "1;t=5x", "x" * 1025, "1;t=5;r=a;e=%C3",
+    ],
+    "upstream_cache_status": ["", "HIT", "MISS", "STALE", "-", "EXPIRED", "hit"],
+    "upstream_addr": ["127.0.0.1:8000", "", "-", "127.0.0.1:8000, 127.0.0.1:8001", "unix:/a b", "x" * 1100],
+    "upstream_status": ["200", "502, 200", "-", "101", ""],
+    "upstream_header_time": ["0.001", "-", "", "0.100, 0.200", "x"],
+    "http_host": ["shop", "[::1]:80", "", "é", "x" * 1500, "a\\tb", "a\tb", '"'],
 }  # fmt: skip
 ALIKE = {
     "bytes_sent": "body_bytes_sent", "server_name": "host", "tailtrace_trace_id": "request_id", "http_referer": "request",
@@ -154,6 +178,36 @@ def test_a_block_makes_the_records_of_its_lines(made):
         ]
 
 
+@pytest.mark.parametrize("mark", ["t3", "t2"])
+def test_each_odd_value_of_our_own_format_is_read_as_in_a_line(mark):
+    usual = {name: VALUES.get(ALIKE.get(name, name), ["-"])[0] for name in TAILTRACE_FIELDS}
+    odd = [usual | {name: value} for name in usual for value in VALUES.get(ALIKE.get(name, name), ["-", "x", "é"])]
+    texts = ["\t".join((mark, *values.values())) for values in odd]
+    log = "".join(f"{text}\n" for text in texts).encode()
+    expected, rejected = read_by_line(make_parser("tailtrace"), log)
+    parser = make_parser("tailtrace")
+    reader = BlockReader(parser, "a.log")
+    offset = 0
+    for text in texts:  # each is a block: of one that has a value which cannot be read, no line is read together
+        block = f"{text}\n".encode()
+        reader.read(Piece(fingerprint(log.split(b"\n")[0]), (), block, offset))
+        offset += len(block)
+    lines = reader.take()
+    assert [one._replace(proxied=False) for one in lines.accesses()] == expected
+    assert [one for one, _ in reader.rejected] == rejected
+    assert [lines.exchange(number) for number in range(len(lines))] == [one.exchange for one in expected]
+    by_block = [parser.block_format.pattern.fullmatch(f"{text}\n".encode())[1] is not None for text in texts]
+    taken = {(name, values[name]) for values, is_taken in zip(odd, by_block, strict=True) if is_taken for name in usual}
+    assert taken >= {
+        ("tailtrace_inbound_trace_id", "abcdefabcdefabcdefabcdefabcdefab"), ("tailtrace_inbound_span_id", "fedcba9876543210"),
+        ("tailtrace_flags", "00"), ("realip_remote_addr", "127.0.0.1"), ("realip_remote_addr", "unix:"),
+        ("tailtrace_proxied", "100.64.0.9@127.0.0.2"), ("http_tailscale_user_login", "ana@example.com"),
+        ("upstream_http_x_tailtrace", ""), ("upstream_http_x_tailtrace", "1;t=0"), ("upstream_cache_status", "HIT"),
+        ("upstream_addr", "127.0.0.1:8000, 127.0.0.1:8001"), ("upstream_response_time", "0.001, 0.002"),
+        ("http_host", "x" * 1500),
+    }  # fmt: skip
+
+
 def make_enricher(limit=4):
     def holder(address):
         return Holder(Identity(address, reason="public-address"), from_us=1 if address == "fd7a:115c:a1e0::7" else 0)
@@ -197,6 +251,65 @@ def test_the_rows_of_a_block_are_those_of_its_lines_whatever_their_order(asked):
             lines = reader.take()
             rows += rows_of(enricher.lines(lines) if way == "lines" else enricher.columns(lines.accesses()))
         made.append((rows, enricher._routes.over_limit_count, enricher.cards_over_limit, enricher.senders))
+    assert made[0] == made[1]
+
+
+OURS = {
+    "request_uri": ["/items/1", "/items/2", "/b", "/c", "/d/5", "/e/f.css", "/items/9/x", "/wp-login.php", "x"],
+    "status": ["200", "404", "101", "500"],
+    "request_time": ["0.000", "0.300", "-"],
+    "server_name": ["shop", "", "factory"],
+    "http_user_agent": ["curl/8", "Googlebot/2.1", "a\\u0001b"],
+    "remote_addr": ["100.64.0.7", "203.0.113.9", "fd7a:115c:a1e0::7"],
+    "realip_remote_addr": ["100.64.0.7", "", "127.0.0.1"],
+    "http_tailscale_user_login": ["", "ana@example.com"],
+    "tailtrace_proxied": ["", "100.64.0.9@127.0.0.2"],
+    "tailtrace_inbound_trace_id": ["", "abcdefabcdefabcdefabcdefabcdefab"],
+    "upstream_http_x_tailtrace": [
+        "1;t=51;r=/items/{item_id}", "", "1;t=5123;r=/items/{item_id};e=ValueError", "1;r=/items/{path:path}", "1;t=77",
+        "1;r=/e/{file}", "1;t=5;r=/b/{one}", "1;t=5;r=/c/{two}", "1;t=5;r=/d/{three}", "1;t=5;r=/f/{four}", "1;t=6;t=7",
+        "1;t=100001", "1;r=/items/{item_id};t=90000", "2;t=5", "1;t=5;r=" + "/" + "x" * 600, "1;t=05;r=/b", "1;t=5;r=%ff",
+        "1;t=5;r=/b\\u0001",
+    ],
+    "upstream_cache_status": ["", "HIT", "MISS"],
+    "upstream_response_time": ["0.005", "0.150", "0.050, 0.350", "-"],
+    "upstream_header_time": ["0.005", "0.010", "0.050, 0.100", "-"],
+    "upstream_addr": ["127.0.0.1:8000", "127.0.0.1:8000, 127.0.0.1:8001", ""],
+}  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 32), st.sampled_from(["t3", "t2"]), st.booleans(), st.integers(1, 6))
+def test_the_rows_of_our_own_lines_have_what_the_app_said_of_each(seed, mark, has_fronts, limit):
+    dice = random.Random(seed)
+    odd = dice.choice((0.1, 0.5))
+    lines = []
+    for _ in range(dice.randrange(1, 40)):
+        values = {name: (dice.choice(some) if dice.random() < odd else some[0]) for name, some in OURS.items()}
+        if not has_fronts:
+            values |= {"realip_remote_addr": values["remote_addr"], "http_tailscale_user_login": ""}
+        known = {name: some[0] for name, some in VALUES.items()} | {"bytes_sent": "5"} | values
+        lines.append("\t".join((mark, *(known.get(name, "") for name in TAILTRACE_FIELDS))) + "\n")
+    log = "".join(lines).encode()
+    reader = BlockReader(make_parser("tailtrace"), "a.log")
+    reader.read(Piece(7, (), log, 0))
+    by_line = [make_parser("tailtrace").parse(line, "a.log", 0, 7) for line in log.split(b"\n")[:-1]]
+    made = []
+    for way in ("lines", "columns"):
+        enricher = make_enricher(limit)
+        read = reader.lines if way == "lines" else [one for one in by_line if isinstance(one, Access)]
+        rows = rows_of(enricher.lines(read) if way == "lines" else enricher.columns(read))
+        routes = enricher._routes
+        made.append(
+            (
+                rows,
+                routes.over_limit_count,
+                routes.unlearned_count,
+                routes.learned(),
+                enricher.senders,
+                enricher.app_headers,
+            )
+        )
     assert made[0] == made[1]
 
 

@@ -6,25 +6,35 @@ that the pattern leaves is read by `LineParser`, and stands in its place; so doe
 cannot be read. So the columns are those of the records that `LineParser` would make, in their order. Pure.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import accumulate, chain, repeat
 from operator import add, sub
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.core.records import Access, RejectedLine
-from tailtrace_bridge.logs.addresses import address_of
+from tailtrace_bridge.logs.addresses import address_of, proxied_by
 from tailtrace_bridge.logs.block_format import BlockFormat
-from tailtrace_bridge.logs.extractor import KEY_MASK, REQUEST_LENGTH_MAX
+from tailtrace_bridge.logs.extractor import (
+    EXCHANGE_LENGTH_MAX,
+    FRESH,
+    KEY_MASK,
+    REQUEST_LENGTH_MAX,
+    SERVE_LENGTH_MAX,
+    is_sampled,
+    span_of,
+)
 from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of
-from tailtrace_bridge.logs.numbers import duration_us, status_of
+from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FIELDS, TAILTRACE_FRONT
+from tailtrace_bridge.logs.numbers import duration_us, status_of, upstream_us
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
 from tailtrace_bridge.logs.rejected import UnreadableError
 from tailtrace_bridge.logs.request_line import request_of, target_of
-from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, service_of
+from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, clean, service_of
 from tailtrace_bridge.logs.times import epoch_us, iso_reader, local_reader
 
 CACHE_ENTRIES_MAX = 50_000
@@ -33,6 +43,13 @@ _T = TypeVar("_T")
 _K = TypeVar("_K")
 _PLAIN = Access(0, 0, "", "", "", 0, None, None, False, 0, "", "", "", "", "")[15:]
 """What a line says beyond its columns, if it says nothing."""
+_NO_FRONT = (b"", b"\t", b"\t")
+_APP = re.compile(r"1;t=(0|[1-9][0-9]{0,12})(|;.*)", re.DOTALL)
+"""What an app says of its answer: the time first, which no two answers share, then what few others say."""
+_APP_LENGTH_MAX = 1000
+_PORT, _PARENT, _FLAGS = (
+    TAILTRACE_FIELDS.index(name) + 1 for name in ("remote_port", "tailtrace_inbound_span_id", "tailtrace_flags")
+)
 
 
 class Table(dict[_K, int], Generic[_K, _T]):
@@ -92,6 +109,34 @@ def _duration(raw: bytes) -> int | None:
     return duration_us(_text(raw)) if raw else None
 
 
+def _durations(raw: bytes) -> int | None:
+    return upstream_us(_text(raw)) if raw else None
+
+
+def _front(raw: tuple[bytes, bytes, bytes]) -> "Front":
+    address, (peer, proxied), (login, funnel) = _text(raw[0]), *(_text(one).split("\t") for one in raw[1:])
+    return Front(
+        clean(login or funnel, SERVE_LENGTH_MAX),
+        address_of(peer) if peer and peer != address else "",
+        *(proxied_by(proxied) if proxied else ("", "")),
+    )
+
+
+def _app(rest: bytes | None) -> str:
+    return "" if rest is None else f"1{_text(rest)}"
+
+
+def _is_told(raw: bytes) -> bool:
+    """Whether an app gave the answer to this very request: by `$upstream_cache_status` and `$upstream_addr`."""
+    cache, upstream = _text(raw).split("\t")
+    return upstream not in {"", "-"} and cache in FRESH
+
+
+def exchange_of(line: bytes) -> str:
+    """Return `Access.exchange` of a line of our own format."""
+    return _text(line.split(b"\t", len(TAILTRACE_FRONT) + 1)[-1])[:EXCHANGE_LENGTH_MAX] if line else ""
+
+
 def _minute_us(raw: bytes) -> int:
     return _local(f"{_text(raw)}:00 +0000")
 
@@ -122,6 +167,15 @@ _TIMES: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
 """How the two parts of a time are read, which are added."""
 
 
+class Front(NamedTuple):
+    """What a line says of who stood in front, as in `Access`."""
+
+    serve: str = ""
+    peer: str = ""
+    proxy_protocol: str = ""
+    proxy_protocol_at: str = ""
+
+
 @dataclass(slots=True)
 class Lines:
     """Lines that were read, as columns: a table of each thing that repeats, and each line's place in it."""
@@ -131,6 +185,9 @@ class Lines:
     """Method, path and card."""
     agents: Table[bytes, str] = field(default_factory=lambda: Table(_agent))
     services: Table[bytes, str] = field(default_factory=lambda: Table(_service))
+    fronts: Table[Any, Front] = field(default_factory=lambda: Table(_front))
+    apps: Table[Any, str] = field(default_factory=lambda: Table(_app))
+    """`Access.app` without the time that it begins with; that differs from line to line."""
     time_us: list[int] = field(default_factory=list)
     key: list[int] = field(default_factory=list)
     address: list[int] = field(default_factory=list)
@@ -143,8 +200,14 @@ class Lines:
     upstream_time_us: list[int | None] = field(default_factory=list)
     trace_id: list[str] = field(default_factory=list)
     span_id: list[str] = field(default_factory=list)
+    front: list[int] = field(default_factory=list)
+    """Of our own format alone, as the next three."""
+    app: list[int] = field(default_factory=list)
+    app_time_us: list[int | None] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    """A line of our own format as it stands: few ask for what there is no column for."""
     more: dict[int, Access] = field(default_factory=dict)
-    """By its number, a line that says more than there are columns for."""
+    """By its number, a line that was read by itself and says more than there are columns for."""
 
     def __len__(self) -> int:
         return len(self.key)
@@ -165,6 +228,17 @@ class Lines:
         self.upstream_time_us.append(access.upstream_time_us)
         self.trace_id.append(access.trace_id)
         self.span_id.append(access.span_id)
+        front = Front(access.serve, access.peer, access.proxy_protocol, access.proxy_protocol_at)
+        self.front.append(self.fronts.add(front) if any(front) else self.fronts[_NO_FRONT])
+        begins = _APP.fullmatch(access.app) if len(access.app) < _APP_LENGTH_MAX else None
+        self.app.append(self.apps.add(f"1{begins[2]}" if begins else access.app) if access.app else self.apps[None])
+        self.app_time_us.append(int(begins[1]) if begins else None)
+        self.raw.append(b"")
+
+    def exchange(self, number: int) -> str:
+        """Return a line's `Access.exchange`."""
+        access = self.more.get(number)
+        return access.exchange if access is not None else exchange_of(self.raw[number])
 
     def accesses(self) -> list[Access]:
         """Return the lines as records; of `proxied`, which serves no row, nothing is known any more."""
@@ -181,9 +255,24 @@ class Lines:
                 self.trace_id, self.span_id, map(self.agents.values_read.__getitem__, self.agent), strict=True,
             )
         ]  # fmt: skip
+        if any(self.raw):
+            made = [self._whole(number, one) if self.raw[number] else one for number, one in enumerate(made)]
         for number, access in self.more.items():
             made[number] = access
         return made
+
+    def _whole(self, number: int, access: Access) -> Access:
+        values = self.raw[number].split(b"\t", _PORT + 1)
+        front = self.fronts.values_read[self.front[number]]
+        app, time_us = self.apps.values_read[self.app[number]], self.app_time_us[number]
+        return access._replace(
+            **front._asdict(),
+            peer_port=int(values[_PORT] or 0),
+            app=app if time_us is None else f"1;t={time_us}{app[1:]}",
+            parent_span_id=_text(values[_PARENT]),
+            sampled=is_sampled(_text(values[_FLAGS])),
+            exchange=exchange_of(self.raw[number]),
+        )
 
 
 class BlockReader:
@@ -191,7 +280,8 @@ class BlockReader:
 
     def __init__(self, parser: LineParser, file: str) -> None:
         self._parser, self._file = parser, file
-        self._durations = _Values(_duration)
+        self._durations, self._upstream = _Values(_duration), _Values(_durations)
+        self._told = _Values(_is_told)
         self._statuses = _Values(lambda raw: status_of(_text(raw)))
         self._times = {name: tuple(map(_Values, readers)) for name, readers in _TIMES.items()}
         self.lines = Lines()
@@ -203,7 +293,7 @@ class BlockReader:
     def take(self) -> Lines:
         """Return what was read since the last time."""
         lines, self.lines = self.lines, Lines()
-        for known in (self._durations, self._statuses, *chain(*self._times.values())):
+        for known in (self._durations, self._upstream, self._told, self._statuses, *chain(*self._times.values())):
             if len(known) > CACHE_ENTRIES_MAX:
                 known.clear()
         return lines
@@ -285,7 +375,8 @@ class BlockReader:
         service = list(map(lines.services.__getitem__, services)) if services else [lines.services[b""]] * rows
         sizes, upstream = column("bytes_sent", "body_bytes_sent"), column("upstream_response_time")
         status = list(map(self._statuses.__getitem__, columns[places["status"]]))
-        upstream_us = map(self._durations.__getitem__, upstream) if upstream else repeat(None, rows)
+        upstream_times_us = list(map(self._upstream.__getitem__, upstream)) if upstream else [None] * rows
+        own = self._own(fmt, columns) if fmt.is_own else None
         # Nothing of the lines was added before here.
         lines.time_us += time_us
         lines.key += [key & KEY_MASK for key in hashes]
@@ -296,8 +387,47 @@ class BlockReader:
         lines.status += status
         lines.bytes_sent += map(int, sizes) if sizes else repeat(0, rows)
         lines.request_time_us += request_times_us
-        lines.upstream_time_us += upstream_us
-        trace_ids, span_ids = column("tailtrace_trace_id", "request_id"), column("tailtrace_span_id")
-        lines.trace_id += map(bytes.decode, trace_ids) if trace_ids else repeat("", rows)
-        lines.span_id += map(bytes.decode, span_ids) if span_ids else repeat("", rows)
+        lines.upstream_time_us += upstream_times_us
+        if own is not None:
+            self._add_own(fmt, columns, *own)
+        else:
+            trace_ids, span_ids = column("tailtrace_trace_id", "request_id"), column("tailtrace_span_id")
+            lines.trace_id += map(bytes.decode, trace_ids) if trace_ids else repeat("", rows)
+            lines.span_id += map(bytes.decode, span_ids) if span_ids else repeat("", rows)
+            lines.front += repeat(lines.fronts[_NO_FRONT], rows)
+            lines.app += repeat(lines.apps[None], rows)
+            lines.app_time_us += repeat(None, rows)
+            lines.raw += repeat(b"", rows)
         self.count += rows
+
+    def _own(self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]]) -> tuple[list[int], list[bool]]:
+        """Return the fronts of lines of our own format, and whether the app's header is of this very answer."""
+        addresses, peers, serve, asked = (
+            columns[fmt.places[name]] for name in ("remote_addr", "peer", "serve", "asked")
+        )
+        fronts = map(self.lines.fronts.__getitem__, zip(addresses, peers, serve, strict=True))
+        return list(fronts), list(map(self._told.__getitem__, asked))
+
+    def _add_own(
+        self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]], fronts: list[int], told: list[bool]
+    ) -> None:
+        lines = self.lines
+        mark, inbound, request_id, times, rests = (
+            columns[fmt.places[name]]
+            for name in ("tailtrace_mark", "tailtrace_inbound_trace_id", "request_id", "app_time", "app")
+        )
+        ids = list(map(bytes.decode, request_id))
+        lines.trace_id += [other.decode() or one for other, one in zip(inbound, ids, strict=True)]
+        lines.span_id += [
+            ROOT_SPAN_ID if is_new and not other else span_of(one)
+            for is_new, other, one in zip(mark, inbound, ids, strict=True)
+        ]
+        lines.front += fronts
+        lines.app += [
+            lines.apps[rest if is_told and (rest or time) else None]
+            for is_told, time, rest in zip(told, times, rests, strict=True)
+        ]
+        lines.app_time_us += [
+            int(time) if time and is_told else None for is_told, time in zip(told, times, strict=True)
+        ]
+        lines.raw += columns[0]

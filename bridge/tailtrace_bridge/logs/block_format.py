@@ -4,11 +4,12 @@ It is narrower than the format's own pattern, never wider: whatever it takes, th
 
 | a line | is |
 |---|---|
-| whose values all have their usual shape: no escape, no list, none missing | taken: the groups are its values |
+| whose values all have their usual shape: no escape, none missing that all have | taken: the groups are its values |
 | any other | left whole in the last group: `LineParser` reads it |
 
 | a format | has such a pattern |
 |---|---|
+| our own, `t3` or `t2` | yes: tabs end its values |
 | with `$remote_addr`, a time, and in quotes what clients choose | yes, if each value ends where its shape does |
 | any other: JSON by its keys, addresses from headers, an open `$request` | no: `LineParser` reads its lines |
 """
@@ -18,7 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tailtrace_bridge.logs.format import NAMED_FORMATS, LogFormat, read_statement, split_format
+from tailtrace_bridge.logs.format import (
+    EXCHANGE_READ,
+    NAMED_FORMATS,
+    TAILTRACE_EXCHANGE,
+    TAILTRACE_FRONT,
+    LogFormat,
+    read_statement,
+    split_format,
+)
 from tailtrace_bridge.logs.grammar import is_list, is_quoted, is_word
 
 _ADDRESS_CHARS = "0-9A-Fa-f.:"
@@ -67,7 +76,28 @@ _NOT_HERE = frozenset(
         "tailtrace_proxied", "req_id",
     }
 )  # fmt: skip
-"""A format with one of these says more of a line than there is a column for."""
+"""A format with one of these says more of a line than there is a column for; our own has columns of its own."""
+_VALUE = r'[^\t"\\\n]*+'
+_OWN_SHAPES = _SHAPES | {
+    "tailtrace_inbound_trace_id": "((?:[0-9a-f]{32})?+)",
+    "tailtrace_inbound_span_id": "(?:[0-9a-f]{16})?+",
+    "tailtrace_flags": "[0-9a-f]{0,2}+",
+    "remote_port": "[0-9]{0,5}+",
+    "realip_remote_addr": f"((?:unix:|[{_ADDRESS_CHARS}]*+)",
+    "tailtrace_proxied": f"{_VALUE})",
+    "http_tailscale_user_login": f"({_VALUE}",
+    "http_tailscale_funnel_request": f"{_VALUE})",
+    "upstream_http_x_tailtrace": r"(?:(?!1\t)1(?:;t=(0|[1-9][0-9]{0,12}))?+((?:;[!#-\[\]-~]{0,1000}+)?+(?=\t))|)",
+    "upstream_cache_status": f"({_VALUE}",
+    "upstream_addr": f"{_VALUE})",
+    "upstream_response_time": "([0-9., :-]{0,500}+)",
+}
+"""Of our own format. What two names say together is one group; of the app's header, its time and the rest are two."""
+_OWN_GROUPS = (
+    "tailtrace_mark", "msec", "", "request_id", "tailtrace_inbound_trace_id", "remote_addr", "peer", "request_method",
+    "request_uri", "status", "bytes_sent", "request_time", "server_name", "http_user_agent", "serve", "app_time", "app",
+    "asked", "upstream_response_time",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +112,17 @@ class BlockFormat:
     time: str
     """Which of the times it has: in the two groups from its place on."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is our own: `peer`, `serve`, `app_time`, `app` and `asked` are places too."""
+        return "app" in self.places
+
 
 @lru_cache(maxsize=64)
 def block_format(fmt: LogFormat) -> BlockFormat | None:
     """Return the pattern for blocks of a format's lines; None: it has none."""
+    if "exchange" in fmt.names:
+        return _own_block_format()
     escape, text = read_statement(NAMED_FORMATS.get(fmt.source, fmt.source), fmt.source)
     names, literals = split_format(text, fmt.source)
     literals[-1] = literals[-1].rstrip(" \t")
@@ -110,6 +147,15 @@ def block_format(fmt: LogFormat) -> BlockFormat | None:
         return None
     pattern = re.compile(f"({''.join(parts)})\n|(.*)\n".encode())
     return BlockFormat(pattern, places, time)
+
+
+def _own_block_format() -> BlockFormat:
+    names = (*TAILTRACE_FRONT, *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
+    shapes = (_OWN_SHAPES.get(name, f"({_VALUE})") for name in names)
+    rest = [_VALUE] * (len(TAILTRACE_EXCHANGE) - EXCHANGE_READ)
+    line = r"\t".join(("t(?:(3)|2)", *shapes, *rest))
+    places = {name: place for place, name in enumerate(_OWN_GROUPS, start=1) if name}
+    return BlockFormat(re.compile(f"({line})\n|(.*)\n".encode()), places, "msec")
 
 
 def _has_others(names: Sequence[str]) -> bool:

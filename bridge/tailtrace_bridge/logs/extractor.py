@@ -73,7 +73,7 @@ _MORE_FIELDS = (
 )
 """What it reads too, where the format has any of it: few formats do."""
 _NOTHING_MORE: tuple[str | int | bool, ...] = ("", 0, "", "", "", "", True, "")
-_FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
+FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
 """`$upstream_cache_status` of an answer that the app gave to this request; any other repeats an old answer's header."""
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
@@ -166,10 +166,10 @@ class Extractor:
         """Return the ids, and the last fields of `Access`."""
         inbound, parent, flags, peer, port, proxy_protocol, app, cache, exchange, proxied, mark, server = values
         if self._own:
-            span_id = ROOT_SPAN_ID if mark and not inbound else _span_of(trace_id)
+            span_id = ROOT_SPAN_ID if mark and not inbound else span_of(trace_id)
             trace_id = inbound or trace_id
         claim = proxied or (f"{proxy_protocol}@{server}" if proxy_protocol else "")
-        said = app and app != "-" and upstream and upstream != "-" and cache in _FRESH
+        said = app and app != "-" and upstream and upstream != "-" and cache in FRESH
         return (
             trace_id,
             span_id,
@@ -179,7 +179,7 @@ class Extractor:
                 *(proxied_by(claim) if claim else ("", "")),
                 self._app(app) if said else "",
                 parent if parent and _SPAN_ID.fullmatch(parent) else "",
-                not flags or _is_sampled(flags),
+                not flags or is_sampled(flags),
                 exchange[:EXCHANGE_LENGTH_MAX] if exchange else "",
             ),
         )
@@ -236,7 +236,7 @@ def _require(names: Sequence[str], source: str) -> None:
         )
 
 
-def _span_of(request_id: str) -> str:
+def span_of(request_id: str) -> str:
     """Return nginx's span id in another's trace, as `tailtrace-http.conf` has it. The W3C forbids zeros only."""
     half = request_id[16:]
     if half != NO_SPAN_ID:
@@ -245,7 +245,8 @@ def _span_of(request_id: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _is_sampled(flags: str) -> bool:
+def is_sampled(flags: str) -> bool:
+    """Say whether `$tailtrace_flags` has the request make a span."""
     try:
         return bool(int(flags, 16) & 1)
     except ValueError:

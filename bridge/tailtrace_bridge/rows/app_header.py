@@ -60,20 +60,42 @@ class AppAnswer(NamedTuple):
 
 def read(access: Access) -> AppAnswer | str | None:
     """Return what the app said of a line's request, why it is not believed, or None where it said nothing."""
-    value = access.app
-    if not value:
+    if not access.app:
         return None
-    if len(value) > BYTES_MAX or not (match := _VALUE.fullmatch(value)):
+    found = read_text(access.app)
+    if found is None:
         return "malformed"
-    said = _rest(match[2])
-    if said is None or (match[1] and said.time_us is not None):
-        return "malformed"
-    time_us = int(match[1][3:]) if match[1] else said.time_us
+    said, time_us = found
     if time_us is None:
         return said
-    if access.request_time_us is not None and time_us > access.request_time_us + CLOCK_US:
-        return "implausible"
-    return said._replace(time_us=time_us + _body_us(access))
+    exchange = access.exchange if is_long(access.upstream_time_us) else ""
+    whole_us = whole_time_us(time_us, access.request_time_us, exchange)
+    return "implausible" if whole_us is None else said._replace(time_us=whole_us)
+
+
+def read_text(value: str) -> tuple[AppAnswer, int | None] | None:
+    """Return what an app's words say, and the time in them; None: malformed. Nothing else of the line is asked."""
+    if len(value) > BYTES_MAX or not (match := _VALUE.fullmatch(value)):
+        return None
+    said = _rest(match[2])
+    if said is None or (match[1] and said.time_us is not None):
+        return None
+    return said, int(match[1][3:]) if match[1] else said.time_us
+
+
+def whole_time_us(time_us: int, request_time_us: int | None, exchange: str) -> int | None:
+    """Return the app's time with that of an answer that went on; None: implausible.
+
+    `exchange` is `Access.exchange`, or empty where nginx did not take long for the answer (`is_long`).
+    """
+    if request_time_us is not None and time_us > request_time_us + CLOCK_US:
+        return None
+    return time_us + (_body_us(exchange) if exchange else 0)
+
+
+def is_long(upstream_time_us: int | None) -> bool:
+    """Say whether the servers took so long that the answer may have gone on."""
+    return (upstream_time_us or 0) >= STREAM_US
 
 
 def needs_span(access: Access) -> bool:
@@ -107,11 +129,9 @@ def last_status(access: Access) -> int:
     return (tried[-1].status if tried else 0) or access.status
 
 
-def _body_us(access: Access) -> int:
+def _body_us(exchange: str) -> int:
     """Return how long the answer went on behind its head, if that was long."""
-    if not access.exchange or (access.upstream_time_us or 0) < STREAM_US:
-        return 0
-    tried = attempts(read_exchange(access.exchange))
+    tried = attempts(read_exchange(exchange))
     streamed_us = _streamed_us(tried[-1]) if tried else 0
     return streamed_us if streamed_us >= STREAM_US else 0
 

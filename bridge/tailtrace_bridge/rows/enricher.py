@@ -36,7 +36,7 @@ from tailtrace_bridge.identity.history import COARSE_US, times_of
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.logs.block import Lines
-from tailtrace_bridge.rows.app_header import AppAnswer, read
+from tailtrace_bridge.rows.app_header import AppAnswer, is_long, read, read_text, whole_time_us
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_agent, of_request
 
@@ -173,7 +173,7 @@ class Enricher:
         addresses = lines.addresses.values_read
         holders = [self._holder(address) for address in addresses]
         oldest_us = min(lines.time_us, default=0)
-        is_plain = not lines.more and UNIX not in addresses
+        is_plain = UNIX not in addresses and not any(one.serve or one.peer for one in lines.fronts.values_read)
         if not is_plain or any(
             holder.from_us > oldest_us - COARSE_US or (self._serve and address in self._serve)
             for address, holder in zip(addresses, holders, strict=True)
@@ -184,13 +184,21 @@ class Enricher:
             self.senders[sender_of(identities[place][0])] += count
         if self._pseudonyms is not None:
             identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
-        endpoints, requests, request = self._asked(lines)
+        app_times_us: Sequence[int | None] = (None,) * len(lines)
+        error_types: Sequence[str | None] = (None,) * len(lines)
+        if any(lines.apps.values_read):
+            said, app_times_us = self._told(lines)
+            error_types = [(one.error_type or None) if one else None for one in said]
+            endpoints, requests, request = self._asked_and_told(lines, [one.route if one else "" for one in said])
+        else:
+            endpoints, requests, request = self._asked(lines)
         agents = lines.agents.values_read
         return Columns(
             [one for one, _ in identities], list(endpoints), requests, agents, [when for _, when in identities],
             lines.time_us, lines.key, lines.address, request, lines.agent,
-            without_websockets(lines.request_time_us, lines.status), lines.upstream_time_us, (None,) * len(lines),
-            lines.bytes_sent, from_hex(lines.trace_id), from_hex(lines.span_id), (None,) * len(lines),
+            without_websockets(lines.request_time_us, lines.status), lines.upstream_time_us,
+            without_websockets(app_times_us, lines.status),
+            lines.bytes_sent, from_hex(lines.trace_id), from_hex(lines.span_id), error_types,
         )  # fmt: skip
 
     def _asked(self, lines: Lines) -> tuple[Iterable[tuple[str, str]], list[Asked], list[int]]:
@@ -218,6 +226,63 @@ class Enricher:
         if others:
             self._ask_again(others, endpoints, asked, request)
         return endpoints, asked, request
+
+    def _told(self, lines: Lines) -> tuple[list[AppAnswer | None], list[int | None]]:
+        """Return what each line's app said, and its time: as `_said` does, but what repeats is read once."""
+        texts = lines.apps.values_read
+        words = [read_text(text) for text in texts]
+        said: list[AppAnswer | None] = [None] * len(lines)
+        times_us: list[int | None] = [None] * len(lines)
+        counts = dict.fromkeys(self.app_headers, 0)
+        columns = (lines.app, lines.app_time_us, lines.request_time_us, lines.upstream_time_us)
+        for number, (place, begins_us, request_time_us, upstream_time_us) in enumerate(zip(*columns, strict=True)):
+            if not texts[place]:
+                continue
+            found = words[place]
+            if found is None or (begins_us is not None and found[1] is not None):  # a time, and another one
+                counts["malformed"] += 1
+                continue
+            answer, time_us = found
+            time_us = time_us if begins_us is None else begins_us
+            if time_us is not None:
+                exchange = lines.exchange(number) if is_long(upstream_time_us) else ""
+                times_us[number] = whole_time_us(time_us, request_time_us, exchange)
+                if times_us[number] is None:
+                    counts["implausible"] += 1
+                    continue
+            counts["read"] += 1
+            said[number] = answer
+        for word, count in counts.items():
+            self.app_headers[word] += count
+        return said, times_us
+
+    def _asked_and_told(
+        self, lines: Lines, told: Sequence[str]
+    ) -> tuple[Iterable[tuple[str, str]], list[Asked], list[int]]:
+        """Do as `_asked` where apps told their routes: these teach, so the order of the lines counts."""
+        senders = [int(of_agent(agent)) for agent in lines.agents.values_read]
+        endpoints: InterningTable[tuple[str, str]] = InterningTable()
+        asked: InterningTable[Asked] = InterningTable()
+        found: dict[tuple[Access, str], tuple[str, Traffic]] = {}
+        known: dict[tuple[int, int, int, int, str], int] = {}
+        request: list[int] = []
+        sender = map(senders.__getitem__, lines.agent)
+        for key in zip(lines.request, lines.status, lines.service, sender, told, strict=True):
+            place = known.get(key)
+            if place is None:
+                request_place, status, service_place, sender_class, route_told = key
+                method, path, card = lines.requests.values_read[request_place]
+                service = lines.services.values_read[service_place]
+                one = Access(0, 0, "", method, path, status, None, None, False, 0, service, "", "", "", card)
+                route, by_request = found.get((one, route_told)) or self._placed(one, route_told)
+                endpoint = endpoints[(service, route)]
+                place = asked[Asked(endpoint, method, path, status, _TOGETHER[by_request][sender_class])]
+                # Each that becomes `__other__` is counted, and may have a route later.
+                if route not in _OTHERS and (not card or by_request is Traffic.CARD):
+                    found[one, route_told] = route, by_request
+                    known[key] = place
+            request.append(place)
+        return endpoints, list(asked), request
 
     def _ask_again(
         self,
