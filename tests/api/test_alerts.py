@@ -14,7 +14,7 @@ from tailtrace_api.commands.cli import app as cli
 from tailtrace_api.http import metrics
 from tailtrace_api.http.alerts import alert_router
 from tailtrace_api.mcp_server.analytics import system_performance
-from tailtrace_api.mcp_server.tool import Asked
+from tailtrace_api.mcp_server.tool import Call
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
@@ -87,7 +87,7 @@ def test_the_performance_has_what_fires_and_nobody_else_s_devices(store):
     assert [one.rule for one in told.recent] == ["slow", "who", "slow", "orders fail"]
     own = insights.system_performance(NOW, user="ana@example.com").alerts
     assert [one.rule for one in own.recent] == ["slow", "slow", "orders fail"]
-    shown = system_performance(insights.system_performance(NOW), Asked({}, Words("en"), 10))
+    shown = system_performance(insights.system_performance(NOW), Call({}, Words("en"), 10))
     assert asdict(shown.structured.alerts) == {
         "active": ("orders fail since 2025-10-08T12:00:00.000Z: Error rate 25%",),
         "recent": (
@@ -111,7 +111,7 @@ def test_a_store_that_fails_has_no_alerts_to_show(store, monkeypatch):
     monkeypatch.setattr(store, "alert_events", fail)
     answer = insights.system_performance(NOW)
     assert (answer.alerts, answer.store.ok) == (None, False)
-    assert system_performance(answer, Asked({}, Words("en"), 10)).structured.alerts is None
+    assert system_performance(answer, Call({}, Words("en"), 10)).structured.alerts is None
 
 
 @pytest.fixture

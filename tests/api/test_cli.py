@@ -229,7 +229,10 @@ def test_a_wrong_file_is_wrong_use_and_a_port_that_is_taken_is_not(run, tmp_path
     assert (result.exit_code, "write an address that this machine has" in result.stderr) == (2, True)
     monkeypatch.setenv("TAILTRACE_ACCESS", "whoise")
     result = run("serve", "--listen", address)
-    assert (result.exit_code, "there is no way 'whoise': write local, whois, token, with" in result.stderr) == (2, True)
+    assert (result.exit_code, "there is no method 'whoise': write local, whois, token, with" in result.stderr) == (
+        2,
+        True,
+    )
 
 
 @pytest.mark.parametrize("at", ["yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00"])

@@ -109,7 +109,7 @@ def test_who_is_here(store, queries):
     latest = sorted({(-one.last_us, one.identity.address) for one in activity})
     shown = [(one.last_seen, one.address) for one in found.active_users]
     assert shown == [(answers.iso(-us), address) for us, address in latest][:LISTED_MAX]
-    assert insights.news(END).active == found.total_active
+    assert insights.latest(END).active == found.total_active
 
 
 def test_usage_stats(store, queries, everybody):

@@ -53,7 +53,7 @@ def test_acknowledging_twice_or_what_is_unknown_changes_nothing():
     assert (ledger.held_lines, offsets(ledger)) == (0, [(11, 2)])
 
 
-def test_a_finished_generation_stays_until_acknowledged_and_followed():
+def test_a_finished_file_stays_until_acknowledged_and_followed():
     ledger = Ledger()
     ledger.begin("a.log", PLACE)
     ledger.opened(line(0))
@@ -65,7 +65,7 @@ def test_a_finished_generation_stays_until_acknowledged_and_followed():
     assert offsets(ledger) == [(22, 0)]
 
 
-def test_the_newest_generation_stays_though_finished():
+def test_the_newest_file_stays_though_finished():
     ledger = Ledger()
     ledger.begin("a.log", PLACE)
     ledger.finished("a.log", 11)

@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.export.nginx_span import Shown, decoded, request_of, resource, spans_of
+from tailtrace_bridge.export.nginx_span import Disclosure, decoded, request_of, resource, spans_of
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_MARK
 from tailtrace_bridge.logs.parser import make_parser
@@ -34,8 +34,8 @@ def row_of(text: bytes, identity: Identity = ANA, route: str = "/items/{item_id}
     return Row(access, identity, route, Traffic.APP, 320_000, error)
 
 
-def exported(row: Row, shown: Shown | None = None) -> list[Span]:
-    return list(decoded(request_of(WHO, spans_of(row, shown or Shown()))))
+def exported(row: Row, disclosure: Disclosure | None = None) -> list[Span]:
+    return list(decoded(request_of(WHO, spans_of(row, disclosure or Disclosure()))))
 
 
 def attributes(span: Span) -> dict[str, object]:
@@ -100,7 +100,7 @@ def test_the_resource_and_the_scope():
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     (of_resource,) = ExportTraceServiceRequest.FromString(
-        request_of(WHO, spans_of(row_of(line()), Shown()))
+        request_of(WHO, spans_of(row_of(line()), Disclosure()))
     ).resource_spans
     assert {one.key: one.value.string_value for one in of_resource.resource.attributes} == {
         "service.name": "edge", "service.instance.id": "bridge-1", "host.name": "vps",
@@ -138,7 +138,7 @@ def test_a_second_server_after_a_failure():
 
 
 def test_a_line_read_again_makes_the_same_spans():
-    assert spans_of(row_of(line()), Shown()) == spans_of(row_of(line()), Shown())
+    assert spans_of(row_of(line()), Disclosure()) == spans_of(row_of(line()), Disclosure())
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_a_tagged_node_and_a_stranger():
 
 def test_what_stays_in_the_house():
     texts = ("ana", "100.64.0.7", "4711", "nANA1CNTRL")
-    everything = b"".join(spans_of(row_of(line()), Shown()))
+    everything = b"".join(spans_of(row_of(line()), Disclosure()))
     assert all(text.encode() in everything for text in texts)
-    nameless = b"".join(spans_of(row_of(line()), Shown(names=False)))
+    nameless = b"".join(spans_of(row_of(line()), Disclosure(names=False)))
     assert not any(text.encode() in nameless for text in texts)
-    hashed = b"".join(spans_of(row_of(line()), Shown(pseudonyms=Pseudonyms("0123456789abcdef"))))
+    hashed = b"".join(spans_of(row_of(line()), Disclosure(pseudonyms=Pseudonyms("0123456789abcdef"))))
     assert not any(text.encode() in hashed for text in texts)
     assert Pseudonyms("0123456789abcdef").user("ana@example.com").encode() in hashed
-    assert b"/items/7" not in b"".join(spans_of(row_of(line()), Shown(paths=False)))
-    assert b"Mozilla" not in b"".join(spans_of(row_of(line()), Shown(agents=False)))
+    assert b"/items/7" not in b"".join(spans_of(row_of(line()), Disclosure(paths=False)))
+    assert b"Mozilla" not in b"".join(spans_of(row_of(line()), Disclosure(agents=False)))
     assert b"token" not in everything
 
 
@@ -210,7 +210,7 @@ def test_a_line_of_combined_gets_ids_that_follow_from_it():
 
 
 def test_our_receiver_takes_none_of_them():
-    got = decode_traces(request_of(WHO, spans_of(row_of(line()), Shown())), PROTOBUF)
+    got = decode_traces(request_of(WHO, spans_of(row_of(line()), Disclosure())), PROTOBUF)
     assert (got.spans, got.rejected, got.ignored) == ([], 0, 2)
 
 

@@ -221,7 +221,7 @@ def test_a_value_with_words_around_it_goes_before_any_value():
 
 def test_what_an_app_tells_is_a_route_up_to_the_limit():
     routes = Routes(limit=1)
-    assert [routes.told("GET", route) for route in ("/a", "/a", "/b")] == ["/a", "/a", OTHER]
+    assert [routes.reported("GET", route) for route in ("/a", "/a", "/b")] == ["/a", "/a", OTHER]
     assert (routes.over_limit_count, routes.unlearned_count) == (1, 1)
 
 

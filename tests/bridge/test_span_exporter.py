@@ -16,7 +16,7 @@ from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.export import exporter as module
 from tailtrace_bridge.export.choice import KNOWN_MIN, Choice
 from tailtrace_bridge.export.exporter import SpanExporter
-from tailtrace_bridge.export.nginx_span import Shown, decoded, resource
+from tailtrace_bridge.export.nginx_span import Disclosure, decoded, resource
 from tailtrace_bridge.export.transport import Transport, headers_of, traces_url
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.wiring.export import make_exporter
@@ -76,7 +76,7 @@ def make(endpoint, monkeypatch):
 
     def make_one(url: str | None = None) -> SpanExporter:
         transport = Transport(traces_url(url or endpoint.url), {"authorization": "Bearer x"})
-        one = SpanExporter(transport, WHO, Shown(), monotonic_s=time.monotonic, jitter=lambda: 0.5)
+        one = SpanExporter(transport, WHO, Disclosure(), monotonic_s=time.monotonic, jitter=lambda: 0.5)
         made.append(one)
         return one
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailtrace_bridge.core.columns import Asked, Columns
+from tailtrace_bridge.core.columns import Columns, RequestShape
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.tally import rolled_up, tally
@@ -13,8 +13,8 @@ T0 = 1_759_924_800_000_000
 IDENTITY_IDS, ENDPOINT_IDS = [7, 8, 7], [5, 6, 5]
 """Two of a batch may be one in the store."""
 ASKED = [
-    Asked(0, "GET", "/a", 200, 0), Asked(0, "GET", "/b", 500, 0), Asked(1, "GET", "/a", 200, 4),
-    Asked(1, "POST", "/a", 0, 1), Asked(0, "GET", "/c", 200, 0), Asked(2, "GET", "/d", 200, 0),
+    RequestShape(0, "GET", "/a", 200, 0), RequestShape(0, "GET", "/b", 500, 0), RequestShape(1, "GET", "/a", 200, 4),
+    RequestShape(1, "POST", "/a", 0, 1), RequestShape(0, "GET", "/c", 200, 0), RequestShape(2, "GET", "/d", 200, 0),
 ]  # fmt: skip
 NUMBERS = st.one_of(st.none(), st.integers(0, 3_000_000))
 ROWS = st.tuples(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tailtrace_api.access.callers import WAYS, Admins, Callers
+from tailtrace_api.access.callers import AUTH_METHODS, Admins, Callers
 from tailtrace_api.access.tokens import Tokens
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.text import parse_address
@@ -81,6 +81,8 @@ def require_way(settings: Settings, field: str) -> None:
 
 def _auth_methods(settings: Settings) -> frozenset[str]:
     auth_methods = frozenset(word.strip() for word in settings.access.split(",") if word.strip())
-    if unknown := sorted(auth_methods - set(WAYS)):
-        raise SettingsError(f"TAILTRACE_ACCESS: there is no way {unknown[0]!r}: write {', '.join(WAYS)}, with commas")
+    if unknown := sorted(auth_methods - set(AUTH_METHODS)):
+        raise SettingsError(
+            f"TAILTRACE_ACCESS: there is no method {unknown[0]!r}: write {', '.join(AUTH_METHODS)}, with commas"
+        )
     return auth_methods

@@ -37,7 +37,7 @@ from tailtrace_bridge.identity.loopback import Verdict
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
 
-WAYS = ("local", "whois", "token")
+AUTH_METHODS = ("local", "whois", "token")
 KNOWN_US = 10_000_000
 """How long a whois is believed."""
 KNOWN_MAX = 4096

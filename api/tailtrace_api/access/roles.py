@@ -65,7 +65,7 @@ class NotYoursError(Exception):
     """Somebody asked for what another one did. Its words are for whoever asked."""
 
 
-def asked_user(asked: str | None, only: str | None) -> str | None:
+def requested_user(asked: str | None, only: str | None) -> str | None:
     """Return the login to filter by, of the one asked for and the one that an answer is restricted to.
 
     Raises `NotYoursError` where these differ.

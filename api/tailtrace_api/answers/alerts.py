@@ -17,7 +17,7 @@ RECENT_SHOWN = 5
 
 
 @record
-class Told(Record):
+class AlertLine(Record):
     """One event, as it was told. `subject` is the device or the user that was seen, `value` what was measured."""
 
     time: str
@@ -52,9 +52,9 @@ class RuleState(Record):
 class Alerts(Record):
     """What fires now, the rules with their state, and what was told, newest first."""
 
-    active: tuple[Told, ...]
+    active: tuple[AlertLine, ...]
     rules: tuple[RuleState, ...]
-    events: tuple[Told, ...]
+    events: tuple[AlertLine, ...]
     truncated: bool
 
 
@@ -62,8 +62,8 @@ class Alerts(Record):
 class AlertsNow(Record):
     """What fires now and what was told last, for another answer."""
 
-    active: tuple[Told, ...]
-    recent: tuple[Told, ...]
+    active: tuple[AlertLine, ...]
+    recent: tuple[AlertLine, ...]
 
 
 def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> Alerts:
@@ -71,9 +71,9 @@ def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> Ale
     events = store.alert_events(Scope.everybody(), EVENTS_MAX)
     active = _active(events)
     return Alerts(
-        active=tuple(map(_told, active.values())),
+        active=tuple(map(_line, active.values())),
         rules=tuple(_state(rule, active.get(rule.name), events) for rule in rules),
-        events=tuple(map(_told, events[:limit])),
+        events=tuple(map(_line, events[:limit])),
         truncated=len(events) > limit,
     )
 
@@ -82,7 +82,7 @@ def summary(store: Store, scope: Scope) -> AlertsNow:
     """Return what fires and what was told last, for another answer. Of a member, nothing about who was seen."""
     events = store.alert_events(scope, EVENTS_MAX)
     return AlertsNow(
-        active=tuple(map(_told, _active(events).values())), recent=tuple(map(_told, events[:RECENT_SHOWN]))
+        active=tuple(map(_line, _active(events).values())), recent=tuple(map(_line, events[:RECENT_SHOWN]))
     )
 
 
@@ -95,8 +95,8 @@ def _active(events: Sequence[AlertEvent]) -> dict[str, AlertEvent]:
     return {rule: event for rule, event in newest.items() if event.what == "started"}
 
 
-def _told(event: AlertEvent) -> Told:
-    return Told(
+def _line(event: AlertEvent) -> AlertLine:
+    return AlertLine(
         time=iso(event.time_us),
         rule=event.rule,
         kind=event.kind,

@@ -15,7 +15,7 @@ from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning, re
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.values import ErrorGroup
-from tailtrace_bridge.store.values import Window as Asked
+from tailtrace_bridge.store.values import Window as Period
 
 NAMES_SHOWN = 10
 """People, endpoints and versions of a group."""
@@ -90,7 +90,7 @@ class WhatBroke(Record):
     markers: tuple[Mark, ...]
 
 
-def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: Asked) -> WhatBroke:
+def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: Period) -> WhatBroke:
     """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit."""
     things = sorted((_thing(one, window) for one in groups), key=_urgency)
     return WhatBroke(
@@ -107,7 +107,7 @@ def mark(marker: Marker) -> Mark:
     return Mark(time=iso(marker.time_us), kind=marker.kind, service=marker.service or None, text=marker.text)
 
 
-def state_of(group: ErrorGroup, window: Asked) -> str:
+def state_of(group: ErrorGroup, window: Period) -> str:
     """Return the state of a group, by the table above."""
     if group.resolved_us > group.last_us:
         return "resolved"
@@ -120,7 +120,7 @@ def _urgency(one: BrokenThing) -> tuple[int, int, int]:
     return ("new", "back", "ongoing", "resolved").index(one.state), -one.people, -one.requests
 
 
-def _thing(group: ErrorGroup, window: Asked) -> BrokenThing:
+def _thing(group: ErrorGroup, window: Period) -> BrokenThing:
     return BrokenThing(
         id=group.fingerprint,
         type=group.type or None,

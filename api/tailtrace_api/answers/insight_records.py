@@ -36,7 +36,7 @@ class ActiveUsers(Record):
 
 
 @record
-class News(Record):
+class StreamEvent(Record):
     """What an open page is told: when the newest request began, and how many people are active."""
 
     newest: str | None
@@ -244,7 +244,7 @@ class NginxLine(Record):
 
 
 @record
-class SpanTold(Record):
+class SpanSummary(Record):
     """What the app said of it."""
 
     route: str
@@ -273,12 +273,12 @@ class Timing(Record):
 
 
 @record
-class RequestTold(Record):
+class TracedRequest(Record):
     """One request of a trace."""
 
     timestamp: str
     nginx: NginxLine
-    span: Annotated[SpanTold | None, meaning("Null where the app said nothing.")]
+    span: Annotated[SpanSummary | None, meaning("Null where the app said nothing.")]
     feature: str
     identity: Who
     timing: Timing
@@ -286,10 +286,10 @@ class RequestTold(Record):
 
 
 @record
-class TraceTold(Record):
+class TraceRequests(Record):
     """The requests of a trace: several where an app behind nginx calls another behind nginx."""
 
     trace_id: str
     searched_hours: int
     found: bool
-    requests: tuple[RequestTold, ...]
+    requests: tuple[TracedRequest, ...]

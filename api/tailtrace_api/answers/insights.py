@@ -40,13 +40,13 @@ from tailtrace_api.answers.insight_records import (
     NginxLine,
     Performance,
     Periods,
-    RequestTold,
     SlowAdvice,
     SlowEndpoint,
-    SpanTold,
+    SpanSummary,
     StaleAdvice,
     StoreState,
     Timing,
+    TracedRequest,
     UnusedEndpoint,
     UsageStats,
     Verdict,
@@ -447,16 +447,16 @@ def unused_endpoints(
 # --- one request ---------------------------------------------------------------------------------------------------
 
 
-def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> tuple[RequestTold, ...]:
+def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> tuple[TracedRequest, ...]:
     """Tell each request of a trace: nginx's line, the app's span, who it was, and where the time went."""
-    return tuple(_told(entry, features) for entry in entries)
+    return tuple(_traced_request(entry, features) for entry in entries)
 
 
-def _told(entry: LogEntry, features: Mapping[str, str]) -> RequestTold:
+def _traced_request(entry: LogEntry, features: Mapping[str, str]) -> TracedRequest:
     span = None
     if entry.app_time_us is not None:
-        span = SpanTold(route=entry.endpoint, error_type=entry.error_type or None)
-    return RequestTold(
+        span = SpanSummary(route=entry.endpoint, error_type=entry.error_type or None)
+    return TracedRequest(
         timestamp=answers.iso(entry.time_us),
         nginx=NginxLine(
             method=entry.method,

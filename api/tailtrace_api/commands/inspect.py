@@ -34,7 +34,7 @@ TEXT_LENGTH_MAX = 120
 
 
 @dataclass(slots=True)
-class Shown:
+class Sample:
     """A rejected line as it is printed."""
 
     reason: str
@@ -56,7 +56,7 @@ class Findings:
     parsed_by_format: Counter[str] = field(default_factory=Counter)
     """Of the first lines of each file."""
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
-    shown: list[Shown] = field(default_factory=list)
+    shown: list[Sample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Files that could not be read to their end."""
     understood: list[Understood] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Findings:
         self.rejected_by_reason[record.reason] += 1
         if self.rejected_by_reason[record.reason] <= self.show_max:
             file, text = printable(record.file, TEXT_LENGTH_MAX), printable(record.text, TEXT_LENGTH_MAX)
-            self.shown.append(Shown(record.reason, file, number, record.offset, text))
+            self.shown.append(Sample(record.reason, file, number, record.offset, text))
 
     def advice(self, reason: str) -> str:
         """Say what to do about the lines of a reason, by the first of them that is shown."""

@@ -80,7 +80,7 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
 
 def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
     erased, seen, beside = outcome.erased, outcome.seen, outcome.beside
-    result = _shown(erased)
+    result = _as_json(erased)
     if as_json:
         done = not is_dry and not erased.left
         typer.echo(json.dumps({"erased": done, **result, "history": seen, "left": erased.left}, ensure_ascii=False))
@@ -285,7 +285,7 @@ def _as_stored(settings: Settings, person: Person) -> Person:
     )
 
 
-def _shown(erased: Erased) -> dict[str, Any]:
+def _as_json(erased: Erased) -> dict[str, Any]:
     return {
         "requests": erased.requests,
         "rows": erased.rows,

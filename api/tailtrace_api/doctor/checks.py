@@ -33,7 +33,7 @@ class Check:
 
 def make_check(name: str, status: Status, message: str, cure: str = "") -> Check:
     """Make a check of texts that strangers may have written: printable, and cut."""
-    return Check(_shown(name), status, _shown(message), _shown(cure))
+    return Check(_cut(name), status, _cut(message), _cut(cure))
 
 
 def worst(statuses: Iterable[Status]) -> Status:
@@ -42,6 +42,6 @@ def worst(statuses: Iterable[Status]) -> Status:
     return next((status for status in _WORST_FIRST if status in found), "skipped")
 
 
-def _shown(text: str) -> str:
+def _cut(text: str) -> str:
     cut = text if len(text) <= MESSAGE_LENGTH_MAX else text[: MESSAGE_LENGTH_MAX - 1] + "…"
     return printable(cut, MESSAGE_LENGTH_MAX)

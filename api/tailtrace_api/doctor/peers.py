@@ -67,7 +67,7 @@ def check_peers(lines: Sequence[Access], facts: Facts) -> list[Check]:
         )
         checks.append(make_check(NAME, "failure", words, _GATEWAY))
     elif not any(_is_of_tailnet(line.address) for line in lines):
-        words = f"none of the newest {len(lines)} lines is of the tailnet: {_shown(Counter(x.address for x in lines))}"
+        words = f"none of the newest {len(lines)} lines is of the tailnet: {_most_common(Counter(x.address for x in lines))}"
         cure = "ask by the tailnet's name or address of this machine; what stands in front must pass addresses on"
         checks.append(make_check(NAME, "warning", words, cure))
     elif facts.has_tun is False and (forged := [x for x in named if is_within_reach(x)]):
@@ -78,7 +78,7 @@ def check_peers(lines: Sequence[Access], facts: Facts) -> list[Check]:
         checks.append(make_check(NAME, "failure", words, RECIPE))
     else:
         of = sum(_is_of_tailnet(line.address) for line in lines)
-        how = f"; {len(named)} were named by {_shown(Counter(line.peer for line in named))}" if named else ""
+        how = f"; {len(named)} were named by {_most_common(Counter(line.peer for line in named))}" if named else ""
         checks.append(make_check(NAME, "ok", f"{of} of the newest {len(lines)} lines are of the tailnet{how}"))
     return checks
 
@@ -121,6 +121,6 @@ def _is_of_tailnet(text: str) -> bool:
     return address is not None and is_tailnet(address)
 
 
-def _shown(counts: Counter[str]) -> str:
+def _most_common(counts: Counter[str]) -> str:
     shown = ", ".join(f"{what} ({count})" for what, count in counts.most_common(3))
     return shown + (", …" if len(counts) > 3 else "")

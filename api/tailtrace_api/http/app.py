@@ -56,10 +56,10 @@ def create_app(
     app.include_router(_analytics_router(queries, clock))
     counted = access or AccessCounters()
 
-    def render(bridge: Bridge, news: "metrics.EventStream | None") -> Response:
+    def render(bridge: Bridge, stream: "metrics.EventStream | None") -> Response:
         from tailtrace_api.http import metrics  # noqa: PLC0415 - a server starts before it is counted
 
-        return Response(metrics.render(bridge, mcp_counts(), counted, news), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(bridge, mcp_counts(), counted, stream), media_type=metrics.CONTENT_TYPE)
 
     _add_operation(app, queries, clock, bridge, render, keeps)
     return app
@@ -163,4 +163,4 @@ def _add_operation(
         """Return the bridge's own counters in Prometheus text."""
         if bridge is None:
             raise HTTPException(404, "this process runs no bridge; ask the one that does")
-        return render(bridge, getattr(app.state, "news", None))
+        return render(bridge, getattr(app.state, "event_stream", None))

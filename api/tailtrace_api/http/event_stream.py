@@ -19,7 +19,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import StreamingResponse
 
-from tailtrace_api.answers.insight_records import News
+from tailtrace_api.answers.insight_records import StreamEvent
 from tailtrace_api.answers.record import fields_of
 from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY
@@ -34,7 +34,7 @@ _RETRY_MS = 5000
 class EventStream:
     """What is new, for all streams. `ask` gives it as it is now, and may take its time or raise `StoreError`."""
 
-    def __init__(self, ask: Callable[[], News], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, ask: Callable[[], StreamEvent], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S) -> None:
         self._ask, self._poll_s, self._beat_s = ask, poll_s, beat_s
         self._lock = asyncio.Lock()
         self._event = ""
@@ -73,15 +73,15 @@ class EventStream:
             now_s = asyncio.get_running_loop().time()
             if now_s - self._asked_s >= self._poll_s / 2:
                 try:
-                    news = await to_thread.run_sync(self._ask)
-                    self._event = f"event: news\ndata: {json.dumps(fields_of(news))}\n\n"
+                    event = await to_thread.run_sync(self._ask)
+                    self._event = f"event: news\ndata: {json.dumps(fields_of(event))}\n\n"
                 except StoreError as error:
                     self._event = f"event: trouble\ndata: {json.dumps(str(error))}\n\n"
                 self._asked_s = asyncio.get_running_loop().time()
             return self._event
 
 
-def event_stream_router(news: EventStream) -> APIRouter:
+def event_stream_router(stream: EventStream) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY])
 
@@ -92,11 +92,11 @@ def event_stream_router(news: EventStream) -> APIRouter:
     )
     async def stream() -> StreamingResponse:
         """Say when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""
-        if news.open >= STREAMS_MAX:
-            news.refused += 1
+        if stream.open >= STREAMS_MAX:
+            stream.refused += 1
             raise HTTPException(503, f"{STREAMS_MAX} pages are open already; this one asks from time to time")
         return StreamingResponse(
-            news.stream(),
+            stream.stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

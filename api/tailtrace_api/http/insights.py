@@ -9,7 +9,7 @@ from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
     Periods,
-    TraceTold,
+    TraceRequests,
     UnusedEndpoints,
     UsageStats,
 )
@@ -69,7 +69,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         at: Annotated[
             str | None, Query(max_length=40, description="Its timestamp, if known: finds an old one at once.")
         ] = None,
-    ) -> TraceTold:
+    ) -> TraceRequests:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
         at_us = None if at is None else moment_us(at)
         return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)
@@ -84,14 +84,14 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
     def devices(only: Only) -> Devices:
         """List the tailnet's devices, those online first."""
-        return _asked(lambda: tailnet.devices(user=only))
+        return _answered(lambda: tailnet.devices(user=only))
 
     @router.get("/devices/{device}", responses={503: {"model": Error, "description": "Nobody to ask."}})
     def device(
         device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
     ) -> FoundDevice:
         """Return one device; null if there is none of that name."""
-        return _asked(lambda: tailnet.device(device, user=only))
+        return _answered(lambda: tailnet.device(device, user=only))
 
     @router.get("/status")
     def status(only: Only) -> TailnetStatus:
@@ -110,7 +110,7 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     return router
 
 
-def _asked(question: Callable[[], T]) -> T:
+def _answered(question: Callable[[], T]) -> T:
     try:
         return question()
     except TailnetError as error:

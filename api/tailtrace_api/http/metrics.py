@@ -24,18 +24,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class EventStream(Protocol):
-    """What is counted of `news.EventStream`: a bridge alone does not load that."""
+    """What is counted of `event_stream.EventStream`: a bridge alone does not load that."""
 
     open: int
     refused: int
 
 
-def render(bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters, news: EventStream | None = None) -> bytes:
-    """Write `/metrics`: `mcp` counts calls, `access` what was refused, `news` the streams of open pages."""
+def render(bridge: Bridge, mcp: Mapping[str, int], access: AccessCounters, stream: EventStream | None = None) -> bytes:
+    """Write `/metrics`: `mcp` counts calls, `access` what was refused, `stream` the streams of open pages."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_BridgeCollector(bridge, mcp, access))
-    if news is not None:
-        registry.register(_NewsCollector(news))
+    if stream is not None:
+        registry.register(_StreamCollector(stream))
     return generate_latest(registry)
 
 
@@ -121,13 +121,15 @@ def _access(counters: AccessCounters) -> Iterator[Metric]:
     )
 
 
-class _NewsCollector(Collector):
-    def __init__(self, news: EventStream) -> None:
-        self._news = news
+class _StreamCollector(Collector):
+    def __init__(self, stream: EventStream) -> None:
+        self._stream = stream
 
     def collect(self) -> Iterable[Metric]:
-        yield _gauge("streams_open", "Dashboards that are told of news.", self._news.open)
-        yield _counter("streams_refused", "Dashboards over that limit: they ask from time to time.", self._news.refused)
+        yield _gauge("streams_open", "Dashboards that are told of news.", self._stream.open)
+        yield _counter(
+            "streams_refused", "Dashboards over that limit: they ask from time to time.", self._stream.refused
+        )
 
 
 def _alerts(counters: AlertCounters) -> Iterator[Metric]:

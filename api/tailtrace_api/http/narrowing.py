@@ -7,7 +7,7 @@
 | an address, or `unix:` | what came from it, whoever that was: so those without a name are called | `NotYoursError` |
 """
 
-from tailtrace_api.access.roles import asked_user
+from tailtrace_api.access.roles import requested_user
 from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.store.values import Filters
 
@@ -26,7 +26,7 @@ def narrowed(
 
     Raises `NotYoursError`.
     """
-    who = asked_user(user, only)
+    who = requested_user(user, only)
     if who is None or only is not None:  # a member is restricted to a login, whatever it looks like
         return Filters(who, device, endpoint, method, status, service=service)
     address = who if who == "unix:" else parse_address(who)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 
-from tailtrace_api.answers.insight_records import TraceTold
+from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.panels import PERIODS, Period
 from tailtrace_api.http.narrowing import narrowed
@@ -87,7 +87,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         *,
         only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
-    ) -> TraceTold:
+    ) -> TraceRequests:
         """Tell one request: nginx's line, the app's span, who it was, where the time went."""
         return panels.request(at, trace_id, hours, only)
 

@@ -21,23 +21,23 @@ from tailtrace_api.answers.insight_records import (
     UsageStats,
 )
 from tailtrace_api.answers.request_records import AccessLogs
-from tailtrace_api.mcp_server.broken import WhatBrokeShown, what_broke
+from tailtrace_api.mcp_server.broken import WhatBrokeOutput, what_broke
 from tailtrace_api.mcp_server.explained import Explained, sentences
-from tailtrace_api.mcp_server.parameters import Moment, Number, Text
-from tailtrace_api.mcp_server.shown import (
-    ActiveUserShown,
-    ActiveUsersShown,
-    AlertsShown,
-    BlameShown,
-    EndpointShown,
-    PerformanceShown,
-    PeriodsShown,
-    RequestShown,
-    RequestsShown,
-    TraceShown,
-    UsageStatsShown,
+from tailtrace_api.mcp_server.outputs import (
+    ActiveUserOutput,
+    ActiveUsersOutput,
+    AlertsOutput,
+    BlameOutput,
+    EndpointOutput,
+    PerformanceOutput,
+    PeriodsOutput,
+    RequestOutput,
+    RequestsOutput,
+    TraceOutput,
+    UsageStatsOutput,
 )
-from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown, Tool
+from tailtrace_api.mcp_server.parameters import Moment, Number, Text
+from tailtrace_api.mcp_server.tool import AnyTool, Call, Rendered, Tool
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 
 ROWS_DEFAULT = 10
@@ -49,13 +49,13 @@ _SERVICE = Text("service", ".+", "factory.example")
 _AT = Moment("at", ".+", "2025-10-08T14:32:15Z", "end of the window; now if left out")
 
 
-def active_users(answer: ActiveUsers, asked: Asked) -> Shown[ActiveUsersShown]:
+def active_users(answer: ActiveUsers, call: Call) -> Rendered[ActiveUsersOutput]:
     """Show `get_active_users`."""
-    words = asked.words
-    rows = answer.active_users[: asked.limit]
-    structured = ActiveUsersShown(
+    words = call.words
+    rows = answer.active_users[: call.limit]
+    structured = ActiveUsersOutput(
         active_users=tuple(
-            ActiveUserShown(
+            ActiveUserOutput(
                 email=row.email,
                 device=row.device,
                 last_seen=words.ago(row.last_seen_seconds),
@@ -83,15 +83,15 @@ def active_users(answer: ActiveUsers, asked: Asked) -> Shown[ActiveUsersShown]:
         lines.append(words.say("services", count=answer.services_active))
     if answer.offline_now:
         lines.append(words.say("gone", count=answer.offline_now))
-    return Shown(structured, lines, len(rows), answer.total_active)
+    return Rendered(structured, lines, len(rows), answer.total_active)
 
 
-def usage_stats(answer: UsageStats, asked: Asked) -> Shown[UsageStatsShown]:
+def usage_stats(answer: UsageStats, call: Call) -> Rendered[UsageStatsOutput]:
     """Show `get_usage_stats`."""
-    words = asked.words
-    top = answer.top_features[: asked.limit]
+    words = call.words
+    top = answer.top_features[: call.limit]
     features = [words.say("views", feature=row.feature, count=words.count("views", row.requests)) for row in top]
-    structured = UsageStatsShown(
+    structured = UsageStatsOutput(
         period_days=answer.period_days,
         total_sessions=answer.total_sessions,
         unique_users=answer.unique_users,
@@ -106,7 +106,7 @@ def usage_stats(answer: UsageStats, asked: Asked) -> Shown[UsageStatsShown]:
     lines = [
         words.say(
             "usage" if requests else "usage_none",
-            days=_days(answer, asked),
+            days=_days(answer, call),
             sessions=words.count("sessions", answer.total_sessions),
             users=words.count("users", answer.unique_users),
             minutes=f"{answer.avg_session_duration_min:g}",
@@ -116,16 +116,16 @@ def usage_stats(answer: UsageStats, asked: Asked) -> Shown[UsageStatsShown]:
     ]
     if features:
         lines.append(words.say("top", features=", ".join(features)))
-    return Shown(structured, lines, len(top), answer.features_total)
+    return Rendered(structured, lines, len(top), answer.features_total)
 
 
-def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceShown]:
+def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceOutput]:
     """Show `get_system_performance`."""
-    words, store, fault = asked.words, answer.store, answer.blame
+    words, store, fault = call.words, answer.store, answer.blame
     alerts = _in_short(answer.alerts)
-    slowest = answer.slowest_endpoints[: asked.limit]
+    slowest = answer.slowest_endpoints[: call.limit]
     status = words.say("healthy" if store.ok else "failing")
-    advice = [_advice(one, asked) for one in answer.advice]
+    advice = [_advice(one, call) for one in answer.advice]
     # A rate of no requests is none; nor is one known where the store is silent.
     has_requests = answer.requests > 0
     ratio = answer.error_rate if has_requests else None
@@ -133,7 +133,7 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
     if store.ok and not has_requests:
         uptime = errors = words.say("no_requests")
     fresh = words.ago(answer.data_freshness_seconds)
-    structured = PerformanceShown(
+    structured = PerformanceOutput(
         uptime_last_7d=uptime,
         avg_api_response_ms=answer.avg_api_response_ms,
         slowest_endpoints=tuple({_place(row, slowest): words.millis(row.p95_ms)} for row in slowest),
@@ -141,7 +141,7 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
         influxdb_status=status,
         data_freshness=fresh,
         store_ok=store.ok,
-        blame=BlameShown(verdict=fault.verdict, because=fault.because, app_share=fault.app_share),
+        blame=BlameOutput(verdict=fault.verdict, because=fault.because, app_share=fault.app_share),
         advice=tuple(advice),
         uptime_percentage=answer.uptime_percentage,
         error_ratio=ratio,
@@ -154,7 +154,7 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
     lines = [
         words.say(
             "performance" if has_requests else "performance_none" if store.ok else "performance_unknown",
-            days=_days(answer, asked),
+            days=_days(answer, call),
             uptime=uptime,
             avg=words.millis(answer.avg_api_response_ms),
             errors=errors,
@@ -173,14 +173,14 @@ def system_performance(answer: Performance, asked: Asked) -> Shown[PerformanceSh
     lines += advice
     if alerts and alerts.active:
         lines.append(words.say("alerts", rows="; ".join(alerts.active)))
-    return Shown(structured, lines, len(slowest), answer.endpoints_total)
+    return Rendered(structured, lines, len(slowest), answer.endpoints_total)
 
 
-def _in_short(told: AlertsNow | None) -> AlertsShown | None:
+def _in_short(told: AlertsNow | None) -> AlertsOutput | None:
     """Tell of each alert in a line."""
     if told is None:
         return None
-    return AlertsShown(
+    return AlertsOutput(
         active=tuple(f"{one.rule} since {one.time}: {one.text}" for one in told.active),
         recent=tuple(f"{one.time} {one.rule} {one.what}: {one.text}" for one in told.recent),
     )
@@ -195,8 +195,8 @@ def _place(
     return f"{row.service} {row.endpoint}" if several and row.service else row.endpoint
 
 
-def _advice(one: Advice, asked: Asked) -> str:
-    words, endpoint = asked.words, ""
+def _advice(one: Advice, call: Call) -> str:
+    words, endpoint = call.words, ""
     match one:
         case FailingAdvice():
             endpoint, value = one.endpoint, words.percent(100 * one.error_rate)
@@ -207,13 +207,13 @@ def _advice(one: Advice, asked: Asked) -> str:
     return words.say(f"advice_{one.code}", endpoint=endpoint, value=value)
 
 
-def list_requests(answer: AccessLogs, asked: Asked) -> Shown[RequestsShown]:
+def list_requests(answer: AccessLogs, call: Call) -> Rendered[RequestsOutput]:
     """Show `list_requests`."""
-    words, summary = asked.words, answer.summary
-    rows = answer.logs[: asked.limit]
-    structured = RequestsShown(
+    words, summary = call.words, answer.summary
+    rows = answer.logs[: call.limit]
+    structured = RequestsOutput(
         requests=tuple(
-            RequestShown(
+            RequestOutput(
                 timestamp=row.timestamp,
                 user=row.user,
                 device=row.device,
@@ -232,8 +232,8 @@ def list_requests(answer: AccessLogs, asked: Asked) -> Shown[RequestsShown]:
         words.say(
             "list_head" if summary.total_requests else "list_none",
             total=words.count("requests", summary.total_requests),
-            hours=asked.arguments["hours"],
-            until=_until(asked),
+            hours=call.arguments["hours"],
+            until=_until(call),
             errors=summary.errors_5xx,
         )
     ]
@@ -250,15 +250,15 @@ def list_requests(answer: AccessLogs, asked: Asked) -> Shown[RequestsShown]:
         ).rstrip()
         for row in rows
     ]
-    return Shown(structured, lines, len(rows), summary.total_requests)
+    return Rendered(structured, lines, len(rows), summary.total_requests)
 
 
-def explain_request(answer: Explained, asked: Asked) -> Shown[TraceShown]:
+def explain_request(answer: Explained, call: Call) -> Rendered[TraceOutput]:
     """Show `explain_request`."""
-    words = asked.words
-    structured = TraceShown(trace_id=answer.trace_id, found=answer.found, requests=answer.requests, trace=answer.trace)
+    words = call.words
+    structured = TraceOutput(trace_id=answer.trace_id, found=answer.found, requests=answer.requests, trace=answer.trace)
     if not answer.found:
-        return Shown(
+        return Rendered(
             structured,
             [words.say("trace_none", trace=answer.trace_id, hours=answer.searched_hours, most=TRACE_HOURS_MAX)],
         )
@@ -294,21 +294,21 @@ def explain_request(answer: Explained, asked: Asked) -> Shown[TraceShown]:
         )
     if answer.trace is not None:
         lines += sentences(answer.trace, words)
-    return Shown(structured, lines)
+    return Rendered(structured, lines)
 
 
-def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
+def compare_periods(answer: Periods, call: Call) -> Rendered[PeriodsOutput]:
     """Show `compare_periods`."""
-    words = asked.words
-    rows = answer.endpoints[: asked.limit]
+    words = call.words
+    rows = answer.endpoints[: call.limit]
     moved = [row for row in rows if row.p95_change_ms is not None]
-    structured = PeriodsShown(
+    structured = PeriodsOutput(
         period_days=answer.period_days,
         now=answer.now,
         before=answer.before,
         metrics=answer.metrics,
         endpoints=tuple(
-            EndpointShown(
+            EndpointOutput(
                 endpoint=row.endpoint,
                 p95_ms_now=row.p95_ms_now,
                 p95_ms_before=row.p95_ms_before,
@@ -317,13 +317,13 @@ def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
             )
             for row in rows
         ),
-        endpoints_new=answer.endpoints_new[: asked.limit],
-        endpoints_gone=answer.endpoints_gone[: asked.limit],
+        endpoints_new=answer.endpoints_new[: call.limit],
+        endpoints_gone=answer.endpoints_gone[: call.limit],
         endpoints_total=answer.endpoints_total,
         endpoints_new_total=answer.endpoints_new_total,
         endpoints_gone_total=answer.endpoints_gone_total,
     )
-    lines = [words.say("compare", days=answer.period_days, until=_until(asked))]
+    lines = [words.say("compare", days=answer.period_days, until=_until(call))]
     lines += [
         words.say(text)
         for text, requests in (
@@ -335,7 +335,7 @@ def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
     if not answer.before_covered:
         lines.append(words.say("compare_part"))
     for row in answer.metrics:
-        show = _metric(row.metric, asked)
+        show = _metric(row.metric, call)
         change = row.change_percent
         lines.append(
             words.say(
@@ -359,29 +359,29 @@ def compare_periods(answer: Periods, asked: Asked) -> Shown[PeriodsShown]:
         if more := total - len(found):
             names.append(words.say("compare_more", count=more))
         lines += [words.say(f"compare_{side}", rows=", ".join(names))] if names else []
-    return Shown(structured, lines, len(rows), answer.endpoints_total)
+    return Rendered(structured, lines, len(rows), answer.endpoints_total)
 
 
-def _days(answer: UsageStats | Performance, asked: Asked) -> str:
-    return asked.words.count("days", answer.period_days) + _until(asked)
+def _days(answer: UsageStats | Performance, call: Call) -> str:
+    return call.words.count("days", answer.period_days) + _until(call)
 
 
-def _until(asked: Asked) -> str:
-    return asked.words.up_to(asked.arguments.get("at"))
+def _until(call: Call) -> str:
+    return call.words.up_to(call.arguments.get("at"))
 
 
-def _metric(name: str, asked: Asked) -> Any:
+def _metric(name: str, call: Call) -> Any:
     if name.endswith("_ms"):
-        return asked.words.millis
+        return call.words.millis
     if name == "error_rate":
-        return lambda value: asked.words.percent(None if value is None else 100 * value)
+        return lambda value: call.words.percent(None if value is None else 100 * value)
     return str
 
 
-def unused_endpoints(answer: UnusedEndpoints, asked: Asked) -> Shown[UnusedEndpoints]:
+def unused_endpoints(answer: UnusedEndpoints, call: Call) -> Rendered[UnusedEndpoints]:
     """Show `list_unused_endpoints`."""
-    words = asked.words
-    rows = answer.unused_endpoints[: asked.limit]
+    words = call.words
+    rows = answer.unused_endpoints[: call.limit]
     structured = replace(answer, unused_endpoints=rows)
     lines = [
         words.say(
@@ -389,7 +389,7 @@ def unused_endpoints(answer: UnusedEndpoints, asked: Asked) -> Shown[UnusedEndpo
             count=answer.total_unused,
             known=answer.known_endpoints,
             days=answer.period_days,
-            until=_until(asked),
+            until=_until(call),
         )
     ]
     lines += [
@@ -400,7 +400,7 @@ def unused_endpoints(answer: UnusedEndpoints, asked: Asked) -> Shown[UnusedEndpo
         )
         for row in rows
     ]
-    return Shown(structured, lines, len(rows), answer.total_unused)
+    return Rendered(structured, lines, len(rows), answer.total_unused)
 
 
 TOOLS: tuple[AnyTool, ...] = (
@@ -410,7 +410,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "Who is using the app now: people with a request in the last 5 minutes, their device and page.",
         ActiveUsers,
         (_LIMIT,),
-        ActiveUsersShown,
+        ActiveUsersOutput,
         active_users,
         "users",
     ),
@@ -420,7 +420,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "How much the app is used: sessions, people, most used features.",
         UsageStats,
         (Number("days", 7, 1, 30), _AT, Number("limit", TOP_SHOWN, 1, 10)),
-        UsageStatsShown,
+        UsageStatsOutput,
         usage_stats,
         "features",
     ),
@@ -430,7 +430,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "How fast and how healthy 7 days were, and whether proxy, app or store is to blame.",
         Performance,
         (_AT, _SERVICE, Number("limit", TOP_SHOWN, 1, 10)),
-        PerformanceShown,
+        PerformanceOutput,
         system_performance,
         "endpoints",
     ),
@@ -448,7 +448,7 @@ TOOLS: tuple[AnyTool, ...] = (
             _SERVICE,
             Number("limit", 8, 1, ROWS_MAX),
         ),
-        RequestsShown,
+        RequestsOutput,
         list_requests,
         "requests",
         limit_goes_along=True,
@@ -469,7 +469,7 @@ TOOLS: tuple[AnyTool, ...] = (
             Number("hours", 24, 1, TRACE_HOURS_MAX, "how far back to look"),
             Moment("at", ".+", "2025-10-08T14:32:15Z", "its timestamp, if known: finds an old one at once"),
         ),
-        TraceShown,
+        TraceOutput,
         explain_request,
     ),
     Tool(
@@ -478,7 +478,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "What broke, whom it hit, and deployments: failures in groups.",
         WhatBroke,
         (Number("hours", 24, 1, 720), _AT, Number("limit", TOP_SHOWN, 1, ROWS_MAX)),
-        WhatBrokeShown,
+        WhatBrokeOutput,
         what_broke,
         "groups",
     ),
@@ -488,7 +488,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "The last days beside as many days before: traffic, people, speed, errors.",
         Periods,
         (Number("days", 7, 1, 30), _AT, _SERVICE, Number("limit", TOP_SHOWN, 1, 10)),
-        PeriodsShown,
+        PeriodsOutput,
         compare_periods,
         "endpoints",
     ),

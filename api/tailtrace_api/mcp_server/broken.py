@@ -2,14 +2,14 @@
 
 from tailtrace_api.answers.errors import BrokenThing, Mark, Share, WhatBroke
 from tailtrace_api.answers.record import Record, record
-from tailtrace_api.mcp_server.tool import Asked, Shown
+from tailtrace_api.mcp_server.tool import Call, Rendered
 
 NAMES_SHOWN = 3
 MARKS_SHOWN = 5
 
 
 @record
-class BrokenShown(Record):
+class BrokenOutput(Record):
     """A group of failures, in few fields: each is paid for in the list of tools."""
 
     state: str
@@ -22,36 +22,36 @@ class BrokenShown(Record):
 
 
 @record
-class WhatBrokeShown(Record):
+class WhatBrokeOutput(Record):
     """Of `what_broke`. `markers` are deployments and notes, the newest last."""
 
     failures: int
-    groups: tuple[BrokenShown, ...]
+    groups: tuple[BrokenOutput, ...]
     markers: tuple[str, ...]
 
 
-def what_broke(answer: WhatBroke, asked: Asked) -> Shown[WhatBrokeShown]:
+def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     """Show `what_broke`."""
-    words, rows = asked.words, answer.groups[: asked.limit]
-    marks = _marked(answer.markers[-MARKS_SHOWN:], asked)
-    structured = WhatBrokeShown(failures=answer.failures, groups=tuple(map(_shown, rows)), markers=tuple(marks))
-    counts = {"hours": asked.arguments["hours"], "until": words.up_to(asked.arguments.get("at"))}
+    words, rows = call.words, answer.groups[: call.limit]
+    marks = _marked(answer.markers[-MARKS_SHOWN:], call)
+    structured = WhatBrokeOutput(failures=answer.failures, groups=tuple(map(_output, rows)), markers=tuple(marks))
+    counts = {"hours": call.arguments["hours"], "until": words.up_to(call.arguments.get("at"))}
     if not answer.groups:
-        return Shown(structured, [words.say("broke_none", **counts), *marks])
+        return Rendered(structured, [words.say("broke_none", **counts), *marks])
     lines = [words.say("broke", failures=answer.failures, groups=len(answer.groups), **counts)]
-    lines += [*marks, *(_line(row, asked) for row in rows)]
-    return Shown(structured, lines, len(rows), len(answer.groups))
+    lines += [*marks, *(_line(row, call) for row in rows)]
+    return Rendered(structured, lines, len(rows), len(answer.groups))
 
 
-def _marked(markers: tuple[Mark, ...], asked: Asked) -> list[str]:
+def _marked(markers: tuple[Mark, ...], call: Call) -> list[str]:
     return [
-        asked.words.say("broke_mark", time=one.time, service=one.service or "", text=one.text).replace("  ", " ")
+        call.words.say("broke_mark", time=one.time, service=one.service or "", text=one.text).replace("  ", " ")
         for one in markers
     ]
 
 
-def _line(row: BrokenThing, asked: Asked) -> str:
-    say = asked.words.say
+def _line(row: BrokenThing, call: Call) -> str:
+    say = call.words.say
     return say(
         "broke_row",
         state=say(f"state_{row.state}"),
@@ -67,8 +67,8 @@ def _line(row: BrokenThing, asked: Asked) -> str:
     )
 
 
-def _shown(one: BrokenThing) -> BrokenShown:
-    return BrokenShown(
+def _output(one: BrokenThing) -> BrokenOutput:
+    return BrokenOutput(
         state=one.state,
         type=one.type,
         title=one.title,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tailtrace_api.answers.insight_records import TraceTold
+from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.words import Words
 
@@ -17,7 +17,7 @@ FAILURES_SHOWN = 3
 
 
 @record
-class PhaseTold(Record):
+class PhaseTime(Record):
     """A part of a request's time."""
 
     phase: str
@@ -44,7 +44,7 @@ class Frame(Record):
 
 
 @record
-class FailureTold(Record):
+class FailureOutput(Record):
     """An exception, with the innermost frames of the app's own."""
 
     type: str
@@ -57,14 +57,14 @@ class FailureTold(Record):
 class Digest(Record):
     """What of a kept trace an assistant gets: phases, the spans with most time of their own, failures."""
 
-    phases: tuple[PhaseTold, ...]
+    phases: tuple[PhaseTime, ...]
     spans: int
     slowest: tuple[SlowSpan, ...]
-    failures: tuple[FailureTold, ...]
+    failures: tuple[FailureOutput, ...]
 
 
 @record
-class Explained(TraceTold):
+class Explained(TraceRequests):
     """The requests of a trace, and a digest of its spans where it is kept."""
 
     trace: Digest | None = None
@@ -77,7 +77,7 @@ def digest(trace: "Trace") -> Digest:
     failures = [(span, failure) for span in trace.spans for failure in span.failures]
     return Digest(
         phases=tuple(
-            PhaseTold(phase=phase.phase, ms=phase.duration_ms) for request in trace.requests for phase in request.phases
+            PhaseTime(phase=phase.phase, ms=phase.duration_ms) for request in trace.requests for phase in request.phases
         ),
         spans=len(trace.spans),
         slowest=tuple(
@@ -85,7 +85,7 @@ def digest(trace: "Trace") -> Digest:
             for span in sorted(of_app, key=lambda span: -own[span.id])[:SLOWEST_SHOWN]
         ),
         failures=tuple(
-            FailureTold(type=failure.type, span=span.name, service=span.service, frames=_frames(failure))
+            FailureOutput(type=failure.type, span=span.name, service=span.service, frames=_frames(failure))
             for span, failure in failures[-FAILURES_SHOWN:]
         ),
     )

@@ -48,7 +48,7 @@ class Number:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise WrongArgumentError(
-                f"{self.name}: {_shown(value)} is wrong; give a whole number from {self.low} to {self.high}, such as "
+                f"{self.name}: {_quoted(value)} is wrong; give a whole number from {self.low} to {self.high}, such as "
                 f'{{"{self.name}": {self.default}}}'
             )
         return value
@@ -79,7 +79,7 @@ class Text:
         """Return the text. Raises `WrongArgumentError`."""
         if not isinstance(value, str) or len(value) > self.length_max or not re.fullmatch(self.form, value):
             raise WrongArgumentError(
-                f"{self.name}: {_shown(value)} is wrong; give {self.about or 'a text'}, such as "
+                f"{self.name}: {_quoted(value)} is wrong; give {self.about or 'a text'}, such as "
                 f'{{"{self.name}": "{self.example}"}}'
             )
         return value
@@ -95,7 +95,7 @@ class Address(Text):
         parsed = parse_address(text)
         if parsed is None:
             raise WrongArgumentError(
-                f"{self.name}: {_shown(text)} is no address; give {self.about}, such as "
+                f"{self.name}: {_quoted(text)} is no address; give {self.about}, such as "
                 f'{{"{self.name}": "{self.example}"}}'
             )
         return str(parsed)
@@ -114,7 +114,7 @@ class Moment(Text):
             parsed = None
         if parsed is None or parsed < _FIRST:
             raise WrongArgumentError(
-                f"{self.name}: {_shown(text)} is no time; give {self.about}, such as "
+                f"{self.name}: {_quoted(text)} is no time; give {self.about}, such as "
                 f'{{"{self.name}": "{self.example}"}}'
             )
         return parsed.isoformat()
@@ -143,7 +143,7 @@ def check(tool: str, parameters: Sequence[Parameter], given: Mapping[str, object
     for name in given:
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes no arguments"
-            raise WrongArgumentError(f"{tool} has no argument {_shown(name)}; it {takes}")
+            raise WrongArgumentError(f"{tool} has no argument {_quoted(name)}; it {takes}")
     checked: dict[str, Any] = {}
     for name, one in known.items():
         value = given.get(name)
@@ -157,6 +157,6 @@ def check(tool: str, parameters: Sequence[Parameter], given: Mapping[str, object
     return checked
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     text = ascii(value)
     return text if len(text) <= 60 else text[:60] + "…"

@@ -106,7 +106,7 @@ def _tool_info(tool: AnyTool) -> ToolInfo:
         name=tool.name,
         description=tool.about,
         input_schema=schema(tool.parameters),
-        output_schema=output_schema(tool.shown),
+        output_schema=output_schema(tool.output),
         annotations=_READ_ONLY,
     )
 

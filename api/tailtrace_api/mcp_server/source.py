@@ -172,16 +172,16 @@ class HttpSource:
 
     def answer(self, kind: type[A], arguments: Mapping[str, Any], user: str | None = None) -> A:  # noqa: ARG002
         """Ask the API. Raises `SourceError`."""
-        answer = self._asked(kind, _PATHS[kind], arguments)
+        answer = self._fetch(kind, _PATHS[kind], arguments)
         if isinstance(answer, Explained) and answer.found:
             from tailtrace_api.answers.traces import Trace  # noqa: PLC0415 - see above
 
             with suppress(SourceError):  # it is not kept, or one of before knows no traces
-                found = self._asked(Trace, _TRACE_PATH, {"trace_id": arguments["trace_id"]})
+                found = self._fetch(Trace, _TRACE_PATH, {"trace_id": arguments["trace_id"]})
                 return replace(answer, trace=digest(found))
         return answer
 
-    def _asked(self, kind: type[A], path: str, arguments: Mapping[str, Any]) -> A:
+    def _fetch(self, kind: type[A], path: str, arguments: Mapping[str, Any]) -> A:
         in_path = {name: quote(str(value), safe="") for name, value in arguments.items() if f"{{{name}}}" in path}
         rest = {name: value for name, value in arguments.items() if name not in in_path}
         target = self._url + path.format(**in_path) + (f"?{urlencode(rest)}" if rest else "")

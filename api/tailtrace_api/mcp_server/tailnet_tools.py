@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tailtrace_api.mcp_server.outputs import DeviceOutput, DevicesOutput, FoundDeviceOutput, FullDevice
 from tailtrace_api.mcp_server.parameters import Address, Number, Text
-from tailtrace_api.mcp_server.shown import DeviceShown, DevicesShown, FoundDeviceShown, WholeDevice
-from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown, Tool
+from tailtrace_api.mcp_server.tool import AnyTool, Call, Rendered, Tool
 from tailtrace_api.queries.tailnet import DeviceRow, Devices, FoundDevice, TailnetStatus, Whois
 
 GROUP = "tailscale"
 NAMES_SHOWN = 20
 
 
-def list_devices(answer: Devices, asked: Asked) -> Shown[DevicesShown]:
+def list_devices(answer: Devices, call: Call) -> Rendered[DevicesOutput]:
     """Show `tailscale_list_devices`."""
-    words = asked.words
-    rows = answer.devices[: asked.limit]
-    structured = DevicesShown(
+    words = call.words
+    rows = answer.devices[: call.limit]
+    structured = DevicesOutput(
         devices=tuple(
-            DeviceShown(
+            DeviceOutput(
                 name=row.name,
                 user=row.user,
                 online=row.online,
-                last_seen=_last_seen(row, asked),
+                last_seen=_last_seen(row, call),
                 addresses=row.addresses,
                 tags=row.tags,
             )
@@ -33,21 +33,21 @@ def list_devices(answer: Devices, asked: Asked) -> Shown[DevicesShown]:
         source=answer.source,
     )
     lines = [words.say("devices_head", total=words.count("devices", answer.total), online=answer.online)]
-    lines += [_line(row, asked) for row in rows]
+    lines += [_line(row, call) for row in rows]
     if answer.problem:
         lines.append(words.say("problem", problem=answer.problem))
-    return Shown(structured, lines, len(rows), answer.total)
+    return Rendered(structured, lines, len(rows), answer.total)
 
 
-def get_device(answer: FoundDevice, asked: Asked) -> Shown[FoundDeviceShown]:
+def get_device(answer: FoundDevice, call: Call) -> Rendered[FoundDeviceOutput]:
     """Show `tailscale_get_device`."""
-    words, row = asked.words, answer.device
+    words, row = call.words, answer.device
     if row is None:
         names = answer.names[:NAMES_SHOWN]
         more = ["…"] if len(answer.names) > NAMES_SHOWN else []
-        line = words.say("device_none", name=asked.arguments["device"], names=", ".join([*names, *more]))
-        return Shown(FoundDeviceShown(found=False, device=None), [line])
-    device = WholeDevice(
+        line = words.say("device_none", name=call.arguments["device"], names=", ".join([*names, *more]))
+        return Rendered(FoundDeviceOutput(found=False, device=None), [line])
+    device = FullDevice(
         id=row.id,
         name=row.name,
         hostname=row.hostname,
@@ -56,25 +56,25 @@ def get_device(answer: FoundDevice, asked: Asked) -> Shown[FoundDeviceShown]:
         tags=row.tags,
         addresses=row.addresses,
         online=row.online,
-        last_seen=_last_seen(row, asked),
+        last_seen=_last_seen(row, call),
         key_expires=row.key_expires,
         last_seen_at=row.last_seen,
     )
-    lines = [_line(row, asked)]
+    lines = [_line(row, call)]
     told = {"id": row.id, "hostname": row.hostname, "kind": row.kind, "key_expires": row.key_expires}
     lines += [f"{name}: {value}" for name, value in told.items() if value]
     lines += [f"tags: {', '.join(row.tags)}"] if row.tags else []
-    return Shown(FoundDeviceShown(found=True, device=device), lines)
+    return Rendered(FoundDeviceOutput(found=True, device=device), lines)
 
 
-def get_status(answer: TailnetStatus, asked: Asked) -> Shown[TailnetStatus]:
+def get_status(answer: TailnetStatus, call: Call) -> Rendered[TailnetStatus]:
     """Show `tailscale_get_status`."""
-    words = asked.words
+    words = call.words
     unknown, none = words.say("unknown"), words.say("none")
     expired, soon = answer.keys_expired, answer.keys_expiring_soon
-    structured = replace(answer, keys_expired=expired[: asked.limit], keys_expiring_soon=soon[: asked.limit])
-    is_cut = max(len(expired), len(soon)) > asked.limit
-    note = words.say("keys_cut", shown=asked.limit) if is_cut else ""
+    structured = replace(answer, keys_expired=expired[: call.limit], keys_expiring_soon=soon[: call.limit])
+    is_cut = max(len(expired), len(soon)) > call.limit
+    note = words.say("keys_cut", shown=call.limit) if is_cut else ""
     lines = [
         words.say(
             "status",
@@ -83,13 +83,13 @@ def get_status(answer: TailnetStatus, asked: Asked) -> Shown[TailnetStatus]:
             device=answer.this_device or unknown,
             online=answer.devices_online,
             total=answer.devices_total,
-            expired=_some(expired, asked.limit) or none,
-            soon=_some(soon, asked.limit) or none,
+            expired=_some(expired, call.limit) or none,
+            soon=_some(soon, call.limit) or none,
         )
     ]
     lines += [note] if note else []
     lines += [words.say("problem", problem=problem) for problem in answer.problems]
-    return Shown(structured, lines, note=note)
+    return Rendered(structured, lines, note=note)
 
 
 def _some(names: Sequence[str], limit: int) -> str:
@@ -97,13 +97,13 @@ def _some(names: Sequence[str], limit: int) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def who_is(answer: Whois, asked: Asked) -> Shown[Whois]:
+def who_is(answer: Whois, call: Call) -> Rendered[Whois]:
     """Show `tailscale_who_is`."""
-    return Shown(answer, [f"{asked.arguments['address']}: {answer.description}"])
+    return Rendered(answer, [f"{call.arguments['address']}: {answer.description}"])
 
 
-def _line(row: DeviceRow, asked: Asked) -> str:
-    words = asked.words
+def _line(row: DeviceRow, call: Call) -> str:
+    words = call.words
     state = words.say("online") if row.online else words.say("offline", ago=words.ago(row.last_seen_seconds))
     return words.say(
         "device_row",
@@ -114,8 +114,8 @@ def _line(row: DeviceRow, asked: Asked) -> str:
     )
 
 
-def _last_seen(row: DeviceRow, asked: Asked) -> str:
-    return asked.words.say("now") if row.online else asked.words.ago(row.last_seen_seconds)
+def _last_seen(row: DeviceRow, call: Call) -> str:
+    return call.words.say("now") if row.online else call.words.ago(row.last_seen_seconds)
 
 
 TOOLS: tuple[AnyTool, ...] = (
@@ -125,7 +125,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "Devices of the tailnet, online first.",
         Devices,
         (Number("limit", 15, 1, 100),),
-        DevicesShown,
+        DevicesOutput,
         list_devices,
         "devices",
     ),
@@ -135,7 +135,7 @@ TOOLS: tuple[AnyTool, ...] = (
         "One device of the tailnet.",
         FoundDevice,
         (Text("device", r"[^/\x00-\x1f]+", "ana-laptop", "name, address or node id", required=True),),
-        FoundDeviceShown,
+        FoundDeviceOutput,
         get_device,
     ),
     Tool(

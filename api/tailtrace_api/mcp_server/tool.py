@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown(Generic[S]):
+class Rendered(Generic[S]):
     """An answer as it goes to the assistant."""
 
     structured: S
@@ -30,7 +30,7 @@ class Shown(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Call:
     """What a presenter may know besides the answer."""
 
     arguments: Mapping[str, Any]
@@ -51,9 +51,9 @@ class Tool(Generic[A, S]):
     answer: type[A]
     """What the source is asked for."""
     parameters: tuple[Parameter, ...]
-    shown: type[S]
+    output: type[S]
     """Its output."""
-    present: Callable[[A, Asked], Shown[S]]
+    present: Callable[[A, Call], Rendered[S]]
     rows: str = ""
     """What its list holds, a word of `words`; empty without one."""
     limit_goes_along: bool = False

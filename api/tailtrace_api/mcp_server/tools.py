@@ -21,7 +21,7 @@ from tailtrace_api.mcp_server.fence import Fence
 from tailtrace_api.mcp_server.parameters import Number, WrongArgumentError, check
 from tailtrace_api.mcp_server.schema import as_values
 from tailtrace_api.mcp_server.source import Source
-from tailtrace_api.mcp_server.tool import AnyTool, Asked, Shown
+from tailtrace_api.mcp_server.tool import AnyTool, Call, Rendered
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_bridge.core.errors import BridgeError
 
@@ -99,32 +99,32 @@ class Toolbox:
     def _short(self, tool: AnyTool, answer: Record, arguments: Mapping[str, Any], *, is_bounded: bool) -> Answer:
         wanted = limit = arguments.get("limit", analytics.ROWS_DEFAULT)
         while True:
-            shown = tool.present(answer, Asked(arguments, self._words, limit))
-            made = self._made(tool, shown, wanted)
+            rendered = tool.present(answer, Call(arguments, self._words, limit))
+            made = self._made(tool, rendered, wanted)
             if not is_bounded or limit <= 1 or tokens_at_most(made) <= TOKENS_MAX:
                 self.counts.shortened += limit < wanted
                 return made
             limit //= 2
 
-    def _made(self, tool: AnyTool, shown: Shown[Record], wanted: int) -> Answer:
-        structured, lines = as_values(shown.structured), list(shown.lines)
-        if shown.note:
-            structured["note"] = shown.note
-        if shown.shown < shown.total:
-            note = self._note(tool, shown, wanted)
+    def _made(self, tool: AnyTool, rendered: Rendered[Record], wanted: int) -> Answer:
+        structured, lines = as_values(rendered.structured), list(rendered.lines)
+        if rendered.note:
+            structured["note"] = rendered.note
+        if rendered.shown < rendered.total:
+            note = self._note(tool, rendered, wanted)
             structured["note"] = note
             lines.append(note)
         lines.append(self._words.say("from_logs"))
         return Answer("\n".join(lines), structured)
 
-    def _note(self, tool: AnyTool, shown: Shown[Record], wanted: int) -> str:
+    def _note(self, tool: AnyTool, rendered: Rendered[Record], wanted: int) -> str:
         most = next(one.high for one in tool.parameters if isinstance(one, Number) and one.name == "limit")
-        values = {"shown": shown.shown, "total": shown.total, "what": self._words.say(tool.rows)}
-        if shown.shown < wanted:
+        values = {"shown": rendered.shown, "total": rendered.total, "what": self._words.say(tool.rows)}
+        if rendered.shown < wanted:
             return self._words.say("shortened", **values, limit=wanted)
         if wanted >= most:
             return self._words.say("cut_most", **values)
-        return self._words.say("cut", **values, limit=min(most, max(shown.total, wanted + 1)), most=most)
+        return self._words.say("cut", **values, limit=min(most, max(rendered.total, wanted + 1)), most=most)
 
 
 def tokens_at_most(answer: Answer) -> int:

@@ -41,7 +41,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChangeText:
     """A change of the month in words."""
 
     name: str
@@ -51,7 +51,7 @@ class Told:
     """`good` or `bad`."""
 
 
-def shown(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
+def displayed(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
     """Make a stranger's text fit to be read: no control or direction characters, and not too long."""
     clean = "".join(char if char in _JOINERS else printable(char) for char in text[: 4 * length_max])
     if len(clean) <= length_max:
@@ -70,7 +70,7 @@ def render(numbers: Numbers, lang: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = shown
+    environment.filters["displayed"] = displayed
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         n=numbers,
@@ -255,16 +255,16 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
     }
 
 
-def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[Told]]]:
+def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[ChangeText]]]:
     """Put what changed into its three groups, in words."""
     groups = {"moved": ("up", "down"), "came": ("new", "gone"), "speed": ("slower", "faster")}
     return [
-        (words(key), [_told(change, words) for change in numbers.changes if change.kind in kinds])
+        (words(key), [_change_text(change, words) for change in numbers.changes if change.kind in kinds])
         for key, kinds in groups.items()
     ]
 
 
-def _told(change: Change, words: Words) -> Told:
+def _change_text(change: Change, words: Words) -> ChangeText:
     write = words.duration if change.kind in {"slower", "faster"} else words.number
     bad = change.kind in {"slower", "down", "gone"}
     if change.kind in {"new", "gone"}:
@@ -273,4 +273,4 @@ def _told(change: Change, words: Words) -> Told:
     else:
         said = f"{'▲' if change.now > change.before else '▼'} {words.percent(abs(change.now / change.before - 1))}"
         values = f"{write(change.before)} → {write(change.now)}"
-    return Told(change.name, said, values, "bad" if bad else "good")
+    return ChangeText(change.name, said, values, "bad" if bad else "good")

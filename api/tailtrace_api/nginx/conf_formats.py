@@ -52,14 +52,14 @@ def format_of(file: Path, formats: dict[str, str], logs: dict[str, str]) -> str:
     """Return the format of a log. Raises `SettingsError` where the configuration does not say."""
     absolute = str(file.absolute())
     names = {log: Path(log).name for log in logs}
-    ways = (
+    matchers = (
         lambda log: log == absolute,
         lambda log: names[log] == file.name,
         lambda log: is_rotated_name(file.name, names[log]),
         lambda _: len(set(logs.values())) == 1,
     )
-    for way in ways:
-        found = {logs[log] for log in logs if way(log)}
+    for matches in matchers:
+        found = {logs[log] for log in logs if matches(log)}
         if len(found) == 1 and (name := found.pop()) in formats:
             return formats[name]
     known = ", ".join(sorted(formats))

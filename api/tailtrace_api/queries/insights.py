@@ -13,11 +13,11 @@ from tailtrace_api.answers import alerts, insights
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import (
     ActiveUsers,
-    News,
     Performance,
     Periods,
     StoreState,
-    TraceTold,
+    StreamEvent,
+    TraceRequests,
     UnusedEndpoints,
     UsageStats,
 )
@@ -73,14 +73,14 @@ class Insights:
                 pages |= insights.newest_pages(self._store.log(scope, window, Filters(user=login), 10, None))
         return insights.active_users(activity, pages, self._online(), self._features, now_us, crowd)
 
-    def news(self, now_us: int) -> News:
+    def latest(self, now_us: int) -> StreamEvent:
         """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
         newest_us = self._store.newest_us(Scope.everybody())
         window = Window(now_us - insights.ACTIVE_US, now_us)
         crowd = self._store.crowd(Scope.everybody(), window, Order.LATEST, 0)
         activity = self._store.activity(Scope.everybody(), window, listed=())
         active = insights.active_users(activity, {}, self._online(), self._features, now_us, crowd)
-        return News(newest=None if newest_us is None else answers.iso(newest_us), active=active.total_active)
+        return StreamEvent(newest=None if newest_us is None else answers.iso(newest_us), active=active.total_active)
 
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> UsageStats:
         """Answer `GET /analytics/usage-stats`."""
@@ -163,7 +163,7 @@ class Insights:
 
     def explain_request(
         self, now_us: int, *, trace_id: str, hours: int = 24, at_us: int | None = None, user: str | None = None
-    ) -> TraceTold:
+    ) -> TraceRequests:
         """Answer `GET /analytics/request/{trace_id}`: looked for from the newest hour back, `hours` at most.
 
         No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
@@ -180,7 +180,7 @@ class Insights:
             found = self._store.log(scope, window, filters, TRACE_REQUESTS_MAX, None)
             if found:
                 break
-        return TraceTold(
+        return TraceRequests(
             trace_id=trace_id.lower(),
             searched_hours=hours,
             found=bool(found),

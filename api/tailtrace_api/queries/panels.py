@@ -11,7 +11,7 @@ from datetime import tzinfo
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
-from tailtrace_api.answers.insight_records import TraceTold
+from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
 from tailtrace_api.queries.insights import Insights
@@ -121,7 +121,7 @@ class Panels:
         page, next_cursor = answers.page(self.store.log(scope, window, filters, limit + 1, before), limit)
         return Requests(requests=page, next_cursor=next_cursor)
 
-    def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceTold:
+    def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceRequests:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
 

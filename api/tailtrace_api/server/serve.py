@@ -133,7 +133,7 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
 
     # Outside the guard, so that a page elsewhere can read why it was refused.
     app = PagesElsewhere(guard, settings.cors_origins)
-    return _server(app, guard.counters.closed, guard.app.state.news.close)
+    return _server(app, guard.counters.closed, guard.app.state.event_stream.close)
 
 
 def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
@@ -152,7 +152,7 @@ def make_app(
 ) -> "FastAPI":
     """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
 
-    Nothing asks or loads anything yet. `state.news.close` ends the streams of open pages, which would not end by
+    Nothing asks or loads anything yet. `state.event_stream.close` ends the streams of open pages, which would not end by
     themselves.
     """
     # A bridge without an API does not pay for it.
@@ -198,8 +198,8 @@ def make_app(
     app.include_router(tailnet_router(tailnet))
     app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
     app.include_router(card_router(make_cards(settings, store, routes), clock_us))
-    app.state.news = EventStream(lambda: insights.news(clock_us()))
-    app.include_router(event_stream_router(app.state.news))
+    app.state.event_stream = EventStream(lambda: insights.latest(clock_us()))
+    app.include_router(event_stream_router(app.state.event_stream))
     app.include_router(dashboard_router(lang=settings.lang))
     app.include_router(alert_router(store, settings.alerts))
     app.include_router(trace_router(traces))

@@ -125,7 +125,7 @@ def _table(header: str, title: str) -> Table:
 def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: int) -> Table:
     rows = rows[:ROWS_MAX]
     is_roomy = width >= NARROW
-    names = [_shown(row.user) for row in rows]
+    names = [_plain(row.user) for row in rows]
     numbers = {
         texts("sessions"): [str(row.sessions) for row in rows],
         texts("hours"): [f"{row.total_time_hours:.2f}" for row in rows],
@@ -143,7 +143,7 @@ def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: i
     room = width - taken - max(map(cell_len, (texts("seen"), *seen))) - GAP - (GAP if is_roomy else 0)
     table.columns[0].min_width = max(1, min(max(map(cell_len, names)), room // 2 if is_roomy else room))
     for index, (name, row) in enumerate(zip(names, rows, strict=True)):
-        favorites = _shown(", ".join(_named(feature, texts) for feature in row.favorite_features))
+        favorites = _plain(", ".join(_named(feature, texts) for feature in row.favorite_features))
         table.add_row(
             name, *(cells[index] for cells in numbers.values()), *([favorites] if is_roomy else []), seen[index]
         )
@@ -162,7 +162,7 @@ def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
         failed = errors.get((row.service, row.endpoint), 0)
         name = _named(row.endpoint, texts)
         table.add_row(
-            _shown(name if is_one or row.service is None else f"{row.service} {name}"),
+            _plain(name if is_one or row.service is None else f"{row.service} {name}"),
             str(row.count),
             *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
             _ms(row.app.p95_ms),
@@ -185,7 +185,7 @@ def _cards(rows: Sequence[CardViews], texts: Texts) -> Table:
     table = _table(texts("card"), texts("cards"))
     table.add_column(texts("views"), justify="right")
     for row in rows[:ROWS_MAX]:
-        table.add_row(_shown(row.name), str(row.views))
+        table.add_row(_plain(row.name), str(row.views))
     return table
 
 
@@ -194,7 +194,7 @@ def _bars(counts: list[int]) -> Text:
     return Text("00 " + "".join(_BARS[-(-count * 8 // highest)] for count in counts) + " 23")
 
 
-def _shown(text: str) -> str:
+def _plain(text: str) -> str:
     """Keep a stranger's text from being markup of rich's, or an order to the terminal, which rich lets through."""
     return escape(printable(text))
 

@@ -1,4 +1,4 @@
-"""Which groups of errors are news: those that are new, and those that are back. Pure.
+"""Which groups of errors to report: those that are new, and those that are back. Pure.
 
 | a group | is told as |
 |---|---|
@@ -15,7 +15,7 @@ KNOWN_MAX = 5_000
 """Groups that are told apart; those known for longest are forgotten for more, and a store keeps no more either."""
 
 
-def news(groups: Iterable[ErrorGroup], known: dict[str, int]) -> list[tuple[str, ErrorGroup]]:
+def new_or_back(groups: Iterable[ErrorGroup], known: dict[str, int]) -> list[tuple[str, ErrorGroup]]:
     """Return what is to be told, and know it from now on. `known` is when each was told of last, µs."""
     told: list[tuple[str, ErrorGroup]] = []
     for group in groups:
@@ -33,5 +33,5 @@ def news(groups: Iterable[ErrorGroup], known: dict[str, int]) -> list[tuple[str,
 
 
 def learn(groups: Iterable[ErrorGroup]) -> dict[str, int]:
-    """Return what is known of the groups that are there already: no news."""
+    """Return what is known of the groups that are there already: nothing to report."""
     return {group.fingerprint: group.last_us for group in groups}

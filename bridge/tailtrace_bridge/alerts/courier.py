@@ -138,7 +138,7 @@ class Courier:
         self, destinations: Sequence[Destination], send: Send, outbox: Outbox, clock: Callable[[], int]
     ) -> None:
         self.destinations = list(destinations)
-        self._send, self._book, self._clock = send, outbox, clock
+        self._send, self._outbox, self._clock = send, outbox, clock
         self._pauses = {one.name: _Pause() for one in destinations}
 
     def step(self) -> None:
@@ -149,7 +149,7 @@ class Courier:
                 pass
 
     def _try_next(self, destination: Destination) -> bool:
-        outbox, name, counters = self._book, destination.name, self._book.counters
+        outbox, name, counters = self._outbox, destination.name, self._outbox.counters
         with outbox.lock:
             message = next((one for one in outbox.state.outbox if name in one.waiting), None)
         if message is None:
@@ -171,18 +171,18 @@ class Courier:
 
     def _give_up_old(self, now_us: int) -> None:
         known = self._pauses.keys()
-        with self._book.lock:
-            for message in self._book.state.outbox:
+        with self._outbox.lock:
+            for message in self._outbox.state.outbox:
                 message.waiting = [name for name in message.waiting if name in known]
                 if message.waiting and now_us - message.made_us > AGE_US_MAX:
-                    self._book.counters.dropped += 1
+                    self._outbox.counters.dropped += 1
                     _LOGGER.error("alert given up for %s after a day: %s", ", ".join(message.waiting), message.title)
                     message.waiting = []
             self._forget()
 
     def _forget(self) -> None:
         """Let go of what everybody has, and save. The caller has the lock."""
-        state = self._book.state
+        state = self._outbox.state
         state.outbox = [message for message in state.outbox if message.waiting]
-        self._book.counters.waiting = len(state.outbox)
-        self._book.save()
+        self._outbox.counters.waiting = len(state.outbox)
+        self._outbox.save()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from tailtrace_bridge.alerts.broken import learn, news
+from tailtrace_bridge.alerts.broken import learn, new_or_back
 from tailtrace_bridge.alerts.jobs import RETRY_US, Job
 from tailtrace_bridge.alerts.judge import RuleState, judge
 from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
@@ -70,7 +70,7 @@ class Watch:
         jobs: Sequence[Job] = (),
     ) -> None:
         self.jobs = list(jobs)
-        self._rules, self._store, self._book = list(rules), store, outbox
+        self._rules, self._store, self._outbox = list(rules), store, outbox
         self._probes, self._words, self._zone, self._clock = probes, words, zone, clock
         self._send_to, self._quiet = list(send_to), quiet
         self._due_us: dict[str, int] = {}
@@ -86,17 +86,17 @@ class Watch:
         try:
             self._round(start_us)
         except Exception:
-            self._book.counters.failed_rounds += 1
+            self._outbox.counters.failed_rounds += 1
             _LOGGER.exception("a round of alerts failed; the next one begins anew, please report")
-        self._book.counters.rounds += 1
-        self._book.counters.round_us = max(0, self._clock() - start_us)
+        self._outbox.counters.rounds += 1
+        self._outbox.counters.round_us = max(0, self._clock() - start_us)
 
     def _round(self, now_us: int) -> None:
         problem = self._store_problem()
         measured = self._measure_all(now_us, problem)
         unknown, active = self._look_for_new() if not problem else ([], set())
         groups = self._look_for_broken(now_us) if not problem else None
-        outbox = self._book
+        outbox = self._outbox
         with outbox.lock:
             if not self._has_begun:
                 self._end_removed_rules(now_us)
@@ -105,8 +105,8 @@ class Watch:
                     self._judge(rule, measured[rule.name], now_us)
             self._meet(unknown, active, now_us)
             if groups is not None:
-                self._tell_broken(groups, now_us)
-            self._tell_held(now_us)
+                self._report_broken(groups, now_us)
+            self._report_held(now_us)
             outbox.counters.firing = sum(1 for one in outbox.state.rules.values() if one.firing_since_us)
             outbox.save()
             unstored = list(outbox.state.unstored)
@@ -138,10 +138,10 @@ class Watch:
             if problem or now_us < self._due_us.get(rule.name, 0) <= now_us + interval_us(rule):
                 continue
             try:
-                was_seen = self._book.state.rules[rule.name].was_seen
+                was_seen = self._outbox.state.rules[rule.name].was_seen
                 measured[rule.name] = measure(self._store, rule, was_seen, now_us)
             except StoreError as error:
-                self._book.counters.failed_rounds += 1
+                self._outbox.counters.failed_rounds += 1
                 _LOGGER.warning("alert %s cannot be judged: %s", rule.name, error)
                 continue
             # While something is about to change, no round is left out: it would lengthen the wait.
@@ -152,7 +152,7 @@ class Watch:
         kinds = {rule.kind for rule in self._rules} & SEEN
         if not kinds:
             return [], set()
-        known = self._book.state.known
+        known = self._outbox.state.known
         found = {one.mark: one for one in people(self._store) if known is None or one.mark not in known}
         unknown = list(found.values())
         return unknown, active_marks(self._store, self._clock()) if unknown and known is not None else set()
@@ -166,7 +166,7 @@ class Watch:
     # Judging: with the lock, and nothing in it waits.
 
     def _judge(self, rule: AlertRule, measured: Measured, now_us: int) -> None:
-        state = self._book.state.rules[rule.name]
+        state = self._outbox.state.rules[rule.name]
         state.was_seen = state.was_seen or "is_seen" in measured.facts
         began_us = state.firing_since_us
         what = judge(rule, state, measured.value, now_us)
@@ -176,11 +176,11 @@ class Watch:
             return
         facts: Mapping[str, object] = {**measured.facts, "lasted": duration((now_us - began_us) / _S)}
         event = self._event(rule.name, rule.kind, what, self._words.event(rule, what, measured.value, facts), now_us)
-        self._tell(rule, event._replace(value=measured.value), now_us)
+        self._report(rule, event._replace(value=measured.value), now_us)
 
     def _meet(self, unknown: Sequence[Person], active: set[str], now_us: int) -> None:
         """Get to know who is new, and tell of those who are really there."""
-        state = self._book.state
+        state = self._outbox.state
         if not any(rule.kind in SEEN for rule in self._rules):
             return
         if state.known is None:
@@ -199,16 +199,16 @@ class Watch:
         for rule in self._rules:
             is_learning = state.learning_since_us and now_us - state.learning_since_us < rule.window * _S
             if rule.kind in told and not is_learning:
-                self._tell_new(rule, told[rule.kind], now_us)
+                self._report_new(rule, told[rule.kind], now_us)
         if len(state.known) < KNOWN_MAX:
             state.known.update(mark for one in done for mark in (one.mark, one.same))
 
-    def _tell_broken(self, groups: Sequence[ErrorGroup], now_us: int) -> None:
-        state = self._book.state
+    def _report_broken(self, groups: Sequence[ErrorGroup], now_us: int) -> None:
+        state = self._outbox.state
         if state.broken is None:
             state.broken = learn(groups)
             return
-        for kind, group in news(groups, state.broken):
+        for kind, group in new_or_back(groups, state.broken):
             facts: Mapping[str, object] = {
                 "what": f"{group.type} {group.title}".strip(),
                 "requests": group.requests,
@@ -219,9 +219,9 @@ class Watch:
             for rule in self._rules:
                 if rule.kind == kind:
                     event = self._event(rule.name, kind, "seen", self._words.event(rule, "seen", None, facts), now_us)
-                    self._tell(rule, event._replace(subject=group.fingerprint), now_us)
+                    self._report(rule, event._replace(subject=group.fingerprint), now_us)
 
-    def _tell_new(self, rule: AlertRule, found: Sequence[Person], now_us: int) -> None:
+    def _report_new(self, rule: AlertRule, found: Sequence[Person], now_us: int) -> None:
         events = []
         for one in found:
             who = one.identity
@@ -232,31 +232,31 @@ class Watch:
             events.append(self._event(rule.name, rule.kind, "seen", text, now_us)._replace(subject=subject))
         if is_quiet(self._quiet_of(rule), now_us, self._zone):
             for event in events:
-                self._tell(rule, event, now_us)
+                self._report(rule, event, now_us)
             return
         for event in events:
             self._note(event)
         body = self._words.message(rule.kind, [event.text for event in events], is_bad=True)
         self._post(self._words.title(rule.name, "seen"), body, now_us, is_bad=True)
 
-    def _tell(self, rule: AlertRule, event: AlertEvent, now_us: int) -> None:
+    def _report(self, rule: AlertRule, event: AlertEvent, now_us: int) -> None:
         self._note(event)
         if is_quiet(self._quiet_of(rule), now_us, self._zone):
-            self._book.keep(self._book.state.held, event)
+            self._outbox.keep(self._outbox.state.held, event)
         else:
             self._post_event(event, event.text, now_us)
 
     def _note(self, event: AlertEvent) -> None:
         """Put an event into the history, the counters and the log."""
-        outbox = self._book
+        outbox = self._outbox
         setattr(outbox.counters, event.what, getattr(outbox.counters, event.what) + 1)
         outbox.keep(outbox.state.unstored, event)
         level = logging.INFO if event.what == "ended" else logging.WARNING
         _LOGGER.log(level, "alert %s %s: %s", event.rule, event.what, event.text)
 
-    def _tell_held(self, now_us: int) -> None:
+    def _report_held(self, now_us: int) -> None:
         """Tell what was held for quiet hours that are over."""
-        state, rules = self._book.state, {rule.name: rule for rule in self._rules}
+        state, rules = self._outbox.state, {rule.name: rule for rule in self._rules}
         over = [
             one
             for one in state.held
@@ -275,14 +275,14 @@ class Watch:
     def _end_removed_rules(self, now_us: int) -> None:
         """End what fires by a rule that is no longer in the settings: the history must not show it for ever."""
         self._has_begun = True
-        states = self._book.state.rules
+        states = self._outbox.state.rules
         for name in [name for name in states if name not in self._lacks_rules]:
             if states.pop(name).firing_since_us:
                 self._note(self._event(name, "", "ended", self._words.say("removed"), now_us))
 
     def _event(self, rule: str, kind: str, what: str, text: str, now_us: int) -> AlertEvent:
         """Make an event, which its time names: no two have the same."""
-        state = self._book.state
+        state = self._outbox.state
         state.last_event_us = max(now_us, state.last_event_us + 1)
         return AlertEvent(state.last_event_us, rule, kind, what, "", None, text)
 
@@ -292,7 +292,7 @@ class Watch:
         self._post(self._words.title(event.rule, event.what), body, now_us, is_bad=is_bad)
 
     def _post(self, title: str, body: str, now_us: int, *, is_bad: bool) -> None:
-        self._book.put(Message(title, body, now_us, is_bad), self._send_to)
+        self._outbox.put(Message(title, body, now_us, is_bad), self._send_to)
 
     def _quiet_of(self, rule: AlertRule) -> str:
         return self._quiet if rule.quiet is None else rule.quiet
@@ -305,13 +305,13 @@ class Watch:
         except StoreError as error:
             _LOGGER.warning("%s; %d events of alerts wait", error, len(events))
             return
-        with self._book.lock:
-            state = self._book.state
+        with self._outbox.lock:
+            state = self._outbox.state
             state.unstored = [one for one in state.unstored if one not in events]
-            self._book.save()
+            self._outbox.save()
 
     def _run_if_due(self, job: Job, now_us: int) -> None:
-        outbox = self._book
+        outbox = self._outbox
         with outbox.lock:
             due_us = outbox.state.jobs.setdefault(job.name, job.next_us(now_us))
             outbox.save()

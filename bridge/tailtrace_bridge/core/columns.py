@@ -14,7 +14,7 @@ SWITCHED = 101
 """The status of a websocket: nginx writes its line when it is closed."""
 
 
-class Asked(NamedTuple):
+class RequestShape(NamedTuple):
     """What was asked for and how it went: many rows of a log have the same."""
 
     endpoint: int
@@ -31,7 +31,7 @@ class Columns(NamedTuple):
     identities: Sequence[Identity]
     endpoints: Sequence[tuple[str, str]]
     """Service and route."""
-    requests: Sequence[Asked]
+    requests: Sequence[RequestShape]
     agents: Sequence[str]
     identified_us: Sequence[int]
     """When each of `identities` was found out."""
@@ -98,7 +98,7 @@ def join_columns(
     identities, endpoints = tables
     request = [requests[one] for one in zip(endpoint, method, path, status, traffic, strict=True)]
     return Columns(
-        [one for one, _ in identities], endpoints, list(map(Asked._make, requests)), list(agents),
+        [one for one, _ in identities], endpoints, list(map(RequestShape._make, requests)), list(agents),
         [identified_us for _, identified_us in identities],
         time_us, key, identity, request, agent_places,
         request_time_us, upstream_time_us, app_time_us, bytes_sent, from_hex(trace_id), from_hex(span_id), error_type,

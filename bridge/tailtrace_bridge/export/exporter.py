@@ -27,7 +27,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.export.choice import Choice
-from tailtrace_bridge.export.nginx_span import Shown, request_of, spans_of
+from tailtrace_bridge.export.nginx_span import Disclosure, request_of, spans_of
 from tailtrace_bridge.export.transport import Answer, Send, UnreachableError
 
 QUEUE_ROWS_MAX = 20_000
@@ -67,7 +67,7 @@ class SpanExporter:
         self,
         send: Send,
         who: tuple[Resource, InstrumentationScope],
-        shown: Shown,
+        disclosure: Disclosure,
         *,
         monotonic_s: Callable[[], float],
         jitter: Callable[[], float],
@@ -75,7 +75,7 @@ class SpanExporter:
         self.counters = SpanExportCounters()
         self.problem = ""
         """Why the last batch was not taken, or empty."""
-        self._send, self._who, self._shown = send, who, shown
+        self._send, self._who, self._disclosure = send, who, disclosure
         self._monotonic_s, self._jitter = monotonic_s, jitter
         self._choice = Choice()
         self._rows: deque[Row] = deque()
@@ -146,7 +146,7 @@ class SpanExporter:
 
     def _send_batch(self) -> None:
         rows = [self._rows.popleft() for _ in range(min(BATCH_ROWS_MAX, len(self._rows)))]
-        spans = [span for row in rows for span in spans_of(row, self._shown)]
+        spans = [span for row in rows for span in spans_of(row, self._disclosure)]
         body = gzip.compress(request_of(self._who, spans), compresslevel=1)
         try:
             answer = self._until_taken(body)

@@ -55,7 +55,7 @@ _text = lru_cache(maxsize=16_384)(wire.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Disclosure:
     """What of a person leaves the house."""
 
     names: bool = True
@@ -82,16 +82,16 @@ def request_of(who: tuple[Resource, InstrumentationScope], spans: Iterable[bytes
     return field(_RESOURCES_OF_REQUEST, of_resource)
 
 
-def spans_of(row: Row, shown: Shown) -> list[bytes]:
+def spans_of(row: Row, disclosure: Disclosure) -> list[bytes]:
     """Return the request's span, then one for each server asked, as encoded `Span`s."""
     access = row.access
     trace_id, span_id = ids_of(access)
     start_ns = access.time_us * _NS
     exchange = read_exchange(access.exchange)
-    path = access.path if shown.paths else ""
+    path = access.path if disclosure.paths else ""
     end_ns = start_ns + (access.request_time_us or 0) * _NS
     own = wire.head(trace_id, span_id, bytes.fromhex(access.parent_span_id), start_ns, end_ns)
-    made = [own + _request(row, exchange, shown)]
+    made = [own + _request(row, exchange, disclosure)]
     at_ns = start_ns
     for place, attempt in enumerate(attempts(exchange)[:ATTEMPTS_MAX]):
         end_ns = at_ns + (attempt.response_us or 0) * _NS
@@ -126,7 +126,7 @@ def _name(method: str, route: str) -> str:
     return f"{verb} {route}" if route else verb
 
 
-def _request(row: Row, exchange: Exchange, shown: Shown) -> bytes:
+def _request(row: Row, exchange: Exchange, disclosure: Disclosure) -> bytes:
     """Return the attributes of the request's span, encoded: what repeats as one piece, then what is each one's own."""
     access = row.access
     error = (row.error_type or str(access.status)) if access.status >= 500 else ""
@@ -135,11 +135,11 @@ def _request(row: Row, exchange: Exchange, shown: Shown) -> bytes:
             access.method, access.status, row.route, error, access.service,
             exchange.scheme, exchange.host, exchange.protocol, exchange.cache_status,
         ),
-        _person(row.identity, access.peer, shown),
+        _person(row.identity, access.peer, disclosure),
     ]  # fmt: skip
-    if shown.paths:
+    if disclosure.paths:
         parts.append(_text("url.path", access.path))
-    if shown.agents and access.user_agent:
+    if disclosure.agents and access.user_agent:
         parts.append(_text("user_agent.original", access.user_agent))
     if access.bytes_sent:
         parts.append(_RESPONSE_SIZE(access.bytes_sent))
@@ -174,21 +174,21 @@ def _kind_of_request(
 
 
 @lru_cache(maxsize=4096)
-def _person(identity: Identity, peer: str, shown: Shown) -> bytes:
+def _person(identity: Identity, peer: str, disclosure: Disclosure) -> bytes:
     """Say who asked. A request of nobody known says the kind, and why."""
     always: list[tuple[str, _Value]] = [
         ("tailscale.kind", identity.kind),
         ("tailscale.identity.reason", identity.reason),
         ("tailscale.tags", tuple(tag for tag in identity.tags.split(",") if tag)),
     ]
-    if not shown.names:
+    if not disclosure.names:
         return _attributes(*always)
-    if shown.pseudonyms is not None:
-        identity = shown.pseudonyms.identity(identity)
+    if disclosure.pseudonyms is not None:
+        identity = disclosure.pseudonyms.identity(identity)
     return _attributes(
         *always,
         ("client.address", identity.address),
-        ("network.peer.address", "" if peer == "unix:" or shown.pseudonyms is not None else peer),
+        ("network.peer.address", "" if peer == "unix:" or disclosure.pseudonyms is not None else peer),
         ("user.id", identity.user_id),
         ("user.name", identity.user),
         ("tailscale.user", identity.user),

@@ -1,8 +1,8 @@
 """Where to go on reading after a stop or a crash.
 
-A log's position is a list of places, oldest first: one for each of its files (generations) that is not done with.
+A log's position is a list of places, oldest first: one for each of its files that is not done with.
 
-| a generation | its place |
+| a file | its place |
 |---|---|
 | has lines that were given out and are not acknowledged | the start of the first of them |
 | has none | the end of the last line given out |
@@ -16,7 +16,7 @@ A store that was restored from a backup is the same one, of an earlier time: it 
 With each write it keeps the positions of the last save before it, and from these the logs are read again.
 
 Acknowledgements come in any order. What lies behind the place is read again after a crash: that doubles nothing, as a
-row's key is made of the line and its place (`log_file`), both the same on each reading.
+row's key is made of the line and its place (`logs.files`), both the same on each reading.
 """
 
 import json
@@ -43,34 +43,34 @@ class TailLine(NamedTuple):
     """
 
     data: bytes
-    """Without its newline, at most `log_file.LINE_KEPT_MAX` bytes."""
+    """Without its newline, at most `files.LINE_KEPT_MAX` bytes."""
     file: str
     """The log as it was asked for, also where the line stood in a rotated file of it."""
     offset: int
     end: int
     """Where the next line begins."""
     seed: int
-    """`log_file.fingerprint` of the generation that the line stands in."""
+    """`files.fingerprint` of the file that the line stands in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in one generation of a log."""
+    """A place in one file of a log."""
 
     inode: int
     fingerprint: int
-    """0: no generation, the time before the first one."""
+    """0: no file, the time before the first one."""
     offset: int
     mtime_ns: int
-    """When the generation was last written as of its first reading: older files of the log have an earlier one.
+    """When the file was last written as of its first reading: older files of the log have an earlier one.
     Of the newest: when any file of the log was, as of the last reading. Files made since have a later one."""
 
 
 BEFORE_ALL = Position(0, 0, 0, 0)
-"""Before the first generation, that is of any file that is there."""
+"""Before the first file, whichever is there."""
 
 
-class _Generation:
+class _OpenFile:
     __slots__ = ("end", "finished", "held", "position")
 
     def __init__(self, position: Position) -> None:
@@ -89,66 +89,65 @@ class Ledger:
     def __init__(self) -> None:
         self.held_lines = 0
         """Lines given out and not acknowledged; the tail gives out no more above its limit."""
-        self._logs: dict[str, dict[int, _Generation]] = {}
+        self._logs: dict[str, dict[int, _OpenFile]] = {}
 
     def begin(self, file: str, position: Position) -> None:
-        """Begin a generation of `file`, read from `position` on. Beginning one again goes on with it."""
-        generations = self._logs.setdefault(file, {})
-        known = generations.setdefault(position.fingerprint, _Generation(position))
+        """Begin a file of the log `file`, read from `position` on. Beginning one again goes on with it."""
+        log_files = self._logs.setdefault(file, {})
+        known = log_files.setdefault(position.fingerprint, _OpenFile(position))
         known.position, known.finished = position, False
-        self._drop_done(generations)
+        self._drop_done(log_files)
 
     def opened(self, line: TailLine) -> None:
-        """`line` was given out. Lines of one generation come in the order of the file.
+        """`line` was given out. Lines of one file come in the order of the file.
 
-        A generation that is read is one that began and did not finish: who reads it calls `finished` when no reader
+        A file that is read is one that began and did not finish: who reads it calls `finished` when no reader
         of it is left, and only such a one is ever dropped.
         """
-        generation = self._logs[line.file][line.seed]
-        if line.offset not in generation.held:
-            generation.held[line.offset] = None
+        log_file = self._logs[line.file][line.seed]
+        if line.offset not in log_file.held:
+            log_file.held[line.offset] = None
             self.held_lines += 1
-        generation.end = line.end
+        log_file.end = line.end
 
     def done(self, line: TailLine) -> None:
         """`line` is stored (or rejected, and that is stored). A line that is not out is ignored."""
-        generations = self._logs.get(line.file, {})
-        generation = generations.get(line.seed)
-        if generation is None or line.offset not in generation.held:
+        log_files = self._logs.get(line.file, {})
+        log_file = log_files.get(line.seed)
+        if log_file is None or line.offset not in log_file.held:
             return
-        del generation.held[line.offset]
+        del log_file.held[line.offset]
         self.held_lines -= 1
-        if generation.finished and not generation.held:
-            self._drop_done(generations)
+        if log_file.finished and not log_file.held:
+            self._drop_done(log_files)
 
     def finished(self, file: str, fingerprint: int) -> None:
-        """No more lines come from this generation."""
-        generations = self._logs.get(file, {})
-        if fingerprint in generations:
-            generations[fingerprint].finished = True
-            self._drop_done(generations)
+        """No more lines come from this file."""
+        log_files = self._logs.get(file, {})
+        if fingerprint in log_files:
+            log_files[fingerprint].finished = True
+            self._drop_done(log_files)
 
     def written(self, file: str, mtime_ns: int) -> None:
         """Note when a file of the log was last written, as of now."""
-        generations = self._logs.get(file)
-        if generations:
-            last = next(reversed(generations.values()))
+        log_files = self._logs.get(file)
+        if log_files:
+            last = next(reversed(log_files.values()))
             if mtime_ns > last.position.mtime_ns:
                 last.position = replace(last.position, mtime_ns=mtime_ns)
 
     def positions(self) -> dict[str, tuple[Position, ...]]:
         """Return for each log the places to go on from."""
         return {
-            file: tuple(generation.now() for generation in generations.values())
-            for file, generations in self._logs.items()
+            file: tuple(log_file.now() for log_file in log_files.values()) for file, log_files in self._logs.items()
         }
 
     @staticmethod
-    def _drop_done(generations: dict[int, _Generation]) -> None:
-        newest = next(reversed(generations))
-        for fingerprint, generation in list(generations.items()):
-            if generation.finished and not generation.held and fingerprint != newest:
-                del generations[fingerprint]
+    def _drop_done(log_files: dict[int, _OpenFile]) -> None:
+        newest = next(reversed(log_files))
+        for fingerprint, log_file in list(log_files.items()):
+            if log_file.finished and not log_file.held and fingerprint != newest:
+                del log_files[fingerprint]
 
 
 class Filled(Protocol):

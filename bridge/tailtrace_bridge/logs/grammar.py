@@ -162,10 +162,10 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     char, literal, whole = _ANYTHING[escape], re.escape(follower), following(index, names, literals)
     if len(follower) == 1 and _NEVER[escape].match(follower):
         return f"{char}*"
-    ways = [f"{char}*?(?={whole})"] if whole != literal else []
+    alternatives = [f"{char}*?(?={whole})"] if whole != literal else []
     if name in _SHAPES and follower[0] == " ":
-        ways.append(f"{_SHAPES[name]}(?={literal})")
-    return "(?:" + "|".join([*ways, f"{char}*?(?={literal})"]) + ")"
+        alternatives.append(f"{_SHAPES[name]}(?={literal})")
+    return "(?:" + "|".join([*alternatives, f"{char}*?(?={literal})"]) + ")"
 
 
 def following(index: int, names: Sequence[str], literals: Sequence[str]) -> str:

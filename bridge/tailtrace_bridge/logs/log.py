@@ -8,7 +8,7 @@ from pathlib import Path
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.checkpoint import Position, TailLine
 from tailtrace_bridge.logs.files import LINE_KEPT_MAX, fingerprint, unreadable
-from tailtrace_bridge.logs.rotation import GENERATIONS_MAX, TO_THE_END, Generation, after, index_of, list_generations
+from tailtrace_bridge.logs.rotation import ROTATED_MAX, TO_THE_END, LogFile, after, index_of, list_log_files
 from tailtrace_bridge.logs.source import Source, TruncatedError
 from tailtrace_bridge.logs.tail_state import TailState
 
@@ -17,13 +17,13 @@ LOOK_SECONDS = 1.0
 """After a change of its folder, a log is looked for this long: two changes in one tick have the same time."""
 DRAINING_MAX = 8
 """Rotated files of one log that are open at once."""
-DONE_MAX = 2 * GENERATIONS_MAX
+DONE_MAX = 2 * ROTATED_MAX
 """Files of one log that are known to be done with; beyond it, those are forgotten that have not been seen for longest.
 A look sees half as many, so that it forgets none of its own: there is nothing to count."""
 
 
 class Log:
-    """One log: its open generations, oldest first. The last of them is the newest that has been reached."""
+    """One log: its open files, oldest first. The last of them is the newest that has been reached."""
 
     def __init__(self, file: str, state: TailState, saved: tuple[Position, ...], from_start: bool) -> None:
         self.file = file
@@ -40,21 +40,21 @@ class Log:
 
     def start(self, inode: int | None) -> None:
         """Find the place to read from; not before the live file, if there is one, can be read."""
-        generations = list_generations(self.file, self._state.say, self._saved)
-        if inode is not None and not (generations and generations[-1].live):
+        log_files = list_log_files(self.file, self._state.say, self._saved)
+        if inode is not None and not (log_files and log_files[-1].live):
             return
         if self._saved:
-            self._resume(self._saved, generations)
+            self._resume(self._saved, log_files)
         else:
-            self._begin(generations, self._from_start)
+            self._begin(log_files, self._from_start)
         self._is_started = True
         self._state.save()  # from here on a crash knows what was history
 
-    def _resume(self, saved: tuple[Position, ...], generations: list[Generation]) -> None:
+    def _resume(self, saved: tuple[Position, ...], log_files: list[LogFile]) -> None:
         self._since_ns = min(position.mtime_ns for position in saved)
         places: list[tuple[int, Position]] = []
         for position in saved:
-            index = index_of(position, generations)
+            index = index_of(position, log_files)
             if index is not None:
                 places.append((index, position))
                 continue
@@ -71,54 +71,54 @@ class Log:
                     "already is not stored twice.",
                 )
         places.sort(key=lambda place: place[0])
-        newer = after(places[-1][1] if places else saved[-1], generations)
-        self._done_with(one for one in generations if one not in newer)
+        newer = after(places[-1][1] if places else saved[-1], log_files)
+        self._done_with(one for one in log_files if one not in newer)
         for index, position in places:
-            generation = generations[index]
+            log_file = log_files[index]
             self._state.ledger.begin(self.file, position)
             if position.offset == TO_THE_END:
-                self._done_with([generation])
+                self._done_with([log_file])
                 self._state.ledger.finished(self.file, position.fingerprint)
                 continue
-            self._done.pop((generation.inode, generation.fingerprint), None)
-            if not self._open(generation, position.offset):
+            self._done.pop((log_file.inode, log_file.fingerprint), None)
+            if not self._open(log_file, position.offset):
                 self._waiting.append(position)
         self._state.ledger.written(self.file, max(position.mtime_ns for position in saved))
         self._look_until_s = self._state.clock() + LOOK_SECONDS
 
-    def _done_with(self, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            self._done[generation.inode, generation.fingerprint] = None
+    def _done_with(self, log_files: Iterable[LogFile]) -> None:
+        for log_file in log_files:
+            self._done[log_file.inode, log_file.fingerprint] = None
 
-    def _is_new(self, generation: Generation) -> bool:
+    def _is_new(self, log_file: LogFile) -> bool:
         """Say whether a file has neither been read, nor is being read, nor is history.
 
         Under the log's name another inode is another file, even if it begins with the same line; beside it, the same
         first line means a copy, or the gzipped file.
         """
-        if any(source.inode == generation.inode for source in self.sources):
+        if any(source.inode == log_file.inode for source in self.sources):
             return False  # if it was emptied since, its reader sees that first
-        if (generation.inode, generation.fingerprint) in self._done:
+        if (log_file.inode, log_file.fingerprint) in self._done:
             return False
-        if generation.live:
-            return generation.size > 0
+        if log_file.live:
+            return log_file.size > 0
         known = {seed for _, seed in self._done} | {source.fingerprint for source in self.sources}
-        is_history = generation.mtime_ns < self._since_ns and not self._offset(generation)
-        return not is_history and generation.fingerprint not in known - {0}
+        is_history = log_file.mtime_ns < self._since_ns and not self._offset(log_file)
+        return not is_history and log_file.fingerprint not in known - {0}
 
-    def _offset(self, generation: Generation) -> int:
+    def _offset(self, log_file: LogFile) -> int:
         """Return where to begin with a new file: where a place waits for it, from there on."""
         for position in self._waiting:
-            is_same = position.inode == generation.inode or not generation.live
-            if is_same and index_of(position, [generation]) is not None:
+            is_same = position.inode == log_file.inode or not log_file.live
+            if is_same and index_of(position, [log_file]) is not None:
                 return position.offset
         return 0
 
-    def _begin(self, generations: list[Generation], from_start: bool) -> None:
-        live = generations[-1] if generations and generations[-1].live else None
-        self._done_with(one for one in generations if not one.live)
+    def _begin(self, log_files: list[LogFile], from_start: bool) -> None:
+        live = log_files[-1] if log_files and log_files[-1].live else None
+        self._done_with(one for one in log_files if not one.live)
         seed = live.fingerprint if live else 0
-        known = [one for one in generations if not one.live and one.fingerprint and one.fingerprint != seed]
+        known = [one for one in log_files if not one.live and one.fingerprint and one.fingerprint != seed]
         anchor = Position(0, 0, 0, 0)
         if known:
             anchor = Position(known[-1].inode, known[-1].fingerprint, TO_THE_END, known[-1].mtime_ns)
@@ -133,17 +133,17 @@ class Log:
             if live and live.size:
                 self._open(live, 0)
 
-    def _open(self, generation: Generation, offset: int) -> bool:
+    def _open(self, log_file: LogFile, offset: int) -> bool:
         try:
-            source = Source(generation, offset)
+            source = Source(log_file, offset)
         except FileNotFoundError:
             return False  # moved since it was listed; the next look finds it
         except TruncatedError:
             return False
         except OSError as error:
-            self._state.say(generation.path, str(unreadable(generation.path, error)))
+            self._state.say(log_file.path, str(unreadable(log_file.path, error)))
             return False
-        left = [one for one in self._waiting if index_of(one, [generation]) is None]
+        left = [one for one in self._waiting if index_of(one, [log_file]) is None]
         if len(left) < len(self._waiting) and not left:
             self._state.found(self.file)
         self._waiting = left
@@ -251,7 +251,7 @@ class Log:
         if not source.fingerprint:
             self._drop(source)
             return  # nothing of it was given: the search for the next file finds the copy
-        copies = [one for one in list_generations(self.file, self._state.say) if not one.live]
+        copies = [one for one in list_log_files(self.file, self._state.say) if not one.live]
         index = index_of(source.position, copies)
         place = self.sources.index(source)
         if index is not None and self._open(copies[index], source.splitter.offset):
@@ -286,9 +286,9 @@ class Log:
             self._folder_seen_ns, self._look_until_s = folder_ns, now_s + LOOK_SECONDS
         if (has_live or not live_size) and now_s > self._look_until_s:
             return False  # nothing was renamed or made since the last look, and nothing new is in the live file
-        generations = list_generations(self.file, self._state.say)
-        new = [one for one in generations if self._is_new(one)]
-        for key in [(one.inode, one.fingerprint) for one in generations]:
+        log_files = list_log_files(self.file, self._state.say)
+        new = [one for one in log_files if self._is_new(one)]
+        for key in [(one.inode, one.fingerprint) for one in log_files]:
             if key in self._done:
                 self._done[key] = self._done.pop(key)  # seen last
         for key in list(self._done)[: max(0, len(self._done) - DONE_MAX)]:

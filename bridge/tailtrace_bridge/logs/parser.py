@@ -24,7 +24,7 @@ from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
-from tailtrace_bridge.logs.rejected import Shown, UnreadableError, reject
+from tailtrace_bridge.logs.rejected import SampleBudget, UnreadableError, reject
 from tailtrace_bridge.logs.wrappers import unwrap_line
 
 LINE_LENGTH_MAX = 64 * 1024
@@ -50,7 +50,7 @@ class LineParser:
         self._by_itself = by_itself
         self._unwrap = unwrap
         self._wrapped = False
-        self._shown = Shown()
+        self._samples = SampleBudget()
         self._extractors = [extractor_of(fmt, zone) for fmt in formats]
 
     @property
@@ -146,7 +146,7 @@ class LineParser:
         return self._reject(reason or "no-format", line, file, offset)
 
     def _reject(self, reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
-        if self._shown.has_room(offset):
+        if self._samples.has_room(offset):
             return reject(reason, line, file, offset)
         return RejectedLine(reason, file, offset, "")
 

@@ -30,26 +30,26 @@ It is looked for in bytes of lower case: of words in one case, `re` tries only w
 """
 
 
-SHOWN_AT_ONCE = 1_000
-SHOWN_EVERY_BYTES = 20_000
+SAMPLES_AT_ONCE = 1_000
+SAMPLE_EVERY_BYTES = 20_000
 """Of a log: to look through the beginning of a line for secrets costs several times what reading a line does."""
 
 
-class Shown:
+class SampleBudget:
     """Of which refused lines of a log the beginning is kept: the first, then as many as the log's length allows."""
 
     def __init__(self) -> None:
-        self._left_bytes = SHOWN_AT_ONCE * SHOWN_EVERY_BYTES
+        self._left_bytes = SAMPLES_AT_ONCE * SAMPLE_EVERY_BYTES
         self._offset = 0
 
     def has_room(self, offset: int) -> bool:
         """Say whether that of the line at `offset` is kept."""
         passed = max(0, offset - self._offset)  # less than before: another log
-        self._left_bytes = min(self._left_bytes + passed, SHOWN_AT_ONCE * SHOWN_EVERY_BYTES)
+        self._left_bytes = min(self._left_bytes + passed, SAMPLES_AT_ONCE * SAMPLE_EVERY_BYTES)
         self._offset = offset
-        if self._left_bytes < SHOWN_EVERY_BYTES:
+        if self._left_bytes < SAMPLE_EVERY_BYTES:
             return False
-        self._left_bytes -= SHOWN_EVERY_BYTES
+        self._left_bytes -= SAMPLE_EVERY_BYTES
         return True
 
 

@@ -26,10 +26,10 @@ from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.checkpoint import Position
 from tailtrace_bridge.logs.files import fingerprint, first_line, is_packed_file, unreadable
 
-GENERATIONS_MAX = 1000
+ROTATED_MAX = 1000
 """Rotated files of one log that are looked at; older ones are left out."""
 TO_THE_END = 1 << 62
-"""An offset that means: this generation is done with, however long it is."""
+"""An offset that means: this file is done with, however long it is."""
 
 _PACKED = r"(?:\.(?:gz|zst|xz|bz2))?"
 _DATE = r"\d{4}[._-]?\d{2}[._-]?\d{2}(?:[._T-]?\d{2}(?:[._:-]?\d{2}){0,2})?(?:[._-]\d+)?"
@@ -42,7 +42,7 @@ _NUMBER_DIGITS_MAX = 5  # six and more are a date
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class LogFile:
     """One file of a log, as it stood when it was looked at."""
 
     path: str
@@ -73,9 +73,9 @@ def _mark(name: str, live_name: str) -> str | None:
     return match["mark"] if match else None
 
 
-def list_generations(
+def list_log_files(
     live_path: str, on_problem: Callable[[str, str], None], saved: Sequence[Position] = ()
-) -> list[Generation]:
+) -> list[LogFile]:
     """Look at all files of a log, the live one last if it is there. Tells `on_problem` the file that it cannot read.
 
     What `saved` places lie in is found by its inode too, where no name of a rotated file leads to it.
@@ -92,19 +92,19 @@ def list_generations(
         if mark is not None:
             marks[mark] = str(folder / name)
     found = [(mark, _look_at(path, False, on_problem)) for mark, path in marks.items()]
-    rotated = _oldest_first([(mark, generation) for mark, generation in found if generation is not None])
+    rotated = _oldest_first([(mark, log_file) for mark, log_file in found if log_file is not None])
     live = _look_at(live_path, True, on_problem)
     known = [*rotated, *([live] if live else [])]
     lost = [position for position in saved if position.fingerprint and index_of(position, known) is None]
     if lost:
         rotated = sorted([*_by_inode(folder, lost, on_problem), *rotated], key=lambda one: one.mtime_ns)
-    return rotated[-GENERATIONS_MAX:] + ([live] if live else [])
+    return rotated[-ROTATED_MAX:] + ([live] if live else [])
 
 
-def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]) -> list[Generation]:
+def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]) -> list[LogFile]:
     """Find files by inode and first line, whatever they are called now."""
     inodes = {position.inode for position in lost if position.inode}
-    found: list[Generation] = []
+    found: list[LogFile] = []
     looked = 0
     for place in [str(folder), *_folders_in(folder)]:
         try:
@@ -130,41 +130,41 @@ def _folders_in(folder: Path) -> list[str]:
         return []
 
 
-def index_of(position: Position, generations: Sequence[Generation]) -> int | None:
-    """Find the generation that `position` lies in: the newest, where only the fingerprint says so."""
+def index_of(position: Position, log_files: Sequence[LogFile]) -> int | None:
+    """Find the file that `position` lies in: the newest, where only the fingerprint says so."""
     best = None
-    for index, generation in enumerate(generations):
-        same_inode = position.inode == generation.inode
+    for index, log_file in enumerate(log_files):
+        same_inode = position.inode == log_file.inode
         if not position.fingerprint:
             if position.inode and same_inode:
                 return index
-        elif generation.fingerprint == position.fingerprint and _is_long_enough(generation, position):
+        elif log_file.fingerprint == position.fingerprint and _is_long_enough(log_file, position):
             if same_inode:
                 return index
             best = index
     return best
 
 
-def after(position: Position, generations: Sequence[Generation]) -> list[Generation]:
-    """Return what was written after the generation of `position`. Where that is gone, time tells.
+def after(position: Position, log_files: Sequence[LogFile]) -> list[LogFile]:
+    """Return what was written after the file of `position`. Where that is gone, time tells.
 
     Time has a say too where that was rotated: a late line in it can make it look newer than the next one is. A file
     that was written after all that had been seen may be a later one. Rather read again what is stored than not at all.
     """
-    index = index_of(position, generations)
+    index = index_of(position, log_files)
     if index is None:
-        return [generation for generation in generations if generation.live or generation.mtime_ns >= position.mtime_ns]
-    if generations[index].live:
+        return [log_file for log_file in log_files if log_file.live or log_file.mtime_ns >= position.mtime_ns]
+    if log_files[index].live:
         return []
-    before = [generation for generation in generations[:index] if generation.mtime_ns > position.mtime_ns]
-    return before + list(generations[index + 1 :])
+    before = [log_file for log_file in log_files[:index] if log_file.mtime_ns > position.mtime_ns]
+    return before + list(log_files[index + 1 :])
 
 
-def _is_long_enough(generation: Generation, position: Position) -> bool:
-    return generation.packed or position.offset == TO_THE_END or generation.size >= position.offset
+def _is_long_enough(log_file: LogFile, position: Position) -> bool:
+    return log_file.packed or position.offset == TO_THE_END or log_file.size >= position.offset
 
 
-def _look_at(path: str, live: bool, on_problem: Callable[[str, str], None]) -> Generation | None:
+def _look_at(path: str, live: bool, on_problem: Callable[[str, str], None]) -> LogFile | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -186,12 +186,12 @@ def _look_at(path: str, live: bool, on_problem: Callable[[str, str], None]) -> G
         on_problem(path, str(error))
         return None
     named = complete or (not live and bool(line))
-    return Generation(
+    return LogFile(
         path, live, status.st_ino, fingerprint(line) if named else 0, status.st_size, status.st_mtime_ns, packed
     )
 
 
-def _oldest_first(marked: list[tuple[str, Generation]]) -> list[Generation]:
+def _oldest_first(marked: list[tuple[str, LogFile]]) -> list[LogFile]:
     numbers = [_number(mark) for mark, _ in marked]
     if all(number is not None for number in numbers):
         by_number = sorted(marked, key=lambda item: -(_number(item[0]) or 0))
@@ -202,14 +202,14 @@ def _oldest_first(marked: list[tuple[str, Generation]]) -> list[Generation]:
         marked = sorted(marked, key=_written_ns)
     else:
         marked = sorted(marked, key=lambda item: item[0])
-    return [generation for _, generation in marked]
+    return [log_file for _, log_file in marked]
 
 
-def _is_by_time(marked: list[tuple[str, Generation]]) -> bool:
+def _is_by_time(marked: list[tuple[str, LogFile]]) -> bool:
     return all(_written_ns(one) <= _written_ns(other) for one, other in pairwise(marked))
 
 
-def _written_ns(item: tuple[str, Generation]) -> int:
+def _written_ns(item: tuple[str, LogFile]) -> int:
     return item[1].mtime_ns
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from tailtrace_bridge.logs.checkpoint import Position
 from tailtrace_bridge.logs.files import LINE_KEPT_MAX, LineSplitter, fingerprint, is_packed_file
 from tailtrace_bridge.logs.packed import Unpacker, chunks, is_gzip
-from tailtrace_bridge.logs.rotation import Generation
+from tailtrace_bridge.logs.rotation import LogFile
 
 CHUNK_BYTES = 64 * 1024
 """Bytes that one log gives before it is the next one's turn."""
@@ -22,13 +22,13 @@ class TruncatedError(Exception):
 
 
 class Source:
-    """An open generation of a log."""
+    """An open file of a log."""
 
-    def __init__(self, generation: Generation, offset: int) -> None:
-        self.live = generation.live
-        self.path = generation.path
+    def __init__(self, log_file: LogFile, offset: int) -> None:
+        self.live = log_file.live
+        self.path = log_file.path
         self.quiet_since: float | None = None
-        self._file: BinaryIO = Path(generation.path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file: BinaryIO = Path(log_file.path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
         status = os.fstat(self._file.fileno())
         self.inode, self.mtime_ns = status.st_ino, status.st_mtime_ns
         self.written_ns = self.mtime_ns  # as of the last look
@@ -40,17 +40,17 @@ class Source:
         self._follows = False
         if is_packed_file(self._file.fileno()):
             # nginx appends a whole member at each flush (`access_log … gzip`): that one is followed as it grows.
-            self._follows = generation.live and is_gzip(os.pread(self._file.fileno(), 2, 0))
+            self._follows = log_file.live and is_gzip(os.pread(self._file.fileno(), 2, 0))
             self._unpacked = self._followed() if self._follows else chunks(self._file, self.path)
             self._skip_bytes = offset
-            self.fingerprint = generation.fingerprint
+            self.fingerprint = log_file.fingerprint
             if not self.fingerprint:
                 self._file.close()  # no whole line in it yet
                 raise TruncatedError
         else:
             self._extend_head(os.pread(self._file.fileno(), LINE_KEPT_MAX, 0))
             self.fingerprint = fingerprint(self._head.removesuffix(b"\n")) if self._head_is_complete else 0
-            if generation.live and generation.fingerprint not in {0, self.fingerprint}:
+            if log_file.live and log_file.fingerprint not in {0, self.fingerprint}:
                 self._file.close()  # emptied or replaced since it was listed
                 raise TruncatedError
 

@@ -3,7 +3,7 @@
 | what is seen | what is done |
 |---|---|
 | a log for the first time | read it from its start (or its end); rotated files are history, for `import` |
-| a log with a saved position | read the rest of that generation, then each newer one, then the live file |
+| a log with a saved position | read the rest of that file, then each newer one, then the live file |
 | an empty live file | not opened: what it was when its first line came is then asked of the whole folder |
 | another inode under the name (rename) | the new file is read; the old one too, until quiet for `DRAIN_SECONDS`: |
 |  | workers of nginx write on to it until they have reopened their log |
@@ -14,7 +14,7 @@
 | a file that is missing or cannot be read | one log line, an entry in `problems()`, tried on each read |
 
 "Begins otherwise" is looked at after a chunk was read and before its lines are given: a truncation in between cannot
-mix two generations.
+mix two files.
 """
 
 import glob

@@ -21,9 +21,9 @@ from typing import Any
 
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import (
-    Asked,
     Columns,
     InterningTable,
+    RequestShape,
     from_hex,
     join_columns,
     transposed,
@@ -94,7 +94,7 @@ class Enricher:
             self.unknown_by_reason[identity.reason] = self.unknown_by_reason.get(identity.reason, 0) + 1
         if self._pseudonyms is not None:
             identity = self._pseudonyms.identity(identity)
-        said = self._said(access) if access.app else None
+        said = self._app_answer(access) if access.app else None
         if span is None and said is None:
             route, by_request = self._placed(access)
             traffic = TOGETHER[by_request, of_agent(access.user_agent)]
@@ -103,15 +103,21 @@ class Enricher:
         traffic = classify(access, self._health_paths, self._static_paths, of_app)
         if traffic is Traffic.CARD:
             return Row(access, identity, self._view(access), traffic, None, "", identified_us)
-        told = said or _NOTHING_SAID
+        reported = said or _NOTHING_SAID
         if span is None:
             return Row(
-                access, identity, self._route(access, told.route), traffic, told.time_us, told.error_type, identified_us
+                access,
+                identity,
+                self._route(access, reported.route),
+                traffic,
+                reported.time_us,
+                reported.error_type,
+                identified_us,
             )
         if span.route:
             self._routes.learn(access.method, span.route, access.service)
-        route = span.route or self._route(access, told.route)
-        error_type = span.error_type or told.error_type
+        route = span.route or self._route(access, reported.route)
+        error_type = span.error_type or reported.error_type
         return Row(access, identity, route, traffic, span.duration_us, error_type, identified_us)
 
     def columns(self, accesses: Sequence[Access]) -> Columns:
@@ -119,21 +125,21 @@ class Enricher:
         lines = transposed(accesses)
         times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *more = lines
         # A log of another format than ours has no such words, and pays nothing for them.
-        told = [self._said(access) if access.app else None for access in accesses] if any(more[_APP]) else ()
+        reported = [self._app_answer(access) if access.app else None for access in accesses] if any(more[_APP]) else ()
         places: InterningTable[str] = InterningTable()
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
         # Requests and senders are few, their pairs are many: each is looked at by itself.
         senders = {agent: int(of_agent(agent)) for agent in set(agents)}
-        asked: tuple[Sequence[Any], ...] = (methods, paths, services, statuses, cards)
-        if told:
-            asked += ([said.route if said else "" for said in told],)
+        columns: tuple[Sequence[Any], ...] = (methods, paths, services, statuses, cards)
+        if reported:
+            columns += ([said.route if said else "" for said in reported],)
         requests: dict[tuple[Any, ...], tuple[int, int]] = {}
         endpoint_places: list[int] = []
         traffics: list[int] = []
-        for access, request, agent in zip(accesses, zip(*asked, strict=True), agents, strict=True):
+        for access, request, agent in zip(accesses, zip(*columns, strict=True), agents, strict=True):
             known = requests.get(request)
             if known is None:
-                route, traffic = self._placed(access, request[-1] if told else "")
+                route, traffic = self._placed(access, request[-1] if reported else "")
                 known = endpoints[(access.service, route)], int(traffic)
                 if route != OTHER and not access.card:  # each that becomes `__other__` is counted
                     requests[request] = known
@@ -159,8 +165,8 @@ class Enricher:
         if self._pseudonyms is not None:
             identities = [(self._pseudonyms.identity(one), identified_us) for one, identified_us in identities]
         none = (None,) * len(accesses)
-        app_times_us = [said.time_us if said else None for said in told] or none
-        error_types = [(said.error_type or None) if said else None for said in told] or none
+        app_times_us = [said.time_us if said else None for said in reported] or none
+        error_types = [(said.error_type or None) if said else None for said in reported] or none
         return join_columns(
             lines,
             (identities, list(endpoints)),
@@ -187,11 +193,11 @@ class Enricher:
         app_times_us: Sequence[int | None] = (None,) * len(lines)
         error_types: Sequence[str | None] = (None,) * len(lines)
         if any(lines.apps.values_read):
-            said, app_times_us = self._told(lines)
+            said, app_times_us = self._app_answers(lines)
             error_types = [(one.error_type or None) if one else None for one in said]
-            endpoints, requests, request = self._asked_and_told(lines, [one.route if one else "" for one in said])
+            endpoints, requests, request = self._shapes_as_reported(lines, [one.route if one else "" for one in said])
         else:
-            endpoints, requests, request = self._asked(lines)
+            endpoints, requests, request = self._shapes(lines)
         agents = lines.agents.values_read
         return Columns(
             [one for one, _ in identities], list(endpoints), requests, agents, [when for _, when in identities],
@@ -201,15 +207,15 @@ class Enricher:
             lines.bytes_sent, from_hex(lines.trace_id), from_hex(lines.span_id), error_types,
         )  # fmt: skip
 
-    def _asked(self, lines: Lines) -> tuple[Iterable[tuple[str, str]], list[Asked], list[int]]:
-        """Return the endpoints, what was asked for, and the place of each line in that."""
+    def _shapes(self, lines: Lines) -> tuple[Iterable[tuple[str, str]], list[RequestShape], list[int]]:
+        """Return the endpoints, the distinct request shapes, and the place of each line in that."""
         senders = [int(of_agent(agent)) for agent in lines.agents.values_read]
         together: InterningTable[tuple[int, int, int, int]] = InterningTable()
         sender = map(senders.__getitem__, lines.agent)
         request = [together[one] for one in zip(lines.request, lines.status, lines.service, sender, strict=True)]
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
         found: dict[Access, tuple[str, int]] = {}
-        asked: list[Asked] = []
+        shapes: list[RequestShape] = []
         others: dict[Access, list[int]] = {}
         for place, (request_place, status, service_place, sender_class) in enumerate(together):
             method, path, card = lines.requests.values_read[request_place]
@@ -222,13 +228,13 @@ class Enricher:
             if route in _OTHERS:
                 others.setdefault(one, []).append(place)
             endpoint = endpoints[(service, route)]
-            asked.append(Asked(endpoint, method, path, status, _TOGETHER[by_request][sender_class]))
+            shapes.append(RequestShape(endpoint, method, path, status, _TOGETHER[by_request][sender_class]))
         if others:
-            self._ask_again(others, endpoints, asked, request)
-        return endpoints, asked, request
+            self._place_again(others, endpoints, shapes, request)
+        return endpoints, shapes, request
 
-    def _told(self, lines: Lines) -> tuple[list[AppAnswer | None], list[int | None]]:
-        """Return what each line's app said, and its time: as `_said` does, but what repeats is read once."""
+    def _app_answers(self, lines: Lines) -> tuple[list[AppAnswer | None], list[int | None]]:
+        """Return what each line's app said, and its time: as `_app_answer` does, but what repeats is read once."""
         texts = lines.apps.values_read
         words = [read_text(text) for text in texts]
         said: list[AppAnswer | None] = [None] * len(lines)
@@ -256,39 +262,39 @@ class Enricher:
             self.app_headers[word] += count
         return said, times_us
 
-    def _asked_and_told(
-        self, lines: Lines, told: Sequence[str]
-    ) -> tuple[Iterable[tuple[str, str]], list[Asked], list[int]]:
-        """Do as `_asked` where apps told their routes: these teach, so the order of the lines counts."""
+    def _shapes_as_reported(
+        self, lines: Lines, reported: Sequence[str]
+    ) -> tuple[Iterable[tuple[str, str]], list[RequestShape], list[int]]:
+        """Do as `_shapes` where apps reported their routes: these teach, so the order of the lines counts."""
         senders = [int(of_agent(agent)) for agent in lines.agents.values_read]
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
-        asked: InterningTable[Asked] = InterningTable()
+        shapes: InterningTable[RequestShape] = InterningTable()
         found: dict[tuple[Access, str], tuple[str, Traffic]] = {}
         known: dict[tuple[int, int, int, int, str], int] = {}
         request: list[int] = []
         sender = map(senders.__getitem__, lines.agent)
-        for key in zip(lines.request, lines.status, lines.service, sender, told, strict=True):
+        for key in zip(lines.request, lines.status, lines.service, sender, reported, strict=True):
             place = known.get(key)
             if place is None:
-                request_place, status, service_place, sender_class, route_told = key
+                request_place, status, service_place, sender_class, app_route = key
                 method, path, card = lines.requests.values_read[request_place]
                 service = lines.services.values_read[service_place]
                 one = Access(0, 0, "", method, path, status, None, None, False, 0, service, "", "", "", card)
-                route, by_request = found.get((one, route_told)) or self._placed(one, route_told)
+                route, by_request = found.get((one, app_route)) or self._placed(one, app_route)
                 endpoint = endpoints[(service, route)]
-                place = asked[Asked(endpoint, method, path, status, _TOGETHER[by_request][sender_class])]
+                place = shapes[RequestShape(endpoint, method, path, status, _TOGETHER[by_request][sender_class])]
                 # Each that becomes `__other__` is counted, and may have a route later.
                 if route not in _OTHERS and (not card or by_request is Traffic.CARD):
-                    found[one, route_told] = route, by_request
+                    found[one, app_route] = route, by_request
                     known[key] = place
             request.append(place)
-        return endpoints, list(asked), request
+        return endpoints, list(shapes), request
 
-    def _ask_again(
+    def _place_again(
         self,
         others: dict[Access, list[int]],
         endpoints: InterningTable[tuple[str, str]],
-        asked: list[Asked],
+        shapes: list[RequestShape],
         request: list[int],
     ) -> None:
         """Do for each line of `__other__` what its first one had: it is counted, or its route is known by now."""
@@ -305,13 +311,13 @@ class Enricher:
                 continue
             endpoint = endpoints[(one.service, route)]
             with_route = {number for number, (_, known) in enumerate(endpoints) if known == route}
-            known = {place for place, other in enumerate(asked) if other.endpoint in with_route}
+            known = {place for place, other in enumerate(shapes) if other.endpoint in with_route}
             since = next(row for row, place in enumerate(request) if place in known)
             for place in places:
-                asked.append(asked[place]._replace(endpoint=endpoint))
+                shapes.append(shapes[place]._replace(endpoint=endpoint))
                 for row in range(since, len(request)):
                     if request[row] == place:
-                        request[row] = len(asked) - 1
+                        request[row] = len(shapes) - 1
 
     def moved(self, columns: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
         """Return what makes columns of rows that come from another store: with pseudonyms, its names go no further."""
@@ -329,7 +335,7 @@ class Enricher:
         """Return a rejected line as it is kept: with pseudonyms its text, which may name anybody, stays out."""
         return line if self._pseudonyms is None else replace(line, text="…")
 
-    def _said(self, access: Access) -> AppAnswer | None:
+    def _app_answer(self, access: Access) -> AppAnswer | None:
         said = read(access)
         if isinstance(said, str):
             self.app_headers[said] += 1
@@ -337,9 +343,9 @@ class Enricher:
         self.app_headers["read"] += said is not None
         return said
 
-    def _route(self, access: Access, told: str) -> str:
-        if told:
-            return self._routes.told(access.method, told, access.service)
+    def _route(self, access: Access, reported: str) -> str:
+        if reported:
+            return self._routes.reported(access.method, reported, access.service)
         return self._routes.template(access.method, access.path, access.service, access.status)
 
     def _identified(self, access: Access, holder: Holder) -> tuple[Identity, int]:
@@ -363,15 +369,15 @@ class Enricher:
         self._cards |= {one.removeprefix(CARD_PREFIX) for one in cards} - {OTHER}
         self._routes.recall(known - cards)
 
-    def _placed(self, access: Access, told: str = "") -> tuple[str, Traffic]:
+    def _placed(self, access: Access, reported: str = "") -> tuple[str, Traffic]:
         """Return the route of a line without a span, and what the request was for, whoever sent it.
 
-        `told` is the route that its app said, or empty.
+        `reported` is the route that its app said, or empty.
         """
-        traffic = of_request(access, self._health_paths, self._static_paths, told)
+        traffic = of_request(access, self._health_paths, self._static_paths, reported)
         if traffic is Traffic.CARD:
             return self._view(access), traffic
-        return self._route(access, told), traffic
+        return self._route(access, reported), traffic
 
     def _view(self, access: Access) -> str:
         return f"{CARD_PREFIX}{self._card(access.card)}"

@@ -98,7 +98,7 @@ class Routes:
         """
         self._folded.update(route for route in routes if route.startswith("/") and "{" not in route.replace("{id}", ""))
 
-    def told(self, method: str, route: str, service: str = "") -> str:
+    def reported(self, method: str, route: str, service: str = "") -> str:
         """Learn a template that an app told with its answer, and return it; `__other__` where too many are known."""
         self.learn(method, route, service)
         if (method, route, service) in self._learned:

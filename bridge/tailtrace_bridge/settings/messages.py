@@ -48,11 +48,11 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 def no_json(field: str, value: str | None) -> str:
     """Say what a variable should hold that is read as JSON."""
-    said = "this is no JSON" if value is None else f"{shown(value)} is no JSON"
+    said = "this is no JSON" if value is None else f"{quoted(value)} is no JSON"
     return f"{said}; write it like {EXAMPLES[field]}"
 
 
-def told(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool) -> str:
+def describe(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool) -> str:
     """Say what is wrong with one setting; `fields` are the settings' by name, `is_file`: it stands in the file."""
     kind, location, message = error["type"], error["loc"], error["msg"]
     if kind == "value_error":
@@ -65,7 +65,7 @@ def told(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool)
         return f"is missing; add it: docs/{'alerts' if is_rule else 'settings'}.md has examples"
     name = str(location[2] if is_rule else location[0]).lower()
     field = known.get(name)
-    value = "this value" if field is None or _is_secret(field) else shown(error["input"])
+    value = "this value" if field is None or _is_secret(field) else quoted(error["input"])
     accepted = "" if field is None else _accepted(error, name, field, is_file)
     if accepted:
         return f"{value} is not accepted; write {accepted}"
@@ -123,7 +123,7 @@ def _is_secret(field: FieldInfo) -> bool:
     return SecretStr.__name__ in str(field.annotation)
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """Return a wrong value as a message has it: cut, and no address with a password."""
     text = repr(value)
     if "://" in text and "@" in text:

@@ -27,7 +27,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.settings import messages as wrong_settings
+from tailtrace_bridge.settings import messages
 from tailtrace_bridge.settings.alert_rules import AlertRule, check_names, quiet_hours
 
 SETTINGS_FILE = "tailtrace.toml"
@@ -64,7 +64,7 @@ def _names(value: object) -> object:
     try:
         return json.loads(value)
     except ValueError:
-        raise ValueError(f"{wrong_settings.shown(value)} is no JSON; write the names with commas: one,two") from None
+        raise ValueError(f"{messages.quoted(value)} is no JSON; write the names with commas: one,two") from None
 
 
 def _joined(value: object) -> object:
@@ -666,19 +666,19 @@ def load(**flags: Any) -> Settings:
     known = {environment_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     for name in os.environ:
         if name.startswith("TAILTRACE_") and name not in known:
-            meant = wrong_settings.meant(name, known, "settings")
+            meant = messages.meant(name, known, "settings")
             _LOGGER.warning("%s is no setting of tailtrace; %s", name, meant)
     _warn_of_writers()
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as wrong:
-        lines = [_told(error, given) for error in wrong.errors()]
+        lines = [_describe(error, given) for error in wrong.errors()]
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
     except SourceError as unreadable:  # a value that should be JSON and is not
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
         where = environment_name(name) if name else "a setting"
-        raise SettingsError(f"{where}: {wrong_settings.no_json(name, os.environ.get(where))}") from None
+        raise SettingsError(f"{where}: {messages.no_json(name, os.environ.get(where))}") from None
     except OSError as unreadable:
         raise SettingsError(f"{SETTINGS_FILE}: {unreadable.strerror}; mend its mode, or move it away") from None
     except ValueError as unreadable:  # a TOML file that does not parse
@@ -695,7 +695,7 @@ def _warn_of_writers() -> None:
         _LOGGER.warning("%s: anyone may write to it; run `chmod o-w %s`", SETTINGS_FILE, SETTINGS_FILE)
 
 
-def _told(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
+def _describe(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
     """Say where a wrong setting stands, and what is wrong with it."""
     place = error["loc"]
     of_variable = {environment_name(field): field for field in Settings.model_fields}
@@ -707,7 +707,7 @@ def _told(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
         rule = f"{'[[alerts]] ' if is_file else ''}number {int(place[1]) + 1}"
         where = " ".join([f"{SETTINGS_FILE if is_file else variable}: {rule}", *map(str, place[2:])])
     error["loc"] = (name, *place[1:])
-    return f"{where}: {wrong_settings.told(error, Settings.model_fields, is_file=is_file)}"
+    return f"{where}: {messages.describe(error, Settings.model_fields, is_file=is_file)}"
 
 
 def markdown() -> str:
@@ -722,11 +722,11 @@ def markdown() -> str:
         "| environment | default | what it sets |\n|---|---|---|\n"
     )
     rows = [
-        f"| `{environment_name(name)}` | {_shown(field.default)} | {field.description} |"
+        f"| `{environment_name(name)}` | {_default_text(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return head + "\n".join(rows) + "\n"
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     return "" if default in (None, [], {}) else f"`{default}`"

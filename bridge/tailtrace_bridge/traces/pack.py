@@ -19,14 +19,14 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tailtrace_bridge.core.records import KeptTrace, Row, WholeSpan
-from tailtrace_bridge.export.nginx_span import Shown, spans_of
+from tailtrace_bridge.export.nginx_span import Disclosure, spans_of
 from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 from tailtrace_bridge.traces.held import SPANS_MAX
 from tailtrace_bridge.traces.scrubbed import bare, scrubbed
 
 TRACE_BYTES_MAX = 256 * 1024
 """Of a trace before it is packed."""
-_NOBODY = Shown(names=False, agents=False)
+_NOBODY = Disclosure(names=False, agents=False)
 _KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _STATUS = {0: "unset", 1: "ok", 2: "error"}
 Value = str | int | float | bool | list[str | int | float | bool]

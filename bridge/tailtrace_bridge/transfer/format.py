@@ -149,7 +149,7 @@ class Lines:
     def identity(self, named: Named) -> bytes:
         """Make the line of somebody who was named."""
         self.identities += 1
-        return self._line({"tailtrace_identity": _shown(_IDENTITY_FIELDS, _IDENTITY_VALUES(named.identity)),
+        return self._line({"tailtrace_identity": _without_empty(_IDENTITY_FIELDS, _IDENTITY_VALUES(named.identity)),
                            "named_us": named.named_us})  # fmt: skip
 
     def rejected_line(self, one: RejectedLine) -> bytes:
@@ -161,7 +161,7 @@ class Lines:
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Make the lines of requests."""
         self.requests += len(rows)
-        lines = b"".join([_dumped(_shown(FIELDS, values_of(row))) for row in rows])
+        lines = b"".join([_dumped(_without_empty(FIELDS, values_of(row))) for row in rows])
         self._checksum.update(lines)
         return lines
 
@@ -248,7 +248,7 @@ def _dumped(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _shown(fields: Sequence[Field], values: Sequence[Any]) -> dict[str, Any]:
+def _without_empty(fields: Sequence[Field], values: Sequence[Any]) -> dict[str, Any]:
     return {
         field.name: value
         for field, value in zip(fields, values, strict=True)

@@ -152,7 +152,7 @@ def _packed(chunk: "Chunk") -> tuple[Any, ...]:
 
 
 def _unpacked(message: tuple[Any, ...]) -> "Chunk":
-    from tailtrace_bridge.core.columns import Asked, Columns  # noqa: PLC0415
+    from tailtrace_bridge.core.columns import Columns, RequestShape  # noqa: PLC0415
     from tailtrace_bridge.store.tally import Tally  # noqa: PLC0415
     from tailtrace_bridge.transfer.importer import Chunk  # noqa: PLC0415
 
@@ -166,7 +166,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
         counted,
     ) = message
     return Chunk(
-        Columns(list(map(Identity._make, identities)), endpoints, list(map(Asked._make, requests)), *columns),
+        Columns(list(map(Identity._make, identities)), endpoints, list(map(RequestShape._make, requests)), *columns),
         [RejectedLine(*one) for one in rejected_lines],
         read_bytes,
         problem,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.export.exporter import SpanExporter
-from tailtrace_bridge.export.nginx_span import Shown, resource
+from tailtrace_bridge.export.nginx_span import Disclosure, resource
 from tailtrace_bridge.export.transport import Transport, headers_of, metrics_url, traces_url
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.settings.table import Settings, split_listen
@@ -35,7 +35,7 @@ def make_exporter(settings: Settings) -> SpanExporter:
     return SpanExporter(
         transport,
         resource(settings.export_service, settings.source or host, host, version("tailtrace")),
-        _shown(settings),
+        _disclosure(settings),
         monotonic_s=time.monotonic,
         jitter=random.random,  # noqa: S311  # it only spreads retries
     )
@@ -73,11 +73,11 @@ def make_request_metrics(settings: Settings, durations: "RequestDurations") -> "
     )
 
 
-def _shown(settings: Settings) -> Shown:
+def _disclosure(settings: Settings) -> Disclosure:
     pseudonyms = None
     if settings.export_identity == "pseudonyms" and not settings.pseudonyms:
         pseudonyms = Pseudonyms(required_key(settings, "TAILTRACE_EXPORT_IDENTITY=pseudonyms"))
-    return Shown(
+    return Disclosure(
         names=settings.export_identity != "none",
         paths=settings.export_paths,
         agents=settings.export_agents,

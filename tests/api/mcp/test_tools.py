@@ -330,7 +330,7 @@ def test_only_ones_own(box, trace_id):
         ("tailscale_get_device", {"device": "ben-phone"}),
         ("explain_request", {"trace_id": trace_id}),
     ]:  # what is hidden keeps the promised form: a client refuses another
-        jsonschema.validate(box.call(name, arguments, ana).structured, output_schema(BY_NAME[name].shown))
+        jsonschema.validate(box.call(name, arguments, ana).structured, output_schema(BY_NAME[name].output))
     assert [one["email"] for one in box.call("get_active_users", {}, ana).structured["active_users"]] == [ana]
 
 
@@ -338,7 +338,7 @@ def test_only_ones_own(box, trace_id):
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_an_answer_fits_its_schema_and_its_budget(make_box, store, count_tokens, tool, lang):
     answer = make_box(store, lang).call(tool.name, DEFAULTS.get(tool.name, {}))
-    jsonschema.validate(answer.structured, output_schema(tool.shown))
+    jsonschema.validate(answer.structured, output_schema(tool.output))
     assert _cost(answer, count_tokens) <= TOKENS_MAX
 
 
@@ -357,7 +357,7 @@ def test_the_promised_fields():
         "get_usage_stats": {"period_days", "total_sessions", "unique_users", "most_active_user", "top_features", "avg_session_duration_min"},
         "get_system_performance": {"uptime_last_7d", "avg_api_response_ms", "slowest_endpoints", "error_rate", "influxdb_status", "data_freshness"},
     }  # fmt: skip
-    answers = {tool.name: set(output_schema(tool.shown)["required"]) for tool in TOOLS}
+    answers = {tool.name: set(output_schema(tool.output)["required"]) for tool in TOOLS}
     assert not {name: missing for name, fields in promised.items() if (missing := fields - answers[name])}
     assert {
         "tailscale_list_devices",
@@ -400,7 +400,7 @@ def test_strangers_can_neither_speak_nor_make_it_dear(make_box, crowded, count_t
         tool.name,
         {**DEFAULTS.get(tool.name, {}), **({"trace_id": f"{6:032x}"} if tool.name == "explain_request" else {})},
     )
-    jsonschema.validate(answer.structured, output_schema(tool.shown))
+    jsonschema.validate(answer.structured, output_schema(tool.output))
     shown = answer.text + json.dumps(answer.structured, ensure_ascii=False)
     assert "previous instructions" not in shown.lower()
     assert [one for one in shown if one != "\n" and not one.isprintable()] == []

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tailtrace_api.monthly import charts, pdf
 from tailtrace_api.monthly.month import Month
-from tailtrace_api.monthly.page import lead, note, render, shown, tiles
+from tailtrace_api.monthly.page import displayed, lead, note, render, tiles
 from tailtrace_api.monthly.report import make, make_of, read_numbers
 from tailtrace_api.monthly.words import Words
 from tailtrace_api.terminal.month import print_month
@@ -223,8 +223,8 @@ def test_the_terminal(example):
     ],
 )
 def test_what_is_shown_of_a_stranger_s_text(text, expected):
-    assert shown(text) == expected
-    assert len(shown(text)) <= 52
+    assert displayed(text) == expected
+    assert len(displayed(text)) <= 52
 
 
 @pytest.mark.parametrize("lang", ["en", "es"])

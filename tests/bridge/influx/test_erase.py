@@ -93,7 +93,7 @@ def everything_stored(make):
     """All texts that queries can still give, chunks unpacked."""
     texts = []
     for bucket in (make.bucket, f"{make.bucket}_rollups"):
-        for result in make.influx.ask(bucket, "SELECT * FROM /.*/"):
+        for result in make.influx.query(bucket, "SELECT * FROM /.*/"):
             texts.append(json.dumps([dict(result.tags), result.rows]))
             values = [value for one in result.rows for value in one if isinstance(value, str)]
             texts += [
@@ -129,5 +129,5 @@ def test_raw_spans_of_their_traces(make, influxdb):
         urllib.request.urlopen(request, timeout=10).close()
     done = store.erase(Person(user=ANA.user), is_dry=False)
     assert done.spans == 1
-    left = make.influx.ask(spans, 'SELECT * FROM "spans" GROUP BY *')
+    left = make.influx.query(spans, 'SELECT * FROM "spans" GROUP BY *')
     assert [result.tags["trace_id"] for result in left] == [other]

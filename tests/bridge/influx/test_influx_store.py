@@ -386,7 +386,7 @@ def test_busy_steps_are_fetched_few_at_a_time():
     fetches, fetched = _Fetches(places, 1), []
     for some, length in zip(fetches, (FETCHED_LENGTH // 8, 0, 2 * FETCHED_LENGTH, FETCHED_LENGTH, 40), strict=False):
         fetched.append(len(some))
-        fetches.told(_Fetched({some[0]: ["x" * length]}, {place: ["x" * length] for place in some[1:]}))
+        fetches.report(_Fetched({some[0]: ["x" * length]}, {place: ["x" * length] for place in some[1:]}))
     assert fetched == [1, 8, 8, 1, 1]
     assert [one for some in _Fetches(places, 36) for one in some] == places
 

@@ -69,7 +69,7 @@ def test_a_known_server_computes_as_it_should(request, name, shown):
         assert status == 204, said
 
     def ask(text, values):
-        return [(one.tags, one.rows) for one in influx.ask(bucket, text, values)]
+        return [(one.tags, one.rows) for one in influx.query(bucket, text, values)]
 
     assert find_wrong(write, ask, "abc", NOW_S * 10**9) is None
     store = store_on(server, bucket)

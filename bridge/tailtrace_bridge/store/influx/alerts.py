@@ -43,7 +43,7 @@ def recent(reads: Reads, window: Window, endpoint: str | None, service: str | No
     )
     requests = errors = 0
     minutes: dict[tuple[int, str], list[int]] = {}
-    for result in reads.influx.ask(reads.buckets.raw, text, values):
+    for result in reads.influx.query(reads.buckets.raw, text, values):
         status_class, of_service = result.tags.get("status_class", ""), result.tags.get("service", "")
         is_error = status_class == "5xx"
         for time_ns, count in result.rows:

@@ -30,7 +30,7 @@ def read(influx: InfluxQL, bucket: str, source: str | None = None) -> dict[Ident
     """Return each identity with when it was last found out, and its number."""
     where, values = (" WHERE source = $source", {"source": source}) if source else ("", {})
     known: dict[Identity, tuple[int, int]] = {}
-    for result in influx.ask(bucket, f'{_SELECT}{where} GROUP BY "id", "source"', values):
+    for result in influx.query(bucket, f'{_SELECT}{where} GROUP BY "id", "source"', values):
         for _, data in result.rows:
             named_us, number, texts = json.loads(data)
             identity = Identity(*texts)

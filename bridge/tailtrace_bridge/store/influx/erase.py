@@ -271,7 +271,7 @@ class Eraser:
         if not ids or not self.spans_bucket:
             return []
         try:
-            kept = self.influx.ask(self.spans_bucket, 'SHOW TAG VALUES WITH KEY = "trace_id"')
+            kept = self.influx.query(self.spans_bucket, 'SHOW TAG VALUES WITH KEY = "trace_id"')
         except StoreError:
             return []
         there = {row[1] for result in kept for row in result.rows}

@@ -27,7 +27,7 @@ _LOG_SPANS_US = (HOUR_US, DAY_US, 7 * DAY_US)
 """How far back a page of the log is looked for, before all of the window is: the newest rows are asked for most."""
 
 
-class _Asked(NamedTuple):
+class _Between(NamedTuple):
     """Which requests: (time, key) after the one and before the other."""
 
     after: tuple[int, int]
@@ -44,8 +44,8 @@ def page(reads: Reads, window: Window, filters: Filters, limit: int, before: tup
     newest_us = last[0]
     for span_us in (*_LOG_SPANS_US, newest_us - window.start_us):
         start_us = max(window.start_us, newest_us - span_us)
-        span, asked = Window(start_us, last[0]), _Asked((start_us, -1), last)
-        page = _scan(reads, span, asked, clauses, values, limit - len(found), is_newest_first=True)
+        span, between = Window(start_us, last[0]), _Between((start_us, -1), last)
+        page = _scan(reads, span, between, clauses, values, limit - len(found), is_newest_first=True)
         found += [_entry(row, key_time) for row, key_time in page]
         last = min(last, (start_us, -1))
         if len(found) >= limit or start_us <= window.start_us:
@@ -56,7 +56,7 @@ def page(reads: Reads, window: Window, filters: Filters, limit: int, before: tup
 def rows(reads: Reads, window: Window, after: tuple[int, int] | None, limit: int) -> list[Row]:
     """Return a page of whole rows, oldest first."""
     start_us, key = max(after or (window.start_us, -1), (window.start_us, -1))
-    found = _scan(reads, Window(start_us, window.end_us), _Asked((start_us, key), (window.end_us, -1)), "", {}, limit)
+    found = _scan(reads, Window(start_us, window.end_us), _Between((start_us, key), (window.end_us, -1)), "", {}, limit)
     return [row for row, _ in found[:limit]]
 
 
@@ -99,7 +99,7 @@ def _entries(reads: Reads, page: Sequence[tuple[str, batches.Request]], tables: 
     entries: list[LogEntry] = []
     for start in range(0, len(asked), SERIES_AT_ONCE):
         some = asked[start : start + SERIES_AT_ONCE]
-        answers = reads.influx.ask_all(reads.buckets.raw, [text for _, text in some], bound)
+        answers = reads.influx.query_all(reads.buckets.raw, [text for _, text in some], bound)
         for (source, _), results in zip(some, answers, strict=True):
             for row in (reader.row(values) for result in results for values in result.rows):
                 name = (row.access.time_us, row.access.key)
@@ -111,7 +111,7 @@ def _entries(reads: Reads, page: Sequence[tuple[str, batches.Request]], tables: 
 def _scan(
     reads: Reads,
     span: Window,
-    asked: _Asked,
+    between: _Between,
     clauses: str,
     values: dict[str, object],
     limit: int,
@@ -145,7 +145,7 @@ def _scan(
         else:
             high_ns = low_ns
         page = [(row, (row.access.time_us, row.access.key)) for row in map(reader.row, points)]
-        page = [one for one in page if asked.after < one[1] < asked.before]
+        page = [one for one in page if between.after < one[1] < between.before]
         found += sorted(page, key=lambda one: one[1], reverse=is_newest_first)
     return found
 

@@ -57,5 +57,5 @@ def page(reads: Reads, after: tuple[str, int] | None, limit: int) -> list[Reject
 def by_reason(reads: Reads) -> dict[str, int]:
     """Count the kept lines by reason."""
     text = f'SELECT count("place") FROM "{_REJECTED}" GROUP BY "reason"'  # noqa: S608
-    results = reads.influx.ask(reads.buckets.rollups, text)
+    results = reads.influx.query(reads.buckets.rollups, text)
     return {result.tags["reason"]: int(result.rows[0][1]) for result in results}

@@ -145,7 +145,7 @@ class InfluxStore:
     def about(self) -> str:
         """Say what the server is and can; raise `StoreError` where it is none for us."""
         influx = self._reads.influx
-        influx.ask(self._config.bucket, "SHOW MEASUREMENTS LIMIT 1")
+        influx.query(self._config.bucket, "SHOW MEASUREMENTS LIMIT 1")
         kind = influx.kind
         makes = "buckets and mappings" if kind.has_buckets else "databases"
         return f"{kind}: makes {makes}, writes by {kind.write_path}, erases by {kind.erases or 'nothing'}"

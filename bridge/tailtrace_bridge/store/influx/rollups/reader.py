@@ -138,7 +138,7 @@ class _Fetches:
             yield self._places[start:end]
             start = end
 
-    def told(self, found: _Fetched) -> None:
+    def report(self, found: _Fetched) -> None:
         """Take what the last gave."""
         if found.length:
             count = len(found.whole) + len(found.loose)
@@ -242,7 +242,7 @@ class RollupReader:
             names = {place: (place, tuple(wanted[place]), version) for place, version in versions.items()}
             steps = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
             found = self._fetch({place: untils[place] for place in names.keys() - steps.keys()}, source)
-            fetches.told(found)
+            fetches.report(found)
             for place, name in names.items():
                 if (step := steps.get(place)) is None:
                     step = _Step(Tables(), Rollups())
@@ -267,7 +267,7 @@ class RollupReader:
         fetches = _Fetches(list(wanted), 1)  # who rolls up has hours that are busy, or years that are not
         for some in fetches:
             found = self._fetch({place: untils[place] for place in some}, source)
-            fetches.told(found)
+            fetches.report(found)
             for place in some:
                 requests = found.requests(place, tables, is_kept=is_kept)
                 yield place, found.count(place), _within(requests, place, wanted[place])
@@ -385,7 +385,7 @@ class RollupReader:
         asked = [text.format(start=f"$start{n}", end=f"$end{n}") for text in texts for n in range(len(covering))]
         bounds = {f"start{n}": span.start_us * _NS for n, span in enumerate(covering)}
         bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
-        found = iter(self._influx.ask_all(bucket, asked, {**values, **bounds}))
+        found = iter(self._influx.query_all(bucket, asked, {**values, **bounds}))
         return [[one for _ in covering for one in next(found)] for _ in texts]
 
 

@@ -74,24 +74,24 @@ class InfluxQL:
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=QUERY_TIMEOUT_S),
         )
 
-    def ask(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[Result]:
-        """Ask one question. Raises `StoreError`."""
-        return self.ask_all(bucket, (text,), values)[0]
+    def query(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[Result]:
+        """Run one query. Raises `StoreError`."""
+        return self.query_all(bucket, (text,), values)[0]
 
-    def ask_all(
+    def query_all(
         self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None = None
     ) -> list[list[Result]]:
-        """Ask several questions in one call. Raises `StoreError`."""
+        """Run several queries in one call. Raises `StoreError`."""
         if not texts:
             return []
         self._trust(bucket)
-        return self._ask_all(bucket, texts, values)
+        return self._query_all(bucket, texts, values)
 
     def command(self, bucket: str, text: str) -> list[list[Any]]:
         """Have a database made or changed, by any server; return rows. Raises `StoreError`."""
-        return [row for result in self._ask_all(bucket, (text,), None)[0] for row in result.rows]
+        return [row for result in self._query_all(bucket, (text,), None)[0] for row in result.rows]
 
-    def _ask_all(self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None) -> list[list[Result]]:
+    def _query_all(self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None) -> list[list[Result]]:
         fields = {"db": bucket, "epoch": "ns", "q": "; ".join(texts), "params": json.dumps(values or {})}
         status, body = self.call("POST", "/query", fields=fields)
         answer = _parsed(body)
@@ -110,8 +110,8 @@ class InfluxQL:
         return found
 
     def rows(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[list[Any]]:
-        """Ask for one series and give its rows."""
-        return [row for result in self.ask(bucket, text, values) for row in result.rows]
+        """Return the rows of a query for one series."""
+        return [row for result in self.query(bucket, text, values) for row in result.rows]
 
     def pages(
         self, bucket: str, select: str, where: str, values: Mapping[str, object], span_ns: tuple[int, int]
@@ -145,7 +145,7 @@ class InfluxQL:
             told = parsedate_to_datetime(said["date"]).timestamp() if "date" in said else 0.0
             wrong = find_wrong(
                 lambda body: self._write_probe(bucket, body),
-                lambda text, values: [(one.tags, one.rows) for one in self._ask_all(bucket, (text,), values)[0]],
+                lambda text, values: [(one.tags, one.rows) for one in self._query_all(bucket, (text,), values)[0]],
                 said.get("request-id") or said.get("date", "").replace(" ", "-").replace(",", "") or "probe",
                 int(told) * 1_000_000_000,
             )

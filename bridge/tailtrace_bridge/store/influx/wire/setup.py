@@ -97,7 +97,7 @@ def _ensure_retention(influx: InfluxQL, bucket: Bucket, found: dict[str, Any]) -
 
 def _ensure_mapping(influx: InfluxQL, url: str, org: str, bucket: Bucket, bucket_id: str) -> None:
     try:
-        influx.ask(bucket.name, "SHOW MEASUREMENTS LIMIT 1")
+        influx.query(bucket.name, "SHOW MEASUREMENTS LIMIT 1")
     except StoreError:
         status, found = _call(influx, "GET", "/api/v2/orgs?" + urlencode({"org": org}))
         orgs = found.get("orgs") or [{}]

@@ -1,12 +1,12 @@
 """What the tools answer, where it is not what HTTP answers. A field with a default is left out while it has that."""
 
-from tailtrace_api.answers.insight_records import EndpointRequests, Feature, MetricChange, RequestTold, Verdict
+from tailtrace_api.answers.insight_records import EndpointRequests, Feature, MetricChange, TracedRequest, Verdict
 from tailtrace_api.answers.record import Record, Window, record
 from tailtrace_api.mcp_server.explained import Digest
 
 
 @record
-class ActiveUserShown(Record):
+class ActiveUserOutput(Record):
     """Somebody who is here; by the address who has no login."""
 
     email: str | None
@@ -19,15 +19,15 @@ class ActiveUserShown(Record):
 
 
 @record
-class ActiveUsersShown(Record):
+class ActiveUsersOutput(Record):
     """Of `get_active_users`."""
 
-    active_users: tuple[ActiveUserShown, ...]
+    active_users: tuple[ActiveUserOutput, ...]
     total_active: int
 
 
 @record
-class UsageStatsShown(Record):
+class UsageStatsOutput(Record):
     """Of `get_usage_stats`. `top_features` is for people, `top_features_counts` the same for programs."""
 
     period_days: int
@@ -41,7 +41,7 @@ class UsageStatsShown(Record):
 
 
 @record
-class BlameShown(Record):
+class BlameOutput(Record):
     """Who is to blame, and why."""
 
     verdict: Verdict
@@ -50,7 +50,7 @@ class BlameShown(Record):
 
 
 @record
-class AlertsShown(Record):
+class AlertsOutput(Record):
     """What fires and what was told last, each in a line."""
 
     active: tuple[str, ...]
@@ -58,7 +58,7 @@ class AlertsShown(Record):
 
 
 @record
-class PerformanceShown(Record):
+class PerformanceOutput(Record):
     """Of `get_system_performance`. What has a unit in it is for people, its number follows for programs."""
 
     uptime_last_7d: str
@@ -68,7 +68,7 @@ class PerformanceShown(Record):
     influxdb_status: str
     data_freshness: str
     store_ok: bool
-    blame: BlameShown
+    blame: BlameOutput
     advice: tuple[str, ...]
     uptime_percentage: float | None
     error_ratio: float | None
@@ -76,11 +76,11 @@ class PerformanceShown(Record):
     requests: int
     store: str
     slowest_p95_ms: tuple[float | None, ...]
-    alerts: AlertsShown | None
+    alerts: AlertsOutput | None
 
 
 @record
-class RequestShown(Record):
+class RequestOutput(Record):
     """One request."""
 
     timestamp: str
@@ -94,26 +94,26 @@ class RequestShown(Record):
 
 
 @record
-class RequestsShown(Record):
+class RequestsOutput(Record):
     """Of `list_requests`."""
 
-    requests: tuple[RequestShown, ...]
+    requests: tuple[RequestOutput, ...]
     total: int
     errors_5xx: int
 
 
 @record
-class TraceShown(Record):
+class TraceOutput(Record):
     """Of `explain_request`."""
 
     trace_id: str
     found: bool
-    requests: tuple[RequestTold, ...]
+    requests: tuple[TracedRequest, ...]
     trace: Digest | None = None
 
 
 @record
-class EndpointShown(Record):
+class EndpointOutput(Record):
     """An endpoint of both periods."""
 
     endpoint: str
@@ -124,14 +124,14 @@ class EndpointShown(Record):
 
 
 @record
-class PeriodsShown(Record):
+class PeriodsOutput(Record):
     """Of `compare_periods`."""
 
     period_days: int
     now: Window
     before: Window
     metrics: tuple[MetricChange, ...]
-    endpoints: tuple[EndpointShown, ...]
+    endpoints: tuple[EndpointOutput, ...]
     endpoints_new: tuple[EndpointRequests, ...]
     endpoints_gone: tuple[EndpointRequests, ...]
     endpoints_total: int
@@ -140,7 +140,7 @@ class PeriodsShown(Record):
 
 
 @record
-class DeviceShown(Record):
+class DeviceOutput(Record):
     """A device in a list."""
 
     name: str
@@ -152,17 +152,17 @@ class DeviceShown(Record):
 
 
 @record
-class DevicesShown(Record):
+class DevicesOutput(Record):
     """Of `tailscale_list_devices`."""
 
-    devices: tuple[DeviceShown, ...]
+    devices: tuple[DeviceOutput, ...]
     total: int
     online: int
     source: str
 
 
 @record
-class WholeDevice(Record):
+class FullDevice(Record):
     """All of a device."""
 
     id: str
@@ -179,8 +179,8 @@ class WholeDevice(Record):
 
 
 @record
-class FoundDeviceShown(Record):
+class FoundDeviceOutput(Record):
     """Of `tailscale_get_device`."""
 
     found: bool
-    device: WholeDevice | None
+    device: FullDevice | None

@@ -10,12 +10,12 @@ import time
 import httpx
 import pytest
 
-from tailtrace_api.answers.insight_records import News
+from tailtrace_api.answers.insight_records import StreamEvent
 from tailtrace_api.http import event_stream as news
 from tailtrace_api.http.event_stream import EventStream
 from tailtrace_bridge.core.errors import StoreError
 
-ONE = News(newest=None, active=1)
+ONE = StreamEvent(newest=None, active=1)
 
 
 async def take(stream, count):
@@ -27,7 +27,7 @@ def event(name, value):
 
 
 def test_it_tells_what_changed_and_beats_when_nothing_did():
-    answers = iter([News(newest=None, active=0), News(newest="t", active=1)])
+    answers = iter([StreamEvent(newest=None, active=0), StreamEvent(newest="t", active=1)])
     last = {}
 
     def ask():
