@@ -76,7 +76,7 @@ def ours() -> Iterator[bytes]:
 
 
 def scanners() -> Iterator[bytes]:
-    """Return strangers that try doors: most is not found, one in twenty is no request, and all addresses differ."""
+    """Return scanners that try doors: most is not found, one in twenty is no request, and all addresses differ."""
     dice = random.Random(9)
     doors = [
         f"/{word}{end}"

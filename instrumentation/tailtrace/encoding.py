@@ -92,7 +92,7 @@ def _span(span: LightSpan) -> bytes:
 
 @lru_cache(_CACHED_MAX)
 def _state(value: bytes) -> bytes:
-    header = trace_state(value).to_header()  # A stranger's bytes: read first, so that what is written is a text.
+    header = trace_state(value).to_header()  # Untrusted bytes: read first, so that what is written is a text.
     return field(3, header.encode()) if header else b""
 
 

@@ -35,7 +35,7 @@ class Place:
     def sign_of_container(self):
         return self.container
 
-    def has_strangers(self):
+    def has_others(self):
         self.looks += 1
         return self.strangers
 
@@ -137,7 +137,7 @@ def proc(tmp_path, *, sockets=(), processes=()):
 
 
 @pytest.mark.parametrize(
-    ("sockets", "processes", "has_strangers", "is_near"),
+    ("sockets", "processes", "has_others", "is_near"),
     [
         ((), (), False, False),
         ((7, 8), ((1, "sh", 1, (7,)), (2, "nginx", 1, (8,))), False, False),
@@ -147,13 +147,13 @@ def proc(tmp_path, *, sockets=(), processes=()):
         ((7,), ((1, "containerboot", 1, (7,)),), True, True),
     ],
 )
-def test_who_is_in_our_network(tmp_path, sockets, processes, has_strangers, is_near):
+def test_who_is_in_our_network(tmp_path, sockets, processes, has_others, is_near):
     machine = proc(tmp_path, sockets=sockets, processes=processes)
-    assert (machine.has_strangers(), bool(machine.sign_of_tailscale())) == (has_strangers, is_near)
+    assert (machine.has_others(), bool(machine.sign_of_tailscale())) == (has_others, is_near)
 
 
 def test_where_there_is_no_proc_nobody_can_tell(tmp_path):
-    assert Machine({}, tmp_path).has_strangers()
+    assert Machine({}, tmp_path).has_others()
 
 
 def test_the_socket_is_looked_for_where_the_setting_is_the_default():

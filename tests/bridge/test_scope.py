@@ -8,7 +8,7 @@ import pytest
 import tailtrace_api
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Failure, Identity, KeptTrace, Marker, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.crowd import Order
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope, ScopeError
@@ -104,7 +104,7 @@ OF_ALL = {
 
 
 def test_each_verb_is_tried_below():
-    assert OWN.keys() | OF_ALL.keys() | OF_NOBODY.keys() | {"crowd", "callers"} == READS
+    assert OWN.keys() | OF_ALL.keys() | OF_NOBODY.keys() | {"anonymous_usage", "callers"} == READS
 
 
 @pytest.mark.parametrize("verb", OF_NOBODY)
@@ -114,10 +114,10 @@ def test_what_is_about_nobody_is_for_everybody(store, verb):
 
 def test_a_member_has_no_strangers(store):
     store.write([row(100 + n, Identity(f"203.0.113.{n}", "external")) for n in range(2)])
-    for scope, strangers, addresses in ((Scope.everybody(), 2, 5), (MINE, 0, 1)):
-        assert store.crowd(scope, WINDOW, Order.SESSIONS, 9).visitors == strangers
+    for scope, anonymous, addresses in ((Scope.everybody(), 2, 5), (MINE, 0, 1)):
+        assert store.anonymous_usage(scope, WINDOW, Order.SESSIONS, 9).visitors == anonymous
         found = store.callers(scope, WINDOW, Filters(), 9, usage_only=True)
-        assert (found.addresses, found.strangers, len(found.first)) == (addresses, strangers, strangers)
+        assert (found.addresses, found.anonymous, len(found.first)) == (addresses, anonymous, anonymous)
 
 
 @pytest.mark.parametrize("verb", OWN)

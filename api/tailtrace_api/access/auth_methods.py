@@ -62,7 +62,7 @@ def require_way(settings: Settings, field: str) -> None:
     if field == "otlp_listen":
         if not any(token.role in {"spans", "admin"} for token in tokens):
             raise SettingsError(
-                f"{name}: {address} is open to others, and no app could be told from a stranger. Make a token, "
+                f"{name}: {address} is open to others, and an app could not be told from anybody else. Make a token, "
                 "`tailtrace token create NAME --role spans`, and give it to the apps as OTEL_EXPORTER_OTLP_HEADERS; or "
                 f"listen on 127.0.0.1:{port}"
             )

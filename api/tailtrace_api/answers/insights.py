@@ -58,7 +58,7 @@ from tailtrace_api.answers.uptime import uptime
 from tailtrace_bridge.core.cards import CARD_PREFIX, split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Identity, Traffic
-from tailtrace_bridge.store.crowd import Crowd
+from tailtrace_bridge.store.anonymous import AnonymousUsage
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, UptimeHour, Usage, Window
 
@@ -93,11 +93,11 @@ def active_users(
     online: Mapping[str, bool],
     features: Mapping[str, str],
     now_us: int,
-    crowd: Crowd | None = None,
+    anonymous: AnonymousUsage | None = None,
 ) -> ActiveUsers:
     """Return who made a request in the last five minutes, the latest first; whom the tailnet calls offline is not here.
 
-    `crowd` are all strangers, of whom `activity` may have the latest only.
+    `anonymous` are all anonymous visitors, of whom `activity` may have the latest only.
     `pages`: person → endpoint of their newest request. `online`: node id → whether the tailnet sees it, where known.
     Services (kind `tagged`) are counted apart: they are nobody.
     """
@@ -134,7 +134,7 @@ def active_users(
     identities = (one.identity for theirs in seen.values() for one in theirs)
     return ActiveUsers(
         active_users=cut([row for _, row in rows]),
-        total_active=len(rows) + (answers.unlisted(crowd.visitors, identities) if crowd else 0),
+        total_active=len(rows) + (answers.unlisted(anonymous.visitors, identities) if anonymous else 0),
         services_active=len(services),
         offline_now=gone,
     )
@@ -161,9 +161,13 @@ def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
 
 
 def usage_stats(
-    days: int, usages: Sequence[Usage], activity: Iterable[Activity], crowd: Crowd, features: Mapping[str, str]
+    days: int,
+    usages: Sequence[Usage],
+    activity: Iterable[Activity],
+    anonymous: AnonymousUsage,
+    features: Mapping[str, str],
 ) -> UsageStats:
-    """Sum up the usage of `days`: sessions, people, features. `usages` is by endpoint; strangers are the `crowd`."""
+    """Sum up the usage of `days`: sessions, people, features. `usages` is by endpoint; `anonymous`: who has no name."""
     sessions = answers.sessions(activity)
     by_user: Counter[str] = Counter()
     names: dict[str, str] = {}
@@ -176,7 +180,7 @@ def usage_stats(
     for usage in usages:
         if usage.traffic is Traffic.APP:
             by_feature[features.get(usage.endpoint, usage.endpoint)] += usage.requests
-    spent_us, count = answers.spent_us(sessions, crowd), answers.session_count(sessions, crowd)
+    spent_us, count = answers.spent_us(sessions, anonymous), answers.session_count(sessions, anonymous)
     top = min(by_user, key=lambda who: (-by_user[who], names[who])) if by_user else None
     return UsageStats(
         period_days=days,

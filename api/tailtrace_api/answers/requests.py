@@ -27,7 +27,7 @@ from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Identity, Traffic
 from tailtrace_bridge.core.times import parse_time, since_epoch_us
-from tailtrace_bridge.store.crowd import FOLDED, Crowd, is_stranger
+from tailtrace_bridge.store.anonymous import FOLDED, AnonymousUsage, is_anonymous
 from tailtrace_bridge.store.names import device_key, user_key
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.values import (
@@ -161,10 +161,10 @@ def summary(usages: Sequence[Usage], addresses: int) -> Summary:
     return Summary(**_counts(usages, {usage.identity for usage in usages}, addresses))
 
 
-def usage_summary(usages: Sequence[Usage], all_sessions: Sequence[Sessions], crowd: Crowd) -> UsageSummary:
+def usage_summary(usages: Sequence[Usage], all_sessions: Sequence[Sessions], anonymous: AnonymousUsage) -> UsageSummary:
     """Count usage, and its sessions."""
-    counts = _counts(usages, [one.identity for one in all_sessions], crowd.addresses)
-    return UsageSummary(**counts, total_sessions=session_count(all_sessions, crowd))
+    counts = _counts(usages, [one.identity for one in all_sessions], anonymous.addresses)
+    return UsageSummary(**counts, total_sessions=session_count(all_sessions, anonymous))
 
 
 class _Counts(TypedDict):
@@ -206,21 +206,21 @@ def sessions(activity: Iterable[Activity]) -> list[Sessions]:
     return sorted(found, key=lambda one: (one.runs[0], visitor(one.identity)))
 
 
-def session_count(all_sessions: Iterable[Sessions], crowd: Crowd | None = None) -> int:
-    """Count the sessions of all visitors; the `crowd` has those of all strangers, of whom some may be missing."""
-    if crowd is None:
+def session_count(all_sessions: Iterable[Sessions], anonymous: AnonymousUsage | None = None) -> int:
+    """Count the sessions of all visitors; those of `anonymous` may be missing in `all_sessions`."""
+    if anonymous is None:
         return sum(len(one.runs) for one in all_sessions)
-    return crowd.sessions + sum(len(one.runs) for one in all_sessions if not is_stranger(one.identity))
+    return anonymous.sessions + sum(len(one.runs) for one in all_sessions if not is_anonymous(one.identity))
 
 
-def spent_us(all_sessions: Iterable[Sessions], crowd: Crowd) -> int:
+def spent_us(all_sessions: Iterable[Sessions], anonymous: AnonymousUsage) -> int:
     """Add up how long the sessions of all visitors lasted."""
-    return crowd.spent_us + sum(one.spent_us for one in all_sessions if not is_stranger(one.identity))
+    return anonymous.spent_us + sum(one.spent_us for one in all_sessions if not is_anonymous(one.identity))
 
 
-def unlisted(strangers: int, listed: Iterable[Identity]) -> int:
-    """Return how many of so many strangers are not listed."""
-    return strangers - len({visitor(who) for who in listed if is_stranger(who) and who != FOLDED})
+def unlisted(anonymous: int, listed: Iterable[Identity]) -> int:
+    """Return how many of so many anonymous visitors are not listed."""
+    return anonymous - len({visitor(who) for who in listed if is_anonymous(who) and who != FOLDED})
 
 
 def most_viewed_cards(visits: Iterable[Visits | Usage], features: Mapping[str, str]) -> list[CardViews]:

@@ -32,7 +32,7 @@ class Check:
 
 
 def make_check(name: str, status: Status, message: str, cure: str = "") -> Check:
-    """Make a check of texts that strangers may have written: printable, and cut."""
+    """Make a check of texts that may be untrusted: printable, and cut."""
     return Check(_cut(name), status, _cut(message), _cut(cure))
 
 

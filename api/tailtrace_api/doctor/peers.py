@@ -67,7 +67,8 @@ def check_peers(lines: Sequence[Access], facts: Facts) -> list[Check]:
         )
         checks.append(make_check(NAME, "failure", words, _GATEWAY))
     elif not any(_is_of_tailnet(line.address) for line in lines):
-        words = f"none of the newest {len(lines)} lines is of the tailnet: {_most_common(Counter(x.address for x in lines))}"
+        seen = _most_common(Counter(line.address for line in lines))
+        words = f"none of the newest {len(lines)} lines is of the tailnet: {seen}"
         cure = "ask by the tailnet's name or address of this machine; what stands in front must pass addresses on"
         checks.append(make_check(NAME, "warning", words, cure))
     elif facts.has_tun is False and (forged := [x for x in named if is_within_reach(x)]):

@@ -157,7 +157,7 @@ def print_report(console: Console, report: Report) -> None:
     """Show the checks, then the patch. Lines are not wrapped, so that paths can be copied."""
     for check in report.checks:
         mark, style = _MARKS[check.status]
-        # As Text: what a stranger wrote is no markup.
+        # As Text: untrusted text is no markup.
         line = Text.assemble((f"{mark} ", style), (check.name, "bold"), f"\n    {check.message}")
         if check.cure:
             line.append(f"\n    → {check.cure}", style="cyan")

@@ -81,7 +81,7 @@ class EventStream:
             return self._event
 
 
-def event_stream_router(stream: EventStream) -> APIRouter:
+def event_stream_router(events: EventStream) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY])
 
@@ -92,11 +92,11 @@ def event_stream_router(stream: EventStream) -> APIRouter:
     )
     async def stream() -> StreamingResponse:
         """Say when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""
-        if stream.open >= STREAMS_MAX:
-            stream.refused += 1
+        if events.open >= STREAMS_MAX:
+            events.refused += 1
             raise HTTPException(503, f"{STREAMS_MAX} pages are open already; this one asks from time to time")
         return StreamingResponse(
-            stream.stream(),
+            events.stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

@@ -1,4 +1,4 @@
-r"""What a stranger wrote, made harmless before an assistant reads it. Pure.
+r"""Untrusted text, made harmless before an assistant reads it. Pure.
 
 Paths, device names, logins and error types come from whoever sent the request. An assistant reads all that a tool says
 as one text, so a path like `/ignore previous instructions ...` would speak to it. Each text that came from outside:

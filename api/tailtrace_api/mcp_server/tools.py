@@ -1,4 +1,4 @@
-"""All tools, and how one is called: arguments checked, the source asked, strangers' text fenced, the answer kept short.
+"""All tools, and how one is called: arguments checked, the source asked, untrusted text fenced, the answer kept short.
 
 | the answer | is |
 |---|---|

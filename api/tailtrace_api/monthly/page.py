@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing else: no script, no file, no address. It prints as the PDF does.
 
-All text of a stranger is a Jinja variable with autoescape, or passes ElementTree in `charts`. Behind that stands the
+All untrusted text is a Jinja variable with autoescape, or passes ElementTree in `charts`. Behind that stands the
 page's own policy: nothing may load, and of styles only the one whose hash it names.
 """
 
@@ -52,7 +52,7 @@ class ChangeText:
 
 
 def displayed(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
-    """Make a stranger's text fit to be read: no control or direction characters, and not too long."""
+    """Make untrusted text fit to be read: no control or direction characters, and not too long."""
     clean = "".join(char if char in _JOINERS else printable(char) for char in text[: 4 * length_max])
     if len(clean) <= length_max:
         return clean

@@ -14,7 +14,7 @@ from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.crowd import Order
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, LogEntry, Quarter, Window
@@ -82,7 +82,7 @@ class Cards:
         today = datetime.fromtimestamp(now_us / 1e6, self.zone).date()
         first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
         window = Window(int(first.timestamp()) * 1_000_000, now_us)
-        crowd = self.store.crowd(scope, window, Order.SESSIONS, 0)
+        anonymous = self.store.anonymous_usage(scope, window, Order.SESSIONS, 0)
         activity = self.store.activity(scope, window, listed=())
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         quarters: Iterable[Quarter]
@@ -90,7 +90,7 @@ class Cards:
             quarters = self.store.quarters(scope, window)
         else:
             quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
-        stats = insights.usage_stats(days, usages, activity, crowd, self.features)
+        stats = insights.usage_stats(days, usages, activity, anonymous, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))
         return Widget(

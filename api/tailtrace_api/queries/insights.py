@@ -24,7 +24,7 @@ from tailtrace_api.answers.insight_records import (
 from tailtrace_api.answers.record import LISTED_MAX, cut
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.crowd import Order
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, By, Filters, LogEntry, Usage, Window
@@ -63,23 +63,23 @@ class Insights:
         scope = scope_of(user)
         window = Window(now_us - insights.ACTIVE_US, now_us)
         timed = self.queries.timed
-        crowd = timed(lambda: self._store.crowd(scope, window, Order.LATEST, LISTED_MAX), now_us)
-        activity = timed(lambda: self._store.activity(scope, window, listed=crowd.first), now_us)
+        anonymous = timed(lambda: self._store.anonymous_usage(scope, window, Order.LATEST, LISTED_MAX), now_us)
+        activity = timed(lambda: self._store.activity(scope, window, listed=anonymous.first), now_us)
         entries = timed(lambda: self._store.log(scope, window, Filters(), PAGES_MAX, None), now_us)
         pages = insights.newest_pages(entries)
         if len(entries) == PAGES_MAX:
             absent = {one.identity.user for one in activity if answers.person(one.identity) not in pages} - {""}
             for login in sorted(absent)[:PAGES_ASKED_MAX]:
                 pages |= insights.newest_pages(self._store.log(scope, window, Filters(user=login), 10, None))
-        return insights.active_users(activity, pages, self._online(), self._features, now_us, crowd)
+        return insights.active_users(activity, pages, self._online(), self._features, now_us, anonymous)
 
     def latest(self, now_us: int) -> StreamEvent:
         """Return what an open page is told by `GET /analytics/stream`: few bytes, and cheap to find out."""
         newest_us = self._store.newest_us(Scope.everybody())
         window = Window(now_us - insights.ACTIVE_US, now_us)
-        crowd = self._store.crowd(Scope.everybody(), window, Order.LATEST, 0)
+        anonymous = self._store.anonymous_usage(Scope.everybody(), window, Order.LATEST, 0)
         activity = self._store.activity(Scope.everybody(), window, listed=())
-        active = insights.active_users(activity, {}, self._online(), self._features, now_us, crowd)
+        active = insights.active_users(activity, {}, self._online(), self._features, now_us, anonymous)
         return StreamEvent(newest=None if newest_us is None else answers.iso(newest_us), active=active.total_active)
 
     def usage_stats(self, now_us: int, *, days: int, user: str | None = None) -> UsageStats:
@@ -87,10 +87,10 @@ class Insights:
         scope = scope_of(user)
         window = Window(now_us - days * DAY_US, now_us)
         timed = self.queries.timed
-        crowd = timed(lambda: self._store.crowd(scope, window, Order.SESSIONS, 0), now_us)
+        anonymous = timed(lambda: self._store.anonymous_usage(scope, window, Order.SESSIONS, 0), now_us)
         activity = timed(lambda: self._store.activity(scope, window, listed=()), now_us)
         usages = timed(lambda: self._store.usage(scope, window, Filters(), By.ENDPOINT), now_us)
-        return insights.usage_stats(days, usages, activity, crowd, self._features)
+        return insights.usage_stats(days, usages, activity, anonymous, self._features)
 
     def system_performance(
         self,

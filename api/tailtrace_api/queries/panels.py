@@ -17,7 +17,7 @@ from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.crowd import Crowd, Order
+from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window
@@ -40,11 +40,11 @@ class Panels:
         hours = max(period.hours, panels.HEAT_HOURS_MIN)
         weeks = Window(at_us - hours * HOUR_US, at_us)
         newest_us = self.queries.newest_us(at_us)
-        crowd = self.store.crowd(scope, window, Order.REQUESTS, LISTED_MAX)
-        now = self._counted(scope, window, filters, crowd)
-        then = self._counted(scope, before, filters, self.store.crowd(scope, before, Order.REQUESTS, 0))
+        anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
+        now = self._counted(scope, window, filters, anonymous)
+        then = self._counted(scope, before, filters, self.store.anonymous_usage(scope, before, Order.REQUESTS, 0))
         is_covered = self.queries.is_covered(before.start_us)
-        visits = self.store.visits(scope, window, listed=crowd.first)
+        visits = self.store.visits(scope, window, listed=anonymous.first)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         steps = self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL)
         return Overview(
@@ -84,7 +84,7 @@ class Panels:
         )
         views = [view for view in views if panels.is_view_of(filters, view)]
         people = panels.people(sessions, usages, visits, self.features)
-        more = {"users": answers.unlisted(callers.strangers, (one.identity for one in answers.usage_only(usages)))}
+        more = {"users": answers.unlisted(callers.anonymous, (one.identity for one in answers.usage_only(usages)))}
         cards = variants.divided(answers.most_viewed_cards(views, self.features), views)
         return People(
             sessions_of_all=not panels.has_sessions(filters),
@@ -136,15 +136,15 @@ class Panels:
             return self.store.quarters(scope, window)
         return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
 
-    def _counted(self, scope: Scope, window: Window, filters: Filters, crowd: Crowd) -> panels.Counted:
-        """Count a window; its strangers are added up, but for the one that is asked for."""
+    def _counted(self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage) -> panels.Counted:
+        """Count a window; its anonymous visitors are added up, but for the one that is asked for."""
         listed = () if filters.address is None else (filters.address,)
         usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
         sessions = answers.sessions(self._activity(scope, window, filters, listed))
         if filters == Filters():
-            return panels.Counted(usages, answers.session_count(sessions, crowd))
+            return panels.Counted(usages, answers.session_count(sessions, anonymous))
         return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters)))
 
 

@@ -23,7 +23,7 @@ from tailtrace_api.answers.request_records import (
     SystemHealth,
     UsageSummary,
 )
-from tailtrace_bridge.store.crowd import Order
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
@@ -91,20 +91,22 @@ class Queries:
             return self._usage_of(now_us, hours, service)
         window = Window(now_us - hours * HOUR_US, now_us)
         everybody = Scope.everybody()
-        crowd = self.timed(lambda: self._store.crowd(everybody, window, Order.SESSIONS, LISTED_MAX), now_us)
-        activity = self.timed(lambda: self._store.activity(everybody, window, listed=crowd.first), now_us)
-        visits = self.timed(lambda: self._store.visits(everybody, window, listed=crowd.first), now_us)
+        anonymous = self.timed(
+            lambda: self._store.anonymous_usage(everybody, window, Order.SESSIONS, LISTED_MAX), now_us
+        )
+        activity = self.timed(lambda: self._store.activity(everybody, window, listed=anonymous.first), now_us)
+        visits = self.timed(lambda: self._store.visits(everybody, window, listed=anonymous.first), now_us)
         usages = self.timed(lambda: self._store.usage(everybody, window, Filters(), By.ENDPOINT), now_us)
         quarters = self.timed(lambda: self._store.quarters(everybody, window), now_us)
         all_sessions, usages = answers.sessions(activity), answers.usage_only(usages)
         cards = answers.most_viewed_cards(usages, self._features)
         people = answers.user_sessions(all_sessions, visits, self._features)
-        more = {"user_sessions": answers.unlisted(crowd.visitors, (one.identity for one in all_sessions))}
+        more = {"user_sessions": answers.unlisted(anonymous.visitors, (one.identity for one in all_sessions))}
         calls = answers.api_calls_by_endpoint(usages)
         return DashboardUsage(
             window=answers.window(window),
             timezone=str(self._zone),
-            summary=answers.usage_summary(usages, all_sessions, crowd),
+            summary=answers.usage_summary(usages, all_sessions, anonymous),
             most_viewed_cards=cut(cards),
             peak_hours=answers.peak_hours(quarters, self._zone),
             user_sessions=cut(people),
@@ -128,7 +130,7 @@ class Queries:
         people = answers.user_sessions(
             sessions, [visit for visit in visits if visit.service == service], self._features
         )
-        more = {"user_sessions": answers.unlisted(asked.strangers, (one.identity for one in sessions))}
+        more = {"user_sessions": answers.unlisted(asked.anonymous, (one.identity for one in sessions))}
         summary = answers.summary(answers.usage_only(of_people), asked.addresses)
         return DashboardUsage(
             window=answers.window(window),

@@ -6,7 +6,7 @@ A peer is an IPv4 address or an IPv6 /64. A connection that is *arriving* has no
 |---|---|
 | beyond `CONNECTIONS_PER_PEER_MAX` of one peer that is not loopback | refused, 429 |
 | beyond `CONNECTIONS_MAX` of one server | refused, 503 |
-| of a stranger, who would take one of the last `RESERVED` (for loopback and for known callers) | refused, 503 |
+| of an unknown caller, who would take one of the last `RESERVED` (for loopback and for known callers) | refused, 503 |
 | that would be refused, while a peer that holds more has one that is arriving | let in, in place of that one |
 | that would be refused, while one of a peer that holds no less has been arriving for `GRACE_S` | let in, in its place |
 | whose request, head and body, is not in after `ARRIVAL_S` | ended, 408 |
@@ -14,7 +14,7 @@ A peer is an IPv4 address or an IPv6 /64. A connection that is *arriving* has no
 | that waits for its answer, or for news, however long | left alone |
 | that asks for another protocol (a websocket) | answered as if it had not |
 
-So strangers share what there is evenly, however many addresses each of them has, and who comes new gets a share.
+So unknown callers share what there is evenly, however many addresses each of them has, and who comes new gets a share.
 
 What is refused or ended before its answer began gets one, with a body. What it still sends is read and thrown away for
 `LINGER_S`: closing at once would make the kernel send a reset, and a reset takes the answer with it.
@@ -54,7 +54,7 @@ ANSWER_S = 1.0
 class Standing(Enum):
     """What a connection counts as."""
 
-    STRANGER = "stranger"
+    UNKNOWN = "unknown"
     KNOWN = "known"
     LOOPBACK = "loopback"
     ENDING = "ending"
@@ -73,7 +73,7 @@ class BoundedProtocol(H11Protocol):
         self._refusal: tuple[int, str] | None = None
         self._is_shutting_down = False
         self.peer = ""
-        self.standing = Standing.STRANGER
+        self.standing = Standing.UNKNOWN
         self.arriving_since_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -143,7 +143,7 @@ class BoundedProtocol(H11Protocol):
         return False
 
     def _become_known(self) -> None:
-        if self.standing is Standing.STRANGER:
+        if self.standing is Standing.UNKNOWN:
             self.standing = Standing.KNOWN
 
     def _must_linger(self) -> bool:
@@ -159,17 +159,17 @@ class BoundedProtocol(H11Protocol):
             for other in self.connections
             if isinstance(other, BoundedProtocol) and other is not self and other.standing is not Standing.ENDING
         ]
-        strangers = [other for other in others if other.standing is Standing.STRANGER]
+        unknown = [other for other in others if other.standing is Standing.UNKNOWN]
         held = Counter(other.peer for other in others)
         if self.standing is not Standing.LOOPBACK and held[self.peer] >= CONNECTIONS_PER_PEER_MAX:
             mine = [other for other in others if other.peer == self.peer]
             if not self._take_place(mine, held, "too_many_of_one"):
                 self._refuse("too_many_of_one", 429, f"{CONNECTIONS_PER_PEER_MAX} connections of one address are open")
-        elif self.standing is Standing.STRANGER and len(strangers) >= CONNECTIONS_MAX - RESERVED:
-            if not self._take_place(strangers, held, "too_many"):
-                self._refuse("too_many", 503, f"{len(strangers)} connections of unknown callers are open")
+        elif self.standing is Standing.UNKNOWN and len(unknown) >= CONNECTIONS_MAX - RESERVED:
+            if not self._take_place(unknown, held, "too_many"):
+                self._refuse("too_many", 503, f"{len(unknown)} connections of unknown callers are open")
         elif len(others) >= CONNECTIONS_MAX and not (
-            self._take_place(strangers, held, "too_many") or self._take_place(others, held, "too_many")
+            self._take_place(unknown, held, "too_many") or self._take_place(others, held, "too_many")
         ):
             self._refuse("too_many", 503, f"{CONNECTIONS_MAX} connections are open")
 

@@ -152,8 +152,8 @@ def make_app(
 ) -> "FastAPI":
     """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
 
-    Nothing asks or loads anything yet. `state.event_stream.close` ends the streams of open pages, which would not end by
-    themselves.
+    Nothing asks or loads anything yet. `state.event_stream.close` ends the streams of open pages, which would not end
+    by themselves.
     """
     # A bridge without an API does not pay for it.
     loading.import_fastapi()

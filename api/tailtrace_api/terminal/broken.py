@@ -1,4 +1,4 @@
-"""What broke, in the terminal. Every word of it is a stranger's."""
+"""What broke, in the terminal. All of its text is untrusted."""
 
 from collections.abc import Sequence
 

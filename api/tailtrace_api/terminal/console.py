@@ -36,7 +36,7 @@ def errors() -> "Console":
 
 
 def note(text: object, style: str | None = None) -> None:
-    """Print a text to the standard error as it is; what may hold a stranger's words is given through `lines`."""
+    """Print a text to the standard error as it is; untrusted text is given through `lines`."""
     errors().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -195,7 +195,7 @@ def _bars(counts: list[int]) -> Text:
 
 
 def _plain(text: str) -> str:
-    """Keep a stranger's text from being markup of rich's, or an order to the terminal, which rich lets through."""
+    """Keep untrusted text from being markup of rich's, or an order to the terminal, which rich lets through."""
     return escape(printable(text))
 
 

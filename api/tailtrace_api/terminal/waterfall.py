@@ -1,6 +1,6 @@
 """A kept trace in the terminal: who asked, where the time went, a bar for each span, and what broke.
 
-A bar is drawn against the whole trace; what is shorter than a column is one mark. Every word of it is a stranger's.
+A bar is drawn against the whole trace; what is shorter than a column is one mark. All of its text is untrusted.
 """
 
 from collections.abc import Iterator

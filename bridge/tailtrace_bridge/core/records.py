@@ -118,7 +118,7 @@ class WholeSpan(NamedTuple):
     trace_id: bytes
     """16 bytes."""
     data: bytes
-    """An encoded `opentelemetry.proto.trace.v1.Span`: a stranger's."""
+    """An encoded `opentelemetry.proto.trace.v1.Span`: untrusted."""
     service: str
     """`service.name` of the resource."""
     version: str

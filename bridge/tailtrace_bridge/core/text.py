@@ -1,4 +1,4 @@
-"""Text of strangers: made printable, and read as an address."""
+"""Untrusted text: made printable, and read as an address."""
 
 import ipaddress
 from functools import lru_cache

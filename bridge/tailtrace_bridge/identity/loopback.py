@@ -7,7 +7,7 @@
 | says that it has none | | anybody of the tailnet, whatever a setting says |
 | cannot be asked | `TAILTRACE_TRUST_LOOPBACK` | this machine, as the setting says |
 | cannot be asked | a sign of Tailscale (`machine`), a socket among them | not known |
-| cannot be asked | a container with strangers in its network | not known |
+| cannot be asked | a container with other processes in its network | not known |
 | cannot be asked | neither | this machine: a plain one, or a container with a network of its own |
 
 All sockets that are there count, the setting's and those in `sockets.PLACES`: one without TUN is enough. That a
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.local_api import BackendStatus
 
 KEPT_US = 250_000
-"""How long it is believed that no stranger is in our network: a tailscaled takes longer to let the first peer in."""
+"""How long our network is believed to have no other process: a tailscaled takes longer to let the first peer in."""
 WITHOUT_TUN = "tailscaled runs without TUN, so every peer of the tailnet looks like this machine"
 _SETTING = (
     "or set TAILTRACE_TRUST_LOOPBACK=true, which makes every peer of the tailnet an admin wherever tailscaled turns "
@@ -60,7 +60,7 @@ class Signs(Protocol):
     def sign_of_container(self) -> str:
         """Say what shows that this is a container."""
 
-    def has_strangers(self) -> bool:
+    def has_others(self) -> bool:
         """Whether our network has sockets of others, or of Tailscale."""
 
 
@@ -116,7 +116,7 @@ class Loopback:
     def _is_alone(self) -> bool:
         now_us = self._clock()
         if self._alone_until_us is None or now_us >= self._alone_until_us:
-            self._alone_until_us = None if self._signs.has_strangers() else now_us + KEPT_US
+            self._alone_until_us = None if self._signs.has_others() else now_us + KEPT_US
         return self._alone_until_us is not None
 
 

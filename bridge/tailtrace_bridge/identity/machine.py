@@ -24,7 +24,7 @@ _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 _NOT_TAILSCALE = ("TS_NODE_", "TS_JEST_")
 """TypeScript's tools have the prefix too."""
 LOOKS_MAX = 3
-"""A socket may close between two looks: only one that is seen each time without its process is a stranger's."""
+"""A socket may close between two looks: only one that is seen each time without its process is another's."""
 
 
 class Machine:
@@ -52,7 +52,7 @@ class Machine:
         engine = next((engine for engine in _ENGINES if engine in self._read("1/cgroup")), "")
         return f"process 1 is in a cgroup of {engine.strip('/')}" if engine else ""
 
-    def has_strangers(self) -> bool:
+    def has_others(self) -> bool:
         """Whether somebody unseen, or Tailscale, has a UDP socket in our network; also where nobody can tell."""
         unseen = self._sockets()
         if unseen is None:

@@ -40,7 +40,7 @@ class Exchange(NamedTuple):
     """Bytes: request line, headers and body."""
     body_bytes_sent: str = ""
     host: str = ""
-    """`Host` as the client sent it, perhaps with a port: a stranger's text, made printable."""
+    """`Host` as the client sent it, perhaps with a port: untrusted text, made printable."""
 
 
 class Attempt(NamedTuple):

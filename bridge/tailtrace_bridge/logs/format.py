@@ -157,7 +157,7 @@ _JSON_ESCAPE = re.compile(
     r"\\(?:u([0-9A-Fa-f]{4})(?:(?<=d[89ab]..)\\u(d[c-f][0-9a-f]{2}))?|(.))", re.DOTALL | re.IGNORECASE
 )
 _JSON_CONTROLS = {rf"\u{code:04{case}}": chr(code) for code in range(0x20) for case in "xX"} | {r"\\": "\\", r"\"": '"'}
-"""What a stranger makes nginx write, tens of thousands of times in a line."""
+"""What any client makes nginx write, tens of thousands of times in a line."""
 _JSON_STRING = JSONDecoder(strict=False).decode
 _JSON_CHARS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 

@@ -11,7 +11,7 @@
 
 A path that a token or an address stood in loses it for good: what is not kept cannot leak. Pure.
 
-A stranger writes these texts, so each costs time in proportion to its length, whatever is in it. A pattern that begins
+These texts are untrusted, so each costs time in proportion to its length, whatever is in it. A pattern that begins
 at every character and reads on to the end of a word takes the square of it; here
 
 * an address is looked for from its `@`, of which the domain behind it holds no other;

@@ -10,7 +10,7 @@
 | `s`, `v` | `service.name`, `service.version` |
 
 Parts may be missing and stand in any order; unknown keys are passed over. What is outside the form is percent-encoded
-UTF-8. An app may be wrong, and may pass on what a stranger wrote:
+UTF-8. An app may be wrong, and may pass on untrusted text:
 
 | the value | is |
 |---|---|

@@ -109,7 +109,7 @@ class Routes:
     def learn_openapi(self, document: dict[str, Any]) -> None:
         """Learn templates and feature names from an app's OpenAPI file. What is malformed in it is passed over.
 
-        A name is a stranger's text, and is made printable; a route that is not printable is malformed.
+        A name is untrusted text, and is made printable; a route that is not printable is malformed.
         """
         paths = document.get("paths")
         for route, operations in paths.items() if isinstance(paths, dict) else ():

@@ -17,7 +17,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
 | of any kind, with ids and times like these, and somebody wants whole spans | a `WholeSpan` as well |
 
-Every text is a stranger's text: cut, and made printable.
+Every text is untrusted: cut, and made printable.
 """
 
 import base64

@@ -220,10 +220,10 @@ class _Receiver:
     def _make_room(self, newest: "_Body") -> None:
         """Let one body give way to another; raises `OtlpError` 429 where that is the other itself."""
         others = [(number, one) for number, one in self._bodies.items() if one is not newest]
-        strangers = [(number, one) for number, one in others if not one.is_local]
-        if not (strangers or (newest.is_local and others)):
+        remote = [(number, one) for number, one in others if not one.is_local]
+        if not (remote or (newest.is_local and others)):
             raise _busy()
-        number, oldest = (strangers or others)[0]
+        number, oldest = (remote or others)[0]
         del self._bodies[number]
         oldest.kept.clear()
         oldest.gave_way = True

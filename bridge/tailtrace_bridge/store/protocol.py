@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
 from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.crowd import Callers, Crowd, Order
+from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
@@ -116,7 +116,7 @@ class Store(Protocol):
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these.
 
-        `listed` are the addresses of the strangers (`store.crowd`) to be told apart: all others are one, `FOLDED`.
+        `listed` are addresses of anonymous visitors (`store.anonymous`) to tell apart: all others are one, `FOLDED`.
         None: all are told apart.
         """
 
@@ -130,7 +130,7 @@ class Store(Protocol):
     ) -> list[Visits]:
         """Return usage (apps and cards, no health checks, bots, static files) by identity, endpoint and traffic.
 
-        Strangers that are not `listed`, if any are, stay out; so does what is not of this `traffic`.
+        Anonymous visitors that are not `listed`, if any are, stay out; so does what is not of this `traffic`.
 
         Two services may have endpoints of one name: each has rows of its own.
         """
@@ -157,13 +157,13 @@ class Store(Protocol):
         """Return histograms by step of time; of one service, or of all."""
 
     def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
-        """Return usage by identity, in runs; strangers that are not `listed`, if any are, stay out."""
+        """Return usage by identity, in runs; anonymous visitors that are not `listed`, if any are, stay out."""
 
-    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
-        """Return all strangers by their usage, and who of them come first; of a member none: a login is known."""
+    def anonymous_usage(self, scope: Scope, window: Window, order: Order, limit: int) -> AnonymousUsage:
+        """Return the usage of anonymous visitors, and who of them come first; none for a member, who has a login."""
 
     def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
-        """Return how many addresses asked, and the strangers among them: their number, the first by requests."""
+        """Return how many addresses asked, how many of them are anonymous, and the first of these by requests."""
 
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:
         """Return usage by quarter of an hour, those with any, in order."""

@@ -180,7 +180,7 @@ class TraceKeeper:
             work()
         except StoreError as error:
             _LOGGER.error("traces: %s", error)
-        except Exception:  # what it is fed with is strangers' work, and traces are no reason to end
+        except Exception:  # what it is fed with is untrusted, and traces are no reason to end
             self.counters.failed += 1
             _LOGGER.exception("traces: a defect of tailtrace, please report; some traces are not kept")
 

@@ -1,4 +1,4 @@
-"""A Python stack as text, and the frames in it. Pure; the text is an app's, and so a stranger's.
+"""A Python stack as text, and the frames in it. Pure; the text is an app's, and so untrusted.
 
 | a line | is |
 |---|---|

@@ -6,7 +6,7 @@
 | `csv` | requests, one line each, the first line names the columns; RFC 4180, UTF-8 | no |
 | `parquet` | requests, with typed columns; needs pyarrow | no |
 
-A spreadsheet takes a cell that begins with one of `FORMULA_STARTS` for a formula, and the texts are a stranger's: in
+A spreadsheet takes a cell that begins with one of `FORMULA_STARTS` for a formula, and the texts are untrusted: in
 CSV such a text gets an apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection).
 
 Requests that come while an export runs may be in it or not; what is in it is told in its last line.

@@ -17,7 +17,7 @@ Reading it back:
 | a first line of a newer version | `LogFileError`: nothing of it is read |
 | a last line that does not fit, or none | all lines count, and a problem is told: the file is cut or was changed |
 
-What a file says is a stranger's word: every text must be printable and no longer than `TEXT_LENGTH_MAX`, every number
+A file is untrusted: every text must be printable and no longer than `TEXT_LENGTH_MAX`, every number
 in the range that a log line can have.
 
 https://github.com/ndjson/ndjson-spec

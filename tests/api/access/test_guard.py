@@ -239,7 +239,7 @@ def test_what_starts_beyond_loopback(chosen, request, field, address, more, has_
 
 
 def test_a_word_that_is_no_way(chosen):
-    with pytest.raises(SettingsError, match="no way 'whoise': write local, whois, token"):
+    with pytest.raises(SettingsError, match="no method 'whoise': write local, whois, token"):
         require_way(chosen(listen="0.0.0.0:1", access="whoise"), "listen")
 
 

@@ -12,7 +12,7 @@ from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
-from tailtrace_bridge.store.crowd import Order
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.influx import batch, directory, session
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.rollups import batches
@@ -201,7 +201,7 @@ def test_the_number_of_addresses_without_a_name_is_bounded(make):
     assert sorted(one.address for one in stored) == ["203.0.113.0"] * 2 + ["203.0.113.1"] + ["__other__"] * 2
     assert {(one.kind, one.reason) for one in stored} == {("unknown", "no-whois")}
     assert store.counters.addresses_over_limit == 2
-    assert store.crowd(Scope.everybody(), EVER, Order.SESSIONS, 9).addresses == 4
+    assert store.anonymous_usage(Scope.everybody(), EVER, Order.SESSIONS, 9).addresses == 4
 
 
 def test_the_endpoints_of_the_store_are_told_to_the_next_bridge(make):

@@ -16,7 +16,7 @@
 // | the page is in the background | what it shows | when it is back |
 //
 // It holds under any Content-Security-Policy that lets this script load and the API be asked: its style is a
-// constructed sheet, no HTML is made from text, and it sends no cookie. Names are strangers' words and only text.
+// constructed sheet, no HTML is made from text, and it sends no cookie. Names are untrusted, and only text.
 
 import { h } from "../shared/dom.js";
 import "./card-views.js";

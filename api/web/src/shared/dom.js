@@ -1,4 +1,4 @@
-// Makes elements. Text only ever goes in as text: names and paths are strangers' words.
+// Makes elements. Text only ever goes in as text: names and paths are untrusted.
 
 const SVG = "http://www.w3.org/2000/svg";
 

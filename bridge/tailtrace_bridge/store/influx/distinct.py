@@ -1,4 +1,4 @@
-"""How many addresses without a name a bridge keeps apart in InfluxDB: a stranger chooses them, and sums go by them.
+"""How many addresses without a name a bridge keeps apart in InfluxDB: their sender chooses them, and sums go by them.
 
 | what comes | is stored as |
 |---|---|

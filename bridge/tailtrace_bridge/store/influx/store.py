@@ -22,7 +22,15 @@ import xxhash
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.crowd import Callers, Crowd, Order, callers_of, crowd_of, folded, is_listed
+from tailtrace_bridge.store.anonymous import (
+    AnonymousUsage,
+    Callers,
+    Order,
+    anonymous_usage_of,
+    callers_of,
+    folded,
+    is_listed,
+)
 from tailtrace_bridge.store.influx import alerts, directory, latency, log, presence, rejected, usage
 from tailtrace_bridge.store.influx.batch import BatchWriter
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
@@ -261,12 +269,16 @@ class InfluxStore:
         found = presence.activity(self._reads, window)
         return [one for one in found if scope.has(one.identity) and is_listed(one.identity, listed)]
 
-    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
-        """Return all strangers by their usage, and who of them come first."""
-        return Crowd() if scope.login is not None else crowd_of(self.activity(scope, window), order, limit)
+    def anonymous_usage(self, scope: Scope, window: Window, order: Order, limit: int) -> AnonymousUsage:
+        """Return all anonymous visitors by their usage, and who of them come first."""
+        return (
+            AnonymousUsage()
+            if scope.login is not None
+            else anonymous_usage_of(self.activity(scope, window), order, limit)
+        )
 
     def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
-        """Return how many addresses asked, and the strangers among them."""
+        """Return how many addresses asked, and the anonymous visitors among them."""
         return callers_of(self.usage(scope, window, filters, By.IDENTITY), limit, usage_only=usage_only)
 
     def quarters(self, scope: Scope, window: Window) -> list[Quarter]:

@@ -1,4 +1,4 @@
-"""How many addresses without a name, user agents and requests a SQLite store keeps apart: a stranger chooses them.
+"""How many addresses without a name, user agents and requests a SQLite store keeps apart: their sender chooses them.
 
 | what comes | is stored as |
 |---|---|

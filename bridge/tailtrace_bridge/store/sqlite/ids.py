@@ -46,7 +46,9 @@ class Ids:
             given = range(last + 1, last + 1 + len(missing))
             insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
             rows = [(number, *one) for number, one in zip(given, missing, strict=True)]
-            if writer.executemany(insert, rows).rowcount == len(rows):  # all at once: most logs are of strangers
+            if writer.executemany(insert, rows).rowcount == len(
+                rows
+            ):  # all at once: most logs are of anonymous visitors
                 ids.update(zip(missing, given, strict=True))
             else:
                 ids.update((one, writer.execute(find, one).fetchone()[0]) for one in missing)

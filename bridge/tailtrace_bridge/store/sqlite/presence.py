@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 from tailtrace_bridge.store.packed import add_counts, extend_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.anonymous import listed_numbers
 from tailtrace_bridge.store.sqlite.identities import read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
-from tailtrace_bridge.store.sqlite.strangers import listed_numbers
 from tailtrace_bridge.store.sqlite.totals import USAGE
 from tailtrace_bridge.store.uptime import minutes_within, uptime_hour
 from tailtrace_bridge.store.values import HOUR_US, QUARTER_US, Activity, Quarter, Run, UptimeHour, Window

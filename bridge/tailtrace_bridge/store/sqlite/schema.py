@@ -9,7 +9,7 @@ and in an entry where that differs. `access` is both together, for reading.
 The tables after these are rollups that the same transaction keeps true: `totals` says of what.
 """
 
-from tailtrace_bridge.store.sqlite import alert_events, both_times, failures, minutes, strangers, traces
+from tailtrace_bridge.store.sqlite import alert_events, anonymous, both_times, failures, minutes, traces
 
 APPLICATION_ID = 0x7461696C
 """In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
@@ -105,7 +105,7 @@ MIGRATIONS = (
     minutes.MIGRATION + alert_events.MIGRATION,
     traces.MIGRATION,
     _REQUESTS,
-    strangers.MIGRATION,
+    anonymous.MIGRATION,
     both_times.MIGRATION,
     failures.MIGRATION,
 )

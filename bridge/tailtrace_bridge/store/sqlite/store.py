@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
-from tailtrace_bridge.store.crowd import Callers, Crowd, Order
+from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
@@ -37,6 +37,7 @@ from tailtrace_bridge.store.sqlite import (
     traces,
     usage,
 )
+from tailtrace_bridge.store.sqlite.anonymous import read_anonymous
 from tailtrace_bridge.store.sqlite.connections import Connections
 from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct
 from tailtrace_bridge.store.sqlite.identities import named
@@ -45,7 +46,6 @@ from tailtrace_bridge.store.sqlite.minutes import Minutes, recent
 from tailtrace_bridge.store.sqlite.prune import forget_requests, prune_some
 from tailtrace_bridge.store.sqlite.read_only import is_writable
 from tailtrace_bridge.store.sqlite.reads import newest_us, widened
-from tailtrace_bridge.store.sqlite.strangers import read_crowd
 from tailtrace_bridge.store.sqlite.transaction import transaction
 from tailtrace_bridge.store.sqlite.upserts import add_rollups
 from tailtrace_bridge.store.tally import Tally, rolled_up, tally
@@ -270,15 +270,15 @@ class SqliteStore:
             found = presence.activity(connection, window, listed)
         return [one for one in found if scope.has(one.identity)]
 
-    def crowd(self, scope: Scope, window: Window, order: Order, limit: int) -> Crowd:
-        """Return all strangers by their usage, and who of them come first."""
+    def anonymous_usage(self, scope: Scope, window: Window, order: Order, limit: int) -> AnonymousUsage:
+        """Return all anonymous visitors by their usage, and who of them come first."""
         if scope.login is not None:
-            return Crowd()
+            return AnonymousUsage()
         with self._connections.reading() as connection:
-            return read_crowd(connection, widened(connection, window), order, limit)
+            return read_anonymous(connection, widened(connection, window), order, limit)
 
     def callers(self, scope: Scope, window: Window, filters: Filters, limit: int, *, usage_only: bool) -> Callers:
-        """Return how many addresses asked, and the strangers among them."""
+        """Return how many addresses asked, and the anonymous visitors among them."""
         with self._connections.reading() as connection:
             return usage.callers(connection, window, scope.narrowed(filters), limit, usage_only=usage_only)
 

@@ -6,14 +6,14 @@ from operator import add, sub
 from typing import Any
 
 from tailtrace_bridge.core.records import Identity, Traffic
-from tailtrace_bridge.store.crowd import FOLDED, Callers
+from tailtrace_bridge.store.anonymous import FOLDED, Callers
 from tailtrace_bridge.store.packed import add_counts
 from tailtrace_bridge.store.rollups import SUMS
 from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.anonymous import listed_numbers, read_callers
 from tailtrace_bridge.store.sqlite.filters import where
 from tailtrace_bridge.store.sqlite.identities import read_endpoints, read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
-from tailtrace_bridge.store.sqlite.strangers import listed_numbers, read_callers
 from tailtrace_bridge.store.sqlite.totals import visit_of
 from tailtrace_bridge.store.values import (
     BucketUsage,
@@ -104,7 +104,7 @@ def _sums_with_rest(
 def callers(
     connection: sqlite3.Connection, window: Window, filters: Filters, limit: int, *, usage_only: bool
 ) -> Callers:
-    """Return who asked for something, and the strangers with most requests."""
+    """Return who asked for something, and the anonymous visitors with most requests."""
     facts = _facts(connection, window, filters, By.IDENTITY)
     return read_callers(connection, facts, limit, usage_only=usage_only)
 

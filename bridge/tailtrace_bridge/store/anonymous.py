@@ -1,11 +1,11 @@
-"""Strangers, addresses without a name: there may be many, so an answer lists the first and adds up the rest. Pure.
+"""Anonymous visitors, addresses without a name: an answer lists the first and adds up the rest. Pure.
 
-| of strangers | an answer has |
+| of anonymous visitors | an answer has |
 |---|---|
 | those that come first in the order of its list | each by itself, as of anybody with a name |
-| all of them | how many, with how many sessions and requests, for how long (`Crowd`) |
+| all of them | how many, with how many sessions and requests, for how long (`AnonymousUsage`) |
 
-Whoever has a name, a tag or an id, and the machine itself, is no stranger, and is always listed.
+Whoever has a name, a tag or an id, and the machine itself, is not anonymous, and is always listed.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from tailtrace_bridge.store.rollups import USAGE_TRAFFIC
 from tailtrace_bridge.store.values import Activity, Run, Usage
 
 FOLDED = Identity("")
-"""Who stands for all strangers that are not listed."""
+"""Who stands for all anonymous visitors that are not listed."""
 _REQUESTS_BITS = 40
 
 
@@ -36,8 +36,8 @@ class Order(Enum):
     LATEST = "latest"
 
 
-class Crowd(NamedTuple):
-    """All strangers of a window, by their usage; and who of them come first."""
+class AnonymousUsage(NamedTuple):
+    """All anonymous visitors of a window, by their usage; and who of them come first."""
 
     first: frozenset[str] = frozenset()
     """Addresses."""
@@ -46,7 +46,7 @@ class Crowd(NamedTuple):
     requests: int = 0
     spent_us: int = 0
     addresses: int = 0
-    """Of everybody, not of strangers alone."""
+    """Of everybody, not of anonymous visitors alone."""
 
 
 class Callers(NamedTuple):
@@ -54,13 +54,13 @@ class Callers(NamedTuple):
 
     addresses: int
     """How many, of everybody."""
-    strangers: int
-    """How many visitors of them are strangers."""
+    anonymous: int
+    """How many visitors of them are anonymous visitors."""
     first: frozenset[str]
-    """The addresses of the strangers with most requests; of as many, by address."""
+    """The addresses of the anonymous visitors with most requests; of as many, by address."""
 
 
-def is_stranger(who: Identity) -> bool:
+def is_anonymous(who: Identity) -> bool:
     """Whether nobody can tell who it was."""
     return not (who.user or who.device or who.tags or who.user_id or who.node_id) and who.kind not in {"tagged", "self"}
 
@@ -91,7 +91,7 @@ class Ranking:
 
 
 class Tally:
-    """Adds up strangers one after another, each known by a number."""
+    """Adds up anonymous visitors one after another, each known by a number."""
 
     def __init__(self, order: Order) -> None:
         self.ranking = Ranking()
@@ -115,24 +115,26 @@ class Tally:
         else:
             self.ranking.add(number, requests if self._order is Order.REQUESTS else last_us)
 
-    def crowd(self, first: Iterable[str], addresses: int) -> Crowd:
+    def anonymous_usage(self, first: Iterable[str], addresses: int) -> AnonymousUsage:
         """Return the totals."""
-        return Crowd(frozenset(first), len(self.ranking), self._sessions, self._requests, self._spent_us, addresses)
+        return AnonymousUsage(
+            frozenset(first), len(self.ranking), self._sessions, self._requests, self._spent_us, addresses
+        )
 
 
-def crowd_of(activity: Iterable[Activity], order: Order, limit: int) -> Crowd:
-    """Return the crowd, of what was read of everybody."""
+def anonymous_usage_of(activity: Iterable[Activity], order: Order, limit: int) -> AnonymousUsage:
+    """Return the totals, of what was read of everybody."""
     runs: dict[tuple[str, str], list[Run]] = {}
     addresses = set()
     for one in activity:
         addresses.add(one.identity.address)
-        if is_stranger(one.identity):
+        if is_anonymous(one.identity):
             runs.setdefault((one.identity.address, one.identity.kind), []).extend(one.runs)
     visitors, tally = sorted(runs), Tally(order)
     for number, visitor in enumerate(visitors):
         tally.add(number, join_runs(runs[visitor]))
     sure, equals, more = tally.ranking.first(limit)
-    return tally.crowd([visitors[number][0] for number in (*sure, *equals[:more])], len(addresses))
+    return tally.anonymous_usage([visitors[number][0] for number in (*sure, *equals[:more])], len(addresses))
 
 
 def callers_of(usages: Iterable[Usage], limit: int, *, usage_only: bool) -> Callers:
@@ -140,7 +142,7 @@ def callers_of(usages: Iterable[Usage], limit: int, *, usage_only: bool) -> Call
     asked = [one for one in usages if not usage_only or one.traffic in USAGE_TRAFFIC]
     requests: Counter[tuple[str, str]] = Counter()
     for one in asked:
-        if is_stranger(one.identity):
+        if is_anonymous(one.identity):
             requests[one.identity.address, one.identity.kind] += one.requests
     first = sorted(requests, key=lambda visitor: (-requests[visitor], visitor))[:limit]
     addresses = {one.identity.address for one in asked}
@@ -148,12 +150,12 @@ def callers_of(usages: Iterable[Usage], limit: int, *, usage_only: bool) -> Call
 
 
 def is_listed(who: Identity, listed: Collection[str] | None) -> bool:
-    """Whether somebody stands by themselves; `listed` are the strangers' addresses, None: all of them."""
-    return listed is None or who.address in listed or not is_stranger(who)
+    """Whether somebody stands by themselves; `listed` are the anonymous visitors' addresses, None: all of them."""
+    return listed is None or who.address in listed or not is_anonymous(who)
 
 
 def folded(usages: Iterable[Usage], listed: Collection[str] | None) -> list[Usage]:
-    """Add up the usage of strangers that are not listed."""
+    """Add up the usage of anonymous visitors that are not listed."""
     if listed is None:
         return list(usages)
     kept: list[Usage] = []

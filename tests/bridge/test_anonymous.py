@@ -1,11 +1,20 @@
-"""Strangers: who of them is listed, and what all of them did. SQLite's way and the one over whole records give the same."""
+"""Anonymous visitors: who of them is listed, and what all of them did. SQLite's way and the one over whole records give the same."""
 
 import random
 
 import pytest
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
-from tailtrace_bridge.store.crowd import FOLDED, Callers, Crowd, Order, callers_of, crowd_of, folded, is_stranger
+from tailtrace_bridge.store.anonymous import (
+    FOLDED,
+    AnonymousUsage,
+    Callers,
+    Order,
+    anonymous_usage_of,
+    callers_of,
+    folded,
+    is_anonymous,
+)
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, By, Filters, Window
@@ -17,7 +26,7 @@ CI = Identity("100.64.0.9", "tagged", "", "", "", "tag:ci")
 SELF = Identity("127.0.0.1", "self")
 
 
-def stranger(number, kind="external", reason=""):
+def anonymous(number, kind="external", reason=""):
     return Identity(f"203.0.113.{number}", kind, reason=reason)
 
 
@@ -36,8 +45,8 @@ def store(tmp_path):
 @pytest.mark.parametrize(
     ("who", "expected"),
     [
-        (stranger(1), True),
-        (stranger(1, "unknown", "no-whois"), True),
+        (anonymous(1), True),
+        (anonymous(1, "unknown", "no-whois"), True),
         (Identity("198.51.100.1", "subnet", via="router"), True),
         (ANA, False),
         (CI, False),
@@ -46,40 +55,40 @@ def store(tmp_path):
     ],
 )
 def test_who_is_a_stranger(who, expected):
-    assert is_stranger(who) is expected
+    assert is_anonymous(who) is expected
 
 
 def test_the_first_by_each_order_and_all_of_them_added_up(store):
     store.write([
         row(T0, 1, ANA),
-        row(T0, 2, stranger(1)), row(T0 + HOUR_US, 3, stranger(1)),  # two sessions
-        row(T0, 4, stranger(2)), row(T0 + 9 * MINUTE_US, 5, stranger(2)), row(T0 + 9 * MINUTE_US, 6, stranger(2)),
-        row(T0 + 2 * HOUR_US, 7, stranger(30)),
-        row(T0, 8, stranger(4)),
-        row(T0, 9, stranger(5), Traffic.BOT),  # no usage
+        row(T0, 2, anonymous(1)), row(T0 + HOUR_US, 3, anonymous(1)),  # two sessions
+        row(T0, 4, anonymous(2)), row(T0 + 9 * MINUTE_US, 5, anonymous(2)), row(T0 + 9 * MINUTE_US, 6, anonymous(2)),
+        row(T0 + 2 * HOUR_US, 7, anonymous(30)),
+        row(T0, 8, anonymous(4)),
+        row(T0, 9, anonymous(5), Traffic.BOT),  # no usage
     ])  # fmt: skip
     day = Window(T0 - DAY_US, T0 + DAY_US)
 
-    def crowd(order, limit):
-        return store.crowd(ALL, day, order, limit)
+    def read(order, limit):
+        return store.anonymous_usage(ALL, day, order, limit)
 
     sums = {"visitors": 4, "sessions": 5, "requests": 7, "spent_us": 9 * MINUTE_US, "addresses": 5}
-    assert crowd(Order.SESSIONS, 0) == Crowd(frozenset(), **sums)
-    assert crowd(Order.SESSIONS, 1) == Crowd(frozenset({"203.0.113.1"}), **sums)
+    assert read(Order.SESSIONS, 0) == AnonymousUsage(frozenset(), **sums)
+    assert read(Order.SESSIONS, 1) == AnonymousUsage(frozenset({"203.0.113.1"}), **sums)
     # of those with one session and one request, the first by its text
-    assert crowd(Order.SESSIONS, 3).first == {"203.0.113.1", "203.0.113.2", "203.0.113.30"}
-    assert crowd(Order.LATEST, 1).first == {"203.0.113.30"}
-    assert crowd(Order.LATEST, 9).first == {f"203.0.113.{n}" for n in (1, 2, 30, 4)}
+    assert read(Order.SESSIONS, 3).first == {"203.0.113.1", "203.0.113.2", "203.0.113.30"}
+    assert read(Order.LATEST, 1).first == {"203.0.113.30"}
+    assert read(Order.LATEST, 9).first == {f"203.0.113.{n}" for n in (1, 2, 30, 4)}
     assert store.callers(ALL, day, Filters(), 1, usage_only=True) == Callers(5, 4, frozenset({"203.0.113.2"}))
     assert store.callers(ALL, day, Filters(), 0, usage_only=False) == Callers(6, 5, frozenset())
-    assert store.crowd(Scope.member(ANA.user), day, Order.SESSIONS, 9) == Crowd()
+    assert store.anonymous_usage(Scope.member(ANA.user), day, Order.SESSIONS, 9) == AnonymousUsage()
 
 
 def make_rows(dice, count):
     """Rows of few addresses, of which some have a name at times, or are called unknown for several reasons."""
     people = [ANA, CI, SELF, ANA._replace(address="203.0.113.3")]
-    people += [stranger(n) for n in range(12)] + [stranger(n, "unknown", "no-whois") for n in range(6)]
-    people += [stranger(n, "unknown", "down") for n in range(3)]
+    people += [anonymous(n) for n in range(12)] + [anonymous(n, "unknown", "no-whois") for n in range(6)]
+    people += [anonymous(n, "unknown", "down") for n in range(3)]
     return [
         row(
             T0 + dice.randrange(3 * DAY_US), key, dice.choice(people), dice.choice(list(Traffic)),
@@ -98,7 +107,7 @@ def test_both_ways_give_the_same(store, seed):
         activity, visits = store.activity(ALL, window), store.visits(ALL, window)
         for order in Order:
             for limit in (0, 1, 5, 100):
-                assert store.crowd(ALL, window, order, limit) == crowd_of(activity, order, limit)
+                assert store.anonymous_usage(ALL, window, order, limit) == anonymous_usage_of(activity, order, limit)
         for filters in (Filters(), Filters(status="2xx"), Filters(endpoint="/b"), Filters(address="203.0.113.3")):
             usages = store.usage(ALL, window, filters, By.IDENTITY)
             for limit in (0, 3, 100):
@@ -108,9 +117,9 @@ def test_both_ways_give_the_same(store, seed):
                 listed = store.usage(ALL, window, filters, By.IDENTITY, listed=callers.first)
                 assert sorted(listed) == sorted(folded(usages, callers.first))
         few = {"203.0.113.3", "203.0.113.4"}
-        kept = [one for one in activity if one.identity.address in few or not is_stranger(one.identity)]
+        kept = [one for one in activity if one.identity.address in few or not is_anonymous(one.identity)]
         assert sorted(store.activity(ALL, window, listed=few)) == sorted(kept)
-        kept = [one for one in visits if one.identity.address in few or not is_stranger(one.identity)]
+        kept = [one for one in visits if one.identity.address in few or not is_anonymous(one.identity)]
         assert sorted(store.visits(ALL, window, listed=few)) == sorted(kept)
         cards = [one for one in kept if one.traffic is Traffic.CARD]
         assert sorted(store.visits(ALL, window, listed=few, traffic=Traffic.CARD)) == sorted(cards)
@@ -125,4 +134,4 @@ def test_folded_usage_keeps_its_sums(store):
     assert [sum(column) for column in zip(*(one[6:] for one in few), strict=True)] == [
         sum(column) for column in zip(*(one[6:] for one in whole), strict=True)
     ]
-    assert {one.identity for one in few if is_stranger(one.identity)} == {FOLDED}
+    assert {one.identity for one in few if is_anonymous(one.identity)} == {FOLDED}

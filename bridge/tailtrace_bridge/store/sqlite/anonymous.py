@@ -1,7 +1,7 @@
-"""Reads strangers (`store.crowd`) without making a record of each: SQL groups and orders them, numbers stand for them.
+"""Reads anonymous visitors (`store.anonymous`) as numbers that SQL groups and orders, without a record of each.
 
-`identity_known` is an index of the few who are none. Strangers of one kind and address are one visitor, though what was
-found out about the address may have changed, and each such finding has a number of its own (`_shared`).
+`identity_known` is an index of the few others. Anonymous visitors of one kind and address are one visitor, though what
+was found out about the address may have changed, and each such finding has a number of its own (`_shared`).
 """
 
 import json
@@ -10,7 +10,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tailtrace_bridge.store.crowd import Callers, Crowd, Order, Ranking, Tally
+from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order, Ranking, Tally
 from tailtrace_bridge.store.packed import join_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.totals import USAGE
@@ -19,7 +19,7 @@ from tailtrace_bridge.store.values import Window
 KNOWN = (
     "(user <> '' OR device <> '' OR tags <> '' OR user_id <> '' OR node_id <> '' OR kind = 'tagged' OR kind = 'self')"
 )
-"""Who is no stranger, in SQL: word for word the condition of the index."""
+"""Who is not anonymous, in SQL: word for word the condition of the index."""
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
 _KNOWN = f"SELECT id FROM identity INDEXED BY identity_known WHERE {KNOWN}"  # noqa: S608  # our own words
 _RUN = struct.Struct("<3q")
@@ -27,7 +27,7 @@ _RUN = struct.Struct("<3q")
 
 
 def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:
-    """Return, as a JSON array, the numbers of whoever is no stranger or has one of these addresses; None: everybody."""
+    """Return, as a JSON array, the numbers of all but anonymous visitors of other addresses; None: everybody."""
     if listed is None:
         return None
     query = f"""
@@ -53,7 +53,7 @@ class _Seen:
         return self._addresses + len(self._shared)
 
     def see(self, number: int) -> int | None:
-        """Return a stranger's one number, or None of anybody else."""
+        """Return an anonymous visitor's one number, or None of anybody else."""
         if number in self._address_of:
             self._shared.add(self._address_of[number])
             return None if number in self._known else self._visitor_of[number]
@@ -65,8 +65,8 @@ class _Seen:
         return visitor in self._visitor_of
 
 
-def read_crowd(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> Crowd:
-    """Return the crowd of a window."""
+def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> AnonymousUsage:
+    """Return the totals of a window."""
     seen, tally = _Seen(connection), Tally(order)
     apart: dict[int, list[bytes]] = defaultdict(list)
     for number, cells in _runs(connection, window):
@@ -81,7 +81,7 @@ def read_crowd(connection: sqlite3.Connection, window: Window, order: Order, lim
             tally.add(number, join_runs(unpack_runs(cells)))
     for visitor, several in apart.items():
         tally.add(visitor, join_runs(unpack_runs(b"".join(several))))
-    return tally.crowd(_first(connection, tally.ranking, limit), seen.addresses)
+    return tally.anonymous_usage(_first(connection, tally.ranking, limit), seen.addresses)
 
 
 def read_callers(

@@ -1,6 +1,6 @@
-"""`tailtrace serve` with a store full of strangers: what each answer takes, and the peak of its memory.
+"""`tailtrace serve` with a store full of anonymous visitors: what each answer takes, and the peak of its memory.
 
-    python bench/strangers.py --addresses 300000
+    python bench/anonymous.py --addresses 300000
 
 Each address has a user agent of its own, and asks for one to four things; half of them come over thirty days, half
 within the last hours, as in an attack. Forty people work in between. The store folds none of them (`--distinct-max`
@@ -50,7 +50,7 @@ ANSWERS = (
 
 
 def make_rows(addresses: int, end_us: int, seed: int = 7) -> Iterator[Row]:
-    """Make the rows of so many strangers, in order of time, and of some people between them."""
+    """Make the rows of so many anonymous visitors, in order of time, and of some people between them."""
     dice = random.Random(seed)
     numbers = dice.sample(range(2**32), addresses)
     month_us = DAYS * DAY_US
@@ -68,7 +68,7 @@ def make_rows(addresses: int, end_us: int, seed: int = 7) -> Iterator[Row]:
         if dice.random() < PEOPLE_SHARE:
             yield _row(dice, time_us - 1, dice.choice(IDENTITIES), "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0")
         address = str(ipaddress.IPv4Address(number))
-        yield _row(dice, time_us, Identity(address, "external"), f"Mozilla/5.0 (stranger {number:x})")
+        yield _row(dice, time_us, Identity(address, "external"), f"Mozilla/5.0 (anonymous {number:x})")
 
 
 def _row(dice: random.Random, time_us: int, identity: Identity, agent: str) -> Row:
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--store", type=Path, help="a store to fill, or to ask if this bench filled it before")
     arguments = parser.parse_args()
     limit = arguments.distinct_max or arguments.addresses
-    with tempfile.TemporaryDirectory(prefix="tailtrace-strangers-") as name:
+    with tempfile.TemporaryDirectory(prefix="tailtrace-anonymous-") as name:
         path = arguments.store or Path(name, "bench.db")
         if not path.exists():
             store = SqliteStore(path, distinct_max=limit)
