@@ -23,7 +23,6 @@ from pathlib import Path
 from memory import pss_mib
 from store import make_rows, write
 
-from tailtrace_api.answers.panels import PERIODS
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
@@ -34,7 +33,7 @@ from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import Filters
+from tailtrace_bridge.store.values import Filters, back
 
 END_US = 1_764_001_800_000_000
 """2025-11-24T16:30:00Z, also of a window that ends before the newest row by an hour and a quarter."""
@@ -52,23 +51,23 @@ def questions(store: Store, store_name: str) -> Mapping[str, Callable[[], object
     panels = Panels(store, queries, Insights(store, queries, features={}), UTC, {})
 
     def logs(filters: Filters) -> Callable[[], object]:
-        return lambda: queries.access_logs(END_US, hours=168, filters=filters, limit=100)
+        return lambda: queries.access_logs(back(END_US, 168), filters=filters, limit=100)
 
-    past_us, month = END_US - EARLIER_US, PERIODS["30d"]
+    past_us, month = END_US - EARLIER_US, back(END_US, 30 * 24)
     user = Filters(user="person3@example.com")
     return {
         "access logs, 168 h": logs(Filters()),
         "access logs of a user": logs(user),
         "access logs, endpoint, 5xx": logs(Filters(endpoint="/area3/thing3", status="5xx")),
-        "dashboard usage": lambda: queries.dashboard_usage(END_US, hours=HOURS_MAX),
-        "dashboard usage, past": lambda: queries.dashboard_usage(past_us, hours=HOURS_MAX),
-        "system health": lambda: queries.system_health_history(END_US, hours=HOURS_MAX),
-        "system health, past": lambda: queries.system_health_history(past_us, hours=HOURS_MAX),
-        "overview": lambda: panels.overview(END_US, month, Filters()),
-        "overview of a user": lambda: panels.overview(END_US, month, user),
-        "people": lambda: panels.people(END_US, month, Filters()),
-        "endpoints": lambda: panels.endpoints(END_US, month, Filters()),
-        "endpoints of a user": lambda: panels.endpoints(END_US, month, user),
+        "dashboard usage": lambda: queries.dashboard_usage(back(END_US, HOURS_MAX)),
+        "dashboard usage, past": lambda: queries.dashboard_usage(back(past_us, HOURS_MAX)),
+        "system health": lambda: queries.system_health_history(back(END_US, HOURS_MAX)),
+        "system health, past": lambda: queries.system_health_history(back(past_us, HOURS_MAX)),
+        "overview": lambda: panels.overview(month, Filters()),
+        "overview of a user": lambda: panels.overview(month, user),
+        "people": lambda: panels.people(month, Filters()),
+        "endpoints": lambda: panels.endpoints(month, Filters()),
+        "endpoints of a user": lambda: panels.endpoints(month, user),
     }
 
 

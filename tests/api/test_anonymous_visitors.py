@@ -14,7 +14,7 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window, back
 
 END = 20_368 * DAY_US + 12 * HOUR_US
 MONTH = Window(END - 30 * DAY_US, END)
@@ -59,7 +59,7 @@ def everybody(store):
 
 
 def test_dashboard_usage(store, queries, everybody):
-    found = queries.dashboard_usage(END, hours=30 * 24)
+    found = queries.dashboard_usage(back(END, 30 * 24))
     people = answers.user_sessions(*everybody, {})
     assert len(people) > LISTED_MAX
     assert list(found.user_sessions) == people[:LISTED_MAX]
@@ -72,7 +72,7 @@ def test_dashboard_usage(store, queries, everybody):
 
 
 def test_access_logs(store, queries):
-    found = queries.access_logs(END, hours=30 * 24, filters=Filters(), limit=1).summary
+    found = queries.access_logs(back(END, 30 * 24), filters=Filters(), limit=1).summary
     usages = store.usage(ALL, MONTH, Filters(), By.IDENTITY)
     assert found.unique_addresses == len({one.identity.address for one in usages})
     assert (found.unique_users, found.unique_devices) == (1, 1)
@@ -81,7 +81,7 @@ def test_access_logs(store, queries):
 @pytest.mark.parametrize("filters", [Filters(), Filters(status="5xx"), Filters(endpoint="/1")])
 def test_people(store, queries, everybody, filters):
     asks = Panels(store, queries, Insights(store, queries, features={}), UTC, {})
-    found = asks.people(END, panels.PERIODS["30d"], filters)
+    found = asks.people(back(END, 30 * 24), filters)
     usages = store.usage(ALL, MONTH, filters, By.IDENTITY)
     sessions = panels.sessions_of(everybody[0], usages, filters)
     people = panels.people(sessions, usages, everybody[1], {})
@@ -91,7 +91,7 @@ def test_people(store, queries, everybody, filters):
 
 def test_overview(store, queries, everybody):
     asks = Panels(store, queries, Insights(store, queries, features={}), UTC, {})
-    found = asks.overview(END, panels.PERIODS["30d"], Filters())
+    found = asks.overview(back(END, 30 * 24), Filters())
     usages = store.usage(ALL, MONTH, Filters(), By.IDENTITY)
     now = panels.Counted(usages, answers.session_count(everybody[0]))
     assert {one.metric: one.now for one in found.totals} == {

@@ -16,6 +16,7 @@ from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import back
 from tailtrace_bridge.testing import FakeClock
 from tailtrace_bridge.wiring import bridge as build
 from tailtrace_bridge.wiring import parts
@@ -156,7 +157,7 @@ def test_the_end_of_the_window(client, at, to, requests):
 
 def test_queries_count_when_they_were_asked_whatever_they_ask_for(store):
     queries = Queries(store, zone=UTC, features={}, store_name="sqlite", clock=FakeClock(NOW))
-    answer = queries.system_health_history(NOW - 400 * HOUR, hours=24)
+    answer = queries.system_health_history(back(NOW - 400 * HOUR, 24))
     assert [step.time for step in answer.influxdb_query_times.over_time] == ["2025-10-08T12:00:00.000Z"]
 
 

@@ -53,13 +53,13 @@ def test_what_gives_no_numbers_does_not_mind(get, address):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("access-logs?houres=3", "Did you mean hours? It takes: hours, user, device, endpoint, method, status, service, limit, cursor, at."),
+        ("access-logs?houres=3", "Did you mean hours? It takes: hours, user, device, endpoint, method, status, service, limit, cursor, at, from, to."),
         ("access-logs?Hours=3", "Did you mean hours? It takes: hours,"),
         ("access-logs?stat=5xx", "Did you mean status"),
         ("access-logs?xyzzy=1", "parameter. It takes: hours,"),
-        ("dashboard-usage?hours=3", "parameter. It takes: days, service, at."),
+        ("dashboard-usage?hours=3", "parameter. It takes: days, service, at, from, to."),
         ("active-users?minutes=3", "/analytics/active-users takes no parameters."),
-        ("panels/overview?period=7d&perod=1", "Did you mean period? It takes: at, period, user, device, endpoint, status, service."),
+        ("panels/overview?period=7d&perod=1", "Did you mean period? It takes: period, at, from, to, user, device, endpoint, status, service."),
         ("widget?days=7&_=1700000000", "/analytics/widget does not take this parameter. It takes: days."),
         ("access-logs?=3", "parameter. It takes:"),
     ],

@@ -20,7 +20,7 @@ from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Failure, Identity, Marker, Row, Traffic
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import HOUR_US, ErrorGroup, Window
+from tailtrace_bridge.store.values import HOUR_US, ErrorGroup, Window, back
 from tailtrace_bridge.wiring.parts import clock_us
 
 S = 1_000_000
@@ -94,7 +94,7 @@ def test_the_command(store):
 
 def test_a_note_of_a_deployment(store):
     assert CliRunner().invoke(app, ["mark", "shop 1.3\x1b[31m", "--store", "sqlite:t.db"]).exit_code == 0
-    markers = Errors(store).what_broke(clock_us(), hours=24).markers
+    markers = Errors(store).what_broke(back(clock_us(), 24)).markers
     assert [one.kind for one in markers] == ["version", "note"]
     assert "\x1b" not in markers[1].text
     assert CliRunner().invoke(app, ["mark", " ", "--store", "sqlite:t.db"]).exit_code == 2
@@ -127,11 +127,11 @@ def test_over_http_and_without_groups(store):
     assert sum(one["requests"] for one in found["groups"][0]["over_time"]) == 2
     assert asyncio.run(ask("/analytics/errors?hours=0")).status_code == 422
     assert asyncio.run(ask("/analytics/panels/errors?period=24h")).json()["failures"] == 3
-    assert asyncio.run(ask("/analytics/panels/errors?period=1h")).status_code == 422
+    assert asyncio.run(ask("/analytics/panels/errors?period=1w")).status_code == 422
 
     class NoGroups:
         keeps_traces = False
 
-    assert Errors(NoGroups()).in_panel(0, hours=1) is None
+    assert Errors(NoGroups()).in_panel(back(0, 1)) is None
     with pytest.raises(NotKeptError, match="keeps no groups"):
-        Errors(NoGroups()).what_broke(0, hours=1)
+        Errors(NoGroups()).what_broke(back(0, 1))

@@ -9,6 +9,7 @@ from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers import panels
 from tailtrace_api.answers import requests as answers
+from tailtrace_api.answers.steps import HOURS
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.panels import panel_router
 from tailtrace_api.queries.insights import Insights
@@ -16,7 +17,7 @@ from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import EndpointBucket, Filters, Quarter, Usage, Window
+from tailtrace_bridge.store.values import EndpointBucket, Filters, Quarter, Usage, Window, back
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -59,7 +60,7 @@ def client(tmp_path):
 
     def get(path, **params):
         if not path.startswith("request/"):
-            params = {"period": "24h", **params}
+            params = {name: value for name, value in {"period": "24h", **params}.items() if value is not None}
 
         async def ask():
             transport = httpx.ASGITransport(app)
@@ -172,7 +173,7 @@ def crowded(tmp_path):
     store.write(rows)
     queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
     panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
-    yield lambda name: plain(getattr(panel, name)(NOW, panels.PERIODS["24h"], Filters()))
+    yield lambda name: plain(getattr(panel, name)(back(NOW, 24), Filters()))
     store.close()
 
 
@@ -187,8 +188,8 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
     )
     queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
     panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
-    day, filters = panels.PERIODS["24h"], Filters(address="203.0.113.9")
-    overview, people = plain(panel.overview(NOW, day, filters)), plain(panel.people(NOW, day, filters))
+    day, filters = back(NOW, 24), Filters(address="203.0.113.9")
+    overview, people = plain(panel.overview(day, filters)), plain(panel.people(day, filters))
     assert overview["choices"]["users"] == ["203.0.113.9", "ana@example.com"]
     assert {row["metric"]: row["now"] for row in overview["totals"]} == {
         "sessions": 3,
@@ -200,7 +201,7 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
         ("203.0.113.9", 2, 2),
         ("ana@example.com", 1, 1),
     ]
-    assert [row.calls for row in panel.endpoints(NOW, day, filters).endpoints] == [3]
+    assert [row.calls for row in panel.endpoints(day, filters).endpoints] == [3]
     store.close()
 
 
@@ -225,7 +226,7 @@ def test_requests_page_by_page_and_one_whole(client):
 @pytest.mark.parametrize(
     ("path", "params", "said"),
     [
-        ("overview", {"period": "1y"}, "24h"),
+        ("overview", {"period": "2y"}, "24h"),
         ("overview", {"priod": "7d"}, "Did you mean period?"),
         ("overview", {"at": "tomorrow"}, "write one like 2025-10-09T10:00:00Z"),
         ("overview", {"at": "0001-01-01"}, "write one like"),
@@ -249,7 +250,7 @@ def test_series_has_each_step_once():
         EndpointBucket(NOW - HOUR, "/b", Traffic.CARD, 2, 0),
         EndpointBucket(NOW - HOUR, "/health", Traffic.HEALTH, 9, 9),
     ]
-    assert plain(panels.series(steps, window, HOUR)) == [
+    assert plain(panels.series(steps, window, HOURS)) == [
         {"time": "2025-10-08T09:00:00.000Z", "requests": 0, "errors": 0},
         {"time": "2025-10-08T10:00:00.000Z", "requests": 0, "errors": 0},
         {"time": "2025-10-08T11:00:00.000Z", "requests": 5, "errors": 1},
@@ -273,3 +274,89 @@ def test_sessions_under_filters():
     assert [panels.has_sessions(one) for one in (Filters(user="a"), Filters(endpoint="/a"), Filters(status="5xx"))] == [
         True, False, False,
     ]  # fmt: skip
+
+
+def bars(answer):
+    return [(bar["time"], bar["requests"], bar["errors"]) for bar in answer["series"] if bar["requests"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "step", "count", "filled"),
+    [
+        ({"period": "15m"}, "minute", 15, [("2025-10-08T11:59:00.000Z", 3, 1)]),
+        ({"period": "6h"}, "ten_minutes", 36, [("2025-10-08T10:00:00.000Z", 1, 0), ("2025-10-08T11:50:00.000Z", 3, 1)]),
+        ({"period": "90d"}, "day", 91, None),
+        ({"period": "1y"}, "month", 13, [("2025-08-01T00:00:00.000Z", 1, 0), ("2025-10-01T00:00:00.000Z", 6, 2)]),
+        (
+            {"from": "2025-10-08T11:59:57Z", "to": "2025-10-08T11:59:59Z"},
+            "minute",
+            1,
+            [("2025-10-08T11:59:00.000Z", 2, 1)],
+        ),
+        (
+            {"from": "2025-10-07T00:00:00Z", "to": "2025-10-08T00:00:00Z"},
+            "hour",
+            24,
+            [("2025-10-07T05:00:00.000Z", 1, 1), ("2025-10-07T06:00:00.000Z", 1, 0)],
+        ),
+        ({"from": "2025-10-08T11:59:58.5Z"}, "minute", 1, [("2025-10-08T11:59:00.000Z", 1, 0)]),  # to now
+        ({"period": "24h", "to": "2025-10-07T12:00:00Z"}, "hour", 24, None),
+    ],
+)
+def test_any_time_has_bars_of_its_length(client, asked, step, count, filled):
+    answer = client("overview", **{"period": None, **asked}).json()
+    assert (answer["step"], len(answer["series"])) == (step, count)
+    assert filled is None or bars(answer) == filled
+    assert sum(bar["requests"] for bar in answer["series"]) == totals(answer)["requests"][0]
+    for panel in ("people", "endpoints", "health", "requests"):
+        assert client(panel, **{"period": None, **asked}).status_code == 200
+    times = client("health", **{"period": None, **asked}).json()["over_time"]
+    assert (
+        sum(one["requests"] for one in times)
+        == client("health", **{"period": None, **asked}).json()["error_rate"]["requests"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "said"),
+    [
+        ({}, "period", "Say how far it reaches back: 15m, 1h"),
+        ({"period": "24h", "from": "2025-10-01"}, "from", "leave one out"),
+        ({"from": "2025-10-09", "to": "2025-10-08"}, "from", "not before the end"),
+        ({"from": "2025-10-08", "to": "2025-10-08"}, "from", "not before the end"),
+        ({"from": "2026-10-08"}, "from", "not before the end"),
+        ({"from": "1970-01-01"}, "from", "more than 10980 days"),
+        ({"from": "yesterday"}, "from", "No time"),
+        ({"from": "2025-10-01", "to": "soon"}, "to", "No time"),
+        ({"period": "24h", "at": "2025-10-01", "to": "2025-10-01"}, "at", "both say where the window ends"),
+    ],
+)
+def test_times_that_are_no_window(client, asked, named, said):
+    answer = client("overview", **{"period": None, **asked})
+    assert answer.status_code == 422
+    problem = answer.json()["detail"][0]
+    assert problem["loc"] == ["query", named]
+    assert said in problem["msg"]
+
+
+def test_a_time_whose_requests_are_gone_is_told_by_the_hour(tmp_path):
+    store = SqliteStore(tmp_path / "pruned.db")
+    store.write(ROWS)
+    store.prune(NOW - 20 * HOUR)
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    gone = Window(NOW - 31 * HOUR - 600 * S, NOW - 31 * HOUR + 600 * S)  # a row at its middle, 05:00
+    answer = plain(panel.overview(gone, Filters()))
+    assert (answer["step"], answer["window"]) == (
+        "hour",
+        {"from": "2025-10-07T04:00:00.000Z", "to": "2025-10-07T06:00:00.000Z"},
+    )
+    assert bars(answer) == [("2025-10-07T05:00:00.000Z", 1, 1)]
+    assert panel.people(gone, Filters()).users[0].requests == 1
+    assert panel.endpoints(gone, Filters()).endpoints[0].calls == 1
+    assert panel.health(gone).error_rate.errors_5xx == 1
+    kept = plain(panel.overview(Window(NOW - 600 * S, NOW), Filters()))
+    assert (kept["step"], bars(kept)) == ("minute", [("2025-10-08T11:59:00.000Z", 3, 1)])
+    quiet = plain(panel.overview(Window(NOW - 25 * HOUR, NOW - 25 * HOUR + 600 * S), Filters()))
+    assert quiet["step"] == "minute", "nothing was there"
+    store.close()

@@ -191,6 +191,33 @@ def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filter
     assert {one.endpoint for one in steps} <= {""}
 
 
+@pytest.mark.parametrize("by", [By.ENDPOINT, By.ALL])
+def test_buckets_of_less_than_an_hour_are_made_of_the_requests(store, settle, by):
+    store.write([*ROWS, row(T0 + 25 * 60 * S, 5, took_us=9_000)])
+    settle(store)
+    everybody, window = Scope.everybody(), Window(T0 + 1, T0 + HOUR_US + 1)
+    a, b, health = ("/a", "/b", "/health") if by is By.ENDPOINT else ("", "", "")
+    service = "factory" if by is By.ENDPOINT else ""
+    minute, ten = 60 * S, 600 * S
+    assert sorted(store.endpoint_buckets(everybody, window, minute, ALL, by)) == [
+        EndpointBucket(T0, a, Traffic.APP, 1, 0, service),
+        EndpointBucket(T0 + minute, b, Traffic.APP, 1, 1, service),
+        EndpointBucket(T0 + 25 * minute, a, Traffic.APP, 1, 0, service),
+        EndpointBucket(T0 + HOUR_US, health, Traffic.HEALTH, 1, 0),
+    ]
+    assert store.endpoint_buckets(everybody, window, minute, Filters(user=BEN.user), by) == [
+        EndpointBucket(T0 + minute, b, Traffic.APP, 1, 1, service)
+    ]
+    assert store.bucket_usage(everybody, window, ten, "factory") == [
+        BucketUsage(T0, 2, 1, 2, 12_001), BucketUsage(T0 + 2 * ten, 1, 0, 1, 9_000),
+    ]  # fmt: skip
+    for one in (None, "factory"):
+        times = store.bucket_latency(everybody, window, minute, one)
+        assert [(cell.time_us, cell.requests) for cell in times] == [
+            (T0, 1), (T0 + minute, 1), (T0 + 25 * minute, 1),
+        ]  # fmt: skip
+
+
 def test_sums(store, settle):
     store.write(ROWS)
     settle(store)

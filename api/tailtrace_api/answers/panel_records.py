@@ -13,6 +13,7 @@ from tailtrace_api.answers.request_records import (
     UptimeService,
     UserSessions,
 )
+from tailtrace_api.answers.steps import StepName
 
 Metric = Literal["sessions", "users", "requests", "errors"]
 
@@ -64,7 +65,10 @@ class Overview(Record):
     totals: tuple[Total, ...]
     before_covered: Annotated[bool, meaning("False: what is stored begins in the period before; nothing is compared.")]
     named: Named
-    step_hours: Annotated[int, meaning("Hours of a step of `series`.")]
+    step: Annotated[
+        StepName,
+        meaning("How long a step of `series` is. An hour, where rows are gone that shorter steps would be made of."),
+    ]
     series: tuple[Bar, ...]
     heat_days: Annotated[int, meaning("How many days `heat` is of.")]
     heat: Annotated[

@@ -32,11 +32,10 @@ from tailtrace_api.answers.panel_records import (
 from tailtrace_api.answers.record import fields_of
 from tailtrace_api.answers.request_records import SystemHealth
 from tailtrace_api.answers.requests import Sessions, iso, visitor
+from tailtrace_api.answers.steps import Step, place_in
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import (
-    DAY_US,
-    HOUR_US,
     EndpointBucket,
     Filters,
     Latency,
@@ -51,22 +50,6 @@ CHOICES_MAX = 200
 HEAT_HOURS_MIN = 7 * 24
 """A heat map of less than a week would have empty rows that nobody can tell from quiet days."""
 USAGE = frozenset({Traffic.APP, Traffic.CARD})
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A length of time that the page can show: µs of a bar of its chart, and of a point of a sparkline."""
-
-    hours: int
-    bucket_us: int
-    spark_us: int
-
-
-PERIODS = {
-    "24h": Period(24, HOUR_US, HOUR_US),
-    "7d": Period(7 * 24, HOUR_US, 6 * HOUR_US),
-    "30d": Period(30 * 24, DAY_US, DAY_US),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +123,18 @@ def _totals(counted: Counted) -> dict[Metric, int | None]:
     }
 
 
-def series(steps: Iterable[EndpointBucket], window: Window, bucket_us: int) -> tuple[Bar, ...]:
+def series(buckets: Iterable[EndpointBucket], window: Window, step: Step) -> tuple[Bar, ...]:
     """Return requests and 5xx by step of time, those without any too; the first and the last may be cut."""
     requests: Counter[int] = Counter()
     errors: Counter[int] = Counter()
-    for step in steps:
-        if step.traffic in USAGE:
-            start_us = step.time_us // bucket_us * bucket_us
-            requests[start_us] += step.requests
-            errors[start_us] += step.errors
+    for bucket in buckets:
+        if bucket.traffic in USAGE:
+            begin_us = step.begin(bucket.time_us)
+            requests[begin_us] += bucket.requests
+            errors[begin_us] += bucket.errors
     return tuple(
-        Bar(time=iso(start_us), requests=requests[start_us], errors=errors[start_us])
-        for start_us in range(window.start_us // bucket_us * bucket_us, window.end_us, bucket_us)
+        Bar(time=iso(begin_us), requests=requests[begin_us], errors=errors[begin_us])
+        for begin_us in step.begins(window)
     )
 
 
@@ -211,9 +194,9 @@ def people(
 def endpoints(
     usages: Sequence[Usage],
     latency: Iterable[Latency] | None,
-    steps: Iterable[EndpointBucket],
+    buckets: Iterable[EndpointBucket],
     window: Window,
-    spark_us: int,
+    spark: Step,
     features: Mapping[str, str],
 ) -> list[Endpoint]:
     """Return a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
@@ -221,13 +204,11 @@ def endpoints(
     names = {(usage.service, usage.endpoint) for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency or () if (cell.service, cell.endpoint) in names])
     rates = {(row.service, row.endpoint): row for row in answers.error_rates(of_app).by_endpoint}
-    starts = range(window.start_us // spark_us * spark_us, window.end_us, spark_us)
-    sparks: dict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0] * len(starts))
-    for step in steps:
-        if step.traffic is Traffic.APP:
-            place = (step.time_us // spark_us * spark_us - starts[0]) // spark_us
-            if 0 <= place < len(starts):
-                sparks[(step.service or None, step.endpoint)][place] += step.requests
+    begins = spark.begins(window)
+    sparks: dict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0] * len(begins))
+    for bucket in buckets:
+        if bucket.traffic is Traffic.APP and (place := place_in(begins, bucket.time_us)) is not None:
+            sparks[(bucket.service or None, bucket.endpoint)][place] += bucket.requests
     rows = [
         Endpoint(
             endpoint=row.endpoint,

@@ -425,7 +425,7 @@ def _rates(count: Mapping[str, int]) -> _Rates:
 
 
 def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) -> tuple[Step, ...]:
-    """Return requests, errors and response times by step of time, an hour or a day, UTC."""
+    """Return requests, errors and response times by step of time, UTC."""
     histograms: dict[int, Counter[int]] = defaultdict(Counter)
     for cell in latency:
         histograms[cell.time_us][cell.bucket] += cell.requests

@@ -19,6 +19,7 @@ def errors(
     """Print what broke: groups of failed requests, whom they hit, since when, in which version."""
     from tailtrace_api.queries.errors import Errors
     from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.store.values import back
     from tailtrace_bridge.wiring import parts
 
     chosen = settings.load(store=store)
@@ -32,7 +33,7 @@ def errors(
                 )
             typer.echo(f"{resolve} is mended; it is back when it comes again")
             return
-        found = Errors(opened).what_broke(parts.clock_us(), hours=hours)
+        found = Errors(opened).what_broke(back(parts.clock_us(), hours))
     finally:
         opened.close()
     if as_json:

@@ -14,8 +14,9 @@ from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.narrowing import narrowed
 from tailtrace_api.http.operation import Keeps, Ready, problems, ready, ready_response
-from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, Text, User, at_of, place
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, Text, User, place
 from tailtrace_api.http.ready import TimelyCheck
+from tailtrace_api.http.windows import Ends, ends_of
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.wiring.bridge import Bridge
@@ -81,11 +82,11 @@ def _not_yours(_request: Request, error: Exception) -> Response:
 
 def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
     router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
-    at_type = Annotated[int, Depends(at_of(clock))]
+    ends_type = Annotated[Ends, Depends(ends_of(clock))]
 
     @router.get("/access-logs")
     def access_logs(
-        at: at_type,
+        ends: ends_type,
         *,
         only: Only,
         hours: Annotated[int, Query(ge=1, le=168, description="How far the window reaches back.")] = 24,
@@ -113,21 +114,21 @@ def _analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
             status=status,
             service=service,
         )
-        return queries.access_logs(at, hours=hours, filters=filters, limit=limit, before=place(cursor), user=only)
+        return queries.access_logs(ends.window(hours), filters=filters, limit=limit, before=place(cursor), user=only)
 
     @router.get("/dashboard-usage")
-    def dashboard_usage(at: at_type, *, days: Days = 7, service: Service = None) -> DashboardUsage:
+    def dashboard_usage(ends: ends_type, *, days: Days = 7, service: Service = None) -> DashboardUsage:
         """Return cards, peak hours, sessions by person and calls by endpoint.
 
         Of usage: health checks, bots and static files stay out, of the errors too. With a service, sessions are those
         of whoever used it, with all that they did in them.
         """
-        return queries.dashboard_usage(at, hours=24 * days, service=service)
+        return queries.dashboard_usage(ends.window(24 * days), service=service)
 
     @router.get("/system-health-history")
-    def system_health_history(at: at_type, *, days: Days = 7, service: Service = None) -> SystemHealth:
+    def system_health_history(ends: ends_type, *, days: Days = 7, service: Service = None) -> SystemHealth:
         """Return uptime, response times and error rates, by service, endpoint and over time. Of all traffic."""
-        return queries.system_health_history(at, hours=24 * days, service=service)
+        return queries.system_health_history(ends.window(24 * days), service=service)
 
     return router
 

@@ -20,12 +20,13 @@ from pydantic import Field
 
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, WhatBroke
-from tailtrace_api.answers.panels import PERIODS
 from tailtrace_api.http.errors import Error
-from tailtrace_api.http.parameters import KNOWN_ONLY, at_of, moment_us
+from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
+from tailtrace_api.http.windows import Ends, ends_of, window_of
 from tailtrace_api.queries.errors import Errors, NotKeptError
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.store.values import Window
 
 HOURS_MAX = 720
 TEXT_LENGTH_MAX = 200
@@ -53,12 +54,13 @@ def refuse_elsewhere(request: Request) -> None:
 def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
     router = APIRouter(prefix="/analytics", dependencies=[KNOWN_ONLY])
-    at_type = Annotated[int, Depends(at_of(clock))]
+    ends_type = Annotated[Ends, Depends(ends_of(clock))]
+    window_type = Annotated[Window, Depends(window_of(clock))]
 
     @router.get("/errors", tags=["analytics"])
     def groups(
         request: Request,
-        at: at_type,
+        ends: ends_type,
         *,
         hours: Annotated[int, Query(ge=1, le=HOURS_MAX, description="How far the window reaches back.")] = 24,
     ) -> WhatBroke:
@@ -67,18 +69,14 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
         Every 5xx, and every error that the app told. For a member names and traces are their own, numbers are of all.
         """
         try:
-            return errors.what_broke(at, hours=hours, only=only_of(request.scope))
+            return errors.what_broke(ends.window(hours), only=only_of(request.scope))
         except NotKeptError as error:
             raise HTTPException(404, str(error)) from None
 
     @router.get("/panels/errors", tags=["dashboard"])
-    def panel(
-        request: Request,
-        at: at_type,
-        period: Annotated[str, Query(pattern=f"^({'|'.join(PERIODS)})$", description="How far it reaches back.")],
-    ) -> WhatBroke | None:
+    def panel(request: Request, window: window_type) -> WhatBroke | None:
         """Return the same for the page; null where the store keeps no groups. Whatever the filters of the page say."""
-        return errors.in_panel(at, hours=PERIODS[period].hours, only=only_of(request.scope))
+        return errors.in_panel(window, only=only_of(request.scope))
 
     @router.post(
         "/markers",

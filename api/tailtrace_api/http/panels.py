@@ -1,24 +1,29 @@
 """The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
-from tailtrace_api.answers.panels import PERIODS, Period
 from tailtrace_api.http.narrowing import narrowed
-from tailtrace_api.http.parameters import KNOWN_ONLY, Only, Service, Text, TraceId, User, at_of, place
+from tailtrace_api.http.parameters import (
+    KNOWN_ONLY,
+    Only,
+    Service,
+    Text,
+    TraceId,
+    User,
+    at_of,
+    place,
+)
+from tailtrace_api.http.windows import window_of
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
-from tailtrace_bridge.store.values import Filters
+from tailtrace_bridge.store.values import Filters, Window
 
 ROWS_MAX = 200
-
-
-def _period(period: Annotated[Literal["24h", "7d", "30d"], Query(description="How far it reaches back.")]) -> Period:
-    return PERIODS[period]
 
 
 def _filters(
@@ -37,40 +42,39 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
     router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
     at_type = Annotated[int, Depends(at_of(clock))]
-    period_type = Annotated[Period, Depends(_period)]
+    window_type = Annotated[Window, Depends(window_of(clock))]
     filters_type = Annotated[Filters, Depends(_filters)]
 
     @router.get("/overview")
-    def overview(at: at_type, period: period_type, filters: filters_type, only: Only) -> Overview:
+    def overview(window: window_type, filters: filters_type, only: Only) -> Overview:
         """Return the totals beside those of the period before, the series, the heat map and what filters offer.
 
         Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
         `only` is whom the answer is restricted to, or null.
         """
-        return panels.overview(at, period, filters, only)
+        return panels.overview(window, filters, only)
 
     @router.get("/people")
-    def people(at: at_type, period: period_type, filters: filters_type, only: Only) -> People:
+    def people(window: window_type, filters: filters_type, only: Only) -> People:
         """Return who used what, and the cards. Requests and errors (5xx) are of usage."""
-        return panels.people(at, period, filters, only)
+        return panels.people(window, filters, only)
 
     @router.get("/endpoints")
-    def endpoints(at: at_type, period: period_type, filters: filters_type, only: Only) -> Endpoints:
+    def endpoints(window: window_type, filters: filters_type, only: Only) -> Endpoints:
         """Return calls, times, errors and a sparkline by endpoint, of requests to the app (`app`)."""
-        return panels.endpoints(at, period, filters, only)
+        return panels.endpoints(window, filters, only)
 
     @router.get("/health")
-    def health(at: at_type, period: period_type, *, service: Service = None) -> Health:
+    def health(window: window_type, *, service: Service = None) -> Health:
         """Return uptime and how it was measured, times over time, errors, the store's query times, freshness.
 
         Of all traffic, whatever the other filters of the page say.
         """
-        return panels.health(at, period, service)
+        return panels.health(window, service)
 
     @router.get("/requests")
     def requests(
-        at: at_type,
-        period: period_type,
+        window: window_type,
         filters: filters_type,
         *,
         only: Only,
@@ -78,7 +82,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Requests:
         """Return a page of requests, newest first: all traffic that the filters let through."""
-        return panels.requests(at, period, filters, limit, place(cursor), only)
+        return panels.requests(window, filters, limit, place(cursor), only)
 
     @router.get("/request/{trace_id}")
     def one_request(

@@ -3,7 +3,7 @@
 | asked with | answered |
 |---|---|
 | a parameter that the route does not take, such as `houres=3` | 422: which one, the near ones, all that there are |
-| an `at` that is no time | 422 |
+| a time that is none, or times that are no window (`windows`) | 422 |
 | anything else | by the route |
 
 A parameter that is passed over in silence gives a number that somebody did not ask for. So no answer is tolerant, the
@@ -110,15 +110,15 @@ def at_of(clock: Callable[[], int]) -> Callable[[str | None], int]:
     return at_us  # type: ignore[return-value]  # a coroutine, which FastAPI awaits
 
 
-def moment_us(text: str) -> int:
-    """Read a time. Answers 422 to what is none."""
+def moment_us(text: str, name: str = "at") -> int:
+    """Read a time. Answers 422, of the parameter of this name, to what is none."""
     try:
         found_us = time_us(text)
     except (ValueError, OverflowError):
         found_us = -1
     if not 0 <= found_us <= AT_US_MAX:
         said = "No time: write one like 2025-10-09T10:00:00Z. The + of a zone is written %2B in an address."
-        raise wrong("at", said, text, "time")
+        raise wrong(name, said, text, "time")
     return found_us
 
 

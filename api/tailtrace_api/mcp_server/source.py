@@ -38,6 +38,7 @@ from tailtrace_api.answers.record import Record, fields_of
 from tailtrace_api.answers.request_records import AccessLogs
 from tailtrace_api.answers.requests import time_us
 from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.http.windows import Ends
 from tailtrace_api.mcp_server.explained import Explained, digest
 from tailtrace_api.mcp_server.schema import from_json
 from tailtrace_api.queries.errors import Errors
@@ -129,7 +130,7 @@ class LocalSource:
     def _what_broke(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> WhatBroke:
         if self._errors is None:
             raise SourceError("no groups of errors are kept here; ask `list_requests` with status 5xx")
-        return self._errors.what_broke(end_us, hours=arguments["hours"], only=user)
+        return self._errors.what_broke(Ends(None, end_us).window(arguments["hours"]), only=user)
 
     def _access_logs(self, end_us: int, arguments: Mapping[str, Any], user: str | None) -> AccessLogs:
         try:
@@ -143,7 +144,7 @@ class LocalSource:
         except NotYoursError as error:
             raise SourceError(str(error)) from None
         return self._insights.queries.access_logs(
-            end_us, hours=arguments["hours"], filters=filters, limit=arguments["limit"], user=user
+            Ends(None, end_us).window(arguments["hours"]), filters=filters, limit=arguments["limit"], user=user
         )
 
 

@@ -5,7 +5,7 @@ from tailtrace_api.answers.errors import Mark, WhatBroke, mark, what_broke
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.values import HOUR_US, Window
+from tailtrace_bridge.store.values import Window
 
 NO_GROUPS = "this store keeps no groups of errors: TAILTRACE_STORE=influxdb keeps none, SQLite does"
 
@@ -20,11 +20,11 @@ class Errors:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def what_broke(self, now_us: int, *, hours: int, only: str | None = None) -> WhatBroke:
+    def what_broke(self, window: Window, *, only: str | None = None) -> WhatBroke:
         """Answer `GET /analytics/errors`; `only` is the login of a member. Raises `NotKeptError`."""
         if not self._store.keeps_traces:
             raise NotKeptError(NO_GROUPS)
-        scope, window = scope_of(only), Window(now_us - hours * HOUR_US, now_us)
+        scope = scope_of(only)
         return what_broke(self._store.error_groups(scope, window), self._store.markers(scope, window), window)
 
     def mark(self, marker: Marker) -> Mark:
@@ -34,6 +34,6 @@ class Errors:
         self._store.add_markers([marker])
         return mark(marker)
 
-    def in_panel(self, now_us: int, *, hours: int, only: str | None = None) -> WhatBroke | None:
+    def in_panel(self, window: Window, *, only: str | None = None) -> WhatBroke | None:
         """Return the same, None where the store keeps no groups."""
-        return self.what_broke(now_us, hours=hours, only=only) if self._store.keeps_traces else None
+        return self.what_broke(window, only=only) if self._store.keeps_traces else None

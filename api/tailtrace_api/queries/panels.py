@@ -1,7 +1,12 @@
 """Reads what the panels of the dashboard need from the store, and gives it to the pure functions of `panels`.
 
-Each panel has an answer of its own, so that the page can show one while another is still being made. All end at
-`at_us`: now, or a time of the past that somebody looks at.
+Each panel has an answer of its own, so that the page can show one while another is still being made. All are of the
+same window: it ends now, or where somebody looks at the past.
+
+| a window of | is answered for |
+|---|---|
+| more than `FINE_US_MAX`, or with requests | the window |
+| less, of whose hours no request is kept any more, only the rollups | the whole hours that it touches |
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,14 +18,16 @@ from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
-from tailtrace_api.answers.record import LISTED_MAX, cut, truncated
+from tailtrace_api.answers.record import LISTED_MAX, truncated
+from tailtrace_api.answers.record import cut as first
+from tailtrace_api.answers.steps import FINE_US_MAX, Cut, cut_of, whole_hours
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window, back
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +40,28 @@ class Panels:
     zone: tzinfo
     features: Mapping[str, str]
 
-    def overview(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> Overview:
+    def overview(self, asked: Window, filters: Filters, only: str | None = None) -> Overview:
         """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
-        scope, window = scope_of(only), _window(at_us, period)
-        before = _window(window.start_us, period)
-        hours = max(period.hours, panels.HEAT_HOURS_MIN)
-        weeks = Window(at_us - hours * HOUR_US, at_us)
-        newest_us = self.queries.newest_us(at_us)
+        scope, (window, cut) = scope_of(only), self._kept(asked)
+        before = Window(2 * window.start_us - window.end_us, window.start_us)
+        hours = max((window.end_us - window.start_us) // HOUR_US, panels.HEAT_HOURS_MIN)
+        weeks = back(window.end_us, hours)
+        newest_us = self.queries.newest_us(max(asked.end_us, window.end_us))
         anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
         now = self._counted(scope, window, filters, anonymous)
         then = self._counted(scope, before, filters, self.store.anonymous_usage(scope, before, Order.REQUESTS, 0))
         is_covered = self.queries.is_covered(before.start_us)
         visits = self.store.visits(scope, window, listed=anonymous.first)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
-        steps = self.store.endpoint_buckets(scope, window, period.bucket_us, filters, By.ALL)
+        buckets = self.store.endpoint_buckets(scope, window, cut.bars.bucket_us, filters, By.ALL)
         return Overview(
             window=answers.window(window),
             timezone=str(self.zone),
             totals=panels.totals(now, then, is_covered=is_covered),
             before_covered=is_covered,
             named=panels.named(now),
-            step_hours=period.bucket_us // HOUR_US,
-            series=panels.series(steps, window, period.bucket_us),
+            step=cut.bars.name,
+            series=panels.series(buckets, window, cut.bars),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
             choices=panels.choices(visits, usages),
@@ -62,9 +69,9 @@ class Panels:
             newest=None if newest_us is None else answers.iso(newest_us),
         )
 
-    def people(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> People:
+    def people(self, asked_window: Window, filters: Filters, only: str | None = None) -> People:
         """Answer `GET /analytics/panels/people`."""
-        scope, window = scope_of(only), _window(at_us, period)
+        scope, (window, _) = scope_of(only), self._kept(asked_window)
         callers = self.store.callers(scope, window, filters, LISTED_MAX, usage_only=True)
         usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first)
         activity = self._activity(scope, window, filters, callers.first)
@@ -88,42 +95,51 @@ class Panels:
         cards = variants.divided(answers.most_viewed_cards(views, self.features), views)
         return People(
             sessions_of_all=not panels.has_sessions(filters),
-            users=cut(people),
-            cards=cut(cards),
+            users=first(people),
+            cards=first(cards),
             truncated=truncated(more, users=people, cards=cards),
         )
 
-    def endpoints(self, at_us: int, period: panels.Period, filters: Filters, only: str | None = None) -> Endpoints:
+    def endpoints(self, asked: Window, filters: Filters, only: str | None = None) -> Endpoints:
         """Answer `GET /analytics/panels/endpoints`."""
-        scope, window = scope_of(only), _window(at_us, period)
+        scope, (window, cut) = scope_of(only), self._kept(asked)
         usages = self.store.usage(scope, window, filters, By.ENDPOINT)
-        steps = self.store.endpoint_buckets(scope, window, min(period.spark_us, period.bucket_us), filters)
+        buckets = self.store.endpoint_buckets(scope, window, cut.spark.bucket_us, filters)
         has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
         latency = self.store.latency(scope, window) if has_latency else None
-        rows = panels.endpoints(usages, latency, steps, window, period.spark_us, self.features)
-        return Endpoints(endpoints=cut(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
+        rows = panels.endpoints(usages, latency, buckets, window, cut.spark, self.features)
+        return Endpoints(endpoints=first(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
 
-    def health(self, at_us: int, period: panels.Period, service: str | None = None) -> Health:
+    def health(self, asked: Window, service: str | None = None) -> Health:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
-        return panels.health(self.queries.system_health_history(at_us, hours=period.hours, service=service))
+        window, cut = self._kept(asked)
+        return panels.health(self.queries.system_health_history(window, service=service, step=cut.times))
 
     def requests(
         self,
-        at_us: int,
-        period: panels.Period,
+        window: Window,
         filters: Filters,
         limit: int,
         before: tuple[int, int] | None,
         only: str | None = None,
     ) -> Requests:
         """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
-        scope, window = scope_of(only), _window(at_us, period)
-        page, next_cursor = answers.page(self.store.log(scope, window, filters, limit + 1, before), limit)
+        page, next_cursor = answers.page(self.store.log(scope_of(only), window, filters, limit + 1, before), limit)
         return Requests(requests=page, next_cursor=next_cursor)
 
     def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceRequests:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
+
+    def _kept(self, window: Window) -> tuple[Window, Cut]:
+        """Return the window that can be answered for (see above), and its steps."""
+        everybody, hours = Scope.everybody(), whole_hours(window)
+        is_gone = (
+            window.end_us - window.start_us <= FINE_US_MAX
+            and not self.store.log(everybody, hours, Filters(), 1, None)
+            and bool(self.store.bucket_usage(everybody, hours, HOUR_US))
+        )
+        return (hours, cut_of(hours, is_fine=False)) if is_gone else (window, cut_of(window))
 
     def _activity(self, scope: Scope, window: Window, filters: Filters, listed: Collection[str]) -> list[Activity]:
         """Return the usage that sessions are cut from: of an address, what came from there."""
@@ -146,7 +162,3 @@ class Panels:
         if filters == Filters():
             return panels.Counted(usages, answers.session_count(sessions, anonymous))
         return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters)))
-
-
-def _window(end_us: int, period: panels.Period) -> Window:
-    return Window(end_us - period.hours * HOUR_US, end_us)

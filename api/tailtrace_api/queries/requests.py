@@ -23,10 +23,11 @@ from tailtrace_api.answers.request_records import (
     SystemHealth,
     UsageSummary,
 )
+from tailtrace_api.answers.steps import Step, cut_of, latency_by, usage_by
 from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window, back
 
 T = TypeVar("T")
 COVERED_US = 90 * DAY_US
@@ -60,9 +61,8 @@ class Queries:
 
     def access_logs(
         self,
-        now_us: int,
+        window: Window,
         *,
-        hours: int,
         filters: Filters,
         limit: int,
         before: tuple[int, int] | None = None,
@@ -72,8 +72,7 @@ class Queries:
 
         `user` restricts it to one person, by login: what a caller may see is decided before.
         """
-        scope = scope_of(user)
-        window = Window(now_us - hours * HOUR_US, now_us)
+        scope, now_us = scope_of(user), window.end_us
         entries = self.timed(lambda: self._store.log(scope, window, filters, limit + 1, before), now_us)
         usages = self.timed(lambda: self._store.usage(scope, window, filters, By.IDENTITY, listed=()), now_us)
         asked = self.timed(lambda: self._store.callers(scope, window, filters, 0, usage_only=False), now_us)
@@ -85,12 +84,11 @@ class Queries:
             next_cursor=next_cursor,
         )
 
-    def dashboard_usage(self, now_us: int, *, hours: int, service: str | None = None) -> DashboardUsage:
+    def dashboard_usage(self, window: Window, *, service: str | None = None) -> DashboardUsage:
         """Answer `GET /analytics/dashboard-usage`."""
         if service is not None:
-            return self._usage_of(now_us, hours, service)
-        window = Window(now_us - hours * HOUR_US, now_us)
-        everybody = Scope.everybody()
+            return self._usage_of(window, service)
+        now_us, everybody = window.end_us, Scope.everybody()
         anonymous = self.timed(
             lambda: self._store.anonymous_usage(everybody, window, Order.SESSIONS, LISTED_MAX), now_us
         )
@@ -114,9 +112,9 @@ class Queries:
             truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
         )
 
-    def _usage_of(self, now_us: int, hours: int, service: str) -> DashboardUsage:
+    def _usage_of(self, window: Window, service: str) -> DashboardUsage:
         """Return the usage of one service. Sessions are of whoever used it, with all that they did in them."""
-        window, everybody = Window(now_us - hours * HOUR_US, now_us), Scope.everybody()
+        now_us, everybody = window.end_us, Scope.everybody()
         filters, ask = Filters(service=service), self._store.usage
         asked = self.timed(lambda: self._store.callers(everybody, window, filters, LISTED_MAX, usage_only=True), now_us)
         of_people = self.timed(lambda: ask(everybody, window, filters, By.IDENTITY, listed=asked.first), now_us)
@@ -143,15 +141,16 @@ class Queries:
             truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
         )
 
-    def system_health_history(self, now_us: int, *, hours: int, service: str | None = None) -> SystemHealth:
-        """Answer `GET /analytics/system-health-history`, of one service or of all."""
-        store, everybody = self._store, Scope.everybody()
-        window = Window(now_us - hours * HOUR_US, now_us)
+    def system_health_history(
+        self, window: Window, *, service: str | None = None, step: Step | None = None
+    ) -> SystemHealth:
+        """Answer `GET /analytics/system-health-history`, of one service or of all; by default in steps of `steps`."""
+        store, everybody, now_us = self._store, Scope.everybody(), window.end_us
+        step = step or cut_of(window).times
         usages = self.timed(lambda: store.usage(everybody, window, Filters(service=service), By.ENDPOINT), now_us)
         latency = self.timed(lambda: store.latency(everybody, window), now_us)
-        bucket_us = HOUR_US if hours <= 48 else DAY_US
-        steps = self.timed(lambda: store.bucket_usage(everybody, window, bucket_us, service), now_us)
-        bucket_latency = self.timed(lambda: store.bucket_latency(everybody, window, bucket_us, service), now_us)
+        steps = self.timed(lambda: store.bucket_usage(everybody, window, step.bucket_us, service), now_us)
+        latencies = self.timed(lambda: store.bucket_latency(everybody, window, step.bucket_us, service), now_us)
         all_up = self.timed(lambda: store.uptime(everybody, window), now_us)
         up = [one for one in all_up if service in {None, one.service}]
         outages = uptime.outages(up)
@@ -169,17 +168,18 @@ class Queries:
             api_response_times=cut(times),
             truncated=truncated(api_response_times=times, outages=outages),
             error_rate=ErrorRate(overall=rates.overall, by_endpoint=cut(rates.by_endpoint)),
-            over_time=answers.over_time(steps, bucket_latency),
+            over_time=answers.over_time(usage_by(step, steps), latency_by(step, latencies)),
             influxdb_query_times=self.query_times(),
             data_freshness_seconds=None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         )
 
     def report(self, now_us: int, *, hours: int, limit: int, service: str | None = None) -> Report:
         """Return all three over one window, each as HTTP gives it."""
+        window = back(now_us, hours)
         return Report(
-            access_logs=self.access_logs(now_us, hours=hours, filters=Filters(service=service), limit=limit),
-            dashboard_usage=self.dashboard_usage(now_us, hours=hours, service=service),
-            system_health_history=self.system_health_history(now_us, hours=hours, service=service),
+            access_logs=self.access_logs(window, filters=Filters(service=service), limit=limit),
+            dashboard_usage=self.dashboard_usage(window, service=service),
+            system_health_history=self.system_health_history(window, service=service),
         )
 
     def check_store(self) -> None:

@@ -138,12 +138,15 @@ class Store(Protocol):
     def bucket_usage(
         self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
     ) -> list[BucketUsage]:
-        """Return totals by bucket of time (`HOUR_US` or `DAY_US`), in order; of one service, or of all."""
+        """Return totals by bucket of time, in order; of one service, or of all.
+
+        `bucket_us`, here and below: `DAY_US`, `HOUR_US`, or a part of it, which is made of the requests.
+        """
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT
     ) -> list[EndpointBucket]:
-        """Return totals by bucket of time (`HOUR_US` or `DAY_US`), endpoint and traffic, in order of time.
+        """Return totals by bucket of time, endpoint and traffic, in order of time.
 
         Unless `by` is `ENDPOINT`, of all endpoints together: their names are blank.
         """

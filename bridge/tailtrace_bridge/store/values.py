@@ -23,6 +23,11 @@ class Window(NamedTuple):
     end_us: int
 
 
+def back(end_us: int, hours: int) -> Window:
+    """Return the window of so many hours that ends then."""
+    return Window(end_us - hours * HOUR_US, end_us)
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which requests: None means all. `status` is one code, or a class such as `5xx`.

@@ -11,7 +11,7 @@
 import { h, replace } from "../shared/dom.js";
 import { ago, moment, t } from "../shared/words.js";
 import { STALE_S } from "./panels/health.js";
-import { hasFilters } from "./state.js";
+import { endOf, hasFilters } from "./state.js";
 
 export class Banner {
   /** `goTo(at)` makes the page look at a time, or at now. */
@@ -35,7 +35,10 @@ export class Banner {
 
   #content({ newest, totals, only, window: shown }, state) {
     const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
-    if (state.at) return [t("banner-past", { time: moment(shown.to, "full") }), go("", t("to-now"))];
+    if (endOf(state)) {
+      const said = state.from ? t("banner-between", { from: moment(shown.from, "full"), to: moment(shown.to, "full") }) : t("banner-past", { time: moment(shown.to, "full") });
+      return [said, go("", t("to-now"))];
+    }
     if (!newest) {
       return [h("strong", null, t("empty-store")), " ", t("empty-store-do"), h("code", null, "tailtrace import /var/log/nginx/access.log*")];
     }

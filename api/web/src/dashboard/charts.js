@@ -5,6 +5,7 @@ import {
 } from "chart.js";
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
+import { brush, zoom } from "./brush.js";
 
 Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
 
@@ -24,8 +25,9 @@ function resolved(name) {
 /**
  * Gives a chart for a panel; the canvas is kept between answers.
  * `sets`: {label, values, colour (of the page), line?: bool, dash?}; `format` writes a value; `showsAll`: no label is left out.
+ * `spans`: begin and end of each step; with these, people can look into a part of it.
  */
-export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall" }) {
+export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null }) {
   const kept = drawn.get(id);
   const canvas = kept?.canvas ?? h("canvas");
   canvas.setAttribute("role", "img");
@@ -75,10 +77,18 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     key.style.background = `var(--${set.colour})`;
     return h("li", null, key, set.label);
   }));
-  return [legend, h("div", { class: `chart ${height}` }, canvas), asTable({ id, label, titles, sets, format })];
+  const host = h("div", { class: `chart ${height}` }, canvas);
+  if (spans?.length > 1) {
+    const placeOf = (x) => Math.max(0, Math.min(spans.length - 1, drawn.get(id)?.chart.scales.x.getValueForPixel(x) ?? 0));
+    brush(host, placeOf, spans);
+  }
+  return [legend, host, asTable({ id, label, titles, sets, format, spans })];
 }
 
-function asTable({ id, label, titles, sets, format }) {
+function asTable({ id, label, titles, sets, format, spans }) {
+  const step = (title, place) => (spans?.length > 1
+    ? h("button", { type: "button", class: "link", title: t("zoom-in"), onclick: () => zoom(spans[place], spans[place]) }, title)
+    : title);
   const details = h("details", { class: "as-table" }, h("summary", { "data-key": `${id}-table` }, t("as-table")));
   const wasOpen = opened.has(id);
   details.addEventListener("toggle", () => {
@@ -90,7 +100,7 @@ function asTable({ id, label, titles, sets, format }) {
           h("table", null,
             h("thead", null, h("tr", null, h("th", { scope: "col" }, t("time")), ...sets.map((set) => h("th", { scope: "col", class: "number" }, set.label)))),
             h("tbody", null, ...titles.map((title, place) =>
-              h("tr", null, h("th", { scope: "row" }, title), ...sets.map((set) => h("td", { class: "number" }, format(set.values[place])))))))),
+              h("tr", null, h("th", { scope: "row" }, step(title, place)), ...sets.map((set) => h("td", { class: "number" }, format(set.values[place])))))))),
       );
     }
   });

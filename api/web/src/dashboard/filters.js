@@ -5,10 +5,9 @@
 import { h } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
 import { t } from "../shared/words.js";
-import { FILTERS, hasFilters } from "./state.js";
+import { endOf, FILTERS, hasFilters, NOW, PERIODS } from "./state.js";
 
 const NAMES = { user: "users", device: "devices", endpoint: "endpoints", service: "services" };
-const PERIODS = ["24h", "7d", "30d"];
 const STATUSES = ["", "2xx", "3xx", "4xx", "499", "5xx"];
 /** After the last key in the field of a time: half a year is no time that somebody asked for. */
 const TYPING_MS = 1200;
@@ -35,13 +34,14 @@ export class Filters {
     if (this.#lang !== lang) this.#build();
     this.#lang = lang;
     for (const kind of Object.keys(NAMES)) this.#fill(this.fields[kind], state[kind]);
-    for (const [period, input] of Object.entries(this.periods)) input.checked = period === state.period;
+    for (const [period, input] of Object.entries(this.periods)) input.checked = !state.from && period === state.period;
     this.#offerStatus(state.status);
     this.#fill(this.status, state.status);
-    this.#fill(this.until, state.at && localTime(state.at));
+    this.#fill(this.since, state.from && localTime(state.from));
+    this.#fill(this.until, endOf(state) && localTime(endOf(state)));
     const count = FILTERS.filter((key) => state[key]).length;
     this.opener.textContent = count ? `${t("filters")} (${count})` : t("filters");
-    this.clear.hidden = !hasFilters(state) && !state.at;
+    this.clear.hidden = !hasFilters(state) && !state.from && !endOf(state);
   }
 
   #fill(input, value) {
@@ -59,15 +59,16 @@ export class Filters {
     const field = (label, id, input, list = null) => h("div", { class: "field" }, h("label", { for: id }, t(label)), input, list);
     this.fields = Object.fromEntries(Object.keys(NAMES).map((kind) => [kind, this.#name(kind)]));
     this.periods = Object.fromEntries(PERIODS.map((value) =>
-      [value, h("input", { id: `period-${value}`, type: "radio", name: "period", value, onchange: () => this.change({ period: value }) })]));
+      [value, h("input", { id: `period-${value}`, type: "radio", name: "period", value, onchange: () => this.change({ ...NOW, at: endOf(this.#state), period: value }) })]));
     this.status = h("select", { id: "filter-status", onchange: (event) => this.change({ status: event.target.value }) });
-    this.until = this.#time();
+    this.since = this.#time("filter-from", () => this.#state.from, (from) => ({ ...NOW, from, to: endOf(this.#state) }));
+    this.until = this.#time("filter-at", () => endOf(this.#state), (end) => (this.#state.from ? { at: "", to: end } : { ...NOW, at: end }));
     // On a narrow screen the fields stay folded until asked for.
     this.opener = h("button", { type: "button", class: "opener", "aria-expanded": String(this.element.classList.contains("open")) });
     this.opener.addEventListener("click", () => {
       this.opener.setAttribute("aria-expanded", String(this.element.classList.toggle("open")));
     });
-    const nothing = { at: "", ...Object.fromEntries(FILTERS.map((key) => [key, ""])) };
+    const nothing = { ...NOW, ...Object.fromEntries(FILTERS.map((key) => [key, ""])) };
     this.clear = h("button", { type: "button", class: "quiet clear", onclick: () => this.change(nothing) }, t("clear"));
     this.element.replaceChildren(
       h("fieldset", { class: "segments" }, h("legend", { class: "sr" }, t("period")),
@@ -75,6 +76,7 @@ export class Filters {
       this.opener,
       ...Object.keys(NAMES).map((kind) => field(kind, `filter-${kind}`, this.fields[kind], this.lists[kind])),
       field("status", "filter-status", this.status),
+      field("since", "filter-from", this.since),
       field("until", "filter-at", this.until),
       this.clear,
     );
@@ -91,14 +93,16 @@ export class Filters {
   }
 
   /** A browser tells of each digit of a year: what is typed counts after a pause, with Enter, or when the field is left. */
-  #time() {
-    const input = h("input", { id: "filter-at", type: "datetime-local", min: "1970-01-02T00:00", max: "9999-12-30T00:00" });
+  #time(id, shown, chosen) {
+    const input = h("input", { id, type: "datetime-local", min: "1970-01-02T00:00", max: "9999-12-30T00:00" });
     let waiting = 0;
     const settle = () => {
       clearTimeout(waiting);
-      const { at } = this.#state;
-      if (!input.validity.valid || input.value === (at && localTime(at))) return;
-      this.change({ at: input.value && new Date(input.value).toISOString() });
+      if (!input.validity.valid || input.value === (shown() && localTime(shown()))) return;
+      const next = { ...this.#state, ...chosen(input.value && new Date(input.value).toISOString()) };
+      // Of two times that are no window, the one that was typed last stays.
+      if (next.from && next.from >= (next.to || new Date().toISOString())) Object.assign(next, id === "filter-from" ? { to: "" } : { ...NOW, at: next.to });
+      this.change({ at: next.at || (next.from ? "" : next.to), from: next.from, to: next.from && next.to });
     };
     input.addEventListener("input", () => {
       clearTimeout(waiting);

@@ -3,6 +3,7 @@
 import { replace, rich } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
 import { ago, moment, t } from "../shared/words.js";
+import { endOf } from "./state.js";
 
 const REFRESH_MS = 5000;
 const root = document.documentElement;
@@ -50,7 +51,7 @@ export class Header {
 
   /** Says everything of the page's frame in the language of now. */
   say(state) {
-    this.#isPast = Boolean(state.at);
+    this.#isPast = Boolean(endOf(state));
     $("lang").value = root.lang;
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
     const narrowed = state.user || state.device || pageName(state.endpoint) || state.service;

@@ -20,7 +20,7 @@ import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
 import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
-import { hasFilters, parameters, read, write } from "./state.js";
+import { endOf, hasFilters, NOW, parameters, read, write } from "./state.js";
 import { Trail } from "./trail.js";
 
 const root = document.documentElement;
@@ -29,13 +29,13 @@ let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
 const filters = new Filters({ change });
-const banner = new Banner((at) => change({ at }));
+const banner = new Banner((at) => change({ ...NOW, at }));
 const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
 const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
 const pages = new Pages();
 const dialog = new RequestDialog({
-  find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(state.at ? { at: state.at } : {}), new AbortController().signal),
+  find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(endOf(state) ? { at: endOf(state) } : {}), new AbortController().signal),
   findKept: (trace) => ask(`/analytics/panels/trace/${trace}`, "", new AbortController().signal),
   onclose: () => {
     // What a walk through the history closed stands in no address any more.
@@ -66,7 +66,7 @@ async function leading(now, signal) {
   return answer;
 }
 
-const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || now.at ? "empty-period" : "empty-store");
+const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || endOf(now) ? "empty-period" : "empty-store");
 const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
 
 const panels = [
@@ -77,7 +77,7 @@ const panels = [
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
-  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: ["service"] }), render: health, empty: (now) => t(now.at ? "empty-period" : "empty-store") }),
+  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: ["service"] }), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),
@@ -166,7 +166,7 @@ rounds.watch(panels);
 show();
 listen({
   onNews: (news) => {
-    if (news?.newest && !state.at) header.newest = news.newest;
+    if (news?.newest && !endOf(state)) header.newest = news.newest;
     header.show();
     rounds.soon();
   },

@@ -5,7 +5,7 @@
 // there already; a page in the background asks nothing.
 
 import { ask } from "./ask.js";
-import { parameters } from "./state.js";
+import { endOf, parameters } from "./state.js";
 
 const ROUND_MS_MIN = 5000;
 const ROUND_PATIENCE = 10;
@@ -82,7 +82,7 @@ export class Rounds {
 
   /** Asks as soon as the distance allows. The past has no news. */
   soon() {
-    if (this.#waiting || this.state().at) return;
+    if (this.#waiting || endOf(this.state())) return;
     const gapMs = Math.max(ROUND_MS_MIN, this.#tookMs * ROUND_PATIENCE);
     this.#waiting = setTimeout(() => this.now(), Math.max(0, this.#startedMs + gapMs - performance.now()));
   }

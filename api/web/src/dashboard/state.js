@@ -1,16 +1,22 @@
 // What the page shows stands in its address, so that a link or a bookmark shows the same; a default leaves no trace.
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
-export const DEFAULTS = { period: "24h", at: "", user: "", device: "", endpoint: "", service: "", status: "", request: "", lang: "" };
+export const PERIODS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"];
+export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", request: "", lang: "" };
+export const NOW = { at: "", from: "", to: "" };
 export const FILTERS = ["user", "device", "endpoint", "service", "status"];
 /** As the HTTP API has it. */
 const TEXT_MAX = 512;
 const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
 
 const isShort = (text) => text.length <= TEXT_MAX;
+const isTime = (text) => ISO.test(text) && Date.parse(text) >= 0;
+const TIMES = ["at", "from", "to"];
 const CHECKS = {
-  period: (text) => ["24h", "7d", "30d"].includes(text),
-  at: (text) => ISO.test(text) && Date.parse(text) >= 0,
+  period: (text) => PERIODS.includes(text),
+  at: isTime,
+  from: isTime,
+  to: isTime,
   user: isShort,
   device: isShort,
   endpoint: isShort,
@@ -27,10 +33,14 @@ export function read(search = location.search) {
   for (const [key, value] of new URLSearchParams(search)) {
     if (!Object.hasOwn(CHECKS, key)) misread.push({ key, value, why: "misread-key" });
     else if (value && CHECKS[key](value)) state[key] = value;
-    else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : `misread-${key}` });
+    else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : TIMES.includes(key) ? "misread-at" : `misread-${key}` });
   }
   // A time without a zone is the reader's own.
-  if (state.at) state.at = new Date(state.at).toISOString();
+  for (const key of TIMES) if (state[key]) state[key] = new Date(state[key]).toISOString();
+  if (state.from && state.from >= (state.to || new Date().toISOString())) {
+    misread.push({ key: "from", value: state.from, why: "misread-from" });
+    Object.assign(state, { from: "", to: "" });
+  }
   return { state, misread };
 }
 
@@ -41,10 +51,14 @@ export function write(state) {
   return text ? `?${text}` : location.pathname;
 }
 
-/** Gives the parameters that answers take: the period, and the filters that they know. */
+/** Where the time shown ends in the past; empty: it ends now. */
+export const endOf = (state) => (state.from ? state.to : state.at || state.to);
+
+/** Gives the parameters that answers take: the time, and the filters that they know. */
 export function parameters(state, { filters = FILTERS } = {}) {
-  const query = new URLSearchParams({ period: state.period });
-  for (const key of ["at", ...filters]) if (state[key]) query.set(key, state[key]);
+  const query = new URLSearchParams(state.from ? { from: state.from } : { period: state.period });
+  if (endOf(state)) query.set("to", endOf(state));
+  for (const key of filters) if (state[key]) query.set(key, state[key]);
   return query;
 }
 

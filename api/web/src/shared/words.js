@@ -65,6 +65,8 @@ const STYLES = {
   hour: { hour: "2-digit", minute: "2-digit" },
   day: { day: "numeric", month: "short" },
   date: { day: "numeric", month: "short" },
+  month: { month: "short", year: "2-digit" },
+  months: { month: "long", year: "numeric" },
   weekday: { weekday: "short", day: "numeric" },
   full: { dateStyle: "medium", timeStyle: "medium" },
   short: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },

@@ -5,7 +5,6 @@ from tailtrace_bridge.store.influx.filters import matches, of_service, sought
 from tailtrace_bridge.store.influx.reads import Reads, renamed
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, merged
-from tailtrace_bridge.store.influx.rollups.reader import sizes_up_to
 from tailtrace_bridge.store.values import (
     BucketUsage,
     By,
@@ -56,7 +55,7 @@ def buckets(reads: Reads, window: Window, bucket_us: int, service: str | None = 
     """Return totals by bucket of time."""
     totals: dict[int, list[int]] = {}
     tables = Tables()
-    for part in reads.rollups.parts(window, Kind.USAGE_ENDPOINT, tables, sizes_up_to(bucket_us)):
+    for part in reads.rollups.by_bucket(window, Kind.USAGE_ENDPOINT, tables, bucket_us):
         total = totals.setdefault(part.start_us // bucket_us * bucket_us, [0, 0, 0, 0])
         wanted = of_service(tables, service)
         for where, status, _, requests, timed, request_time_us, *_ in part.rows:
@@ -75,7 +74,7 @@ def endpoint_buckets(
     """Return totals by bucket of time, endpoint and traffic."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
-    parts = list(reads.rollups.parts(window, kind, tables, sizes_up_to(bucket_us)))
+    parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us))
     known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
     endpoints = list(tables.endpoints)
     is_asked = matches(filters, known, list(tables.identities), endpoints)

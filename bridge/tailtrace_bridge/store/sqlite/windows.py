@@ -22,17 +22,13 @@ STEPS_US = (DAY_US, HOUR_US)
 _SUFFIX = {DAY_US: "_day", HOUR_US: ""}
 NUMBER = f"key & {(1 << KEY_BITS) - 1}"
 """The identity or the endpoint of a row's key, in SQL."""
-_KEY = f"time_us / {HOUR_US} << {KEY_BITS}"
 _OF_REQUESTS = {
-    ("visit", "visits"): f"{_KEY} | identity_id, packed_numbers({VISIT_NUMBER})",
-    ("visit", "runs"): f"{_KEY} | identity_id AS key, packed_times(time_us) AS runs",
-    (
-        "latency",
-        "proxy, app",
-    ): f"{_KEY} | endpoint_id, packed_durations(request_time_us), packed_durations(app_time_us)",
-    ("latency_all", "proxy"): f"{_KEY}, packed_durations(request_time_us)",
+    ("visit", "visits"): f"{{}} | identity_id, packed_numbers({VISIT_NUMBER})",
+    ("visit", "runs"): "{} | identity_id AS key, packed_times(time_us) AS runs",
+    ("latency", "proxy, app"): "{} | endpoint_id, packed_durations(request_time_us), packed_durations(app_time_us)",
+    ("latency_all", "proxy"): "{}, packed_durations(request_time_us)",
 }
-"""How to make of the requests what the table has of whole hours."""
+"""How to make of the requests what the table has of whole hours; `{}`: the step of a request."""
 _KEY_COLUMNS = "identity_id, endpoint_id, method, status, traffic"
 _COLUMNS = f"{_KEY_COLUMNS}, {', '.join(SUMS)}"
 _OF_ROW = f"{_KEY_COLUMNS}, {', '.join(f'{of_row} AS {name}' for name, of_row in SUMS.items())}"
@@ -74,7 +70,7 @@ def widened(window: Window, newest_us: int | None) -> Window:
 def usage(window: Window, table: str, bucket_us_max: int = DAY_US) -> tuple[str, list[int]]:
     """Return SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
 
-    `table` is one of the tables of usage. No row stands for more time than `bucket_us_max`, `DAY_US` or `HOUR_US`.
+    `table` is one of the tables of usage. No row stands for more time than `bucket_us_max`: a day, an hour or less.
     """
     parts: list[str] = []
     values: list[int] = []
@@ -111,6 +107,8 @@ def packed(
     `listed` is a JSON array of identities: of `visit`, theirs alone.
     """
     of_key = of_rows = ""
+    fine_us = min(bucket_us_max, HOUR_US)
+    of_requests = _OF_REQUESTS[(table, columns)].format(f"time_us / {fine_us} << {KEY_BITS}")
     more: tuple[str, ...] = ()
     if listed is not None:
         of_key, of_rows = (f"AND {who} IN (SELECT value FROM json_each(?))" for who in (NUMBER, "identity_id"))  # noqa: S608
@@ -124,7 +122,7 @@ def packed(
         else:
             usage_only = f"AND traffic IN {USAGE}" if table == "visit" else ""
             text = (
-                f"SELECT {_OF_REQUESTS[(table, columns)]} FROM access"  # noqa: S608
+                f"SELECT {of_requests} FROM access"  # noqa: S608
                 f" WHERE time_us >= ? AND time_us < ? {usage_only} {of_rows} GROUP BY 1 ORDER BY 1"
             )
-            yield Query(HOUR_US, text, (start_us, end_us, *more))
+            yield Query(fine_us, text, (start_us, end_us, *more))

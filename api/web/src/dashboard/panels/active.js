@@ -5,13 +5,14 @@ import { pageName } from "../../shared/names.js";
 import { ago, number, t, tn } from "../../shared/words.js";
 import { ask } from "../ask.js";
 import { narrowing } from "../filter_button.js";
+import { endOf, NOW } from "../state.js";
 
 const SHOWN_MAX = 8;
 
-export const loadActive = (state, signal) => (state.at ? Promise.resolve({ isPast: true }) : ask("/analytics/active-users", null, signal));
+export const loadActive = (state, signal) => (endOf(state) ? Promise.resolve({ isPast: true }) : ask("/analytics/active-users", null, signal));
 
 export function active(answer, _state, panel) {
-  if (answer.isPast) return [h("p", { class: "empty" }, t("active-past")), narrowing({ at: "" }, t("to-now"))];
+  if (answer.isPast) return [h("p", { class: "empty" }, t("active-past")), narrowing(NOW, t("to-now"))];
   const { active_users: people, total_active: total, services_active: services } = answer;
   panel.tell(services && tn("services-too", services));
   if (!total) return null;

@@ -2,8 +2,11 @@
 
 import { h, rich } from "../../shared/dom.js";
 import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
+import { spansOf } from "../brush.js";
 import { chart } from "../charts.js";
 import { filterButton } from "../filter_button.js";
+import { endOf } from "../state.js";
+import { labelled, stepOf } from "../steps.js";
 import { when } from "../when.js";
 
 export const STALE_S = 15 * 60;
@@ -13,16 +16,15 @@ const OUTAGES_SHOWN = 5;
 export function health(answer, state) {
   const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
   if (fresh === null) return null;
-  const isStale = !state.at && fresh > STALE_S;
+  const isStale = !endOf(state) && fresh > STALE_S;
   const newest = new Date(Date.parse(answer.window.to) - fresh * 1000).toISOString();
-  const freshnessHow = state.at ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";
+  const freshnessHow = endOf(state) ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";
   const facts = h("dl", { class: "facts" },
     fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), uptimeHow(answer), uptime < 99 && uptime !== null),
     fact("error-rate", percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
     fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
-    fact("freshness", when(newest, state.at), t(freshnessHow), isStale));
-  const isDay = state.period !== "24h";
-  return [facts, services(answer), outages(answer), steps.some((step) => step.p50_ms !== null) ? times(steps, isDay) : h("p", { class: "empty" }, rich(t("empty-times")))];
+    fact("freshness", when(newest, endOf(state)), t(freshnessHow), isStale));
+  return [facts, services(answer), outages(answer), steps.some((step) => step.p50_ms !== null) ? times(steps, answer.window.to) : h("p", { class: "empty" }, rich(t("empty-times")))];
 }
 
 const uptimeHow = (answer) =>
@@ -47,16 +49,15 @@ function outages({ outages: rows, uptime_by_service: all }) {
 const fact = (key, figure, how, isBad) =>
   h("div", { class: isBad ? "fact warn" : "fact" }, h("dt", null, t(key)), h("dd", null, h("span", { class: "figure" }, figure), h("span", { class: "how" }, rich(how))));
 
-function times(steps, isDay) {
-  const style = isDay ? "day" : "hour";
-  const zone = isDay ? "UTC" : undefined;
+function times(steps, end) {
+  const begins = steps.map((step) => step.time);
   return [
     h("h3", null, t("latency")),
     chart({
       id: "latency",
       label: t("latency-label"),
-      labels: steps.map((step) => moment(step.time, style, zone)),
-      titles: steps.map((step) => moment(step.time, isDay ? "date" : "short", zone)),
+      ...labelled(begins, stepOf(begins)),
+      spans: spansOf(begins, end),
       format: duration,
       height: "low",
       sets: [

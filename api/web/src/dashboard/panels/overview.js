@@ -1,9 +1,11 @@
 // Sessions, users, requests and errors beside those of the period before; requests over time; peak hours.
 
 import { h, sr } from "../../shared/dom.js";
-import { hourOf, moment, number, percent, t, weekdays } from "../../shared/words.js";
+import { number, percent, t, weekdays } from "../../shared/words.js";
 import { chart } from "../charts.js";
 import { of } from "../of.js";
+import { spansOf } from "../brush.js";
+import { labelled } from "../steps.js";
 
 export function totals({ totals: rows, named, before_covered: isCovered }, state) {
   return h("div", null,
@@ -12,11 +14,13 @@ export function totals({ totals: rows, named, before_covered: isCovered }, state
     named.share !== null && h("p", { class: "panel-note" }, t("named-share", { share: percent(named.share, 0), n: number(named.requests) })));
 }
 
+/** The server answers shorter times by the minute, where it still has the requests. */
+const FINE_MS = 12 * 3_600_000;
 /** Of these Health and the list of requests have other numbers. */
 const OF_USAGE = new Set(["requests", "errors"]);
 
 function tile({ metric, now, before, change_percent: change }, state, isCovered) {
-  const period = t(`before-${state.period}`);
+  const period = t(state.from ? "before-from" : `before-${state.period}`);
   const nothing = now === null ? t("not-under-filter") : t(isCovered ? "none-before" : "part-before", { period });
   let delta = h("span", { class: "delta" }, nothing);
   if (change !== null && Math.round(change) === 0) delta = h("span", { class: "delta" }, t("same-as-before", { period }));
@@ -32,23 +36,18 @@ function tile({ metric, now, before, change_percent: change }, state, isCovered)
     h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
 }
 
-export function series({ series: points, step_hours: step, timezone }, state, panel) {
+export function series({ series: points, step, timezone, window: shown }, state, panel) {
   if (!points.some((point) => point.requests)) return null;
-  panel.tell(of("usage"));
-  const isDay = step === 24;
-  const zone = isDay ? "UTC" : timezone;
-  const label = (style) => (point) => moment(point.time, style, zone);
+  panel.tell(of("usage"), step === "hour" && Date.parse(shown.to) - Date.parse(shown.from) <= FINE_MS && t("minutes-gone"));
+  const begins = points.map((point) => point.time);
+  const said = labelled(begins, step, timezone);
   const sum = points.reduce((total, point) => total + point.requests, 0);
   const peak = points.reduce((best, point) => (point.requests > best.requests ? point : best));
   return chart({
     id: "series",
-    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: moment(peak.time, isDay ? "date" : "short", zone) }),
-    // A week of hours is labelled by its midnights.
-    labels: state.period === "7d"
-      ? points.map((point) => (hourOf(point.time, zone) ? "" : moment(point.time, "weekday", zone)))
-      : points.map(label(isDay ? "day" : "hour")),
-    showsAll: state.period === "7d",
-    titles: points.map(label(isDay ? "date" : "short")),
+    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: said.titles[points.indexOf(peak)] }),
+    ...said,
+    spans: spansOf(begins, shown.to),
     stacked: true,
     sets: [
       { label: t("series-fine"), values: points.map((point) => point.requests - point.errors), colour: "accent-soft" },

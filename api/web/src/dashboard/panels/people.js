@@ -6,9 +6,10 @@ import { hours, number, percent, t, tn } from "../../shared/words.js";
 import { table } from "../table.js";
 import { filterButton } from "../filter_button.js";
 import { of } from "../of.js";
+import { endOf } from "../state.js";
 import { when } from "../when.js";
 
-export function users({ users: rows, sessions_of_all: isOfAll, truncated }, { at }, panel) {
+export function users({ users: rows, sessions_of_all: isOfAll, truncated }, state, panel) {
   if (!rows.length) return null;
   panel.tell(of("usage"), isOfAll && t("sessions-of-all"));
   return table({
@@ -25,7 +26,7 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, { at
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
       { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
       { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
-      { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => when(row.last_seen, at) },
+      { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => when(row.last_seen, endOf(state)) },
     ],
   });
 }

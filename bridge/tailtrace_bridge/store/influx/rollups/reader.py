@@ -75,7 +75,7 @@ class Part(NamedTuple):
 
     start_us: int
     size_us: int
-    """0: made of rows, of the hour that begins then."""
+    """0: made of rows, of a step of `BUCKET_US` that begins then, or of less."""
     rows: list[Row]
 
 
@@ -199,6 +199,20 @@ class RollupReader:
                 rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
         yield from self._ends(kind, rest, tables, sought)
 
+    def by_bucket(self, window: Window, kind: Kind, tables: Tables, bucket_us: int) -> Iterator[Part]:
+        """Return the totals of a window in parts that each lie in one bucket of time."""
+        if bucket_us >= BUCKET_US:
+            yield from self.parts(window, kind, tables, sizes_up_to(bucket_us))
+            return
+        for _, _, requests in self.requests({None: [window]}, tables, is_kept=True):
+            buckets: dict[int, list[batches.Request]] = {}
+            for one in requests:
+                buckets.setdefault(one.time_us // bucket_us * bucket_us, []).append(one)
+            for start_us, theirs in buckets.items():
+                sums = Rollups()
+                sums.add(batches.counted(theirs))
+                yield Part(start_us, 0, rows_of(kind, sums, tables))
+
     def _level(
         self,
         kind: Kind,
@@ -253,7 +267,7 @@ class RollupReader:
                     self._steps.put(name, step, count)
                 rows = rows_of(kind, step.sums, step.tables)
                 rows = chosen(rows, step.tables, sought) if sought else rows
-                yield Part(place[1] // HOUR_US * HOUR_US, 0, translated(kind, rows, step.tables, tables))
+                yield Part(place[1], 0, translated(kind, rows, step.tables, tables))
 
     def requests(
         self, spans: Spans, tables: Tables, *, is_kept: bool = False

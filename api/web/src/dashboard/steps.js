@@ -1,0 +1,25 @@
+// What stands below the bars and points of a chart: as much of their time as tells them apart.
+
+import { hourOf, moment } from "../shared/words.js";
+
+const HOUR_MS = 3_600_000;
+const STYLES = { minute: "hour", ten_minutes: "hour", hour: "hour", day: "day", month: "month" };
+/** More hours than that are labelled by their midnights. */
+const HOURS_MAX = 49;
+
+/** Gives what steps are called, by when they begin (ISO) and how long they are; days and months are UTC's. */
+export function labelled(begins, step, timezone) {
+  const zone = step === "day" || step === "month" ? "UTC" : timezone;
+  const showsAll = step === "hour" && begins.length > HOURS_MAX;
+  const label = (iso) => (showsAll ? (hourOf(iso, zone) ? "" : moment(iso, "weekday", zone)) : moment(iso, STYLES[step], zone));
+  const titles = { day: "date", month: "months" };
+  return { labels: begins.map(label), titles: begins.map((iso) => moment(iso, titles[step] ?? "short", zone)), showsAll };
+}
+
+/** Gives how long the steps of a chart are that does not say so: by the smallest distance of two. */
+export function stepOf(begins) {
+  const apart = Math.min(...begins.slice(1).map((iso, place) => Date.parse(iso) - Date.parse(begins[place])));
+  if (apart < HOUR_MS) return "minute";
+  if (apart < 24 * HOUR_MS) return "hour";
+  return apart < 28 * 24 * HOUR_MS ? "day" : "month";
+}
