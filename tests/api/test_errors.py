@@ -15,7 +15,7 @@ from tailtrace_api.http.broken import error_router
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_api.queries.errors import Errors, NotKeptError
+from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Failure, Identity, Marker, Row, Traffic
@@ -128,10 +128,3 @@ def test_over_http_and_without_groups(store):
     assert asyncio.run(ask("/analytics/errors?hours=0")).status_code == 422
     assert asyncio.run(ask("/analytics/panels/errors?period=24h")).json()["failures"] == 3
     assert asyncio.run(ask("/analytics/panels/errors?period=1w")).status_code == 422
-
-    class NoGroups:
-        keeps_traces = False
-
-    assert Errors(NoGroups()).in_panel(back(0, 1)) is None
-    with pytest.raises(NotKeptError, match="keeps no groups"):
-        Errors(NoGroups()).what_broke(back(0, 1))

@@ -21,7 +21,6 @@ from tailtrace_api.mcp_server.explained import own_times
 from tailtrace_api.mcp_server.source import LocalSource
 from tailtrace_api.mcp_server.tools import TOOLS, Toolbox
 from tailtrace_api.mcp_server.words import Words
-from tailtrace_api.queries.errors import NotKeptError
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.traces import Traces
@@ -208,14 +207,6 @@ def test_over_http(store):
     assert (missing.status_code, "not kept" in missing.json()["detail"]) == (404, True)
     assert asyncio.run(ask("/analytics/traces/x")).status_code == 422
     assert asyncio.run(ask(f"/analytics/traces/{TRACE}?houres=1")).status_code == 422
-
-
-def test_a_store_without_traces_says_so():
-    class NoTraces:
-        keeps_traces = False
-
-    with pytest.raises(NotKeptError, match="this store keeps no traces"):
-        Traces(NoTraces()).trace(TRACE)
 
 
 def test_an_assistant_is_told_where_the_time_went_and_which_lines_broke(store):

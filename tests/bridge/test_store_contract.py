@@ -12,27 +12,32 @@ from datetime import UTC
 import pytest
 
 from tailtrace_api.queries.requests import Queries
-from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Access, Failure, Identity, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
+from tailtrace_bridge.store.influx import failures as influx_failures
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope, ScopeError
+from tailtrace_bridge.store.sqlite import failures as sqlite_failures
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import (
+    BACK_US,
     DAY_US,
     HOUR_US,
+    MARKERS_MAX,
     Activity,
     AlertEvent,
     BucketUsage,
     By,
     EndpointBucket,
+    ErrorGroup,
     Filters,
     Quarter,
     UptimeHour,
@@ -48,6 +53,7 @@ S = 1_000_000
 T0 = 1_759_924_800 * S  # 2025-10-08T12:00:00Z, a whole hour
 DAY = Window(T0 - DAY_US, T0 + DAY_US)
 ALL = Filters()
+EVERYBODY = Scope.everybody()
 BUCKETS = itertools.count()
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", "localapi", "u1")
 BEN = Identity("100.64.0.8", "user", "ben@example.com", "ben-phone", "n2", "", "static")
@@ -489,6 +495,141 @@ def test_rows_come_in_pages_as_they_were_written(store):
 def test_a_trace_is_found(store):
     store.write(ROWS)
     assert [entry.key for entry in store.log(Scope.everybody(), DAY, Filters(trace_id="ab" * 16), 9, None)] == [1]
+
+
+# What is kept beside the rows.
+
+
+def failing(key, who=ANA, at_us=0, trace=""):
+    return row(T0 + (at_us or key * S), key, who, f"/{who.device}", 500, trace=trace)
+
+
+def trace_of(one, size=100):
+    access = one.access
+    data = random.Random(access.key).randbytes(size)
+    return KeptTrace(access.time_us, access.key, bytes.fromhex(access.trace_id), "error", 3, data)
+
+
+def kept_keys(store, scope=EVERYBODY, window=None):
+    return [entry.key for entry, _ in store.traces(scope, "ab" * 16, window)]
+
+
+def fail(store, key, who=ANA, at_us=0, group="f" * 16, version="", trace=""):
+    one = failing(key, who, at_us, trace)
+    store.write([one])
+    return store.add_failures(
+        [Failure(one.access.time_us, key, group, "KeyError", "total", "orders.py total", version)]
+    )
+
+
+def test_a_trace_is_kept_with_its_request_and_goes_with_it(store):
+    rows = [failing(n, (ANA, BEN)[n % 2], trace="ab" * 16) for n in range(1, 7)]
+    store.write(rows[:5])
+    traces = [trace_of(one, 200_000 if one is rows[3] else 100) for one in rows]
+    assert store.keep_traces(traces, 1 << 20) == 5, "the last has no request"
+    assert store.keep_traces([trace_of(rows[0], 999), *traces[1:5]], 1 << 20) == 0, "they are kept already"
+    assert [kept for _, kept in store.traces(EVERYBODY, "ab" * 16)] == traces[:5]
+    assert store.traces(EVERYBODY, "cd" * 16) == []
+    assert kept_keys(store, window=Window(T0 + 2 * S, T0 + 4 * S)) == [2, 3]
+    assert kept_keys(store, Scope.member(BEN.user)) == [1, 3, 5]
+    assert kept_keys(store, Scope.member("cy@example.com")) == []
+    assert store.erase(Person(user=BEN.user), is_dry=True).spans == 3
+    assert kept_keys(store) == [1, 2, 3, 4, 5]
+    assert store.erase(Person(user=BEN.user), is_dry=False).spans == 3
+    assert kept_keys(store) == [2, 4]
+    assert store.keep_traces([traces[0]], 1 << 20) == 0, "whoever was erased stays so"
+
+
+def test_the_oldest_traces_go_first(store):
+    rows = [failing(n, trace="ab" * 16) for n in range(1, 17)]
+    store.write(rows)
+    for one in rows:
+        store.keep_traces([trace_of(one)], 1_000)
+        kept = kept_keys(store)
+        assert kept == list(range(kept[0], one.access.key + 1)), "the newest stay, without a gap"
+        assert min(one.access.key, 8) <= len(kept) <= 10
+    store.keep_traces([trace_of(rows[0])], 0)
+    assert kept_keys(store) == []
+
+
+def test_traces_of_one_instant_stay_two(store):
+    rows = [row(T0, 7 + 1_000_000 * number, status=500, trace="ab" * 16) for number in range(3)]
+    store.write(rows)
+    assert store.keep_traces([trace_of(one) for one in rows], 10_000) == 3
+    assert sorted(kept_keys(store)) == [7, 1_000_007, 2_000_007]
+
+
+def test_whom_a_group_hits_when_and_in_which_version(store):
+    fail(store, 1, version="1.1", trace=f"{1:032x}")
+    fail(store, 2, version="1.0", trace=f"{2:032x}")
+    fail(store, 3, BEN, HOUR_US, version="1.1", trace="ab" * 16)
+    fail(store, 4, STRANGER, 2 * S, group="0" * 16)
+    store.keep_traces([trace_of(failing(3, BEN, HOUR_US, "ab" * 16))], 1_000)
+    assert fail(store, 3, BEN, HOUR_US) == 0, "it is in its group already"
+    assert store.add_failures([Failure(T0, 99, "f" * 16, "", "", "", "")]) == 0, "there is no such request"
+    one, other = store.error_groups(EVERYBODY, DAY)
+    assert one == ErrorGroup(
+        "f" * 16, "KeyError", "total", "orders.py total", T0 + S, T0 + HOUR_US, 0, 0, 3, {T0: 2, T0 + HOUR_US: 1},
+        {ANA.user: 2, BEN.user: 1}, 2, 2, {"/ana-laptop": 2, "/ben-phone": 1}, {"1.1": 2, "1.0": 1}, {500: 3},
+        [(T0 + HOUR_US, "ab" * 16, True), (T0 + 2 * S, f"{2:032x}", False), (T0 + S, f"{1:032x}", False)],
+    )  # fmt: skip
+    assert (other.people, other.devices_count, other.traces) == ({STRANGER.address: 1}, 1, [])
+    (of_ben, _) = store.error_groups(Scope.member(BEN.user), DAY)
+    assert (of_ben.requests, of_ben.people, of_ben.endpoints) == (3, {BEN.user: 1}, {"/ben-phone": 1})
+    assert [trace for _, trace, _ in of_ben.traces] == ["ab" * 16]
+    assert [one.requests for one in store.error_groups(EVERYBODY, Window(T0 + HOUR_US, T0 + DAY_US))] == [1]
+    asked = [(T0 + 2 * S, 4), (T0 + HOUR_US, 3), (T0, 99)]
+    assert store.failures_of(EVERYBODY, asked) == [
+        Failure(T0 + 2 * S, 4, "0" * 16, "KeyError", "total", "orders.py total", ""),
+        Failure(T0 + HOUR_US, 3, "f" * 16, "KeyError", "total", "orders.py total", "1.1"),
+    ]
+
+
+def test_a_failure_goes_with_its_person_and_counts_under_the_name_of_now(store):
+    renamed = ANA._replace(user="ana@new.example")
+    fail(store, 1)
+    fail(store, 2, BEN)
+    store.write([row(T0 + 3 * S, 3, renamed, status=200, named_us=T0 + S)])
+    assert store.error_groups(EVERYBODY, DAY)[0].people == {renamed.user: 1, BEN.user: 1}
+    store.erase(Person(user=BEN.user), is_dry=False)
+    assert [one.people for one in store.error_groups(EVERYBODY, DAY)] == [{renamed.user: 1}]
+    store.erase(Person(user=renamed.user), is_dry=False)
+    assert store.error_groups(EVERYBODY, DAY) == store.failures_of(EVERYBODY, [(T0 + S, 1)]) == []
+
+
+def test_a_group_is_mended_and_comes_back(store):
+    always = Window(T0 - HOUR_US, T0 + 3 * BACK_US)
+    fail(store, 1)
+    assert store.resolve_error("f" * 16, T0 + 2 * S)
+    assert not store.resolve_error("no such", T0)
+    (one,) = store.error_groups(EVERYBODY, always)
+    assert (one.resolved_us, one.back_us) == (T0 + 2 * S, 0)
+    fail(store, 3)
+    fail(store, 4)
+    (one,) = store.error_groups(EVERYBODY, always)
+    assert (one.resolved_us, one.back_us, one.last_us) == (T0 + 2 * S, T0 + 3 * S, T0 + 4 * S), "it came back once"
+    fail(store, 5, at_us=5 * S + BACK_US)
+    (one,) = store.error_groups(EVERYBODY, always)
+    assert (one.back_us, one.first_us) == (T0 + 5 * S + BACK_US, T0 + S), "after a week of silence"
+
+
+def test_groups_are_bounded(store, monkeypatch):
+    for module in (sqlite_failures, influx_failures):
+        monkeypatch.setattr(module, "GROUPS_MAX", 3)
+    for key in range(1, 7):
+        fail(store, key, group=f"{key:016x}")
+    assert [one.fingerprint for one in store.error_groups(EVERYBODY, DAY)] == [f"{key:016x}" for key in (6, 5, 4)]
+    assert store.failures_of(EVERYBODY, [(T0 + S, 1)]) == []
+
+
+def test_markers_are_kept_once_and_the_newest(store):
+    found = [Marker(T0 + n // 2, ("note", "version")[n % 2], "sh,op" * (n % 3), f"m {n}") for n in range(8)]
+    store.add_markers(found)
+    store.add_markers([*found, Marker(T0, "note", "", "m 0 too")])
+    assert store.markers(EVERYBODY, DAY) == sorted([*found, Marker(T0, "note", "", "m 0 too")])
+    assert [one.text for one in store.markers(EVERYBODY, Window(T0 + 1, T0 + 3))] == ["m 2", "m 3", "m 4", "m 5"]
+    store.add_markers([Marker(T0 + S + n, "note", "", f"{n}") for n in range(MARKERS_MAX + 5)])
+    assert [one.text for one in store.markers(EVERYBODY, DAY)] == [f"{n}" for n in range(5, MARKERS_MAX + 5)]
 
 
 # Both stores, the same input.

@@ -5,11 +5,13 @@
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from tailtrace_api.demo.app import FORECAST_RAISES_EACH
 from tailtrace_api.demo.people import PEOPLE
 
 pytestmark = [pytest.mark.nginx, pytest.mark.collector, pytest.mark.influxdb]
@@ -114,6 +116,27 @@ def test_each_request_once_and_the_three_answers_right(influxdb: Any, make_chain
     assert health["influxdb_query_times"]["store"] == "influxdb"
     times = health["influxdb_query_times"]
     chain.say(f"chain: {len(PEOPLE) + 2} answers in {time.monotonic() - began:.2f} s; queries p95 {times['p95_ms']} ms")
+
+
+def test_a_request_that_failed_is_kept_whole_and_joins_its_group(influxdb: Any, make_chain: Any) -> None:
+    chain = make_chain(influxdb, has_api=True, has_narrow_token=True)
+    url = f"{chain.front.nginx.url}/predict/prices/weekly"
+    with ThreadPoolExecutor(FORECAST_RAISES_EACH) as pool:
+        answers = list(pool.map(lambda _: httpx.get(url, timeout=10), range(FORECAST_RAISES_EACH)))
+    assert sorted(one.status_code for one in answers)[-2:] == [200, 500]
+    (group,) = chain.wait_for("the group", lambda: chain.answer("errors", hours=1)["groups"])
+    assert (group["type"], group["requests"]) == ("FloatingPointError", 1)
+    assert group["endpoints"] == [{"name": "/predict/prices/weekly", "requests": 1}]
+    assert group["frames"][-1].endswith("demo/app.py forecast")
+    (newest,) = group["traces"]
+    assert newest["kept"]
+    trace = chain.answer(f"traces/{newest['trace_id']}")
+    assert len(trace["requests"]) == 1
+    assert {one["service"] for one in trace["spans"]} == {"nginx", "chocolate-factory"}
+    assert len(trace["spans"]) > 2, "spans of other kinds come through the collector"
+    assert any(failure["type"] == "FloatingPointError" for one in trace["spans"] for failure in one["failures"])
+    metrics = chain.front.metrics()
+    assert sum(count for name, count in metrics.items() if name.startswith("tailtrace_traces_total{")) >= 2
 
 
 def test_a_fleet_of_two_counts_each_request_once(influxdb: Any, make_chain: Any) -> None:

@@ -34,7 +34,7 @@ from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry
+from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry, Window
 from tailtrace_bridge.traces.pack import to_otlp_json
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
@@ -178,8 +178,7 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
     for entry in requests:
         theirs.add(entry.identity)
         yield _request(entry)
-        if store.keeps_traces:
-            yield from _kept_of(store, entry)
+        yield from _kept_of(store, entry)
     for usage in store.usage(Scope.everybody(), ALL_TIME, Filters(user=person.user, device=person.device), By.ALL):
         if is_theirs(usage.identity) or (person.address is None):
             yield {
@@ -195,7 +194,8 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
 def _kept_of(store: Store, entry: LogEntry) -> Iterator[dict[str, Any]]:
     """Return the spans that are kept of a request, and which group of errors it is of."""
     named = {"timestamp": iso(entry.time_us), "trace_id": entry.trace_id or None}
-    for other, kept in store.traces(Scope.everybody(), entry.trace_id) if entry.trace_id else ():
+    at = Window(entry.time_us, entry.time_us + 1)
+    for other, kept in store.traces(Scope.everybody(), entry.trace_id, at) if entry.trace_id else ():
         if other.key == entry.key:
             yield {
                 "record": "trace", **named, "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json(kept.data)

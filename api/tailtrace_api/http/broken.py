@@ -23,7 +23,7 @@ from tailtrace_api.answers.errors import Mark, WhatBroke
 from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
 from tailtrace_api.http.windows import Ends, ends_of, window_of
-from tailtrace_api.queries.errors import Errors, NotKeptError
+from tailtrace_api.queries.errors import Errors
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.store.values import Window
@@ -68,15 +68,12 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
 
         Every 5xx, and every error that the app told. For a member names and traces are their own, numbers are of all.
         """
-        try:
-            return errors.what_broke(ends.window(hours), only=only_of(request.scope))
-        except NotKeptError as error:
-            raise HTTPException(404, str(error)) from None
+        return errors.what_broke(ends.window(hours), only=only_of(request.scope))
 
     @router.get("/panels/errors", tags=["dashboard"])
-    def panel(request: Request, window: window_type) -> WhatBroke | None:
-        """Return the same for the page; null where the store keeps no groups. Whatever the filters of the page say."""
-        return errors.in_panel(window, only=only_of(request.scope))
+    def panel(request: Request, window: window_type) -> WhatBroke:
+        """Return the same for the page, whatever its filters say."""
+        return errors.what_broke(window, only=only_of(request.scope))
 
     @router.post(
         "/markers",
@@ -88,9 +85,6 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
     def new_marker(marker: NewMarker) -> Mark:
         """Write down that something happened, such as a deployment. For admins."""
         at_us = clock() if marker.time is None else moment_us(marker.time)
-        try:
-            return errors.mark(Marker(at_us, "note", printable(marker.service), printable(marker.text.strip())))
-        except NotKeptError as error:
-            raise HTTPException(404, str(error)) from None
+        return errors.mark(Marker(at_us, "note", printable(marker.service), printable(marker.text.strip())))
 
     return router

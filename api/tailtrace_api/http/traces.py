@@ -8,8 +8,7 @@ from fastapi import APIRouter, HTTPException, Response
 from tailtrace_api.answers.traces import Trace
 from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY, Only, TraceId
-from tailtrace_api.queries.errors import NotKeptError
-from tailtrace_api.queries.traces import Traces
+from tailtrace_api.queries.traces import NotKeptError, Traces
 
 OTLP_LINES = "application/x-ndjson"
 T = TypeVar("T")

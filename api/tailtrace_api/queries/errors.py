@@ -2,16 +2,9 @@
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers.errors import Mark, WhatBroke, mark, what_broke
-from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import Window
-
-NO_GROUPS = "this store keeps no groups of errors: TAILTRACE_STORE=influxdb keeps none, SQLite does"
-
-
-class NotKeptError(BridgeError):
-    """It is not kept; its words say why that may be."""
 
 
 class Errors:
@@ -21,19 +14,11 @@ class Errors:
         self._store = store
 
     def what_broke(self, window: Window, *, only: str | None = None) -> WhatBroke:
-        """Answer `GET /analytics/errors`; `only` is the login of a member. Raises `NotKeptError`."""
-        if not self._store.keeps_traces:
-            raise NotKeptError(NO_GROUPS)
+        """Answer `GET /analytics/errors`; `only` is the login of a member."""
         scope = scope_of(only)
         return what_broke(self._store.error_groups(scope, window), self._store.markers(scope, window), window)
 
     def mark(self, marker: Marker) -> Mark:
-        """Keep a marker, and return it as answers have it. Raises `NotKeptError`."""
-        if not self._store.keeps_traces:
-            raise NotKeptError(NO_GROUPS)
+        """Keep a marker, and return it as answers have it."""
         self._store.add_markers([marker])
         return mark(marker)
-
-    def in_panel(self, window: Window, *, only: str | None = None) -> WhatBroke | None:
-        """Return the same, None where the store keeps no groups."""
-        return self.what_broke(window, only=only) if self._store.keeps_traces else None

@@ -2,11 +2,15 @@
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers.traces import Trace, trace
-from tailtrace_api.queries.errors import NotKeptError
+from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.values import LogEntry
 from tailtrace_bridge.traces.pack import to_otlp_lines
+
+
+class NotKeptError(BridgeError):
+    """It is not kept; its words say why that may be."""
 
 
 class Traces:
@@ -31,11 +35,6 @@ class Traces:
             return None
 
     def _kept(self, trace_id: str, only: str | None) -> list[tuple[LogEntry, KeptTrace]]:
-        if not self._store.keeps_traces:
-            raise NotKeptError(
-                "this store keeps no traces: TAILTRACE_STORE=influxdb has raw spans in TAILTRACE_TRACES_BUCKET; SQLite "
-                "keeps traces"
-            )
         kept = self._store.traces(scope_of(only), trace_id.lower())
         if not kept:
             raise NotKeptError(

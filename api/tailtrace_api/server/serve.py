@@ -236,8 +236,7 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: Acces
     stack.callback(bridge.stop)
     _add_report(bridge, settings)
     _LOGGER.info("log %s → store %s, OTLP on %s", settings.log, settings.store, _name(listener))
-    hold = bridge.keeper.hold if bridge.keeper is not None else None
-    receiver = make_receiver(bridge.spans.put, bridge.receiver_counters, hold)
+    receiver = make_receiver(bridge.spans.put, bridge.receiver_counters, bridge.keeper.hold)
     # Its refusals are counted where the receiver's own are.
     counters = AccessCounters(bridge.receiver_counters.refused, access.closed, access.peers_forgotten)
     guard = Guard(receiver, make_callers(settings), counters, clock=monotonic_us, judge=of_spans)

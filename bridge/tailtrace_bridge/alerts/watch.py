@@ -158,8 +158,8 @@ class Watch:
         return unknown, active_marks(self._store, self._clock()) if unknown and known is not None else set()
 
     def _look_for_broken(self, now_us: int) -> list[ErrorGroup] | None:
-        """Return the groups of the last hour; None where nobody wants to know, or the store keeps none."""
-        if not (self._store.keeps_traces and any(rule.kind in BROKEN for rule in self._rules)):
+        """Return the groups of the last hour; None where nobody wants to know."""
+        if not any(rule.kind in BROKEN for rule in self._rules):
             return None
         return self._store.error_groups(Scope.everybody(), Window(now_us - BROKEN_US, now_us))
 

@@ -333,7 +333,8 @@ class Settings(BaseSettings):
     traces_max_mb: Annotated[
         int,
         Field(
-            description="How many MiB of traces the SQLite store keeps, the oldest go first; 0: it keeps none.",
+            description="How many MiB of traces the store keeps, in InfluxDB of each bridge; the oldest go first; 0: "
+            "none.",
             ge=0,
             le=100_000,
         ),

@@ -39,7 +39,7 @@ class Erased:
     """Times of the first and the last row; None: there is none."""
     last_us: int | None
     spans: int = 0
-    """Traces whose spans were removed: kept ones in SQLite, raw ones in InfluxDB."""
+    """Traces whose spans were removed: kept ones, in InfluxDB raw ones too."""
     events: int = 0
     """What alerts told of them."""
     left: str = ""

@@ -194,18 +194,18 @@ class Store(Protocol):
     def alert_events(self, scope: Scope, limit: int) -> list[AlertEvent]:
         """Return the newest events first."""
 
-    @property
-    def keeps_traces(self) -> bool:
-        """Whether it has the verbs below: InfluxDB keeps no traces, and raises `StoreError` for all of them."""
-
     def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
         """Keep traces of requests that are stored; the oldest go, so that all have `bytes_max` bytes at the most.
 
-        Returns how many are new. A trace goes with its request: when that is pruned, or its person erased.
+        InfluxDB bounds those of each source, and lets some more go than it must. Returns how many are new. A trace goes
+        with its request: when that is pruned, or its person erased.
         """
 
-    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:
-        """Return the kept requests of a trace with their spans, the oldest first; `trace_id` is 32 hex digits."""
+    def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
+        """Return the kept requests of a trace with their spans, the oldest first; `trace_id` is 32 hex digits.
+
+        `window`: those that began in it alone.
+        """
 
     def add_failures(self, found: Sequence[Failure]) -> int:
         """Keep failures of requests that are stored, each in its group; return how many are new.

@@ -258,6 +258,10 @@ EVENTS_MAX = 500
 """Events of alerts that a store keeps, the newest."""
 
 
+MARKERS_MAX = 1_000
+"""Deployments and notes that a store keeps, the newest."""
+
+
 class AlertEvent(NamedTuple):
     """Something that an alert told, or would have told outside of quiet hours. Named by its time."""
 

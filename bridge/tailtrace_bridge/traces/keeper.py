@@ -126,9 +126,11 @@ class TraceKeeper:
         self._versions = Versions(self._store.markers(everybody, Window(0, now_us)), self._monotonic_s())
         window = Window(now_us - HOUR_US, now_us)
         entries = self._store.log(everybody, window, Filters(status="5xx"), CAUGHT_UP_MAX, None)
+        there = {one[:2] for one in self._store.failures_of(everybody, [one[:2] for one in entries])}
         found = []
-        for entry in reversed(entries):
-            kept = self._store.traces(everybody, entry.trace_id) if entry.trace_id else []
+        for entry in reversed([one for one in entries if one[:2] not in there]):
+            at = Window(entry.time_us, entry.time_us + 1)
+            kept = self._store.traces(everybody, entry.trace_id, at) if entry.trace_id else []
             spans = [span for other, one in kept if other.key == entry.key for span in unpack(one.data)]
             of_entry = Failed(entry.time_us, entry.key, entry.service, entry.endpoint, entry.status, entry.error_type)
             found.append(self._grouping.failure(of_entry, spans))

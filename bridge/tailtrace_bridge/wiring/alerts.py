@@ -16,7 +16,6 @@ from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.identity.chain import Unavailable
 from tailtrace_bridge.identity.local_api import LocalApi
-from tailtrace_bridge.settings.alert_rules import BROKEN
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 
@@ -80,8 +79,6 @@ def make_alerts(
     destinations = destinations_of(settings.secret("alert_urls"))
     if not settings.alerts_here or not (settings.alerts or destinations):
         return None
-    if not store.keeps_traces and any(rule.kind in BROKEN for rule in settings.alerts):
-        _LOGGER.warning("alerts new_error and error_back never come: this store keeps no groups of errors, SQLite does")
     if not destinations:
         _LOGGER.warning("alerts are judged, kept and logged, and sent to nobody: set TAILTRACE_ALERT_URLS")
     counters, stop = AlertCounters(), threading.Event()

@@ -17,6 +17,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.wiring.erasing import finish_erase
 from tailtrace_bridge.wiring.parts import (
     clock_us,
@@ -33,13 +34,13 @@ from tailtrace_bridge.wiring.parts import (
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
 from tailtrace_bridge.wiring.recall import Recall
+from tailtrace_bridge.wiring.traces import make_keeper
 
 if TYPE_CHECKING:
     from tailtrace_bridge.export.exporter import SpanExporter
     from tailtrace_bridge.export.metric_exporter import RequestMetrics
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.watcher import Watcher
-    from tailtrace_bridge.traces.keeper import TraceKeeper
     from tailtrace_bridge.wiring.alerts import Alerts
 
 
@@ -56,14 +57,13 @@ class Bridge:
     poll_s: float
     lock: FileLock
     watcher: "Watcher"
+    keeper: TraceKeeper
     devices: "DeviceIndexProvider | None" = None
     """The control API's, where there is a key."""
     alerts: "Alerts | None" = None
     """Where the settings have rules, or somewhere to send."""
     exporter: "SpanExporter | None" = None
     """Of nginx's spans, where the settings name an endpoint."""
-    keeper: "TraceKeeper | None" = None
-    """Of whole traces, where the store keeps them."""
     durations: RequestDurations = field(default_factory=RequestDurations)
     """Of the requests that were stored."""
     request_metrics: "RequestMetrics | None" = None
@@ -78,8 +78,7 @@ class Bridge:
             self.devices.start()
         if self.exporter is not None:
             self.exporter.start()
-        if self.keeper is not None:
-            self.keeper.start()
+        self.keeper.start()
         if self.request_metrics is not None:
             self.request_metrics.start()
         self._thread = threading.Thread(
@@ -107,8 +106,7 @@ class Bridge:
             yield self.exporter.counters
         if self.request_metrics is not None:
             yield self.request_metrics.counters
-        if self.keeper is not None:
-            yield from (self.keeper.counters, self.keeper.choice.counters, self.keeper.held.counters)
+        yield from (self.keeper.counters, self.keeper.choice.counters, self.keeper.held.counters)
         if (of_store := getattr(self.store, "counters", None)) is not None:
             yield of_store
 
@@ -121,8 +119,7 @@ class Bridge:
             self._thread.join(timeout_s)
         if self.exporter is not None:
             self.exporter.stop()
-        if self.keeper is not None:
-            self.keeper.stop()
+        self.keeper.stop()
         if self.request_metrics is not None:
             self.request_metrics.stop()
         self.watcher.close()
@@ -155,7 +152,7 @@ def make_bridge(settings: Settings) -> Bridge:
         def open_tail() -> Tail:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
-        exporter, keeper = _make_exporter(settings), _make_keeper(settings, store)
+        exporter, keeper = _make_exporter(settings), make_keeper(settings, store)
         durations = RequestDurations()
         request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
@@ -174,7 +171,7 @@ def make_bridge(settings: Settings) -> Bridge:
             settle=watcher.settle,
             retention_days=settings.retention_days,
             on_stored=_to_all(
-                [recall.offer, durations.offer, *(one.offer for one in (exporter, keeper) if one is not None)]
+                [recall.offer, durations.offer, keeper.offer, *([exporter.offer] if exporter is not None else [])]
             ),
         )
         alerts = _make_alerts(settings, store, pipeline)
@@ -182,8 +179,8 @@ def make_bridge(settings: Settings) -> Bridge:
     poll_s = settings.poll_ms / 1000
     counters = ReceiverCounters()
     return Bridge(
-        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, devices, alerts, exporter, keeper,
-        durations, request_metrics,
+        pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, keeper, devices, alerts,
+        exporter, durations, request_metrics,
     )  # fmt: skip
 
 
@@ -195,14 +192,6 @@ def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence
             take(rows)
 
     return give
-
-
-def _make_keeper(settings: Settings, store: Store) -> "TraceKeeper | None":
-    if not store.keeps_traces:
-        return None
-    from tailtrace_bridge.wiring.traces import make_keeper  # noqa: PLC0415 - who keeps none loads nothing of it
-
-    return make_keeper(settings, store)
 
 
 def _make_exporter(settings: Settings) -> "SpanExporter | None":

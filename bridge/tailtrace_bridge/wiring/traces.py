@@ -1,4 +1,4 @@
-"""The keeper of traces, made of the settings. Imported only where the store keeps any."""
+"""The keeper of traces, made of the settings."""
 
 import time
 

@@ -100,16 +100,15 @@ def test_a_server_is_told_with_what_it_can(influxdb, own_folder, monkeypatch):
     for name in ("url", "org", "token", "bucket"):
         monkeypatch.setenv(f"INFLUXDB_V2_{name.upper()}", getattr(influxdb, name))
     told = _store(settings.load(store="influxdb"))
-    assert [(check.status, check.message[:8]) for check in told] == [("ok", "InfluxDB"), ("skipped", "InfluxDB")]
+    assert [(check.status, check.message[:8]) for check in told] == [("ok", "InfluxDB")]
     assert told[0].message.endswith(": makes buckets and mappings, writes by /api/v2/write, erases by /api/v2/delete")
 
 
 def test_a_server_that_does_not_answer_is_a_failure(own_folder, monkeypatch):
     monkeypatch.setenv("INFLUXDB_V2_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("INFLUXDB_V2_TOKEN", "x")
-    told, traces = _store(settings.load(store="influxdb"))
+    (told,) = _store(settings.load(store="influxdb"))
     assert (told.status, "does not answer" in told.message) == ("failure", True)
-    assert (traces.name, traces.status, "keeps no traces" in traces.message) == ("traces", "skipped", True)
 
 
 @pytest.mark.parametrize(("free", "status"), [(2**31, "ok"), (2**29, "warning"), (2**20, "failure")])

@@ -8,6 +8,7 @@
 | rollups of a day whose rows have expired | theirs are taken out; counts by duration and by quarter, of nobody, stay |
 | names, rejected lines, what alerts told | point by point |
 | raw spans | by the trace ids of their rows |
+| kept traces, failures | at the times of their rows; those that lie one behind the other at once |
 
 `/api/v2/delete` knows no OR and no fields, which is why there are so many calls; each takes some 20 ms. Deleted points
 leave the disk when InfluxDB next compacts a shard.
@@ -15,11 +16,13 @@ leave the disk when InfluxDB next compacts a shard.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.store.influx import directory
+from tailtrace_bridge.store.influx import directory, failures
+from tailtrace_bridge.store.influx import traces as kept_traces
 from tailtrace_bridge.store.influx.alerts import EVENTS
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
@@ -60,6 +63,15 @@ class _Point(NamedTuple):
     trace_id: str
 
 
+class _Beside(NamedTuple):
+    """Points of what is kept beside the rows."""
+
+    measurement: str
+    points: int
+    spans_ns: list[tuple[str, tuple[int, int]]]
+    """Sources, and first and last time of those that lie one behind the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Eraser:
     """Forgets people in one InfluxDB. `write` takes points for the rollups, `write_raw` for the bucket of rows."""
@@ -86,17 +98,22 @@ class Eraser:
         lines_gone = self._rejected(make_is_their_line(theirs, others))
         events = self._events(make_is_their_event(theirs, others))
         traces = self._traces(points)
+        kept = self._beside(kept_traces.MEASUREMENT, points)
+        failed = self._beside(failures.FAILURE, points)
         requests = max(len(points), sum(count for _, of_days in days.values() for count in of_days.values()))
         times_us = [point.time_us for point in points]
         erased = Erased(
             requests, len(points), len(lines_gone), tuple(sorted(theirs, key=repr)),
-            min(times_us, default=None), max(times_us, default=None), len(traces), len(events),
+            min(times_us, default=None), max(times_us, default=None), max(len(traces), kept.points), len(events),
         )  # fmt: skip
         if is_dry:
             return erased
         for source in days:
             of_source = [point for point in points if point.source == source]
             self._forget(source, of_source, days[source][1], is_theirs, named)
+        for beside in (kept, failed):
+            for source, span_ns in beside.spans_ns:
+                self.delete(self.buckets.raw, {"_measurement": beside.measurement, "source": source}, span_ns)
         for one in theirs:
             self.delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
         for time_ns, source in lines_gone:
@@ -264,6 +281,20 @@ class Eraser:
     def _events(self, is_theirs: Callable[[str], bool]) -> list[int]:
         found = self.influx.rows(self.buckets.rollups, f'SELECT "subject", "text" FROM "{EVENTS}"')  # noqa: S608
         return [time_ns for time_ns, subject, text in found if is_theirs(f"{subject} {text}")]
+
+    def _beside(self, measurement: str, points: Sequence[_Point]) -> "_Beside":
+        """Return where the points of a measurement lie that are at the times of these rows."""
+        found = _Beside(measurement, 0, [])
+        for source in dict.fromkeys(point.source for point in points):
+            theirs = {point.time_ns for point in points if point.source == source}
+            select, values = f'SELECT "key" FROM "{measurement}"', {"source": source}  # noqa: S608
+            there = self.influx.pages(self.buckets.raw, select, ' AND "source" = $source', values, EVER_NS)
+            for is_theirs, run in groupby((row[0] for row in there), theirs.__contains__):
+                if is_theirs:
+                    times_ns = list(run)
+                    found.spans_ns.append((source, (times_ns[0], times_ns[-1])))
+                    found = found._replace(points=found.points + len(times_ns))
+        return found
 
     def _traces(self, points: Sequence[_Point]) -> list[str]:
         """Return the trace ids whose spans may still be there; none where there is no such bucket."""

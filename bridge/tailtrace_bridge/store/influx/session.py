@@ -54,7 +54,11 @@ def open_session(
     if config.spans_bucket and config.spans_hours:
         spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
         ensure(influx, config.server.url, config.server.org, spans)
-    post, close = client_post(config.server) if influx.kind.write_path == V2_WRITE else (plain_post(influx), _nothing)
+    post, close = (
+        client_post(config.server)
+        if influx.kind.write_path == V2_WRITE
+        else (plain_post(influx, config.server.org), _nothing)
+    )
     writer, rolling = (Writer(config.server.url, post, timing, each) for each in counters.values())
     try:
         kept.write_again(writer)

@@ -31,8 +31,20 @@ from tailtrace_bridge.store.anonymous import (
     folded,
     is_listed,
 )
-from tailtrace_bridge.store.influx import alerts, directory, latency, log, presence, rejected, usage
+from tailtrace_bridge.store.influx import (
+    alerts,
+    directory,
+    failures,
+    latency,
+    log,
+    markers,
+    presence,
+    rejected,
+    traces,
+    usage,
+)
 from tailtrace_bridge.store.influx.batch import BatchWriter
+from tailtrace_bridge.store.influx.beside import Beside
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.filters import where
@@ -70,10 +82,6 @@ from tailtrace_bridge.store.values import (
 ROLL_EVERY_S = 5.0
 LOAD_EVERY = 120
 """Rounds of the thread between two looks at what other processes of this source have announced."""
-NO_TRACES = (
-    "store influxdb: it keeps no traces, no groups of errors and no markers; SQLite does. The collector's bucket "
-    "(TAILTRACE_TRACES_BUCKET) has raw spans for some days, TAILTRACE_EXPORT_ENDPOINT sends nginx's to a backend"
-)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -89,6 +97,8 @@ class InfluxStore:
         self._reads = Reads(influx, buckets, RollupReader(influx, buckets))
         self._delete = Deleter(influx, config.server.url, config.server.org)
         self._batches = BatchWriter(config, timing.wall_us, self.counters)
+        self._beside = Beside(config, self._reads, self._delete, timing)
+        self._traces = traces.KeptTraces(self._beside)
         self._lock = threading.Lock()
         self._is_rolling = is_rolling
         self._session: Session | None = None
@@ -323,39 +333,38 @@ class InfluxStore:
         events = alerts.newest_events(self._reads, limit)
         return [one for one in events if scope.login is None or not one.subject]
 
-    keeps_traces = False
+    def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
+        """Keep traces; those of each source have `bytes_max` at the most."""
+        return self._traces.keep(kept, bytes_max)
 
-    def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no traces."""
-        raise StoreError(NO_TRACES)
+    def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
+        """Return the kept requests of a trace."""
+        return traces.find(self._reads, scope.narrowed(Filters(trace_id=trace_id)), trace_id, window)
 
-    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no traces."""
-        raise StoreError(NO_TRACES)
+    def add_failures(self, found: Sequence[Failure]) -> int:
+        """Keep failures, each in its group."""
+        return failures.add(self._beside, found)
 
-    def add_failures(self, found: Sequence[Failure]) -> int:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no groups."""
-        raise StoreError(NO_TRACES)
+    def error_groups(self, scope: Scope, window: Window) -> list[ErrorGroup]:
+        """Return the groups with failures in a window, those last seen first."""
+        return failures.groups(self._reads, scope, window)
 
-    def error_groups(self, scope: Scope, window: Window) -> list[ErrorGroup]:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no groups."""
-        raise StoreError(NO_TRACES)
+    def failures_of(self, scope: Scope, requests: Sequence[tuple[int, int]]) -> list[Failure]:
+        """Return the failures of requests, each given by time and key."""
+        scope.require_everybody("failures_of")
+        return failures.of_requests(self._reads, requests)
 
-    def failures_of(self, scope: Scope, requests: Sequence[tuple[int, int]]) -> list[Failure]:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no groups."""
-        raise StoreError(NO_TRACES)
+    def resolve_error(self, fingerprint: str, now_us: int) -> bool:
+        """Note that a group is mended."""
+        return failures.resolve(self._beside, fingerprint, now_us)
 
-    def resolve_error(self, fingerprint: str, now_us: int) -> bool:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no groups."""
-        raise StoreError(NO_TRACES)
+    def add_markers(self, found: Sequence[Marker]) -> None:
+        """Keep markers, the newest of them, for as long as the rollups are kept."""
+        markers.add(self._beside, found)
 
-    def add_markers(self, found: Sequence[Marker]) -> None:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no markers."""
-        raise StoreError(NO_TRACES)
-
-    def markers(self, scope: Scope, window: Window) -> list[Marker]:  # noqa: ARG002
-        """Raise `StoreError`: InfluxDB keeps no markers."""
-        raise StoreError(NO_TRACES)
+    def markers(self, scope: Scope, window: Window) -> list[Marker]:  # noqa: ARG002 - they are about nobody
+        """Return the markers of a window, the oldest first."""
+        return markers.within(self._reads, window)
 
     def rejected_by_reason(self) -> dict[str, int]:
         """Count the kept rejected lines by reason."""

@@ -10,15 +10,16 @@ A failure goes with its request. Its group stays, `GROUPS_MAX` of them: those no
 """
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from tailtrace_bridge.core.records import Failure, Identity, Marker
+from tailtrace_bridge.store.error_groups import GROUPS_MAX, TRACES_LOOKED_AT, GroupState, Hits, error_group
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.identities import read_endpoints, read_identities
 from tailtrace_bridge.store.sqlite.transaction import transaction
-from tailtrace_bridge.store.values import BACK_US, HOUR_US, ErrorGroup, Window
+from tailtrace_bridge.store.values import BACK_US, HOUR_US, MARKERS_MAX, ErrorGroup, Window
 
 MIGRATION = """
     CREATE TABLE error_group (
@@ -36,9 +37,6 @@ MIGRATION = """
         PRIMARY KEY (time_us, kind, service, text)
     ) WITHOUT ROWID;
 """
-GROUPS_MAX = 5_000
-MARKERS_MAX = 1_000
-TRACES_SHOWN = 5
 _SEEN = """
     INSERT INTO error_group (fingerprint, type, title, frames, first_us, last_us) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
     ON CONFLICT (fingerprint) DO UPDATE SET
@@ -62,7 +60,7 @@ _NEWEST = """
            EXISTS (SELECT 1 FROM trace t WHERE t.time_us = f.time_us AND t.key = f.key)
     FROM failure f JOIN access a ON a.time_us = f.time_us AND a.key = f.key
     WHERE f.group_id = ? AND f.time_us >= ? AND f.time_us < ? AND a.trace_id IS NOT NULL
-    ORDER BY f.time_us DESC LIMIT 50
+    ORDER BY f.time_us DESC LIMIT ?
 """
 
 
@@ -100,55 +98,23 @@ def groups(connection: sqlite3.Connection, scope: Scope, window: Window) -> list
         rows[group_id].append(tuple(row))
     identities = read_identities(connection, {row[1] for one in rows.values() for row in one})
     endpoints = read_endpoints(connection) if rows else {}
-    found = [
-        _group(connection, scope, window, group, rows[group[0]], identities, endpoints)
-        for group in connection.execute("SELECT * FROM error_group ORDER BY last_us DESC").fetchall()
-        if group[0] in rows
-    ]
-    return [one for one in found if one.requests]
+    found: list[ErrorGroup] = []
+    for number, *state in connection.execute("SELECT * FROM error_group ORDER BY last_us DESC").fetchall():
+        if number in rows:
+            hits = (Hits(row[0], identities[row[1]], endpoints[row[2]][1], *row[3:]) for row in rows[number])
+            newest = _newest(connection, scope, window, number, identities)
+            found.append(error_group(scope, GroupState(*state), hits, newest))
+    return found
 
 
-def _group(
-    connection: sqlite3.Connection,
-    scope: Scope,
-    window: Window,
-    group: tuple[Any, ...],
-    rows: list[tuple[Any, ...]],
-    identities: dict[int, Identity],
-    endpoints: dict[int, tuple[str, str]],
-) -> ErrorGroup:
-    hours: Counter[int] = Counter()
-    people: Counter[str] = Counter()
-    own: Counter[str] = Counter()
-    of_endpoint: Counter[str] = Counter()
-    versions: Counter[str] = Counter()
-    statuses: Counter[int] = Counter()
-    devices: set[str] = set()
-    for hour_us, identity_id, endpoint_id, status, version, count in rows:
-        who = identities[identity_id]
-        name = who.user or who.device or who.address
-        hours[hour_us] += count
-        people[name] += count
-        if scope.has(who):
-            own[name] += count
-            of_endpoint[endpoints[endpoint_id][1]] += count
-        devices.add(who.node_id or who.device or who.address)
-        statuses[status] += count
-        if version:
-            versions[version] += count
-    newest = [
+def _newest(
+    connection: sqlite3.Connection, scope: Scope, window: Window, number: int, identities: dict[int, Identity]
+) -> list[tuple[int, str, bool]]:
+    return [
         (time_us, trace_id.hex(), bool(is_kept))
-        for time_us, trace_id, identity_id, is_kept in connection.execute(_NEWEST, (group[0], *window))
+        for time_us, trace_id, identity_id, is_kept in connection.execute(_NEWEST, (number, *window, TRACES_LOOKED_AT))
         if identity_id in identities and scope.has(identities[identity_id])
     ]
-    newest.sort(key=lambda one: (not one[2], -one[0]))  # those that can be looked at first
-    return ErrorGroup._make(
-        (
-            *group[1:], sum(hours.values()), dict(hours), dict(own.most_common()), len(people), len(devices),
-            dict(of_endpoint.most_common()), dict(versions.most_common()), dict(statuses.most_common()),
-            newest[:TRACES_SHOWN],
-        )
-    )  # fmt: skip
 
 
 def of_requests(connection: sqlite3.Connection, requests: Sequence[tuple[int, int]]) -> list[Failure]:

@@ -325,18 +325,16 @@ class SqliteStore:
             events = alert_events.newest(connection, limit)
         return [one for one in events if scope.login is None or not one.subject]
 
-    keeps_traces = True
-
     def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
         """Keep traces."""
         with self._writing() as writer:
             return traces.keep(writer, kept, bytes_max)
 
-    def traces(self, scope: Scope, trace_id: str) -> list[tuple[LogEntry, KeptTrace]]:
+    def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
         """Return the kept requests of a trace."""
         filters = scope.narrowed(Filters(trace_id=trace_id))
         with self._connections.lent() as connection:
-            return traces.find(connection, filters, bytes.fromhex(trace_id))
+            return traces.find(connection, filters, bytes.fromhex(trace_id), window)
 
     def add_failures(self, found: Sequence[Failure]) -> int:
         """Keep failures, each in its group."""

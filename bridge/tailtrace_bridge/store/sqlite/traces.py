@@ -63,10 +63,16 @@ def remove(writer: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -
     return int(rows)
 
 
-def find(connection: sqlite3.Connection, filters: Filters, trace_id: bytes) -> list[tuple[LogEntry, KeptTrace]]:
+def find(
+    connection: sqlite3.Connection, filters: Filters, trace_id: bytes, window: Window | None
+) -> list[tuple[LogEntry, KeptTrace]]:
     """Return the kept requests of a trace that the filters let through, the oldest first."""
-    query = "SELECT time_us, key, trace_id, reason, spans, data FROM trace WHERE trace_id = ? ORDER BY time_us LIMIT ?"
-    kept = [KeptTrace(*row) for row in connection.execute(query, (trace_id, OF_ONE_ID_MAX))]
+    query = """
+        SELECT time_us, key, trace_id, reason, spans, data FROM trace
+        WHERE trace_id = ? AND time_us >= ? AND time_us < ? ORDER BY time_us LIMIT ?
+    """
+    found = connection.execute(query, (trace_id, *(window or Window(0, 2**62)), OF_ONE_ID_MAX))
+    kept = [KeptTrace(*row) for row in found]
     return [
         (entry, one)
         for one in kept

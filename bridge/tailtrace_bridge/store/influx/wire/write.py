@@ -31,6 +31,7 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.lazy_package import gather_lazily
 from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.core.retry_after import read_retry_after
+from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, Server, explain
 
 BATCH_LINES_MAX = 5_000
@@ -166,13 +167,15 @@ class Kept:
             del self.calls[0]
 
 
-def plain_post(influx: InfluxQL) -> Post:
-    """Return a `Post` for servers that have `/write` alone."""
+def plain_post(influx: InfluxQL, org: str) -> Post:
+    """Return a `Post` that needs no client: by `/write`, or `/api/v2/write` where the server has it."""
 
     def post(bucket: str, body: bytes) -> None:
-        query = urlencode({"db": bucket, "precision": "ns"})
         try:
-            status, said, retry_after = influx.post_lines(f"/write?{query}", body)
+            path = influx.kind.write_path
+            where = {"org": org, "bucket": bucket} if path == V2_WRITE else {"db": bucket}
+            query = urlencode({**where, "precision": "ns"})
+            status, said, retry_after = influx.post_lines(f"{path}?{query}", body)
         except StoreError as error:
             raise Answered(0, str(error)) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
