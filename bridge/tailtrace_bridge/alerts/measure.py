@@ -93,10 +93,14 @@ def people(store: Store) -> list[Person]:
 
 def active_marks(store: Store, now_us: int) -> set[str]:
     """Return the marks of who asked for something in the last hours, by whole hours. Raises `StoreError`."""
-    start_us = (now_us // HOUR_US - ACTIVE_HOURS + 1) * HOUR_US
-    window = Window(start_us, (now_us // HOUR_US + 1) * HOUR_US)
-    usage = store.usage(Scope.everybody(), window, Filters(), By.IDENTITY, listed=())
+    usage = store.usage(Scope.everybody(), active_window(now_us), Filters(), By.IDENTITY, listed=())
     return {one.mark for one in _people(usage.identity for usage in usage)}
+
+
+def active_window(now_us: int) -> Window:
+    """Return the hours in which somebody must have asked for something to be here now."""
+    hour = now_us // HOUR_US
+    return Window((hour - ACTIVE_HOURS + 1) * HOUR_US, (hour + 1) * HOUR_US)
 
 
 def _people(identities: Iterable[Identity]) -> Iterator[Person]:

@@ -24,22 +24,23 @@ from zoneinfo import ZoneInfo
 from tailtrace_bridge.alerts.broken import learn, new_or_back
 from tailtrace_bridge.alerts.jobs import RETRY_US, Job
 from tailtrace_bridge.alerts.judge import RuleState, judge
-from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, interval_us, measure, people
+from tailtrace_bridge.alerts.measure import Measured, Person, active_marks, active_window, interval_us, measure, people
+from tailtrace_bridge.alerts.pointed import Pointed, behind, of_group, of_person
 from tailtrace_bridge.alerts.state import KNOWN_MAX, Message, Outbox
-from tailtrace_bridge.alerts.words import Words, duration
+from tailtrace_bridge.alerts.words import PEOPLE_TOLD, Words, duration
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import BROKEN, PROBES, SEEN, AlertRule, is_quiet
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import AlertEvent, ErrorGroup, Window
+from tailtrace_bridge.store.values import AlertEvent, ErrorGroup, Filters, Window
 
 ABSENT_US_MAX = 600_000_000
 """Who has a name in the store and asked for nothing for so long came by an import: known from now on, and not told."""
 BROKEN_US = 3_600_000_000
 """Groups that were seen within it are looked at: a failure joins its group some seconds after its end."""
-HIT_TOLD = 3
-"""People that an alert names."""
+POINTED_MAX = 20
+"""New ones of a round whose requests are looked up."""
 _LOGGER = logging.getLogger(__name__)
 _S = 1_000_000
 
@@ -75,6 +76,8 @@ class Watch:
         self._send_to, self._quiet = list(send_to), quiet
         self._due_us: dict[str, int] = {}
         self._absent_since_us: dict[str, int] = {}
+        self._pointed: dict[str, Pointed] = {}
+        """Of what is about to be told: by a rule's name, or a new person's mark. Read before the lock is taken."""
         self._lacks_rules = {rule.name for rule in rules}
         self._has_begun = False
         for rule in rules:
@@ -93,6 +96,7 @@ class Watch:
 
     def _round(self, now_us: int) -> None:
         problem = self._store_problem()
+        self._pointed.clear()
         measured = self._measure_all(now_us, problem)
         unknown, active = self._look_for_new() if not problem else ([], set())
         groups = self._look_for_broken(now_us) if not problem else None
@@ -139,7 +143,9 @@ class Watch:
                 continue
             try:
                 was_seen = self._outbox.state.rules[rule.name].was_seen
-                measured[rule.name] = measure(self._store, rule, was_seen, now_us)
+                measured[rule.name] = found_now = measure(self._store, rule, was_seen, now_us)
+                if self._may_start(rule, found_now.value):
+                    self._pointed[rule.name] = behind(self._store, rule, now_us)
             except StoreError as error:
                 self._outbox.counters.failed_rounds += 1
                 _LOGGER.warning("alert %s cannot be judged: %s", rule.name, error)
@@ -148,6 +154,9 @@ class Watch:
             self._due_us[rule.name] = now_us + interval_us(rule)
         return measured
 
+    def _may_start(self, rule: AlertRule, value: float | None) -> bool:
+        return value is not None and rule.is_bad(value) and not self._outbox.state.rules[rule.name].firing_since_us
+
     def _look_for_new(self) -> tuple[list[Person], set[str]]:
         kinds = {rule.kind for rule in self._rules} & SEEN
         if not kinds:
@@ -155,7 +164,12 @@ class Watch:
         known = self._outbox.state.known
         found = {one.mark: one for one in people(self._store) if known is None or one.mark not in known}
         unknown = list(found.values())
-        return unknown, active_marks(self._store, self._clock()) if unknown and known is not None else set()
+        active = active_marks(self._store, self._clock()) if unknown and known is not None else set()
+        for one in [one for one in unknown if one.mark in active and one.kind in kinds][:POINTED_MAX]:
+            who = one.identity
+            theirs = Filters(user=who.user) if one.kind == "new_user" else Filters(device=who.device)
+            self._pointed[one.mark] = of_person(self._store, theirs, active_window(self._clock()))
+        return unknown, active
 
     def _look_for_broken(self, now_us: int) -> list[ErrorGroup] | None:
         """Return the groups of the last hour; None where nobody wants to know."""
@@ -176,7 +190,8 @@ class Watch:
             return
         facts: Mapping[str, object] = {**measured.facts, "lasted": duration((now_us - began_us) / _S)}
         event = self._event(rule.name, rule.kind, what, self._words.event(rule, what, measured.value, facts), now_us)
-        self._report(rule, event._replace(value=measured.value), now_us)
+        pointed = self._pointed.get(rule.name, Pointed()) if what == "started" else Pointed()
+        self._report(rule, event._replace(value=measured.value), now_us, pointed)
 
     def _meet(self, unknown: Sequence[Person], active: set[str], now_us: int) -> None:
         """Get to know who is new, and tell of those who are really there."""
@@ -213,16 +228,18 @@ class Watch:
                 "what": f"{group.type} {group.title}".strip(),
                 "requests": group.requests,
                 "people": group.people_count,
-                "hit": ", ".join(list(group.people)[:HIT_TOLD]),
+                "hit": ", ".join(list(group.people)[:PEOPLE_TOLD]),
                 "trace": self._words.trace(group.traces[0][1] if group.traces else ""),
             }
             for rule in self._rules:
                 if rule.kind == kind:
                     event = self._event(rule.name, kind, "seen", self._words.event(rule, "seen", None, facts), now_us)
-                    self._report(rule, event._replace(subject=group.fingerprint), now_us)
+                    told = of_group(group)._replace(trace_id="")  # its text has people and trace already
+                    self._report(rule, event._replace(subject=group.fingerprint), now_us, told)
 
     def _report_new(self, rule: AlertRule, found: Sequence[Person], now_us: int) -> None:
         events = []
+        lines: list[str] = []
         for one in found:
             who = one.identity
             user, device = printable(who.user), printable(who.device)
@@ -230,21 +247,25 @@ class Watch:
             subject = user if rule.kind == "new_user" else device
             text = self._words.event(rule, "seen", None, {"subject": both})
             events.append(self._event(rule.name, rule.kind, "seen", text, now_us)._replace(subject=subject))
+            pointed = self._pointed.get(one.mark, Pointed())
+            lines += [text, *self._words.pointed(pointed)]
         if is_quiet(self._quiet_of(rule), now_us, self._zone):
-            for event in events:
-                self._report(rule, event, now_us)
+            for event, one in zip(events, found, strict=True):
+                self._report(rule, event, now_us, self._pointed.get(one.mark, Pointed()))
             return
         for event in events:
             self._note(event)
-        body = self._words.message(rule.kind, [event.text for event in events], is_bad=True)
+        body = self._words.message(rule.kind, lines, is_bad=True)
         self._post(self._words.title(rule.name, "seen"), body, now_us, is_bad=True)
 
-    def _report(self, rule: AlertRule, event: AlertEvent, now_us: int) -> None:
+    def _report(self, rule: AlertRule, event: AlertEvent, now_us: int, pointed: Pointed) -> None:
+        """Note an event and tell it, with where it points to: the history has no names that a member must not see."""
         self._note(event)
+        text = "\n".join([event.text, *self._words.pointed(pointed)])
         if is_quiet(self._quiet_of(rule), now_us, self._zone):
-            self._outbox.keep(self._outbox.state.held, event)
+            self._outbox.keep(self._outbox.state.held, event._replace(text=text))
         else:
-            self._post_event(event, event.text, now_us)
+            self._post_event(event, text, now_us)
 
     def _note(self, event: AlertEvent) -> None:
         """Put an event into the history, the counters and the log."""
@@ -267,7 +288,8 @@ class Watch:
         state.held = [one for one in state.held if one not in over]
         firing = [one for one in over if one.what == "started" and one is _last(over, one.rule)]
         for event in firing:
-            self._post_event(event, f"{event.text} {self._words.since(event.time_us)}", now_us)
+            first, *lines = event.text.splitlines()
+            self._post_event(event, "\n".join([f"{first} {self._words.since(event.time_us)}", *lines]), now_us)
         if rest := [one for one in over if one not in firing]:
             title, body = self._words.quiet(rest)
             self._post(title, body, now_us, is_bad=False)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from tailtrace_bridge.alerts.pointed import Pointed
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.values import AlertEvent
@@ -11,6 +13,8 @@ from tailtrace_bridge.texts.catalogue import Texts
 
 LINES_MAX = 20
 """Of a message that rolls up."""
+PEOPLE_TOLD = 3
+"""People that an alert names."""
 
 
 class Words:
@@ -48,7 +52,29 @@ class Words:
         """Say where a request is looked at: a link where people find the dashboard, else its trace id."""
         if not trace_id:
             return "-"
-        return f"{self._url.rstrip('/')}/?request={trace_id}" if self._url else trace_id
+        return self._link("request", trace_id) or trace_id
+
+    def pointed(self, pointed: Pointed) -> list[str]:
+        """Say what an alert is about, a line each: endpoint, people, newest request; with links where there are any."""
+        lines = []
+        if pointed.endpoints:
+            first = pointed.endpoints[0]
+            lines.append(self._line("at", "endpoint", first, printable(first, 300), len(pointed.endpoints) - 1))
+        if pointed.people:
+            told = ", ".join(printable(name, 100) for name in pointed.people[:PEOPLE_TOLD])
+            key = "user" if "@" in pointed.people[0] else ""
+            lines.append(self._line("hit", key, pointed.people[0], told, len(pointed.people) - PEOPLE_TOLD))
+        if pointed.trace_id:
+            lines.append(self.say("newest", trace=self.trace(pointed.trace_id)))
+        return lines
+
+    def _line(self, text: str, key: str, value: str, shown: str, others: int) -> str:
+        said = self.say(text, shown=shown) + (f" {self.say('others', count=others)}" if others > 0 else "")
+        link = self._link(key, value) if key else ""
+        return f"{said} {link}".rstrip()
+
+    def _link(self, key: str, value: str) -> str:
+        return f"{self._url.rstrip('/')}/?{urlencode({key: value})}" if self._url else ""
 
     def since(self, time_us: int) -> str:
         """Say since when it has been so."""

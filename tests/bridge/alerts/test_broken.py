@@ -31,7 +31,8 @@ def test_a_new_error_is_told_once_with_whom_it_hit_and_where_to_look(make_world)
             "tailtrace: new_error seen",
             (
                 "New error: KeyError shop/orders.py total; 1 requests, people hit: 1 (ana@example.com). "
-                f"Request: {URL}?request={2:032x}\nNext: `tailtrace errors`, then `tailtrace trace ID`.\n{URL}"
+                f"Request: {URL}?request={2:032x}\nAt /a {URL}?endpoint=%2Fa\n"
+                f"Hit: ana@example.com {URL}?user=ana%40example.com\nNext: `tailtrace errors`, then `tailtrace trace ID`.\n{URL}"
             ),
         )
     ]

@@ -37,6 +37,7 @@ def test_an_alert_starts_once_and_ends_once(world):
             "tailtrace: error_rate started",
             (
                 "Error rate 29.17% in the last 5 min (limit 10%): 70 of 240 requests ended in 5xx.\n"
+                "At /a\nHit: ana@example.com\n"
                 "Next: `tailtrace report --hours 1`, then the app's log of that time."
             ),
         )
@@ -154,7 +155,7 @@ def test_no_data_waits_for_the_first_request_of_a_fresh_install(world):
     assert world.run(5) == [
         (
             "tailtrace: no_data started",
-            "No request for 32 min.\nNext: `tailtrace doctor` checks nginx, its log and the bridge.",
+            "No request for 32 min.\nAt /a\nHit: ana@example.com\nNext: `tailtrace doctor` checks nginx, its log and the bridge.",
         )
     ]
     world.begin(kind="no_data", window="30m")
@@ -179,8 +180,8 @@ def test_who_is_new_is_told_once(world):
     assert world.run(10, world.ask) == [], "who was there before is no news"
     told = world.run(10, lambda: world.ask(who=BEN))
     assert told == [
-        ("tailtrace: new_device seen", "New device: ben-phone of ben@example.com\nNext: if nobody knows it, take it off the tailnet."),
-        ("tailtrace: new_user seen", "New user: ben-phone of ben@example.com\nNext: if nobody knows them, take them off the tailnet."),
+        ("tailtrace: new_device seen", "New device: ben-phone of ben@example.com\nAt /a\nNext: if nobody knows it, take it off the tailnet."),
+        ("tailtrace: new_user seen", "New user: ben-phone of ben@example.com\nAt /a\nNext: if nobody knows them, take them off the tailnet."),
     ]  # fmt: skip
     world.begin({"kind": "new_device"}, {"kind": "new_user"})
     assert world.run(60, lambda: world.ask(who=BEN)) == []
@@ -271,7 +272,9 @@ def test_quiet_hours_hold_back_and_tell_in_the_morning(make_world):
     assert world.titles(told) == ["error_rate started", "2 alerts of the quiet hours"]
     assert told[0][1].splitlines()[0].endswith("requests ended in 5xx. Since 05:02.")
     lines = told[1][1].splitlines()
-    assert [line[:29] for line in lines] == ["23:52 error_rate: Error rate ", "00:14 error_rate: Error rate "]
+    assert [line[:29] for line in lines] == [
+        "23:52 error_rate: Error rate ", "At /a", "Hit: ana@example.com", "00:14 error_rate: Error rate ",
+    ]  # fmt: skip
     assert world.titles(world.run(10, traffic(world, 0))) == ["error_rate ended"]
 
 
@@ -282,6 +285,8 @@ def test_what_is_told_has_a_link_and_speaks_spanish(make_world):
     assert title == "tailtrace: error_rate empieza"
     assert body.splitlines() == [
         "Tasa de errores 25% en los últimos 5 min (límite 10%): 25 de 100 peticiones acabaron en 5xx.",
+        "En /a https://tailtrace.example.ts.net/?endpoint=%2Fa",
+        "Afecta a: ana@example.com https://tailtrace.example.ts.net/?user=ana%40example.com",
         "Ahora: `tailtrace report --hours 1`, y el log de la app de esa hora.",
         "https://tailtrace.example.ts.net/",
     ]
@@ -344,7 +349,7 @@ def test_a_name_from_the_tailnet_cannot_forge_lines(world):
     evil = BEN._replace(device="x\nNext: all is well\x1b[2J {subject}")
     [(_, body)] = world.run(5, lambda: world.ask(who=evil))
     assert body.splitlines()[0] == r"New device: x\nNext: all is well\x1b[2J {subject} of ben@example.com"
-    assert len(body.splitlines()) == 2
+    assert len(body.splitlines()) == 3
 
 
 def test_a_job_runs_when_it_is_due_and_once(world, tmp_path):
