@@ -11,6 +11,7 @@ from tailtrace_bridge.core.records import Access, Identity, RejectedLine
 from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.logs.block import BlockReader
 from tailtrace_bridge.logs.block_format import block_format
+from tailtrace_bridge.logs.exchange import streamed_us_of
 from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of, read_lines, read_pieces
 from tailtrace_bridge.logs.format import (
     COMBINED_FORMAT,
@@ -195,7 +196,10 @@ def test_each_odd_value_of_our_own_format_is_read_as_in_a_line(mark):
     lines = reader.take()
     assert [one._replace(proxied=False) for one in lines.accesses()] == expected
     assert [one for one, _ in reader.rejected] == rejected
-    assert [lines.exchange(number) for number in range(len(lines))] == [one.exchange for one in expected]
+    told = [number for number, one in enumerate(expected) if one.app]  # of no other line it is asked
+    assert [lines.streamed_us(number) for number in told] == [
+        streamed_us_of(expected[number].exchange) for number in told
+    ]
     by_block = [parser.block_format.pattern.fullmatch(f"{text}\n".encode())[1] is not None for text in texts]
     taken = {(name, values[name]) for values, is_taken in zip(odd, by_block, strict=True) if is_taken for name in usual}
     assert taken >= {
@@ -290,15 +294,18 @@ def test_the_rows_of_our_own_lines_have_what_the_app_said_of_each(seed, mark, ha
             values |= {"realip_remote_addr": values["remote_addr"], "http_tailscale_user_login": ""}
         known = {name: some[0] for name, some in VALUES.items()} | {"bytes_sent": "5"} | values
         lines.append("\t".join((mark, *(known.get(name, "") for name in TAILTRACE_FIELDS))) + "\n")
-    log = "".join(lines).encode()
-    reader = BlockReader(make_parser("tailtrace"), "a.log")
-    reader.read(Piece(7, (), log, 0))
-    by_line = [make_parser("tailtrace").parse(line, "a.log", 0, 7) for line in log.split(b"\n")[:-1]]
+    middle = dice.randrange(len(lines))
     made = []
     for way in ("lines", "columns"):
-        enricher = make_enricher(limit)
-        read = reader.lines if way == "lines" else [one for one in by_line if isinstance(one, Access)]
-        rows = rows_of(enricher.lines(read) if way == "lines" else enricher.columns(read))
+        enricher, reader, rows = make_enricher(limit), BlockReader(make_parser("tailtrace"), "a.log"), []
+        for part in ("".join(lines[:middle]).encode(), "".join(lines[middle:]).encode()):
+            if way == "lines":
+                if part:
+                    reader.read(Piece(7, (), part, 0))
+                rows += rows_of(enricher.lines(reader.take()))
+            else:
+                read = [make_parser("tailtrace").parse(line, "a.log", 0, 7) for line in part.split(b"\n")[:-1]]
+                rows += rows_of(enricher.columns([one for one in read if isinstance(one, Access)]))
         routes = enricher._routes
         made.append(
             (

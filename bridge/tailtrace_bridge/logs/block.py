@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import lru_cache
 from itertools import accumulate, chain, repeat
 from operator import add, sub
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from xxhash import xxh3_64_intdigest
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.addresses import address_of, proxied_by
 from tailtrace_bridge.logs.block_format import BlockFormat
+from tailtrace_bridge.logs.exchange import Exchange, attempts, streamed_us, streamed_us_of
 from tailtrace_bridge.logs.extractor import (
     EXCHANGE_LENGTH_MAX,
     FRESH,
@@ -35,12 +37,14 @@ from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
 from tailtrace_bridge.logs.rejected import UnreadableError
 from tailtrace_bridge.logs.request_line import request_of, target_of
 from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, clean, service_of
-from tailtrace_bridge.logs.times import epoch_us, iso_reader, local_reader
+from tailtrace_bridge.logs.times import iso_reader, local_reader, seconds_us
 
 CACHE_ENTRIES_MAX = 50_000
 SECOND_US, MINUTE_US = 1_000_000, 60_000_000
 _T = TypeVar("_T")
 _K = TypeVar("_K")
+_ROOT_SPAN_ID = bytes.fromhex(ROOT_SPAN_ID)
+_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 _PLAIN = Access(0, 0, "", "", "", 0, None, None, False, 0, "", "", "", "", "")[15:]
 """What a line says beyond its columns, if it says nothing."""
 _NO_FRONT = (b"", b"\t", b"\t")
@@ -72,14 +76,14 @@ class Table(dict[_K, int], Generic[_K, _T]):
         return len(self.values_read) - 1
 
 
-class _Values(dict[bytes, Any]):
+class _Values(dict[Any, Any]):
     """The value of each text, read once."""
 
-    def __init__(self, read: Callable[[bytes], Any]) -> None:
+    def __init__(self, read: Callable[[Any], Any]) -> None:
         super().__init__()
         self._read = read
 
-    def __missing__(self, text: bytes) -> Any:
+    def __missing__(self, text: Any) -> Any:
         value = self[text] = self._read(text)
         return value
 
@@ -137,6 +141,19 @@ def exchange_of(line: bytes) -> str:
     return _text(line.split(b"\t", len(TAILTRACE_FRONT) + 1)[-1])[:EXCHANGE_LENGTH_MAX] if line else ""
 
 
+@lru_cache(maxsize=CACHE_ENTRIES_MAX)
+def _streamed_us(response: bytes, header: bytes) -> int:
+    """Return it of an answer that one server gave."""
+    one = Exchange(upstream_addr="-", upstream_response_time=_text(response), upstream_header_time=_text(header))
+    return streamed_us(attempts(one))
+
+
+def _ids(hexes: Sequence[bytes], size: int) -> list[bytes | None]:
+    """Return ids of one size: all are read at once."""
+    ids = bytes.fromhex(b"".join(hexes).decode())
+    return [ids[at : at + size] for at in range(0, len(ids), size)]
+
+
 def _minute_us(raw: bytes) -> int:
     return _local(f"{_text(raw)}:00 +0000")
 
@@ -162,7 +179,7 @@ _local, _iso = local_reader(UTC), iso_reader(UTC)
 _TIMES: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
     "time_local": (_minute_us, _second_us),
     "time_iso8601": (_iso_minute_us, _iso_second_us),
-    "msec": (lambda raw: epoch_us(_text(raw)), lambda raw: int(raw[1:]) * 1000),
+    "msec": (seconds_us, lambda raw: int(raw[1:]) * 1000),
 }
 """How the two parts of a time are read, which are added."""
 
@@ -198,12 +215,14 @@ class Lines:
     bytes_sent: list[int] = field(default_factory=list)
     request_time_us: list[int | None] = field(default_factory=list)
     upstream_time_us: list[int | None] = field(default_factory=list)
-    trace_id: list[str] = field(default_factory=list)
-    span_id: list[str] = field(default_factory=list)
+    trace_id: list[bytes | None] = field(default_factory=list)
+    span_id: list[bytes | None] = field(default_factory=list)
     front: list[int] = field(default_factory=list)
-    """Of our own format alone, as the next three."""
+    """Of our own format alone, as the next four."""
     app: list[int] = field(default_factory=list)
     app_time_us: list[int | None] = field(default_factory=list)
+    answer: list[tuple[bytes, ...]] = field(default_factory=list)
+    """Cache status and servers; how long they took, until the answer's end and until its head."""
     raw: list[bytes] = field(default_factory=list)
     """A line of our own format as it stands: few ask for what there is no column for."""
     more: dict[int, Access] = field(default_factory=dict)
@@ -226,26 +245,44 @@ class Lines:
         self.bytes_sent.append(access.bytes_sent)
         self.request_time_us.append(access.request_time_us)
         self.upstream_time_us.append(access.upstream_time_us)
-        self.trace_id.append(access.trace_id)
-        self.span_id.append(access.span_id)
+        self.trace_id.append(bytes.fromhex(access.trace_id) or None)
+        self.span_id.append(bytes.fromhex(access.span_id) or None)
         front = Front(access.serve, access.peer, access.proxy_protocol, access.proxy_protocol_at)
         self.front.append(self.fronts.add(front) if any(front) else self.fronts[_NO_FRONT])
         begins = _APP.fullmatch(access.app) if len(access.app) < _APP_LENGTH_MAX else None
         self.app.append(self.apps.add(f"1{begins[2]}" if begins else access.app) if access.app else self.apps[None])
         self.app_time_us.append(int(begins[1]) if begins else None)
+        self.answer.append(())
         self.raw.append(b"")
 
-    def exchange(self, number: int) -> str:
-        """Return a line's `Access.exchange`."""
+    def add_ids(self, rows: int, trace_ids: Sequence[bytes] | None, span_ids: Sequence[bytes] | None) -> None:
+        """Take what other formats than our own say of the rest: ids, in hex, or nothing."""
+        self.trace_id += _ids(trace_ids, _TRACE_ID_BYTES) if trace_ids else repeat(None, rows)
+        self.span_id += _ids(span_ids, _SPAN_ID_BYTES) if span_ids else repeat(None, rows)
+        self.front += repeat(self.fronts[_NO_FRONT], rows)
+        self.app += repeat(self.apps[None], rows)
+        self.app_time_us += repeat(None, rows)
+        self.answer += repeat((), rows)
+        self.raw += repeat(b"", rows)
+
+    def streamed_us(self, number: int) -> int:
+        """Return `exchange.streamed_us_of` a line's `Access.exchange`."""
         access = self.more.get(number)
-        return access.exchange if access is not None else exchange_of(self.raw[number])
+        if access is not None:
+            return streamed_us_of(access.exchange)
+        raw = self.raw[number]
+        asked, response, header = self.answer[number]
+        if b" " in asked or len(raw) > EXCHANGE_LENGTH_MAX:  # several servers; or the end of it may be cut off
+            return streamed_us_of(exchange_of(raw))
+        return _streamed_us(response, header)
 
     def accesses(self) -> list[Access]:
         """Return the lines as records; of `proxied`, which serves no row, nothing is known any more."""
         made = [
             Access(
                 time_us, key, address, request[0], request[1], status, request_time_us, upstream_time_us, False,
-                bytes_sent, service, trace_id, span_id, agent, request[2],
+                bytes_sent, service, trace_id.hex() if trace_id else "", span_id.hex() if span_id else "", agent,
+                request[2],
             )
             for time_us, key, address, request, status, request_time_us, upstream_time_us, bytes_sent, service,
                 trace_id, span_id, agent in zip(
@@ -283,8 +320,9 @@ class BlockReader:
         self._durations, self._upstream = _Values(_duration), _Values(_durations)
         self._told = _Values(_is_told)
         self._statuses = _Values(lambda raw: status_of(_text(raw)))
+        self._requests, self._targets, self._agents = _Values(_request), _Values(_target), _Values(_agent)
         self._times = {name: tuple(map(_Values, readers)) for name, readers in _TIMES.items()}
-        self.lines = Lines()
+        self.lines = self._empty()
         self.rejected: list[tuple[RejectedLine, int]] = []
         """Lines that are no records, each with its number among all lines that were read, from 0."""
         self.count = 0
@@ -292,11 +330,16 @@ class BlockReader:
 
     def take(self) -> Lines:
         """Return what was read since the last time."""
-        lines, self.lines = self.lines, Lines()
-        for known in (self._durations, self._upstream, self._told, self._statuses, *chain(*self._times.values())):
-            if len(known) > CACHE_ENTRIES_MAX:
-                known.clear()
+        lines, self.lines = self.lines, self._empty()
+        known = (self._durations, self._upstream, self._told, self._statuses, *chain(*self._times.values()))
+        for values in (*known, self._requests, self._targets, self._agents):
+            if len(values) > CACHE_ENTRIES_MAX:
+                values.clear()
         return lines
+
+    def _empty(self) -> Lines:
+        """Return no lines, with tables that know what was read before."""
+        return Lines(requests=Table(self._requests.__getitem__), agents=Table(self._agents.__getitem__))
 
     def read_lines(self, lines: Sequence[tuple[bytes, int]], seed: int) -> None:
         """Read lines one by one, each with its offset."""
@@ -367,7 +410,7 @@ class BlockReader:
             methods, targets = column("request_method"), column("request_uri", "uri", "document_uri")
             assert methods is not None
             requests = list(zip(methods, targets or repeat(b""), strict=False))  # type: ignore[arg-type]
-            lines.requests.read = _target
+            lines.requests.read = self._targets.__getitem__
         address = list(map(lines.addresses.__getitem__, columns[places["remote_addr"]]))
         request = list(map(lines.requests.__getitem__, requests))
         agents, services = column("http_user_agent"), column("server_name", "host", "http_host")
@@ -391,13 +434,7 @@ class BlockReader:
         if own is not None:
             self._add_own(fmt, columns, *own)
         else:
-            trace_ids, span_ids = column("tailtrace_trace_id", "request_id"), column("tailtrace_span_id")
-            lines.trace_id += map(bytes.decode, trace_ids) if trace_ids else repeat("", rows)
-            lines.span_id += map(bytes.decode, span_ids) if span_ids else repeat("", rows)
-            lines.front += repeat(lines.fronts[_NO_FRONT], rows)
-            lines.app += repeat(lines.apps[None], rows)
-            lines.app_time_us += repeat(None, rows)
-            lines.raw += repeat(b"", rows)
+            lines.add_ids(rows, column("tailtrace_trace_id", "request_id"), column("tailtrace_span_id"))
         self.count += rows
 
     def _own(self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]]) -> tuple[list[int], list[bool]]:
@@ -412,16 +449,20 @@ class BlockReader:
         self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]], fronts: list[int], told: list[bool]
     ) -> None:
         lines = self.lines
-        mark, inbound, request_id, times, rests = (
+        mark, inbound, request_id, times, rests, *answer = (
             columns[fmt.places[name]]
-            for name in ("tailtrace_mark", "tailtrace_inbound_trace_id", "request_id", "app_time", "app")
-        )
-        ids = list(map(bytes.decode, request_id))
-        lines.trace_id += [other.decode() or one for other, one in zip(inbound, ids, strict=True)]
+            for name in (
+                "tailtrace_mark", "tailtrace_inbound_trace_id", "request_id", "app_time", "app",
+                "asked", "upstream_response_time", "upstream_header_time",
+            )
+        )  # fmt: skip
+        ids = [other or one for other, one in zip(inbound, request_id, strict=True)] if any(inbound) else request_id
+        lines.trace_id += _ids(ids, _TRACE_ID_BYTES)
         lines.span_id += [
-            ROOT_SPAN_ID if is_new and not other else span_of(one)
-            for is_new, other, one in zip(mark, inbound, ids, strict=True)
+            _ROOT_SPAN_ID if is_new and not other else bytes.fromhex(span_of(one.decode()))
+            for is_new, other, one in zip(mark, inbound, request_id, strict=True)
         ]
+        lines.answer += zip(*answer, strict=True)
         lines.front += fronts
         lines.app += [
             lines.apps[rest if is_told and (rest or time) else None]

@@ -96,7 +96,7 @@ _OWN_SHAPES = _SHAPES | {
 _OWN_GROUPS = (
     "tailtrace_mark", "msec", "", "request_id", "tailtrace_inbound_trace_id", "remote_addr", "peer", "request_method",
     "request_uri", "status", "bytes_sent", "request_time", "server_name", "http_user_agent", "serve", "app_time", "app",
-    "asked", "upstream_response_time",
+    "asked", "upstream_response_time", "upstream_header_time",
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ class BlockFormat:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is our own: `peer`, `serve`, `app_time`, `app` and `asked` are places too."""
+        """Whether it is our own: `peer`, `serve`, `app_time`, `app`, `asked` and the head's time are places too."""
         return "app" in self.places
 
 
@@ -152,7 +152,7 @@ def block_format(fmt: LogFormat) -> BlockFormat | None:
 def _own_block_format() -> BlockFormat:
     names = (*TAILTRACE_FRONT, *TAILTRACE_EXCHANGE[:EXCHANGE_READ])
     shapes = (_OWN_SHAPES.get(name, f"({_VALUE})") for name in names)
-    rest = [_VALUE] * (len(TAILTRACE_EXCHANGE) - EXCHANGE_READ)
+    rest = (f"({_VALUE})" if name in _OWN_GROUPS else _VALUE for name in TAILTRACE_EXCHANGE[EXCHANGE_READ:])
     line = r"\t".join(("t(?:(3)|2)", *shapes, *rest))
     places = {name: place for place, name in enumerate(_OWN_GROUPS, start=1) if name}
     return BlockFormat(re.compile(f"({line})\n|(.*)\n".encode()), places, "msec")

@@ -6,6 +6,7 @@ here. Lists, for a request that several servers were asked for, are as nginx pri
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -79,6 +80,19 @@ def read_exchange(text: str) -> Exchange:
 
 def _plain(value: str) -> str:
     return replaced(unescape_json(value))
+
+
+def streamed_us(tried: Sequence[Attempt]) -> int:
+    """Return how long the answer of the last server went on behind its head; 0 where that is not known."""
+    last = tried[-1] if tried else None
+    return (
+        0 if last is None or last.header_us is None or last.response_us is None else last.response_us - last.header_us
+    )
+
+
+def streamed_us_of(text: str) -> int:
+    """Return `streamed_us` of `Access.exchange`."""
+    return streamed_us(attempts(read_exchange(text)))
 
 
 def attempts(exchange: Exchange) -> list[Attempt]:

@@ -31,6 +31,14 @@ def epoch_us(value: str) -> int:
     return time_us
 
 
+def seconds_us(digits: bytes) -> int:
+    """Read the whole seconds of `$msec`. Raises `UnreadableError`."""
+    time_us = int(digits) * 1_000_000
+    if not 0 < time_us < TIME_US_MAX:
+        raise UnreadableError("bad-time")
+    return time_us
+
+
 def iso_reader(zone: tzinfo) -> Callable[[str], int]:
     """Return what reads `$time_iso8601`, of `zone` where it names none."""
 

@@ -32,7 +32,7 @@ from urllib.parse import unquote_to_bytes
 
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.exchange import Attempt, attempts, digits, read_exchange
+from tailtrace_bridge.logs.exchange import attempts, digits, read_exchange, streamed_us, streamed_us_of
 
 BYTES_MAX = 1024
 ROUTE_LENGTH_MAX = 256
@@ -68,8 +68,8 @@ def read(access: Access) -> AppAnswer | str | None:
     said, time_us = found
     if time_us is None:
         return said
-    exchange = access.exchange if is_long(access.upstream_time_us) else ""
-    whole_us = whole_time_us(time_us, access.request_time_us, exchange)
+    went_on_us = streamed_us_of(access.exchange) if is_long(access.upstream_time_us) else 0
+    whole_us = whole_time_us(time_us, access.request_time_us, went_on_us)
     return "implausible" if whole_us is None else said._replace(time_us=whole_us)
 
 
@@ -83,14 +83,14 @@ def read_text(value: str) -> tuple[AppAnswer, int | None] | None:
     return said, int(match[1][3:]) if match[1] else said.time_us
 
 
-def whole_time_us(time_us: int, request_time_us: int | None, exchange: str) -> int | None:
+def whole_time_us(time_us: int, request_time_us: int | None, went_on_us: int) -> int | None:
     """Return the app's time with that of an answer that went on; None: implausible.
 
-    `exchange` is `Access.exchange`, or empty where nginx did not take long for the answer (`is_long`).
+    `went_on_us` is how long it did, or 0 where nginx did not take long for the answer (`is_long`).
     """
     if request_time_us is not None and time_us > request_time_us + CLOCK_US:
         return None
-    return time_us + (_body_us(exchange) if exchange else 0)
+    return time_us + (went_on_us if went_on_us >= STREAM_US else 0)
 
 
 def is_long(upstream_time_us: int | None) -> bool:
@@ -114,7 +114,7 @@ def needs_span(access: Access) -> bool:
     announced = digits(exchange.content_length)
     # None at all was taken where nginx answers with something else (`error_page`, `X-Accel-Redirect`).
     cut = announced is None or last.length not in {0, announced}
-    return cut or _streamed_us(last) >= STREAM_US
+    return cut or streamed_us(tried) >= STREAM_US
 
 
 def last_attempt_us(access: Access) -> int | None:
@@ -127,17 +127,6 @@ def last_status(access: Access) -> int:
     """Return the status of the last server that was asked; the request's own where the line does not tell."""
     tried = attempts(read_exchange(access.exchange)) if access.exchange else []
     return (tried[-1].status if tried else 0) or access.status
-
-
-def _body_us(exchange: str) -> int:
-    """Return how long the answer went on behind its head, if that was long."""
-    tried = attempts(read_exchange(exchange))
-    streamed_us = _streamed_us(tried[-1]) if tried else 0
-    return streamed_us if streamed_us >= STREAM_US else 0
-
-
-def _streamed_us(last: Attempt) -> int:
-    return 0 if last.header_us is None or last.response_us is None else last.response_us - last.header_us
 
 
 @lru_cache(maxsize=4096)

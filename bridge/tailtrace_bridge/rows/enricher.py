@@ -24,7 +24,6 @@ from tailtrace_bridge.core.columns import (
     Columns,
     InterningTable,
     RequestShape,
-    from_hex,
     join_columns,
     transposed,
     without_websockets,
@@ -43,6 +42,8 @@ from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_a
 _NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
 """Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
+PLACED_MAX = 50_000
+"""When so many are remembered in an import, all are forgotten."""
 _OTHERS = frozenset({OTHER, f"{CARD_PREFIX}{OTHER}"})
 _APP = Access._fields.index("app") - Access._fields.index("card") - 1
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
@@ -85,6 +86,8 @@ class Enricher:
         self._routes = routes
         self._health_paths, self._static_paths = health_paths, static_paths
         self._cards: set[str] = set()
+        self._placed_as_reported: dict[tuple[tuple[str, str, str], str, str], tuple[str, Traffic]] = {}
+        """By method, path and card, service, and the route that an app reported and that was learned; of any status."""
 
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
@@ -204,7 +207,7 @@ class Enricher:
             lines.time_us, lines.key, lines.address, request, lines.agent,
             without_websockets(lines.request_time_us, lines.status), lines.upstream_time_us,
             without_websockets(app_times_us, lines.status),
-            lines.bytes_sent, from_hex(lines.trace_id), from_hex(lines.span_id), error_types,
+            lines.bytes_sent, lines.trace_id, lines.span_id, error_types,
         )  # fmt: skip
 
     def _shapes(self, lines: Lines) -> tuple[Iterable[tuple[str, str]], list[RequestShape], list[int]]:
@@ -251,8 +254,8 @@ class Enricher:
             answer, time_us = found
             time_us = time_us if begins_us is None else begins_us
             if time_us is not None:
-                exchange = lines.exchange(number) if is_long(upstream_time_us) else ""
-                times_us[number] = whole_time_us(time_us, request_time_us, exchange)
+                went_on_us = lines.streamed_us(number) if is_long(upstream_time_us) else 0
+                times_us[number] = whole_time_us(time_us, request_time_us, went_on_us)
                 if times_us[number] is None:
                     counts["implausible"] += 1
                     continue
@@ -268,8 +271,11 @@ class Enricher:
         """Do as `_shapes` where apps reported their routes: these teach, so the order of the lines counts."""
         senders = [int(of_agent(agent)) for agent in lines.agents.values_read]
         endpoints: InterningTable[tuple[str, str]] = InterningTable()
-        shapes: InterningTable[RequestShape] = InterningTable()
-        found: dict[tuple[Access, str], tuple[str, Traffic]] = {}
+        shapes: list[RequestShape] = []
+        placed = self._placed_as_reported
+        if len(placed) > PLACED_MAX:
+            placed.clear()
+        unreported: dict[Access, tuple[str, Traffic]] = {}
         known: dict[tuple[int, int, int, int, str], int] = {}
         request: list[int] = []
         sender = map(senders.__getitem__, lines.agent)
@@ -277,18 +283,26 @@ class Enricher:
             place = known.get(key)
             if place is None:
                 request_place, status, service_place, sender_class, app_route = key
-                method, path, card = lines.requests.values_read[request_place]
+                of_request = method, path, card = lines.requests.values_read[request_place]
                 service = lines.services.values_read[service_place]
-                one = Access(0, 0, "", method, path, status, None, None, False, 0, service, "", "", "", card)
-                route, by_request = found.get((one, app_route)) or self._placed(one, app_route)
-                endpoint = endpoints[(service, route)]
-                place = shapes[RequestShape(endpoint, method, path, status, _TOGETHER[by_request][sender_class])]
+                found = placed.get((of_request, service, app_route))
+                if found is None:
+                    one = Access(0, 0, "", method, path, status, None, None, False, 0, service, "", "", "", card)
+                    found = (None if app_route else unreported.get(one)) or self._placed(one, app_route)
+                    if app_route and not card and found[0] != OTHER:
+                        placed[of_request, service, app_route] = found
+                route, by_request = found
+                place = len(shapes)
+                shapes.append(
+                    RequestShape(endpoints[service, route], method, path, status, _TOGETHER[by_request][sender_class])
+                )
                 # Each that becomes `__other__` is counted, and may have a route later.
                 if route not in _OTHERS and (not card or by_request is Traffic.CARD):
-                    found[one, app_route] = route, by_request
                     known[key] = place
+                    if not app_route:
+                        unreported[one] = found
             request.append(place)
-        return endpoints, list(shapes), request
+        return endpoints, shapes, request
 
     def _place_again(
         self,
