@@ -85,14 +85,10 @@ def run_list(settings: "Settings", console: "Console", *, as_json: bool) -> None
     from tailtrace_api.answers.alerts import alerts
     from tailtrace_bridge.alerts.courier import destinations_of
     from tailtrace_bridge.alerts.state import read_waiting
-    from tailtrace_bridge.wiring.parts import open_store, require_store
+    from tailtrace_bridge.wiring.parts import existing_store
 
-    require_store(settings)
-    store = open_store(settings, reading=True)
-    try:
+    with existing_store(settings) as store:
         answer = alerts(store, settings.alerts)
-    finally:
-        store.close()
     destinations = [one.name for one in destinations_of(settings.secret("alert_urls"))]
     waiting = read_waiting(settings.alert_state_path)
     if as_json:

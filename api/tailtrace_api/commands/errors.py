@@ -23,9 +23,7 @@ def errors(
     from tailtrace_bridge.wiring import parts
 
     chosen = settings.load(store=store)
-    parts.require_store(chosen)
-    opened = parts.open_store(chosen, reading=resolve is None)
-    try:
+    with parts.existing_store(chosen, reading=resolve is None) as opened:
         if resolve is not None:
             if not opened.resolve_error(resolve, parts.clock_us()):
                 raise typer.BadParameter(
@@ -34,8 +32,6 @@ def errors(
             typer.echo(f"{resolve} is mended; it is back when it comes again")
             return
         found = Errors(opened).what_broke(back(parts.clock_us(), hours))
-    finally:
-        opened.close()
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
         return

@@ -61,15 +61,11 @@ def export(
     if window.start_us >= window.end_us:
         raise typer.BadParameter("--since is not before --until: no request can be between them")
     chosen = settings.load(store=store)
-    parts.require_store(chosen)
-    opened = parts.open_store(chosen, reading=True)
     start = time.monotonic()
-    try:
+    with parts.existing_store(chosen) as opened:
         done, counted = run_export(
             opened, chosen.store, window, format_, output, sys.stdout.buffer, None if as_json else errors()
         )
-    finally:
-        opened.close()
     result = {**dataclasses.asdict(done), "pruned": max(0, counted - done.requests)}
     result["seconds"] = round(time.monotonic() - start, 3)
     typer.echo(

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,8 +151,7 @@ def run_import(
         from tailtrace_bridge.transfer.importer import store_chunks
         from tailtrace_bridge.wiring.parts import open_store
 
-        store = open_store(settings)
-        try:
+        with closing(open_store(settings)) as store:
             with _progress(console, total_bytes) as on_bytes:
                 if exporter is None:
                     done = store_chunks(chunks, store, on_bytes)
@@ -160,8 +159,6 @@ def run_import(
                     done = _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
             done.notes += _folded(store)
             return done
-        finally:
-            store.close()
 
 
 def _nothing_there(files: Sequence[Path]) -> "Imported | None":

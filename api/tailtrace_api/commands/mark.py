@@ -25,11 +25,7 @@ def mark(
     if not text.strip() or len(text) > TEXT_LENGTH_MAX or len(service) > TEXT_LENGTH_MAX:
         raise typer.BadParameter(f"write what happened in {TEXT_LENGTH_MAX} characters or fewer")
     chosen = settings.load(store=store)
-    parts.require_store(chosen)
     when_us = parts.clock_us() if at is None else time_us("--at", at)
-    opened = parts.open_store(chosen)
-    try:
+    with parts.existing_store(chosen, reading=False) as opened:
         opened.add_markers([Marker(when_us, "note", printable(service), printable(text.strip()))])
-    finally:
-        opened.close()
     typer.echo("noted")

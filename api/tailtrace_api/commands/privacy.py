@@ -64,13 +64,9 @@ class NobodyError(BridgeError):
 def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool) -> None:
     """Show what is theirs, or remove it. Raises `StoreError`, and `NobodyError` where nothing is theirs."""
     person = _as_stored(settings, asked)
-    parts.require_store(settings)
-    store = parts.open_store(settings)
-    try:
+    with parts.existing_store(settings, reading=False) as store:
         outcome = erase_person(settings, store, person, is_dry=is_dry)
         nobody = None if outcome.found_anybody or outcome.finished else _nobody(settings, store, asked)
-    finally:
-        store.close()
     if nobody is not None:
         raise nobody
     _print_erased(outcome, is_dry=is_dry, as_json=as_json)
@@ -136,10 +132,8 @@ def _nobody(settings: Settings, store: Store, asked: Person) -> NobodyError:
 
 def run_personal_export(settings: Settings, asked: Person, form: str, output: str, *, as_json: bool) -> None:
     """Write all that is stored about a person. Raises `StoreError`, and `NobodyError` where there is nothing."""
-    parts.require_store(settings)
-    store = parts.open_store(settings, reading=True)
     count, person = 0, _as_stored(settings, asked)
-    try:
+    with parts.existing_store(settings) as store:
         records = chain(personal_records(store, person), _held_records(settings, store, person))
         first = next(records, None)
         if first is None:
@@ -155,12 +149,6 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
                 else:
                     out.write(json.dumps(record, ensure_ascii=False) + "\n")
             out.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error
-    finally:
-        store.close()
     typer.echo(json.dumps({"records": count}) if as_json else f"{count} records", err=output == "-")
 
 
@@ -300,16 +288,22 @@ def _as_json(erased: Erased) -> dict[str, Any]:
 
 @contextmanager
 def _opened(output: str) -> Iterator[IO[str]]:
-    if output == "-":
-        buffer = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
-        yield buffer
-        buffer.detach()  # standard output itself stays open
-    elif output.endswith(".gz"):
-        with (
-            open(output, "wb", opener=private) as packed,
-            gzip.open(packed, "wt", encoding="utf-8", newline="") as zipped,
-        ):
-            yield zipped
-    else:
-        with open(output, "w", encoding="utf-8", newline="", opener=private) as plain:
-            yield plain
+    """Open a file, or standard output, to be written. Raises `StoreError` where it cannot be."""
+    try:
+        if output == "-":
+            buffer = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+            yield buffer
+            buffer.detach()  # standard output itself stays open
+        elif output.endswith(".gz"):
+            with (
+                open(output, "wb", opener=private) as packed,
+                gzip.open(packed, "wt", encoding="utf-8", newline="") as zipped,
+            ):
+                yield zipped
+        else:
+            with open(output, "w", encoding="utf-8", newline="", opener=private) as plain:
+                yield plain
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{output}: cannot be written: {error.strerror}; choose another --output") from error

@@ -43,17 +43,13 @@ def report(
     if month is not None and (hours, days, at, service) != (None, None, None, None):
         raise typer.BadParameter("give --month, or --hours, --days, --at and --service, not both")
     chosen = settings.load(store=store, lang=lang, openapi=openapi)
-    parts.require_store(chosen)
     if month is not None:
         _report_month(chosen, month, pdf, html, as_json=as_json)
         return
     end_us, routes = _end_us(at), parts.make_routes(chosen)
-    opened = parts.open_store(chosen, reading=True)
-    try:
+    with parts.existing_store(chosen) as opened:
         queries = make_queries(chosen, opened, routes)
         answer = queries.report(end_us, hours=hours or 24 * (days or 7), limit=limit, service=service)
-    finally:
-        opened.close()
     if as_json:
         typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
     else:
@@ -71,11 +67,8 @@ def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path |
         span(wanted, chosen.zone, now_us)
     except MonthError as error:
         raise typer.BadParameter(f"--month: {error}") from None
-    opened = parts.open_store(chosen, reading=True)
-    try:
+    with parts.existing_store(chosen) as opened:
         run_month(chosen, opened, wanted, now_us, pdf=pdf, html=html, as_json=as_json)
-    finally:
-        opened.close()
 
 
 def _end_us(at: str | None) -> int:

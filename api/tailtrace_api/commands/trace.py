@@ -27,16 +27,12 @@ def trace(
     if re.fullmatch("[0-9A-Fa-f]{32}", trace_id) is None:
         raise typer.BadParameter(f"{trace_id!r} is no trace id: 32 hex digits, as the dashboard and access-logs show")
     chosen = settings.load(store=store)
-    parts.require_store(chosen)
-    opened = parts.open_store(chosen, reading=True)
-    try:
+    with parts.existing_store(chosen) as opened:
         traces = Traces(opened, chosen.trace_url)
         if otlp:
             sys.stdout.buffer.write(traces.otlp(trace_id))
             return
         found = traces.trace(trace_id)
-    finally:
-        opened.close()
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
         return

@@ -4,6 +4,7 @@ The doctor changes nothing: it reads, asks, and prints a patch that a person app
 """
 
 import os
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,8 @@ def _store(settings: Settings) -> list[Check]:
         store = open_influx(settings)
     except SettingsError as error:
         return [make_check("store", "failure", str(error), "set it")]
-    try:
+    with closing(store):
         return [check_server(store.about)]
-    finally:
-        store.close()
 
 
 def _span_tokens(settings: Settings) -> int:

@@ -5,7 +5,6 @@ It ends when its client closes stdin, or on a signal.
 
 import contextlib
 import logging
-from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -29,7 +28,7 @@ def run_stdio(settings: Settings, tools: tuple[AnyTool, ...], url: str | None) -
     for name in ("mcp", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
-        source = _remote(settings, url) if url else _local(settings, stack.callback)
+        source = _remote(settings, url) if url else _local(settings, stack)
         anyio.run(partial(_serve, Toolbox(tools, source, Words(settings.lang)), settings.lang))
 
 
@@ -38,16 +37,14 @@ def _remote(settings: Settings, url: str) -> Source:
     return HttpSource(url, token.get_secret_value() if token is not None else "")
 
 
-def _local(settings: Settings, at_end: Callable[[Callable[[], None]], object]) -> Source:
+def _local(settings: Settings, stack: contextlib.ExitStack) -> Source:
     # Not for a client of an API, which starts faster without them.
     from tailtrace_api.queries.errors import Errors  # noqa: PLC0415
     from tailtrace_api.queries.make import make_insights, make_queries, make_tailnet  # noqa: PLC0415
     from tailtrace_api.queries.traces import Traces  # noqa: PLC0415
-    from tailtrace_bridge.wiring.parts import clock_us, make_routes, open_store, require_store  # noqa: PLC0415
+    from tailtrace_bridge.wiring.parts import clock_us, existing_store, make_routes  # noqa: PLC0415
 
-    require_store(settings)
-    store = open_store(settings, reading=True)
-    at_end(store.close)
+    store = stack.enter_context(existing_store(settings))
     routes, tailnet = make_routes(settings), make_tailnet(settings)
     insights: Insights = make_insights(settings, store, routes, make_queries(settings, store, routes), tailnet)
     return LocalSource(insights, tailnet, clock_us, Traces(store), Errors(store))

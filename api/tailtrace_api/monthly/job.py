@@ -11,6 +11,7 @@ The child is there because the layout takes as much memory as all else together,
 
 import logging
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -40,16 +41,13 @@ def _letter(settings: Settings, due_us: int) -> JobLetter:
 
 def write_report(settings: Settings, month: Month) -> JobLetter:
     """Write the month's report into the folder of reports, and give the letter it goes with."""
-    store = open_store(settings)
-    try:
+    with closing(open_store(settings)) as store:
         routes = make_routes(settings)
         try:
             report = make(settings, store, routes, month=month, now_us=clock_us())
         except PdfError as error:
             _LOGGER.warning("the report of %s is sent as HTML: %s", month, error)
             report = make(settings, store, routes, month=month, now_us=clock_us(), pdf=False)
-    finally:
-        store.close()
     folder = settings.checkpoint.with_name("tailtrace-reports")
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"tailtrace-{month}.{'html' if report.pdf is None else 'pdf'}"

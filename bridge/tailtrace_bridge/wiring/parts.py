@@ -8,6 +8,8 @@ import os
 import random
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,6 +69,17 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
     from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415  # 2 MiB of those who keep rows in InfluxDB
 
     return SqliteStore(path, clock_us, reading=reading, distinct_max=settings.distinct_max)
+
+
+@contextmanager
+def existing_store(settings: Settings, *, reading: bool = True) -> Iterator[Store]:
+    """Open the store that there must be already, and close it. Raises `StoreError`, `SettingsError`.
+
+    `reading`: as in `open_store`.
+    """
+    require_store(settings)
+    with closing(open_store(settings, reading=reading)) as store:
+        yield store
 
 
 def open_influx(settings: Settings) -> "InfluxStore":
@@ -288,11 +301,8 @@ def stored_endpoints(settings: Settings) -> tuple[str, ...]:
     kind, _, path = settings.store.partition(":")
     if kind == "sqlite" and not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
         return ()
-    store = open_store(settings, reading=True)
-    try:
+    with closing(open_store(settings, reading=True)) as store:
         return tuple(store.endpoints(Scope.everybody()))
-    finally:
-        store.close()
 
 
 def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
