@@ -28,6 +28,8 @@ OTHER_VARIABLES = {
     "TAILTRACE_JAEGER",
     "TAILTRACE_RESPONSE_HEADER",  # of a traced app
     "TAILTRACE_SHARED_DATA",
+    "TAILTRACE_UNSAMPLED_SLOW_MS",  # of a traced app
+    "TAILTRACE_UNSAMPLED_SPANS",  # of a traced app
 }
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)

@@ -14,7 +14,7 @@ import threading
 from types import MethodType
 from typing import Any
 
-from tailtrace.settings import Settings, SettingsError, unknown_exporters, usable
+from tailtrace.settings import PARTS, Settings, SettingsError, unknown_exporters, usable
 
 _MARK = "_is_instrumented_by_opentelemetry"
 """OpenTelemetry's own mark, so that its instrumentor and ours do not both trace an app."""
@@ -100,12 +100,7 @@ def _checked() -> tuple[Settings, dict[str, SettingsError]]:
         if str(problem) in told:
             continue
         told.add(str(problem))
-        what = {
-            "traces": "the app runs untraced",
-            "metrics": "the app's metrics are not exported",
-            "header": "nginx is told nothing with the answers",
-        }[part]
-        logger.warning("%s: %s", what, problem)
+        logger.warning("%s: %s", PARTS[part], problem)
     return settings, problems
 
 

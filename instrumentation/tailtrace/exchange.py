@@ -142,7 +142,10 @@ class Exchange(Answer):
         shape = self._home.shape(self.scope, self._status, self.route(), error_type)
         error = self.error if error_type and not error_type.isdigit() else None
         span.close(shape, self.start_ns + self._elapsed_ns, error)
-        self._home.worker.put(span)
+        if span.is_sampled():
+            self._home.worker.put(span)
+        else:
+            self._home.late.end(span)
         self._measure(shape.attributes)
 
     def _end_sdk(self, span: Any) -> None:

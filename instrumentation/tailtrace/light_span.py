@@ -97,7 +97,7 @@ class Unsampled(NonRecordingSpan):
 
 
 class LightSpan(Span):
-    """One sampled request. `start` it, give it to user code, `close` it."""
+    """One request, sampled or kept until its answer (`late`). `start` it, give it to user code, `close` it."""
 
     __slots__ = (
         "_context",
@@ -158,6 +158,10 @@ class LightSpan(Span):
                 trace_state(self.state),
             )
         return context
+
+    def is_sampled(self) -> bool:
+        """Return whether it is sent whatever its answer is."""
+        return self.parent is None or self.parent[3]
 
     def parent_context(self) -> SpanContext | None:
         """Return the remote parent."""

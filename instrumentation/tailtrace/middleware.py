@@ -8,6 +8,7 @@
 |---|---|
 | sampled by `traceparent`, or without one | a span, SERVER, child of what `traceparent` names and of nothing else |
 | not sampled | no span, an `Answer`; the parent's ids, so that its children are none either |
+| not sampled, where such spans are kept (`late`) | a span that is sent for an error or a slow answer alone |
 | excluded, or in a process that exports none | no span, an `Answer` |
 | with the marker of nginx's include files | the response header, with a span or without (`header`) |
 | inside an app that is traced already | nothing of its own |
@@ -76,6 +77,7 @@ class Tracing:
         self._shapes: dict[tuple[Any, ...], Shape] = {}
         self._tails: dict[tuple[str, str], bytes] = {}
         self.worker = pipeline.worker if pipeline is not None else None
+        self.late = pipeline.late if pipeline is not None else None
         self.duration: Any = None
         self.templates = Templates(app, lambda inner: watch(inner, EXCHANGE_KEY))
         watch(app, EXCHANGE_KEY)
@@ -203,7 +205,7 @@ class Tracing:
         if value is not None:
             if len(headers) != len(scope["headers"]) and traceparent.is_repeated(scope["headers"]):
                 value = None
-            elif traceparent.is_unsampled(value):
+            elif self.late is None and traceparent.is_unsampled(value):
                 return Unsampled(value, headers.get(b"tracestate"))
         parent = traceparent.parse(value)
         span = LightSpan(self._origin, parent, self._wall_ns())

@@ -26,7 +26,9 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
 
+from tailtrace.late import LateSpans, sampler
 from tailtrace.link import Link
 from tailtrace.senders import Origin, make_sender
 from tailtrace.settings import Settings, Signal
@@ -48,21 +50,33 @@ def make_origin(settings: Settings, service_name: str) -> Origin:
 class RingProcessor(SpanProcessor):
     """Puts what the SDK ends into the ring, with the app in whose request it ended."""
 
-    def __init__(self, worker: Worker, origin: Origin) -> None:
+    def __init__(self, worker: Worker, origin: Origin, late: LateSpans | None) -> None:
         self._worker = worker
         self._origin = origin
+        self._late = late
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Put a sampled span into the ring."""
-        if span.context is not None and span.context.trace_flags.sampled:
-            self._worker.put((context.get_value(_ORIGIN) or self._origin, span))
+        """Put a sampled span into the ring; one that is recorded though it is not sampled waits for its request."""
+        if span.context is None:
+            return
+        item = (context.get_value(_ORIGIN) or self._origin, span)
+        if span.context.trace_flags.sampled:
+            self._worker.put(item)
+        elif self._late is not None:
+            self._late.hold(span.context.trace_id, item)
 
 
 class OwnTracers(TracerProvider):
     """Our tracer provider. It knows whether somebody gave it a processor of theirs."""
 
-    def __init__(self, resource: Resource, processors: Sequence[SpanProcessor], customise: Callable[[], None]) -> None:
-        super().__init__(resource=resource, shutdown_on_exit=False)
+    def __init__(
+        self,
+        resource: Resource,
+        processors: Sequence[SpanProcessor],
+        customise: Callable[[], None],
+        sampler: Sampler | None = None,
+    ) -> None:
+        super().__init__(sampler=sampler, resource=resource, shutdown_on_exit=False)
         for processor in processors:
             super().add_span_processor(processor)
         self._customise = customise
@@ -127,6 +141,10 @@ class Pipeline:
             batch_max=settings.batch_spans_max,
             delay_s=settings.schedule_delay_ms / 1000,
         )
+        self.late: LateSpans | None = None
+        """Keeps the spans of requests that are not sampled, where that is asked for and the way is light."""
+        if traces and settings.unsampled_spans_max and not settings.sdk_asked:
+            self.late = LateSpans(self.worker, settings.unsampled_spans_max, settings.unsampled_slow_ms)
         atexit.register(self.worker.close)
 
     def open(self, origin: Origin) -> None:
@@ -162,12 +180,14 @@ class Pipeline:
         self.light = False
 
     def _tracers(self, origin: Origin) -> OwnTracers:
-        processors: list[SpanProcessor] = [RingProcessor(self.worker, origin)] if self._settings.traces else []
+        processors: list[SpanProcessor] = (
+            [RingProcessor(self.worker, origin, self.late)] if self._settings.traces else []
+        )
         for name in self._settings.other_traces:
             exporter = _other(name, "traces", ConsoleSpanExporter)
             if exporter is not None:
                 processors.append(BatchSpanProcessor(exporter))
-        provider = OwnTracers(origin.resource, processors, self._customised)
+        provider = OwnTracers(origin.resource, processors, self._customised, sampler() if self.late else None)
         if self._settings.other_traces:
             self.worker.at_flush.append(provider.force_flush)
             self.worker.at_close.append(provider.shutdown)

@@ -13,6 +13,8 @@
 | `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | 2048, 512 spans |
 | `OTEL_METRIC_EXPORT_INTERVAL` | 60000 ms |
 | `OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`, `OTEL_PYTHON_EXCLUDED_URLS` | health checks, `EXCLUDED_URLS` below; empty: none |
+| `TAILTRACE_UNSAMPLED_SPANS` | 0; so many spans of requests that are not sampled wait for their answer (`late`) |
+| `TAILTRACE_UNSAMPLED_SLOW_MS` | 1000: such a request is sent where it is an error, or took so long |
 | `TAILTRACE_RESPONSE_HEADER` | `X-Tailtrace`, what nginx is told with an answer (`header`); empty: nothing |
 
 The histogram `http.server.request.duration` is off, since nginx's log has it for every request. It is on where
@@ -50,6 +52,7 @@ PROTOCOLS = ("http/protobuf", "grpc")
 OTLP_NAMES = {"otlp": "", "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 """The exporters that are OTLP, and the protocol that a name says."""
 RESPONSE_HEADER = "X-Tailtrace"
+UNSAMPLED_SLOW_MS = 1000
 SDK_VARIABLES = (
     "OTEL_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
@@ -64,6 +67,14 @@ SDK_VARIABLES = (
     "OTEL_TRACES_SAMPLER",
 )
 """Whoever sets one of these wants what the SDK, or OpenTelemetry's ASGI middleware, makes of it."""
+
+PARTS = {
+    "traces": "the app runs untraced",
+    "metrics": "the app's metrics are not exported",
+    "header": "nginx is told nothing with the answers",
+    "unsampled": "spans of requests that are not sampled are not kept",
+}
+"""What the variables are for, and what a wrong one costs."""
 
 _T = TypeVar("_T")
 
@@ -110,6 +121,8 @@ class Settings:
     disabled: bool = False
     sdk_asked: bool = False
     """A variable asks for what only the SDK does."""
+    unsampled_spans_max: int = 0
+    unsampled_slow_ms: int = UNSAMPLED_SLOW_MS
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -121,7 +134,7 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 
 def usable(environ: Mapping[str, str]) -> tuple[Settings, dict[str, SettingsError]]:
-    """Return what can be used, and the first problem of each of `traces`, `metrics` and `header` that cannot."""
+    """Return what can be used, and the first problem of each part of `PARTS` that cannot."""
     problems: dict[str, SettingsError] = {}
 
     def tried(part: str, value: Callable[[], _T], default: _T) -> _T:
@@ -140,6 +153,8 @@ def usable(environ: Mapping[str, str]) -> tuple[Settings, dict[str, SettingsErro
     traces, other_traces = tried("traces", lambda: _signal(environ, "TRACES"), nothing)
     metrics, other_metrics = tried("metrics", lambda: _signal(environ, "METRICS"), nothing)
     header = tried("header", lambda: _response_header(environ), "")
+    spans_max = tried("unsampled", lambda: _number(environ, "TAILTRACE_UNSAMPLED_SPANS", 0), 0)
+    slow_ms = tried("unsampled", lambda: _number(environ, "TAILTRACE_UNSAMPLED_SLOW_MS", UNSAMPLED_SLOW_MS), 0)
     if disabled or "traces" in problems:
         traces, other_traces = nothing
     if disabled or "metrics" in problems:
@@ -159,6 +174,8 @@ def usable(environ: Mapping[str, str]) -> tuple[Settings, dict[str, SettingsErro
         response_header=header,
         disabled=disabled,
         sdk_asked=bool(other_traces) or _asks_for_sdk(environ),
+        unsampled_spans_max=0 if "unsampled" in problems else spans_max,
+        unsampled_slow_ms=slow_ms,
     )
     return settings, problems
 
@@ -272,6 +289,13 @@ def _queue(environ: Mapping[str, str]) -> tuple[int, int]:
             f"lower it, or raise OTEL_BSP_MAX_QUEUE_SIZE"
         )
     return queue_spans_max, batch_spans_max
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if text and (not text.isdecimal() or len(text) > 9):
+        raise SettingsError(f"{name} is {text[:40]!r}: it must be a whole number, {default} by default")
+    return int(text or default)
 
 
 def _positive(environ: Mapping[str, str], name: str, default: int) -> int:

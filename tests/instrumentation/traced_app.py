@@ -8,6 +8,8 @@ import sys
 import uvicorn
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
 from fastapi.responses import StreamingResponse
+from opentelemetry import propagate
+from opentelemetry.trace import get_tracer
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -55,6 +57,21 @@ async def raises():
 @app.get("/refuses/{code}")
 async def refuses(code: int):
     raise HTTPException(code)
+
+
+@app.get("/children/{code}")
+async def children(code: int, *, wait_s: float = 0, count: int = 1):
+    told = {}
+    for number in range(count):
+        with (
+            get_tracer("app").start_as_current_span(f"outer {number}"),
+            get_tracer("app").start_as_current_span("inner"),
+        ):
+            propagate.inject(told)
+            await asyncio.sleep(wait_s)
+    if code >= 500:
+        raise HTTPException(code)
+    return told
 
 
 @app.get("/stream")

@@ -38,6 +38,8 @@ OTHER_VARIABLES = frozenset(
         "TAILTRACE_REQUIRE",
         "TAILTRACE_RESPONSE_HEADER",
         "TAILTRACE_SHARED_DATA",
+        "TAILTRACE_UNSAMPLED_SLOW_MS",
+        "TAILTRACE_UNSAMPLED_SPANS",
     }
 )
 """What the demo, the tests and a traced app read; no settings of the server."""
