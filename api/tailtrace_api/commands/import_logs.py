@@ -158,6 +158,10 @@ def run_import(
                 else:
                     done = _exported(exporter, lambda offer: store_chunks(chunks, store, on_bytes, offer))
             done.notes += _folded(store)
+            if done.failed_within is not None:
+                from tailtrace_bridge.traces.joined import join_groups
+
+                join_groups(store, done.failed_within)
             return done
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64
 
 from tailtrace_bridge.core.records import Failure, Row
+from tailtrace_bridge.store.values import LogEntry
 from tailtrace_bridge.traces.pack import TraceSpan
 from tailtrace_bridge.traces.stack import Frame, frames_of
 
@@ -42,6 +43,11 @@ def failed(row: Row) -> Failed:
     """Return what a row is grouped by."""
     access = row.access
     return Failed(access.time_us, access.key, access.service, row.route, access.status, row.error_type)
+
+
+def failed_entry(entry: LogEntry) -> Failed:
+    """Return what a stored request is grouped by."""
+    return Failed(entry.time_us, entry.key, entry.service, entry.endpoint, entry.status, entry.error_type)
 
 
 class Group(NamedTuple):

@@ -25,7 +25,7 @@ from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Filters, Window
 from tailtrace_bridge.traces.choice import TraceChoice
-from tailtrace_bridge.traces.groups import Failed, Grouping, failed
+from tailtrace_bridge.traces.groups import Failed, Grouping, failed, failed_entry
 from tailtrace_bridge.traces.held import HeldSpans
 from tailtrace_bridge.traces.pack import pack, unpack
 from tailtrace_bridge.traces.versions import Versions
@@ -132,8 +132,7 @@ class TraceKeeper:
             at = Window(entry.time_us, entry.time_us + 1)
             kept = self._store.traces(everybody, entry.trace_id, at) if entry.trace_id else []
             spans = [span for other, one in kept if other.key == entry.key for span in unpack(one.data)]
-            of_entry = Failed(entry.time_us, entry.key, entry.service, entry.endpoint, entry.status, entry.error_type)
-            found.append(self._grouping.failure(of_entry, spans))
+            found.append(self._grouping.failure(failed_entry(entry), spans))
         self.counters.failures += self._store.add_failures(found)
 
     def keep_due(self, now_s: float) -> None:

@@ -42,6 +42,7 @@ from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.tally import Tally, tally
+from tailtrace_bridge.store.values import Window
 from tailtrace_bridge.transfer.format import ExportReader, is_export
 
 if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
@@ -52,6 +53,8 @@ PLACES_MAX = 100_000
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
+FAILED_MIN = 500
+"""The lowest status of a request that failed."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
 
@@ -76,6 +79,8 @@ class Imported:
     understood: list[Understood] = field(default_factory=list, compare=False)
     """What each log was read as."""
     spans_exported: int = field(default=0, compare=False)
+    failed_within: Window | None = field(default=None, compare=False)
+    """A time that holds all requests which ended in 5xx; None: none did."""
 
 
 class Chunk(NamedTuple):
@@ -210,6 +215,7 @@ def store_chunks(
         for columns, rejected_lines, read_bytes, problem, numbers, note, understood, settled, counted, rows in chunks:
             written = store.write_columns(columns, rejected_lines, counted)
             on_stored(rows)
+            total.failed_within = _with_failed(total.failed_within, columns)
             total.lines += len(columns.key) + len(rejected_lines)
             total.stored += written.stored
             total.duplicate += written.duplicate
@@ -232,6 +238,15 @@ def store_chunks(
             if on_bytes is not None:
                 on_bytes(read_bytes)
     return total
+
+
+def _with_failed(known: Window | None, columns: Columns) -> Window | None:
+    if not columns.time_us or all(one.status < FAILED_MIN for one in columns.requests):
+        return known
+    start_us, end_us = min(columns.time_us), max(columns.time_us) + 1
+    return (
+        Window(start_us, end_us) if known is None else Window(min(known.start_us, start_us), max(known.end_us, end_us))
+    )
 
 
 def read_chunks(

@@ -1,0 +1,71 @@
+"""`tailtrace import`: what failed in an old log joins the groups of errors, however often it is imported."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tailtrace_api.commands.cli import app
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import BACK_US, Window
+from tailtrace_bridge.traces import joined
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+ALL, EVER = Scope.everybody(), Window(0, 1 << 60)
+OCTOBER_5 = 20_366
+"""Days since the epoch."""
+
+
+def line(day, path, status, address="100.64.0.7"):
+    return f'{address} - - [{day:02}/Oct/2025:12:00:00 +0000] "GET {path} HTTP/1.1" {status} 10 "-" "curl/8"\n'
+
+
+def run(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def groups(path):
+    store = SqliteStore(path)
+    try:
+        return {one.title: one for one in store.error_groups(ALL, EVER)}
+    finally:
+        store.close()
+
+
+def test_an_old_log_joins_by_status_and_endpoint_and_again_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(joined, "PAGE_MAX", 3)
+    log, store = tmp_path / "old.log", tmp_path / "t.db"
+    log.write_text(
+        "".join(
+            [
+                *(line(day, "/orders", 502, f"100.64.0.{day}") for day in range(1, 8)),
+                line(2, "/orders", 200),
+                line(2, "/orders", 404),
+                line(3, "/orders", 504),
+                line(20, "/orders", 502),
+            ]
+        )
+    )
+    assert run("import", log, "--store", f"sqlite:{store}", "--json")["stored"] == 11
+    found = groups(store)
+    assert {title: (one.requests, one.people_count) for title, one in found.items()} == {
+        "502 /orders": (8, 7),
+        "504 /orders": (1, 1),
+    }
+    one = found["502 /orders"]
+    assert one.back_us == one.last_us > one.first_us + BACK_US, "it was silent for a week"
+    assert run("import", log, "--store", f"sqlite:{store}", "--json")["duplicate"] == 11
+    assert groups(store) == found
+
+
+def test_the_newest_of_very_many_join(tmp_path, monkeypatch):
+    monkeypatch.setattr(joined, "PAGE_MAX", 2)
+    monkeypatch.setattr(joined, "JOINED_MAX", 3)
+    log, store = tmp_path / "old.log", tmp_path / "t.db"
+    log.write_text("".join(line(day, "/orders", 502) for day in range(1, 8)))
+    run("import", log, "--store", f"sqlite:{store}", "--json")
+    (one,) = groups(store).values()
+    assert (one.requests, min(one.hours) // 86_400_000_000) == (3, OCTOBER_5)
