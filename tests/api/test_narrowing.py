@@ -3,7 +3,7 @@
 import pytest
 
 from tailtrace_api.access.roles import NotYoursError
-from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.http.narrowing import narrowed, narrowed_to_any
 from tailtrace_bridge.store.values import Filters
 
 ANA = "ana@example.com"
@@ -43,3 +43,14 @@ def test_the_rest_goes_along():
     rest = {"device": "a", "endpoint": "/b", "method": "GET", "status": "5xx"}
     assert narrowed("203.0.113.9", None, **rest) == Filters(address="203.0.113.9", **rest)
     assert narrowed(ANA, None, **rest) == Filters(ANA, **rest)
+
+
+def test_any_of_several():
+    rest = Filters(status="5xx")
+    assert narrowed_to_any([], None, rest) == rest
+    assert narrowed_to_any([ANA, ANA], None, rest) == Filters(ANA, status="5xx")
+    assert narrowed_to_any([ANA, "::ffff:100.64.0.2"], None, rest) == Filters(users=(ANA, "100.64.0.2"), status="5xx")
+    assert narrowed_to_any([ANA], ANA, rest) == narrowed_to_any([], ANA, rest) == Filters(ANA, status="5xx")
+    for users in ([ANA, "ben@example.com"], ["ben@example.com"], [ANA, "100.64.0.2"]):
+        with pytest.raises(NotYoursError):
+            narrowed_to_any(users, ANA, rest)

@@ -58,7 +58,7 @@ def client(tmp_path):
     insights = Insights(store, queries, features={})
     app.include_router(panel_router(Panels(store, queries, insights, MADRID, {"/a": "Dashboard"}), clock))
 
-    def get(path, **params):
+    def get(path, /, **params):
         if not path.startswith("request/"):
             params = {name: value for name, value in {"period": "24h", **params}.items() if value is not None}
 
@@ -359,4 +359,53 @@ def test_a_time_whose_requests_are_gone_is_told_by_the_hour(tmp_path):
     assert (kept["step"], bars(kept)) == ("minute", [("2025-10-08T11:59:00.000Z", 3, 1)])
     quiet = plain(panel.overview(Window(NOW - 25 * HOUR, NOW - 25 * HOUR + 600 * S), Filters()))
     assert quiet["step"] == "minute", "nothing was there"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("params", "requests"),
+    [
+        ({"user": ["ana@example.com", "ben@example.com"]}, 4),
+        ({"user": ["ana@example.com", "ana@example.com"]}, 2),
+        ({"user": ["ana@example.com", "100.64.0.8"]}, 4),
+        ({"user": ["nobody", "100.64.0.8"], "status": "404"}, 1),
+        ({"method": "get"}, 4),
+        ({"method": "POST"}, 0),
+    ],
+)
+def test_filters_combine(client, params, requests):
+    answer = client("overview", **params).json()
+    assert totals(answer)["requests"][0] == requests
+    assert sum(bar["requests"] for bar in answer["series"]) == requests
+    assert sum(row["requests"] for row in client("people", **params).json()["users"]) == requests
+    assert client("endpoints", **params).status_code == 200
+    assert len(client("requests", **params, without=["health"]).json()["requests"]) == requests
+
+
+@pytest.mark.parametrize(
+    ("params", "paths"),
+    [
+        ({"without": ["card", "health"]}, ["/a", "/a", "/b"]),
+        ({"path": "VIEW"}, ["/_tailtrace/view?card=prices"]),
+        ({"path": "/", "slower": 30.001}, []),
+        ({"slower": 30, "path": "/b"}, ["/b"]),
+    ],
+)
+def test_requests_are_found_by_what_no_rollup_keeps(client, params, paths):
+    assert [line["path"] for line in client("requests", **params).json()["requests"]] == paths
+    assert client("overview", **params).status_code == 422, "its numbers would be of something else"
+
+
+def test_an_address_among_several_users_is_told_apart(tmp_path):
+    store = SqliteStore(tmp_path / "several.db")
+    strangers = [Identity(f"203.0.113.{n}", "external") for n in range(3)]
+    store.write([row((n + 1) * S, n, who) for n, who in enumerate((*strangers, ANA))])
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    filters = Filters(users=("203.0.113.1", "ana@example.com"))
+    people = plain(panel.people(back(NOW, 24), filters))
+    assert [row["user"] for row in people["users"]] == ["203.0.113.1", "ana@example.com"]
+    assert {row["metric"]: row["now"] for row in plain(panel.overview(back(NOW, 24), filters))["totals"]}[
+        "sessions"
+    ] == 2
     store.close()

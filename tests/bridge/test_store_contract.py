@@ -401,6 +401,10 @@ def test_pages_of_the_log_meet(store):
         (Filters(user="ana@example.com", status="503"), set()),
         (Filters(user="' OR 1=1 --"), set()),
         (Filters(endpoint="/a' OR \"user\" != '"), set()),
+        (Filters(users=("ana@example.com", "ben@example.com")), {1, 2, 3}),
+        (Filters(users=("ben@example.com", "fd7a:115c:a1e0::9")), {3, 4}),
+        (Filters(users=("nobody", "' OR 1=1 --")), set()),
+        (Filters(users=("ana@example.com", "ben@example.com"), method="POST", status="5xx"), {3}),
     ],
 )
 def test_filters(store, filters, keys):
@@ -409,6 +413,35 @@ def test_filters(store, filters, keys):
     for by in By:
         assert sum(one.requests for one in store.usage(Scope.everybody(), DAY, filters, by)) == len(keys)
     assert sum(one.requests for one in store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        (Filters(slower_us=7_001), {2}),
+        (Filters(slower_us=5_000), {1, 2, 3}),
+        (Filters(path="A?"), {5}),
+        (Filters(path="/"), {1, 2, 3, 4, 5}),
+        (Filters(path="ÑU/"), {5}),
+        (Filters(path="/.*"), set()),
+        (Filters(path="/ OR 1=1"), set()),
+        (Filters(path="'"), {5}),
+        (Filters(path='"'), set()),
+        (Filters(without=(Traffic.HEALTH,)), {1, 2, 3, 5}),
+        (Filters(without=(Traffic.HEALTH, Traffic.APP)), {5}),
+        (Filters(user=ANA.user, path="/a", slower_us=6_000), {2}),
+    ],
+)
+def test_the_log_is_filtered_by_what_no_rollup_keeps(store, settle, filters, keys):
+    store.write([*ROWS, row(T0 + S, 5, STRANGER, "/c", traffic=Traffic.STATIC, took_us=None, path="/a?'/ÑU/x")])
+    settle(store)
+    everybody = Scope.everybody()
+    assert {one.key for one in store.log(everybody, DAY, filters, 10, None)} == keys
+    first = store.log(everybody, DAY, filters, 1, None)
+    rest = store.log(everybody, DAY, filters, 10, first[-1][:2]) if first else []
+    assert {one.key for one in (*first, *rest)} == keys
+    with pytest.raises(ValueError, match="rollups cannot"):
+        store.usage(everybody, DAY, filters)
 
 
 def test_4xx_is_without_499_as_everywhere(store):

@@ -4,9 +4,9 @@ Which numbers follow which filter of the page, as the sums allow:
 
 | filter | requests, errors, users, series, endpoints' calls | sessions and time | percentiles | uptime |
 |---|---|---|---|---|
-| user (a login or an address), device | yes | yes | none: null | of all |
+| users (logins or addresses), device | yes | yes | none: null | of all |
 | endpoint | yes | null in the totals; in the table of people: of all that they did | yes | of all |
-| status | yes | as for endpoint | none: null | of all |
+| status, method | yes | as for endpoint | none: null | of all |
 | service | yes | as for endpoint | yes | of the service |
 """
 
@@ -62,7 +62,7 @@ class Counted:
 
 def has_sessions(filters: Filters) -> bool:
     """Tell whether sessions can be counted under these filters: they are known by person and device only."""
-    return (filters.endpoint, filters.status, filters.service) == (None, None, None)
+    return (filters.endpoint, filters.status, filters.service, filters.method) == (None, None, None, None)
 
 
 def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: Filters) -> list[Sessions]:
@@ -74,11 +74,12 @@ def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: 
 
 
 def is_view_of(filters: Filters, view: Visits) -> bool:
-    """Tell whether a card's view is one that endpoint, service and status let through: each view is answered 204."""
+    """Tell whether a card's view is one that the filters let through: each view is a GET, answered 204."""
     return (
         filters.endpoint in {None, view.endpoint}
         and filters.service in {None, view.service}
         and filters.status in {None, "204", "2xx"}
+        and filters.method in {None, "GET"}
     )
 
 

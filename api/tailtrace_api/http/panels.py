@@ -1,41 +1,76 @@
 """The HTTP side of the dashboard's panels. Parameters are checked here, the rest is `panel_queries`."""
 
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import StringConstraints
 
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
-from tailtrace_api.http.narrowing import narrowed
+from tailtrace_api.http.narrowing import narrowed_to_any
 from tailtrace_api.http.parameters import (
     KNOWN_ONLY,
+    TEXT_MAX,
     Only,
     Service,
     Text,
     TraceId,
-    User,
     at_of,
     place,
 )
 from tailtrace_api.http.windows import window_of
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
 from tailtrace_api.queries.panels import Panels
+from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.values import Filters, Window
 
 ROWS_MAX = 200
+USERS_MAX = 20
+SLOWER_MS_MAX = 86_400_000
+
+
+Users = Annotated[
+    list[Annotated[str, StringConstraints(max_length=TEXT_MAX)]] | None,
+    Query(max_length=USERS_MAX, description="Logins or addresses, as elsewhere; of several, what any of them did."),
+]
+TrafficName = Literal["app", "static", "health", "bot", "card"]
 
 
 def _filters(
     only: Only,
     *,
-    user: User = None,
+    user: Users = None,
     device: Text = None,
     endpoint: Text = None,
     status: Annotated[str | None, Query(pattern="^([1-5]xx|[0-9]{3})$", description="A code, or `5xx`.")] = None,
     service: Service = None,
+    method: Annotated[str | None, Query(max_length=16)] = None,
 ) -> Filters:
-    return narrowed(user, only, device=device, endpoint=endpoint, status=status, service=service)
+    rest = Filters(None, device, endpoint, method and method.upper(), status, service=service)
+    return narrowed_to_any(user or (), only, rest)
+
+
+def _log_filters(
+    filters: Annotated[Filters, Depends(_filters)],
+    *,
+    slower: Annotated[
+        float | None, Query(ge=0, le=SLOWER_MS_MAX, description="Milliseconds: those that took so long, or longer.")
+    ] = None,
+    path: Annotated[
+        str | None, Query(min_length=1, max_length=TEXT_MAX, description="A part of the path, in either case.")
+    ] = None,
+    without: Annotated[
+        list[TrafficName] | None, Query(max_length=5, description="Kinds of traffic that stay out.")
+    ] = None,
+) -> Filters:
+    return replace(
+        filters,
+        slower_us=None if slower is None else round(slower * 1000),
+        path=path,
+        without=tuple(Traffic[name.upper()] for name in dict.fromkeys(without or ())),
+    )
 
 
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
@@ -44,6 +79,7 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     at_type = Annotated[int, Depends(at_of(clock))]
     window_type = Annotated[Window, Depends(window_of(clock))]
     filters_type = Annotated[Filters, Depends(_filters)]
+    log_filters_type = Annotated[Filters, Depends(_log_filters)]
 
     @router.get("/overview")
     def overview(window: window_type, filters: filters_type, only: Only) -> Overview:
@@ -75,13 +111,16 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     @router.get("/requests")
     def requests(
         window: window_type,
-        filters: filters_type,
+        filters: log_filters_type,
         *,
         only: Only,
         limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Requests:
-        """Return a page of requests, newest first: all traffic that the filters let through."""
+        """Return a page of requests, newest first: all traffic that the filters let through.
+
+        The rollups keep neither paths nor single times: `path`, `slower` and `without` are of this list alone.
+        """
         return panels.requests(window, filters, limit, place(cursor), only)
 
     @router.get("/request/{trace_id}")

@@ -154,7 +154,7 @@ class Panels:
 
     def _counted(self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage) -> panels.Counted:
         """Count a window; its anonymous visitors are added up, but for the one that is asked for."""
-        listed = () if filters.address is None else (filters.address,)
+        listed = filters.users if filters.address is None else (filters.address,)
         usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)

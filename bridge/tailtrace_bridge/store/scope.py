@@ -44,7 +44,7 @@ class Scope:
         """Return the filters with the login of this scope. Raises `ScopeError` where they ask for another's."""
         if self.login is None or filters.user == self.login:
             return filters
-        if filters.user is not None:
+        if filters.user is not None or filters.users:
             raise ScopeError("a member's answer was filtered by another login: please report this")
         return replace(filters, user=self.login)
 

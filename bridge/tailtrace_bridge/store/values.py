@@ -46,11 +46,24 @@ class Filters:
     address: str | None = None
     service: str | None = None
     """Empty: requests of none that is known."""
+    users: tuple[str, ...] = ()
+    """Any of these: each a name like `user`, or an address. Empty: all."""
+    slower_us: int | None = None
+    """nginx's time is at least that. Like the two below for `log` only: the rollups cannot tell."""
+    path: str | None = None
+    """A part of the path, in whatever case its letters are."""
+    without: tuple[Traffic, ...] = ()
+    """Kinds of traffic that stay out."""
 
     @property
     def has_identity(self) -> bool:
         """Whether they ask who it was: rollups without identities cannot tell."""
-        return (self.user, self.device, self.address) != (None, None, None)
+        return (self.user, self.device, self.address) != (None, None, None) or bool(self.users)
+
+    @property
+    def of_log(self) -> bool:
+        """Whether they ask for what no rollup keeps."""
+        return (self.trace_id, self.slower_us, self.path, self.without) != (None, None, None, ())
 
 
 def statuses(status: str) -> tuple[int, int]:
@@ -73,7 +86,12 @@ class By(Enum):
 
 
 def smallest_rollups(filters: Filters, by: By) -> By:
-    """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension."""
+    """Return the smallest rollup that has what is grouped and filtered by; `ALL`: every dimension.
+
+    Raises `ValueError` where none has it.
+    """
+    if filters.of_log:
+        raise ValueError(f"rollups cannot be filtered by these: {filters}")
     if filters.method is None:
         if by is By.IDENTITY and (filters.endpoint, filters.service) == (None, None):
             return By.IDENTITY

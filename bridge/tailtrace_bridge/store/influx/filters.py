@@ -12,40 +12,71 @@ from tailtrace_bridge.store.values import Filters, statuses
 
 def where(reads: Reads, filters: Filters) -> tuple[str, dict[str, object]]:
     """Return clauses that each begin with AND, and their values."""
-    clauses: list[str] = []
-    values: dict[str, object] = {}
-    asked = (("user", "user_id", filters.user), ("device", "node_id", filters.device))
-    known = list(reads.known()) if filters.user or filters.device else []
-    for name, stable, value in asked:
-        if value is None:
-            continue
-        ids, called = _aliases(known, name, stable, value)
-        bound_ids = names(name + "Id", [lines.tag(one) for one in sorted(ids)])
-        bound_names = names(name + "Name", [lines.tag(one) for one in sorted(called)])
-        same = [f'"{name}" = ${name}']
-        same += [f'"{stable}" = ${one}' for one in bound_ids]
-        same += [f'("{stable}" = \'\' AND "{name}" = ${one})' for one in bound_names]
-        clauses.append(f" AND ({' OR '.join(same)})")
-        values |= {name: lines.tag(value), **bound_ids, **bound_names}
-    columns = (("endpoint", filters.endpoint), ("service", filters.service), ("method", filters.method))
-    for column, value in columns:
-        if value is not None:
-            clauses.append(f' AND "{column}" = ${column}')
-            values[column] = lines.tag(value)
-    if filters.address is not None:
-        clauses.append(' AND "ip" = $ip')
-        values["ip"] = filters.address
-    if filters.trace_id is not None:
-        clauses.append(' AND "trace_id" = $trace')
-        values["trace"] = filters.trace_id
+    who, values = _who(reads, filters)
+    what, of_what = _what(filters)
+    clauses = [*who, *what]
     if filters.status is not None:
         is_class = filters.status.endswith("xx")
-        clauses.append(' AND "status_class" = $status' if is_class else ' AND "status_code" = $status')
-        clauses.append(' AND "status_code" <= $status_high' if filters.status == "4xx" else "")
+        clauses.append('"status_class" = $status' if is_class else '"status_code" = $status')
         values["status"] = filters.status if is_class else int(filters.status)
         if filters.status == "4xx":  # without 499
+            clauses.append('"status_code" <= $status_high')
             values["status_high"] = statuses(filters.status)[1]
-    return "".join(clauses), values
+    return "".join(f" AND {clause}" for clause in clauses), {**values, **of_what}
+
+
+def _who(reads: Reads, filters: Filters) -> tuple[list[str], dict[str, object]]:
+    clauses: list[str] = []
+    values: dict[str, object] = {}
+    known = list(reads.known()) if filters.user or filters.device or filters.users else []
+    for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
+        if value is not None:
+            clause, bound = _called(known, name, stable, value, name)
+            clauses.append(f"({clause})")
+            values |= bound
+    any_of: list[str] = []
+    for place, value in enumerate(filters.users):
+        clause, bound = _called(known, "user", "user_id", value, f"any{place}x")
+        any_of += (clause, f'"ip" = $any{place}ip')
+        values |= {**bound, f"any{place}ip": value}
+    if any_of:
+        clauses.append(f"({' OR '.join(any_of)})")
+    return clauses, values
+
+
+def _what(filters: Filters) -> tuple[list[str], dict[str, object]]:
+    asked: tuple[tuple[str, str, object], ...] = (
+        ("endpoint", "=", None if filters.endpoint is None else lines.tag(filters.endpoint)),
+        ("service", "=", None if filters.service is None else lines.tag(filters.service)),
+        ("method", "=", None if filters.method is None else lines.tag(filters.method)),
+        ("ip", "=", filters.address),
+        ("trace_id", "=", filters.trace_id),
+        ("response_time_ms", ">=", None if filters.slower_us is None else filters.slower_us / lines.MS_US),
+        *(("traffic", "<>", int(one)) for one in filters.without),
+    )
+    wanted = [(f"what{place}", *one) for place, one in enumerate(asked) if one[2] is not None]
+    clauses = [f'"{column}" {sign} ${name}' for name, column, sign, _ in wanted]
+    if filters.path is not None:
+        clauses.append(f'"path" =~ /(?i){_pattern(filters.path)}/')
+    return clauses, {name: value for name, _, _, value in wanted}
+
+
+def _called(
+    known: Iterable[Identity], name: str, stable: str, value: str, prefix: str
+) -> tuple[str, dict[str, object]]:
+    """Return a clause for whoever has or had a name, and its values, whose names begin with `prefix`."""
+    ids, called = _aliases(known, name, stable, value)
+    bound_ids = names(prefix + "Id", [lines.tag(one) for one in sorted(ids)])
+    bound_names = names(prefix + "Name", [lines.tag(one) for one in sorted(called)])
+    same = [f'"{name}" = ${prefix}']
+    same += [f'"{stable}" = ${one}' for one in bound_ids]
+    same += [f'("{stable}" = \'\' AND "{name}" = ${one})' for one in bound_names]
+    return " OR ".join(same), {prefix: lines.tag(value), **bound_ids, **bound_names}
+
+
+def _pattern(text: str) -> str:
+    """Write a text as a pattern that means itself, of characters that end no statement: InfluxQL binds no patterns."""
+    return "".join(one if one.isascii() and one.isalnum() else f"\\x{{{ord(one):x}}}" for one in text)
 
 
 def matches(
@@ -58,14 +89,14 @@ def matches(
     who = set(range(-1, len(identities)))  # -1: blank
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
-            ids, called = _aliases(known, name, stable, value)
-            who &= {
-                place
-                for place, one in enumerate(identities)
-                if getattr(one, name) == value
-                or getattr(one, stable) in ids
-                or (not getattr(one, stable) and getattr(one, name) in called)
-            }
+            who &= _places(known, identities, name, stable, value)
+    if filters.users:
+        who &= {
+            place
+            for value in filters.users
+            for place in _places(known, identities, "user", "user_id", value)
+            | {place for place, one in enumerate(identities) if one.address == value}
+        }
     if filters.address is not None:
         who &= {place for place, one in enumerate(identities) if one.address == filters.address}
     where = {-1} | {
@@ -96,6 +127,18 @@ def sought(filters: Filters) -> Sought | None:
 def of_service(tables: Tables, service: str | None) -> set[int]:
     """Return the places of a service's endpoints; of all, where none is asked for."""
     return {place for place, (name, _) in enumerate(tables.endpoints) if service in {None, name}}
+
+
+def _places(known: Iterable[Identity], identities: Sequence[Identity], name: str, stable: str, value: str) -> set[int]:
+    """Return the places of whoever has or had a name."""
+    ids, called = _aliases(known, name, stable, value)
+    return {
+        place
+        for place, one in enumerate(identities)
+        if getattr(one, name) == value
+        or getattr(one, stable) in ids
+        or (not getattr(one, stable) and getattr(one, name) in called)
+    }
 
 
 def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:

@@ -2,11 +2,11 @@
 
 | a page | is read from |
 |---|---|
-| without filters | batches, which say which series its requests are in; then those series alone |
+| of all, or without kinds of traffic | batches, which say which series its requests are in; then those series |
 | with filters, or of few requests far apart | the rows of an hour, of a day, of a week, of all the window |
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tailtrace_bridge.core.columns import InterningTable
@@ -37,8 +37,10 @@ class _Between(NamedTuple):
 def page(reads: Reads, window: Window, filters: Filters, limit: int, before: tuple[int, int] | None) -> list[LogEntry]:
     """Return a page of the log, newest first."""
     last = min(before or (window.end_us, -1), (window.end_us, -1))
-    if filters == Filters() and (newest := _newest(reads, window, last, limit)) is not None:
-        return newest
+    if filters == Filters(without=filters.without):
+        newest = _newest(reads, window, last, limit, {int(one) for one in filters.without})
+        if newest is not None:
+            return newest
     clauses, values = where(reads, filters)
     found: list[LogEntry] = []
     newest_us = last[0]
@@ -60,8 +62,10 @@ def rows(reads: Reads, window: Window, after: tuple[int, int] | None, limit: int
     return [row for row, _ in found[:limit]]
 
 
-def _newest(reads: Reads, window: Window, before: tuple[int, int], limit: int) -> list[LogEntry] | None:
-    """Return a page without filters: batches say which series its requests are in. None: they are too far apart."""
+def _newest(
+    reads: Reads, window: Window, before: tuple[int, int], limit: int, without: Collection[int]
+) -> list[LogEntry] | None:
+    """Return a page of all but some kinds of traffic, of the series that batches name. None: they are too far apart."""
     for span_us in (BUCKET_US, HOUR_US):
         start_us = max(window.start_us, before[0] - span_us)
         tables = Tables()
@@ -71,7 +75,7 @@ def _newest(reads: Reads, window: Window, before: tuple[int, int], limit: int) -
                 {None: [Window(start_us, before[0] + 1)]}, tables, is_kept=True
             )
             for one in requests
-            if one[2:4] < before
+            if one[2:4] < before and one[7] not in without
         ]
         if len(found) >= limit or start_us <= window.start_us:
             page = sorted(found, key=lambda one: one[:2], reverse=True)[:limit]

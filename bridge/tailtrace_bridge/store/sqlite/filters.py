@@ -3,7 +3,7 @@
 from tailtrace_bridge.store.values import Filters, statuses
 
 _BY_NAME = """
-    AND identity_id IN (
+    identity_id IN (
         SELECT id FROM identity WHERE {name} = ?
         OR {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
         OR {id} = '' AND {name} IN (
@@ -13,34 +13,36 @@ _BY_NAME = """
     )
 """
 """Any name that whoever has or had this one has had."""
+_USER, _DEVICE = _BY_NAME.format(name="user", id="user_id"), _BY_NAME.format(name="device", id="node_id")
+_ADDRESS = "identity_id IN (SELECT id FROM identity WHERE address = ?)"
+_CLAUSES = {
+    "user": _USER,
+    "device": _DEVICE,
+    "address": _ADDRESS,
+    "endpoint": "endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)",
+    "service": "endpoint_id IN (SELECT id FROM endpoint WHERE service = ?)",
+    "method": "method = ?",
+    "slower_us": "request_time_us >= ?",
+    "path": "instr(lower(path), lower(?))",
+}
+"""Filters of one value, which each of the question marks stands for."""
 
 
 def where(filters: Filters) -> tuple[str, list[object]]:
     """Return clauses that each begin with AND, and their values."""
-    clauses: list[str] = []
-    values: list[object] = []
-    if filters.user is not None:
-        clauses.append(_BY_NAME.format(name="user", id="user_id"))
-        values.extend([filters.user] * 3)
-    if filters.device is not None:
-        clauses.append(_BY_NAME.format(name="device", id="node_id"))
-        values.extend([filters.device] * 3)
-    if filters.address is not None:
-        clauses.append("AND identity_id IN (SELECT id FROM identity WHERE address = ?)")
-        values.append(filters.address)
-    if filters.endpoint is not None:
-        clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)")
-        values.append(filters.endpoint)
-    if filters.service is not None:
-        clauses.append("AND endpoint_id IN (SELECT id FROM endpoint WHERE service = ?)")
-        values.append(filters.service)
-    if filters.method is not None:
-        clauses.append("AND method = ?")
-        values.append(filters.method)
+    asked = [(clause, getattr(filters, name)) for name, clause in _CLAUSES.items()]
+    clauses = [clause for clause, value in asked if value is not None]
+    values = [value for clause, value in asked if value is not None for _ in range(clause.count("?"))]
+    if filters.users:
+        clauses.append(f"({' OR '.join([f'{_USER} OR {_ADDRESS}'] * len(filters.users))})")
+        values.extend(user for user in filters.users for _ in range(_USER.count("?") + 1))
     if filters.trace_id is not None:
-        clauses.append("AND trace_id = ?")
+        clauses.append("trace_id = ?")
         values.append(bytes.fromhex(filters.trace_id))
     if filters.status is not None:
-        clauses.append("AND status BETWEEN ? AND ?")
+        clauses.append("status BETWEEN ? AND ?")
         values.extend(statuses(filters.status))
-    return " ".join(clauses), values
+    if filters.without:
+        clauses.append(f"traffic NOT IN ({', '.join('?' * len(filters.without))})")
+        values.extend(map(int, filters.without))
+    return " ".join(f"AND {clause}" for clause in clauses), values
