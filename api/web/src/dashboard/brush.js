@@ -11,7 +11,7 @@ export const spansOf = (begins, end) => begins.map((from, place) => [from, begin
 
 /** Looks at the time from the first of these spans to the last. */
 export function zoom([from], [, to]) {
-  if (from < to) document.dispatchEvent(new CustomEvent("narrow", { detail: { from, to, at: "" } }));
+  if (from < to) document.dispatchEvent(new CustomEvent("narrow", { detail: { next: { from, to, at: "" }, stays: true } }));
 }
 
 /** Lets people drag over `host`; `placeOf(x)` gives the number of the step at so many pixels from its left. */

@@ -2,12 +2,15 @@
 //
 // Its fields stay the same while the page changes, so that whoever types goes on typing; another language makes them anew.
 
-import { h } from "../shared/dom.js";
+import { h, replace } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
-import { t } from "../shared/words.js";
-import { endOf, FILTERS, hasFilters, NOW, PERIODS } from "./state.js";
+import { duration, t } from "../shared/words.js";
+import { chips } from "./chips.js";
+import { endOf, FILTERS, hasFilters, LOG_FILTERS, NOW, PERIODS, withUser } from "./state.js";
 
 const NAMES = { user: "users", device: "devices", endpoint: "endpoints", service: "services" };
+const METHODS = ["", "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+const SLOWER = ["", "100", "300", "1000", "3000", "10000"];
 const STATUSES = ["", "2xx", "3xx", "4xx", "499", "5xx"];
 /** After the last key in the field of a time: half a year is no time that somebody asked for. */
 const TYPING_MS = 1200;
@@ -33,13 +36,18 @@ export class Filters {
     this.#state = state;
     if (this.#lang !== lang) this.#build();
     this.#lang = lang;
-    for (const kind of Object.keys(NAMES)) this.#fill(this.fields[kind], state[kind]);
+    for (const kind of Object.keys(NAMES)) this.#fill(this.fields[kind], kind === "user" ? "" : state[kind]);
+    this.#fill(this.path, state.path);
     for (const [period, input] of Object.entries(this.periods)) input.checked = !state.from && period === state.period;
-    this.#offerStatus(state.status);
-    this.#fill(this.status, state.status);
+    this.#offer(this.status, STATUSES, state.status, t("any-status"), (value) => value);
+    this.#offer(this.method, METHODS, state.method, t("any-status"), (value) => value);
+    this.#offer(this.slower, SLOWER, state.slower, t("any-time"), (value) => duration(Number(value)));
+    const shown = chips(state, this.change);
+    this.chips.hidden = shown.length === 0;
+    replace(this.chips, ...shown);
     this.#fill(this.since, state.from && localTime(state.from));
     this.#fill(this.until, endOf(state) && localTime(endOf(state)));
-    const count = FILTERS.filter((key) => state[key]).length;
+    const count = [...FILTERS, ...LOG_FILTERS].filter((key) => state[key]).length;
     this.opener.textContent = count ? `${t("filters")} (${count})` : t("filters");
     this.clear.hidden = !hasFilters(state) && !state.from && !endOf(state);
   }
@@ -49,9 +57,10 @@ export class Filters {
     input.parentElement.classList.toggle("on", Boolean(value));
   }
 
-  /** A code by itself is chosen by the address alone. */
-  #offerStatus(status) {
-    this.status.replaceChildren(...[...new Set([...STATUSES, status])].map((value) => h("option", { value }, value || t("any-status"))));
+  /** A value that is not offered, such as a code by itself, is chosen by the address or a click elsewhere. */
+  #offer(select, values, chosen, any, said) {
+    select.replaceChildren(...[...new Set([...values, chosen])].map((value) => h("option", { value }, value ? said(value) : any)));
+    this.#fill(select, chosen);
   }
 
   #build() {
@@ -60,7 +69,11 @@ export class Filters {
     this.fields = Object.fromEntries(Object.keys(NAMES).map((kind) => [kind, this.#name(kind)]));
     this.periods = Object.fromEntries(PERIODS.map((value) =>
       [value, h("input", { id: `period-${value}`, type: "radio", name: "period", value, onchange: () => this.change({ ...NOW, at: endOf(this.#state), period: value }) })]));
-    this.status = h("select", { id: "filter-status", onchange: (event) => this.change({ status: event.target.value }) });
+    [this.status, this.method, this.slower] = ["status", "method", "slower"].map((key) =>
+      h("select", { id: `filter-${key}`, onchange: (event) => this.change({ [key]: event.target.value }) }));
+    this.path = h("input", { id: "filter-path", type: "search", maxlength: 512, autocomplete: "off", spellcheck: "false", placeholder: t("part-of-path") });
+    for (const event of ["change", "search"]) this.path.addEventListener(event, () => this.change({ path: this.path.value.trim() }));
+    this.chips = h("ul", { class: "chips", "aria-label": t("filters") });
     this.since = this.#time("filter-from", () => this.#state.from, (from) => ({ ...NOW, from, to: endOf(this.#state) }));
     this.until = this.#time("filter-at", () => endOf(this.#state), (end) => (this.#state.from ? { at: "", to: end } : { ...NOW, at: end }));
     // On a narrow screen the fields stay folded until asked for.
@@ -68,17 +81,21 @@ export class Filters {
     this.opener.addEventListener("click", () => {
       this.opener.setAttribute("aria-expanded", String(this.element.classList.toggle("open")));
     });
-    const nothing = { ...NOW, ...Object.fromEntries(FILTERS.map((key) => [key, ""])) };
+    const nothing = { ...NOW, ...Object.fromEntries([...FILTERS, ...LOG_FILTERS].map((key) => [key, ""])) };
     this.clear = h("button", { type: "button", class: "quiet clear", onclick: () => this.change(nothing) }, t("clear"));
     this.element.replaceChildren(
       h("fieldset", { class: "segments" }, h("legend", { class: "sr" }, t("period")),
         ...PERIODS.map((value) => h("label", null, this.periods[value], h("span", null, t(`period-${value}`))))),
       this.opener,
-      ...Object.keys(NAMES).map((kind) => field(kind, `filter-${kind}`, this.fields[kind], this.lists[kind])),
-      field("status", "filter-status", this.status),
       field("since", "filter-from", this.since),
       field("until", "filter-at", this.until),
-      this.clear,
+      h("div", { class: "fields" },
+        ...Object.keys(NAMES).map((kind) => field(kind, `filter-${kind}`, this.fields[kind], this.lists[kind])),
+        field("status", "filter-status", this.status),
+        field("method", "filter-method", this.method),
+        field("path", "filter-path", this.path),
+        field("slower", "filter-slower", this.slower)),
+      h("div", { class: "in-force" }, this.chips, this.clear),
     );
   }
 
@@ -88,8 +105,20 @@ export class Filters {
       spellcheck: "false", placeholder: t(`any-${kind}`),
     });
     // `search` comes of the cross in the field, which empties it.
-    for (const event of ["change", "search"]) input.addEventListener(event, () => this.change({ [kind]: input.value.trim() }));
+    const choose = () => {
+      const value = this.#meant(kind, input.value.trim());
+      if (kind !== "user") this.change({ [kind]: value });
+      else if (value) this.change({ user: withUser(this.#state.user, value) });
+    };
+    for (const event of ["change", "search"]) input.addEventListener(event, choose);
     return input;
+  }
+
+  /** A part of a name is enough: of those that are offered, the first that has it, which is used most. */
+  #meant(kind, typed) {
+    const names = [...this.lists[kind].children].map((option) => option.value);
+    const part = typed.toLowerCase();
+    return !typed || names.includes(typed) ? typed : (names.find((name) => name.toLowerCase().includes(part)) ?? typed);
   }
 
   /** A browser tells of each digit of a year: what is typed counts after a pause, with Enter, or when the field is left. */

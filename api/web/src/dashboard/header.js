@@ -3,7 +3,7 @@
 import { replace, rich } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
 import { ago, moment, t } from "../shared/words.js";
-import { endOf } from "./state.js";
+import { endOf, usersOf } from "./state.js";
 
 const REFRESH_MS = 5000;
 const root = document.documentElement;
@@ -54,7 +54,7 @@ export class Header {
     this.#isPast = Boolean(endOf(state));
     $("lang").value = root.lang;
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-    const narrowed = state.user || state.device || pageName(state.endpoint) || state.service;
+    const narrowed = usersOf(state).join(", ") || state.device || pageName(state.endpoint) || state.service;
     document.title = narrowed ? `${narrowed} · tailtrace` : "tailtrace";
     this.show();
   }

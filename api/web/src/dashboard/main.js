@@ -20,7 +20,7 @@ import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
 import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
-import { endOf, hasFilters, NOW, parameters, read, write } from "./state.js";
+import { endOf, hasFilters, logParameters, NOW, parameters, read, write } from "./state.js";
 import { Trail } from "./trail.js";
 
 const root = document.documentElement;
@@ -44,9 +44,9 @@ const dialog = new RequestDialog({
 });
 const trail = new Trail({
   onWalk: () => {
-    const [asked, lang] = [parameters(state).toString(), state.lang];
+    const [asked, lang] = [logParameters(state).toString(), state.lang];
     ({ state, misread } = read());
-    if (parameters(state).toString() !== asked || state.lang !== lang) show();
+    if (logParameters(state).toString() !== asked || state.lang !== lang) show();
     else overlay();
   },
 });
@@ -83,7 +83,7 @@ const panels = [
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),
   }),
   new Panel({
-    id: "requests", title: "requests", wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
+    id: "requests", title: "requests", isLog: true, wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
     render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),
   }),
 ];
@@ -155,7 +155,8 @@ function show() {
 }
 
 document.addEventListener("narrow", (event) => {
-  change(event.detail);
+  change(event.detail.next);
+  if (event.detail.stays) return;
   scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 

@@ -2,7 +2,7 @@
 // another filter does.
 
 import { ask } from "./ask.js";
-import { parameters } from "./state.js";
+import { logParameters } from "./state.js";
 
 const PATH = "/analytics/panels/requests";
 const PAGE_ROWS = 20;
@@ -12,14 +12,14 @@ export class Pages {
   #older = null;
 
   async load(state, signal) {
-    const query = parameters(state).toString();
+    const query = logParameters(state).toString();
     if (this.#older?.query !== query) this.#older = null;
     return this.#older?.answer ?? ask(PATH, `${query}&limit=${PAGE_ROWS}`, signal);
   }
 
   /** Puts the next page behind what the panel shows. */
   async more(panel) {
-    const query = parameters(panel.state).toString();
+    const query = logParameters(panel.state).toString();
     const { requests, next_cursor: cursor } = panel.answer;
     try {
       const page = await ask(PATH, `${query}&limit=${PAGE_ROWS}&cursor=${cursor}`, new AbortController().signal);

@@ -13,7 +13,7 @@
 
 import { h, replace, rich } from "../shared/dom.js";
 import { moment, t } from "../shared/words.js";
-import { parameters } from "./state.js";
+import { LOG_FILTERS, logParameters, parameters } from "./state.js";
 
 /** So long what was asked before looks like the answer. */
 const WAITING_MS = 300;
@@ -22,8 +22,8 @@ const COMMON = new Set(["away", "store"]);
 
 export class Panel {
   /** `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. */
-  constructor({ id, title, isLead = false, wide, load, render, empty, lines = 4, extra }) {
-    Object.assign(this, { id, load, render, empty, lines, title, isLead });
+  constructor({ id, title, isLead = false, isLog = false, wide, load, render, empty, lines = 4, extra }) {
+    Object.assign(this, { id, load, render, empty, lines, title, isLead, isLog });
     this.heading = h("h2", { id: `${id}-title` });
     this.note = h("p", { class: "panel-note" });
     this.body = h("div", { class: "panel-body" });
@@ -80,7 +80,11 @@ export class Panel {
 
   /** Whether what the panel shows answers something else than what was asked last. */
   get isOfBefore() {
-    return this.answer !== null && parameters(this.answeredFor).toString() !== parameters(this.state).toString();
+    return this.answer !== null && this.asks(this.answeredFor) !== this.asks(this.state);
+  }
+
+  asks(state) {
+    return (this.isLog ? logParameters(state) : parameters(state)).toString();
   }
 
   wait() {
@@ -95,6 +99,7 @@ export class Panel {
     this.body.removeAttribute("aria-busy");
     this.note.replaceChildren();
     const content = this.render(this.answer, this.answeredFor, this);
+    if (!this.isLog && LOG_FILTERS.some((key) => this.answeredFor[key])) this.tell(t("not-by-path"));
     replace(this.body, content ?? h("p", { class: "empty" }, rich(this.empty(this.answeredFor))));
   }
 

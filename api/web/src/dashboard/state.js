@@ -2,9 +2,16 @@
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
 export const PERIODS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"];
-export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", request: "", lang: "" };
+export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", method: "", path: "", slower: "", all: "", request: "", lang: "" };
 export const NOW = { at: "", from: "", to: "" };
-export const FILTERS = ["user", "device", "endpoint", "service", "status"];
+export const FILTERS = ["user", "device", "endpoint", "service", "status", "method"];
+/** Of the list of requests alone: no rollup keeps paths and single times. */
+export const LOG_FILTERS = ["path", "slower"];
+/** Kinds of traffic that the list of requests leaves out, unless asked for `all`. */
+const ASIDE = ["card", "static"];
+/** Several users stand in an address as often as there are; here, with this between them. */
+const AND = "\n";
+const USERS_MAX = 20;
 /** As the HTTP API has it. */
 const TEXT_MAX = 512;
 const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
@@ -21,6 +28,10 @@ const CHECKS = {
   device: isShort,
   endpoint: isShort,
   service: isShort,
+  method: (text) => /^[a-z]{1,16}$/i.test(text),
+  path: isShort,
+  slower: (text) => /^\d{1,8}$/.test(text),
+  all: (text) => text === "1",
   status: (text) => /^([1-5]xx|\d{3})$/.test(text),
   request: (text) => /^[0-9a-f]{32}$/i.test(text),
   lang: (text) => ["en", "es"].includes(text),
@@ -32,7 +43,7 @@ export function read(search = location.search) {
   const misread = [];
   for (const [key, value] of new URLSearchParams(search)) {
     if (!Object.hasOwn(CHECKS, key)) misread.push({ key, value, why: "misread-key" });
-    else if (value && CHECKS[key](value)) state[key] = value;
+    else if (value && CHECKS[key](value)) state[key] = key === "user" ? withUser(state.user, value) : value;
     else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : TIMES.includes(key) ? "misread-at" : `misread-${key}` });
   }
   // A time without a zone is the reader's own.
@@ -46,7 +57,7 @@ export function read(search = location.search) {
 
 export function write(state) {
   const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(state)) if (value && value !== DEFAULTS[key]) query.set(key, value);
+  for (const [key, value] of Object.entries(state)) if (value && value !== DEFAULTS[key]) for (const one of value.split(AND)) query.append(key, one);
   const text = query.toString();
   return text ? `?${text}` : location.pathname;
 }
@@ -58,8 +69,19 @@ export const endOf = (state) => (state.from ? state.to : state.at || state.to);
 export function parameters(state, { filters = FILTERS } = {}) {
   const query = new URLSearchParams(state.from ? { from: state.from } : { period: state.period });
   if (endOf(state)) query.set("to", endOf(state));
-  for (const key of filters) if (state[key]) query.set(key, state[key]);
+  for (const key of filters) if (state[key]) for (const one of state[key].split(AND)) query.append(key, one);
   return query;
 }
 
-export const hasFilters = (state) => FILTERS.some((key) => state[key]);
+/** Gives the parameters of the list of requests. */
+export function logParameters(state) {
+  const query = parameters(state, { filters: [...FILTERS, ...LOG_FILTERS] });
+  if (!state.all) for (const kind of ASIDE) query.append("without", kind);
+  return query;
+}
+
+export const usersOf = (state) => state.user.split(AND).filter(Boolean);
+export const withUser = (users, user) => [...new Set([...users.split(AND).filter(Boolean), user])].slice(0, USERS_MAX).join(AND);
+export const withoutUser = (users, user) => users.split(AND).filter((one) => one !== user).join(AND);
+
+export const hasFilters = (state) => [...FILTERS, ...LOG_FILTERS].some((key) => state[key]);

@@ -2,7 +2,7 @@
 
 import { t } from "./words.js";
 
-const CARD = "/_tailtrace/view?card=";
+export const CARD = "/_tailtrace/view?card=";
 /** As an answer calls what somebody looks at, who looks at a card. */
 const LOOKED_AT = "card: ";
 const OTHER = "__other__";

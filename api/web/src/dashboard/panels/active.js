@@ -4,7 +4,7 @@ import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { ago, number, t, tn } from "../../shared/words.js";
 import { ask } from "../ask.js";
-import { narrowing } from "../filter_button.js";
+import { filterButton, narrowing } from "../filter_button.js";
 import { endOf, NOW } from "../state.js";
 
 const SHOWN_MAX = 8;
@@ -20,7 +20,7 @@ export function active(answer, _state, panel) {
     h("p", { class: "count" }, h("span", { class: "figure" }, number(total)), " ", tn("people-active", total)),
     h("ul", { class: "people" }, ...people.slice(0, SHOWN_MAX).map((one) =>
       h("li", null,
-        h("span", { class: "who" }, one.email ?? one.device ?? one.address, one.email && one.device ? h("span", { class: "device" }, one.device) : null),
+        h("span", { class: "who" }, filterButton(!one.email && one.device ? "device" : "user", one.email ?? one.device ?? one.address), one.email && one.device ? h("span", { class: "device" }, one.device) : null),
         h("span", { class: "where" }, pageName(one.current_page ?? "")),
         h("span", { class: "when" }, ago(one.last_seen_seconds))))),
     total > SHOWN_MAX ? h("p", { class: "panel-note" }, t("and-more", { n: number(total - SHOWN_MAX) })) : null,

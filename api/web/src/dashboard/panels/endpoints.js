@@ -3,7 +3,7 @@
 import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { duration, number, percent, t } from "../../shared/words.js";
-import { filterButton } from "../filter_button.js";
+import { door, filterButton } from "../filter_button.js";
 import { of } from "../of.js";
 import { spark } from "../spark.js";
 import { table } from "../table.js";
@@ -29,8 +29,8 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
-      { key: "refused", title: "errors-4xx", kind: "number", value: (row) => row.errors_4xx, cell: (row) => number(row.errors_4xx) },
-      { key: "left", title: "errors-499", kind: "number", value: (row) => row.client_closed_499, cell: (row) => number(row.client_closed_499) },
+      { key: "refused", title: "errors-4xx", kind: "number", value: (row) => row.errors_4xx, cell: (row) => failed(row, row.errors_4xx, "4xx") },
+      { key: "left", title: "errors-499", kind: "number", value: (row) => row.client_closed_499, cell: (row) => failed(row, row.client_closed_499, "499") },
     ],
   });
 }
@@ -52,4 +52,8 @@ const name = (row) => [
 ];
 
 const errors = (row) =>
-  row.errors_5xx ? h("span", { class: "bad" }, `${number(row.errors_5xx)} · ${percent(row.error_rate)}`) : h("span", { class: "none" }, "0");
+  row.errors_5xx ? h("span", { class: "bad" }, failed(row, row.errors_5xx, "5xx"), ` · ${percent(row.error_rate)}`) : h("span", { class: "none" }, "0");
+
+/** How many calls ended so, and the way to them. */
+const failed = ({ endpoint, service }, count, status) =>
+  count ? door({ endpoint, status, ...(service && { service }) }, number(count)) : number(0);

@@ -4,8 +4,8 @@ import { h, rich } from "../../shared/dom.js";
 import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { spansOf } from "../brush.js";
 import { chart } from "../charts.js";
-import { filterButton } from "../filter_button.js";
-import { endOf } from "../state.js";
+import { door, filterButton } from "../filter_button.js";
+import { endOf, NOW } from "../state.js";
 import { labelled, stepOf } from "../steps.js";
 import { when } from "../when.js";
 
@@ -21,7 +21,7 @@ export function health(answer, state) {
   const freshnessHow = endOf(state) ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";
   const facts = h("dl", { class: "facts" },
     fact("uptime", uptime === null ? "–" : percent(uptime / 100, 2), uptimeHow(answer), uptime < 99 && uptime !== null),
-    fact("error-rate", percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
+    fact("error-rate", rates.errors_5xx ? door({ status: "5xx" }, percent(rates.error_rate, 2), { key: "health-errors" }) : percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
     fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
     fact("freshness", when(newest, endOf(state)), t(freshnessHow), isStale));
   return [facts, services(answer), outages(answer), steps.some((step) => step.p50_ms !== null) ? times(steps, answer.window.to) : h("p", { class: "empty" }, rich(t("empty-times")))];
@@ -42,7 +42,8 @@ function services({ uptime_by_service: rows }) {
 function outages({ outages: rows, uptime_by_service: all }) {
   if (!rows.length) return null;
   return h("ul", { class: "outages", "aria-label": t("outages") }, ...rows.slice(0, OUTAGES_SHOWN).map((row) =>
-    h("li", null, t("outage", { from: moment(row.start, "short"), to: moment(row.end, "time"), n: tn("minutes", row.minutes) }),
+    h("li", null, door({ ...NOW, from: row.start, to: row.end, status: "5xx", ...(row.service && { service: row.service }) },
+      t("outage", { from: moment(row.start, "short"), to: moment(row.end, "time"), n: tn("minutes", row.minutes) })),
       all.length > 1 && row.service ? ` · ${row.service}` : null)));
 }
 

@@ -3,6 +3,7 @@
 import { h, sr } from "../../shared/dom.js";
 import { number, percent, t, weekdays } from "../../shared/words.js";
 import { chart } from "../charts.js";
+import { door, leap } from "../filter_button.js";
 import { of } from "../of.js";
 import { spansOf } from "../brush.js";
 import { labelled } from "../steps.js";
@@ -33,7 +34,14 @@ function tile({ metric, now, before, change_percent: change }, state, isCovered)
       " ", t("than-before", { n: number(before), period }));
   }
   return h("div", { class: `tile ${metric === "errors" && now ? "bad" : ""}` },
-    h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, number(now)), delta));
+    h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, way(metric, now)), delta));
+}
+
+/** Where the number of a tile leads. */
+function way(metric, now) {
+  if (!now) return number(now);
+  if (metric === "errors") return door({ status: "5xx" }, number(now), { key: "tile-errors" });
+  return leap(metric === "requests" ? "requests" : "users", number(now));
 }
 
 export function series({ series: points, step, timezone, window: shown }, state, panel) {

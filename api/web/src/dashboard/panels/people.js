@@ -1,10 +1,10 @@
 // Who used what: a row for each person, and the cards that were looked at.
 
 import { h } from "../../shared/dom.js";
-import { pageName } from "../../shared/names.js";
+import { CARD, pageName } from "../../shared/names.js";
 import { hours, number, percent, t, tn } from "../../shared/words.js";
 import { table } from "../table.js";
-import { filterButton } from "../filter_button.js";
+import { door, filterButton } from "../filter_button.js";
 import { of } from "../of.js";
 import { endOf } from "../state.js";
 import { when } from "../when.js";
@@ -23,7 +23,7 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
       { key: "sessions", title: "metric-sessions", kind: "number", value: (row) => row.sessions, cell: (row) => number(row.sessions) },
       { key: "time", title: "time-spent", kind: "number", value: (row) => row.total_time_hours, cell: (row) => hours(row.total_time_hours) },
       { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => number(row.requests) },
-      { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
+      { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => row.errors && isNamed(row) ? h("span", { class: "bad" }, door({ user: row.user, status: "5xx" }, number(row.errors))) : h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
       { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
       { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
       { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => when(row.last_seen, endOf(state)) },
@@ -31,9 +31,11 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
   });
 }
 
+/** A service is called what its device is; who has no name at all, by the address. */
+const isNamed = (row) => row.kind === "user" || !row.devices.includes(row.user);
+
 function who(row) {
-  // A service is called what its device is; who has no name at all, by the address.
-  const name = filterButton(row.kind !== "user" && row.devices.includes(row.user) ? "device" : "user", row.user);
+  const name = filterButton(isNamed(row) ? "user" : "device", row.user);
   return [name, row.kind === "user" ? null : h("span", { class: "kind" }, t(`kind-${row.kind}`))];
 }
 
@@ -43,17 +45,17 @@ export function cards({ cards: rows }, { status }, panel) {
   const top = rows[0].views;
   return h("ol", { class: "bars" }, ...rows.slice(0, 8).map((row) =>
     h("li", null,
-      h("span", { class: "bar-name" }, row.name),
+      row.variants.length ? h("span", { class: "bar-name" }, row.name) : door({ endpoint: CARD + row.card }, row.name, { look: "bar-name" }),
       h("meter", { min: 0, max: top, value: row.views, "aria-hidden": "true" }),
       h("span", { class: "bar-value" }, number(row.views)),
       row.variants.length ? variants(row) : null)));
 }
 
 /** How the views of a card divide: a line for each of its variants. */
-const variants = ({ name, views: all, variants: rows, variants_left_out: more }) =>
+const variants = ({ card, name, views: all, variants: rows, variants_left_out: more }) =>
   h("ul", { class: "variants", "aria-label": t("variants", { name }) }, ...rows.map(({ variant, views, users: seenBy }) =>
     h("li", null,
-      h("span", { class: "tag" }, variant ?? t("variant-none")),
+      door({ endpoint: CARD + card + (variant === null ? "" : `#${variant}`) }, variant ?? t("variant-none"), { look: "tag" }),
       h("span", { class: "share" }, percent(views / all, 0)),
       h("span", null, `${tn("views", views)}, `, h("span", { title: t("variant-people-how") }, tn("people-only", seenBy))))),
     more ? h("li", null, t("and-more", { n: number(more) })) : null);

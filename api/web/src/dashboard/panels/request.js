@@ -3,6 +3,7 @@
 import { h, replace, rich } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
+import { filterButton } from "../filter_button.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
 
@@ -96,13 +97,13 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
     share === null ? null : split(timing, share),
     h("ol", { class: "stations" },
       station("nginx", "nginx", [
-        ["duration", duration(timing.total_ms)], ["service", nginx.service], ["sent", bytes(nginx.bytes)],
+        ["duration", duration(timing.total_ms)], ["service", nginx.service && filterButton("service", nginx.service)], ["sent", bytes(nginx.bytes)],
       ]),
       span
-        ? station("app", t("the-app"), [["route", span.route && pageName(span.route)], ["feature", feature === span.route ? null : pageName(feature)], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
+        ? station("app", t("the-app"), [["route", span.route && filterButton("endpoint", span.route, "path", pageName(span.route))], ["feature", feature === span.route ? null : pageName(feature)], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
         : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
       station("who", t("identity"), [
-        ["user", identity.user], ["device", identity.device], ["address", identity.ip], ["kind", t(`kind-${identity.kind}`)],
+        ["user", identity.user && filterButton("user", identity.user)], ["device", identity.device && filterButton("device", identity.device)], ["address", identity.ip && filterButton("user", identity.ip)], ["kind", t(`kind-${identity.kind}`)],
         ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by], ["came-by", cameBy(identity.via)], ["reason", identity.reason],
       ])));
 }
