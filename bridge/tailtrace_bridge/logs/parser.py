@@ -98,9 +98,11 @@ class LineParser:
 
     def format_of(self, line: bytes) -> "AnyFormat | None":
         """Return the format that a line is read by; None: it is rejected. It changes nothing that `parse` does."""
+        if len(line) > LINE_LENGTH_MAX:
+            return None
         for inner in (line, self._unwrap(line) if self._unwrap is not None else None):
-            if inner is None or len(inner) > LINE_LENGTH_MAX:
-                continue
+            if inner is None:
+                break
             text = inner.decode("utf-8", "surrogateescape")
             for extractor in self._extractors:
                 match = extractor.fullmatch(text)
