@@ -14,7 +14,7 @@ where the numbers bear it:
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import OTHER, Traffic
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
+from tailtrace_bridge.store.anonymous import AnonymousUsage
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import (
     HOUR_US,
@@ -65,10 +66,14 @@ class Sums(NamedTuple):
     """What the store gives of a window."""
 
     usages: Sequence[Usage] = ()
+    """By endpoint."""
     latency: Sequence[Latency] = ()
     visits: Sequence[Visits] = ()
+    """Of all but anonymous visitors, as `activity`."""
     activity: Sequence[Activity] = ()
     uptime: Sequence[UptimeHour] = ()
+    anonymous: AnonymousUsage = AnonymousUsage()
+    """Of all anonymous visitors: there may be many, and of none by itself is anything told."""
 
 
 class Course(NamedTuple):
@@ -220,7 +225,7 @@ def numbers(
     totals = (_totals(now), _totals(before))
     comparable = totals[1].all_requests > 0 and (began is None or began <= month.before.first)
     endpoints = _endpoints(now)
-    features = _features(now.visits, before.visits, routes.features)
+    features = _features(now, before, routes.features)
     people = _people(now, before, routes.features)
     seen = [{one.name for one in people if one.requests}, {one.name for one in people if one.before}]
     unused, known_routes = _unused(now.usages, routes)
@@ -238,10 +243,10 @@ def numbers(
         people=tuple(one for one in people if one.requests)[:PEOPLE_MAX],
         new_people=tuple(sorted(seen[0] - seen[1])) if comparable else (),
         gone_people=tuple(sorted(seen[1] - seen[0])) if comparable else (),
-        unnamed_requests=sum(visit.requests for visit in now.visits if not visit.identity.user),
+        unnamed_requests=totals[0].requests - sum(visit.requests for visit in now.visits if visit.identity.user),
         features=tuple(one for one in features if one.requests)[:FEATURES_MAX],
         features_total=sum(one.requests > 0 for one in features),
-        cards=tuple(_cards(now.visits, before.visits, routes.features))[:CARDS_MAX],
+        cards=tuple(_cards(now, before, routes.features))[:CARDS_MAX],
         slowest=_slowest(endpoints),
         failing=tuple(
             sorted((one for one in endpoints if one.errors), key=lambda one: (-one.errors, one.endpoint))[:FAILING_MAX]
@@ -261,9 +266,9 @@ def _totals(sums: Sums) -> Totals:
     overall = answers.error_rates(sums.usages).overall
     up = uptime(sums.uptime)
     return Totals(
-        requests=sum(visit.requests for visit in sums.visits),
+        requests=sum(usage.requests for usage in answers.usage_only(sums.usages)),
         people=len({user_key(visit.identity) for visit in sums.visits} - {""}),
-        sessions=answers.session_count(answers.sessions(sums.activity)),
+        sessions=answers.session_count(answers.sessions(sums.activity), sums.anonymous),
         all_requests=overall.requests,
         errors=overall.errors_5xx,
         error_rate=overall.error_rate,
@@ -345,42 +350,35 @@ def _people(now: Sums, before: Sums, features: Mapping[str, str]) -> list[Person
     return sorted(found, key=lambda one: (-one.requests, -one.before, one.name))
 
 
-def _features(now: Iterable[Visits], before: Iterable[Visits], names: Mapping[str, str]) -> list[Feature]:
+def _features(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature]:
     """Return all features of both months, most used first."""
-    return _used(
-        [
-            [
-                (names.get(visit.endpoint, visit.endpoint), visit)
-                for visit in visits
-                if visit.traffic is Traffic.APP and visit.endpoint != OTHER
-            ]
-            for visits in (now, before)
-        ]
-    )
+
+    def feature(one: Usage | Visits) -> str | None:
+        is_one = one.traffic is Traffic.APP and one.endpoint != OTHER
+        return names.get(one.endpoint, one.endpoint) if is_one else None
+
+    return _used(now, before, feature)
 
 
-def _cards(now: Iterable[Visits], before: Iterable[Visits], names: Mapping[str, str]) -> list[Feature]:
-    found = _used(
-        [
-            [
-                (names.get(f"card={split_endpoint(visit.endpoint)[0]}", split_endpoint(visit.endpoint)[0]), visit)
-                for visit in visits
-                if visit.traffic is Traffic.CARD
-            ]
-            for visits in (now, before)
-        ]
-    )
-    return [one for one in found if one.requests]
+def _cards(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature]:
+    def card(one: Usage | Visits) -> str | None:
+        name = split_endpoint(one.endpoint)[0]
+        return names.get(f"card={name}", name) if one.traffic is Traffic.CARD else None
+
+    return [one for one in _used(now, before, card) if one.requests]
 
 
-def _used(sides: Sequence[Iterable[tuple[str, Visits]]]) -> list[Feature]:
+def _used(now: Sums, before: Sums, name_of: Callable[[Usage | Visits], str | None]) -> list[Feature]:
+    """Count what has a name: requests of everybody, and people."""
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for count, sums in zip(counts, (now, before), strict=True):
+        for usage in sums.usages:
+            if (name := name_of(usage)) is not None:
+                count[name] += usage.requests
     people: dict[str, set[str]] = defaultdict(set)
-    for count, visits in zip(counts, sides, strict=True):
-        for name, visit in visits:
-            count[name] += visit.requests
-            if count is counts[0] and visit.identity.user:
-                people[name].add(user_key(visit.identity))
+    for visit in now.visits:
+        if visit.identity.user and (name := name_of(visit)) is not None:
+            people[name].add(user_key(visit.identity))
     found = [
         Feature(name, counts[0][name], counts[1][name], len(people[name])) for name in counts[0].keys() | counts[1]
     ]

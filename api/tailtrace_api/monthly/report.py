@@ -15,6 +15,7 @@ from tailtrace_api.monthly.words import Words
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
@@ -99,12 +100,14 @@ def as_json(found: Numbers) -> dict[str, Any]:
 
 
 def _sums(store: Store, window: Window) -> Sums:
+    everybody = Scope.everybody()
     return Sums(
-        store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT),
-        store.latency(Scope.everybody(), window),
-        store.visits(Scope.everybody(), window),
-        store.activity(Scope.everybody(), window),
-        store.uptime(Scope.everybody(), window),
+        store.usage(everybody, window, Filters(), By.ENDPOINT),
+        store.latency(everybody, window),
+        store.visits(everybody, window, listed=()),
+        store.activity(everybody, window, listed=()),
+        store.uptime(everybody, window),
+        store.anonymous_usage(everybody, window, Order.SESSIONS, 0),
     )
 
 

@@ -18,6 +18,8 @@ from operator import itemgetter
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.store.values import SESSION_GAP_US, Run
 
+RUN_BYTES = 24
+"""Of a packed run."""
 _FIRST = itemgetter(0)
 
 
@@ -116,8 +118,13 @@ def pack_runs(runs: Iterable[Run]) -> bytes:
 
 def unpack_runs(packed: bytes) -> list[Run]:
     """Return the runs, in order of time."""
-    cells = iter(_array("q", packed))
+    cells = iter(run_values(packed))
     return list(zip(cells, cells, cells, strict=True))
+
+
+def run_values(packed: bytes) -> "array[int]":
+    """Return the three values of each run, one run's after another's."""
+    return _array("q", packed)
 
 
 def merged_runs(one: bytes, other: bytes) -> bytes:

@@ -106,6 +106,32 @@ def test_the_totals_and_their_borders(months):
     )  # fmt: skip
 
 
+def test_anonymous_visitors_are_counted_and_not_looked_at_one_by_one(tmp_path):
+    read = []
+
+    class Watched(SqliteStore):
+        def visits(self, *args, **more):
+            read.append(super().visits(*args, **more))
+            return read[-1]
+
+        def activity(self, *args, **more):
+            read.append(super().activity(*args, **more))
+            return read[-1]
+
+    store = Watched(tmp_path / "t.db")
+    visitors = [Identity(f"203.0.113.{n}", "external") for n in range(200)]
+    store.write(spread(10, 3))
+    store.write([row(at(2025, 10, 3) + n * S, who, key=n) for n, who in enumerate([*visitors, *visitors[:50], KIOSK])])
+    store.write([row(at(2025, 10, 4) + n * S, one, CARD, 204, traffic=Traffic.CARD) for n, one in enumerate(visitors)])
+    found = read_numbers(Settings(timezone="Europe/Madrid"), store, Routes(), Month(2025, 10), NOVEMBER_US)
+    store.close()
+    assert (found.now.requests, found.now.people, found.now.sessions) == (454, 1, 402)
+    assert found.unnamed_requests == 451
+    assert found.features == (Feature("/a", 254, 0, 1),)
+    assert found.cards == (Feature("prices", 200, 0, 0),)
+    assert sum(map(len, read)) == 4  # Ana and the kiosk, of both
+
+
 def test_what_changed_only_where_numbers_bear_it(months):
     early = [row(at(2025, 8, 30), ANA)]
     before = [

@@ -6,24 +6,22 @@ was found out about the address may have changed, and each such finding has a nu
 
 import json
 import sqlite3
-import struct
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import compress, groupby
+from operator import itemgetter, not_
 
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order, Ranking, Tally
-from tailtrace_bridge.store.packed import join_runs, unpack_runs
+from tailtrace_bridge.store.packed import RUN_BYTES, join_runs, run_values, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
+from tailtrace_bridge.store.sqlite.identities import KNOWN, KNOWN_ONLY
 from tailtrace_bridge.store.sqlite.totals import USAGE
 from tailtrace_bridge.store.values import Window
 
-KNOWN = (
-    "(user <> '' OR device <> '' OR tags <> '' OR user_id <> '' OR node_id <> '' OR kind = 'tagged' OR kind = 'self')"
-)
-"""Who is not anonymous, in SQL: word for word the condition of the index."""
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
-_KNOWN = f"SELECT id FROM identity INDEXED BY identity_known WHERE {KNOWN}"  # noqa: S608  # our own words
-_RUN = struct.Struct("<3q")
-"""What `pack_runs` makes of one run."""
+_KNOWN = f"SELECT id FROM {KNOWN_ONLY}"  # noqa: S608  # our own words
+_ROWS_AT_ONCE = 5_000
 
 
 def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:
@@ -44,6 +42,8 @@ class _Seen:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._known = {number for (number,) in connection.execute(_KNOWN)}
         self._address_of, self._visitor_of = _shared(connection)
+        self.not_alone = self._known | self._address_of.keys()
+        """Who is not anonymous, or has an address that others have had."""
         self._addresses = 0
         self._shared: set[int] = set()
 
@@ -60,27 +60,36 @@ class _Seen:
         self._addresses += 1
         return None if number in self._known else number
 
+    def see_alone(self, count: int) -> None:
+        """Count anonymous visitors of whom none is in `not_alone`."""
+        self._addresses += count
+
     def has_several(self, visitor: int) -> bool:
         """Whether other numbers may stand for the same visitor."""
         return visitor in self._visitor_of
 
 
 def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> AnonymousUsage:
-    """Return the totals of a window."""
+    """Return the totals of a window. Who came once, as most do, is added up with others, and not looked at alone."""
     seen, tally = _Seen(connection), Tally(order)
     apart: dict[int, list[bytes]] = defaultdict(list)
-    for number, cells in _runs(connection, window):
-        visitor = seen.see(number)
-        if visitor is None:
-            continue
-        if seen.has_several(visitor):
-            apart[visitor].append(cells)
-        elif len(cells) == _RUN.size:
-            tally.add(number, (_RUN.unpack(cells),))
-        else:
-            tally.add(number, join_runs(unpack_runs(cells)))
-    for visitor, several in apart.items():
-        tally.add(visitor, join_runs(unpack_runs(b"".join(several))))
+    for batch in _runs(connection, window):
+        numbers, cells = zip(*batch, strict=True)
+        rows = Counter(numbers)
+        once = [rows[number] == 1 and len(runs) == RUN_BYTES and number not in seen.not_alone for number, runs in batch]
+        seen.see_alone(sum(once))
+        tally.add_who_came_once(compress(numbers, once), run_values(b"".join(compress(cells, once))))
+        for number, theirs in groupby(compress(batch, map(not_, once)), itemgetter(0)):
+            visitor = seen.see(number)
+            if visitor is None:
+                continue
+            several = b"".join(runs for _, runs in theirs)
+            if seen.has_several(visitor):
+                apart[visitor].append(several)
+            else:
+                tally.add(number, join_runs(unpack_runs(several)))
+    for visitor, found in apart.items():
+        tally.add(visitor, join_runs(unpack_runs(b"".join(found))))
     return tally.anonymous_usage(_first(connection, tally.ranking, limit), seen.addresses)
 
 
@@ -90,19 +99,22 @@ def read_callers(
     """Return who asked for something. `facts` is SQL, with its values, of rows of usage, as filtered."""
     text, values = facts
     of_usage = f"WHERE traffic IN {USAGE}" if usage_only else ""
-    query = f"SELECT identity_id, sum(requests) FROM ({text}) {of_usage} GROUP BY 1"  # noqa: S608  # our own words
+    query = f"SELECT identity_id, requests FROM ({text}) {of_usage}"  # noqa: S608  # our own words
+    (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM identity").fetchone()
+    requests = array("q", bytes(8 * (last + 1)))  # by number: SQL would sort all rows to add them up
+    for number, count in connection.execute(query, values):
+        requests[number] += count
     seen, ranking = _Seen(connection), Ranking()
     apart: Counter[int] = Counter()
-    for number, requests in connection.execute(query, values):
-        visitor = seen.see(number)
-        if visitor is None:
-            continue
-        if seen.has_several(visitor):
-            apart[visitor] += requests
-        else:
-            ranking.add(number, requests)
-    for visitor, requests in apart.items():
-        ranking.add(visitor, requests)
+    for number in seen.not_alone:
+        if count := requests[number]:
+            requests[number] = 0
+            visitor = seen.see(number)
+            if visitor is not None:
+                apart[visitor] += count
+    ranking.extend(compress(range(last + 1), requests), filter(None, requests))
+    seen.see_alone(len(ranking))
+    ranking.extend(apart, apart.values())
     return Callers(seen.addresses, len(ranking), frozenset(_first(connection, ranking, limit)))
 
 
@@ -111,8 +123,8 @@ def _first(connection: sqlite3.Connection, ranking: Ranking, limit: int) -> list
     return [*_addresses(connection, sure, len(sure)), *_addresses(connection, equals, more)]
 
 
-def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int, bytes]]:
-    """Return the packed runs of each identity in a window, those of several steps of time one after another."""
+def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[list[tuple[int, bytes]]]:
+    """Return the packed runs of all identities in a window, some at a time; each identity's rows stand together."""
     parts: list[str] = []
     values: list[int | str] = []
     for query in windows.packed(window, "visit", "runs"):
@@ -120,26 +132,30 @@ def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int,
         values += query.values
     if not parts:
         return
-    before, cells = -1, b""
-    for number, runs in connection.execute(" UNION ALL ".join(parts) + " ORDER BY number", values):
-        if number == before:
-            cells += runs
-            continue
-        if cells:
-            yield before, cells
-        before, cells = number, runs
-    if cells:
-        yield before, cells
+    rows = connection.execute(" UNION ALL ".join(parts) + " ORDER BY number", values)
+    batch: list[tuple[int, bytes]] = []
+    while more := rows.fetchmany(_ROWS_AT_ONCE):
+        batch += more
+        last = batch[-1][0]
+        end = next(end for end in range(len(batch), -1, -1) if not end or batch[end - 1][0] != last)
+        if end:
+            yield batch[:end]
+            batch = batch[end:]
+    if batch:
+        yield batch
 
 
 def _shared(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, int]]:
     """Return the one number that stands for all of an address, and of an address and kind: where these are several."""
-    query = "SELECT group_concat(id), group_concat(kind) FROM identity GROUP BY address HAVING count(*) > 1"
+    query = """
+        SELECT address, id, kind FROM identity
+        WHERE address IN (SELECT address FROM identity GROUP BY address HAVING count(*) > 1) ORDER BY address, id
+    """
     address_of: dict[int, int] = {}
     visitor_of: dict[int, int] = {}
-    for numbers, kinds in connection.execute(query):
+    for _, same in groupby(connection.execute(query), itemgetter(0)):
         of_kind: dict[str, int] = {}
-        for number, kind in zip(map(int, numbers.split(",")), kinds.split(","), strict=True):
+        for _, number, kind in same:
             visitor_of[number] = of_kind.setdefault(kind, number)
             address_of[number] = next(iter(of_kind.values()))
     return address_of, visitor_of

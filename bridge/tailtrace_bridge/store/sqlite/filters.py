@@ -1,19 +1,23 @@
 """What a reader filters by, as SQL over the columns of `access` and of the tables of usage. Values are bound."""
 
+from tailtrace_bridge.store.sqlite.identities import KNOWN_ONLY
 from tailtrace_bridge.store.values import Filters, statuses
 
 _BY_NAME = """
     identity_id IN (
-        SELECT id FROM identity WHERE {name} = ?
-        OR {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
+        SELECT id FROM {who} WHERE {name} = ?
+        OR {id} IN (SELECT {id} FROM {who} WHERE {name} = ? AND {id} <> '')
         OR {id} = '' AND {name} IN (
-            SELECT {name} FROM identity WHERE {name} <> ''
-            AND {id} IN (SELECT {id} FROM identity WHERE {name} = ? AND {id} <> '')
+            SELECT {name} FROM {who} WHERE {name} <> ''
+            AND {id} IN (SELECT {id} FROM {who} WHERE {name} = ? AND {id} <> '')
         )
     )
 """
 """Any name that whoever has or had this one has had."""
-_USER, _DEVICE = _BY_NAME.format(name="user", id="user_id"), _BY_NAME.format(name="device", id="node_id")
+_USER, _DEVICE = (
+    _BY_NAME.format(name=name, id=number, who=KNOWN_ONLY)
+    for name, number in (("user", "user_id"), ("device", "node_id"))
+)
 _ADDRESS = "identity_id IN (SELECT id FROM identity WHERE address = ?)"
 _CLAUSES = {
     "user": _USER,
@@ -31,6 +35,7 @@ _CLAUSES = {
 def where(filters: Filters) -> tuple[str, list[object]]:
     """Return clauses that each begin with AND, and their values."""
     asked = [(clause, getattr(filters, name)) for name, clause in _CLAUSES.items()]
+    asked = [(clause if value else clause.replace(KNOWN_ONLY, "identity"), value) for clause, value in asked]
     clauses = [clause for clause, value in asked if value is not None]
     values = [value for clause, value in asked if value is not None for _ in range(clause.count("?"))]
     if filters.users:
