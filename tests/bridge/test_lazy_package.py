@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,18 @@ print(mcp.ClientSession.__module__, all(hasattr(mcp, name) for name in ("Client"
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == ["[]", "mcp.client.session True"]
+
+
+def test_uvicorn_is_such_a_package_and_its_server_comes_without_a_command_line():
+    code = """
+import sys
+from tailtrace_bridge.core.lazy_package import gather_lazily
+gather_lazily("uvicorn")
+from uvicorn.config import Config
+from uvicorn.server import Server
+print([name for name in ("uvicorn.main", "click") if name in sys.modules])
+import uvicorn
+print(uvicorn.Server is Server, uvicorn.run.__module__, uvicorn.__version__)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["[]", f"True uvicorn.main {version('uvicorn')}"]

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from tailtrace_api.access.roles import Role, caller_of
 from tailtrace_api.mcp_server.source import Source
+from tailtrace_bridge.core.lazy_models import models_deferred
 from tailtrace_bridge.core.lazy_package import gather_lazily
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Mcp:
 
     def _make(self) -> "StreamableHTTPSessionManager":
         gather_lazily("mcp", "mcp.server")
+        with models_deferred():  # of a protocol in two versions, 400 models: a server needs some ten of them
+            import mcp_types.methods  # noqa: F401, PLC0415
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
         from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
 

@@ -4,17 +4,24 @@
 |---|---|
 | the search for cycles among all that is being loaded, over and over | the server listens (`end`) |
 | FastAPI's models of an OpenAPI document, which it builds when it is imported | `/openapi.json` is asked for |
+| the models of pydantic 1, for one of which FastAPI looks at each type that it is given | never: there is none |
+| uvicorn's own command line | never |
 """
 
 import contextlib
 import gc
+import sys
 from collections.abc import Iterator
+
+from tailtrace_bridge.core.lazy_models import models_deferred
+from tailtrace_bridge.core.lazy_package import gather_lazily
 
 
 @contextlib.contextmanager
 def quickly() -> Iterator[None]:
     """Load without a search for cycles, up to `end`."""
     gc.disable()
+    gather_lazily("uvicorn")
     try:
         yield
     finally:
@@ -27,12 +34,8 @@ def end() -> None:
 
 
 def import_fastapi() -> None:
-    """Import FastAPI with its own models deferred (pydantic's `defer_build`): each is built when it is first used."""
-    from pydantic import BaseModel  # noqa: PLC0415 - a bridge without an API loads neither
-
-    usual = BaseModel.model_config
-    BaseModel.model_config = {**usual, "defer_build": True}
-    try:
-        import fastapi  # noqa: F401, PLC0415
-    finally:
-        BaseModel.model_config = usual
+    """Import FastAPI with its own models deferred: each is built when it is first used."""
+    # https://docs.python.org/3/reference/import.html#the-module-cache: None is a module that is not there.
+    sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]
+    with models_deferred():
+        import fastapi  # noqa: F401, PLC0415 - a bridge without an API does not load it

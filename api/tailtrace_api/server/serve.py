@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
@@ -52,7 +53,7 @@ ANSWERS_AT_ONCE_MAX = 4
 _LOGGER = logging.getLogger("tailtrace")
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Leaves signals to us: several servers share one loop. `on_exit` ends what would hold up the shutdown."""
 
     on_exit: Callable[[], None] | None = None
@@ -309,7 +310,7 @@ def _name(listener: socket.socket) -> str:
 
 def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | None = None) -> _Server:
     server = _Server(
-        uvicorn.Config(
+        Config(
             app,  # type: ignore[arg-type]
             log_level="warning",
             access_log=False,

@@ -1,7 +1,7 @@
 """Packages whose `__init__` only gathers names of their modules, imported without the modules that nobody asks for.
 
 `influxdb_client` imports each of InfluxDB's 320 models, 5.5 MiB of a bridge that is to stay below 64 and uses four;
-`mcp` a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them.
+`mcp` a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them; `uvicorn` its command line.
 """
 
 import ast
@@ -26,11 +26,13 @@ def gather_lazily(*packages: str) -> None:
 
 def _gathering(package: str) -> ModuleType | None:
     spec = find_spec(package)
-    source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: None)(package)
+    loader = spec.loader if spec is not None else None
+    source: str | None = getattr(loader, "get_source", lambda _: None)(package)
     origins = _origins(source, package) if source else None
-    if spec is None or origins is None:
+    if spec is None or source is None or origins is None:
         return None
     module = module_from_spec(spec)
+    vars(module).update(_version(source))
 
     def bring(name: str) -> object:  # PEP 562
         if name not in origins:
@@ -65,6 +67,18 @@ def _origins(source: str, package: str) -> dict[str, tuple[str, str]] | None:
                 pass
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=original)) if original in origins:
                 origins[name] = origins[original]
+            case ast.Assign(targets=[ast.Name(id="__version__")], value=ast.Constant()):  # `_version`
+                pass
             case _:
                 return None
     return origins
+
+
+def _version(source: str) -> dict[str, object]:
+    """Return `__version__`, where it stands there itself: no import brings it."""
+    found: dict[str, object] = {}
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="__version__" as name)], value=ast.Constant(value=value)):
+                found[name] = value
+    return found

@@ -21,7 +21,7 @@ from tailtrace_bridge.store.values import Window
 
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
 _KNOWN = f"SELECT id FROM {KNOWN_ONLY}"  # noqa: S608  # our own words
-_ROWS_AT_ONCE = 5_000
+_ROWS_AT_ONCE = 500
 
 
 def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:

@@ -105,13 +105,16 @@ def callers(
     connection: sqlite3.Connection, window: Window, filters: Filters, limit: int, *, usage_only: bool
 ) -> Callers:
     """Return who asked for something, and the anonymous visitors with most requests."""
-    facts = _facts(connection, window, filters, By.IDENTITY)
+    facts = _facts(connection, window, filters, By.IDENTITY, ("requests",))
     return read_callers(connection, facts, limit, usage_only=usage_only)
 
 
-def _facts(connection: sqlite3.Connection, window: Window, filters: Filters, by: By) -> tuple[str, tuple[object, ...]]:
+def _facts(
+    connection: sqlite3.Connection, window: Window, filters: Filters, by: By, sums: Collection[str] = tuple(SUMS)
+) -> tuple[str, tuple[object, ...]]:
     """Return SQL, and its values, of rows of usage that the filters let through."""
-    facts, bounds = windows.usage(widened(connection, window), _USAGE_TABLE[smallest_rollups(filters, by)])
+    table = _USAGE_TABLE[smallest_rollups(filters, by)]
+    facts, bounds = windows.usage(widened(connection, window), table, sums=sums)
     clauses, values = where(filters)
     return f"SELECT * FROM ({facts}) WHERE 1 {clauses}", (*bounds, *values)  # noqa: S608  # values are bound
 

@@ -11,7 +11,7 @@ the newest row, as one that ends now does, may as well reach to the end of that 
 one step, too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from tailtrace_bridge.store.rollups import SUMS
@@ -30,8 +30,6 @@ _OF_REQUESTS = {
 }
 """How to make of the requests what the table has of whole hours; `{}`: the step of a request."""
 _KEY_COLUMNS = "identity_id, endpoint_id, method, status, traffic"
-_COLUMNS = f"{_KEY_COLUMNS}, {', '.join(SUMS)}"
-_OF_ROW = f"{_KEY_COLUMNS}, {', '.join(f'{of_row} AS {name}' for name, of_row in SUMS.items())}"
 
 
 class Piece(NamedTuple):
@@ -67,11 +65,16 @@ def widened(window: Window, newest_us: int | None) -> Window:
     return Window(window.start_us, -(-window.end_us // DAY_US) * DAY_US)
 
 
-def usage(window: Window, table: str, bucket_us_max: int = DAY_US) -> tuple[str, list[int]]:
+def usage(
+    window: Window, table: str, bucket_us_max: int = DAY_US, sums: Collection[str] = tuple(SUMS)
+) -> tuple[str, list[int]]:
     """Return SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
 
     `table` is one of the tables of usage. No row stands for more time than `bucket_us_max`: a day, an hour or less.
+    `sums` are those of its totals that are wanted: each costs its time, used or not.
     """
+    columns = f"{_KEY_COLUMNS}, {', '.join(sums)}"
+    of_row = f"{_KEY_COLUMNS}, {', '.join(f'{SUMS[name]} AS {name}' for name in sums)}"
     parts: list[str] = []
     values: list[int] = []
     for bucket_us, start_us, end_us in pieces(
@@ -79,15 +82,15 @@ def usage(window: Window, table: str, bucket_us_max: int = DAY_US) -> tuple[str,
     ):
         if bucket_us:
             parts.append(
-                f"SELECT step * {bucket_us} AS time_us, {_COLUMNS} FROM {table}{_SUFFIX[bucket_us]}"  # noqa: S608  # only our own texts are put together; values are bound
+                f"SELECT step * {bucket_us} AS time_us, {columns} FROM {table}{_SUFFIX[bucket_us]}"  # noqa: S608  # only our own texts are put together; values are bound
                 " WHERE step >= ? AND step < ?"
             )
             values += (start_us // bucket_us, end_us // bucket_us)
         else:
-            parts.append(f"SELECT time_us, {_OF_ROW} FROM access WHERE time_us >= ? AND time_us < ?")  # noqa: S608
+            parts.append(f"SELECT time_us, {of_row} FROM access WHERE time_us >= ? AND time_us < ?")  # noqa: S608
             values += (start_us, end_us)
     if not parts:  # an empty window selects nothing, under the right names
-        return f"SELECT step AS time_us, {_COLUMNS} FROM {table} WHERE 0", []  # noqa: S608
+        return f"SELECT step AS time_us, {columns} FROM {table} WHERE 0", []  # noqa: S608
     return " UNION ALL ".join(parts), values
 
 
