@@ -81,6 +81,34 @@ def store(own_folder):
     made.close()
 
 
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "took_ms", "drawn"),
+    [
+        (5, 110, (0.0, 120.0, 5.0, 110.0, False)),
+        (-4, 20, (4.0, 124.0, 0.0, 20.0, False)),  # nginx's milliseconds
+        (-500, 100, (500.0, 620.0, 0.0, 100.0, True)),
+        (60, 2_000, (0.0, 2_060.0, 60.0, 2_000.0, True)),  # after the answer
+        (-400 * DAY_MS, 30, (0.0, 120.0, 0.0, 0.0, True)),
+        (900 * DAY_MS, 30, (0.0, 120.0, 120.0, 0.0, True)),
+        (20, 3 * DAY_MS, (0.0, 120.0, 20.0, 100.0, True)),
+    ],
+)
+def test_a_span_whose_clock_is_wrong_is_marked_and_does_not_stretch_the_trace(own_folder, start_ms, took_ms, drawn):
+    store = SqliteStore(own_folder / "t.db")
+    store.write([row()])
+    strange = span(1, bytes.fromhex(NGINX), start_ms, took_ms, "GET", kind=Span.SPAN_KIND_SERVER)
+    store.keep_traces([pack(row(), "error", [strange], service="nginx", has_messages=False)], 1 << 20)
+    found = Traces(store).trace(TRACE)
+    store.close()
+    (one,) = [one for one in found.spans if not one.nginx]
+    (request,) = found.requests
+    assert (request.start_ms, found.duration_ms, one.start_ms, one.duration_ms, one.outside) == drawn
+    assert not any(other.outside for other in found.spans if other.nginx)
+
+
 def test_the_whole_of_it(store):
     found = Traces(store, "https://jaeger.example/trace/{trace_id}").trace(TRACE.upper())
     assert (found.trace_id, found.duration_ms, found.url) == (TRACE, 120.0, f"https://jaeger.example/trace/{TRACE}")
@@ -235,7 +263,7 @@ def test_an_assistant_is_told_where_the_time_went_and_which_lines_broke(store):
 def test_time_of_its_own_is_what_no_child_was_at_work_in(children, own):
     whole = answers.Span(
         id="a", parent_id=None, depth=0, name="", kind=None, service=None, version=None, nginx=False, start_ms=0,
-        duration_ms=10, failed=False, message=None, failures=(), events=(), attributes=(), links=(),
+        duration_ms=10, outside=False, failed=False, message=None, failures=(), events=(), attributes=(), links=(),
     )  # fmt: skip
     spans = [whole] + [
         replace(whole, id=str(n), parent_id="a", start_ms=start, duration_ms=length)

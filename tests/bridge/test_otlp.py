@@ -232,6 +232,60 @@ def nested_protobuf(depth: int) -> bytes:
     return value
 
 
+def message(number: int, value: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+def with_one_span_more(span: bytes, resource: bytes = b"") -> bytes:
+    """A request with a good span, and one that is written on the wire by hand."""
+    good = ExportTraceServiceRequest.FromString(in_protobuf(SERVER)).resource_spans[0]
+    spans = b"".join(message(2, one) for one in (span, good.scope_spans[0].spans[0].SerializeToString()))
+    resource = good.resource.SerializeToString() + resource
+    return message(1, message(1, resource) + message(2, message(1, b"\x0a\x01x") + spans))
+
+
+def one_span() -> bytes:
+    request = ExportTraceServiceRequest.FromString(in_protobuf(SERVER))
+    body: bytes = request.resource_spans[0].scope_spans[0].spans[0].SerializeToString()
+    return body
+
+
+NO_UTF8 = message(1, b"k") + message(2, message(1, b"caf\xe9"))
+UNREADABLE = [
+    one_span().replace(b"/items/{id}", b"/caf\xe9/{id}"),
+    one_span() + message(5, b"GET \xff"),
+    one_span() + message(9, NO_UTF8),
+    one_span() + message(9, message(1, b"deep") + message(2, any_value(60))),
+    one_span() + message(11, message(3, NO_UTF8)),
+    b"\xff\xff",
+]
+
+
+@pytest.mark.parametrize("span", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_a_span_that_protobuf_cannot_read_costs_itself_alone(span):
+    decoded = decode_traces(with_one_span_more(span), PROTOBUF, has_whole=True)
+    assert (decoded.spans, decoded.rejected, decoded.reasons) == ([JOINABLE], 1, {"unreadable": 1})
+    assert [one.service for one in decoded.whole] == ["shop"]
+    assert decoded.message.startswith("1 spans rejected (1 unreadable)")
+
+
+def test_a_resources_attribute_that_cannot_be_read_is_left_out():
+    body = with_one_span_more(one_span(), message(1, NO_UTF8))
+    assert decode_traces(body, PROTOBUF) == Decoded([JOINABLE, JOINABLE], 0, {}, 0)
+
+
+def test_json_with_a_text_that_is_no_utf8_is_read():
+    body = in_json(SERVER, {**SERVER, "attributes": [attribute("http.route", "/caf#")]}).replace(b"#", b"\xe9")
+    assert [one.route for one in decode_traces(body, JSON).spans] == ["/items/{id}", "/caf\ufffd"]
+
+
+def test_nginxs_own_span_stays_out_though_another_cannot_be_read():
+    ours = message(
+        1, message(2, message(1, message(1, b"tailtrace.nginx")) + message(2, b"\xff") + message(2, one_span()))
+    )
+    assert decode_traces(ours, PROTOBUF) == Decoded([], 1, {"unreadable": 1}, 1)
+
+
 REFUSED = [
     (b"\xff\xff", PROTOBUF, 400),
     (b"<html>", PROTOBUF, 400),
@@ -361,7 +415,8 @@ def test_answers():
 def test_the_message_says_what_was_wrong():
     decoded = decode_traces(in_json(REJECTED[0][0], REJECTED[6][0], REJECTED[7][0]), JSON)
     assert decoded.message == (
-        "3 SERVER spans rejected (1 bad-id, 2 bad-time): ids are 16 and 8 bytes, not all zero; 0 < start <= end"
+        "3 spans rejected (1 bad-id, 2 bad-time): ids are 16 and 8 bytes, not all zero; 0 < start <= end; texts are "
+        "UTF-8, and lists not nested fifty deep"
     )
     assert decode_traces(b"{}", JSON).message == ""
 

@@ -18,8 +18,10 @@ Spans come from outside, so a parent may be missing, or be a span's own child: w
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Annotated
 
-from tailtrace_api.answers.record import Record, record
+from tailtrace_api.answers.fitting import fitted
+from tailtrace_api.answers.record import Record, meaning, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.values import LogEntry
@@ -86,6 +88,13 @@ class Span(Record):
     nginx: bool
     start_ms: float
     duration_ms: float
+    outside: Annotated[
+        bool,
+        meaning(
+            "It begins before its request or ends after it: by another clock, or since it went on after the answer. "
+            "One that does so by more than a minute is cut to the request's time."
+        ),
+    ]
     failed: bool
     message: str | None
     failures: tuple[Failure, ...]
@@ -142,13 +151,14 @@ def trace(trace_id: str, kept: Sequence[tuple[LogEntry, KeptTrace]], url: str | 
     by_id: dict[str, TraceSpan] = {}
     roots: list[TraceSpan | None] = []
     for _, one in kept:
-        spans = unpack(one.data)
-        roots.append(next((span for span in spans if span.is_nginx and span.kind == "server"), None))
-        for span in spans:
+        found = unpack(one.data)
+        roots.append(next((span for span in found if span.is_nginx and span.kind == "server"), None))
+        for span in found:
             by_id.setdefault(span.span_id, span)
-    begin_us = min([entry.time_us for entry, _ in kept] + [span.start_us for span in by_id.values()])
+    spans, outside = fitted(kept, by_id.values())
+    begin_us = min([entry.time_us for entry, _ in kept] + [span.start_us for span in spans])
     ends_us = [entry.time_us + (entry.request_time_us or 0) for entry, _ in kept]
-    ends_us += [span.start_us + span.duration_us for span in by_id.values()]
+    ends_us += [span.start_us + span.duration_us for span in spans]
 
     def since(time_us: int) -> float:
         return (time_us - begin_us) / 1000
@@ -158,9 +168,9 @@ def trace(trace_id: str, kept: Sequence[tuple[LogEntry, KeptTrace]], url: str | 
         started=iso(begin_us),
         duration_ms=(max(ends_us) - begin_us) / 1000,
         requests=tuple(
-            _request(entry, one, root, by_id.values(), since) for (entry, one), root in zip(kept, roots, strict=True)
+            _request(entry, one, root, spans, since) for (entry, one), root in zip(kept, roots, strict=True)
         ),
-        spans=tuple(_span(span, depth, since) for span, depth in in_order(by_id.values())),
+        spans=tuple(_span(span, depth, since, is_outside=span.span_id in outside) for span, depth in in_order(spans)),
         url=url.replace("{trace_id}", trace_id) if url else None,
     )
 
@@ -254,7 +264,7 @@ def _request(
     )
 
 
-def _span(span: TraceSpan, depth: int, since: Callable[[int], float]) -> Span:
+def _span(span: TraceSpan, depth: int, since: Callable[[int], float], *, is_outside: bool) -> Span:
     return Span(
         id=span.span_id,
         parent_id=span.parent_span_id or None,
@@ -266,6 +276,7 @@ def _span(span: TraceSpan, depth: int, since: Callable[[int], float]) -> Span:
         nginx=span.is_nginx,
         start_ms=since(span.start_us),
         duration_ms=span.duration_us / 1000,
+        outside=is_outside,
         failed=span.status == "error",
         message=span.message or None,
         failures=tuple(_failure(event.attributes) for event in span.events if event.name == "exception"),

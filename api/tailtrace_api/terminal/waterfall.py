@@ -38,7 +38,8 @@ def print_trace(console: Console, trace: Trace) -> None:
     table.add_column("ms", justify="right", no_wrap=True)
     for span in trace.spans:
         colour = "red" if span.failed else "cyan" if span.nginx else "green"
-        name = Text("  " * span.depth + printable(span.name), style="red" if span.failed else "")
+        mark = " (outside)" if span.outside else ""
+        name = Text("  " * span.depth + printable(span.name) + mark, style="red" if span.failed else "")
         service = Text(printable(span.service or ""), style="dim")
         table.add_row(name, service, Text(_bar(span, trace.duration_ms), style=colour), f"{span.duration_ms:.1f}")
     console.print(table)

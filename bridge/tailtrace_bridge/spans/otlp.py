@@ -12,6 +12,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | the span | becomes |
 |---|---|
 | any kind but SERVER, or nginx's own that we exported and that came back | ignored: counted, not rejected |
+| one that protobuf cannot read: a text that is no UTF-8, lists nested some fifty deep | rejected: unreadable |
 | SERVER, an id of the wrong length or all zeros | rejected: bad-id |
 | SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
@@ -28,6 +29,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
@@ -57,7 +59,7 @@ PATH_LENGTH_MAX = 256
 """Enough to tell two requests of one trace apart."""
 SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
-REASONS = ("bad-id", "bad-time")
+REASONS = ("bad-id", "bad-time", "unreadable")
 NGINX_SCOPE = "tailtrace.nginx"
 """Of the spans that `export` makes: no app's."""
 
@@ -93,7 +95,8 @@ class Decoded:
             return ""
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
         return (
-            f"{self.rejected} SERVER spans rejected ({counts}): ids are 16 and 8 bytes, not all zero; 0 < start <= end"
+            f"{self.rejected} spans rejected ({counts}): ids are 16 and 8 bytes, not all zero; 0 < start <= end; texts "
+            "are UTF-8, and lists not nested fifty deep"
         )
 
 
@@ -128,6 +131,9 @@ class _RawSpan(NamedTuple):
     failed: bool
     exception_type: str
     """Of a failed span only: an exception that was handled is no error."""
+
+
+_Found = tuple[_Resource, _RawSpan | str | None, WholeSpan | None]
 
 
 def media_type(content_type: str) -> str:
@@ -184,7 +190,7 @@ def decode_traces(body: bytes, content_type: str, *, has_whole: bool = False) ->
         if raw is None:
             ignored += 1
             continue
-        span = _app_span(raw, resource.service)
+        span = raw if isinstance(raw, str) else _app_span(raw, resource.service)
         if isinstance(span, AppSpan):
             spans.append(span)
         else:
@@ -285,14 +291,9 @@ def _text(value: object, length_max: int) -> str:
     return replaced(value[:length_max])
 
 
-def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _RawSpan | None, WholeSpan | None]]:
-    """Return each span with its app, as a SERVER's or None, and whole or None."""
-    try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError:
-        raise OtlpError(
-            f"body is not an ExportTraceServiceRequest in protobuf: check Content-Type {PROTOBUF}"
-        ) from None
+def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
+    """Return each span with its app, as a SERVER's or None, and whole or None; or with the reason that rejects it."""
+    request, unreadable = _protobuf_request(body)
     budget = _Budget()
     budget.take(request.resource_spans)
     for resource_spans in request.resource_spans:
@@ -304,6 +305,22 @@ def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _
             for span in scope_spans.spans:
                 raw = _protobuf_span(span, budget) if span.kind in _SERVER and not is_ours else None
                 yield resource, raw, _whole(span, resource) if has_whole and not is_ours else None
+    yield from repeat((_Resource("", ""), "unreadable", None), unreadable)
+
+
+def _protobuf_request(body: bytes) -> tuple[ExportTraceServiceRequest, int]:
+    """Return the request, and how many of its spans cannot be read."""
+    try:
+        return ExportTraceServiceRequest.FromString(body), 0
+    except DecodeError:
+        from tailtrace_bridge.spans.salvage import salvage  # noqa: PLC0415 - hardly ever
+
+    try:
+        return salvage(body, _Budget().take)
+    except DecodeError:
+        raise OtlpError(
+            f"body is no ExportTraceServiceRequest in protobuf, though Content-Type says {PROTOBUF}", 400
+        ) from None
 
 
 def _resource(attributes: Mapping[str, str | int]) -> _Resource:
@@ -347,16 +364,16 @@ def _protobuf_attributes(pairs: Sequence[KeyValue], wanted: frozenset[str], budg
     return {pair.key: pair.value.string_value or pair.value.int_value for pair in pairs if pair.key in wanted}
 
 
-def _json_spans(body: bytes, has_whole: bool) -> Iterator[tuple[_Resource, _RawSpan | None, WholeSpan | None]]:
+def _json_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
     """Return the same for JSON, whose ids are hex and not protobuf's base64.
 
     https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: 64-bit integers are strings or numbers, enums
     numbers (names are taken too), unknown fields are ignored.
     """
     try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):  # of ValueError: bad JSON, bad UTF-8, a number of thousands of digits
-        raise OtlpError(f"body is not JSON: check Content-Type {JSON}") from None
+        request = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):  # of ValueError: bad JSON, a number of thousands of digits
+        raise OtlpError(f"body is no JSON, or nested too deep, though Content-Type says {JSON}") from None
     if not isinstance(request, dict):
         raise OtlpError("body is JSON but no ExportTraceServiceRequest: an object must stand outermost")
     budget = _Budget()
