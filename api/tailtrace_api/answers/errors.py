@@ -11,6 +11,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+from tailtrace_api.answers.deployments import Deployment
 from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import Marker
@@ -88,9 +89,15 @@ class WhatBroke(Record):
     groups: tuple[BrokenThing, ...]
     truncated: bool
     markers: tuple[Mark, ...]
+    deployments: Annotated[tuple[Deployment, ...], meaning("The newest markers, each with what was before and after.")]
 
 
-def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: Period) -> WhatBroke:
+def what_broke(
+    groups: Sequence[ErrorGroup],
+    markers: Iterable[Marker],
+    window: Period,
+    compared: tuple[Deployment, ...] = (),
+) -> WhatBroke:
     """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit."""
     things = sorted((_thing(one, window) for one in groups), key=_urgency)
     return WhatBroke(
@@ -99,6 +106,7 @@ def what_broke(groups: Sequence[ErrorGroup], markers: Iterable[Marker], window: 
         groups=tuple(things[:LISTED_MAX]),
         truncated=len(things) > LISTED_MAX,
         markers=tuple(map(mark, markers)),
+        deployments=compared,
     )
 
 

@@ -31,9 +31,11 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Print the three answers; with --month, the report of a month."""
+    from tailtrace_api.queries.errors import Errors
     from tailtrace_api.queries.make import make_queries
     from tailtrace_api.terminal.report import print_report
     from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.store.values import back
     from tailtrace_bridge.wiring import parts
 
     if hours is not None and days is not None:
@@ -49,11 +51,13 @@ def report(
     end_us, routes = _end_us(at), parts.make_routes(chosen)
     with parts.existing_store(chosen) as opened:
         queries = make_queries(chosen, opened, routes)
-        answer = queries.report(end_us, hours=hours or 24 * (days or 7), limit=limit, service=service)
+        length_h = hours or 24 * (days or 7)
+        answer = queries.report(end_us, hours=length_h, limit=limit, service=service)
+        compared = () if as_json else Errors(opened).what_broke(back(end_us, length_h)).deployments
     if as_json:
         typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
     else:
-        print_report(console(), answer, chosen.lang)
+        print_report(console(), answer, chosen.lang, compared)
 
 
 def _report_month(chosen: "Settings", month: str, pdf: Path | None, html: Path | None, *, as_json: bool) -> None:

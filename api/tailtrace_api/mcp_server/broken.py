@@ -1,11 +1,13 @@
 """What broke, for an assistant: groups of failures, whom they hit, since when, and the deployments of that time."""
 
-from tailtrace_api.answers.errors import BrokenThing, Mark, Share, WhatBroke
+from collections.abc import Sequence
+
+from tailtrace_api.answers.deployments import Deployment
+from tailtrace_api.answers.errors import BrokenThing, Share, WhatBroke
 from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.tool import Call, Rendered
 
 NAMES_SHOWN = 3
-MARKS_SHOWN = 5
 
 
 @record
@@ -33,7 +35,7 @@ class WhatBrokeOutput(Record):
 def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     """Show `what_broke`."""
     words, rows = call.words, answer.groups[: call.limit]
-    marks = _marked(answer.markers[-MARKS_SHOWN:], call)
+    marks = [_marked(one, call) for one in answer.deployments]
     structured = WhatBrokeOutput(failures=answer.failures, groups=tuple(map(_output, rows)), markers=tuple(marks))
     counts = {"hours": call.arguments["hours"], "until": words.up_to(call.arguments.get("at"))}
     if not answer.groups:
@@ -43,11 +45,27 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     return Rendered(structured, lines, len(rows), len(answer.groups))
 
 
-def _marked(markers: tuple[Mark, ...], call: Call) -> list[str]:
-    return [
-        call.words.say("broke_mark", time=one.time, service=one.service or "", text=one.text).replace("  ", " ")
-        for one in markers
-    ]
+def _marked(one: Deployment, call: Call) -> str:
+    words = call.words
+    line = words.say("broke_mark", time=one.time, service=one.service or "", text=one.text).replace("  ", " ")
+    if not (one.before or one.after):
+        return line
+    sides = one.before, one.after
+    return line + words.say(
+        "broke_change",
+        rate=_arrow([None if side is None else f"{side.requests_per_minute:g}" for side in sides]),
+        errors=_arrow([None if side is None else words.percent(_hundred(side.error_rate)) for side in sides]),
+        p95=_arrow([None if side is None else words.millis(side.p95_ms) for side in sides]),
+        new=one.new_errors,
+    )
+
+
+def _arrow(values: Sequence[str | None]) -> str:
+    return " → ".join(value or "-" for value in values)
+
+
+def _hundred(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _line(row: BrokenThing, call: Call) -> str:

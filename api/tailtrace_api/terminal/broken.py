@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tailtrace_api.answers.errors import BrokenThing, Share, WhatBroke
+from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.text import printable
 
 _STATES = {"new": "bold red", "back": "bold red", "ongoing": "yellow", "resolved": "green"}
@@ -16,9 +17,10 @@ def print_broken(console: Console, found: WhatBroke) -> None:
     """Print the groups."""
     since = f"{found.window['from']} to {found.window['to']}"
     console.print(Text(f"{found.failures} failed requests in {len(found.groups)} groups, {since}"), soft_wrap=True)
-    for mark in found.markers:
+    for mark in found.markers[: len(found.markers) - len(found.deployments)]:
         said = f"{mark.time}  {mark.service or ''} {mark.text}".replace("  ", " ")
         console.print(Text(printable(f"▲ {said}"), style="cyan"), soft_wrap=True)
+    print_deployments(console, found.deployments, "en")
     for one in found.groups:
         console.print()
         _print_group(console, one)

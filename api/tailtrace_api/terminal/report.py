@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tailtrace_api.answers.deployments import Deployment
 from tailtrace_api.answers.request_records import (
     CardViews,
     EndpointTimes,
@@ -30,6 +31,7 @@ from tailtrace_api.answers.request_records import (
     UsageSummary,
     UserSessions,
 )
+from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.records import OTHER
 from tailtrace_bridge.core.text import printable
@@ -44,9 +46,12 @@ _WHOLE, _SHORT = "%Y-%m-%d %H:%M", "%m-%d %H:%M"
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def print_report(console: Console, report: Report, lang: str) -> None:
-    """Print what `--json` gives, in words."""
+def print_report(console: Console, report: Report, lang: str, compared: Sequence[Deployment] = ()) -> None:
+    """Print what `--json` gives, in words, and what deployments changed."""
     console.print(Group(*_parts(report, lang, console.width)))
+    if compared:
+        console.print(Text(f"\n{Texts('report', lang)('deployments')}", style="bold"))
+        print_deployments(console, compared, lang)
 
 
 def _parts(report: Report, lang: str, width: int) -> Iterable[RenderableType]:
