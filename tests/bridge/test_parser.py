@@ -64,3 +64,18 @@ def test_a_line_is_rejected_for_what_its_own_format_says():
     record = LineParser(others, UTC).parse(NO_SUCH_DAY, "f", 0)
     assert isinstance(record, RejectedLine)
     assert record.reason == "bad-time"
+
+
+def test_a_format_that_cannot_read_a_line_leaves_it_to_the_next():
+    formats = ("$remote_addr|$msec", "$remote_user [$time_local] $remote_addr", "$remote_addr [$time_local] $status")
+    record = LineParser([compile_format(one) for one in formats], UTC).parse(
+        b"198.51.100.1 [10/Mar/2024:10:00:00 +0000] 200", "f", 0
+    )
+    assert isinstance(record, Access)
+    assert (record.address, record.status) == ("198.51.100.1", 200)
+
+
+def test_a_format_has_its_name_and_auto_has_several():
+    own, combined, other = make_parser(), make_parser("combined"), make_parser("$remote_addr [$time_local] $status")
+    assert (own.is_auto, combined.is_auto, other.is_auto) == (True, False, False)
+    assert ([one.name for one in combined.formats], [one.name for one in other.formats]) == (["combined"], ["given"])

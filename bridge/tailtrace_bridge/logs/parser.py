@@ -100,9 +100,8 @@ class LineParser:
         """Return the format that a line is read by; None: it is rejected. It changes nothing that `parse` does."""
         if len(line) > LINE_LENGTH_MAX:
             return None
-        for inner in (line, self._unwrap(line) if self._unwrap is not None else None):
-            if inner is None:
-                break
+        inside = self._unwrap(line) if self._unwrap is not None else None
+        for inner in (line,) if inside is None else (line, inside):
             text = inner.decode("utf-8", "surrogateescape")
             for extractor in self._extractors:
                 match = extractor.fullmatch(text)
