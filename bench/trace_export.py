@@ -13,8 +13,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from store import IDENTITIES
 
 from bridge import Load, bridge, cpu_s, metric
@@ -36,12 +39,14 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Sink).serve_forever()
 
 
 class OwnLoad(Load):
-    """The same requests as lines of today's format."""
+    """The same requests as lines of today's format, and spans in protobuf, as apps send them."""
 
     def _give(self, requests: list[tuple[dict[str, str], dict[str, object]]]) -> None:
         self._lines(requests)
-        body = {"resourceSpans": [{"scopeSpans": [{"spans": [span for _, span in requests]}]}]}
-        self._client.post("/v1/traces", json=body).raise_for_status()
+        body = ExportTraceServiceRequest()
+        body.resource_spans.add().scope_spans.add().spans.extend([_span(span) for _, span in requests])
+        headers = {"content-type": "application/x-protobuf"}
+        self._client.post("/v1/traces", content=body.SerializeToString(), headers=headers).raise_for_status()
         self.sent += len(requests)
 
     def _lines(self, requests: list[tuple[dict[str, str], dict[str, object]]]) -> None:
@@ -56,8 +61,23 @@ class OwnLoad(Load):
                 log.write("\t".join([TAILTRACE_MARK, *(values.get(name, "") for name in TAILTRACE_FIELDS)]) + "\n")
 
 
+def _span(said: dict[str, Any]) -> Span:
+    route: str = said["attributes"][0]["value"]["stringValue"]
+    made = Span(
+        trace_id=bytes.fromhex(said["traceId"]),
+        span_id=bytes.fromhex(said["spanId"]),
+        parent_span_id=bytes.fromhex(said["parentSpanId"]),
+        kind=said["kind"],
+        name=said["name"],
+        start_time_unix_nano=int(said["startTimeUnixNano"]),
+        end_time_unix_nano=int(said["endTimeUnixNano"]),
+    )
+    made.attributes.add(key="http.route").value.string_value = route
+    return made
+
+
 def measure(folder: Path, ports: list[int], settings: dict[str, str], rate: float, seconds: float) -> tuple[float, str]:
-    """Return µs of CPU a line, and what was stored and exported."""
+    """Return µs of CPU a line, and what was stored and exported, at which rate."""
     folder.mkdir()
     (folder / "access.log").touch()
     people = "".join(f'["{one.address}"]\nuser = "{one.user}"\ndevice = "{one.device}"\n' for one in IDENTITIES)
@@ -68,14 +88,15 @@ def measure(folder: Path, ports: list[int], settings: dict[str, str], rate: floa
     with bridge(folder, given, ports) as process:
         load = OwnLoad(folder / "access.log", f"http://127.0.0.1:{ports[1]}", rate)
         load.run(time.monotonic() + 1)  # warm
-        sent, used_s = load.sent, cpu_s(process.pid)
+        sent, used_s, began_s = load.sent, cpu_s(process.pid), time.monotonic()
         load.run(time.monotonic() + seconds)
+        really = (load.sent - sent) / (time.monotonic() - began_s)
         while metric(url, "tailtrace_rows_stored_total") < load.sent:
             time.sleep(0.1)
         time.sleep(1.5)  # the last batch leaves
         used_s = cpu_s(process.pid) - used_s
         exported = metric(url, "tailtrace_span_export_total", result="exported")
-    return used_s / (load.sent - sent) * 1e6, f"{load.sent} stored, {exported:.0f} spans exported"
+    return used_s / (load.sent - sent) * 1e6, f"{load.sent} stored, {exported:.0f} spans exported, {really:.0f}/s"
 
 
 def main() -> int:
