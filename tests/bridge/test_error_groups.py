@@ -1,13 +1,17 @@
 """What broke, in groups: what makes two failures one, how a group comes, goes and comes back, and versions."""
 
+import time
+
 import pytest
 
+from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Failure, Identity, Marker, Row, Traffic, WholeSpan
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import failures as tables
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import BACK_US, HOUR_US, Window
+from tailtrace_bridge.traces import keeper as keeper_module
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.groups import Failed, Grouping
 from tailtrace_bridge.traces.keeper import TraceKeeper
@@ -225,6 +229,35 @@ def test_each_failure_joins_its_group_though_its_trace_is_not_kept(store):
     (one,) = store.error_groups(ALL, WEEK)
     assert (one.requests, one.title, keeper.counters.failures, keeper.counters.kept) == (4, "500 /ana-laptop", 4, 1)
     assert one.traces[0][2], "the one that is kept comes first"
+
+
+def test_a_store_that_is_away_at_the_start_is_asked_again(store, monkeypatch):
+    now, asked = [0.0], []
+
+    def markers(scope, window):
+        asked.append(now[0])
+        if len(asked) == 1:
+            raise StoreError("away")
+        return []
+
+    monkeypatch.setattr(keeper_module, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(store, "markers", markers)
+    keeper = keeper_of(store, now)
+    keeper.start()
+    try:
+        for now_s, times in ((0.0, 1), (29.0, 1), (31.0, 2), (99.0, 2)):
+            now[0] = now_s
+            deadline = time.monotonic() + 5
+            while len(asked) < times and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.05)
+            assert len(asked) == times
+    finally:
+        keeper.stop()
+    keeper.hold(version_of("1.2"))
+    keeper.keep_due(100.0)
+    monkeypatch.undo()
+    assert [one.text for one in store.markers(ALL, WEEK)] == ["1.2"]
 
 
 def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(store):

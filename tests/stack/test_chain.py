@@ -39,6 +39,9 @@ def test_it_is_ready_before_the_first_request(influxdb: Any, make_chain: Any) ->
     """Whoever waits for `/ready`, as docker-compose.yml does, would wait for a request that waits for it."""
     chain = make_chain(influxdb, has_api=True)
     chain.front.wait_ready(10)
+    assert chain.answer("errors", hours=1)["groups"] == []
+    time.sleep(1.5)
+    assert "traces:" not in chain.front.bridge.log, chain.front.bridge.log
     assert httpx.get(f"{chain.api_url}/ready").json() == {
         "status": "ready",
         "problems": [],

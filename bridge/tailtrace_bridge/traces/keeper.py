@@ -8,6 +8,7 @@
 | an app's spans name another version | a marker is stored (`versions`) |
 | a start | the failures of the last hour join their groups, if they have not |
 | `WANTED_MAX` wait | the request is not kept, and counted (`dropped`) |
+| the store fails at a start | it is asked again, each `AGE_S` |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
 | the end of the process | what waits is stored with the spans that came |
 """
@@ -171,12 +172,15 @@ class TraceKeeper:
             self._wanted.append((due_s, row, reason))
 
     def _run(self) -> None:
-        self._survive(self.begin)
+        has_begun, tried_s = self._survive(self.begin), self._monotonic_s()
         while not self._stop.wait(INTERVAL_S):
+            if not has_begun and self._monotonic_s() - tried_s >= AGE_S:
+                has_begun, tried_s = self._survive(self.begin), self._monotonic_s()
             self._survive(lambda: self.keep_due(self._monotonic_s()))
         self._survive(lambda: self.keep_due(float("inf")))
 
-    def _survive(self, work: Callable[[], None]) -> None:
+    def _survive(self, work: Callable[[], None]) -> bool:
+        """Do it, and say whether it went well."""
         try:
             work()
         except StoreError as error:
@@ -184,6 +188,9 @@ class TraceKeeper:
         except Exception:  # what it is fed with is untrusted, and traces are no reason to end
             self.counters.failed += 1
             _LOGGER.exception("traces: a defect of tailtrace, please report; some traces are not kept")
+        else:
+            return True
+        return False
 
     def _keep(self, due: list[tuple[Row, str]]) -> list[KeptTrace]:
         traces = [
