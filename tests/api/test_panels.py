@@ -409,3 +409,13 @@ def test_an_address_among_several_users_is_told_apart(tmp_path):
         "sessions"
     ] == 2
     store.close()
+
+
+def test_a_file_has_all_that_the_filters_let_through(client, monkeypatch):
+    monkeypatch.setattr("tailtrace_api.queries.panels.PAGE_ROWS", 2)
+    found = client("requests/file", period="7d", without=["health"])
+    assert found.headers["content-disposition"] == 'attachment; filename="requests.json"'
+    assert found.json() == client("requests", period="7d", without=["health"]).json()["requests"]
+    assert len(found.json()) == 6
+    assert client("requests/file", format="csv", path="/b").text.count("\r\n") == 2
+    assert client("requests/file", format="xlsx").status_code == 422

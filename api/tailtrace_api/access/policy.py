@@ -41,6 +41,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/panels/endpoints": Reach.OWN,
     "/analytics/panels/health": Reach.ADMIN,
     "/analytics/panels/requests": Reach.OWN,
+    "/analytics/panels/requests/file": Reach.OWN,
     "/analytics/panels/request/{trace_id}": Reach.OWN,
     "/analytics/panels/trace/{trace_id}": Reach.OWN,
     "/analytics/access-logs": Reach.OWN,

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import StringConstraints
 
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
+from tailtrace_api.http.download import TYPES, Download, Format, download
+from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.narrowing import narrowed_to_any
 from tailtrace_api.http.parameters import (
     KNOWN_ONLY,
@@ -122,6 +124,21 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         The rollups keep neither paths nor single times: `path`, `slower` and `without` are of this list alone.
         """
         return panels.requests(window, filters, limit, place(cursor), only)
+
+    @router.get(
+        "/requests/file",
+        response_class=Download,
+        responses={**PLAIN_ERRORS, 200: {"content": {name.partition(";")[0]: {} for name in TYPES.values()}}},
+    )
+    def requests_file(
+        window: window_type,
+        filters: log_filters_type,
+        *,
+        only: Only,
+        form: Annotated[Format, Query(alias="format", description="Of the file; parquet needs pyarrow.")] = "json",
+    ) -> Response:
+        """Return all of them as a file, with the same filters, newest first."""
+        return download(panels.log_pages(window, filters, only), form)
 
     @router.get("/request/{trace_id}")
     def one_request(

@@ -9,7 +9,7 @@ same window: it ends now, or where somebody looks at the past.
 | less, of whose hours no request is kept any more, only the rollups | the whole hours that it touches |
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -20,6 +20,7 @@ from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.record import LISTED_MAX, truncated
 from tailtrace_api.answers.record import cut as first
+from tailtrace_api.answers.request_records import LogLine
 from tailtrace_api.answers.steps import FINE_US_MAX, Cut, cut_of, whole_hours
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
@@ -28,6 +29,9 @@ from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window, back
+
+PAGE_ROWS = 1000
+"""Requests that are read at once for a file of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,16 @@ class Panels:
         """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
         page, next_cursor = answers.page(self.store.log(scope_of(only), window, filters, limit + 1, before), limit)
         return Requests(requests=page, next_cursor=next_cursor)
+
+    def log_pages(self, window: Window, filters: Filters, only: str | None = None) -> Iterator[Sequence[LogLine]]:
+        """Return all requests of a window, newest first, some at a time."""
+        scope, before = scope_of(only), None
+        while True:
+            entries = self.store.log(scope, window, filters, PAGE_ROWS, before)
+            yield [answers.log_line(entry) for entry in entries]
+            if len(entries) < PAGE_ROWS:
+                return
+            before = entries[-1].time_us, entries[-1].key
 
     def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceRequests:
         """Answer `GET /analytics/panels/request/{trace_id}`."""

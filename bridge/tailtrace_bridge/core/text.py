@@ -32,3 +32,11 @@ def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     if cut.isprintable():
         return cut
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def harmless_cell(text: str) -> str:
+    """Keep a text from being a formula of a spreadsheet."""
+    return "'" + text if text.startswith(FORMULA_STARTS) else text

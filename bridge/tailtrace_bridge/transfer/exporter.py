@@ -6,8 +6,8 @@
 | `csv` | requests, one line each, the first line names the columns; RFC 4180, UTF-8 | no |
 | `parquet` | requests, with typed columns; needs pyarrow | no |
 
-A spreadsheet takes a cell that begins with one of `FORMULA_STARTS` for a formula, and the texts are untrusted: in
-CSV such a text gets an apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection).
+A spreadsheet takes a cell for a formula by its first letter (`core.text`), and the texts are untrusted: in CSV such a
+text gets an apostrophe before it (https://owasp.org/www-community/attacks/CSV_Injection).
 
 Requests that come while an export runs may be in it or not; what is in it is told in its last line.
 """
@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.records import Row
+from tailtrace_bridge.core.text import harmless_cell
 from tailtrace_bridge.logs.times import TIME_US_MAX
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
@@ -31,7 +32,6 @@ from tailtrace_bridge.transfer.format import FIELDS, NAMES, Lines, values_of
 ALL_TIME = Window(0, TIME_US_MAX)
 PAGE_ROWS = 5_000
 """Requests in memory at once."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 CSV_COLUMNS = ("time", *NAMES)
 """`time` is `time_us` as a person reads it: ISO 8601, UTC."""
 
@@ -133,11 +133,7 @@ def _csv_values(row: Row) -> list[Any]:
     return [
         time,
         *(
-            str(value).lower() if isinstance(value, bool) else _harmless(value) if isinstance(value, str) else value
+            str(value).lower() if isinstance(value, bool) else harmless_cell(value) if isinstance(value, str) else value
             for value in values
         ),
     ]
-
-
-def _harmless(text: str) -> str:
-    return "'" + text if text.startswith(FORMULA_STARTS) else text

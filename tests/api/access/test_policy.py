@@ -26,6 +26,7 @@ EXPECTED = {
     "/analytics/panels/endpoints": (401, 200, 200, True),
     "/analytics/panels/health": (401, 403, 200, False),
     "/analytics/panels/requests": (401, 200, 200, True),
+    "/analytics/panels/requests/file": (401, 200, 200, True),
     "/analytics/panels/request/{trace_id}": (401, 200, 200, True),
     "/analytics/panels/trace/{trace_id}": (401, 200, 200, True),  # null for Ana
     "/analytics/access-logs": (401, 200, 200, True),
