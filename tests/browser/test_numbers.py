@@ -107,7 +107,7 @@ def test_a_list_that_was_cut_says_of_how_many(mixed, open_page):
 
     page.route("**/panels/people*", cut)
     page.reload()
-    page.get_by_role("button", name="Show the first 12 of 12,374").click()
+    page.get_by_role("button", name="Show 2 more of 12,374").click()
     page.until("document.querySelectorAll('#users tbody tr').length === 12")
 
 

@@ -113,3 +113,63 @@ def test_a_part_of_a_chart_is_looked_into(office, open_page):
     page.go_back()
     page.go_back()
     page.until("location.search.includes('period=1h') && !location.search.includes('from')")
+
+
+def test_keys_and_what_they_do(office, open_page, show_all):
+    page = open_page(f"{office}/?{AT}")
+    page.keyboard.press("?")
+    page.until("document.querySelector('dialog.keys').open")
+    assert "Find a user" in page.locator("dialog.keys").text_content()
+    page.keyboard.press("p")  # in a dialog, keys do nothing
+    page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    assert page.locator("#pause").get_attribute("aria-pressed") == "false"
+    page.keyboard.press("3")
+    page.until("location.search.includes('period=6h')")
+    page.keyboard.press("p")
+    assert page.locator("#pause").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("/")
+    page.keyboard.type("p?")
+    assert page.get_by_label("User", exact=True).input_value() == "p?", "who types, types"
+    page.keyboard.press("Escape")
+    page.locator("#help").click()
+    page.get_by_label("Keys do this on this page").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    assert "period=6h" in page.evaluate("location.search")
+
+
+def test_a_link_whose_time_stands_still(office, open_page, show_all):
+    page = open_page(f"{office}/?{AT}&period=1h&status=500")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#pin").click()
+    page.until("document.querySelector('#pin').textContent === 'Copied'")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.endswith("?period=1h&from=2025-10-08T11%3A00%3A00.000Z&to=2025-10-08T12%3A00%3A00.000Z&status=500")
+    page.goto(link)
+    page.until("document.querySelector('.banner').textContent.startsWith('You are looking at 8 Oct 2025, 13:00:00 to')")
+    show_all(page)
+    with page.expect_download() as started:
+        page.locator("#requests").get_by_role("link", name="CSV").click()
+    assert started.value.path().read_text().count("/page/0") == 2  # path and route of the one
+
+
+def test_a_long_table_is_looked_through(tmp_path, serving, row, open_page, show_all):
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+    store = SqliteStore(tmp_path / "t.db")
+    store.write([row(n, f"user{n:03}@x", f"pc{n}", at_us=NOW_US - n * MINUTE_US) for n in range(1, 121)])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?{AT}")
+        show_all(page)
+        rows = page.locator("#users tbody tr")
+        assert rows.count() == 10
+        page.get_by_role("button", name="Show 50 more of 120").click()
+        assert rows.count() == 60
+        assert page.locator("#users .scroll").bounding_box()["height"] <= 901
+        page.get_by_label("Find in Users").type("r09")
+        assert rows.count() == 10
+        assert page.get_by_label("Find in Users").input_value() == "r09"
+        page.get_by_label("Find in Users").fill("nobody")
+        assert "Nothing here has" in page.locator("#users").text_content()

@@ -52,6 +52,15 @@ export class Filters {
     this.clear.hidden = !hasFilters(state) && !state.from && !endOf(state);
   }
 
+  clearAll() {
+    this.change({ ...NOW, ...Object.fromEntries([...FILTERS, ...LOG_FILTERS].map((key) => [key, ""])) });
+  }
+
+  focus() {
+    this.element.classList.add("open");
+    this.fields.user.focus();
+  }
+
   #fill(input, value) {
     if (input.value !== value) input.value = value;
     input.parentElement.classList.toggle("on", Boolean(value));
@@ -81,8 +90,7 @@ export class Filters {
     this.opener.addEventListener("click", () => {
       this.opener.setAttribute("aria-expanded", String(this.element.classList.toggle("open")));
     });
-    const nothing = { ...NOW, ...Object.fromEntries([...FILTERS, ...LOG_FILTERS].map((key) => [key, ""])) };
-    this.clear = h("button", { type: "button", class: "quiet clear", onclick: () => this.change(nothing) }, t("clear"));
+    this.clear = h("button", { type: "button", class: "quiet clear", onclick: () => this.clearAll() }, t("clear"));
     this.element.replaceChildren(
       h("fieldset", { class: "segments" }, h("legend", { class: "sr" }, t("period")),
         ...PERIODS.map((value) => h("label", null, this.periods[value], h("span", null, t(`period-${value}`))))),

@@ -31,6 +31,7 @@ export class Header {
   answeredAt = null;
   #line = "waiting";
   #isPast = false;
+  #isPaused = false;
 
   /** `onLang(lang)` and `onTheme()` are called when somebody chose. */
   constructor({ onLang, onTheme }) {
@@ -66,8 +67,15 @@ export class Header {
     this.show();
   }
 
+  /** Says whether somebody holds the numbers still. */
+  set paused(isPaused) {
+    this.#isPaused = isPaused;
+    $("pause").setAttribute("aria-pressed", String(isPaused));
+    this.show();
+  }
+
   show() {
-    const state = this.#isPast ? "paused" : this.#line;
+    const state = this.#isPast ? "paused" : this.#isPaused ? "held" : this.#line;
     $("live").dataset.state = state;
     const said = state === "live" && this.newest
       ? t("live-newest", { ago: ago((Date.now() - Date.parse(this.newest)) / 1000) })

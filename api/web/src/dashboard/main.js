@@ -4,8 +4,10 @@ import { h } from "../shared/dom.js";
 import { chooseLang, moment, t } from "../shared/words.js";
 import { ask } from "./ask.js";
 import { Banner } from "./banner.js";
+import { copy } from "./copy.js";
 import { Filters } from "./filters.js";
 import { Header, stored } from "./header.js";
+import { Keys } from "./keys.js";
 import { listen } from "./live.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
@@ -20,7 +22,7 @@ import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
 import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
-import { endOf, hasFilters, logParameters, NOW, parameters, read, write } from "./state.js";
+import { endOf, hasFilters, logParameters, NOW, parameters, PERIODS, read, write } from "./state.js";
 import { Trail } from "./trail.js";
 
 const root = document.documentElement;
@@ -160,9 +162,33 @@ document.addEventListener("narrow", (event) => {
   scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 
+function pause() {
+  rounds.isPaused = !rounds.isPaused;
+  header.paused = rounds.isPaused;
+  if (!rounds.isPaused) rounds.soon();
+}
+
+/** Gives a link that shows the same whenever it is opened: its time stands still. */
+function pinned() {
+  const shown = panels[0].answer?.window;
+  return `${location.origin}${write(shown ? { ...state, ...NOW, from: shown.from, to: shown.to } : state).replace(/^\?/, `${location.pathname}?`)}`;
+}
+
+const keys = new Keys({
+  "/": ["key-find", () => filters.focus()],
+  p: ["key-pause", pause],
+  l: ["key-link", () => copy($("pin"), pinned())],
+  x: ["key-clear", () => filters.clearAll()],
+  n: ["key-now", () => change(NOW)],
+  ...Object.fromEntries(PERIODS.map((period, place) => [String(place + 1), [`period-${period}`, () => change({ ...NOW, at: endOf(state), period })]])),
+});
+$("pause").addEventListener("click", pause);
+$("pin").addEventListener("click", () => copy($("pin"), pinned()));
+$("help").addEventListener("click", () => keys.open());
+
 $("filters").append(filters.element);
 $("main").append(notice.element, problems.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
-document.body.append(dialog.element);
+document.body.append(dialog.element, keys.sheet);
 rounds.watch(panels);
 show();
 listen({

@@ -19,6 +19,8 @@ export class Rounds {
   #tookMs = 0;
   #waiting = 0;
   #isWalked = false;
+  /** While somebody holds the numbers still. */
+  isPaused = false;
 
   /** `state()` gives what the page shows now. */
   constructor(state) {
@@ -80,9 +82,9 @@ export class Rounds {
     if (!this.#waiting && this.#panels.some((panel) => panel.hasFailed)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);
   }
 
-  /** Asks as soon as the distance allows. The past has no news. */
+  /** Asks as soon as the distance allows. The past has no news, and who pauses wants none. */
   soon() {
-    if (this.#waiting || endOf(this.state())) return;
+    if (this.#waiting || this.isPaused || endOf(this.state())) return;
     const gapMs = Math.max(ROUND_MS_MIN, this.#tookMs * ROUND_PATIENCE);
     this.#waiting = setTimeout(() => this.now(), Math.max(0, this.#startedMs + gapMs - performance.now()));
   }

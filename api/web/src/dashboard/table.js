@@ -1,9 +1,11 @@
-// A table that scrolls sideways where it must, sorts by a click on a heading, and shows its first rows until asked for all.
+// A table that scrolls sideways where it must, sorts by a click on a heading, and shows its first rows until asked for more:
+// then it scrolls within itself under its headings, a page at a time, and a name in it can be looked for.
 
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 
 const ROWS_FIRST = 10;
+const ROWS_MORE = 50;
 const collator = new Intl.Collator();
 /** What each table is sorted by, and whether all of it is shown: as long as the page is open. */
 const views = new Map();
@@ -13,7 +15,7 @@ const views = new Map();
  * `total`: how many rows there are, where the answer has but the first of them. `again()` is called when the view changed.
  */
 export function table({ id, label, columns, rows, total = rows.length, again }) {
-  const view = views.get(id) ?? { key: null, down: true, all: false };
+  const view = views.get(id) ?? { key: null, down: true, rows: ROWS_FIRST, sought: "" };
   const change = (next) => {
     views.set(id, { ...view, ...next });
     again();
@@ -22,7 +24,10 @@ export function table({ id, label, columns, rows, total = rows.length, again }) 
   const sorted = by
     ? rows.toSorted((a, b) => (view.down ? -1 : 1) * compare(by.value(a), by.value(b)))
     : rows;
-  const shown = view.all ? sorted : sorted.slice(0, ROWS_FIRST);
+  const main = columns.find((column) => column.kind === "main");
+  const part = view.sought.trim().toLowerCase();
+  const found = part && main?.value ? sorted.filter((row) => String(main.value(row)).toLowerCase().includes(part)) : sorted;
+  const shown = found.slice(0, view.rows);
   const head = columns.map((column) => {
     const isBy = column === by;
     const content = column.value
@@ -34,8 +39,11 @@ export function table({ id, label, columns, rows, total = rows.length, again }) 
       : t(column.title);
     return h("th", { scope: "col", class: column.kind, "aria-sort": isBy ? (view.down ? "descending" : "ascending") : null }, content);
   });
+  const isLong = view.rows > ROWS_FIRST;
+  const left = found.length - shown.length;
   return [
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
+    rows.length > ROWS_FIRST && main?.value ? search(id, label, view.sought, (sought) => change({ sought })) : null,
+    h("div", { class: isLong ? "scroll long" : "scroll", tabindex: "0", role: "group", "aria-label": label },
       h("table", null,
         h("thead", null, h("tr", null, ...head)),
         h("tbody", null, ...shown.map((row) =>
@@ -44,12 +52,24 @@ export function table({ id, label, columns, rows, total = rows.length, again }) 
               ? h("th", { scope: "row", class: "main" }, column.cell(row))
               : h("td", { class: column.kind }, column.cell(row)),
           )))))),
-    rows.length > ROWS_FIRST
-      ? h("button", { type: "button", class: "quiet more", "data-key": `${id}-all`, onclick: () => change({ all: !view.all }) },
-          view.all ? t("show-fewer") : total > rows.length ? t("show-first", { n: number(rows.length), all: number(total) }) : t("show-all", { n: number(rows.length) }))
-      : null,
+    part && !found.length ? h("p", { class: "empty" }, t("not-found", { name: view.sought })) : null,
+    h("div", { class: "more-or-less" },
+      left > 0 ? h("button", { type: "button", class: "quiet more", "data-key": `${id}-more`, onclick: () => change({ rows: view.rows + ROWS_MORE }) },
+        t("show-more", { n: number(Math.min(left, ROWS_MORE)), all: number(part ? found.length : total) })) : null,
+      isLong ? h("button", { type: "button", class: "quiet more", "data-key": `${id}-fewer`, onclick: () => change({ rows: ROWS_FIRST }) }, t("show-fewer")) : null),
   ];
 }
+
+/** A field for a part of a name in the first column. */
+const search = (id, label, sought, change) =>
+  h("input", {
+    type: "search", class: "in-table", value: sought, maxlength: 512, autocomplete: "off", spellcheck: "false", "data-key": `${id}-search`,
+    "aria-label": t("find-in", { name: label }), placeholder: t("find-in", { name: label }), oninput: ({ target }) => {
+      const caret = target.selectionStart;
+      change(target.value);
+      document.activeElement.setSelectionRange?.(caret, caret); // it was drawn anew
+    },
+  });
 
 function compare(a, b) {
   if (a === null || b === null) return (a === null ? -1 : 0) + (b === null ? 1 : 0);

@@ -4,6 +4,7 @@ import { h, replace, rich } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
 import { filterButton } from "../filter_button.js";
+import { copyButton } from "../copy.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
 
@@ -80,7 +81,11 @@ export class RequestDialog {
         h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
       ...(requests.length ? requests.map(whole) : [isLost ? this.#lost(problem, traceId) : h("p", { class: "empty" }, problem?.message ?? t("request-none-do"))]),
       this.kept,
-      traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null);
+      traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null,
+      first ? h("div", { class: "actions" },
+        traceId && copyButton("copy-link", () => linkTo(traceId, first.timestamp)),
+        copyButton("copy-curl", () => curl(first.nginx)),
+        traceId && copyButton("copy-trace", () => traceId)) : null);
     this.#asked += 1;
     replace(this.kept);
     if (requests.length && traceId) this.#showKept(traceId);
@@ -88,6 +93,18 @@ export class RequestDialog {
     this.from = document.activeElement?.dataset?.key;
     this.element.showModal();
   }
+}
+
+/** A link that finds the request whenever it is opened. */
+function linkTo(traceId, timestamp) {
+  const after = new Date(Date.parse(timestamp) + 1000).toISOString();
+  return `${location.origin}${location.pathname}?${new URLSearchParams({ request: traceId, at: after })}`;
+}
+
+/** The request again, as far as the log tells: bodies, headers and query strings are not kept. */
+function curl({ method, path, service }) {
+  const url = `${location.protocol}//${service || location.hostname}${path}`;
+  return `curl -i -X ${method} '${url.replaceAll("'", "'\\''")}'`;
 }
 
 function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {

@@ -3,7 +3,11 @@
 import { h } from "../../shared/dom.js";
 import { duration, moment, t } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
+import { logParameters } from "../state.js";
 import { of } from "../of.js";
+
+/** So many lines are looked through under headings that stay. */
+const LONG = 20;
 
 export const statusClass = (status) => (status >= 500 ? "s5" : status >= 400 ? "s4" : status >= 300 ? "s3" : "s2");
 
@@ -12,7 +16,9 @@ export function requests({ requests: lines, next_cursor: next }, state, panel, {
   if (!lines.length) return null;
   panel.tell(of("all"), aside(state));
   return [
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": t("requests") },
+    h("p", { class: "files" }, t("as-file"), " ", ...["csv", "json"].map((form) =>
+      h("a", { href: `/analytics/panels/requests/file?${logParameters(state)}&format=${form}`, download: `requests.${form}` }, form.toUpperCase()))),
+    h("div", { class: lines.length > LONG ? "scroll long" : "scroll", tabindex: "0", role: "group", "aria-label": t("requests") },
       h("table", { class: "log" },
         h("thead", null, h("tr", null, ...["time", "status", "request", "user", "duration"].map((title) =>
           h("th", { scope: "col", class: title === "duration" ? "number" : null }, t(title))))),

@@ -2,6 +2,7 @@
 
 import { h } from "../../shared/dom.js";
 import { duration, t } from "../../shared/words.js";
+import { copy } from "../copy.js";
 
 const INDENT_MAX = 12;
 /** Frames that are shown of a stack of libraries alone. */
@@ -81,20 +82,4 @@ export function asText(trace) {
     for (const one of span.failures) lines.push("", one.text ?? one.type, "");
   }
   return lines.join("\n");
-}
-
-async function copy(button, trace) {
-  const text = asText(trace);
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = t("copied");
-  } catch {
-    // Browsers have no clipboard for pages over http: there it is shown, to be copied by hand.
-    const shown = h("textarea", { class: "as-text", readonly: true, rows: 12, "aria-label": t("copy-text") });
-    shown.value = text;
-    button.parentElement.after(shown);
-    button.disabled = true;
-    shown.focus();
-    shown.select();
-  }
 }
