@@ -41,7 +41,7 @@ from tailtrace_bridge.logs.understood import Understood, understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.tally import Tally, tally
+from tailtrace_bridge.store.tally import Tally
 from tailtrace_bridge.store.values import Window
 from tailtrace_bridge.transfer.format import ExportReader, is_export
 
@@ -101,7 +101,7 @@ class Chunk(NamedTuple):
     settled: tuple[str, tuple[int, ...]] | None = None
     """In the last chunk of a log that was read to its end: its name, and the places of all that was rejected."""
     counted: Tally | None = None
-    """The tally of `columns`, which the store would make otherwise."""
+    """The tally of `columns`, where there was time to make it; else the store does."""
     rows: Sequence[Row] = ()
     """Of a log, where somebody wants them beside the columns."""
 
@@ -346,7 +346,7 @@ class _LogReader:
             "",
             understood,
             None,
-            tally(columns),
+            None,
             rows,
         )
 
