@@ -93,6 +93,12 @@ def test_traffic_errors_and_p95_before_and_after(store):
     )  # fmt: skip
 
 
+def test_a_member_is_told_when_and_not_the_numbers_of_all(store):
+    answer = Errors(store).what_broke(TODAY, only=ANA.user)
+    assert (answer.deployments, [one.text for one in answer.markers]) == ((), ["1.3"])
+    assert Errors(store).markers(TODAY).markers == answer.markers
+
+
 def test_of_an_older_one_by_the_hour(store):
     store.add_markers([Marker(NOON - HOUR_US - 1, "note", "", "an hour before")])
     one = Errors(store).what_broke(Window(NOON - DAY_US, NOON + DAY_US)).deployments[0]

@@ -58,6 +58,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/request/{trace_id}": Reach.OWN,
     "/analytics/errors": Reach.OWN,  # a member's names and traces are their own
     "/analytics/panels/errors": Reach.OWN,
+    "/analytics/panels/markers": Reach.OWN,  # they are about nobody
     "/analytics/markers": Reach.ADMIN,
     "/analytics/traces/{trace_id}": Reach.OWN,
     "/analytics/traces/{trace_id}/otlp": Reach.OWN,

@@ -81,6 +81,13 @@ class Mark(Record):
 
 
 @record
+class Markers(Record):
+    """The deployments and notes of a window, the oldest first."""
+
+    markers: tuple[Mark, ...]
+
+
+@record
 class WhatBroke(Record):
     """The groups of a window."""
 
@@ -89,7 +96,9 @@ class WhatBroke(Record):
     groups: tuple[BrokenThing, ...]
     truncated: bool
     markers: tuple[Mark, ...]
-    deployments: Annotated[tuple[Deployment, ...], meaning("The newest markers, each with what was before and after.")]
+    deployments: Annotated[
+        tuple[Deployment, ...], meaning("The newest markers, each with what was before and after; none for a member.")
+    ]
 
 
 def what_broke(

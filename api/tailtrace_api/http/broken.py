@@ -19,7 +19,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import Field
 
 from tailtrace_api.access.roles import only_of
-from tailtrace_api.answers.errors import Mark, WhatBroke
+from tailtrace_api.answers.errors import Mark, Markers, WhatBroke
 from tailtrace_api.http.errors import Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
 from tailtrace_api.http.windows import Ends, ends_of, window_of
@@ -74,6 +74,11 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
     def panel(request: Request, window: window_type) -> WhatBroke:
         """Return the same for the page, whatever its filters say."""
         return errors.what_broke(window, only=only_of(request.scope))
+
+    @router.get("/panels/markers", tags=["dashboard"])
+    def marks(window: window_type) -> Markers:
+        """Return deployments and notes, which stand as lines in the charts of the page."""
+        return errors.markers(window)
 
     @router.post(
         "/markers",

@@ -5,7 +5,7 @@ from functools import partial
 
 from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers.deployments import Period, deployments
-from tailtrace_api.answers.errors import Mark, WhatBroke, mark, what_broke
+from tailtrace_api.answers.errors import Mark, Markers, WhatBroke, mark, what_broke
 from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.protocol import Store
@@ -40,10 +40,16 @@ class Errors:
         scope = scope_of(only)
         groups = self._store.error_groups(scope, window)
         known = self._store.markers(scope, Window(window.start_us - HOUR_US, window.end_us))
-        compared = deployments(known, groups, window, partial(measure, self._store))
+        # Of all traffic: that is for nobody but admins.
+        compared = deployments(known, groups, window, partial(measure, self._store)) if only is None else ()
         return what_broke(groups, [one for one in known if one.time_us >= window.start_us], window, compared)
 
     def mark(self, marker: Marker) -> Mark:
         """Keep a marker, and return it as answers have it."""
         self._store.add_markers([marker])
         return mark(marker)
+
+    def markers(self, window: Window) -> Markers:
+        """Return the markers of a window; they are about nobody."""
+        found = self._store.markers(Scope.everybody(), window)
+        return Markers(markers=tuple(map(mark, found)))

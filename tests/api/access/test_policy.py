@@ -44,6 +44,7 @@ EXPECTED = {
     "/analytics/markers": (401, 403, 405, False),  # it takes POST alone: `test_elsewhere`
     "/analytics/errors": (401, 200, 200, True),
     "/analytics/panels/errors": (401, 200, 200, True),
+    "/analytics/panels/markers": (401, 200, 200, False),
     "/analytics/traces/{trace_id}": (401, 404, 200, True),  # 404: it is Ben's
     "/analytics/traces/{trace_id}/otlp": (401, 404, 200, True),  # the path that he asked for
     "/tailnet/devices": (401, 503, 503, False),  # 503: no tailscaled here

@@ -6,8 +6,9 @@ import {
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 import { brush, zoom } from "./brush.js";
+import { legendOf, MARKS, placed, tipOf } from "./marks.js";
 
-Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
+Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip, MARKS);
 
 const NARROW_PX = 560;
 const drawn = new Map();
@@ -33,6 +34,7 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", label);
   const ink = resolved("muted");
+  const all = placed(spans ?? []);
   // Where there is little room, a label that must stay is broken into lines.
   if (showsAll && innerWidth < NARROW_PX) labels = labels.map((text) => text && text.split(" "));
   const datasets = sets.map((set) => {
@@ -51,8 +53,9 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     font: { family: getComputedStyle(document.body).fontFamily },
     plugins: {
       legend: { display: false },
+      marks: { all, colour: ink },
       tooltip: {
-        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` },
+        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}`, footer: (items) => tipOf(all, items[0].dataIndex) },
       },
     },
     scales: {
@@ -72,7 +75,7 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     if (now) now.chart.update();
     else drawn.set(id, { canvas, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
   });
-  const legend = h("ul", { class: "legend", "aria-hidden": "true" }, ...sets.map((set) => {
+  const legend = h("ul", { class: "legend", "aria-hidden": all.length ? null : "true" }, ...legendOf(all), ...sets.map((set) => {
     const key = h("i");
     key.style.background = `var(--${set.colour})`;
     return h("li", null, key, set.label);

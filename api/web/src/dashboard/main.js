@@ -9,6 +9,7 @@ import { Filters } from "./filters.js";
 import { Header, stored } from "./header.js";
 import { Keys } from "./keys.js";
 import { listen } from "./live.js";
+import { withMarks } from "./marks.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
@@ -55,6 +56,7 @@ const trail = new Trail({
 
 const overview = rounds.share("overview");
 const people = rounds.share("people");
+const markers = rounds.share("markers", { filters: [] });
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
@@ -73,13 +75,13 @@ const nobody = () => (header.newest ? t("empty-active", { time: moment(header.ne
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
-  new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: overview, render: series, empty: nothing }),
+  new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: withMarks(overview, markers), render: series, empty: nothing }),
   new Panel({ id: "active", title: "active", lines: 5, load: loadActive, render: active, empty: nobody }),
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
-  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: own("/analytics/panels/health", { filters: ["service"] }), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
+  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),

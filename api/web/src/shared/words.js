@@ -28,7 +28,7 @@ export const tn = (key, count) => t(`${key}.${new Intl.PluralRules(lang).select(
 const NONE = "–";
 const decimals = (value, digits) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits, useGrouping: "min2" }).format(value);
 
-export const number = (value) => (value === null || value === undefined ? NONE : decimals(value, 0));
+export const number = (value, digits = 0) => (value === null || value === undefined ? NONE : decimals(value, digits));
 
 /** Gives milliseconds, from a second on as seconds. */
 export function duration(ms) {

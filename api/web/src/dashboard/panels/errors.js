@@ -1,7 +1,8 @@
 // What broke, in groups: new ones and those that are back first. A group opens its newest request.
 
 import { h } from "../../shared/dom.js";
-import { moment, number, t } from "../../shared/words.js";
+import { duration, moment, number, percent, t } from "../../shared/words.js";
+import { nameOf } from "../marks.js";
 import { table } from "../table.js";
 
 const MARKS_SHOWN = 3;
@@ -9,10 +10,37 @@ const MARKS_SHOWN = 3;
 /** `open(traceId)` shows a request. */
 export function errors(answer, _state, panel, { open }) {
   if (!answer) return h("p", { class: "empty" }, t("errors-not-kept"));
-  for (const { time, service, text } of answer.markers.slice(-MARKS_SHOWN)) {
-    panel.tell(h("span", { class: "mark" }, "▲ ", [service, text].filter(Boolean).join(" "), ", ", moment(time, "short")));
+  const compared = answer.deployments.length ? deployments(answer.deployments, panel) : null;
+  if (!compared) {
+    for (const mark of answer.markers.slice(-MARKS_SHOWN)) panel.tell(h("span", { class: "mark" }, "▲ ", nameOf(mark), ", ", moment(mark.time, "short")));
   }
-  if (!answer.groups.length) return null;
+  if (!answer.groups.length) return compared && [h("p", { class: "empty" }, t("empty-errors")), compared].flat();
+  return [groups(answer, panel, open), compared].flat(2);
+}
+
+/** Before and after, side by side: the newest first. */
+function deployments(rows, panel) {
+  const both = (one, format) => [one.before, one.after].map((side) => (side ? format(side) : "–")).join(" → ");
+  return [
+    h("h3", null, t("deployments")),
+    table({
+      id: "deployments",
+      label: t("deployments"),
+      rows: rows.toReversed(),
+      again: () => panel.show(),
+      columns: [
+        { key: "mark", title: "deployment", kind: "main", cell: (one) => ["▲ ", nameOf(one), h("span", { class: "device" }, moment(one.time, "short"))] },
+        { key: "traffic", title: "per-minute", kind: "number", cell: (one) => both(one, (side) => number(side.requests_per_minute, 1)) },
+        { key: "rate", title: "error-rate", kind: "number", cell: (one) => both(one, (side) => (side.error_rate === null ? "–" : percent(side.error_rate, 1))) },
+        { key: "p95", title: "p95", kind: "number", cell: (one) => both(one, (side) => duration(side.p95_ms)) },
+        { key: "new", title: "new-errors", kind: "number", cell: (one) => number(one.new_errors) },
+      ],
+    }),
+    h("p", { class: "panel-note" }, t("deployments-how")),
+  ].flat();
+}
+
+function groups(answer, panel, open) {
   return table({
     id: "errors",
     label: t("errors"),
