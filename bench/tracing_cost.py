@@ -174,23 +174,25 @@ def flush_ours() -> None:
 def print_parts(app: FastAPI) -> None:
     """Print nanoseconds of what a request that is not sampled goes through."""
     from opentelemetry import context
+    from opentelemetry.context import Context
 
-    from tailtrace import traceparent
+    from tailtrace import middleware, traceparent
     from tailtrace.answer import Answer
     from tailtrace.light_span import Unsampled
 
     layer: Any = app.middleware_stack
     value = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
-    headers = [(b"x-bench-%d" % number, b"1") for number in range(7)]
+    headers = [(b"x-bench-%d" % number, b"1") for number in range(5)]
+    headers += [(b"x-tailtrace-request", b"1"), (b"traceparent", value)]
     start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10"), (b"x-bench", b"1")]}
     answer = Answer(layer, lambda _message: asyncio.sleep(0), 0)
-    answer.routing({"path": "/items/7", "route": app.routes[-1]})
+    answer.inner = {"path": "/items/7", "route": app.routes[-1]}
 
     def current() -> None:
-        context.detach(context.attach(layer._current(Unsampled(value, None), {})))
+        context.detach(context.attach(Context({**layer._context, middleware._SPAN_KEY: Unsampled(value, None)})))
 
     parts: dict[str, Callable[[], object]] = {
-        "headers into a dictionary": lambda: dict(headers),
+        "the request's headers": lambda: middleware._read(headers),
         "traceparent": lambda: traceparent.is_unsampled(value),
         "a context for children": current,
         "the answer's header": lambda: answer.with_header(start),

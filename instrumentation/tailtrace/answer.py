@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tailtrace.header import head
+from tailtrace.header import FORM
 from tailtrace.light_span import type_name
 
 Message = MutableMapping[str, Any]
@@ -35,21 +35,16 @@ logger = logging.getLogger("tailtrace")
 class Answer:
     """What is known of a request that has no span."""
 
-    __slots__ = ("_home", "_inner", "_path", "_root_path", "_send", "_started_ns", "_status", "error")
+    __slots__ = ("_home", "_send", "_started_ns", "_status", "error", "inner", "path", "root_path")
 
     def __init__(self, home: Any, send: Send, started_ns: int) -> None:
         self._home = home
         self._send = send
         self._started_ns = started_ns
-        self._inner: Scope | None = None
+        self.path = self.root_path = ""
+        self.inner: Scope | None = None
+        """The scope that the innermost router worked on so far, which `route.Watched` notes."""
         self.error: BaseException | None = None
-
-    def routing(self, scope: Scope) -> None:
-        """Note the scope that a router now works on: the last one is the innermost."""
-        if self._inner is None:
-            self._path = scope.get("path", "")
-            self._root_path = scope.get("root_path", "")
-        self._inner = scope
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass on what the app sends, its start with our header."""
@@ -65,23 +60,29 @@ class Answer:
         home = self._home
         elapsed_us = (home.clock_ns() - self._started_ns) // 1000
         name: bytes = home.header
-        headers = list(message.get("headers", ()))
+        length = len(name)
+        headers = message.get("headers", ())
         for pair in headers:
-            if len(pair[0]) == len(name) and pair[0].lower() == name:
+            if len(pair[0]) == length and pair[0].lower() == name:
                 return message
-        self._status = status = message.get("status", 200)
-        error_type = "" if status < 500 and sys.exception() is None else self.error_type()
-        headers.append((name, head(elapsed_us) + home.tail(self.route(), error_type)))
-        return {**message, "headers": headers}
+        status = message.get("status", 200)
+        inner = self.inner
+        route = "" if inner is None else home.templates.of(inner, self.path, self.root_path)
+        if status < 500 and sys.exception() is None and route in home.plain_tails:
+            tail = home.plain_tails[route]
+        else:
+            self._status = status
+            tail = home.tail(route, self.error_type())
+        return {**message, "headers": [*headers, (name, FORM % (elapsed_us, tail))]}
 
     def over(self) -> None:
         """Let go of everything that could keep the request alive."""
-        self._inner = self.error = None
+        self.inner = self.error = None
 
     def route(self) -> Any:
         """Return the route's template, empty while nothing matched."""
-        inner = self._inner
-        return "" if inner is None else self._home.templates.of(inner, self._path, self._root_path)
+        inner = self.inner
+        return "" if inner is None else self._home.templates.of(inner, self.path, self.root_path)
 
     def error_type(self) -> str:
         """Return `error.type` of what is known when the answer begins, empty for no error."""

@@ -24,6 +24,8 @@ TEXT_LENGTH_MAX = 128
 """Characters of the other texts. What is longer is cut, as the receiver of spans cuts it."""
 _PLAIN = "/{}:*@!$&'()+,"
 _TIME_BYTES_MAX = 24
+FORM = b"1;t=%d%b"
+"""The whole: version, whole microseconds, and what `tail` made."""
 
 
 def tail(route: str, error_type: str, service: str, version: str) -> bytes:
@@ -40,8 +42,3 @@ def tail(route: str, error_type: str, service: str, version: str) -> bytes:
         if _TIME_BYTES_MAX + len(text) + len(more) <= BYTES_MAX:
             text += more
     return text.encode("ascii")
-
-
-def head(elapsed_us: int) -> bytes:
-    """Return version and time."""
-    return b"1;t=%d" % elapsed_us

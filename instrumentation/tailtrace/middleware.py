@@ -18,7 +18,7 @@ What context the server called with is not looked at: it may be an earlier reque
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -30,10 +30,12 @@ from tailtrace import header, traceparent
 from tailtrace.answer import EXCHANGE_KEY, Answer, App, Message, Receive, Scope, Send
 from tailtrace.encoding import client_attributes
 from tailtrace.exchange import Exchange, method_of
+from tailtrace.header import MARKER, MARKER_VALUE
 from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, Unsampled, context_of
 from tailtrace.route import Templates, watch
 from tailtrace.senders import SCHEMA_URL, Origin
 from tailtrace.settings import EXCLUDED_PATHS, EXCLUDED_URLS
+from tailtrace.traceparent import is_unsampled
 
 CACHED_MAX = 4096
 """Routes by method and status, and ends of the response header, that are kept; further ones are made each time."""
@@ -67,6 +69,7 @@ class Tracing:
         self._excluded: Any = None  # The user's own, once it is asked for.
         self.header = response_header.lower().encode()
         """The response header's name; empty for none."""
+        self._marker: object = MARKER_VALUE if self.header else _NEVER
         self._service = origin.text("service.name")
         self._version = origin.text("service.version")
         self.clock_ns = clock_ns
@@ -76,6 +79,8 @@ class Tracing:
         self._sdk_way: Any = None
         self._shapes: dict[tuple[Any, ...], Shape] = {}
         self._tails: dict[tuple[str, str], bytes] = {}
+        self.plain_tails: dict[str, bytes] = {}
+        """Of answers that were no error, `tail` by route."""
         self.worker = pipeline.worker if pipeline is not None else None
         self.late = pipeline.late if pipeline is not None else None
         self.duration: Any = None
@@ -110,10 +115,14 @@ class Tracing:
         started_ns = self.clock_ns()
         if not self._opened:
             self._open()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        marked = headers.get(header.MARKER) == header.MARKER_VALUE and self.header != b""
-        span = self._span(scope, headers)
-        current = None if span is None or span is _SDK else self._current(span, headers)
+        marker, parent, others = _read(scope["headers"])
+        marked = marker == self._marker
+        span = self._span(scope, parent, others)
+        current: Any = None
+        if span is not None and span is not _SDK:
+            current = Context({**self._context, _SPAN_KEY: span})
+            if others:
+                current = _with_baggage(current, others)
         if self.duration is None and (span is None or type(span) is Unsampled):
             if span is None and not marked:
                 return self._bare(scope, receive, send)
@@ -126,7 +135,8 @@ class Tracing:
         else:
             exchange.start_ns = self._wall_ns()
         if span is _SDK:
-            return self._trace_by_sdk(exchange, scope, receive, headers)
+            start = _SdkStart(self, receive, traceparent.parse(parent), others.get(b"tracestate"))
+            return self._trace_by_sdk(exchange, scope, start)
         return self._trace(exchange, scope, current)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, answer: Answer | None, current: Any) -> None:
@@ -136,7 +146,7 @@ class Tracing:
             send = answer.send
         if self._pipeline is not None:
             scope[_NATIVE_KEY] = None
-        token = None if current is None else context.attach(current)
+        token = None if current is None else _RUNTIME.attach(current)
         try:
             await self._bare(scope, receive, send)
         except GeneratorExit:  # Closed from outside, in a context that is not ours.
@@ -144,9 +154,9 @@ class Tracing:
             raise
         finally:
             if token is not None:
-                context.detach(token)
+                _RUNTIME.detach(token)
             if answer is not None:
-                answer.over()
+                answer.inner = answer.error = None  # What `over` does, without the call.
                 scope.pop(EXCHANGE_KEY, None)
 
     async def _trace(self, exchange: Exchange, scope: Scope, current: Any) -> None:
@@ -157,12 +167,8 @@ class Tracing:
             exchange.over()
             scope.pop(EXCHANGE_KEY, None)
 
-    async def _trace_by_sdk(
-        self, exchange: Exchange, scope: Scope, receive: Receive, headers: dict[bytes, bytes]
-    ) -> None:
+    async def _trace_by_sdk(self, exchange: Exchange, scope: Scope, start: "_SdkStart") -> None:
         self._enter(exchange, scope)
-        value = None if traceparent.is_repeated(scope["headers"]) else headers.get(b"traceparent")
-        start = _SdkStart(self, receive, traceparent.parse(value), headers.get(b"tracestate"))
         try:
             if not await self._sdk()(start, exchange, scope):
                 await self.run(exchange, scope, None)
@@ -177,7 +183,7 @@ class Tracing:
 
     async def run(self, exchange: Exchange, scope: Scope, current: Any) -> None:
         """Run the app with a context as its current one, if there is one."""
-        token = None if current is None else context.attach(current)
+        token = None if current is None else _RUNTIME.attach(current)
         try:
             await self._bare(scope, exchange.receive, exchange.send)
         except BaseException as error:
@@ -190,24 +196,23 @@ class Tracing:
         finally:
             exchange.end()
             if token is not None:
-                context.detach(token)
+                _RUNTIME.detach(token)
 
-    def _span(self, scope: Scope, headers: dict[bytes, bytes]) -> Any:
+    def _span(self, scope: Scope, value: bytes | None, others: Mapping[bytes, bytes]) -> Any:
         """Return the request's span, `Unsampled`, `_SDK` for one that the SDK makes, or None for none."""
         pipeline = self._pipeline
         if pipeline is None:
             return None
         if not pipeline.light:
             return None if self._provider() is None else _SDK
-        if scope.get("path") in self._excluded_paths or (self._users_exclude and self._is_excluded(scope, headers)):
+        if self._is_excluded(scope):
             return None
-        value = headers.get(b"traceparent")
-        if value is not None:
-            if len(headers) != len(scope["headers"]) and traceparent.is_repeated(scope["headers"]):
-                value = None
-            elif self.late is None and traceparent.is_unsampled(value):
-                return Unsampled(value, headers.get(b"tracestate"))
-        parent = traceparent.parse(value)
+        if value is not None and self.late is None and is_unsampled(value):
+            return Unsampled(value, others.get(b"tracestate"))
+        return self._light_span(scope, traceparent.parse(value))
+
+    def _light_span(self, scope: Scope, parent: traceparent.Parent | None) -> LightSpan:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         span = LightSpan(self._origin, parent, self._wall_ns())
         span.state = headers.get(b"tracestate") if parent is not None else None
         span.path = scope.get("path", "")
@@ -216,17 +221,15 @@ class Tracing:
         span.client = scope.get("client")
         return span
 
-    def _current(self, span: Any, headers: dict[bytes, bytes]) -> Any:
-        current = Context({**self._context, _SPAN_KEY: span})
-        baggage = headers.get(b"baggage")
-        return current if baggage is None else _with_baggage(current, baggage)
+    def _is_excluded(self, scope: Scope) -> bool:
+        return scope.get("path") in self._excluded_paths or (self._users_exclude and self._users_exclude_it(scope))
 
-    def _is_excluded(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    def _users_exclude_it(self, scope: Scope) -> bool:
         if self._excluded is None:
             from opentelemetry.util.http import parse_excluded_urls  # noqa: PLC0415
 
             self._excluded = parse_excluded_urls(self._excluded_urls)
-        host = headers.get(b"host", b"localhost").decode("latin-1")
+        host: str = dict(scope["headers"]).get(b"host", b"localhost").decode("latin-1")
         return bool(self._excluded.url_disabled(f"{scope.get('scheme', 'http')}://{host}{scope.get('path', '')}"))
 
     def _open(self) -> None:
@@ -294,6 +297,8 @@ class Tracing:
             tail = header.tail(route, error_type, self._service, self._version)
             if len(self._tails) < CACHED_MAX:
                 self._tails[key] = tail
+                if not error_type:
+                    self.plain_tails[route] = tail
         return tail
 
     def _flushing(self, send: Send) -> Send:
@@ -319,9 +324,14 @@ class Tracing:
 
 
 _SDK = object()
+_RUNTIME: Any = getattr(context, "_RUNTIME_CONTEXT", context)
+"""What `context.attach` and `detach` hand on to."""
 (_SPAN_KEY,) = trace.set_span_in_context(INVALID_SPAN, Context())
 """Where a context has its span: `set_span_in_context` would copy the context twice."""
 _TRACED = frozenset({"http", "websocket"})
+_READ = frozenset({MARKER, b"traceparent", b"tracestate", b"baggage"})
+_NEVER = object()
+_NO_HEADERS: dict[bytes, bytes] = {}
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration"""
 
@@ -347,10 +357,32 @@ class _SdkStart:
         await self._home.run(exchange, scope, current)
 
 
-def _with_baggage(current: Any, value: bytes) -> Any:
+def _read(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None, Mapping[bytes, bytes]]:
+    """Return the marker, `traceparent`, and all headers if a tracestate or baggage is among them.
+
+    A dictionary of all would cost more than what most requests are asked here.
+    """
+    marker: bytes | None = None
+    parent: bytes | None = None
+    others = _NO_HEADERS
+    for pair in headers:
+        name = pair[0]
+        if name in _READ:
+            if name == b"traceparent":
+                parent = pair[1] if parent is None else b""  # Twice, it is against the grammar.
+            elif name == MARKER:
+                marker = pair[1]
+            else:
+                others = dict(headers)
+    return marker, parent, others
+
+
+def _with_baggage(current: Any, headers: Mapping[bytes, bytes]) -> Any:
+    if b"baggage" not in headers:
+        return current
     from opentelemetry.baggage.propagation import W3CBaggagePropagator  # noqa: PLC0415
 
-    return W3CBaggagePropagator().extract({"baggage": value.decode("latin-1")}, current)
+    return W3CBaggagePropagator().extract({"baggage": headers[b"baggage"].decode("latin-1")}, current)
 
 
 def _new_shape(scope: Scope, status: int, route: str, error_type: str) -> Shape:

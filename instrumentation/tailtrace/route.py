@@ -36,6 +36,7 @@ class Templates:
 
     def __init__(self, app: Any, watch: Callable[[Any], None]) -> None:
         self._app = app
+        self._router = getattr(app, "router", app)  # The app's own `routes` is a call that asks it.
         self._watch = watch
         self._known: dict[int, str] = {}
         self._kept: list[Any] = []  # What the ids of `_known` belong to: none is given to another object meanwhile.
@@ -52,7 +53,7 @@ class Templates:
             chosen = scope.get("endpoint")
             if chosen is None:
                 return ""
-        if self._count != len(self._app.routes):
+        if self._count != len(self._router.routes):
             self._index()
         found: str | None = self._known.get(id(chosen))
         if not found:
@@ -144,7 +145,10 @@ class Watched:
         """Tell, and pass on."""
         answer = scope.get(self._key)
         if answer is not None:
-            answer.routing(scope)
+            if answer.inner is None:
+                answer.path = scope.get("path", "")
+                answer.root_path = scope.get("root_path", "")
+            answer.inner = scope
         return self._stack(scope, receive, send)
 
 

@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from tailtrace.header import head, tail
-from tailtrace.traceparent import parse
+from tailtrace.header import FORM, tail
+from tailtrace.traceparent import is_unsampled, parse
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 
@@ -83,6 +83,14 @@ def run(code, **environ):
         (b"00-" + TRACE + b"-" + SPAN + b"-00", (TRACE, SPAN, b"00", False)),
         (b"00-" + TRACE + b"-" + SPAN + b"-03", (TRACE, SPAN, b"03", True)),
         (b"01-" + TRACE + b"-" + SPAN + b"-01-more", (TRACE, SPAN, b"01", True)),
+        (b"01-" + TRACE + b"-" + SPAN + b"-02-more", (TRACE, SPAN, b"02", False)),
+        (b"01-" + TRACE + b"-" + SPAN + b"-00more", None),
+        (b"00-" + TRACE + b"-" + SPAN + b"-00-more", None),
+        (b"00-" + TRACE.upper() + b"-" + SPAN + b"-00", None),
+        (b"ff-" + TRACE + b"-" + SPAN + b"-00", None),
+        (b"00-" + b"0" * 32 + b"-" + SPAN + b"-00", None),
+        (b"00-" + TRACE + b"-" + b"0" * 16 + b"-00", None),
+        (b"00-" + TRACE + b"-" + SPAN + b"-00\n", None),
         (b"00-" + TRACE + b"-" + SPAN + b"-01-more", None),
         (b"ff-" + TRACE + b"-" + SPAN + b"-01", None),
         (b"00-" + TRACE.upper() + b"-" + SPAN + b"-01", None),
@@ -95,15 +103,16 @@ def run(code, **environ):
 )
 def test_the_grammar(value, parent):
     assert parse(value) == parent
+    assert value is None or bool(is_unsampled(value)) == (parent is not None and not parent[3])
 
 
 def test_the_header_says_route_error_and_service():
-    value = head(5123) + tail("/items/{item_id}", "ValueError", "süß;1", "1.4")
+    value = FORM % (5123, tail("/items/{item_id}", "ValueError", "süß;1", "1.4"))
     assert value == b"1;t=5123;r=/items/{item_id};e=ValueError;s=s%C3%BC%C3%9F%3B1;v=1.4"
 
 
 def test_the_header_is_bounded():
-    value = head(10**18) + tail("/" + "ä" * 500, "é" * 500, "s" * 500, "v" * 500)
+    value = FORM % (10**18, tail("/" + "ä" * 500, "é" * 500, "s" * 500, "v" * 500))
     assert len(value) <= 1024
     assert value.startswith(b"1;t=1000000000000000000;e=%C3%A9")  # A route that does not fit is left out whole.
 
@@ -155,6 +164,18 @@ def test_user_code_finds_a_recording_span_and_hangs_children_below_it():
         """
     )
     assert found == ["true", {"shop.customer": 7}, "child", True, TRACE.decode(), True]
+
+
+def test_two_parents_are_none_and_start_a_trace():
+    found = run(
+        """
+        tailtrace.instrument(app)
+        for pair in ([UNSAMPLED, UNSAMPLED], [PARENT, UNSAMPLED, PARENT]):
+            call(app, headers=pair)
+        print(json.dumps([[span.parent, span.trace_id == int(PARENT[1][3:35], 16)] for span in batch()]))
+        """
+    )
+    assert found == [[None, False], [None, False]]
 
 
 def test_not_sampled_means_no_span_and_no_children():
