@@ -249,3 +249,40 @@ def test_the_limit_holds_over_restarts():
     assert asked == ["/a", "/b/{id}", "/c", OTHER, OTHER]
     assert routes.over_limit_count == 2
     assert routes.template("GET", "/a", status=404) == "/a", "what was once there is no scanner's"
+
+
+def test_what_a_store_recalls_keeps_its_name_and_no_more():
+    routes = Routes(limit=3)
+    told = [
+        ("shop", "/items/{item_id}"),
+        ("", "/files/{name:path}"),
+        ("shop", "/orders/{id}"),
+        ("shop", "/z"),
+        ("", "*"),
+    ]
+    routes.recall([], told)
+    asked = [
+        routes.template("GET", path, service)
+        for path, service in (
+            *(("/items/7", "shop"), ("/items/7", "other"), ("/files/a/b", "shop"), ("/orders/x", "shop")),
+        )
+    ]
+    assert asked == ["/items/{item_id}", "/items/{id}", "/files/{name:path}", "/orders/{id}"]
+    assert routes.learned() == [], "of no method that is known"
+    routes.learn("POST", "/items/{new}", "shop")
+    assert routes.template("POST", "/items/7", "shop") == "/items/{new}"
+    assert routes.template("GET", "/items/7", "shop") == "/items/{item_id}"
+
+
+def test_an_app_may_report_what_was_recalled_though_no_more_is_learned():
+    routes = Routes(limit=1)
+    routes.recall([], [("", "/items/{item_id}")])
+    assert [routes.reported("GET", route) for route in ("/a", "/items/{item_id}", "/b")] == [
+        "/a",
+        "/items/{item_id}",
+        OTHER,
+    ]
+
+
+def test_braces_in_a_requested_path_name_nothing():
+    assert Routes().template("GET", "/{{7*7}}/a{b}.pdf") == "/{id}/{id}"

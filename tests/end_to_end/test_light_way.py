@@ -5,8 +5,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ tailtrace.instrument(app)
 @app.get("/items/{item_id}")
 def item(item_id: int):
     return {"id": item_id}
+
+@app.get("/orders/{id}")
+def order(id: str):
+    return {"id": id}
 
 @app.get("/fail/{x}")
 def fail(x: int):
@@ -115,6 +119,30 @@ def running(*command: str | Path, **environment: str) -> Iterator[None]:
         process.wait()
 
 
+def serve(folder: Path, log: Path, listen: int, otlp: int, span_wait_ms: int) -> AbstractContextManager[None]:
+    return running(
+        *(sys.executable, "-m", "tailtrace_api.main", "serve"),
+        TAILTRACE_STORE=f"sqlite:{folder}/rows.db",
+        TAILTRACE_CHECKPOINT=str(folder / "checkpoint.json"),
+        TAILTRACE_LOG=str(log),
+        TAILTRACE_OTLP_LISTEN=f"127.0.0.1:{otlp}",
+        TAILTRACE_LISTEN=f"127.0.0.1:{listen}",
+        TAILTRACE_SPAN_WAIT_MS=str(span_wait_ms),
+    )
+
+
+def rows_at(listen: int, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows by path once all of `paths` are there."""
+
+    def rows() -> dict[str, dict[str, Any]] | None:
+        answer = httpx.get(f"http://127.0.0.1:{listen}/analytics/access-logs", params={"hours": 1, "limit": 100})
+        found = {row["path"]: row for row in answer.json()["logs"]}
+        return found if set(paths) <= set(found) else None
+
+    found: dict[str, dict[str, Any]] = wait_for("rows", rows)
+    return found
+
+
 def rows_of(folder: Path, exporter: str, paths: list[str]) -> dict[str, dict[str, Any]]:
     """Ask for each path, and return the rows by path once they are all there."""
     (folder / "light_app.py").write_text(APP)
@@ -124,15 +152,7 @@ def rows_of(folder: Path, exporter: str, paths: list[str]) -> dict[str, dict[str
     with (
         NginxServer(LOCATIONS.format(app=port)) as nginx,
         running(*app, **told, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp}"),
-        running(
-            *(sys.executable, "-m", "tailtrace_api.main", "serve"),
-            TAILTRACE_STORE=f"sqlite:{folder}/rows.db",
-            TAILTRACE_CHECKPOINT=str(folder / "checkpoint.json"),
-            TAILTRACE_LOG=str(nginx.log),
-            TAILTRACE_OTLP_LISTEN=f"127.0.0.1:{otlp}",
-            TAILTRACE_LISTEN=f"127.0.0.1:{listen}",
-            TAILTRACE_SPAN_WAIT_MS="8000" if exporter == "otlp" else "1000",
-        ),
+        serve(folder, nginx.log, listen, otlp, 8000 if exporter == "otlp" else 1000),
     ):
         wait_for("serve", lambda: httpx.get(f"http://127.0.0.1:{listen}/ready").is_success)
         wait_for("app", lambda: httpx.get(f"http://127.0.0.1:{port}/auth").is_success)
@@ -144,12 +164,7 @@ def rows_of(folder: Path, exporter: str, paths: list[str]) -> dict[str, dict[str
             with suppress(httpx.RemoteProtocolError):  # the answer that breaks off
                 assert not [name for name in httpx.get(nginx.url + path).headers if "tailtrace" in name]
 
-        def rows() -> dict[str, dict[str, Any]] | None:
-            answer = httpx.get(f"http://127.0.0.1:{listen}/analytics/access-logs", params={"hours": 1, "limit": 100})
-            found = {row["path"]: row for row in answer.json()["logs"]}
-            return found if set(paths) <= set(found) else None
-
-        found: dict[str, dict[str, Any]] = wait_for("rows", rows)
+        found = rows_at(listen, paths)
         assert all(make_parser("tailtrace").parse(line, "f", 0) for line in nginx.log.read_bytes().splitlines())
         return found
 
@@ -182,3 +197,36 @@ def test_each_row_is_whole(tmp_path, exporter):
         assert shown(rows, "/ws") == ("/ws", None)
         for path in BY_SPAN:
             assert shown(rows, path) == ("/items/{item_id}", None)
+
+
+@pytest.mark.nginx
+def test_a_route_keeps_its_name_over_a_restart(tmp_path):
+    (tmp_path / "light_app.py").write_text(APP)
+    port, otlp, listen = free_port(), free_port(), free_port()
+    app = (sys.executable, "-m", "uvicorn", "--app-dir", tmp_path, "--port", str(port), "light_app:app")
+    with NginxServer(LOCATIONS.format(app=port)) as nginx:
+
+        def ask(kind: str, status: int) -> dict[str, tuple[str, int]]:
+            paths = [f"/items/{status}", f"/orders/{kind}", f"/unknown/{kind}"]
+            for path in paths:
+                httpx.get(nginx.url + path)
+            rows = rows_at(listen, paths)
+            return {path.split("/")[1]: (rows[path]["endpoint"], rows[path]["status"]) for path in paths}
+
+        with serve(tmp_path, nginx.log, listen, otlp, 1000):
+            wait_for("serve", lambda: httpx.get(f"http://127.0.0.1:{listen}/ready").is_success)
+            with running(*app, OTEL_TRACES_EXPORTER="none"):
+                wait_for("app", lambda: httpx.get(f"http://127.0.0.1:{port}/auth").is_success)
+                answered = ask("early", 200)
+            before = ask("down", 502)
+        with serve(tmp_path, nginx.log, listen, otlp, 1000):
+            wait_for("serve again", lambda: httpx.get(f"http://127.0.0.1:{listen}/ready").is_success)
+            after = ask("after", 502)
+    named = {"items": ("/items/{item_id}", 502), "orders": ("/orders/{id}", 502)}
+    assert answered == {
+        "items": ("/items/{item_id}", 200),
+        "orders": ("/orders/{id}", 200),
+        "unknown": ("__other__", 404),
+    }
+    assert before == named | {"unknown": ("/unknown/down", 502)}
+    assert after == named | {"unknown": ("/unknown/after", 502)}

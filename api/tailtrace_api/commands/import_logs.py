@@ -248,8 +248,8 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
         load_devices,
         make_routes,
         pseudonyms_key,
+        recalled_endpoints,
         serve_peers,
-        stored_endpoints,
         tailscale_socket,
     )
 
@@ -268,7 +268,7 @@ def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[st
         pseudonyms_key(settings),
         settings.history_path,
         tuple(formats),
-        stored_endpoints(settings),
+        recalled_endpoints(settings),
         tuple(settings.static_paths),
     )
 

@@ -376,12 +376,15 @@ class Enricher:
         """Requests that count under `__other__` because more endpoints or cards came than are kept apart."""
         return self._routes.over_limit_count + self.cards_over_limit
 
-    def recall(self, endpoints: Iterable[str]) -> None:
-        """Know the endpoints that a store has: so the limits of paths and cards hold over restarts and imports."""
+    def recall(self, endpoints: Iterable[str], templates: Iterable[tuple[str, str]] = ()) -> None:
+        """Know the endpoints that a store has, and the (service, route) that apps told.
+
+        So the limits of paths and cards hold, and routes keep their names, over restarts and imports.
+        """
         known = set(endpoints)
         cards = {one for one in known if one.startswith(CARD_PREFIX)}
         self._cards |= {one.removeprefix(CARD_PREFIX) for one in cards} - {OTHER}
-        self._routes.recall(known - cards)
+        self._routes.recall(known - cards, templates)
 
     def _placed(self, access: Access, reported: str = "") -> tuple[str, Traffic]:
         """Return the route of a line without a span, and what the request was for, whoever sent it.

@@ -11,9 +11,11 @@
 
 A folded path has no empty segments (`/a//b/` is `/a/b`), `*` for all that lies deeper than `DEPTH_MAX`, and `{id}` for
 a segment that looks like a value: a number or date, hex or a UUID, a long token, an e-mail address, percent-encoded
-text. A file keeps its extension: `/reports/438.pdf` is `/reports/{id}.pdf`.
+text, anything with braces (so that braces with other names are an app's). A file keeps its extension:
+`/reports/438.pdf` is `/reports/{id}.pdf`.
 
 A template learned for a service (nginx's `$server_name`) holds for its requests; one learned for none holds for all.
+One that a store recalls is of any method, until it is learned for one.
 """
 
 import re
@@ -31,6 +33,7 @@ ROUTE_LENGTH_MAX = 512
 FEATURE_LENGTH_MAX = 128
 CACHE_ENTRIES_MAX = 8192
 """When so many answers are remembered, all are forgotten: the common ones are back within a few lines."""
+ANY_METHOD = ""
 UNKNOWN_STATUSES = frozenset({400, 404, 444})
 """444 is nginx's own: the connection was closed without an answer."""
 
@@ -40,7 +43,7 @@ _VALUE = re.compile(
     r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
     r"|(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9._~=-]{16,}"  # base64, a JWT
     r"|(?=(?:[^0-9]*[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
-    r"|.*[@%].*"  # an e-mail address; text that someone typed
+    r"|.*[@%{}].*"  # an e-mail address; text that someone typed
 )
 _EXTENSION = re.compile(r"(.+)(\.[a-z][a-z0-9]{0,4})")
 
@@ -54,7 +57,7 @@ class _Node:
     """A segment such as `{name}.json`, by the text before and behind its values."""
     value: "_Node | None" = None
     ends: dict[str, str] = field(default_factory=dict)
-    """Method → template that ends here."""
+    """Method → template that ends here; `ANY_METHOD` of one that was recalled."""
     rests: dict[str, str] = field(default_factory=dict)
     """Method → template that ends here with `{…:path}`, which takes any number of segments."""
 
@@ -66,6 +69,7 @@ class Routes:
         self._limit = limit
         self._roots: dict[str, _Node] = {}
         self._learned: set[tuple[str, str, str]] = set()
+        self._recalled: set[tuple[str, str]] = set()
         self._features: dict[str, str] = {}
         self._folded: set[str] = set()
         self._cache: dict[tuple[str, str, str, bool], str] = {}
@@ -82,6 +86,9 @@ class Routes:
             self.unlearned_count += 1
             return
         self._learned.add((method, route, service))
+        self._grow(method, route, service)
+
+    def _grow(self, method: str, route: str, service: str) -> None:
         self._cache.clear()
         node = self._roots.setdefault(service, _Node())
         for segment in _segments(route):
@@ -91,17 +98,23 @@ class Routes:
             node = _child(node, segment)
         node.ends.setdefault(method, route)
 
-    def recall(self, routes: Iterable[str]) -> None:
-        """Know the folded paths that a store has: so `limit` holds over restarts and imports.
+    def recall(self, routes: Iterable[str], templates: Iterable[tuple[str, str]] = ()) -> None:
+        """Know what a store has: so `limit` holds, and a route keeps its name, over restarts and imports.
 
-        Of a store's routes, templates of an app are none: they have names of their own in their braces.
+        `routes` are all its routes; what has braces of its own is no folded path. `templates` are the (service, route)
+        of those that an app told: at most `limit` are recalled, those with names of their own in their braces first.
         """
-        self._folded.update(route for route in routes if route.startswith("/") and "{" not in route.replace("{id}", ""))
+        self._folded.update(route for route in routes if route.startswith("/") and not has_names(route))
+        paths = {(service, route) for service, route in templates if route.startswith("/")} - self._recalled
+        for service, route in sorted(paths, key=lambda known: (not has_names(known[1]), known)):
+            if len(self._recalled) < self._limit:
+                self._recalled.add((service, route))
+                self._grow(ANY_METHOD, route, service)
 
     def reported(self, method: str, route: str, service: str = "") -> str:
         """Learn a template that an app told with its answer, and return it; `__other__` where too many are known."""
         self.learn(method, route, service)
-        if (method, route, service) in self._learned:
+        if (method, route, service) in self._learned or (service, route) in self._recalled:
             return route
         self.over_limit_count += 1
         return OTHER
@@ -152,8 +165,8 @@ class Routes:
             if not found:
                 continue
             # A method that no template has: HEAD, or one that the app refuses.
-            templates = next((templates for templates in found if method in templates), found[0])
-            return templates.get(method) or next(iter(templates.values()))
+            templates = next((one for one in found if method in one or ANY_METHOD in one), found[0])
+            return templates.get(method) or templates.get(ANY_METHOD) or next(iter(templates.values()))
         folded = _fold(path, segments)
         if method == "_OTHER" or (unknown and folded not in self._folded):
             return OTHER
@@ -166,6 +179,11 @@ class Routes:
 
 def _segments(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment]
+
+
+def has_names(route: str) -> bool:
+    """Return whether a route is surely an app's: other braces than `{id}` are in it, which no folded path has."""
+    return "{" in route.replace("{id}", "")
 
 
 def _is_method(key: object) -> bool:

@@ -133,8 +133,8 @@ class ImportJob:
     """The history of the bridge with the same checkpoint; it is only read."""
     formats: tuple[tuple[str, str], ...] = ()
     """Log and `log_format` of logs whose format nginx.conf says."""
-    endpoints: tuple[str, ...] = ()
-    """Those that the store has already."""
+    recalled: tuple[Sequence[str], Sequence[tuple[str, str]]] = ((), ())
+    """The endpoints that the store has already, and the (service, route) of those that apps told."""
     static_paths: tuple[str, ...] = ()
 
     def chunks(self, *, with_rows: bool = False) -> Iterator[Chunk]:
@@ -180,7 +180,7 @@ class ImportJob:
             serve=Proxies(self.serve),
             pseudonyms=pseudonyms,
         )
-        enricher.recall(self.endpoints)
+        enricher.recall(*self.recalled)
         known = {path: make_parser(text, self.zone) for path, text in self.formats}
         return read_chunks(
             self.paths,

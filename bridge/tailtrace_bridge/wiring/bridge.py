@@ -156,7 +156,7 @@ def make_bridge(settings: Settings) -> Bridge:
         durations = RequestDurations()
         request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
-        recall = Recall(store, enricher)
+        recall = Recall(store, enricher, clock_us)
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,

@@ -28,7 +28,7 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.wiring.recall import recalled
 
 if TYPE_CHECKING:
     from tailtrace_bridge.identity.control.devices import DeviceIndex
@@ -296,13 +296,13 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
     )
 
 
-def stored_endpoints(settings: Settings) -> tuple[str, ...]:
-    """Return the endpoints that the store has, where there is one."""
+def recalled_endpoints(settings: Settings) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the endpoints that the store has, where there is one, and the (service, route) that apps told."""
     kind, _, path = settings.store.partition(":")
     if kind == "sqlite" and not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
-        return ()
+        return [], []
     with closing(open_store(settings, reading=True)) as store:
-        return tuple(store.endpoints(Scope.everybody()))
+        return recalled(store, clock_us())
 
 
 def make_pseudonyms(settings: Settings) -> Pseudonyms | None:

@@ -219,7 +219,7 @@ def test_the_limit_of_paths_holds_where_the_store_was_away_at_the_start(make_inf
         with closing(InfluxStore(config, timing, is_rolling=False)) as store:
             enricher = Enricher(lambda address: Holder(Identity(address), 0), Routes(limit=2))
             before()
-            recall = Recall(store, enricher)
+            recall = Recall(store, enricher, clock_us)
             server.start()
             recall.offer([])
             made = enricher.row(
