@@ -61,7 +61,7 @@ class Stack:
 
     def __init__(self, engine: Any, folder: Path) -> None:
         self.engine, self.folder = engine, folder
-        self.env = {"COMPOSE_PROFILES": "local"}
+        self.env = {"COMPOSE_PROFILES": "local", "COLLECTOR_TRACES_PERCENT": "100"}
         copy_project(folder)
         # As docs/deployment.md has it.
         (folder / "secrets").mkdir(mode=0o700)

@@ -267,6 +267,7 @@ class Collector(Server):
             "COLLECTOR_METRICS_HOST": "127.0.0.1",
             "COLLECTOR_METRICS_PORT": str(metrics),
             "COLLECTOR_QUEUE_DIR": str(self.queue_folder),
+            "COLLECTOR_TRACES_PERCENT": "100",
         }
         command = [str(program), *(f"--config={path}" for path in configs), *flags]
         super().__init__(command, f"http://127.0.0.1:{health}/", folder, {**ours, **env})

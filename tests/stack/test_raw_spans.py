@@ -133,6 +133,19 @@ def test_a_span_that_cannot_be_stored_is_left_out_alone_and_counted(raw: Raw, od
     assert raw.counted("exporter_send_failed_spans", "influxdb") == 0
 
 
+@pytest.mark.parametrize(("percent", "first_left_out"), [("0.5", 21_474_837), ("25", 2**30), ("0", 0)])
+def test_the_share_goes_by_the_trace(
+    influxdb: Any, collector: Callable[..., Any], tmp_path: Path, percent: str, first_left_out: int
+) -> None:
+    raw = Raw(influxdb, collector, tmp_path, env={"COLLECTOR_TRACES_PERCENT": percent})
+    kept = [(7 << 32 | number).to_bytes(16) for number in (0, first_left_out - 1) if first_left_out]
+    left_out = [(7 << 32 | number).to_bytes(16) for number in (first_left_out, 2**32 - 1)]
+    raw.send(*(span(n, trace_id=trace_id) for trace_id in (*kept, *left_out) for n in range(1, 4)))
+    found = raw.stored(3 * len(kept))
+    assert {point["trace_id"] for point in found} == {trace_id.hex() for trace_id in kept}
+    assert raw.counted("processor_filter_spans_filtered", 'filter="filter/share"') == 6
+
+
 def test_links_go_and_are_counted_at_their_span(raw: Raw) -> None:
     raw.send(span(1, links=[LINK, LINK]), span(2))
     first, second = sorted(raw.stored(2), key=lambda point: point["trace_id"])

@@ -12,6 +12,7 @@ import pytest
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.store import InfluxStore
+from tailtrace_bridge.store.influx.wire.delete import VALUES_MAX
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
@@ -117,17 +118,18 @@ def test_all_sources_and_nothing_that_a_query_gives(make):
 
 def test_raw_spans_of_their_traces(make, influxdb):
     spans = influxdb.new_bucket()
-    theirs, other = "a" * 32, "b" * 32
+    theirs, others = [[f"{who}{n:031x}" for n in range(VALUES_MAX + 1)] for who in "ab"]
     store = make(spans_bucket=spans)
-    store.write([row(1, ANA, theirs), row(2, BEN, other)])
-    for trace in (theirs, other):
-        body = f"spans,trace_id={trace},span_id=c duration_nano=1i {T0 * 1000}"
-        request = urllib.request.Request(
-            f"{influxdb.url}/api/v2/write?org={influxdb.org}&bucket={spans}&precision=ns", body.encode(),
-            {"Authorization": f"Token {influxdb.token}"},
-        )  # fmt: skip
-        urllib.request.urlopen(request, timeout=10).close()
+    store.write(
+        [row(n, who, trace) for who, traces in ((ANA, theirs), (BEN, others)) for n, trace in enumerate(traces)]
+    )
+    written = [f"spans,trace_id={trace},span_id=c duration_nano=1i {T0 * 1000}" for trace in (*theirs, *others)]
+    request = urllib.request.Request(
+        f"{influxdb.url}/api/v2/write?org={influxdb.org}&bucket={spans}&precision=ns", "\n".join(written).encode(),
+        {"Authorization": f"Token {influxdb.token}"},
+    )  # fmt: skip
+    urllib.request.urlopen(request, timeout=10).close()
     done = store.erase(Person(user=ANA.user), is_dry=False)
-    assert done.spans == 1
+    assert done.spans == len(theirs)
     left = make.influx.query(spans, 'SELECT * FROM "spans" GROUP BY *')
-    assert [result.tags["trace_id"] for result in left] == [other]
+    assert sorted(result.tags["trace_id"] for result in left) == others

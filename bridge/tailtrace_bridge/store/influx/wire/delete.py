@@ -4,14 +4,16 @@
 |---|---|
 | InfluxDB 2 | `/api/v2/delete`; a key that is a word of InfluxQL, such as user, must be quoted |
 | InfluxDB 1 | InfluxQL's `DELETE` |
+| either, for one of many values of a tag (`any_of`) | InfluxQL's `DELETE`, the only one with OR |
 | any other | `StoreError`: nothing was removed |
 
 https://docs.influxdata.com/influxdb/v2/reference/syntax/delete-predicate/ ,
-https://docs.influxdata.com/influxdb/v1/query_language/manage-database/#delete-series-with-delete
+https://docs.influxdata.com/influxdb/v1/query_language/manage-database/#delete-series-with-delete ,
+https://docs.influxdata.com/influxdb/v2/api-guide/influxdb-1x/query/#influxql-support
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -22,6 +24,8 @@ from tailtrace_bridge.store.influx.wire.kind import Erases
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain, identifier, literal
 
 EVER_NS = (0, 2**62)
+VALUES_MAX = 500
+"""Of a statement of `any_of`. Each one looks through all of the bucket's index, however many values it has."""
 _S_NS = 1_000_000_000
 
 
@@ -41,6 +45,13 @@ class Deleter:
             self._by_predicate(bucket, written, span_ns)
         else:
             self._by_statement(bucket, written, span_ns)
+
+    def any_of(self, bucket: str, tag: str, values: Sequence[str]) -> None:
+        """Delete points whose tag is one of these values. Raises `StoreError`."""
+        self.require()
+        for first in range(0, len(values), VALUES_MAX):
+            some = (f"{identifier(tag)} = {literal(lines.tag(one))}" for one in values[first : first + VALUES_MAX])
+            self.influx.command(bucket, f"DELETE WHERE {' OR '.join(some)}")
 
     def require(self) -> None:
         """Raise `StoreError` where the server cannot delete: before anything is done that needs it."""
