@@ -138,7 +138,7 @@ def test_endpoints(client):
     answer = client("endpoints").json()
     first, second = answer["endpoints"]
     assert {**first, "spark": sum(first["spark"])} == {
-        "endpoint": "/a", "service": None, "feature": "Dashboard", "calls": 2, "avg_ms": 30.0,
+        "endpoint": "/a", "service": None, "feature": "Dashboard", "calls": 2, "calls_before": 2, "avg_ms": 30.0,
         "p50_ms": first["p50_ms"], "p95_ms": first["p95_ms"], "p99_ms": first["p99_ms"],
         "app_ms": 10.0, "app_calls": 1, "proxy_ms": 20.0, "proxy_calls": 1,
         "errors_5xx": 1, "errors_4xx": 0, "client_closed_499": 0, "error_rate": 0.5, "spark": 2,
@@ -419,3 +419,33 @@ def test_a_file_has_all_that_the_filters_let_through(client, monkeypatch):
     assert len(found.json()) == 6
     assert client("requests/file", format="csv", path="/b").text.count("\r\n") == 2
     assert client("requests/file", format="xlsx").status_code == 422
+
+
+def test_the_time_before_lies_under_the_series(client):
+    answer = client("overview").json()
+    assert [(place, n) for place, n in enumerate(answer["series_before"]) if n] == [(17, 1), (18, 1)]
+    assert len(answer["series_before"]) == len(answer["series"]) == 24
+    assert client("overview", period="90d").json()["series_before"] == [], "not all of it is stored"
+    quarter = client("overview", period="15m", to="2025-10-07T06:14:00Z").json()
+    assert sum(quarter["series_before"]) == 0
+    assert sum(bar["requests"] for bar in quarter["series"]) == 1
+    half = client("overview", **{"period": None, "from": "2025-10-07T05:30:00Z", "to": "2025-10-07T06:30:00Z"}).json()
+    assert half["series_before"][30] == 1, "5:00, an hour later"
+    new = {row["endpoint"]: row["calls_before"] for row in client("endpoints").json()["endpoints"]}
+    assert new == {"/a": 2, "/b": 0}
+    assert client("endpoints", period="90d").json()["endpoints"][0]["calls_before"] is None
+
+
+def test_an_outage_says_what_failed(tmp_path):
+    store = SqliteStore(tmp_path / "down.db")
+    rows = [row((n + 60) * S, n, route=f"/{n % 2}", status=(502, 500)[n == 5]) for n in range(6)]
+    store.write([*rows, row(1200 * S, 10, route="/fine")])
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    (outage,) = plain(panel.health(back(NOW, 24)))["outages"]
+    assert outage["causes"] == [
+        {"status": 502, "endpoint": "/0", "requests": 3},
+        {"status": 502, "endpoint": "/1", "requests": 2},
+        {"status": 500, "endpoint": "/1", "requests": 1},
+    ]
+    store.close()

@@ -70,6 +70,10 @@ class Overview(Record):
         meaning("How long a step of `series` is. An hour, where rows are gone that shorter steps would be made of."),
     ]
     series: tuple[Bar, ...]
+    series_before: Annotated[
+        tuple[int, ...],
+        meaning("Requests of as long a time before, by the steps of `series`; empty where not all of it is stored."),
+    ]
     heat_days: Annotated[int, meaning("How many days `heat` is of.")]
     heat: Annotated[
         tuple[tuple[int, ...], ...],
@@ -122,6 +126,7 @@ class Endpoint(Record):
     service: Annotated[str | None, meaning("Null where the log names none.")]
     feature: str
     calls: int
+    calls_before: Annotated[int | None, meaning("In as long a time before; null where not all of that is stored.")]
     avg_ms: float | None
     p50_ms: float | None
     p95_ms: float | None
@@ -186,6 +191,22 @@ class StoreTimes(Record):
 
 
 @record
+class Cause(Record):
+    """5xx of one status and endpoint in an outage."""
+
+    status: int
+    endpoint: str
+    requests: int
+
+
+@record
+class ExplainedOutage(Outage):
+    """An outage, and what failed in it, most first: of the newest outages alone."""
+
+    causes: tuple[Cause, ...]
+
+
+@record
 class Health(Uptime):
     """Uptime, times over time, errors, the store's query times and freshness. Of all traffic."""
 
@@ -194,7 +215,7 @@ class Health(Uptime):
     uptime_method: str
     uptime_over_time: tuple[UptimeDay, ...]
     uptime_by_service: tuple[UptimeService, ...]
-    outages: Annotated[tuple[Outage, ...], meaning("The newest first.")]
+    outages: Annotated[tuple[ExplainedOutage, ...], meaning("The newest first.")]
     error_rate: Rates
     over_time: tuple[HealthStep, ...]
     influxdb_query_times: StoreTimes

@@ -18,8 +18,10 @@ from datetime import datetime, tzinfo
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.panel_records import (
     Bar,
+    Cause,
     Choices,
     Endpoint,
+    ExplainedOutage,
     Health,
     HealthStep,
     Metric,
@@ -49,6 +51,7 @@ CHOICES_MAX = 200
 """Names that a filter offers: those with most requests. Any other can still be typed."""
 HEAT_HOURS_MIN = 7 * 24
 """A heat map of less than a week would have empty rows that nobody can tell from quiet days."""
+CAUSES_MAX = 3
 USAGE = frozenset({Traffic.APP, Traffic.CARD})
 
 
@@ -139,6 +142,29 @@ def series(buckets: Iterable[EndpointBucket], window: Window, step: Step) -> tup
     )
 
 
+def series_before(buckets: Iterable[EndpointBucket], window: Window, before: Window, step: Step) -> tuple[int, ...]:
+    """Return the requests of the time before by the steps of a window, as if they had come as much later."""
+    begins = step.begins(window)
+    counts = [0] * len(begins)
+    for bucket in buckets:
+        place = place_in(begins, max(bucket.time_us, before.start_us) + window.start_us - before.start_us)
+        if bucket.traffic in USAGE and place is not None:
+            counts[place] += bucket.requests
+    return tuple(counts)
+
+
+def causes(usages: Iterable[Usage]) -> tuple[Cause, ...]:
+    """Return what failed, most first; `usages` is by endpoint."""
+    failed: Counter[tuple[int, str]] = Counter()
+    for usage in usages:
+        if usage.status >= 500:
+            failed[(usage.status, usage.endpoint)] += usage.requests
+    return tuple(
+        Cause(status=status, endpoint=endpoint, requests=requests)
+        for (status, endpoint), requests in failed.most_common(CAUSES_MAX)
+    )
+
+
 def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ...]:
     """Sum usage by day of the week, Monday first, and hour of the day, both in `zone`."""
     cells = [[0] * 24 for _ in range(7)]
@@ -194,17 +220,25 @@ def people(
 
 def endpoints(
     usages: Sequence[Usage],
+    usages_before: Iterable[Usage] | None,
     latency: Iterable[Latency] | None,
     buckets: Iterable[EndpointBucket],
     window: Window,
     spark: Step,
     features: Mapping[str, str],
 ) -> list[Endpoint]:
-    """Return a row for each endpoint of the app, most called first; `latency` None: percentiles cannot be told."""
+    """Return a row for each endpoint of the app, most called first.
+
+    `usages_before` None: not all of the time before is stored; `latency` None: percentiles cannot be told.
+    """
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     names = {(usage.service, usage.endpoint) for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency or () if (cell.service, cell.endpoint) in names])
     rates = {(row.service, row.endpoint): row for row in answers.error_rates(of_app).by_endpoint}
+    calls_before: Counter[tuple[str | None, str]] = Counter()
+    for usage in usages_before or ():
+        if usage.traffic is Traffic.APP:
+            calls_before[(usage.service or None, usage.endpoint)] += usage.requests
     begins = spark.begins(window)
     sparks: dict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0] * len(begins))
     for bucket in buckets:
@@ -216,6 +250,7 @@ def endpoints(
             service=row.service,
             feature=features.get(row.endpoint, row.endpoint),
             calls=row.count,
+            calls_before=None if usages_before is None else calls_before[(row.service, row.endpoint)],
             avg_ms=row.avg_ms,
             p50_ms=row.p50_ms,
             p95_ms=row.p95_ms,
@@ -235,8 +270,8 @@ def endpoints(
     return sorted(rows, key=lambda row: (-row.calls, row.endpoint, row.service or ""))
 
 
-def health(whole: SystemHealth) -> Health:
-    """Return `system-health-history` without its lists of endpoints."""
+def health(whole: SystemHealth, why: Sequence[tuple[Cause, ...]]) -> Health:
+    """Return `system-health-history` without its lists of endpoints; `why` has the causes of the first outages."""
     queries = whole.influxdb_query_times
     hours = tuple(StoreHour(**fields_of(hour)) for hour in queries.over_time)
     return Health(
@@ -249,7 +284,10 @@ def health(whole: SystemHealth) -> Health:
         uptime_method=whole.uptime_method,
         uptime_over_time=whole.uptime_over_time,
         uptime_by_service=whole.uptime_by_service,
-        outages=whole.outages,
+        outages=tuple(
+            ExplainedOutage(**fields_of(one), causes=found)
+            for one, found in zip(whole.outages, [*why, *[()] * (len(whole.outages) - len(why))], strict=True)
+        ),
         error_rate=whole.error_rate.overall,
         over_time=tuple(HealthStep(**fields_of(step)) for step in whole.over_time),
         influxdb_query_times=StoreTimes(**fields_of(queries) | {"over_time": hours}),

@@ -17,11 +17,11 @@ from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import panels, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import TraceRequests
-from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
+from tailtrace_api.answers.panel_records import Cause, Endpoints, Health, Overview, People, Requests
 from tailtrace_api.answers.record import LISTED_MAX, truncated
 from tailtrace_api.answers.record import cut as first
-from tailtrace_api.answers.request_records import LogLine
-from tailtrace_api.answers.steps import FINE_US_MAX, Cut, cut_of, whole_hours
+from tailtrace_api.answers.request_records import LogLine, Outage
+from tailtrace_api.answers.steps import FINE_US_MAX, Cut, Step, cut_of, whole_hours
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Traffic
@@ -30,6 +30,8 @@ from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window, back
 
+OUTAGES_EXPLAINED = 5
+"""The newest."""
 PAGE_ROWS = 1000
 """Requests that are read at once for a file of them."""
 
@@ -47,7 +49,7 @@ class Panels:
     def overview(self, asked: Window, filters: Filters, only: str | None = None) -> Overview:
         """Answer `GET /analytics/panels/overview`; `only` is the login of a member, who sees no others."""
         scope, (window, cut) = scope_of(only), self._kept(asked)
-        before = Window(2 * window.start_us - window.end_us, window.start_us)
+        before = _before(window)
         hours = max((window.end_us - window.start_us) // HOUR_US, panels.HEAT_HOURS_MIN)
         weeks = back(window.end_us, hours)
         newest_us = self.queries.newest_us(max(asked.end_us, window.end_us))
@@ -66,6 +68,7 @@ class Panels:
             named=panels.named(now),
             step=cut.bars.name,
             series=panels.series(buckets, window, cut.bars),
+            series_before=self._ghost(scope, window, before, filters, cut.bars) if is_covered else (),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
             choices=panels.choices(visits, usages),
@@ -111,13 +114,17 @@ class Panels:
         buckets = self.store.endpoint_buckets(scope, window, cut.spark.bucket_us, filters)
         has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
         latency = self.store.latency(scope, window) if has_latency else None
-        rows = panels.endpoints(usages, latency, buckets, window, cut.spark, self.features)
+        earlier = _before(window)
+        is_covered = self.queries.is_covered(earlier.start_us)
+        usages_before = self.store.usage(scope, earlier, filters, By.ENDPOINT) if is_covered else None
+        rows = panels.endpoints(usages, usages_before, latency, buckets, window, cut.spark, self.features)
         return Endpoints(endpoints=first(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
 
     def health(self, asked: Window, service: str | None = None) -> Health:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
         window, cut = self._kept(asked)
-        return panels.health(self.queries.system_health_history(window, service=service, step=cut.times))
+        whole = self.queries.system_health_history(window, service=service, step=cut.times)
+        return panels.health(whole, [self._why(one) for one in whole.outages[:OUTAGES_EXPLAINED]])
 
     def requests(
         self,
@@ -144,6 +151,16 @@ class Panels:
     def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceRequests:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
+
+    def _ghost(self, scope: Scope, window: Window, before: Window, filters: Filters, step: Step) -> tuple[int, ...]:
+        buckets = self.store.endpoint_buckets(scope, before, step.bucket_us, filters, By.ALL)
+        return panels.series_before(buckets, window, before, step)
+
+    def _why(self, outage: Outage) -> tuple[Cause, ...]:
+        """Return what failed in an outage."""
+        window = Window(answers.time_us(outage.start), answers.time_us(outage.end))
+        filters = Filters(status="5xx", service=outage.service or "")
+        return panels.causes(self.store.usage(Scope.everybody(), window, filters, By.ENDPOINT))
 
     def _kept(self, window: Window) -> tuple[Window, Cut]:
         """Return the window that can be answered for (see above), and its steps."""
@@ -176,3 +193,8 @@ class Panels:
         if filters == Filters():
             return panels.Counted(usages, answers.session_count(sessions, anonymous))
         return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters)))
+
+
+def _before(window: Window) -> Window:
+    """Return as long a time before."""
+    return Window(2 * window.start_us - window.end_us, window.start_us)

@@ -40,7 +40,7 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
   const datasets = sets.map((set) => {
     const tone = resolved(set.colour);
     return set.line
-      ? { type: "line", label: set.label, data: set.values, borderColor: tone, backgroundColor: tone, borderWidth: 2,
+      ? { type: "line", stack: set.label, label: set.label, data: set.values, borderColor: tone, backgroundColor: tone, borderWidth: 2,
           pointRadius: set.values.length < 3 ? 3 : 0, pointHitRadius: 12, tension: 0.25, spanGaps: true, borderDash: set.dash ?? [] }
       : { type: "bar", label: set.label, data: set.values, backgroundColor: tone, borderRadius: 2, maxBarThickness: 22,
           categoryPercentage: 0.92, barPercentage: 0.9 };

@@ -14,6 +14,7 @@ import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
 import { active, loadActive } from "./panels/active.js";
+import { alerts } from "./panels/alerts.js";
 import { endpoints } from "./panels/endpoints.js";
 import { errors } from "./panels/errors.js";
 import { health } from "./panels/health.js";
@@ -21,6 +22,7 @@ import { heat, series, totals } from "./panels/overview.js";
 import { cards, users } from "./panels/people.js";
 import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
+import { unused } from "./panels/unused.js";
 import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
 import { endOf, hasFilters, logParameters, NOW, parameters, PERIODS, read, write } from "./state.js";
@@ -81,6 +83,8 @@ const panels = [
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
+  new Panel({ id: "unused", title: "unused", wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
+  new Panel({ id: "alerts", title: "alerts", wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
   new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),

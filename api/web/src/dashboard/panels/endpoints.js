@@ -24,6 +24,7 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
       ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
       { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => number(row.calls) },
+      ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
       ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
@@ -41,6 +42,12 @@ const outside = ({ proxy_ms: ms, proxy_calls: of, calls }) =>
 /** Of how many of its calls a time is, where it is not of all. */
 const part = (ms, of, calls) =>
   ms === null || of === calls ? null : h("span", { class: "part", title: t("part-how") }, t("part", { n: number(of), all: number(calls) }));
+
+/** More or fewer calls than in the time before; null: there were none then. */
+const change = ({ calls, calls_before: before }) => (before ? (calls - before) / before : null);
+
+const changed = (row) =>
+  change(row) === null ? h("span", { class: "none" }, t("new-here")) : h("span", { title: t("calls-before", { n: number(row.calls_before) }) }, `${change(row) > 0 ? "+" : ""}${percent(change(row), 0)}`);
 
 const isOneService = (rows) => new Set(rows.map((row) => row.service)).size < 2;
 

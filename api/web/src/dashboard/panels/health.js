@@ -1,6 +1,7 @@
 // Uptime and how it was measured, response times over time, the store's own speed, how fresh the data is.
 
-import { h, rich } from "../../shared/dom.js";
+import { h, rich, svg } from "../../shared/dom.js";
+import { pageName } from "../../shared/names.js";
 import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { spansOf } from "../brush.js";
 import { chart } from "../charts.js";
@@ -12,6 +13,8 @@ import { when } from "../when.js";
 export const STALE_S = 15 * 60;
 /** The newest. */
 const OUTAGES_SHOWN = 5;
+/** Units that the strip is wide. */
+const STRIP = 1000;
 
 export function health(answer, state) {
   const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
@@ -24,7 +27,7 @@ export function health(answer, state) {
     fact("error-rate", rates.errors_5xx ? door({ status: "5xx" }, percent(rates.error_rate, 2), { key: "health-errors" }) : percent(rates.error_rate, 2), t("error-rate-how", { errors: number(rates.errors_5xx), n: number(rates.requests) })),
     fact("store-time", duration(store.p95_ms), t("store-time-how", { store: store.store, n: number(store.count) })),
     fact("freshness", when(newest, endOf(state)), t(freshnessHow), isStale));
-  return [facts, services(answer), outages(answer), steps.some((step) => step.p50_ms !== null) ? times(steps, answer.window.to) : h("p", { class: "empty" }, rich(t("empty-times")))];
+  return [facts, services(answer), strip(answer), outages(answer), errorsOverTime(steps, answer.window.to), steps.some((step) => step.p50_ms !== null) ? times(steps, answer.window.to) : h("p", { class: "empty" }, rich(t("empty-times")))];
 }
 
 const uptimeHow = (answer) =>
@@ -44,7 +47,32 @@ function outages({ outages: rows, uptime_by_service: all }) {
   return h("ul", { class: "outages", "aria-label": t("outages") }, ...rows.slice(0, OUTAGES_SHOWN).map((row) =>
     h("li", null, door({ ...NOW, from: row.start, to: row.end, status: "5xx", ...(row.service && { service: row.service }) },
       t("outage", { from: moment(row.start, "short"), to: moment(row.end, "time"), n: tn("minutes", row.minutes) })),
-      all.length > 1 && row.service ? ` · ${row.service}` : null)));
+      all.length > 1 && row.service ? ` · ${row.service}` : null,
+      row.causes.length ? h("span", { class: "why" }, row.causes.map(cause).join(", ")) : null)));
+}
+
+const cause = ({ status, endpoint, requests }) => `${number(requests)} × ${status} ${pageName(endpoint)}`;
+
+/** The time shown as a strip, outages red. */
+function strip({ window: shown, outages: rows, minutes_with_traffic: minutes }) {
+  if (!minutes) return null;
+  const [from, to] = [Date.parse(shown.from), Date.parse(shown.to)];
+  const place = (iso) => ((Math.min(to, Math.max(from, Date.parse(iso))) - from) / (to - from)) * STRIP;
+  return svg("svg", { class: "uptime", viewBox: `0 0 ${STRIP} 12`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "up", width: STRIP, height: 12 }),
+    ...rows.map((row) => svg("rect", { class: "down", x: place(row.start), width: Math.max(2, place(row.end) - place(row.start)), height: 12 })));
+}
+
+function errorsOverTime(steps, end) {
+  if (!steps.some((step) => step.errors_5xx)) return null;
+  const begins = steps.map((step) => step.time);
+  return [
+    h("h3", null, t("errors-over-time")),
+    ...chart({
+      id: "errors-over-time", label: t("errors-over-time"), ...labelled(begins, stepOf(begins)), spans: spansOf(begins, end), height: "low",
+      sets: [{ label: "5xx", values: steps.map((step) => step.errors_5xx), colour: "bad" }],
+    }),
+  ];
 }
 
 const fact = (key, figure, how, isBad) =>

@@ -44,7 +44,7 @@ function way(metric, now) {
   return leap(metric === "requests" ? "requests" : "users", number(now));
 }
 
-export function series({ series: points, step, timezone, window: shown }, state, panel) {
+export function series({ series: points, series_before: ghost, step, timezone, window: shown }, state, panel) {
   if (!points.some((point) => point.requests)) return null;
   panel.tell(of("usage"), step === "hour" && Date.parse(shown.to) - Date.parse(shown.from) <= FINE_MS && t("minutes-gone"));
   const begins = points.map((point) => point.time);
@@ -60,6 +60,7 @@ export function series({ series: points, step, timezone, window: shown }, state,
     sets: [
       { label: t("series-fine"), values: points.map((point) => point.requests - point.errors), colour: "accent-soft" },
       { label: t("metric-errors"), values: points.map((point) => point.errors), colour: "bad" },
+      ...(ghost.length ? [{ label: t("series-before"), values: ghost, colour: "muted", line: true, dash: [3, 3] }] : []),
     ],
   });
 }
