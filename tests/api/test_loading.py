@@ -54,6 +54,23 @@ print([name for name in ("prometheus_client", "mcp", "rich", "influxdb_client", 
     assert answer.strip() == "[]"
 
 
+def test_an_import_loads_neither_protobuf_nor_what_draws_a_terminal(tmp_path):
+    log, store = tmp_path / "access.log", tmp_path / "a.db"
+    log.write_text('203.0.113.9 - - [24/Apr/2018:06:25:04 +0000] "GET /a HTTP/1.1" 500 5 "-" "curl"\n')
+    code = """
+import sys
+from tailtrace_api.commands.cli import app
+try:
+    app(["import", *sys.argv[1:], "--json"])
+finally:
+    print([name for name in ("google.protobuf", "rich", "fastapi", "httpx") if sys.modules.get(name)])
+"""
+    command = [sys.executable, "-c", code, str(log), "--store", f"sqlite:{store}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    assert '"stored": 1' in done[0]
+    assert done[1] == "[]"
+
+
 def test_cycles_are_searched_for_again_whatever_happens():
     def load(*, fails):
         with loading.quickly():

@@ -13,14 +13,16 @@ file's path the last two parts count, since a deployment may have a folder of it
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64
 
 from tailtrace_bridge.core.records import Failure, Row
 from tailtrace_bridge.store.values import LogEntry
-from tailtrace_bridge.traces.pack import TraceSpan
 from tailtrace_bridge.traces.stack import Frame, frames_of
+
+if TYPE_CHECKING:  # an import groups without spans, and need not wait for protobuf
+    from tailtrace_bridge.traces.pack import TraceSpan
 
 FRAMES_KEPT = 8
 """Of a group: the innermost of the app's own."""
@@ -69,7 +71,7 @@ class Grouping:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str, int, str], Group] = OrderedDict()
 
-    def failure(self, one: Failed, spans: Sequence[TraceSpan]) -> Failure:
+    def failure(self, one: Failed, spans: "Sequence[TraceSpan]") -> Failure:
         """Return the failure of a request, with the spans that are known of it."""
         like = one.service, one.route, one.status, one.error_type
         group = _by_stack(one, spans)
@@ -84,7 +86,7 @@ class Grouping:
         return Failure(one.time_us, one.key, *group, version)
 
 
-def _by_stack(failed: Failed, spans: Iterable[TraceSpan]) -> Group | None:
+def _by_stack(failed: Failed, spans: "Iterable[TraceSpan]") -> Group | None:
     for type_, frames in _exceptions(spans):
         own: list[str] = []
         for name in map(_named, (one for one in frames if one.is_own)):
@@ -104,7 +106,7 @@ def _by_name(failed: Failed) -> Group:
     return Group(fingerprint, type_, title[:TITLE_LENGTH_MAX], "")
 
 
-def _exceptions(spans: Iterable[TraceSpan]) -> list[tuple[str, list[Frame]]]:
+def _exceptions(spans: "Iterable[TraceSpan]") -> list[tuple[str, list[Frame]]]:
     """Return the exceptions, that of the app's own SERVER span first: it ended the request."""
     found = [
         (span.kind != "server", -event.time_us, event.attributes)
