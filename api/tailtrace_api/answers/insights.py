@@ -330,7 +330,7 @@ class Period(NamedTuple):
     usages: Sequence[Usage]
     latency: Sequence[Latency]
     of_people: Sequence[Usage]
-    """Sums by identity."""
+    """Rollups by identity."""
 
 
 def compare(days: int, now: Period, before: Period, *, is_covered: bool = True) -> Periods:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tailtrace_api.monthly.month import Month, month_of
 from tailtrace_api.monthly.pdf import PdfError
 from tailtrace_api.monthly.report import make
-from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
+from tailtrace_bridge.alerts.jobs import Job, JobMessage, first_of_month
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.wiring.parts import clock_us, make_routes, open_store
 
@@ -28,10 +28,10 @@ _LOGGER = logging.getLogger(__name__)
 
 def monthly_job(settings: Settings) -> Job:
     """Make the job: at eight on the first of each month, in the settings' time zone."""
-    return Job("monthly-report", first_of_month(settings.zone), lambda due_us: _letter(settings, due_us))
+    return Job("monthly-report", first_of_month(settings.zone), lambda due_us: _message(settings, due_us))
 
 
-def _letter(settings: Settings, due_us: int) -> JobLetter:
+def _message(settings: Settings, due_us: int) -> JobMessage:
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
     try:
         return pool.submit(write_report, settings, month_of(due_us, settings.zone).before).result(CHILD_S_MAX)
@@ -39,8 +39,8 @@ def _letter(settings: Settings, due_us: int) -> JobLetter:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def write_report(settings: Settings, month: Month) -> JobLetter:
-    """Write the month's report into the folder of reports, and give the letter it goes with."""
+def write_report(settings: Settings, month: Month) -> JobMessage:
+    """Write the month's report into the folder of reports, and return the message it goes with."""
     with closing(open_store(settings)) as store:
         routes = make_routes(settings)
         try:
@@ -53,7 +53,7 @@ def write_report(settings: Settings, month: Month) -> JobLetter:
     path = folder / f"tailtrace-{month}.{'html' if report.pdf is None else 'pdf'}"
     path.write_bytes(report.html.encode() if report.pdf is None else report.pdf)
     _forget_others(folder, path)
-    return JobLetter(report.title, report.summary, (path,))
+    return JobMessage(report.title, report.summary, (path,))
 
 
 def _forget_others(folder: Path, kept: Path) -> None:

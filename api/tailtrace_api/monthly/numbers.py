@@ -62,7 +62,7 @@ SLOWEST_REQUESTS_MIN = 20
 """A percentile of fewer says little."""
 
 
-class Sums(NamedTuple):
+class WindowRollups(NamedTuple):
     """What the store gives of a window."""
 
     usages: Sequence[Usage] = ()
@@ -219,7 +219,14 @@ class Numbers:
 
 
 def numbers(
-    month: Month, zone: tzinfo, span: Span, now: Sums, before: Sums, course: Course, routes: Routes, began: date | None
+    month: Month,
+    zone: tzinfo,
+    span: Span,
+    now: WindowRollups,
+    before: WindowRollups,
+    course: Course,
+    routes: Routes,
+    began: date | None,
 ) -> Numbers:
     """Make the record of a month."""
     totals = (_totals(now), _totals(before))
@@ -261,21 +268,21 @@ def numbers(
     )
 
 
-def _totals(sums: Sums) -> Totals:
-    of_app = [usage for usage in sums.usages if usage.traffic is Traffic.APP]
-    overall = answers.error_rates(sums.usages).overall
-    up = uptime(sums.uptime)
+def _totals(rollups: WindowRollups) -> Totals:
+    of_app = [usage for usage in rollups.usages if usage.traffic is Traffic.APP]
+    overall = answers.error_rates(rollups.usages).overall
+    up = uptime(rollups.uptime)
     return Totals(
-        requests=sum(usage.requests for usage in answers.usage_only(sums.usages)),
-        people=len({user_key(visit.identity) for visit in sums.visits} - {""}),
-        sessions=answers.session_count(answers.sessions(sums.activity), sums.anonymous),
+        requests=sum(usage.requests for usage in answers.usage_only(rollups.usages)),
+        people=len({user_key(visit.identity) for visit in rollups.visits} - {""}),
+        sessions=answers.session_count(answers.sessions(rollups.activity), rollups.anonymous),
         all_requests=overall.requests,
         errors=overall.errors_5xx,
         error_rate=overall.error_rate,
         uptime_percent=up["uptime_percentage"],
         minutes=up["minutes_with_traffic"],
         minutes_down=up["minutes_down"],
-        p95_ms=insights.p95_ms(sums.latency, of_app),
+        p95_ms=insights.p95_ms(rollups.latency, of_app),
     )
 
 
@@ -316,13 +323,13 @@ def _hours(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], 
 # --- people and features -------------------------------------------------------------------------------------------
 
 
-def _people(now: Sums, before: Sums, features: Mapping[str, str]) -> list[Person]:
+def _people(now: WindowRollups, before: WindowRollups, features: Mapping[str, str]) -> list[Person]:
     """Return everybody with a name of both months, most requests first."""
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     names: dict[str, str] = {}
     favorites: dict[str, Counter[str]] = defaultdict(Counter)
-    for side, sums in ((1, before), (0, now)):
-        for visit in sums.visits:
+    for side, rollups in ((1, before), (0, now)):
+        for visit in rollups.visits:
             if not visit.identity.user:
                 continue
             who = answers.person(visit.identity)
@@ -350,7 +357,7 @@ def _people(now: Sums, before: Sums, features: Mapping[str, str]) -> list[Person
     return sorted(found, key=lambda one: (-one.requests, -one.before, one.name))
 
 
-def _features(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature]:
+def _features(now: WindowRollups, before: WindowRollups, names: Mapping[str, str]) -> list[Feature]:
     """Return all features of both months, most used first."""
 
     def feature(one: Usage | Visits) -> str | None:
@@ -360,7 +367,7 @@ def _features(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature
     return _used(now, before, feature)
 
 
-def _cards(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature]:
+def _cards(now: WindowRollups, before: WindowRollups, names: Mapping[str, str]) -> list[Feature]:
     def card(one: Usage | Visits) -> str | None:
         name = split_endpoint(one.endpoint)[0]
         return names.get(f"card={name}", name) if one.traffic is Traffic.CARD else None
@@ -368,11 +375,11 @@ def _cards(now: Sums, before: Sums, names: Mapping[str, str]) -> list[Feature]:
     return [one for one in _used(now, before, card) if one.requests]
 
 
-def _used(now: Sums, before: Sums, name_of: Callable[[Usage | Visits], str | None]) -> list[Feature]:
+def _used(now: WindowRollups, before: WindowRollups, name_of: Callable[[Usage | Visits], str | None]) -> list[Feature]:
     """Count what has a name: requests of everybody, and people."""
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for count, sums in zip(counts, (now, before), strict=True):
-        for usage in sums.usages:
+    for count, rollups in zip(counts, (now, before), strict=True):
+        for usage in rollups.usages:
             if (name := name_of(usage)) is not None:
                 count[name] += usage.requests
     people: dict[str, set[str]] = defaultdict(set)
@@ -388,14 +395,14 @@ def _used(now: Sums, before: Sums, name_of: Callable[[Usage | Visits], str | Non
 # --- health --------------------------------------------------------------------------------------------------------
 
 
-def _endpoints(sums: Sums) -> list[Endpoint]:
+def _endpoints(rollups: WindowRollups) -> list[Endpoint]:
     """Return the endpoints of the app, whatever they were called."""
-    of_app = [usage for usage in sums.usages if usage.traffic is Traffic.APP]
+    of_app = [usage for usage in rollups.usages if usage.traffic is Traffic.APP]
     wanted = {usage.endpoint for usage in of_app}
     errors: Counter[str] = Counter()
     for usage in of_app:
         errors[usage.endpoint] += usage.requests if usage.status >= 500 else 0
-    rows = answers.response_times(of_app, [cell for cell in sums.latency if cell.endpoint in wanted])
+    rows = answers.response_times(of_app, [cell for cell in rollups.latency if cell.endpoint in wanted])
     return [
         Endpoint(row.endpoint, row.count, row.p50_ms, row.p95_ms, row.p99_ms, row.app.p95_ms, errors[row.endpoint])
         for row in rows

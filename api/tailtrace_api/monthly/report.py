@@ -8,7 +8,7 @@ from datetime import date, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from tailtrace_api.monthly.month import Month, Span, span
-from tailtrace_api.monthly.numbers import Course, Numbers, Routes, Sums, numbers
+from tailtrace_api.monthly.numbers import Course, Numbers, Routes, WindowRollups, numbers
 from tailtrace_api.monthly.page import lead, render, title
 from tailtrace_api.monthly.pdf import make_pdf
 from tailtrace_api.monthly.words import Words
@@ -45,8 +45,8 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
         month,
         zone,
         times,
-        _sums(store, window),
-        _sums(store, times.before),
+        _rollups(store, window),
+        _rollups(store, times.before),
         Course(
             store.quarters(Scope.everybody(), window),
             store.bucket_usage(Scope.everybody(), window, HOUR_US),
@@ -99,9 +99,9 @@ def as_json(found: Numbers) -> dict[str, Any]:
     return {**dataclasses.asdict(found), "month": str(found.month)}
 
 
-def _sums(store: Store, window: Window) -> Sums:
+def _rollups(store: Store, window: Window) -> WindowRollups:
     everybody = Scope.everybody()
-    return Sums(
+    return WindowRollups(
         store.usage(everybody, window, Filters(), By.ENDPOINT),
         store.latency(everybody, window),
         store.visits(everybody, window, listed=()),

@@ -17,7 +17,7 @@ RETRY_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class JobLetter:
+class JobMessage:
     """What a job wants to have sent. The attachments must stay where they are until it is."""
 
     title: str
@@ -33,7 +33,7 @@ class Job:
     """Under which its next time is remembered."""
     next_us: Callable[[int], int]
     """The first time after a given one; µs since the epoch."""
-    run: Callable[[int], JobLetter | None]
+    run: Callable[[int], JobMessage | None]
     """Takes the time at which it was due. None: nothing to send."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tailtrace_bridge.alerts.jobs import Job, JobLetter, first_of_month
+from tailtrace_bridge.alerts.jobs import Job, JobMessage, first_of_month
 from tailtrace_bridge.alerts.state import hashed
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity
@@ -359,7 +359,7 @@ def test_a_job_runs_when_it_is_due_and_once(world, tmp_path):
         ran.append(due_us)
         if len(ran) == 1:
             raise OSError("no font")
-        return JobLetter("October", "1204 requests", [tmp_path / "october.pdf"])
+        return JobMessage("October", "1204 requests", [tmp_path / "october.pdf"])
 
     world.jobs = [Job("monthly", first_of_month(world.zone), run)]
     world.at("2025-10-31 23:00").begin(kind="store_down")

@@ -1,4 +1,4 @@
-"""Sums as texts and back, and spans put together."""
+"""Rollups as texts and back, and spans put together."""
 
 import pytest
 

@@ -13,7 +13,7 @@ from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters, Writer, client_post, plain_post
+from tailtrace_bridge.store.influx.wire.write import Timing, WriteCounters, WriteLog, Writer, client_post, plain_post
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Session:
     """What the store knows while it writes; made anew after a failure."""
 
     writer: Writer
-    kept: Kept
+    write_log: WriteLog
     buckets: Buckets
     roller: Roller
     known: Known
@@ -33,16 +33,16 @@ class Session:
 
     def write_raw(self, points: list[bytes]) -> int:
         """Write points to the bucket of the rows; return how many were rejected."""
-        return self.kept.write(self.writer, self.buckets.raw, points)
+        return self.write_log.write(self.writer, self.buckets.raw, points)
 
     def write_rollups(self, points: list[bytes]) -> None:
         """Write points to the bucket of the rollups."""
         if points:
-            self.kept.write(self.writer, self.buckets.rollups, points)
+            self.write_log.write(self.writer, self.buckets.rollups, points)
 
 
 def open_session(
-    config: InfluxConfig, timing: Timing, reads: Reads, kept: Kept, counters: Mapping[str, WriteCounters]
+    config: InfluxConfig, timing: Timing, reads: Reads, write_log: WriteLog, counters: Mapping[str, WriteCounters]
 ) -> Session:
     """Make the buckets, write again what an earlier session failed to, and read what this source has stored.
 
@@ -61,16 +61,17 @@ def open_session(
     )
     writer, rolling = (Writer(config.server.url, post, timing, each) for each in counters.values())
     try:
-        kept.write_again(writer)
+        write_log.write_again(writer)
         routes = influx.rows(buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
         session = Session(
-            writer=writer, kept=kept, buckets=buckets, close=close,
+            writer=writer, write_log=write_log, buckets=buckets, close=close,
             roller=Roller(
                 reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
                 lambda points: rolling.write(buckets.raw, points), timing.wall_us,
             ),
             known=Known(
-                influx, buckets, reads.rollups, config.source, lambda points: kept.write(writer, buckets.raw, points)
+                influx, buckets, reads.rollups, config.source,
+                lambda points: write_log.write(writer, buckets.raw, points),
             ),
             directory=directory.Directory(directory.read(influx, buckets.rollups, config.source), config.source),
             routes={lines.untag(row[1]) for row in routes}, rejected=rejected.known_places(reads, config.source),

@@ -7,7 +7,7 @@
 | a row older than the raw bucket keeps | counted as rejected: InfluxDB would drop it |
 | a new row | its step is announced (`rollups`), then it is written: to `api_access`, then to a batch (`batches`) |
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
-| the next call after that | all lines of the batch that failed are written again first (`Kept`) |
+| the next call after that | all lines of the batch that failed are written again first (`WriteLog`) |
 | a row of such a batch | known by its key, and counted as stored |
 
 A thread that starts with the first write rolls up what is due. `prune` has nothing to do: retention is the buckets'.
@@ -54,7 +54,7 @@ from tailtrace_bridge.store.influx.session import Session, open_session
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.influx.wire.setup import ROLLUPS_SUFFIX
-from tailtrace_bridge.store.influx.wire.write import Kept, Timing, WriteCounters
+from tailtrace_bridge.store.influx.wire.write import Timing, WriteCounters, WriteLog
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
@@ -102,7 +102,7 @@ class InfluxStore:
         self._lock = threading.Lock()
         self._is_rolling = is_rolling
         self._session: Session | None = None
-        self._kept = Kept()
+        self._write_log = WriteLog()
         """All lines of a batch that failed on the way, and of the one that is being written."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -141,7 +141,7 @@ class InfluxStore:
                 self._session = None  # what it believes to have written, it may not have
                 session.close()
                 raise
-            self._kept.calls.clear()
+            self._write_log.calls.clear()
         return written
 
     def prune(self, before_us: int) -> int:  # noqa: ARG002
@@ -190,7 +190,7 @@ class InfluxStore:
             try:
                 erased = eraser.erase(person, theirs, is_dry=is_dry)
             finally:
-                self._kept.calls.clear()  # one that failed is begun again, not gone on with
+                self._write_log.calls.clear()  # one that failed is begun again, not gone on with
             if not is_dry:
                 self._reads.rollups.forget()
                 self._session = None  # what it knows of names and rollups is of before
@@ -396,7 +396,7 @@ class InfluxStore:
 
     def _open(self) -> Session:
         if self._session is None:
-            self._session = open_session(self._config, self._timing, self._reads, self._kept, self.write_counters)
+            self._session = open_session(self._config, self._timing, self._reads, self._write_log, self.write_counters)
             if self._is_rolling and self._thread is None:
                 self._thread = threading.Thread(target=self._roll, name="influx-rollups", daemon=True)
                 self._thread.start()

@@ -12,8 +12,8 @@
 | 401, 403, 404 | `StoreError` that says what to do |
 
 A batch that is written twice makes the same points. InfluxDB may show in its answers what it failed to put on its
-disk, and lose it when it starts again: so what a query finds is no proof, and after a `StoreError` a `Kept` has every
-line to be written once more, also those of calls that went well before it.
+disk, and lose it when it starts again: so what a query finds is no proof, and after a `StoreError` a `WriteLog` has
+every line to be written once more, also those of calls that went well before it.
 
 https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/
 """
@@ -149,7 +149,7 @@ class Writer:
 
 
 @dataclass(slots=True)
-class Kept:
+class WriteLog:
     """Keeps what is written through it, to write it again should the rest of it fail."""
 
     calls: list[tuple[str, Sequence[bytes]]] = field(default_factory=list)
