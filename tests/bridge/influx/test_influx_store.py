@@ -343,10 +343,10 @@ def test_a_step_of_many_batches_is_put_into_one(make, monkeypatch):
 
     def batches_read():
         asked = []
-        ask_all = store._reads.influx.ask_all
-        monkeypatch.setattr(store._reads.influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+        query_all = store._reads.influx.query_all
+        monkeypatch.setattr(store._reads.influx, "query_all", lambda *a: asked.append(a[1]) or query_all(*a))
         requests = count(store)
-        monkeypatch.setattr(store._reads.influx, "ask_all", ask_all)
+        monkeypatch.setattr(store._reads.influx, "query_all", query_all)
         return requests, sum('SELECT "data" FROM "batch"' in text for texts in asked for text in texts)
 
     assert batches_read() == (7, 0)  # those of the first two seconds lie before the window
@@ -361,8 +361,8 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
     writer.write(minutes(1, 1440))
     writer.settle()
     asked = []
-    ask_all = reader._reads.influx.ask_all
-    monkeypatch.setattr(reader._reads.influx, "ask_all", lambda *a: asked.append("; ".join(a[1])) or ask_all(*a))
+    query_all = reader._reads.influx.query_all
+    monkeypatch.setattr(reader._reads.influx, "query_all", lambda *a: asked.append("; ".join(a[1])) or query_all(*a))
 
     def read(window=RAGGED):
         asked.clear()
@@ -430,8 +430,8 @@ def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, m
     store.settle()
     window = Window(DAY_AGO_US + 3_000_000, now_us[0])
     asked = []
-    ask_all = store._reads.influx.ask_all
-    monkeypatch.setattr(store._reads.influx, "ask_all", lambda *a: asked.append(a[1]) or ask_all(*a))
+    query_all = store._reads.influx.query_all
+    monkeypatch.setattr(store._reads.influx, "query_all", lambda *a: asked.append(a[1]) or query_all(*a))
     assert count(store, window) == 10
     assert [text for texts in asked for text in texts if 'FROM "batch"' in text] == []
 
