@@ -90,12 +90,12 @@ demo: $(DEMO)/.ready $(WEB_IF_NPM)
 	.venv/demo/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
-# `long` is given in tests/conftest.py. Those start servers that want the machine for themselves: one after another.
+# `long` is given in tests/conftest.py, to what starts servers that want much of the machine: file by file, two at a time.
 test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'long and not slow and not docker' $(ARGS)
+	$(BIN)/pytest -m 'long and not slow and not docker' --numprocesses 2 --dist loadfile $(ARGS)
 
 # One after another: an engine of their own, whose images stay in the cache.
 docker: $(READY) docker-parts

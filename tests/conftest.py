@@ -203,6 +203,8 @@ LONG = frozenset(
         "docker",
         "influxdb1",
         "opengemini",
+        "mount",
+        "pdf",
     }
 )
 """Markers of what `make test` leaves to `make test-long`."""

@@ -147,6 +147,7 @@ def serve(tmp_path, receiver):
     made.stop(signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_destination_that_takes_nothing_is_told_at_the_start_and_keeps_nothing_back(serve) -> None:
     (serve.folder / "urls").write_text(f"tgram://{SECRET}\n", encoding="utf-8")
     serve.log.touch()
@@ -161,6 +162,7 @@ def test_a_destination_that_takes_nothing_is_told_at_the_start_and_keeps_nothing
     assert (said.count("TAILTRACE_ALERT_URLS"), SECRET in said, "Traceback" in said) == (1, False, False)
 
 
+@pytest.mark.long
 def test_from_the_line_to_the_message_though_the_service_was_dead_and_serve_was_killed(serve, receiver) -> None:
     serve.log.touch()
     serve.start()

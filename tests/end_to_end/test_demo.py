@@ -184,6 +184,7 @@ def test_the_identities_file_names_all_but_the_visitor() -> None:
     assert {person.address for person in PEOPLE} - document.keys() == {"127.0.0.99"}
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_the_report_tells_what_nginx_and_the_clients_saw(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
@@ -232,6 +233,7 @@ def test_the_report_tells_what_nginx_and_the_clients_saw(tmp_path: Path) -> None
     assert answers["system_health_history"]["error_rate"]["overall"]["errors_5xx"] == failed
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_a_report_and_nothing_left_running(tmp_path: Path, number: signal.Signals) -> None:
@@ -250,6 +252,7 @@ def test_a_signal_ends_it_with_a_report_and_nothing_left_running(tmp_path: Path,
     assert descendants(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_a_child_that_dies_ends_it_with_the_reason(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
@@ -268,6 +271,7 @@ def test_a_child_that_dies_ends_it_with_the_reason(tmp_path: Path) -> None:
     assert descendants(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_a_taken_port_is_said_and_another_one_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
@@ -292,6 +296,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert "is not empty; name a new folder" in output.replace("\n", " ")
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_a_newcomer_sees_a_waterfall_and_what_broke_within_a_minute(tmp_path: Path) -> None:
     folder = tmp_path / "demo"

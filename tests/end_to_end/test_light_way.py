@@ -177,6 +177,7 @@ def shown(rows: dict[str, dict[str, Any]], path: str) -> tuple[str, str | None]:
     return rows[path]["endpoint"], rows[path]["error_type"]
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 @pytest.mark.parametrize("exporter", ["otlp", "none"])
 def test_each_row_is_whole(tmp_path, exporter):

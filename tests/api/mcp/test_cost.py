@@ -59,6 +59,7 @@ def real_store(tmp_path_factory, shared_data, tailtrace_program):
     store.close()
 
 
+@pytest.mark.long
 @pytest.mark.shared
 @pytest.mark.parametrize("lang", ["en", "es"])
 def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
@@ -82,6 +83,7 @@ def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
     assert (performance["blame"]["verdict"], performance["blame"]["because"]) == ("unknown", "no-times")
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_of_the_demo(tmp_path, environment, tailtrace_program, count_tokens):
     home = tmp_path / "demo"
