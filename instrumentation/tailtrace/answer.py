@@ -5,6 +5,7 @@
 | time | the clock at the request's arrival and at the answer's start |
 | route | the scope that the innermost router works on (`route`), looked at when the answer begins |
 | error type | an exception that left the app: its class; else of a 5xx its number |
+| invalid | the exception that FastAPI makes an answer of right now (`invalid`) |
 | the same, if the exception only says that the client is gone | none |
 
 `receive` is the server's own, and `send` hands on what the server's `send` gives, so neither is a coroutine of ours.
@@ -68,11 +69,13 @@ class Answer:
         status = message.get("status", 200)
         inner = self.inner
         route = "" if inner is None else home.templates.of(inner, self.path, self.root_path)
-        if status < 500 and sys.exception() is None and route in home.plain_tails:
+        error = sys.exception()
+        if status < 500 and error is None and route in home.plain_tails:
             tail = home.plain_tails[route]
         else:
             self._status = status
-            tail = home.tail(route, self.error_type())
+            invalid = home.invalid.of(error) if error is not None and 400 <= status < 500 else ""
+            tail = home.tail(route, self.error_type(), invalid)
         return {**message, "headers": [*headers, (name, FORM % (elapsed_us, tail))]}
 
     def over(self) -> None:

@@ -8,6 +8,7 @@
 | `t` | whole microseconds from the request's arrival in the middleware until the answer began |
 | `r` | `http.route`, the template; left out where none matched |
 | `e` | `error.type` of a 5xx: the class of the exception that left the app, else the status; left out for no error |
+| `i` | of a request that FastAPI refused as invalid: field and reason (`invalid`), no value |
 | `s`, `v` | `service.name`, `service.version`; left out if unset |
 
 Whatever is outside `[A-Za-z0-9._~/{}:*@!$&'()+,-]` is percent-encoded UTF-8. It is sent only for a request that carries
@@ -28,11 +29,12 @@ FORM = b"1;t=%d%b"
 """The whole: version, whole microseconds, and what `tail` made."""
 
 
-def tail(route: str, error_type: str, service: str, version: str) -> bytes:
+def tail(route: str, error_type: str, invalid: str, service: str, version: str) -> bytes:
     """Return all that stands behind the time. Parts that do not fit into `BYTES_MAX` are left out, the last first."""
     parts = (
         ("r", route[:ROUTE_LENGTH_MAX]),
         ("e", error_type[:TEXT_LENGTH_MAX]),
+        ("i", invalid[:TEXT_LENGTH_MAX]),
         ("s", service[:TEXT_LENGTH_MAX]),
         ("v", version[:TEXT_LENGTH_MAX]),
     )

@@ -31,6 +31,7 @@ from tailtrace.answer import EXCHANGE_KEY, Answer, App, Message, Receive, Scope,
 from tailtrace.encoding import client_attributes
 from tailtrace.exchange import Exchange, method_of
 from tailtrace.header import MARKER, MARKER_VALUE
+from tailtrace.invalid import Invalid
 from tailtrace.light_span import PATH_LENGTH_MAX, LightSpan, Shape, Unsampled, context_of
 from tailtrace.route import Templates, watch
 from tailtrace.senders import SCHEMA_URL, Origin
@@ -78,9 +79,10 @@ class Tracing:
         self._opened = pipeline is None
         self._sdk_way: Any = None
         self._shapes: dict[tuple[Any, ...], Shape] = {}
-        self._tails: dict[tuple[str, str], bytes] = {}
+        self._tails: dict[tuple[str, str, str], bytes] = {}
         self.plain_tails: dict[str, bytes] = {}
         """Of answers that were no error, `tail` by route."""
+        self.invalid = Invalid()
         self.worker = pipeline.worker if pipeline is not None else None
         self.late = pipeline.late if pipeline is not None else None
         self.duration: Any = None
@@ -289,15 +291,15 @@ class Tracing:
                 self._shapes[key] = shape
         return shape
 
-    def tail(self, route: str, error_type: str) -> bytes:
+    def tail(self, route: str, error_type: str, invalid: str) -> bytes:
         """Return what answers of one route and error have in common in our header."""
-        key = (route, error_type)
+        key = (route, error_type, invalid)
         tail = self._tails.get(key)
         if tail is None:
-            tail = header.tail(route, error_type, self._service, self._version)
+            tail = header.tail(route, error_type, invalid, self._service, self._version)
             if len(self._tails) < CACHED_MAX:
                 self._tails[key] = tail
-                if not error_type:
+                if not error_type and not invalid:
                     self.plain_tails[route] = tail
         return tail
 

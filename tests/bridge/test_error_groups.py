@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tailtrace_bridge.alerts.broken import new_or_back
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Access, Failure, Identity, Marker, Row, Traffic, WholeSpan
 from tailtrace_bridge.store.person import Person
@@ -258,6 +259,22 @@ def test_a_store_that_is_away_at_the_start_is_asked_again(store, monkeypatch):
     keeper.keep_due(100.0)
     monkeypatch.undo()
     assert [one.text for one in store.markers(ALL, WEEK)] == ["1.2"]
+
+
+def test_a_refused_request_joins_by_field_and_reason_and_keeps_no_trace(store):
+    now = [0.0]
+    keeper = keeper_of(store, now)
+    refused = [
+        row(key, at_us=T0 + key, status=422, trace=f"{key:032x}")._replace(error_type="invalid body.price: missing")
+        for key in (1, 2)
+    ]
+    store.write(refused)
+    keeper.offer(refused)
+    keeper.keep_due(10.0)
+    (one,) = store.error_groups(ALL, WEEK)
+    assert (one.type, one.title, one.requests) == ("invalid body.price: missing", "/ana-laptop", 2)
+    assert keeper.counters.kept == 0
+    assert new_or_back([one], {}) == [], "what a client sends wakes nobody"
 
 
 def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(store):

@@ -14,7 +14,7 @@ from typing import Annotated
 from tailtrace_api.answers.deployments import Deployment
 from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning, record
 from tailtrace_api.answers.requests import iso
-from tailtrace_bridge.core.records import Marker
+from tailtrace_bridge.core.records import INVALID, Marker
 from tailtrace_bridge.store.values import ErrorGroup
 from tailtrace_bridge.store.values import Window as Period
 
@@ -133,8 +133,10 @@ def state_of(group: ErrorGroup, window: Period) -> str:
     return "new" if group.first_us >= window.start_us else "ongoing"
 
 
-def _urgency(one: BrokenThing) -> tuple[int, int, int]:
-    return ("new", "back", "ongoing", "resolved").index(one.state), -one.people, -one.requests
+def _urgency(one: BrokenThing) -> tuple[bool, int, int, int]:
+    """Return what groups are sorted by: what the app refused as invalid comes last."""
+    is_refused = (one.type or "").startswith(INVALID)
+    return is_refused, ("new", "back", "ongoing", "resolved").index(one.state), -one.people, -one.requests
 
 
 def _thing(group: ErrorGroup, window: Period) -> BrokenThing:

@@ -4,11 +4,13 @@
 |---|---|
 | not known, first seen since the rules were begun with | `new_error` |
 | known or not, came back since it was told of last | `error_back` |
+| of requests that the app refused as invalid: what a client sends is no defect | nothing |
 | any other | nothing |
 """
 
 from collections.abc import Iterable
 
+from tailtrace_bridge.core.records import INVALID
 from tailtrace_bridge.store.values import ErrorGroup
 
 KNOWN_MAX = 5_000
@@ -19,6 +21,8 @@ def new_or_back(groups: Iterable[ErrorGroup], known: dict[str, int]) -> list[tup
     """Return what is to be told, and know it from now on. `known` is when each was told of last, µs."""
     told: list[tuple[str, ErrorGroup]] = []
     for group in groups:
+        if group.type.startswith(INVALID):
+            continue
         last_us = known.get(group.fingerprint)
         if last_us is None and group.back_us == 0:
             told.append(("new_error", group))

@@ -13,6 +13,9 @@ from typing import NamedTuple
 OTHER = "__other__"
 """The endpoint (or the name) of what is not kept apart: no path, or beyond a limit."""
 
+INVALID = "invalid "
+"""Begins the error type of a request that the app refused as invalid: `invalid body.price: missing`."""
+
 
 class Traffic(IntEnum):
     """What a request was for. Only `APP` counts as usage; nothing is thrown away."""

@@ -12,7 +12,7 @@ counted in a histogram that halves itself from time to time, so that what was sl
 """
 
 from tailtrace_bridge.core.histogram import bucket_of
-from tailtrace_bridge.core.records import Row
+from tailtrace_bridge.core.records import INVALID, Row
 
 SLOW_RANK = 0.99
 KNOWN_MIN = 200
@@ -22,8 +22,8 @@ ENDPOINTS_MAX = 2_000
 
 
 def is_failed(row: Row) -> bool:
-    """Whether something was wrong with a request: a 5xx, or an error that the app told."""
-    return row.access.status >= 500 or bool(row.error_type)
+    """Whether something was wrong with the app: a 5xx, or an error that it told; not a request that it refused."""
+    return row.access.status >= 500 or (bool(row.error_type) and not row.error_type.startswith(INVALID))
 
 
 class Choice:

@@ -7,6 +7,7 @@
 | `1` | the version of the form: another one is malformed |
 | `t` | whole microseconds from the request's arrival in the app until its answer began |
 | `r`, `e` | `http.route`; `error.type` |
+| `i` | of a request that FastAPI refused: field and reason, `body.price:missing`; here an error type that says so |
 | `s`, `v` | `service.name`, `service.version` |
 
 Parts may be missing and stand in any order; unknown keys are passed over. What is outside the form is percent-encoded
@@ -30,7 +31,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.core.records import INVALID, Access
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.logs.exchange import attempts, digits, read_exchange, streamed_us, streamed_us_of
 
@@ -147,8 +148,15 @@ def _rest(text: str) -> AppAnswer | None:
         "t" in found and (digits(time) is None or len(time) > TIME_DIGITS_MAX)
     ):
         return None
+    error_type = found.get("e", "") or _refusal(found.get("i", ""))
     return AppAnswer(
         int(time) if time else None,
         printable(route, ROUTE_LENGTH_MAX),
-        *(printable(found.get(key, ""), TEXT_LENGTH_MAX) for key in ("e", "s", "v")),
+        printable(error_type, TEXT_LENGTH_MAX),
+        *(printable(found.get(key, ""), TEXT_LENGTH_MAX) for key in ("s", "v")),
     )
+
+
+def _refusal(invalid: str) -> str:
+    field, _, reason = invalid.partition(":")
+    return f"{INVALID}{field}: {reason}" if field and reason else ""

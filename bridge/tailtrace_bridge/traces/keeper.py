@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import KeptTrace, Marker, Row, WholeSpan
-from tailtrace_bridge.export.choice import is_failed
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, Filters, Window
@@ -104,7 +103,7 @@ class TraceKeeper:
         """Take stored rows; never waits for the store."""
         due_s = self._monotonic_s() + self._wait_s
         for row in rows:
-            if is_failed(row):
+            if row.access.status >= 500 or row.error_type:
                 self._note_failed(failed(row), due_s)
             if row.access.trace_id:
                 self._decide(row, bytes.fromhex(row.access.trace_id), due_s)
