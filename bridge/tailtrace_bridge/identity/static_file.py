@@ -47,7 +47,7 @@ _Network = tuple[int, int, int]
 _JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 """They join letters, and emoji; alone of what is not printable they are in names that people give."""
 _log = logging.getLogger(__name__)
-_SPACE = re.compile(r"[ \t\n\r]*")
+_MARK = re.compile(r"[ \t\n\r]*([{:,}])[ \t\n\r]*")
 TOML_LENGTH = 50_000
 """Read at once, characters; up to the end of a line."""
 
@@ -167,17 +167,10 @@ def _json_entries(text: str) -> Iterator[tuple[str, object]]:
 
 def _after(marks: str, text: str, place: int) -> tuple[str, int]:
     """Return which of the marks stands next, and where what follows it begins. Raises ValueError."""
-    place = _end_of_space(text, place)
-    mark = text[place : place + 1]
-    if not mark or mark not in marks:
+    found = _MARK.match(text, place)
+    if found is None or found[1] not in marks:
         raise ValueError(place)
-    return mark, _end_of_space(text, place + 1)
-
-
-def _end_of_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    assert found is not None
-    return found.end()
+    return found[1], found.end()
 
 
 def _toml_entries(text: str) -> Iterator[tuple[str, object]]:
@@ -301,8 +294,10 @@ def _identity(address: str, entry: object, where: str) -> Identity:
         unknown = sorted(entry.keys() - _ENTRY_KEYS)
         raise IdentityError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(ENTRY_KEYS)}")
     user, device = _text(entry, "user", where), _text(entry, "device", where)
-    tags = _tags(entry.get("tags", []), where)
-    kind = _text(entry, "kind", where) or ("user" if user else "tagged" if tags else "unknown")
+    tags = _tags(entry["tags"], where) if "tags" in entry else ""
+    kind = (_text(entry, "kind", where) if "kind" in entry else "") or (
+        "user" if user else "tagged" if tags else "unknown"
+    )
     if kind not in KINDS:
         raise IdentityError(f"{where}: kind {kind!r} is none of {', '.join(KINDS)}")
     if kind == "user" and not user:
@@ -318,6 +313,8 @@ def _text(entry: Mapping[str, object], key: str, where: str) -> str:
     value = entry.get(key, "")
     if not isinstance(value, str):
         raise IdentityError(f"{where}: {key} must be text in quotes")
+    if value.isascii() and value.isprintable() and len(value) <= TEXT_LENGTH_MAX:  # most; the rest takes twice as long
+        return value.strip()
     if len(value) > TEXT_LENGTH_MAX or not value.translate(_JOINERS).isprintable():
         raise IdentityError(f"{where}: {key} must be at most {TEXT_LENGTH_MAX} printable characters")
     return printable(value.strip())
