@@ -64,3 +64,17 @@ def test_four_times_the_length_takes_about_four_times_the_time(function, unit):
     short, long = ((unit * length)[:length] for length in (LENGTH, 4 * LENGTH))
     floor_s = 2e-4  # below it, the clock and the rest of the machine are what is measured
     assert cost_s(function, long) <= RATIO_MAX * max(cost_s(function, short), floor_s)
+
+
+@pytest.mark.parametrize("unit", ["a", "a@a.", "token ", "a\\x22"])
+def test_a_value_that_does_not_end_costs_no_more_than_one_that_does(unit):
+    parser = make_parser("combined")
+    text = (unit * 60_000)[:60_000]
+
+    def ended(text):
+        parser.fits(f'100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "{text}"'.encode())
+
+    def open_ended(text):
+        parser.fits(f'100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "{text}'.encode())
+
+    assert cost_s(open_ended, text) <= 4 * max(cost_s(ended, text), 2e-5)
