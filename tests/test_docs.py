@@ -6,6 +6,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,16 @@ def test_a_workflow_only_calls_make(forge: str) -> None:
     assert {tuple(command.split()[:1]) for command in commands} == {("make",)}
     assert {command.split()[1] for command in commands} <= set(phony[1].split())
     assert {"setup", "lint", "test", "wheel"} <= {command.split()[1] for command in commands}
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda page: page.name
+)
+def test_each_table_renders_as_one(page):
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    lines = [*text.splitlines(), ""]
+    cells = [len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0 for line in ["", *lines]]
+    for number, (before, here) in enumerate(pairwise(cells), 1):
+        if here and not before:
+            assert re.fullmatch(r"[|:\- ]+", lines[number]), f"{page.name}: no rule below {lines[number - 1]}"
+        assert not (here and before) or here == before, f"{page.name}: {lines[number - 1]}"

@@ -132,10 +132,15 @@ def test_a_full_queue_takes_all_or_nothing_and_says_when_to_come_again(running):
 
 
 @pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_other_signals_are_taken_and_thrown_away(running, signal):
-    answer = running.client.post(f"/v1/{signal}", content=b"\x0a\x00", headers=IN_PROTOBUF)
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert running.counters.discarded[signal] == 1
+def test_other_signals_are_taken_and_thrown_away_and_that_is_said_once(running, signal, caplog):
+    caplog.set_level("INFO", "tailtrace_bridge")
+    for _ in range(2):
+        answer = running.client.post(f"/v1/{signal}", content=b"\x0a\x00", headers=IN_PROTOBUF)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert running.counters.discarded[signal] == 2
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("tailtrace_bridge")]
+    assert len(said) == 1
+    assert f"OTEL_{signal.upper()}_EXPORTER=none" in said[0]
 
 
 ERRORS = [

@@ -4,7 +4,7 @@
 |---|---|
 | POST /v1/traces, taken by the sink | 200, with `partial_success` if some spans were rejected |
 | POST /v1/traces, not taken: the queue is full | 503 and Retry-After: the sender keeps the batch and comes again |
-| POST /v1/metrics, /v1/logs | 200, counted and thrown away: an app that exports all three has no errors in its log |
+| POST /v1/metrics, /v1/logs | 200, counted, thrown away, logged once: an app that exports all three has no errors |
 | a body that is none (`otlp`) | 400, 413 or 415 |
 | more than `BODIES_MAX` bodies, or `READING_BYTES_MAX`, on their way in | the oldest gives way: 429 and Retry-After |
 | a body that does not end in `BODY_TIMEOUT_S` | 408 |
@@ -16,6 +16,7 @@ asks first before it may post either content type, cannot write here.
 
 import asyncio
 import itertools
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -27,6 +28,7 @@ from tailtrace_bridge.core.records import AppSpan, WholeSpan
 from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces, encode_error, encode_success, media_type, unpack
 
+_LOGGER = logging.getLogger(__name__)
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """As sent, before gzip is undone."""
 DISCARD_BYTES_MAX = 4 * BODY_BYTES_MAX
@@ -164,9 +166,19 @@ class _Receiver:
         body = await self._read(scope, receive)
         media = media_type(headers.get("content-type", ""))
         if signal != "traces":
-            self._counters.discarded[signal] += 1
+            self._discard(signal)
             return encode_success(media)
         return self._take(unpack(body, headers.get("content-encoding", "")), media)
+
+    def _discard(self, signal: str) -> None:
+        if not self._counters.discarded[signal]:
+            _LOGGER.info(
+                "an app sends %s by OTLP, which tailtrace does not keep: they are taken, thrown away and counted"
+                " (tailtrace_otlp_discarded_total); OTEL_%s_EXPORTER=none in the app's environment sends none",
+                signal,
+                signal.upper(),
+            )
+        self._counters.discarded[signal] += 1
 
     def _take(self, body: bytes, media: str) -> bytes:
         decoded = decode_traces(body, media, has_whole=self._hold is not None)
