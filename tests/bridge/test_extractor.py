@@ -44,6 +44,17 @@ def test_nor_in_a_line_of_json(real_ip, forwarded, address):
     assert make_parser().parse(json.dumps(line).encode(), "a.log", 0).address == address
 
 
+def test_the_trace_id_is_of_the_first_variable_that_the_format_has():
+    log_format = "$msec $remote_addr $tailtrace_trace_id $request_id"
+    assert parsed(log_format, "1759933935.000", "100.64.0.7", "-", ID).trace_id == ""
+
+
+@pytest.mark.parametrize(("port", "expected"), [("65535", 65_535), ("655350", 0), ("", 0), ("-", 0)])
+def test_a_port(port, expected):
+    found = parsed("$msec $remote_addr $remote_port", "1759933935.000", "100.64.0.7", port)
+    assert found.peer_port == expected
+
+
 @pytest.mark.parametrize(
     ("method", "target", "line", "asked"),
     [

@@ -78,7 +78,7 @@ FRESH = frozenset({"", "-", "MISS", "BYPASS", "EXPIRED"})
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 NO_SPAN_ID = "0" * 16
-PORT_DIGITS_MAX = 6
+PORT_DIGITS_MAX = 5
 KEY_MASK = (1 << 63) - 1
 
 
@@ -175,7 +175,7 @@ class Extractor:
             span_id,
             (
                 address_of(peer) if peer and peer != "-" and (peer != address or peer == "unix:") else "",
-                int(port) if port and port.isascii() and port.isdecimal() and len(port) < PORT_DIGITS_MAX else 0,
+                int(port) if port and port.isascii() and port.isdecimal() and len(port) <= PORT_DIGITS_MAX else 0,
                 *(proxied_by(claim) if claim else ("", "")),
                 self._app(app) if said else "",
                 parent if parent and _SPAN_ID.fullmatch(parent) else "",
