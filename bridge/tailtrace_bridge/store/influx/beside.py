@@ -8,7 +8,6 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.wire import lines
@@ -22,15 +21,25 @@ Name = tuple[int, int]
 """Time and key of a request, which name it."""
 QUESTIONS_MAX = 200
 """In one call."""
-NEAR_MS = 20
-"""Requests so near to each other are asked for in one question."""
+NEAR_MS, SPAN_MS_MAX = 1_000, 5_000
+"""Requests so near to each other are asked for in one question: it costs by the series that it looks through, and each
+person at each endpoint is one."""
+_FAILED = ("status_code", "trace_id", "ip", "endpoint", "user", "user_id", "device", "node_id")
 
 
 class Stored(NamedTuple):
-    """A row, and the time of its point, ns."""
+    """What a failed request's row says of it, as InfluxDB has it."""
 
     slot_ns: int
-    row: Row
+    """The time of its point."""
+    status: int
+    trace_id: str
+    address: str
+    endpoint: str
+    user: str
+    user_id: str
+    device: str
+    node_id: str
 
 
 class Beside:
@@ -60,13 +69,26 @@ class Beside:
             self._has_rollups = True
         self._writer.write(name, points)
 
-    def rows(self, names: Collection[Name]) -> dict[Name, Stored]:
-        """Return those requests that are stored by this source. Raises `StoreError`."""
-        reader, found = lines.RowReader(), {}
-        text = f'{lines.SELECT_ROWS} WHERE "source" = $source AND {{span}}'
-        for values in near(self.reads, text, names, {"source": self.source}):
-            row = reader.row(values)
-            found[(row.access.time_us, row.access.key)] = Stored(values[0], row)
+    def slots(self, names: Collection[Name]) -> dict[Name, int]:
+        """Return the times of the points of those requests that this source has stored, ns. Raises `StoreError`."""
+        return {name: slot_ns for name, (slot_ns, *_) in self._rows(names, (), "").items()}
+
+    def failed(self, names: Collection[Name]) -> dict[Name, Stored]:
+        """Return the same of failed requests, with what their rows say. Raises `StoreError`."""
+        found = self._rows(names, _FAILED, " AND \"status_class\" = '5xx'")
+        found |= self._rows(
+            [name for name in names if name not in found], _FAILED, ""
+        )  # errors that an app told of a 200
+        return {
+            name: Stored(slot_ns, status, trace_id or "", address or "", *map(lines.untag, tags))
+            for name, (slot_ns, status, trace_id, address, *tags) in found.items()
+        }
+
+    def _rows(self, names: Collection[Name], columns: Sequence[str], clause: str) -> dict[Name, list[Any]]:
+        selected = ", ".join(f'"{one}"' for one in ("time_us", "key", *columns))
+        text = f'SELECT {selected} FROM "{lines.RAW}" WHERE "source" = $source{clause} AND {{span}}'  # noqa: S608
+        rows = near(self.reads, text, names, {"source": self.source})
+        found = {(time_us, key): [slot_ns, *values] for slot_ns, time_us, key, *values in rows}
         return {name: found[name] for name in names if name in found}
 
 
@@ -98,7 +120,8 @@ def _spans(names: Collection[Name]) -> list[Window]:
     spans: list[Window] = []
     for ms in sorted({time_us // lines.MS_US for time_us, _ in names}):
         start_us, end_us = ms * lines.MS_US, (ms + 1) * lines.MS_US
-        if spans and start_us - spans[-1].end_us <= NEAR_MS * lines.MS_US:
+        is_near = spans and start_us - spans[-1].end_us <= NEAR_MS * lines.MS_US
+        if is_near and end_us - spans[-1].start_us <= SPAN_MS_MAX * lines.MS_US:
             spans[-1] = Window(spans[-1].start_us, end_us)
         else:
             spans.append(Window(start_us, end_us))

@@ -16,7 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from tailtrace_bridge.core.records import Failure, Identity, Row
+from tailtrace_bridge.core.records import Failure, Identity
 from tailtrace_bridge.store.error_groups import (
     GROUPS_MAX,
     TRACES_LOOKED_AT,
@@ -48,7 +48,7 @@ def add(beside: Beside, failures: Sequence[Failure]) -> int:
         by_name = {(one.time_us, one.key): one for one in failures}
         text = f'SELECT "time_us", "key" FROM "{FAILURE}" WHERE "source" = $source AND {{span}}'  # noqa: S608
         there = {(time_us, key) for _, time_us, key in near(beside.reads, text, by_name, {"source": beside.source})}
-        stored = beside.rows(by_name.keys() - there)
+        stored = beside.failed(by_name.keys() - there)
         fresh = sorted(by_name[name] for name in stored)
         if not fresh:
             return 0
@@ -158,17 +158,15 @@ def _group_point(source: str, one: GroupState) -> bytes:
 
 
 def _point(source: str, one: Failure, stored: Stored) -> bytes:
-    row = stored.row
     tags = {
-        "source": source, "group": one.fingerprint, "endpoint": row.route, "status": str(row.access.status),
-        "version": one.version[:VERSION_LENGTH_MAX], **_who(row),
+        "source": source, "group": one.fingerprint, "endpoint": stored.endpoint, "status": str(stored.status),
+        "version": one.version[:VERSION_LENGTH_MAX], **_who(stored),
     }  # fmt: skip
-    fields = {"time_us": one.time_us, "key": one.key, "trace_id": row.access.trace_id}
+    fields = {"time_us": one.time_us, "key": one.key, "trace_id": stored.trace_id}
     return lines.point(FAILURE, tags, fields, stored.slot_ns)
 
 
-def _who(row: Row) -> dict[str, str]:
-    who = row.identity
+def _who(who: Stored) -> dict[str, str]:
     if not who.user and not who.device:
         return {"ip": who.address}
     return {"user": who.user, "user_id": who.user_id, "device": who.device, "node_id": who.node_id}

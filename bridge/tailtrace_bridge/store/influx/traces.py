@@ -67,8 +67,8 @@ class KeptTraces:
         by_name = {(one.time_us, one.key): one for one in traces if len(one.data) <= PARTS_MAX * PART_LENGTH * 3 // 4}
         text = f'SELECT "time_us", "key" FROM "{MEASUREMENT}" WHERE "source" = $source AND {{span}}'  # noqa: S608
         there = {(time_us, key) for _, time_us, key in near(reads, text, by_name, {"source": source})}
-        stored = self._beside.rows(by_name.keys() - there)
-        return sorted((stored[name].slot_ns, one) for name, one in by_name.items() if name in stored)
+        stored = self._beside.slots(by_name.keys() - there)
+        return sorted((stored[name], one) for name, one in by_name.items() if name in stored)
 
     def _fitting(self, fresh: list[tuple[int, KeptTrace]], bytes_max: int) -> list[tuple[int, KeptTrace]]:
         room = bytes_max - self._size()
