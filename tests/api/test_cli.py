@@ -342,3 +342,58 @@ def test_nginx_instructions_quote_a_folder_with_a_space(run, tmp_path):
 def test_a_list_of_no_tokens_says_so(run):
     result = run("token", "list")
     assert result.stdout == "no tokens; `tailtrace token create NAME --role admin` makes one\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "logged", "people", "endpoints"),
+    [
+        (["--user", "ben@example.com"], 3, ["ben@example.com"], 2),
+        (["--user", "100.64.0.9"], 1, ["100.64.0.9"], 1),
+        (["--status", "5xx"], 2, ["ben@example.com", "ana@example.com"], 2),
+        (["--endpoint", "/batches/{id}", "--sort", "name"], 2, ["ben@example.com"], 1),
+        (["--user", "nobody"], 0, [], 0),
+    ],
+)
+def test_a_report_of_what_is_asked_for(run, options, logged, people, endpoints):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+    result = run("report", "--json", *AT, *options)
+    assert result.exit_code == 0, result.stderr
+    logs, usage, health = json.loads(result.stdout).values()
+    assert logs["summary"]["total_requests"] == health["error_rate"]["overall"]["requests"] == logged
+    assert sorted(row["user"] for row in usage["user_sessions"]) == sorted(people)
+    assert len(health["api_response_times"]) == endpoints
+    assert (run("report", *AT, *options).stdout.count("filters let through")) == (0 if logged else 1)
+
+
+def test_a_report_in_another_order(run):
+    run("import", COMBINED, "--identities", SAMPLES / "identities.toml")
+
+    def first(by):
+        _, usage, health = json.loads(run("report", "--json", *AT, "--sort", by).stdout).values()
+        return usage["user_sessions"][0]["user"], health["api_response_times"][0]["endpoint"]
+
+    assert first("name") == ("100.64.0.9", "/batches/{id}")
+    assert first("requests") == ("ben@example.com", "/batches/{id}")
+    assert first("time")[0] == "ana@example.com"
+    assert first("errors")[1] == "/insights/optimal-windows"
+
+
+def test_a_report_says_where_the_data_is(run):
+    run("import", COMBINED)
+    said = " ".join(run("report").stdout.split())
+    assert "The newest is of 2025-10-08 12:36: `tailtrace report --at 2025-10-08T12:36:01Z`" in said
+    assert "10 requests" in run("report", "--at", "2025-10-08T12:36:01Z").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--status", "9"], "--status '9': give a code such as 404"),
+        (["--sort", "size"], "'size' is not one of"),
+        (["--month", "2025-10", "--user", "ana@example.com"], "give --month, or"),
+    ],
+)
+def test_a_report_of_what_there_is_not(run, options, said):
+    run("import", COMBINED)
+    result = run("report", *options)
+    assert (result.exit_code, said in " ".join(result.stderr.replace("│", " ").split())) == (2, True), result.stderr

@@ -20,6 +20,7 @@ from tailtrace_api.queries.requests import Queries
 from tailtrace_api.terminal.report import print_report
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import Filters
 
 NOW = 1_759_924_800 * S  # 2025-10-08T12:00:00Z
 START = NOW - 3600 * S
@@ -175,5 +176,7 @@ def test_the_report_names_the_services(queries):
     assert "shop: 50.00% of 4 minutes" in said
     assert "shop /" in said
     assert "wiki /pages/{id}" in said
-    of_wiki = json.dumps(queries.report(NOW, hours=24, limit=1, service="wiki").system_health_history.uptime_percentage)
+    of_wiki = json.dumps(
+        queries.report(NOW, hours=24, limit=1, filters=Filters(service="wiki")).system_health_history.uptime_percentage
+    )
     assert of_wiki == "100.0"

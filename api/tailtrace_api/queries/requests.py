@@ -6,6 +6,7 @@ HTTP, `tailtrace report` and whatever comes later call these and nothing else. T
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import tzinfo
 from typing import TypedDict, TypeVar
 
@@ -87,7 +88,7 @@ class Queries:
     def dashboard_usage(self, window: Window, *, service: str | None = None) -> DashboardUsage:
         """Answer `GET /analytics/dashboard-usage`."""
         if service is not None:
-            return self._usage_of(window, service)
+            return self._usage_of(window, Filters(service=service))
         now_us, everybody = window.end_us, Scope.everybody()
         anonymous = self.timed(
             lambda: self._store.anonymous_usage(everybody, window, Order.SESSIONS, LISTED_MAX), now_us
@@ -112,10 +113,10 @@ class Queries:
             truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
         )
 
-    def _usage_of(self, window: Window, service: str) -> DashboardUsage:
-        """Return the usage of one service. Sessions are of whoever used it, with all that they did in them."""
+    def _usage_of(self, window: Window, filters: Filters) -> DashboardUsage:
+        """Return the usage that filters let through. Sessions are of whoever is in it, with all that they did."""
         now_us, everybody = window.end_us, Scope.everybody()
-        filters, ask = Filters(service=service), self._store.usage
+        ask = self._store.usage
         asked = self.timed(lambda: self._store.callers(everybody, window, filters, LISTED_MAX, usage_only=True), now_us)
         of_people = self.timed(lambda: ask(everybody, window, filters, By.IDENTITY, listed=asked.first), now_us)
         usages = answers.usage_only(self.timed(lambda: ask(everybody, window, filters, By.ENDPOINT), now_us))
@@ -126,7 +127,13 @@ class Queries:
         sessions = [one for one in answers.sessions(activity) if answers.visitor(one.identity) in users]
         cards, calls = answers.most_viewed_cards(usages, self._features), answers.api_calls_by_endpoint(usages)
         people = answers.user_sessions(
-            sessions, [visit for visit in visits if visit.service == service], self._features
+            sessions,
+            [
+                visit
+                for visit in visits
+                if filters.service in {None, visit.service} and filters.endpoint in {None, visit.endpoint}
+            ],
+            self._features,
         )
         more = {"user_sessions": answers.unlisted(asked.anonymous, (one.identity for one in sessions))}
         summary = answers.summary(answers.usage_only(of_people), asked.addresses)
@@ -173,13 +180,32 @@ class Queries:
             data_freshness_seconds=None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         )
 
-    def report(self, now_us: int, *, hours: int, limit: int, service: str | None = None) -> Report:
-        """Return all three over one window, each as HTTP gives it."""
-        window = back(now_us, hours)
+    def report(self, now_us: int, *, hours: int, limit: int, filters: Filters | None = None) -> Report:
+        """Return all three over one window, each as HTTP gives it; of what the filters let through (`_narrowed`)."""
+        window, asked = back(now_us, hours), filters or Filters()
+        health = self.system_health_history(window, service=asked.service)
+        is_narrow = asked != Filters(service=asked.service)
         return Report(
-            access_logs=self.access_logs(window, filters=Filters(service=service), limit=limit),
-            dashboard_usage=self.dashboard_usage(window, service=service),
-            system_health_history=self.system_health_history(window, service=service),
+            access_logs=self.access_logs(window, filters=asked, limit=limit),
+            dashboard_usage=self._usage_of(window, asked) if asked != Filters() else self.dashboard_usage(window),
+            system_health_history=self._narrowed(health, window, asked) if is_narrow else health,
+        )
+
+    def _narrowed(self, health: SystemHealth, window: Window, filters: Filters) -> SystemHealth:
+        """Return times and errors of what the filters let through: uptime and steps stay those of the service.
+
+        Percentiles are kept by endpoint alone, so under other filters there are none.
+        """
+        everybody, now_us = Scope.everybody(), window.end_us
+        usages = self.timed(lambda: self._store.usage(everybody, window, filters, By.ENDPOINT), now_us)
+        has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
+        latency = self.timed(lambda: self._store.latency(everybody, window), now_us) if has_latency else []
+        rates, times = answers.error_rates(usages), answers.response_times(usages, latency)
+        return replace(
+            health,
+            api_response_times=cut(times),
+            error_rate=ErrorRate(overall=rates.overall, by_endpoint=cut(rates.by_endpoint)),
+            truncated=truncated(api_response_times=times),
         )
 
     def check_store(self) -> None:

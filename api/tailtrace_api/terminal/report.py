@@ -12,7 +12,7 @@ Nothing is cut: names and routes go on in the next line.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from rich import box
@@ -46,22 +46,26 @@ _WHOLE, _SHORT = "%Y-%m-%d %H:%M", "%m-%d %H:%M"
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def print_report(console: Console, report: Report, lang: str, compared: Sequence[Deployment] = ()) -> None:
-    """Print what `--json` gives, in words, and what deployments changed."""
-    console.print(Group(*_parts(report, lang, console.width)))
+def print_report(
+    console: Console, report: Report, lang: str, compared: Sequence[Deployment] = (), *, is_narrow: bool = False
+) -> None:
+    """Print what `--json` gives, in words, and what deployments changed; `is_narrow`: of a user, endpoint or status."""
+    console.print(Group(*_parts(report, lang, console.width, is_narrow=is_narrow)))
+    if is_narrow:
+        console.print(Text(Texts("report", lang)("narrow"), style="dim"))
     if compared:
         console.print(Text(f"\n{Texts('report', lang)('deployments')}", style="bold"))
         print_deployments(console, compared, lang)
 
 
-def _parts(report: Report, lang: str, width: int) -> Iterable[RenderableType]:
+def _parts(report: Report, lang: str, width: int, *, is_narrow: bool) -> Iterable[RenderableType]:
     texts = Texts("report", lang)
     usage, health = report.dashboard_usage, report.system_health_history
     zone = ZoneInfo(usage.timezone)
     start, end = (f"{_time(usage.window[name], zone):{_WHOLE}}" for name in ("from", "to"))
     yield Text(texts("window", start=start, end=end, zone=zone), style="dim")
     if not health.error_rate.overall.requests:
-        yield Text(texts("nothing"), style="yellow")
+        yield Text(texts("nothing-narrow") if is_narrow else _nothing(health, texts, zone), style="yellow")
         return
     yield from _heading(usage.summary, health, lang)
     yield Text()
@@ -79,6 +83,16 @@ def _parts(report: Report, lang: str, width: int) -> Iterable[RenderableType]:
         yield Text()
     yield Text(texts("peak"), style="bold")
     yield _bars([row.requests for row in usage.peak_hours])
+
+
+def _nothing(health: SystemHealth, texts: Texts, zone: ZoneInfo) -> str:
+    """Say where there is something, as after an import of old logs; or what may be wrong."""
+    if health.data_freshness_seconds is None:
+        return texts("nothing")
+    newest = parse_time(health.window["to"]) - timedelta(seconds=health.data_freshness_seconds)
+    newest = (newest + timedelta(milliseconds=500)).replace(microsecond=0)
+    after = (newest + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return texts("nothing-here", time=f"{newest.astimezone(zone):{_WHOLE}}", at=after)
 
 
 def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable[Text]:
