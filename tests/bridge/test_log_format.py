@@ -91,6 +91,32 @@ def test_default_escapes(printed, value):
     assert unescape_default(printed) == value
 
 
+ESCAPED = [
+    '\\"',
+    "\\\\",
+    "\\x22",
+    "\\xC3\\xA9",
+    "\\xff",
+    "\\n",
+    "\\t",
+    "\\v",
+    "\\b",
+    "\\r",
+    "é",
+    "a",
+    "0",
+    "u",
+    "\n",
+    '"',
+    "\udcff",
+]
+
+
+@given(st.lists(st.sampled_from(ESCAPED)).map("".join))
+def test_default_escapes_are_the_same_beside_what_is_none(printed):
+    assert unescape_default(printed + r"\d") == unescape_default(printed) + r"\d"
+
+
 @pytest.mark.parametrize(
     ("printed", "value"),
     [
