@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tailtrace_api.commands.options import IdentitiesOption, Json
+from tailtrace_api.commands.options import IdentitiesOption, Json, checked_address
 from tailtrace_api.terminal.console import console
 
 
@@ -21,12 +21,11 @@ def doctor(
 ) -> None:
     """Check the whole path and say what to change. Changes nothing; exit code 1 if anything fails."""
     from tailtrace_api.doctor.run import examine, print_report
-    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring.parts import clock_us
 
-    if address is not None and parse_address(address) is None:
-        raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
+    if address is not None:
+        checked_address(address)
     if nginx_conf is not None and not nginx_conf.is_file():
         said = "this is a folder, name a file in it" if nginx_conf.is_dir() else "no such file"
         raise typer.BadParameter(f"--nginx-conf {nginx_conf}: {said}")

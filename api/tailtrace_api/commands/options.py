@@ -55,14 +55,22 @@ def time_us(option: str, text: str) -> int:
     return since_epoch_us(time)
 
 
+def checked_address(text: str, option: str = "") -> str:
+    """Return an IP address as it is written in one way. Raises `BadParameter`."""
+    from tailtrace_bridge.core.text import parse_address
+
+    address = parse_address(text)
+    if address is None:
+        raise typer.BadParameter(f"{option}{text!r} is no IP address; write one like 100.64.0.7, without a port")
+    return str(address)
+
+
 def person_of(user: str | None, device: str | None, address: str | None) -> "Person":
     """Return who is meant by the one option of three that is given. Raises `BadParameter`."""
-    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.store.person import Person
 
     if sum(bool(one) for one in (user, device, address)) != 1:
         raise typer.BadParameter("say who: one of --user, --device, --address")
-    parsed = parse_address(address) if address else None
-    if address and parsed is None and address != "unix:":
-        raise typer.BadParameter(f"--address {address!r} is no IP address; write one like 100.64.0.7, without a port")
-    return Person(user, device, None if address is None else str(parsed or address))
+    if address and address != "unix:":
+        address = checked_address(address, "--address ")
+    return Person(user, device, address)

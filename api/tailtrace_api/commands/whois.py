@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tailtrace_api.commands.options import IdentitiesOption, Json
+from tailtrace_api.commands.options import IdentitiesOption, Json, checked_address
 
 WAYS_MAX = 5
 
@@ -20,13 +20,11 @@ def whois(
     """Say who the bridge would take an address for, which provider said so, and how the log has the address."""
     from tailtrace_api.doctor.log import newest_lines
     from tailtrace_api.server import loading
-    from tailtrace_bridge.core.text import parse_address
     from tailtrace_bridge.identity.fronts import came_by
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
 
-    if parse_address(address) is None:
-        raise typer.BadParameter(f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
+    checked_address(address)
     chosen = settings.load(identities=identities)
     devices = parts.make_devices(chosen)
     if devices is not None:
