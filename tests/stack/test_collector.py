@@ -4,6 +4,7 @@ The file runs as users get it. test_raw_spans.py has what InfluxDB holds in the 
 """
 
 import gzip
+import itertools
 import re
 import threading
 import time
@@ -401,6 +402,34 @@ def test_without_a_token_it_does_not_start(start: Any, sinks: tuple[Sink, Sink])
     bridge, raw = sinks
     with pytest.raises(AssertionError, match="token"):
         start(bridge, raw, INFLUXDB_V2_TOKEN_FILE="")
+
+
+@collector_test
+@pytest.mark.parametrize("written", ["\n", None])
+def test_it_waits_for_a_token_that_is_not_there_yet(
+    start: Any, sinks: tuple[Sink, Sink], tmp_path: Path, written: str | None
+) -> None:
+    late = tmp_path / "late"
+    if written:
+        late.write_text(written, encoding="utf-8")
+    with pytest.raises(AssertionError, match="failed to read credentials file"):
+        start(*sinks, INFLUXDB_V2_TOKEN_FILE=str(late), COLLECTOR_WAIT_FOR_TOKEN_FILE="true")
+    late.write_text(TOKEN, encoding="utf-8")
+    send_http(start(*sinks, INFLUXDB_V2_TOKEN_FILE=str(late), COLLECTOR_WAIT_FOR_TOKEN_FILE="true"), request(span(1)))
+    wait_for("the span", sinks[1].trace_ids)
+
+
+@collector_test
+def test_a_token_that_is_moved_into_place_is_read_again(start: Any, sinks: tuple[Sink, Sink], tmp_path: Path) -> None:
+    running, numbers = start(*sinks), itertools.count(1)
+    (tmp_path / "new").write_text("another", encoding="utf-8")
+    (tmp_path / "new").replace(tmp_path / "token")
+
+    def is_used() -> bool:
+        send_http(running, request(span(next(numbers))))
+        return any(headers["authorization"] == "Token another" for headers in sinks[1].headers)
+
+    wait_for("the new token", is_used)
 
 
 @collector_test
