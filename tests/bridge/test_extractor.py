@@ -110,3 +110,11 @@ def test_a_format_reads_a_line_that_fits_and_whose_values_can_be_read(address, i
     parser = make_parser("$msec|$remote_addr")
     found = parser.format_of(f"1759933935.000|{address}".encode())
     assert found == (parser.formats[0] if is_read else None)
+
+
+@pytest.mark.parametrize(("request_id", "is_one"), [(ID, True), ("-", False), ("abc", False)])
+def test_only_a_whole_request_id_names_a_line_wherever_it_stands(request_id, is_one):
+    line = f"1759933935.000|100.64.0.7|{request_id}".encode()
+    parser = make_parser("$msec|$remote_addr|$request_id")
+    keys = {parser.parse(line, "a.log", offset).key for offset in (0, 500)}
+    assert len(keys) == (1 if is_one else 2)
