@@ -12,7 +12,7 @@ const FRAMES_SHOWN = 8;
 export function waterfall(trace) {
   return h("section", { class: "waterfall", "aria-label": t("waterfall") },
     ...trace.requests.map((one) => phases(one)),
-    h("ol", { class: "spans" }, ...trace.spans.map((span) => row(span, trace.duration_ms))),
+    rows(trace),
     h("p", { class: "trace-tools" },
       h("button", { type: "button", onclick: (event) => copy(event.currentTarget, trace) }, t("copy-text")),
       h("a", { href: `/analytics/traces/${trace.trace_id}/otlp`, download: `trace-${trace.trace_id}.jsonl` }, t("download-otlp")),
@@ -31,6 +31,20 @@ function phases({ phases: parts, duration_ms: whole }) {
     h("div", { class: phase }, h("dt", null, t(`phase-${phase}`)), h("dd", null, duration(length))))));
 }
 
+/** A row of each span. One listener serves them all: what a span says is made when its row opens (`toggle` does not bubble). */
+function rows({ spans, duration_ms: wholeMs }) {
+  const spanOf = new Map();
+  const list = h("ol", { class: "spans" }, ...spans.map((span) => {
+    const one = row(span, wholeMs);
+    spanOf.set(one.firstChild, span);
+    return one;
+  }));
+  list.addEventListener("toggle", ({ target }) => {
+    if (spanOf.has(target) && target.childElementCount === 1) target.append(told(spanOf.get(target)));
+  }, true);
+  return list;
+}
+
 function row(span, wholeMs) {
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--from", Math.min(1, Math.max(0, span.start_ms / (wholeMs || 1))));
@@ -41,9 +55,7 @@ function row(span, wholeMs) {
     h("span", { class: "number" }, duration(span.duration_ms)));
   head.style.setProperty("--depth", Math.min(INDENT_MAX, span.depth));
   const body = h("details", { class: span.failed ? "bad" : span.nginx ? "of-nginx" : null, open: span.failures.length > 0 }, head);
-  const fill = () => body.childElementCount === 1 && body.append(told(span));
-  if (span.failures.length) fill();
-  body.addEventListener("toggle", fill);
+  if (span.failures.length) body.append(told(span));
   return h("li", null, body);
 }
 
