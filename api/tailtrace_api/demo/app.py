@@ -26,7 +26,6 @@ from fastapi import FastAPI, HTTPException
 import tailtrace
 from tailtrace_api.demo.climate import STATION, Climate
 
-VERSION = "1.0"
 BATCHES = range(1, 500)
 """The batches that exist."""
 CARDS = ("prices", "production", "weather", "energy", "quality")
@@ -43,7 +42,7 @@ def _pace_s(count: int, low_s: float, high_s: float) -> float:
 
 def make_app(weather: str = "") -> FastAPI:
     """Make the app, traced. `weather` is where the weather service is, or empty."""
-    app = FastAPI(title="Chocolate factory", version=VERSION)
+    app = FastAPI(title="Chocolate factory", version="1.0")
     tailtrace.instrument(app)
     _add_pages(app, Climate(weather))
     _add_models(app)

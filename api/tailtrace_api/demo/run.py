@@ -14,7 +14,7 @@ import random
 import signal
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from tailtrace_api.demo.app import VERSION
 from tailtrace_api.demo.children import ChildDied, child_environment
 from tailtrace_api.demo.clients import Tally, drive
 from tailtrace_api.demo.live_table import LiveTable
@@ -124,7 +123,6 @@ class _Demo:
             httpx.AsyncClient(timeout=10) as client,
         ):
             self._greet(stack)
-            await self._mark(stack, client)
             self._up = True
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(stack.watch())
@@ -147,12 +145,6 @@ class _Demo:
         self._say(f"logs and store           {self._folder}")
         ends = "Ctrl-C ends it" if self._seconds is None else f"it ends after {self._seconds:g} s, or with Ctrl-C"
         self._say(f"{len(PEOPLE)} devices send {self._rate:g} requests a second; {ends}")
-
-    async def _mark(self, stack: Stack, client: httpx.AsyncClient) -> None:
-        """Note that the app was deployed, as whoever deploys one does: a line in the charts of the page."""
-        note = {"text": f"{VERSION} deployed", "service": "factory"}
-        with suppress(httpx.TransportError):  # the watch tells if the API is gone
-            await client.post(f"{stack.api_url}/analytics/markers", json=note)
 
     async def _end_in_time(self) -> None:
         if self._seconds is not None:
