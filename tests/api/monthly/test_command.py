@@ -85,7 +85,7 @@ def report_pdf(html, missing):
         (["--month", "2098-01"], "2098-01 has not begun in Europe/Madrid"),
         (["--pdf", "a.pdf"], "add --month"),
         (["--html", "a.html", "--days", "3"], "add --month"),
-        (["--month", "2025-10", "--days", "3"], "give --month, or --hours, --days, --at and --service, not both"),
+        (["--month", "2025-10", "--days", "3"], "give --month, or --hours, --days, --at, filters and --sort, not both"),
         (["--month", "2025-10", "--at", "2025-10-08T15:00:00Z"], "not both"),
         (["--month", "2025-10", "--lang", "fr"], "'--lang': Value error, 'fr' is not one of 'en', 'es'"),
     ],
