@@ -8,11 +8,11 @@ cannot be read. So the columns are those of the records that `LineParser` would 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC
 from functools import lru_cache
-from itertools import accumulate, chain, repeat
-from operator import add, sub
+from itertools import accumulate, chain, compress, repeat
+from operator import add, not_, sub
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_intdigest
@@ -255,6 +255,15 @@ class Lines:
         self.answer.append(())
         self.raw.append(b"")
 
+    def put_in_order(self, first: int, numbers: Sequence[int]) -> None:
+        """Sort the lines from the one numbered `first` on by `numbers`, one for each."""
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            column[first:] = map(column[first:].__getitem__, order)
+        places = {first + old: first + new for new, old in enumerate(order)}
+        self.more = {places.get(number, number): access for number, access in self.more.items()}
+
     def add_ids(self, rows: int, trace_ids: Sequence[bytes] | None, span_ids: Sequence[bytes] | None) -> None:
         """Take what other formats than our own say of the rest: ids, in hex, or nothing."""
         self.trace_id += _ids(trace_ids, _TRACE_ID_BYTES) if trace_ids else repeat(None, rows)
@@ -310,6 +319,10 @@ class Lines:
             sampled=is_sampled(_text(values[_FLAGS])),
             exchange=exchange_of(self.raw[number]),
         )
+
+
+_COLUMNS = [one.name for one in fields(Lines) if one.default_factory is list]
+"""Those of `Lines` with a value for each line."""
 
 
 class BlockReader:
@@ -374,18 +387,26 @@ class BlockReader:
         if max(lengths) > LINE_LENGTH_MAX or seed + offsets[-1] > KEY_MASK:
             self.read_lines(lines_of(block, offset), seed)
             return
-        odd = [number for number, line in enumerate(columns[0]) if not line] if left else []
-        start = 0
+        is_taken = list(map(bool, columns[0]))
+        before, count = len(self.lines), self.count
         try:
-            for number in [*odd, len(found)]:
-                if start < number:
-                    part = columns if not odd else [column[start:number] for column in columns]
-                    self._add(fmt, part, offsets if not odd else offsets[start:number], seed)
-                if number < len(found):
-                    self.read_lines([(texts[number], offsets[number])], seed)
-                start = number + 1
+            if left:
+                taken = [list(compress(column, is_taken)) for column in columns]
+                self._add(fmt, taken, list(compress(offsets, is_taken)), seed)
+            else:
+                self._add(fmt, columns, offsets, seed)
         except UnreadableError:
-            self.read_lines(list(zip(texts[start:], offsets[start:], strict=True)), seed)
+            self.read_lines(list(zip(texts, offsets, strict=True)), seed)
+            return
+        if left:
+            numbers = list(compress(range(len(found)), is_taken))
+            for number in compress(range(len(found)), map(not_, is_taken)):
+                self.count = count + number
+                rows = len(self.lines)
+                self.read_lines([(texts[number], offsets[number])], seed)
+                numbers += [number] * (len(self.lines) - rows)
+            self.count = count + len(found)
+            self.lines.put_in_order(before, numbers)
 
     def _add(self, fmt: BlockFormat, columns: Sequence[Sequence[bytes]], offsets: Sequence[int], seed: int) -> None:
         """Add lines that the pattern took. Raises `UnreadableError` before anything of them is added."""
