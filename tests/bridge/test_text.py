@@ -1,0 +1,42 @@
+"""Addresses are what `ipaddress` says they are."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailtrace_bridge.core.text import parse_address
+
+OCTETS = st.sampled_from(
+    ["0", "1", "100", "255", "256", "01", "", "-1", "+1", " 1", "1a", "\N{ARABIC-INDIC DIGIT THREE}", "1_0"]
+)
+
+
+def by_the_library(text):
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+@given(st.lists(OCTETS, min_size=1, max_size=5).map(".".join))
+def test_an_ipv4_address_is_read_as_by_the_library(text):
+    assert parse_address(text) == by_the_library(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.9", ipaddress.IPv4Address("203.0.113.9")),
+        ("0.0.0.0", ipaddress.IPv4Address(0)),  # an address, nothing listens
+        ("255.255.255.255", ipaddress.IPv4Address((1 << 32) - 1)),
+        ("::ffff:100.64.0.2", ipaddress.IPv4Address("100.64.0.2")),
+        ("fd7a:115c:a1e0::7", ipaddress.IPv6Address("fd7a:115c:a1e0::7")),
+        ("1.2.3", None),
+        ("1.2.3.04", None),
+        ("unix:", None),
+    ],
+)
+def test_an_address_in_any_form(text, expected):
+    assert parse_address(text) == expected
