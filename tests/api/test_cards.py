@@ -254,15 +254,20 @@ def test_names_of_cards():
 
 def test_wherever_a_card_is_named_its_variants_are_one():
     from tailtrace_api.answers.insights import page
-    from tailtrace_api.monthly.numbers import _cards
-    from tailtrace_bridge.store.values import Visits
+    from tailtrace_api.monthly.numbers import WindowRollups, _cards
+    from tailtrace_bridge.store.values import Usage, Visits
 
     names = {"card=prices": "Prices of today", "/a": "A"}
     assert page(VIEW + "prices#B", names) == "card: Prices of today"
     assert page(VIEW + "energy#B", names) == "card: energy"
     assert page("/a", names) == "A"
-    visits = [Visits(who(1), f"{VIEW}{key}", Traffic.CARD, 1) for key in ("prices", "prices#A", "prices#B", "energy#A")]
-    assert [(one.name, one.requests) for one in _cards(visits, [], names)] == [("Prices of today", 3), ("energy", 1)]
+    views = [f"{VIEW}{key}" for key in ("prices", "prices#A", "prices#B", "energy#A")]
+    now = WindowRollups(
+        [Usage(who(1), "", view, "POST", 204, Traffic.CARD, 1, 0, 0, 0, 0, 0) for view in views],
+        visits=[Visits(who(1), view, Traffic.CARD, 1) for view in views],
+    )
+    found = [(one.name, one.requests, one.people) for one in _cards(now, WindowRollups(), names)]
+    assert found == [("Prices of today", 3, 1), ("energy", 1, 1)]
 
 
 def test_the_views_of_a_card_divide_by_variant(log):

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.panel_records import Endpoints, Health, Overview, People, Requests
+from tailtrace_api.answers.request_records import LogLine
 from tailtrace_api.http.download import TYPES, Download, Format, download
 from tailtrace_api.http.errors import PLAIN_ERRORS
 from tailtrace_api.http.narrowing import narrowed_to_any
@@ -128,7 +129,10 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     @router.get(
         "/requests/file",
         response_class=Download,
-        responses={**PLAIN_ERRORS, 200: {"content": {name.partition(";")[0]: {} for name in TYPES.values()}}},
+        responses={
+            **PLAIN_ERRORS,
+            200: {"model": list[LogLine], "content": {name.partition(";")[0]: {} for name in TYPES.values()}},
+        },
     )
     def requests_file(
         window: window_type,
