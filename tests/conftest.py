@@ -232,8 +232,16 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(item.get_closest_marker(name) for name in LONG):
+        if any(item.get_closest_marker(name) for name in LONG) or _is_of_another_nginx(item):
             item.add_marker(pytest.mark.long)
+
+
+def _is_of_another_nginx(item: pytest.Item) -> bool:
+    """Whether it tries once more, with another nginx than the first, what `make test` tries with that one."""
+    from tailtrace_api.nginx.process import nginx_binaries
+
+    nginx = item.callspec.params.get("nginx") if hasattr(item, "callspec") else None
+    return nginx is not None and nginx in nginx_binaries()[1:]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
