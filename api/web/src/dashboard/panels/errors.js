@@ -9,7 +9,6 @@ const MARKS_SHOWN = 3;
 
 /** `open(traceId)` shows a request. */
 export function errors(answer, _state, panel, { open }) {
-  if (!answer) return h("p", { class: "empty" }, t("errors-not-kept"));
   const compared = answer.deployments.length ? deployments(answer.deployments, panel) : null;
   if (!compared) {
     for (const mark of answer.markers.slice(-MARKS_SHOWN)) panel.tell(h("span", { class: "mark" }, "▲ ", nameOf(mark), ", ", moment(mark.time, "short")));
