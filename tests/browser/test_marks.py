@@ -60,7 +60,9 @@ def test_a_deployment_is_a_line_and_a_comparison(tmp_path, serving, open_page, s
         page = open_page(f"{url}/?lang=en&period=6h")
         show_all(page)
         for panel in ("#requests-by-hour", "#health"):
-            assert f"▲ shop 1.3 {EVIL}" in page.locator(f"{panel} .legend .mark").text_content()
+            marks = page.locator(f"{panel} .legend .mark").all_text_contents()
+            assert marks
+            assert all(f"▲ shop 1.3 {EVIL}" in mark for mark in marks)
         page.until(f"({UPRIGHT})('#requests-by-hour') > 0.4")
         cells = page.locator("#errors .panel-body table").last.locator("tbody tr")
         assert cells.count() == 1
