@@ -8,7 +8,7 @@
 | an app's spans name another version | a marker is stored (`versions`) |
 | a start | the failures of the last hour join their groups, if they have not |
 | `WANTED_MAX` wait | the request is not kept, and counted (`dropped`) |
-| the store fails at a start | it is asked again, each `AGE_S` |
+| the store fails at a start | it is asked again soon, then each `AGE_S` |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
 | the end of the process | what waits is stored with the spans that came |
 """
@@ -171,19 +171,21 @@ class TraceKeeper:
             self._wanted.append((due_s, row, reason))
 
     def _run(self) -> None:
-        has_begun, tried_s = self._survive(self.begin), self._monotonic_s()
+        # The pipeline's thread may be making the store's buckets: what fails at once is no error yet.
+        has_begun, tried_s, again_s = self._survive(self.begin, is_early=True), self._monotonic_s(), INTERVAL_S
         while not self._stop.wait(INTERVAL_S):
-            if not has_begun and self._monotonic_s() - tried_s >= AGE_S:
-                has_begun, tried_s = self._survive(self.begin), self._monotonic_s()
+            if not has_begun and self._monotonic_s() - tried_s >= again_s:
+                has_begun, tried_s, again_s = self._survive(self.begin), self._monotonic_s(), AGE_S
             self._survive(lambda: self.keep_due(self._monotonic_s()))
         self._survive(lambda: self.keep_due(float("inf")))
 
-    def _survive(self, work: Callable[[], None]) -> bool:
-        """Do it, and say whether it went well."""
+    def _survive(self, work: Callable[[], None], *, is_early: bool = False) -> bool:
+        """Do it, and say whether it went well; a store that is not there early on is not told."""
         try:
             work()
         except StoreError as error:
-            _LOGGER.error("traces: %s", error)
+            if not is_early:
+                _LOGGER.error("traces: %s", error)
         except Exception:  # what it is fed with is untrusted, and traces are no reason to end
             self.counters.failed += 1
             _LOGGER.exception("traces: a defect of tailtrace, please report; some traces are not kept")
