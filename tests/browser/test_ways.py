@@ -67,7 +67,9 @@ def test_filters_combine_and_are_taken_away_one_by_one(office, open_page, show_a
         page.until(f"document.querySelector('.chips').textContent.includes({part.lower()!r})")
     page.get_by_label("Path", exact=True).fill("GE/1")
     page.keyboard.press("Enter")
-    page.until("[...document.querySelectorAll('#requests button.path')].every((one) => one.textContent.endsWith(' /page/1'))")
+    page.until(
+        "[...document.querySelectorAll('#requests button.path')].every((one) => one.textContent.endsWith(' /page/1'))"
+    )
     assert chips(page) == [f"User {BEN} ✕", f"User {ANA} ✕", "Path GE/1 ✕"]
     show_all(page)
     assert set(paths(page)) == {"/page/1"}
