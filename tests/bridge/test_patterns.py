@@ -32,6 +32,7 @@ LENGTH = 1_500
 TIMES = 4
 RATIO_MAX = 9
 """Of the time for `TIMES` the length: 4 is a line, 16 a square."""
+AGAIN_MAX = 3
 FLOOR_S = 4e-4
 """What takes less is not measured: the clock and the rest of the machine would be."""
 ELSEWHERE = {
@@ -140,6 +141,16 @@ def slow(pattern, method, unit, end=""):
     return long_s / max(cost_s(pattern, method, text_of(unit, LENGTH) + end, 3), 1e-6)
 
 
+def least_slow(pattern, method, unit, end):
+    """Return `slow`, measured again where it is too much: a neighbour of the moment is gone then, a slow pattern is not."""
+    ratio = slow(pattern, method, unit, end)
+    for _ in range(AGAIN_MAX):
+        if ratio <= RATIO_MAX:
+            break
+        ratio = min(ratio, slow(pattern, method, unit, end))
+    return ratio
+
+
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_time_goes_by_length(name):
     pattern, methods = ALL[name]
@@ -152,7 +163,7 @@ def test_time_goes_by_length(name):
         for method in methods
         for unit in units
         for end in ("", "\x00")
-        if (ratio := slow(pattern, method, unit, end)) > RATIO_MAX
+        if (ratio := least_slow(pattern, method, unit, end)) > RATIO_MAX
     }
     if name in BOUNDED:
         assert found, f"{name} is a line now: take it out of BOUNDED"
