@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from store import make_rows, write
-from strangers import cpu_s
+from anonymous import cpu_s
 
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 

@@ -81,7 +81,7 @@ def test_a_hundred_thousand_lines_are_quick():
         ledger.opened(one)
     for one in reversed(lines):
         ledger.done(one)
-    assert time.perf_counter() - begin < 1.0
+    assert time.perf_counter() - begin < 5  # quadratic would be minutes
     assert offsets(ledger) == [(11, 200_000)]
 
 

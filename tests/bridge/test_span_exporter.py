@@ -144,14 +144,14 @@ def test_nobody_there_and_a_full_queue(make, monkeypatch):
     one = make("http://127.0.0.1:9")
     begin_s = time.monotonic()
     one.offer([row(number) for number in range(5)])
-    assert time.monotonic() - begin_s < 0.5, "a row never waits for the export"
+    assert time.monotonic() - begin_s < 2, "a row never waits for the export"
     assert one.counters.dropped == 2
     one.start()
     wait_for(lambda: one.counters.retries > 0)
     assert "127.0.0.1:9" in one.problem
     begin_s = time.monotonic()
     one.stop()
-    assert time.monotonic() - begin_s < 3
+    assert time.monotonic() - begin_s < 5
     assert one.counters.failed + one.counters.dropped == 5
 
 

@@ -295,7 +295,7 @@ def test_a_tailscaled_that_misbehaves(
     tailscaled.misbehaviour = misbehaviour
     started = time.monotonic()
     assert reason(api.whois("100.64.0.2")).startswith(words)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 3
     tailscaled.misbehaviour = ""
     assert isinstance(api.whois("100.64.0.2"), Found)
 

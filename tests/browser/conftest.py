@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
-START_S_MAX = 20
-WAIT_S_MAX = 10
+START_S_MAX = 40
+WAIT_S_MAX = 30
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -201,7 +201,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
             extra_http_headers=headers or {},
         )  # fmt: skip
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(WAIT_S_MAX * 1000)
         page.said = []
         page.until = lambda holds: until(page, holds)
         page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)

@@ -46,7 +46,7 @@ TEMPORARY = "tailtrace-tailnet-"
 CONTROL = "10.77.0.1"
 DOMAIN = "tailtest.ts.net"
 LAN = "192.168.50"
-WAIT_S_MAX = 15.0
+WAIT_S_MAX = 30.0
 IDENTITY_TTL_S = 1.0
 
 PEOPLE: dict[str, dict[str, Any]] = {

@@ -63,7 +63,7 @@ def test_a_request_that_does_not_end(server, parts):
     address, counters = server
     begun = time.monotonic()
     assert talk(address, *parts)[1] == "closed"
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 5
     assert counters.closed == {"too_slow": 1}
 
 

@@ -222,7 +222,7 @@ def test_spans_go_both_ways(start: Any, sinks: tuple[Sink, Sink], send: Any) -> 
         ),
     )
     wait_for("the span at the bridge", lambda: len(bridge.spans))
-    assert time.monotonic() - started < 1.0, "the bridge holds a line back until its span comes"
+    assert time.monotonic() - started < 3.0, "the bridge holds a line back until its span comes"
     assert bridge.spans.drain(9) == [AppSpan(trace_id(1), f"{2:016x}", "/items/{id}", 5000, "", "shop")]
     assert sorted(bridge.trace_ids()) == [trace_id(1), trace_id(2), trace_id(3)], "it keeps whole traces"
     wait_for("all spans at the raw place", lambda: len(raw.trace_ids()) == 3)

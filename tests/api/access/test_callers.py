@@ -290,4 +290,4 @@ def test_a_look_up_among_all_tokens_is_quick(tmp_path):
     start = time.monotonic()
     for _ in range(200):
         assert kept.find("ttk_unknown") is None
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5  # a hash of passwords would take minutes

@@ -133,20 +133,20 @@ def test_a_look_that_takes_too_long_is_left(stop):
 
 
 def test_a_slow_service_is_left_after_the_timeout(receiver, stop):
-    receiver.pause_s = 3
+    receiver.pause_s = 6
     [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
     began = time.monotonic()
     assert ChildSend(stop, timeout_s=1.0)(destination, message()) == "no answer within 1 s"
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
 
 
 def test_a_stop_does_not_wait_for_a_slow_service(receiver, stop):
-    receiver.pause_s = 3
+    receiver.pause_s = 6
     [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
     threading.Timer(1.0, stop.set).start()
     began = time.monotonic()
     assert ChildSend(stop)(destination, message()) == "tailtrace stops"
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
 
 
 def test_the_url_is_in_no_argument_and_no_variable(receiver, stop):

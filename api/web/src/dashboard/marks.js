@@ -48,7 +48,8 @@ export const MARKS = {
     ctx.strokeStyle = ctx.fillStyle = colour;
     ctx.setLineDash([3, 3]);
     for (const { at } of all) {
-      const left = x.getPixelForValue(Math.floor(at)) - shift + (at % 1) * width;
+      // In the middle of a pixel: between two, each would get half of the line's colour.
+      const left = Math.floor(x.getPixelForValue(Math.floor(at)) - shift + (at % 1) * width) + 0.5;
       ctx.beginPath();
       ctx.moveTo(left, top);
       ctx.lineTo(left, bottom);
