@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from store import make_rows, write
 from anonymous import cpu_s
+from store import make_rows, write
 
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 
