@@ -63,7 +63,7 @@ def test_a_deployment_is_a_line_and_a_comparison(tmp_path, serving, open_page, s
             marks = page.locator(f"{panel} .legend .mark").all_text_contents()
             assert marks
             assert all(f"▲ shop 1.3 {EVIL}" in mark for mark in marks)
-        page.until(f"({UPRIGHT})('#requests-by-hour') > 0.4")
+        page.until(f"({UPRIGHT})('#requests-by-hour') > 0.3")
         cells = page.locator("#errors .panel-body table").last.locator("tbody tr")
         assert cells.count() == 1
         said = [" ".join(one.split()) for one in cells.locator("th, td").all_text_contents()]
@@ -80,4 +80,4 @@ def test_without_one_there_is_no_line(tmp_path, serving, open_page, show_all):
         show_all(page)
         page.locator("#requests-by-hour canvas").wait_for()
         assert page.locator(".legend .mark").count() == 0
-        assert page.evaluate(UPRIGHT, "#requests-by-hour") < 0.4
+        assert page.evaluate(UPRIGHT, "#requests-by-hour") < 0.3
