@@ -162,24 +162,17 @@ def _default(parameter: Mapping[str, Any]) -> str:
 
 def with_configurations(text: str) -> str:
     """Return the text of `docs/mcp.md` with what `tailtrace mcp --print-config` prints for somebody called Ana."""
-    from tailtrace_api.mcp_server.client_config import CLIENTS, client_config, merged  # noqa: PLC0415 - as below
+    from tailtrace_api.mcp_server.client_config import CLIENTS, client_config  # noqa: PLC0415 - as below
     from tailtrace_bridge.settings.table import Settings  # noqa: PLC0415
 
     command = Path("/home/ana/app/.venv/bin/tailtrace")
     settings = Settings.model_construct(store="sqlite:/home/ana/app/tailtrace.db", lang="es")  # of no environment
     names = {"claude-desktop": "Claude Desktop", "claude-code": "Claude Code", "cursor": "Cursor"}
-    parts = [
-        f"**{names[client]}**: `tailtrace mcp --print-config {client}`. {where}\n\n"
-        f"```json\n{client_config(client, command, settings)}\n```\n"
-        for client, where in CLIENTS.items()
-    ]
-    groups = [client_config("claude-desktop", command, settings, tools=tools) for tools in ("analytics", "tailscale")]
-    parts.append(
-        "One entry serves both, analytics and Tailscale. Whoever prefers two, to switch them on and off apart, prints\n"
-        "each with `--tools`: `tailtrace mcp --print-config claude-desktop --tools analytics`, then\n"
-        "`--tools tailscale`.\n\n"
-        f"```json\n{merged(groups)}\n```\n"
-    )
+    printed: dict[str, list[str]] = {}
+    for client, where in CLIENTS.items():
+        told = f"**{names[client]}**: `tailtrace mcp --print-config {client}`. {where}\n"
+        printed.setdefault(client_config(client, command, settings), []).append(told)
+    parts = ["\n".join([*clients, f"```json\n{config}\n```\n"]) for config, clients in printed.items()]
     before, _, rest = text.partition(CONFIGURATIONS_BEGIN)
     _, _, after = rest.partition(CONFIGURATIONS_END)
     made = "\n".join(parts)

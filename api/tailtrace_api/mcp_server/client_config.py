@@ -61,14 +61,6 @@ def client_config(
     return json.dumps({"mcpServers": {name: server}}, indent=2, ensure_ascii=False)
 
 
-def merged(configs: Sequence[str]) -> str:
-    """Put the servers of several configurations into one."""
-    servers: dict[str, Any] = {}
-    for config in configs:
-        servers |= json.loads(config)["mcpServers"]
-    return json.dumps({"mcpServers": servers}, indent=2, ensure_ascii=False)
-
-
 def _absolute_store(store: str) -> str:
     kind, colon, path = store.partition(":")
     return f"{kind}:{Path(path).absolute()}" if colon else store

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tailtrace_api.mcp_server.client_config import CLIENTS, client_config, merged
+from tailtrace_api.mcp_server.client_config import CLIENTS, client_config
 from tailtrace_bridge.settings.table import load
 
 COMMAND = Path("/opt/tailtrace/bin/tailtrace")
@@ -69,13 +69,10 @@ def test_paths_become_absolute_and_secrets_stay(tmp_path):
 
 def test_two_servers_in_one_file():
     settings = load(store="sqlite:/t.db")
-    both = merged([
-        client_config("claude-desktop", COMMAND, settings, tools="analytics"),
-        client_config("claude-desktop", COMMAND, settings, tools="tailscale"),
-    ])  # fmt: skip
-    assert [(name, server["args"][-1]) for name, server in json.loads(both)["mcpServers"].items()] == [
-        ("tailtrace-analytics", "analytics"), ("tailtrace-tailscale", "tailscale"),
-    ]  # fmt: skip
+    groups = ("analytics", "tailscale")
+    printed = [client_config("claude-desktop", COMMAND, settings, tools=tools) for tools in groups]
+    both = [(name, server["args"][-1]) for text in printed for name, server in json.loads(text)["mcpServers"].items()]
+    assert both == [("tailtrace-analytics", "analytics"), ("tailtrace-tailscale", "tailscale")]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
