@@ -14,6 +14,7 @@
 """
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from opentelemetry import trace
@@ -30,7 +31,7 @@ class LateSpans:
         self._worker = worker
         self._spans_max = spans_max
         self._slow_ns = slow_ms * 1_000_000
-        self._held: dict[int, list[Any]] = {}
+        self._held: OrderedDict[int, list[Any]] = OrderedDict()
         """What the worker takes, by trace id."""
         self._count = 0
         self._lock = threading.Lock()
@@ -41,7 +42,7 @@ class LateSpans:
             self._held.setdefault(trace_id, []).append(item)
             self._count += 1
             while self._count > self._spans_max:
-                self._count -= len(self._held.pop(next(iter(self._held))))
+                self._count -= len(self._held.popitem(last=False)[1])
 
     def end(self, span: LightSpan) -> None:
         """Send a request's span and its children, if the answer is worth it; forget them."""

@@ -5,6 +5,7 @@ peer waits until it is even. An IPv6 peer is its /64, of which one machine has a
 """
 
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Callable
 
 PEERS_MAX = 10_000
@@ -21,7 +22,7 @@ class Buckets:
         self.peers_forgotten = 0
         self._on_forgotten = on_forgotten
         self._per_s, self._burst, self._clock = per_s, burst, clock
-        self._peers: dict[str, tuple[float, int]] = {}
+        self._peers: OrderedDict[str, tuple[float, int]] = OrderedDict()
         """Peer → what is left, and as of when; who came last stands last."""
 
     def wait_s(self, peer: str, amount: float) -> float:
@@ -45,7 +46,7 @@ class Buckets:
 
     def _keep(self, name: str, left: float, now_us: int) -> None:
         if len(self._peers) >= PEERS_MAX:
-            del self._peers[next(iter(self._peers))]
+            self._peers.popitem(last=False)
             self.peers_forgotten += 1
             if self._on_forgotten is not None:
                 self._on_forgotten()

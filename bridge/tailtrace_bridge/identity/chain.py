@@ -40,6 +40,7 @@ up to `BACKOFF_US_MAX`: while it is down, lines do not wait for it. It is well a
 
 import ipaddress
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -287,7 +288,8 @@ class Identities:
         self._watched_ttl_us = watched_ttl_us
         self._not_found_ttl_us = not_found_ttl_us
         self._entries_max = entries_max
-        self._entries: dict[str, tuple[Holder, int]] = {}
+        # To find the first of a plain dict, each entry that left before it is stepped over: 40 µs for each new address.
+        self._entries: OrderedDict[str, tuple[Holder, int]] = OrderedDict()
 
     @property
     def providers(self) -> tuple[IdentityProvider, ...]:
@@ -435,7 +437,7 @@ class Identities:
     def _keep(self, address: str, holder: Holder, until_us: int) -> None:
         self._entries.pop(address, None)
         if len(self._entries) >= self._entries_max:
-            del self._entries[next(iter(self._entries))]
+            self._entries.popitem(last=False)
             self.counts.evicted += 1
         self._entries[address] = (holder, until_us)
 
