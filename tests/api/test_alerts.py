@@ -13,7 +13,7 @@ from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.commands.cli import app as cli
 from tailtrace_api.http import metrics
 from tailtrace_api.http.alerts import alert_router
-from tailtrace_api.mcp_server.analytics import system_performance
+from tailtrace_api.mcp_server.performance import system_performance
 from tailtrace_api.mcp_server.tool import Call
 from tailtrace_api.mcp_server.words import Words
 from tailtrace_api.queries.insights import Insights

@@ -37,7 +37,7 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     words, rows = call.words, answer.groups[: call.limit]
     marks = [_marked(one, call) for one in answer.deployments]
     structured = WhatBrokeOutput(failures=answer.failures, groups=tuple(map(_output, rows)), markers=tuple(marks))
-    counts = {"hours": call.arguments["hours"], "until": words.up_to(call.arguments.get("at"))}
+    counts = {"hours": call.arguments["hours"], "until": call.until}
     if not answer.groups:
         return Rendered(structured, [words.say("broke_none", **counts), *marks])
     lines = [words.say("broke", failures=answer.failures, groups=len(answer.groups), **counts)]

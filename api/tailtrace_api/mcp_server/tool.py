@@ -38,6 +38,15 @@ class Call:
     limit: int
     """Rows of the list at most."""
 
+    @property
+    def until(self) -> str:
+        """Where the window ends; nothing where that is now."""
+        return self.words.up_to(self.arguments.get("at"))
+
+    def days(self, count: int) -> str:
+        """`7 days`, and where they end."""
+        return self.words.count("days", count) + self.until
+
 
 @dataclass(frozen=True, slots=True)
 class Tool(Generic[A, S]):
