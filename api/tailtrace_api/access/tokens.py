@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
+from tailtrace_bridge.core.files.atomic import replace_file
+from tailtrace_bridge.core.files.signature import signature_of
 from tailtrace_bridge.core.text import printable
 
 PREFIX = "ttk_"
@@ -76,7 +78,7 @@ class Tokens:
     def now(self) -> tuple[Token, ...]:
         """Return the tokens as of now. A file that cannot be believed has none; the log says why, once."""
         with self._lock:
-            signature = _signature(self.path)
+            signature = signature_of(self.path)
             if signature != self._signature:
                 self._signature = signature
                 try:
@@ -128,7 +130,8 @@ class Tokens:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 tokens = list(_read(self.path))
                 yield tokens
-                _replace(self.path, json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=1))
+                text = json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=1) + "\n"
+                replace_file(self.path, text.encode())
             finally:
                 os.close(lock)
         except OSError as error:
@@ -140,25 +143,6 @@ class Tokens:
 def hash_of(secret: str) -> str:
     """Return the hash under which a secret is kept."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
 def _read(path: Path) -> tuple[Token, ...]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.files.atomic import replace_file
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
+from tailtrace_bridge.core.files.signature import signature_of
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.history import Held, History
 
@@ -38,7 +39,7 @@ class HistoryFile:
     def __init__(self, path: Path, history: History) -> None:
         self._path = path
         self._history = history
-        self._signature = self._stat()
+        self._signature = signature_of(self._path)
         entries, seen_us = read(path)
         history.restore(entries, seen_us)
         self._revision = -1
@@ -51,11 +52,11 @@ class HistoryFile:
             return
         try:
             with _locked(self._path, 0.0):
-                if self._stat() != self._signature:
+                if signature_of(self._path) != self._signature:
                     self._heed_erasure(now_us)
                 self._revision = history.revision
                 write(self._path, history.entries(), history.seen_us)
-                self._signature = self._stat()
+                self._signature = signature_of(self._path)
         except FileLockedError:
             self._revision = -1  # somebody erases: the next time
         except OSError as error:
@@ -81,13 +82,6 @@ class HistoryFile:
         self._history.forget(
             lambda held: held.from_us > seen_us or (held.identity.address, held.key, held.from_us) in known, now_us
         )
-
-    def _stat(self) -> tuple[int, ...]:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return ()
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def read(path: Path) -> tuple[list[Held], int]:

@@ -31,6 +31,7 @@ from pathlib import Path
 import tomli
 
 from tailtrace_bridge.core.errors import IdentityError
+from tailtrace_bridge.core.files.signature import signature_of
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import TEXT_LENGTH_MAX, parse_address, printable
 from tailtrace_bridge.identity.chain import Answer, Found, NotFound
@@ -90,7 +91,7 @@ class IdentityFile:
         self._path = path
         self._clock = clock
         self._checked_us = clock()
-        self._signature = self._stat()
+        self._signature = signature_of(self._path)
         self._map = load_identities(path)
 
     def whois(self, address: str) -> Answer:
@@ -103,7 +104,7 @@ class IdentityFile:
         return NotFound() if identity is None else Found(identity, since_us=0)
 
     def _reload_if_changed(self) -> None:
-        signature = self._stat()
+        signature = signature_of(self._path)
         if signature == self._signature:
             return
         # Remembered also when the new file is broken, so that it is read, and complained about, once.
@@ -115,13 +116,6 @@ class IdentityFile:
             _log.warning("identities: the old map stays in use: %s", error)
         else:
             self.reloads += 1
-
-    def _stat(self) -> tuple[int, ...]:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return ()
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def load_identities(path: Path) -> IdentityMap:
