@@ -6,7 +6,6 @@ takes off `page.said` itself.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,17 +19,12 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S_MAX = 40
 WAIT_S_MAX = 30
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+from tests.processes import free_port
 
 LIFE_S = 4.0
 KILLS = 5
@@ -26,11 +26,6 @@ def line(number, path="/items/7", agent="curl/8", address="100.64.0.7"):
         "request_time": "0.010", "upstream_addr": "127.0.0.1:8000", "upstream_status": "200",
         "upstream_response_time": "0.010", "server_name": "shop.example", "http_referer": "", "http_user_agent": agent,
     }, separators=(",", ":")) + "\n"  # fmt: skip
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 class Bridge:

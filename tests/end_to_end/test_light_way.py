@@ -1,17 +1,15 @@
 """A real app behind real nginx, read by `tailtrace serve`: with spans and without any, each row is whole."""
 
-import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.processes import free_port, running
 from websockets.sync.client import connect
 
 from tailtrace_api.nginx.process import NginxServer
@@ -90,13 +88,6 @@ LOCATIONS = """
 """
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
-
-
 def wait_for(what: str, look: Any) -> Any:
     deadline = time.monotonic() + WAIT_S_MAX
     while True:
@@ -105,18 +96,6 @@ def wait_for(what: str, look: Any) -> Any:
                 return seen
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
-
-
-@contextmanager
-def running(*command: str | Path, **environment: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def serve(folder: Path, log: Path, listen: int, otlp: int, span_wait_ms: int) -> AbstractContextManager[None]:

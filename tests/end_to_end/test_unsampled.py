@@ -1,17 +1,15 @@
 """Behind a real nginx that samples nothing, a real app keeps its spans until the answer, and `serve` the whole trace."""
 
-import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.processes import free_ports, running
 
 from tailtrace_api.nginx.process import NginxServer
 
@@ -30,25 +28,6 @@ def order(number: int):
     with get_tracer("shop").start_as_current_span("SELECT price"):
         return {"price": {1: 5}[number]}
 """
-
-
-@contextmanager
-def running(*command: str | Path, **environment: str) -> Iterator[None]:
-    said = subprocess.DEVNULL
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=said, stderr=said)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def wait_for(what: str, look: Callable[[], Any]) -> Any:

@@ -23,7 +23,6 @@ All listen on loopback, keep their files in the test's folder, and are killed by
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.processes import free_ports
 
 START_S_MAX = 30.0
 STOP_S_MAX = 15.0
@@ -46,15 +46,6 @@ ALLOW_NIL = "--feature-gates=ottl.set.allowNil"
 
 MakeInfluxDB = Callable[[], "InfluxDB"]
 MakeCollector = Callable[..., "Collector"]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on: all held at once, so that none comes twice."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Server:

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import pytest
 import yaml
 from compose_spec import PyCompose
+from tests.processes import free_ports
 
 from tailtrace_bridge.logs.format import TAILTRACE_FIELDS
 
@@ -373,14 +373,6 @@ def test_the_image_is_healthy_where_it_listens(tmp_path: Path, listen: str) -> N
 @pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_of_a_plain_shell(script: Path) -> None:
     subprocess.run(["sh", "-n", script], check=True)
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 @contextmanager
