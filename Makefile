@@ -3,7 +3,8 @@
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
 #   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
 #   make test-long                  the rest: what starts a collector, InfluxDB, a tailnet or a browser
-#   make test-slow                  runs of minutes, and every server and version that an app may have; CI leaves them out
+#   make test-slow                  runs of minutes; CI leaves them out
+#   make matrix                     every server of an app with the oldest and newest Python, OpenTelemetry and FastAPI (Debian; minutes)
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
 #   make collector                  builds the OpenTelemetry collector of the tests (Go; minutes at first)
 #   make influxdb                   builds the InfluxDB of the tests (Go and Rust; minutes at first)
@@ -41,6 +42,8 @@ JAEGER := $(CACHE)/jaeger
 HEADSCALE := $(CACHE)/headscale
 COMPOSE := $(CACHE)/compose
 DOCKER := $(CACHE)/docker
+PYTHON_NEWEST := 3.15
+PYTHON_UNPACKED := $(CACHE)/servers/python$(PYTHON_NEWEST)
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
@@ -51,7 +54,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-slow docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
+.PHONY: setup web demo test test-long test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -114,6 +117,12 @@ $(DOCKER)/containerboot:
 
 test-slow: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m slow $(ARGS)
+
+matrix: $(READY) $(PYTHON_UNPACKED)/usr/bin/python$(PYTHON_NEWEST)
+	nice $(BIN)/pytest tests/instrumentation/test_servers.py $(ARGS)
+
+$(PYTHON_UNPACKED)/usr/bin/python%: | $(READY)
+	tests/instrumentation/build_python.sh $* $(PYTHON_UNPACKED) $(BIN)/uv
 
 # Their version is the one that the control server is built from. `go install` takes them by their own go.sum.
 tailnet: $(TAILNET)/.ready

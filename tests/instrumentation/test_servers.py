@@ -1,6 +1,7 @@
 """Every server and every end of the versions that we allow, each in an environment of its own.
 
-The environments are made once, under `~/.cache/tailtrace/servers`, from the package index. `make test-long` runs this.
+The environments are made once, under `~/.cache/tailtrace/servers`, from the package index. `make matrix` runs this, and
+brings the newest Python; of others one that is missing is skipped.
 """
 
 import os
@@ -32,11 +33,15 @@ ENVIRONMENTS = {
     "oldest": ("3.11", "1.40.0", "0.61b0", "0.130.0"),
     "nested": ("3.12", "1.45.2", "0.66b2", "0.137.0"),  # The first that nests included routers.
     "newest": ("3.13", "1.45.2", "0.66b2", "0.165.0"),
+    "next": ("3.15", "1.45.2", "0.66b2", "0.165.0"),
 }
+UV = Path(sys.executable).with_name("uv")
 
 
 def python_of(version):
     found = shutil.which(f"python{version}")
+    if (unpacked := CACHE / f"python{version}" / "usr" / "bin" / f"python{version}").exists():
+        found = str(unpacked)
     for path in sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*")):
         found = str(path / "bin" / "python")
     if found is None and sys.version.startswith(version):
@@ -51,10 +56,10 @@ def made(name):
         found = python_of(python)
         if found is None:
             pytest.skip(f"needs Python {python}")
-        subprocess.run([found, "-m", "venv", "--clear", str(home)], check=True)
+        subprocess.run([UV, "venv", "-q", "--clear", "--python", found, home], check=True)
         subprocess.run(
             [
-                str(home / "bin" / "python"), "-m", "pip", "install", "-q",
+                UV, "pip", "install", "-q", "--python", home,
                 f"opentelemetry-sdk=={stable}", f"opentelemetry-exporter-otlp-proto-http=={stable}",
                 f"opentelemetry-instrumentation-fastapi=={unstable}", f"opentelemetry-instrumentation-asgi=={unstable}",
                 f"fastapi=={fastapi}", "uvicorn[standard]", "uvicorn-worker", "gunicorn", "hypercorn", "granian",
