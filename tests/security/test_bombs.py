@@ -1,9 +1,14 @@
 """What is small on the wire or disk and large in memory, and files that never end: measured in a process of its own."""
 
+import json
 import os
+import random
+import re
 import subprocess
 import sys
+import time
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +81,44 @@ def test_what_grew_would_be_seen(tmp_path):
     program = "import gzip\nbefore = peak()\nprint(len(gzip.open(sys.argv[1]).read()), peak() - before)"
     said, grown = grown_mib(program, tmp_path / "body")
     assert (said, grown >= 90) == (str(100 * MIB), True)
+
+
+def held_mib(pid):
+    """Give what a process and its children hold now; pages that they share count by their share."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has just ended
+        return 0
+    own = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return (int(own[1]) // 1024 if own else 0) + sum(map(held_mib, children))
+
+
+@pytest.mark.long
+def test_a_log_whose_every_line_names_something_new(tmp_path):
+    """Paths, addresses and user agents, as long as they may be chosen: what is cached and batched has an end."""
+    dice, lines = random.Random(3), 60_000
+    with (tmp_path / "access.log").open("w") as log:
+        for number in range(lines):
+            address = ".".join(str(dice.randrange(1, 250)) for _ in range(4))
+            when = f"01/Jan/2026:{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02} +0000"
+            path, agent = (f"{dice.getrandbits(700):x}" for _ in range(2))
+            log.write(f'{address} - - [{when}] "GET /{path} HTTP/1.1" 200 5 "-" "Mozilla/5.0 ({agent})"\n')
+    environ = {"TAILTRACE_STORE": f"sqlite:{tmp_path / 'tailtrace.db'}", "TAILTRACE_DISTINCT_MAX": "20000"}
+    command = [Path(sys.executable).with_name("tailtrace"), "import", "--json", tmp_path / "access.log"]
+    peak_mib = 0
+    with (tmp_path / "said.json").open("w") as said:
+        process = subprocess.Popen(command, env=os.environ | environ, cwd=tmp_path, stdout=said)
+        while process.poll() is None:
+            peak_mib = max(peak_mib, held_mib(process.pid))
+            time.sleep(0.05)
+    done = json.loads((tmp_path / "said.json").read_text())
+    assert (done["lines"], done["stored"], done["refused"]) == (lines, lines, 0)
+    folded = re.search(r"(\d+) addresses without a name and (\d+) user agents", " ".join(done["notes"]))
+    assert folded is not None
+    assert int(folded[1]) > 30_000
+    assert int(folded[2]) > 30_000
+    assert 50 < peak_mib < 150
 
 
 def test_a_pipe_in_place_of_the_log_is_not_waited_for(tmp_path):

@@ -109,7 +109,7 @@ WATCHED_TTL_US = 300_000_000
 NOT_FOUND_TTL_US = 10_000_000
 BACKOFF_US_MIN = 1_000_000
 BACKOFF_US_MAX = 8_000_000
-ENTRIES_MAX = 65_536
+ENTRIES_MAX = 16_384
 _OF_SEVERAL_KINDS = frozenset({100, 169, 172, 192, 198, 203})
 """First numbers of IPv4 addresses of which some are for special use and some are not (RFC 6890)."""
 TAILNET_RANGES = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))

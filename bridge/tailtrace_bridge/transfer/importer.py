@@ -53,6 +53,8 @@ PLACES_MAX = 100_000
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
+BATCH_BYTES = 2 * 1024 * 1024
+"""Bytes of them: long lines, which may all be different, make smaller chunks."""
 FAILED_MIN = 500
 """The lowest status of a request that failed."""
 FIRST_BATCH_ROWS = 1_000
@@ -299,11 +301,13 @@ class _LogReader:
                 self._parser, self._understood = understand(self._parser, self._name, first)
                 formats = {one.source for one in self._understood.formats}
                 self._lines = BlockReader(self._parser, self._name)
+            size = 0
             for piece in chain(pieces, read):
                 self._lines.read(piece)
-                if len(self._lines.lines) >= rows_max or len(self._lines.rejected) >= rows_max:
+                size += len(piece.block) or sum(len(line) for line, _ in piece.lines)
+                if max(len(self._lines.lines), len(self._lines.rejected)) >= rows_max or size >= BATCH_BYTES:
                     yield self._chunk("")
-                    rows_max = min(2 * rows_max, BATCH_ROWS)
+                    rows_max, size = min(2 * rows_max, BATCH_ROWS), 0
             if self._cut and is_whole(self._cut[0], self._parser, formats):
                 line, offset, seed, _ = self._cut.pop()
                 self._lines.read_lines([(line, offset)], seed)

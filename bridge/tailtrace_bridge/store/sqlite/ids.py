@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tailtrace_bridge.store.sqlite.distinct import Distinct, Texts
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS
 
-CACHED_IDS_MAX = 50_000
+CACHED_IDS_MAX = 16_384
 _PATH = 2
 _NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"} | {
     "request": "endpoint_id, method, path, status, traffic"
