@@ -53,7 +53,7 @@ API_BRIDGE = {
     "monthly": "alerts core rows settings store texts wiring",
     "terminal": "core texts",
     "demo": "core logs store",
-    "doctor": "alerts core identity logs settings store wiring",
+    "doctor": "alerts core identity logs settings spans store wiring",
     "http": "alerts core export settings spans store wiring",
     "mcp_server": "core settings wiring texts",
     "server": "core rows settings spans store wiring",

@@ -247,6 +247,8 @@ class Chain:
     fronts: list[Front]
     collector: Any
     app: Any
+    settings: Mapping[str, str]
+    """What bridge, API and any other command of ours have in common: the environment that leads to the store."""
     api: Any = None
     api_url: str = ""
     proxy: Proxy | None = None
@@ -332,6 +334,8 @@ class _Maker:
         has_proxy: bool = False,
         has_narrow_token: bool = False,
         span_wait_ms: int = 6000,
+        raw_spans: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> Chain:
         bucket = influxdb.new_bucket()
         authorization = self._authorize(influxdb, bucket, has_narrow_token=has_narrow_token)
@@ -345,7 +349,9 @@ class _Maker:
             "INFLUXDB_V2_TOKEN": authorization["token"],
             "INFLUXDB_V2_BUCKET": bucket,
         }
-        collector = self._collector(otlp_ports, {**reached, "COLLECTOR_TRACES_BUCKET": influxdb.new_bucket()})
+        collector = self._collector(
+            otlp_ports, {**reached, "COLLECTOR_TRACES_BUCKET": raw_spans or influxdb.new_bucket()}
+        )
         openapi = self.folder / "openapi.json"
         app = self._start(
             "app",
@@ -364,12 +370,14 @@ class _Maker:
             "TAILTRACE_OPENAPI": str(openapi),
             "TAILTRACE_SPAN_WAIT_MS": str(span_wait_ms),
             "TAILSCALE_SOCKET": str(self.folder / "none.sock"),
+            **({"TAILTRACE_COLLECTOR_METRICS_URL": collector.metrics_url} if raw_spans else {}),
+            **(env or {}),
         }
         made = [
             self._front(chr(ord("a") + number), app_port, otlp, bridge, ours)
             for number, (otlp, bridge) in enumerate(zip(otlp_ports, bridge_ports, strict=True))
         ]
-        chain = Chain(influxdb, bucket, authorization["id"], made, collector, app, proxy=proxy)
+        chain = Chain(influxdb, bucket, authorization["id"], made, collector, app, ours, proxy=proxy)
         if has_api:
             chain.api_url = f"http://127.0.0.1:{api_port}"
             listen = {"TAILTRACE_LISTEN": f"127.0.0.1:{api_port}"}

@@ -44,7 +44,7 @@ OPENGEMINI_META = 8092
 ALLOW_NIL = "--feature-gates=ottl.set.allowNil"
 """For a collector on otel-collector.yaml, which says why."""
 
-MakeInfluxDB = Callable[[], "InfluxDB"]
+MakeInfluxDB = Callable[..., "InfluxDB"]
 MakeCollector = Callable[..., "Collector"]
 
 
@@ -114,22 +114,25 @@ class Server:
 
 
 class InfluxDB(Server):
-    """An `influxd` with one organization, one bucket, and a token that may do everything in it."""
+    """An `influxd` with one organization, one bucket, and a token that may do everything in it.
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    `options` are flags of `influxd`, `_` for `-`.
+    """
+
+    def __init__(self, program: Path, folder: Path, **options: str) -> None:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.org = self.bucket = "tailtrace"
         self.token = ""
         self._names = (f"bucket-{number}" for number in itertools.count(1))
-        options = {
-            "http-bind-address": f"127.0.0.1:{port}",
-            "bolt-path": folder / "influxd.bolt",
-            "sqlite-path": folder / "influxd.sqlite",
-            "engine-path": folder / "engine",
-            "log-level": "warn",
+        ours = {
+            "http_bind_address": f"127.0.0.1:{port}",
+            "bolt_path": folder / "influxd.bolt",
+            "sqlite_path": folder / "influxd.sqlite",
+            "engine_path": folder / "engine",
+            "log_level": "warn",
         }
-        arguments = [f"--{name}={value}" for name, value in options.items()]
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in {**ours, **options}.items()]
         super().__init__([str(program), *arguments, "--reporting-disabled"], f"{self.url}/health", folder, {})
 
     def start(self) -> None:
@@ -303,8 +306,8 @@ def opengemini(opengemini_programs: Path, tmp_path_factory: pytest.TempPathFacto
 def make_influxdb(influxd_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeInfluxDB]:
     with ExitStack() as running:
 
-        def make() -> InfluxDB:
-            server = InfluxDB(influxd_program, tmp_path_factory.mktemp("influxdb"))
+        def make(**options: str) -> InfluxDB:
+            server = InfluxDB(influxd_program, tmp_path_factory.mktemp("influxdb"), **options)
             running.callback(server.end_test)
             server.start()
             return server

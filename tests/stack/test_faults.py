@@ -6,6 +6,7 @@
 | InfluxDB answers 429 or 503 | 503: with its status | the same |
 | InfluxDB answers 413 | 200: batches are cut in halves until they fit | |
 | token revoked | 503: the token | the same, when it is valid again |
+| the bucket of raw spans is none | 503: raw spans are lost | the same, when one is stored |
 | collector dead | 200: rows come without the app's part, each after its wait | rows are joined again |
 | bridge dead | nobody answers | reads on from its positions; spans that it had in memory may be lost, rows not |
 | no room for the positions | 503: they cannot be saved | saved again; rows were stored all the while |
@@ -112,6 +113,15 @@ def test_the_token_is_revoked_for_a_while(influxdb: Any, make_chain: Any) -> Non
         wait_said(chain, "401", "INFLUXDB_V2_TOKEN is wrong, revoked")
         time.sleep(FAULT_S)
         chain.let_token_be("active")
+
+
+def test_the_bucket_of_raw_spans_is_wrong_for_a_while(influxdb: Any, make_chain: Any) -> None:
+    """Its exporter gives these spans up, and only counts: the bridge reads its counters."""
+    chain = make_chain(influxdb, raw_spans="to-come", span_wait_ms=SPAN_WAIT_MS)
+    with while_requests_come(chain, "no bucket of raw spans"):
+        wait_said(chain, "raw spans are lost", "COLLECTOR_TRACES_BUCKET")
+        org_id = influxdb.call("GET", "/api/v2/orgs", params={"org": influxdb.org}).json()["orgs"][0]["id"]
+        influxdb.call("POST", "/api/v2/buckets", json={"orgID": org_id, "name": "to-come", "retentionRules": []})
 
 
 def test_the_collector_crashes(influxdb: Any, make_chain: Any) -> None:

@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from tailtrace_api.doctor.servers import check_collector
+
 pytestmark = [pytest.mark.collector, pytest.mark.influxdb]
 CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
 WAIT_S_MAX = 20.0
@@ -213,6 +215,8 @@ def test_a_wrong_setting_is_counted_and_said(
         time.sleep(0.1)
     assert failed == 2
     assert says in raw.collector.log
+    check = check_collector(raw.collector.metrics_url)
+    assert (check.status, check.message) == ("failure", "0 raw spans stored, 2 given up since it began")
 
 
 def listed(*texts: str) -> AnyValue:

@@ -24,7 +24,14 @@ from tailtrace_api.doctor.nginx_fronts import check_fronts
 from tailtrace_api.doctor.nginx_logs import check_lost_logs
 from tailtrace_api.doctor.patch import make_patch
 from tailtrace_api.doctor.peers import Facts, check_peers
-from tailtrace_api.doctor.servers import check_api, check_clock, check_receiver, check_server, check_store
+from tailtrace_api.doctor.servers import (
+    check_api,
+    check_clock,
+    check_collector,
+    check_receiver,
+    check_server,
+    check_store,
+)
 from tailtrace_api.doctor.tailscale import check_address, check_local
 from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
 from tailtrace_api.nginx.process import NginxError
@@ -91,6 +98,7 @@ def examine(settings: Settings, now_us: int, *, nginx_conf: Path | None = None, 
         *people,
         check_api(settings.listen),
         check_receiver(settings.otlp_listen, span_tokens=_span_tokens(settings)),
+        *([check_collector(settings.collector_metrics_url)] if settings.collector_metrics_url else []),
         *_store(settings),
         check_alerts(settings),
         check_clock(log.newest_us, log.changed_us, now_us),

@@ -4,6 +4,7 @@
 |---|---|---|
 | API | nobody answers, or it is not ready | |
 | OTLP receiver | it does not take an empty export; or only with a token, and no app can have one | |
+| collector | it gave raw spans up and stored none; its metrics do not answer | it gave some up since it began |
 | store | does not open, or its folder cannot be written; does not answer, or is none for us | not made yet, or empty |
 | disk | less than `DISK_FAILURE_BYTES` free | less than `DISK_WARNING_BYTES` |
 | clock | the newest line is more than `SKEW_FAILURE_US` ahead of now or of its file | more than `SKEW_WARNING_US` |
@@ -19,6 +20,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,6 +29,7 @@ import httpx
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.settings.table import unix_path
+from tailtrace_bridge.spans.collector import CURE, ask
 from tailtrace_bridge.store.sqlite.database import schema_version
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable
 
@@ -106,6 +109,20 @@ def _exchange(method: str, url: str, path: Path | None = None) -> tuple[int, byt
             if len(body) >= BODY_BYTES_MAX:
                 break
     return response.status_code, bytes(body[:BODY_BYTES_MAX])
+
+
+def check_collector(url: str) -> Check:
+    """Ask the collector how many raw spans InfluxDB refused: its exporter gives those up, and only counts."""
+    name = "collector"
+    try:
+        spans = ask(url)
+    except (OSError, HTTPException, ValueError) as error:
+        cure = "start it, or correct TAILTRACE_COLLECTOR_METRICS_URL"
+        return make_check(name, "failure", f"{url} does not answer: {error}", cure)
+    words = f"{spans.stored} raw spans stored, {spans.given_up} given up since it began"
+    if spans.given_up:
+        return make_check(name, "warning" if spans.stored else "failure", words, CURE)
+    return make_check(name, "ok", words)
 
 
 def check_server(about: Callable[[], str]) -> Check:

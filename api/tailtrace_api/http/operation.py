@@ -100,6 +100,8 @@ def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: i
         found.extend(bridge.pipeline.tail.losses().values())
         if bridge.pipeline.problem:
             found.append(bridge.pipeline.problem)
+        if bridge.raw_spans is not None and (lost := bridge.raw_spans.problem()):
+            found.append(lost)
         if not bridge.running:
             found.append("the bridge has ended; see the log of tailtrace, and start it again")
         elif now_us - bridge.pipeline.counters.last_bucket_us > _STALLED_US:

@@ -294,6 +294,15 @@ class Settings(BaseSettings):
             le=87_600,
         ),
     ] = 0
+    collector_metrics_url: Annotated[
+        str,
+        Field(
+            description="The collector's `/metrics`, such as `http://127.0.0.1:8888/metrics`: then `/ready` of the "
+            "bridge and `tailtrace doctor` say when InfluxDB refuses its raw spans. Empty: nobody asks.",
+            pattern=r"^(https?://[^/@\s[:cntrl:]]+/[^\s[:cntrl:]]*)?$",
+            max_length=500,
+        ),
+    ] = ""
     export_endpoint: Annotated[
         str | None,
         Field(

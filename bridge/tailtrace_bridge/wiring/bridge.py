@@ -15,6 +15,7 @@ from tailtrace_bridge.logs.tail import Tail
 from tailtrace_bridge.rows.join import Join
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.spans.collector import RawSpansWatch, ask
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.keeper import TraceKeeper
@@ -68,6 +69,8 @@ class Bridge:
     """Of the requests that were stored."""
     request_metrics: "RequestMetrics | None" = None
     """Sends these, where the settings say so."""
+    raw_spans: RawSpansWatch | None = None
+    """Where the settings name the collector's metrics."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -180,7 +183,7 @@ def make_bridge(settings: Settings) -> Bridge:
     counters = ReceiverCounters()
     return Bridge(
         pipeline, identities, routes, store, spans, counters, poll_s, lock, watcher, keeper, devices, alerts,
-        exporter, durations, request_metrics,
+        exporter, durations, request_metrics, _make_raw_spans(settings),
     )  # fmt: skip
 
 
@@ -209,6 +212,11 @@ def _make_request_metrics(settings: Settings, durations: RequestDurations) -> "R
     from tailtrace_bridge.wiring.export import make_request_metrics  # noqa: PLC0415
 
     return make_request_metrics(settings, durations)
+
+
+def _make_raw_spans(settings: Settings) -> RawSpansWatch | None:
+    url = settings.collector_metrics_url
+    return RawSpansWatch(lambda: ask(url)) if url else None
 
 
 def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":
