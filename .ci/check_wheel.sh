@@ -3,6 +3,8 @@
 #
 #   .ci/check_wheel.sh [PYTHON [WHEEL]]         WHEEL: one that is built already
 #
+# It is installed as README.md says under "Install", word for word, with the wheel in the clone's place.
+#
 # | environment | must hold |
 # |---|---|
 # | without extras | `tailtrace.instrument` imports; no server part came along; `tailtrace` names the extra to install |
@@ -12,6 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
 samples=$PWD/tests/samples
+readme=$PWD/README.md
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 work=$(mktemp -d)
@@ -20,6 +23,14 @@ trap 'rm -rf "$work"' EXIT
 fail() {
     echo "wheel: $*" >&2
     exit 1
+}
+
+# install ENVIRONMENT WORDS: run README's line that has these words in its comment.
+install() {
+    local line
+    line=$(sed -n '/^## Install$/,/^## Your/p' "$readme" | grep "^pip install .*# .*$2") ||
+        fail "README.md, Install: no line is for: $2"
+    PATH=$PWD/$1/bin:$PATH PIP_QUIET=1 bash -euc "${line//CLONE/$wheel}"
 }
 
 "$python" -m venv "$work/bare"
@@ -34,7 +45,7 @@ fi
 
 cd "$work"
 echo "wheel: $(basename "$wheel") without extras"
-bare/bin/pip install --quiet "$wheel"
+install bare "in the app's environment"
 bare/bin/python - <<'PYTHON'
 from importlib.util import find_spec
 
@@ -52,7 +63,7 @@ said=$(bare/bin/tailtrace --help 2>&1) || status=$?
 
 echo "wheel: $(basename "$wheel") with [server]"
 "$python" -m venv "$work/server"
-server/bin/pip install --quiet "$wheel[server]"
+install server "where nginx's log is"
 export TAILTRACE_STORE="sqlite:$work/check.db"
 for run in first second; do
     server/bin/tailtrace import --json --max-rejected 50 "$samples"/*.log >"$run.json" </dev/null
