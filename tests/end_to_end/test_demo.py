@@ -246,9 +246,25 @@ def test_a_signal_ends_it_with_a_report_and_nothing_left_running(tmp_path: Path,
         process.send_signal(number)
         output, _ = process.communicate(timeout=END_S_MAX)
     assert process.returncode == 0, output
+    assert "ending: awaits the last lines" in output
     _, written, stored, joined, joinable = outcome(output)
     assert written == stored > 0
     assert joined == joinable
+    assert descendants(folder) == []
+
+
+@pytest.mark.long
+@pytest.mark.nginx
+def test_a_second_ctrl_c_ends_it_without_a_report(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with demo(folder, seconds=50, rate=40) as process:
+        read_until(process, "requests a second")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "Ctrl-C again ends at once")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=END_S_MAX)
+    assert process.returncode == 1, output
+    assert "stopped before the report; nothing is left running" in output
     assert descendants(folder) == []
 
 
@@ -298,7 +314,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.nginx
-def test_a_newcomer_sees_a_waterfall_and_what_broke_within_a_minute(tmp_path: Path) -> None:
+def test_a_newcomer_sees_a_past_a_waterfall_and_what_broke_within_a_minute(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with demo(folder, seconds=20, rate=40) as process:
         output, _ = process.communicate(timeout=END_S_MAX)
@@ -310,6 +326,16 @@ def test_a_newcomer_sees_a_waterfall_and_what_broke_within_a_minute(tmp_path: Pa
             env={**os.environ, "TAILTRACE_STORE": f"sqlite:{folder / 'tailtrace.db'}"},
         )  # fmt: skip
         return json.loads(done.stdout)
+
+    url, trace_id = re.search(r"a request that broke +(http\S+)\?request=([0-9a-f]{32})\n", output).groups()  # type: ignore[union-attr]
+    assert f"{url}mcp\n" in output
+    store = f"--store sqlite:{folder / 'tailtrace.db'}"
+    assert f"tailtrace report {store}\n" in output
+    assert f"tailtrace trace {trace_id} {store}\n" in output
+    assert told("trace", trace_id)["spans"]
+    past = told("report", "--days", "15", "--limit", "1")["access_logs"]["summary"]["total_requests"]
+    lines = (folder / "access.log").read_text(encoding="utf-8").count("\n")
+    assert past > lines + 1000, "the page has a past from its first second"
 
     broken = told("errors")
     (weather,) = [one for one in broken["groups"] if one["type"] == "httpx.HTTPStatusError"]

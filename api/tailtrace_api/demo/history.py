@@ -1,4 +1,4 @@
-"""What the factory's people did in the weeks before now, made up: for pages and pictures that need a past.
+"""What the factory's people did in the weeks before, made up: for the demo, pages and pictures that need a past.
 
 Each walks the sessions of `clients.walk`, most in working hours of working days, the kiosk and the runner around the
 clock. Times and failures are drawn near those of the demo's app. The same seed and end give the same rows.

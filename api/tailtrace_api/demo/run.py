@@ -2,7 +2,8 @@
 
 | what happens | what the demo does | exit status |
 |---|---|---|
-| `seconds` over, Ctrl-C, SIGTERM, SIGHUP | ends the clients, awaits the last line, reports | 0, or 1 if it lost one |
+| the start | writes `PAST_DAYS` of a past, up to an hour ago: the page is full, the last hour is real | |
+| `seconds` over, Ctrl-C, SIGTERM, SIGHUP | says so, awaits the last line, reports | 0, or 1 if it lost one |
 | one of these signals before all is up, or a second one | ends at once, without a report | 1 |
 | a process of the stack dies | shows the end of its log | 1 |
 
@@ -13,8 +14,9 @@ import asyncio
 import random
 import signal
 import tempfile
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -24,17 +26,21 @@ from rich.markup import escape
 
 from tailtrace_api.demo.children import ChildDied, child_environment
 from tailtrace_api.demo.clients import Tally, drive
+from tailtrace_api.demo.history import history
 from tailtrace_api.demo.live_table import LiveTable
 from tailtrace_api.demo.outcome import Outcome, settle
 from tailtrace_api.demo.people import PEOPLE
-from tailtrace_api.demo.stack import CLI, Stack, run_stack
+from tailtrace_api.demo.stack import CLI, STORE, Stack, run_stack
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import HOUR_US
 
 WISHED_PORT = 8080
 WISHED_API_PORT = 8470
 REFRESH_S = 1.0
 PLAIN_LINE_EACH = 5
 """Refreshes between two lines where there is no terminal."""
+PAST_DAYS = 14
 PAGE_ROWS = 500
 """Rows of a refresh: more than a second's requests at any rate that the demo is for."""
 SEED = 7
@@ -109,6 +115,7 @@ class _Demo:
 
     def _on_signal(self, work: asyncio.Task[int]) -> None:
         if self._up and not self._stop.is_set():
+            self._say("ending: awaits the last lines, then reports; Ctrl-C again ends at once")
             self._stop.set()
         elif not work.cancelling():  # once: the clean-up must not be cut short
             work.cancel()
@@ -118,6 +125,7 @@ class _Demo:
 
     async def _work(self, port: int, api_port: int) -> int:
         self._say("starting the app, tailtrace serve and nginx ...")
+        await asyncio.to_thread(write_past, self._folder / STORE, time.time_ns() // 1000 - HOUR_US)
         async with (
             run_stack(self._folder, people=PEOPLE, port=port, api_port=api_port, say=self._say) as stack,
             httpx.AsyncClient(timeout=10) as client,
@@ -127,11 +135,13 @@ class _Demo:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(stack.watch())
                 show = group.create_task(self._show(stack, client))
+                name = group.create_task(self._name_a_trace(stack, client))
                 timer = group.create_task(self._end_in_time())
                 await drive(PEOPLE, stack.url, self._rate, random.Random(SEED), self._tally, self._stop)  # noqa: S311
                 timer.cancel()
                 show.cancel()
-                await asyncio.wait([show])
+                name.cancel()
+                await asyncio.wait([show, name])
                 outcome = await settle(stack, client, sent=self._tally.sent, failed=self._tally.failed)
                 await _report(stack, self._console)
                 watch.cancel()
@@ -142,9 +152,26 @@ class _Demo:
         self._say(f"the dashboard            {stack.api_url}/")
         self._say(f"who used what            {stack.api_url}/analytics/access-logs?hours=1")
         self._say(f"what broke               {stack.api_url}/analytics/errors")
+        self._say(f"for an assistant (MCP)   {stack.api_url}/mcp")
+        self._say(f"in the terminal          tailtrace report --store {_store(stack)}")
         self._say(f"logs and store           {self._folder}")
         ends = "Ctrl-C ends it" if self._seconds is None else f"it ends after {self._seconds:g} s, or with Ctrl-C"
         self._say(f"{len(PEOPLE)} devices send {self._rate:g} requests a second; {ends}")
+
+    async def _name_a_trace(self, stack: Stack, client: httpx.AsyncClient) -> None:
+        """Say where the first request that broke is drawn, once its trace is kept."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                answer = await client.get(f"{stack.api_url}/analytics/errors", params={"hours": 1})
+            except httpx.TransportError:
+                continue  # the watch tells if the API is gone
+            traces = [one for group in answer.json()["groups"] for one in group["traces"] if one["kept"]]
+            if traces:
+                trace_id = traces[0]["trace_id"]
+                self._say(f"a request that broke     {stack.api_url}/?request={trace_id}")
+                self._say(f"the same in the terminal tailtrace trace {trace_id} --store {_store(stack)}")
+                return
 
     async def _end_in_time(self) -> None:
         if self._seconds is not None:
@@ -193,6 +220,16 @@ class _Demo:
             return 0
         self._say("some of that is missing: that is a defect; run it again with a folder to keep the logs")
         return 1
+
+
+def _store(stack: Stack) -> str:
+    return stack.environment["TAILTRACE_STORE"]
+
+
+def write_past(store: Path, end_us: int) -> None:
+    """Write what the people did in the `PAST_DAYS` before `end_us`, µs since the epoch, into a new store."""
+    with closing(SqliteStore(store)) as past:
+        past.write(sorted(history(PEOPLE, end_us, PAST_DAYS), key=lambda row: row.access.time_us))
 
 
 async def _report(stack: Stack, console: Console) -> None:

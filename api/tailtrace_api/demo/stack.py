@@ -20,11 +20,13 @@ from pathlib import Path
 import httpx
 
 from tailtrace_api.demo.children import ChildDied, Children
+from tailtrace_api.demo.history import SERVICE
 from tailtrace_api.demo.people import Person, identities_toml, unusable_address
 from tailtrace_api.nginx.process import NginxServer
 from tailtrace_bridge.core.errors import SettingsError
 
 HOST = "127.0.0.1"
+STORE = "tailtrace.db"
 WATCH_NGINX_S = 1.0
 CLI = (sys.executable, "-u", "-m", "tailtrace_api.commands.cli")
 APP = (sys.executable, "-u", "-m", "tailtrace_api.demo.app")
@@ -100,7 +102,7 @@ async def run_stack(
     environment = {
         # Its ports are free ones of this machine's loopback, and it is up for minutes.
         "TAILTRACE_TRUST_LOOPBACK": "true",
-        "TAILTRACE_STORE": f"sqlite:{folder / 'tailtrace.db'}",
+        "TAILTRACE_STORE": f"sqlite:{folder / STORE}",
         "TAILTRACE_LOG": str(log),
         "TAILTRACE_CHECKPOINT": str(folder / "checkpoint.json"),
         "TAILTRACE_IDENTITIES": str(identities),
@@ -137,7 +139,7 @@ async def run_stack(
         )
         await children.start("serve", (*CLI, "serve"), environment, lambda: answers(f"{api_url}/ready"))
         locations = _LOCATIONS.replace("@APP_PORT@", str(app_port))
-        with NginxServer(locations, host=HOST, port=port, log=log, folder=folder) as nginx:
+        with NginxServer(locations, host=HOST, port=port, log=log, folder=folder, server_name=SERVICE) as nginx:
             yield Stack(nginx.url, api_url, log, environment, children, nginx)
 
 
