@@ -2,7 +2,7 @@
 
 | tried | a server that fails |
 |---|---|
-| what was acknowledged is read by the next question, also in a new series | openGemini 1.3: a second or two later |
+| what was acknowledged is read by the next question, also in a new series | openGemini 1.3: up to three seconds later |
 | a point that is written again is one point, with the newer value | |
 | booleans, large integers, text with quotes and other scripts come back | openGemini takes `t` for a number |
 | count, sum, the last by tag, newest first with a limit, bound values | |
