@@ -9,6 +9,10 @@ r"""JSON logs whose keys name what they hold: Caddy's, Traefik's, and those of n
 `KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes with no
 quotes though it is no JSON (`-`, `0.1, 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
 with two values is a forged one (`escape=none`): the line is rejected.
+
+A key inside another object is read with that one's name before it (`upstream.status`, `source.ip`), and by its own name
+only in an object of `REQUESTS`: the `ip` of a host, the `path` of a log file and the headers that a client made up say
+nothing of the request. Caddy's error log tells of a request that its access log tells of too: it is no line.
 """
 
 import json
@@ -21,14 +25,14 @@ from tailtrace_bridge.logs.format import unescape_default
 KEYS: dict[str, tuple[str, ...]] = {
     "msec": ("msec",),
     "time_iso8601": ("timeiso8601", "time", "timestamp", "@timestamp", "ts", "datetime", "timelocal", "date", "localtime"),
-    "remote_addr": ("remoteaddr", "remoteip", "clientip", "client", "clienthost", "clientaddr", "ip", "remotehost", "remote"),
+    "remote_addr": ("remoteaddr", "remoteip", "clientip", "client", "clienthost", "clientaddr", "clientaddress", "sourceip", "sourceaddress", "ip", "remotehost", "remote"),
     "realip_remote_addr": ("realipremoteaddr",),
     "proxy_protocol_addr": ("proxyprotocoladdr",),
     "http_x_real_ip": ("httpxrealip", "xrealip", "realip"),
     "http_x_forwarded_for": ("httpxforwardedfor", "xforwardedfor", "xff", "forwardedfor"),
     "request": ("request", "requestline", "req"),
     "request_method": ("requestmethod", "method", "verb", "httpmethod"),
-    "request_uri": ("requesturi", "uri", "path", "url", "requestpath", "target", "requesturl"),
+    "request_uri": ("requesturi", "uri", "path", "url", "requestpath", "target", "requesturl", "urloriginal", "urlpath"),
     "status": ("status", "statuscode", "responsestatus", "responsecode", "httpstatus", "code", "downstreamstatus"),
     "bytes_sent": ("bytessent", "bodybytessent", "bytes", "size", "responsesize", "responsebytes", "downstreamcontentsize"),
     "request_time": ("requesttime", "duration", "requestduration", "responsetime", "latency", "elapsed", "reqtime", "rt"),
@@ -36,19 +40,31 @@ KEYS: dict[str, tuple[str, ...]] = {
     "upstream_addr": ("upstreamaddr", "upstream", "proxyupstream"),
     "upstream_status": ("upstreamstatus",),
     "server_name": ("servername", "vhost", "host", "httphost", "requesthost", "domain"),
-    "http_user_agent": ("httpuseragent", "useragent", "agent", "ua", "requestuseragent"),
+    "http_user_agent": ("httpuseragent", "useragent", "agent", "ua", "requestuseragent", "useragentoriginal", "headersuseragent"),
     "request_id": ("requestid", "reqid", "xrequestid"),
 }  # fmt: skip
 # ruff: noqa: E501 - the table of keys
+REQUESTS = frozenset(
+    {
+        "", "access", "attributes", "client", "data", "event", "fields", "http", "httprequest", "json", "jsonpayload", "log",
+        "message", "msg", "nginx", "payload", "record", "req", "request", "res", "response",
+    }
+)  # fmt: skip
+"""Objects whose keys tell of the request as those beside them do."""
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
 _PIECE = re.compile(
     r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)) | ([^\s"{}\[\],:][^"{}\[\]:]*+) (?=(["}\]]|\Z)?)""", re.DOTALL | re.VERBOSE
 )
 """A string, closed or not, or what stands bare up to the next of JSON's own characters; whether a value can end there."""
+_WALL = re.compile(r"\A([0-9]{4})/([0-9]{2})/")
+"""Caddy's `wall` times."""
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
+_NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of a pair that some write alone; the others are bytes that were no UTF-8."""
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
 _NUMBERS_NAMED = frozenset({"requesttime", "upstreamresponsetime"})
+CADDY_LOGGER = "http.log.access"
 DEPTH_MAX = 8
 TEXT_MAX = 2048
 Line = dict[str, str]
@@ -130,18 +146,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _named(data: dict[str, Any]) -> Line | None:
-    best: dict[str, tuple[int, str, str]] = {}
-    for key, value in _flat(data, 0):
-        squashed = _SQUASH.sub("", key.lower())
-        found = _VARIABLES.get(squashed)
-        if found is None or value is None:
+    best: dict[str, tuple[tuple[int, int], str, str]] = {}
+    for keys, value in _flat(data, ()):
+        squashed = _known_key(keys)
+        if not squashed or value is None:
             continue
-        name, rank = found
-        text = _text(value)
+        name, known_as = _VARIABLES[squashed]
+        text, rank = _text(value), (known_as, len(keys))
         if text in {"", "-"} or (name in best and best[name][0] <= rank):
             continue
         best[name] = (rank, text, squashed)
     values = {name: text for name, (_, text, _) in best.items()}
+    if " HTTP/" in values.get("request", "") and "request_uri" in best and best["request_uri"][2] != "requesturi":
+        del values["request_uri"]  # it may be `$uri`, which nginx rewrites
     for name in ("request_time", "upstream_response_time"):
         # A whole number may be of any unit: only nginx's own name says that it is seconds.
         if name in best and not _SECONDS.fullmatch(values[name]) and best[name][2] not in _NUMBERS_NAMED:
@@ -155,15 +172,25 @@ def _named(data: dict[str, Any]) -> Line | None:
     return _rounded(values)
 
 
-def _flat(data: dict[str, Any], depth: int) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _flat(data: dict[str, Any], above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in data.items():
-        if isinstance(value, dict):
-            if depth < DEPTH_MAX:
-                found += _flat(value, depth + 1)
-        else:
-            found.append((key, value))
+        keys = (*above, _SQUASH.sub("", key.lower()))
+        if not isinstance(value, dict):
+            found.append((keys, value))
+        elif len(keys) <= DEPTH_MAX:
+            found += _flat(value, keys)
     return found
+
+
+def _known_key(keys: tuple[str, ...]) -> str:
+    """Return as which of `KEYS` a key counts, with the names of the objects that it stands in; empty: none."""
+    for start in range(len(keys)):
+        if "".join(keys[start:]) in _VARIABLES:
+            return "".join(keys[start:])
+        if keys[start] not in REQUESTS:
+            break
+    return ""
 
 
 def _text(value: Any) -> str:
@@ -171,18 +198,20 @@ def _text(value: Any) -> str:
         value = value[0] if value else ""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = str(value)
+    text = str(value) if str(value).isascii() else _NO_CHARACTER.sub("\ufffd", str(value))
     return unescape_default(text) if "\\x" in text else text
 
 
 def _caddy(data: dict[str, Any], request: dict[str, Any]) -> Line | None:
+    if not str(data.get("logger", CADDY_LOGGER)).startswith(CADDY_LOGGER):
+        return None
     headers = request.get("headers")
     agent = next(
         (_text(value) for key, value in headers.items() if key.lower() == "user-agent"), ""
     ) if isinstance(headers, dict) else ""  # fmt: skip
     values = {
         "product": "caddy",
-        "time_iso8601": _text(data.get("ts", "")).replace("Z", "+00:00"),
+        "time_iso8601": _WALL.sub(r"\1-\2-", _text(data.get("ts", "")).replace("Z", "+00:00")),
         "remote_addr": _without_port(
             _text(request.get("client_ip") or request.get("remote_ip") or request.get("remote_addr"))
         ),
