@@ -43,7 +43,14 @@ _ADDRESSES = frozenset({"url.full", "url.path", "http.url", "http.target", "http
 _SQL = frozenset({"db.statement", "db.query.text", "db.query.summary"})
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
-_LITERAL = re.compile(r"'(?:[^']|'')*+(?:'|\Z)|\$\$.*?(?:\$\$|\Z)", re.DOTALL)
+_LITERAL = re.compile(
+    r"'(?:[^'\\]|''|\\(?!'))*+(?:'|\\'.*|\Z)"
+    r"|\$(\w*)\$.*?(?:\$\1\$|\Z)"
+    r"|(?i:(?<=[=<>,(\[:])|(?<=[=<>,(\[:] )|(?<=like ))\"(?:[^\"\\]|\"\"|\\.)*+(?:\"|\Z)",
+    re.DOTALL,
+)
+"""Behind `\\'` some databases go on with the text and others do not: all goes. MySQL has texts in double quotes too;
+where no value stands these are names."""
 
 
 def scrubbed(span: Span, *, has_messages: bool) -> Span:
