@@ -315,6 +315,8 @@ def test_two_files_that_begin_alike_are_read_both(log, start, clock):
         ("access-2025100814.log", True),
         ("access.log-20251008.zst", True),
         ("access.log_2025-10-08", True),
+        ("access.1.log", True),
+        ("access.12.log.gz", True),
         ("access-2.log", False),  # may be another log
         ("access-api.log", False),
         ("access-20251008.txt", False),

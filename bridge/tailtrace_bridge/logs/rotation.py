@@ -2,7 +2,7 @@
 
 | name | place in the order |
 |---|---|
-| `access.log.3`, `access.log.2.gz`, `access.log.old` | the higher number is the older, as logrotate has it; `old` is |
+| `access.log.3`, `access.2.log.gz`, `access.log.old` | the higher number is the older, as logrotate has it; `old` is |
 |  | the newest |
 | the same, but the last writes say the opposite throughout | the higher number is the newer |
 | the same, and the last writes say neither | by the time of the last write |
@@ -34,7 +34,9 @@ TO_THE_END = 1 << 62
 _PACKED = r"(?:\.(?:gz|zst|xz|bz2))?"
 _DATE = r"\d{4}[._-]?\d{2}[._-]?\d{2}(?:[._T-]?\d{2}(?:[._:-]?\d{2}){0,2})?(?:[._-]\d+)?"
 _ROTATED = re.compile(rf"[._-](?P<mark>old|{_DATE}|\d[\w-]*){_PACKED}")
-_ROTATED_INSIDE = re.compile(rf"[._-](?P<mark>{_DATE}|\d{{6,}}[\d-]*)")  # as logrotate's `extension` has it
+_ROTATED_INSIDE = re.compile(
+    rf"[._-](?P<mark>{_DATE}|\d{{6,}}[\d-]*|(?<=\.)\d{{1,5}})"
+)  # as logrotate's `extension` has it
 _ENDING = re.compile(r"\.(?:gz|zst|xz|bz2)\Z")
 OTHERS_MAX = 2000
 """Files of other names, in the log's folder and the folders in it, among which one that was read is looked for."""
