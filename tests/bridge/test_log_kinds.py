@@ -69,6 +69,9 @@ def test_a_word_at_the_end_is_one_word():
         (r"t:$time_local\tx:$http_x_forwarded_for\ta:$remote_addr\tr:$request\ts:$status", f"t:{T}\tx:1.1.1.1, , 3.3.3.3\ta:198.51.100.1\tr:GET /a HTTP/1.1\ts:200", ("198.51.100.1", "/a", 200)),
         ('$http_x_forwarded_for - $remote_user [$time_local] "$request" $status', f'100.64.0.1, 203.0.113.9, 10.1.1.1 - - [{T}] "GET /a HTTP/1.1" 200', ("203.0.113.9", "/a", 200)),
         ('$http_x_forwarded_for - $remote_user [$time_local] "$request" $status', f'- - - [{T}] "GET /a HTTP/1.1" 200', ("", "/a", 200)),
+        ('$http_x_forwarded_for [$time_local] "$request" $status', f'203.0.113.9, fd00::5, ::1 [{T}] "GET /a HTTP/1.1" 200', ("203.0.113.9", "/a", 200)),
+        ("$remote_addr [$time_local] $scheme://$host:$server_port$request_uri $status", f"198.51.100.1 [{T}] https://h:443/a 200", ("198.51.100.1", "/a", 200)),
+        ('$remote_addr [$time_local] "$request" $request_method "$uri" $status', f'198.51.100.1 [{T}] "GET /a HTTP/1.1" GET "/index.html" 200', ("198.51.100.1", "/a", 200)),
         ('$http_x_real_ip $proxy_protocol_addr [$time_local] "$request" $status', f'- 203.0.113.9 [{T}] "GET /a HTTP/1.1" 200', ("203.0.113.9", "/a", 200)),
     ],
 )  # fmt: skip
@@ -92,6 +95,7 @@ HEAD = f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5'
         (' "-" "c" 7 "router@docker" "http://10.0.0.1:80" 12ms', ("c", 12_000, None)),
         (' "-" "c" 373 0.002 [default-web-80] [] 10.0.0.1:80 615 0.001 200 5af7183fb1d4cf5ff0b5a2d7d4b3c1aa', ("c", 2000, 1000)),
         (' "-" "c" "203.0.113.9, 10.0.0.1"', ("c", None, None)),
+        (' "-" "c" "203.0.113.9" "h" sn="s" rt=0.012 ua="10.0.0.1:80" us="200" ut="0.011" ul="5" cs=-', ("c", 12_000, 11_000)),
     ],
 )  # fmt: skip
 def test_auto_finds_columns_by_evidence(tail, expected):
@@ -137,6 +141,16 @@ COMBINED = f'{HEAD} "-" "c"'
         "<190>Mar 10 10:00:00 web nginx: " + COMBINED,
         "<190>1 2024-03-10T10:00:00Z web nginx 7 - - " + COMBINED,
         json.dumps({"MESSAGE": COMBINED, "__REALTIME_TIMESTAMP": "1710064800000000"}),
+        "Mar 10 10:00:00 2001:db8::5 nginx: " + COMBINED,
+        "Sun 2024-03-10 10:00:00 UTC web nginx[7]: " + COMBINED,
+        "1710064800.123456 web nginx[7]: " + COMBINED,
+        "2024-03-10T10:00:00.123456789Z " + COMBINED,
+        "web-1  | " + COMBINED,
+        "web-1  | 2024-03-10T10:00:00.123456789Z " + COMBINED,
+        "[pod/web-5d/nginx] " + COMBINED,
+        json.dumps({"@timestamp": "2024-03-10T10:00:00Z", "message": COMBINED, "host": {"ip": ["10.0.0.3"]}}),
+        json.dumps({"date": 1710064800.5, "log": COMBINED}),
+        "\ufeff" + COMBINED,
     ],
 )
 def test_a_wrapped_line_is_the_line_inside(wrapped):

@@ -9,8 +9,13 @@ from tailtrace_bridge.logs.rejected import UnreadableError
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 _PROXY_NETWORKS = tuple(
-    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/8", "fe80::/10"))
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"))
 )
+_TAILNET = ip_network("fd7a:115c:a1e0::/48")
+"""Of these networks the one whose addresses are people's."""
+
+_DOTTED_BITS = 48
+"""Dots are written in addresses whose bits above these are zero: `::ffff:192.0.2.1`, `::192.0.2.1`."""
 
 
 @lru_cache(maxsize=16384)
@@ -24,7 +29,7 @@ def address_of(value: str) -> str:
     except ValueError:
         raise UnreadableError("bad-address") from None
     if isinstance(address, IPv6Address):
-        if address.scope_id:
+        if address.scope_id or ("." in value and int(address) >> _DOTTED_BITS):  # so glued lines look, and no address
             raise UnreadableError("bad-address")
         if address.ipv4_mapped:
             return str(address.ipv4_mapped)
@@ -72,5 +77,5 @@ def _is_proxys(text: str) -> bool:
     return (
         address is None
         or address.is_loopback
-        or any(address.version == network.version and address in network for network in _PROXY_NETWORKS)
+        or (address not in _TAILNET and any(address in network for network in _PROXY_NETWORKS))
     )

@@ -28,7 +28,7 @@ from tailtrace_bridge.logs.format import (
     read_statement,
     split_format,
 )
-from tailtrace_bridge.logs.grammar import is_list, is_quoted, is_word
+from tailtrace_bridge.logs.grammar import PORT, is_list, is_port, is_quoted, is_word
 
 _ADDRESS_CHARS = "0-9A-Fa-f.:"
 _USER_CHARS = "A-Za-z0-9_.@-"
@@ -189,6 +189,8 @@ def _shape(  # noqa: PLR0911 - a table
         return r'([^"\\\n]*+)'
     if name == "remote_user":
         return f"([{_USER_CHARS}]*+)" if end and not re.match(f"[{_USER_CHARS}]", end) else None
+    if is_port(name):
+        return f"({PORT})"
     if has_user or name in _OPEN or not end or end in ":]\\":
         return r"([^ :\[\"\\\r\n]*+)" if name == "host" and end == ":" and not has_user else None
     if name == "host":

@@ -56,6 +56,8 @@ FIELDS: tuple[tuple[str, ...], ...] = (
 Of the time and of the trace id it is the first that the format has: nginx writes these for each request.
 """
 _TIME, _ADDRESS, _UPSTREAM_ROW, _TRACE_ID_ROW, _SPAN_ID_ROW = 0, 1, 9, 13, 14
+REWRITTEN = frozenset({"uri", "document_uri"})
+"""What a rewrite, an index or an error page changes; read where the request as it came is not logged."""
 _CHOSEN = frozenset({"http_x_forwarded_for", "http_x_real_ip", "proxy_protocol_addr"})
 """Addresses that may be missing, or no address, because of what a client or a proxy sent."""
 _MORE_FIELDS = (
@@ -112,6 +114,8 @@ class Extractor:
         self._guards = fmt.guards
         has = {name: index + 1 for index, name in enumerate(fmt.names)}
         absent = fmt.pattern.groups
+        if "request" in has and "request_uri" not in has:  # `$uri` is what nginx made of it
+            has = {name: group for name, group in has.items() if name not in REWRITTEN}
         found = [[has[name] for name in names if name in has] for names in FIELDS]
         self._groups = [groups[0] if groups else absent for groups in found]
         _require(fmt.names, fmt.source)

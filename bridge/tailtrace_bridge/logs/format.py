@@ -246,8 +246,8 @@ def compile_format(source: str, name: str = "") -> LogFormat:
             raise FormatError(f"log format: ${variable} and ${beside} need text between them: {source!r}")
         # A variable that stands in the format twice is read where it stands first.
         group = f"({value})" if variable not in captured else f"(?:{value})"
-        if variable not in captured and (guard := second_request(index, names, literals, escape)):
-            guards.append((len(captured) + 1, guard))
+        if variable not in captured:
+            guards += [(len(captured) + 1, guard) for guard in second_request(index, names, literals, escape)]
         captured[variable] = None
         parts.append(f"(?>{group}{re.escape(follower)})")
     return LogFormat(

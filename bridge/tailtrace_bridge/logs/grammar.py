@@ -3,6 +3,8 @@ r"""What nginx can write for a variable, and so where its value ends. Pure.
 | variable | alphabet | ends |
 |---|---|---|
 | a word (`$status`, `$remote_addr`, `$host`) | no blank, no bare quote | at the first blank, or where the next begins |
+| a method | letters, `_`, `-` | at the first that is none |
+| a port (`$remote_port`, `$server_port`) | digits | at the first that is none |
 | a list (`$upstream_addr` prints `a, b : c`) | words with `, ` or ` : ` between them | after its last item |
 | a time (`$time_local`) | its own shape | likewise |
 | anything between two quotes | no bare quote | at the quote |
@@ -34,6 +36,8 @@ _NUMBERS = re.compile(
 )
 _DECIMALS = re.compile(r"(?:request_time|gzip_ratio|connection_time)")
 _PORTS = re.compile(r"(?:remote|server|realip_remote|proxy_protocol|proxy_protocol_server)_port")
+METHOD = r"[A-Za-z_-]*"
+PORT = r"(?:[0-9]{0,5}|-)"
 _WORDS = re.compile(
     r"msec|request_id|request_method|pipe|time_iso8601|scheme|https|host|server_name|server_protocol|hostname"
     r"|nginx_version|request_completion|connections_\w+|ssl_protocol|ssl_cipher|ssl_session_reused|ssl_session_id"
@@ -47,6 +51,8 @@ _FORWARDED = frozenset({"http_x_forwarded_for", "proxy_add_x_forwarded_for", "ht
 
 ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,44}|unix:)"
 """What an address looks like in running text."""
+_NO_VERSION = "".join(rf"(?<![A-Za-z]/[0-9]{{{digits}}})" for digits in range(3))
+"""Not of `Chrome/120.0.0.0`, where nothing but blanks stands behind the address."""
 TIMES = {
     "time_local": r"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2}(?: [+-][0-9]{4})?",
     "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
@@ -63,6 +69,8 @@ _BESIDE = {
     ("http_host", "uri"): r"[^/ ]*",
     ("server_name", "request_uri"): r"[^/ ]*",
     ("server_name", "uri"): r"[^/ ]*",
+    ("server_port", "request_uri"): r"[0-9]*",
+    ("server_port", "uri"): r"[0-9]*",
     ("uri", "is_args"): r"[^? ]*",
     ("is_args", "args"): r"\??",
     ("is_args", "query_string"): r"\??",
@@ -77,6 +85,8 @@ _ANYTHING = {
 """What the escaping lets stand in a value."""
 _NEVER = {"default": re.compile(r'["\x00-\x1f]'), "json": re.compile(r'["\x00-\x1f]'), "none": re.compile(r"(?!)")}
 """What it never lets through: where such a text follows, nobody can forge the end of the value."""
+WORDS_LENGTH_MIN = 8
+"""Of a format's own words before its first address or time: `status=` and more."""
 STRICT_LENGTH_MAX = 600
 """Characters of the pattern that is looked for behind an open value."""
 
@@ -84,6 +94,11 @@ STRICT_LENGTH_MAX = 600
 def is_word(name: str) -> bool:
     """Whether nginx writes one word for the variable, whatever a client sends."""
     return any(kind.fullmatch(name) for kind in (_WORDS, _NUMBERS, _DECIMALS, _ADDRESSES, _PORTS))
+
+
+def is_port(name: str) -> bool:
+    """Whether nginx writes a port's number for the variable."""
+    return _PORTS.fullmatch(name) is not None
 
 
 def is_list(name: str) -> bool:
@@ -108,7 +123,7 @@ def strict(name: str) -> str | None:  # noqa: C901, PLR0911 - a table
     if _ADDRESSES.fullmatch(name):
         return rf"(?:{ADDRESS}|-|)"
     if _PORTS.fullmatch(name):
-        return r"(?:[0-9]{0,5}|-)"
+        return PORT
     if name == "status":
         return r"(?:[0-9]{3}|-)"
     if _NUMBERS.fullmatch(name):
@@ -148,6 +163,10 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
         return f"{_ANYTHING[escape]}*"
     if is_quoted(leader, follower, escape):
         return QUOTED_VALUE
+    if is_port(name):
+        return PORT
+    if name == "request_method":
+        return METHOD
     end = re.escape(follower[0])
     if name == "host":  # nginx cuts the port off; an IPv6 literal keeps its brackets
         return rf"(?:\[[^\] {quote}]*\]?)?[^ :{quote}{end}]*"
@@ -182,29 +201,48 @@ def following(index: int, names: Sequence[str], literals: Sequence[str]) -> str:
     return "".join(parts) + r"[ \t\r]*\Z"
 
 
-def second_request(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> re.Pattern[str] | None:
-    """Return what an open value must not hold: the beginning of another line. None: it cannot, or it would not show.
+def second_request(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> list[re.Pattern[str]]:
+    """Return what an open value must not hold: the beginning of another line. Empty: it cannot, or would not show.
 
-    It is what stands right before the value, back to the last open one, if an address or a time is in it; else what
-    the format begins with, if that has one.
+    It is what stands right before the value, back to the last open one, and what the format begins with: from each
+    address or time in it on, as what stands before that may be in the values before this one. Where neither is before
+    the value, the format's own words tell (`status=200 uri=`).
     """
     if not is_open(names[index]) or is_quoted(literals[index], literals[index + 1], escape):
-        return None
+        return []
+    found: dict[str, None] = {}
     for first, last in ((_run_start(index, names), index), (0, _run_end(names, index))):
         known = [i for i in range(first, last) if _names_somebody(names[i])]
-        if not known:
-            continue
-        if any(_NEVER[escape].search(literals[i + 1]) for i in range(known[0], last)):
-            return None  # the escaping lets no such text through
-        return re.compile("".join(_running(names[i]) + re.escape(literals[i + 1]) for i in range(known[0], last)))
-    return None
+        for start in known:
+            between = "".join(literals[start + 1 : last + 1])
+            if _NEVER[escape].search(between):
+                continue  # the escaping lets no such text through
+            has_time = not TIMES.keys().isdisjoint(names[start:last])
+            is_marked = has_time or (len(between) > 2 and not between.isspace())
+            if is_marked or start == known[0]:
+                run = "".join(_running(names[i], names[index]) + re.escape(literals[i + 1]) for i in range(start, last))
+                found[run if is_marked else _NO_VERSION + run] = None
+    if not found and _is_told_by(literals[: index + 1], escape) and _run_end(names, index) == index:
+        values = (
+            (strict(name) or "") + re.escape(after) for name, after in zip(names[:index], literals[1:], strict=False)
+        )
+        found[re.escape(literals[0]) + "".join(values)] = None
+    return [re.compile(pattern) for pattern in found]
+
+
+def _is_told_by(literals: Sequence[str], escape: str) -> bool:
+    """Whether a format's own words before a value are none that stand there by chance, nor escaped."""
+    words = "".join(literals)
+    return len(words.strip()) >= WORDS_LENGTH_MIN and not _NEVER[escape].search(words)
 
 
 def _names_somebody(name: str) -> bool:
     return name in TIMES or name in _FORWARDED or _ADDRESSES.fullmatch(name) is not None
 
 
-def _running(name: str) -> str:
+def _running(name: str, inside: str) -> str:
+    if name in _FORWARDED and inside == "remote_user":  # few are called `- -`, and most lines have no such header
+        return f"(?:{ADDRESS}|-)"
     if name in _FORWARDED or _ADDRESSES.fullmatch(name):
         return ADDRESS
     return strict(name) or ""

@@ -23,6 +23,7 @@ from tailtrace_bridge.logs.block_format import BlockFormat, block_format
 from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
+from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK
 from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
 from tailtrace_bridge.logs.rejected import SampleBudget, UnreadableError, reject
 from tailtrace_bridge.logs.wrappers import unwrap_line
@@ -82,6 +83,8 @@ class LineParser:
         """
         if len(line) > LINE_LENGTH_MAX:
             return self._reject("too-long", line, file, offset)
+        if line.startswith(BYTE_ORDER_MARK):  # of logs that were put together, each has its own
+            line = line.lstrip(BYTE_ORDER_MARK)
         if self._wrapped and self._unwrap is not None:
             line = self._unwrap(line) or line
         text = line.decode("utf-8", "surrogateescape")

@@ -11,7 +11,7 @@ Columns behind the bytes, over all lines that look alike (`evidence`):
 
 | column | is |
 |---|---|
-| `label=value` | what its label says |
+| `label=value` | what its label says; `ua` is the agent or the upstream's address |
 | quoted, and products such as `Mozilla/5.0` stand in it | the agent |
 | quoted, and none of its kind speaks against it | by place: referer, agent, then X-Forwarded-For |
 | a duration as nginx prints it: three decimals | the longest is the request's, the next the upstream's; one that may be `-` is the upstream's |
@@ -52,7 +52,7 @@ _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2}
 _MSEC = r"[0-9]{9,12}\.[0-9]{3}"
 _TIME = re.compile(rf"(?P<local>{_LOCAL})|(?P<iso>{_ISO})|(?P<msec>{_MSEC})")
 _BEFORE = re.compile(
-    r"(?:(?P<host>\[[^\]\s\"]*\](?::[0-9]*)?|[^\s\"\[\],{]+) )?(?P<address>[^\s\"\[\],{]+) (?P<ident>-) (?P<user>[^\"]*)"
+    r"(?:(?P<host>\[[^\]\s\"/]*\](?::[0-9]*)?|[^\s\"\[\],{]+) )?(?P<address>[^\s\"\[\],{]+) (?P<ident>-) (?P<user>[^\"]*)"
 )
 _AROUND_TIME = re.compile(
     rf" \[(?P<time>{_LOCAL}|{_ISO}|{_MSEC})\](?P<gap> {{1,2}})(?P<times>(?:(?:[0-9]{{1,6}}\.[0-9]{{3}}|-) ){{0,4}})(?=\")"
@@ -62,6 +62,9 @@ _TOKEN = re.compile(
     rf'(?:"(?P<quoted>{QUOTED_VALUE})"|\[(?P<bracket>[^\[\]"]*)\]|(?P<word>[^ "\[\],]+(?:(?:, ?| : )[^ "\[\],]+)*))'
 )
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_IPV6 = re.compile(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]*")
+_IPV6_OR_4 = re.compile(rf"(?:{_IPV4.pattern}|{_IPV6.pattern}) - ")
+_TWO_ADDRESSES = "they begin with two addresses: two lines in one, or a host in front; --log-format says which"
 _FORWARDED_ITEM = (
     r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
 )
@@ -85,13 +88,15 @@ _LIST_IN_FRONT = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})+ ")
 _NEUTRAL = frozenset({"", "-"})
 _LABELS = {
     **dict.fromkeys(("rt", "request_time", "reqtime", "req_time"), "request_time"),
-    **dict.fromkeys(("urt", "upstream_response_time", "uprt", "upstream_time", "apptime"), "upstream_response_time"),
+    **dict.fromkeys(
+        ("urt", "ut", "upstream_response_time", "uprt", "upstream_time", "apptime"), "upstream_response_time"
+    ),
     **dict.fromkeys(("ua", "agent", "user_agent", "http_user_agent"), "http_user_agent"),
     **dict.fromkeys(("referer", "referrer", "http_referer"), "http_referer"),
     **dict.fromkeys(("xff", "x_forwarded_for", "http_x_forwarded_for", "forwarded_for"), "http_x_forwarded_for"),
     **dict.fromkeys(("rid", "request_id", "req_id"), "request_id"),
     **dict.fromkeys(("upstream", "upstream_addr", "ua_addr"), "upstream_addr"),
-    **dict.fromkeys(("host", "vhost", "server_name"), "server_name"),
+    **dict.fromkeys(("host", "vhost", "server_name", "sn"), "server_name"),
 }
 
 
@@ -195,6 +200,8 @@ def _look_at(text: str) -> _Line | None:
     if tokens is None or len(tokens) < 2 or tokens[0][0].kind != "quoted" or tokens[1][0].kind != "word":
         return None
     host = before["host"] or ""
+    if host == "unix:" or _IPV6.fullmatch(host):  # an address: as a host it would have brackets around it
+        return None
     kind = "" if not host else "name:port" if re.search(r":[0-9]*\Z", host) and not host.endswith("]") else "name"
     found = _TIME.fullmatch(around["time"])
     assert found is not None
@@ -226,6 +233,8 @@ def _why_not(text: str) -> str:
         )
     if len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1:
         return "they hold two requests, as after a full disk"
+    if _IPV6.fullmatch(text.partition(" ")[0]) and _IPV6_OR_4.match(text.partition(" ")[2]):
+        return _TWO_ADDRESSES
     if text.startswith("{"):
         return "they are JSON without keys for time, address and request, or are cut"
     return "they do not begin as the common log format does"
@@ -235,7 +244,7 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
     """Return the format of lines that look alike, or why it cannot be told."""
     shape = group[0].shape
     if shape.host == "name" and all(_IPV4.fullmatch(line.host) for line in group):
-        return "they begin with two addresses: two lines in one, or a host in front; --log-format says which"
+        return _TWO_ADDRESSES
     columns = list(zip(*(line.values for line in group), strict=True))
     offset = shape.before
     names: dict[int, str] = {offset: "request", offset + 1: "status"}
@@ -247,7 +256,10 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
     for index, column in enumerate(shape.columns[first - offset :], start=first):
         if column.label:
             label = re.sub(r"[^a-z0-9]+", "_", column.label.lower().rstrip(" =:")).strip("_")
-            if (name := _LABELS.get(label)) and name not in names.values():
+            name = _LABELS.get(label)
+            if label == "ua" and _kind(columns[index]) != "agent":  # as nginx's Amplify calls `$upstream_addr`
+                name = "upstream_addr" if _share(columns[index], _UPSTREAM.fullmatch) >= 0.5 else None
+            if name and name not in names.values():
                 names[index] = name
     quoted = [
         index
