@@ -4,6 +4,7 @@
 // |---|---|---|
 // | src/dashboard/{main,theme}.js, style/main.css | static/assets/ | with a hash: kept by browsers for good |
 // | src/dashboard/index.html | static/index.html | its `@main.js@` and the like replaced by those names |
+// | src/login/ | static/login/ | as it is: the page of a login link, which loads nothing else |
 // | each of FIXED | static/… | as it says: others link to it; a `.css` that it imports is a text, minified |
 //
 // Beside each file stands its `.gz`. A page and all it loads may weigh PAGE_BYTES_MAX packed, and what FIXED names COMPONENT_BYTES_MAX each, or
@@ -48,6 +49,10 @@ const components = {
   },
 };
 await build({ ...options, entryPoints: FIXED, outdir: out, format: "esm", plugins: [components] });
+
+const login = join(here, "src", "login");
+await build({ ...options, entryPoints: [join(login, "login.js"), join(login, "login.css")], outdir: join(out, "login"), format: "esm" });
+await writeFile(join(out, "login", "index.html"), await readFile(join(login, "index.html")));
 
 const names = Object.fromEntries(
   Object.entries(metafile.outputs)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tailtrace_api.access.callers import AUTH_METHODS, Admins, Callers
+from tailtrace_api.access.sessions import Sessions
 from tailtrace_api.access.tokens import Tokens
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.text import parse_address
@@ -11,6 +12,7 @@ from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.settings.table import Settings, environment_name, split_listen, unix_path
 from tailtrace_bridge.wiring.parts import (
+    clock_us,
     loopback_of,
     make_pseudonyms,
     make_serve_proxies,
@@ -24,6 +26,22 @@ TOKENS_FILE = "tailtrace.tokens.json"
 def tokens_path(settings: Settings) -> Path:
     """Return where tokens are kept: where the setting says, else beside the checkpoint."""
     return settings.tokens or settings.checkpoint.with_name(TOKENS_FILE)
+
+
+def make_sessions(settings: Settings) -> Sessions:
+    """Make what logs browsers in and out."""
+    return Sessions(Tokens(tokens_path(settings)).file, clock_us)
+
+
+def login_url(settings: Settings) -> str:
+    """Return where a browser logs in. Raises `SettingsError` where no link would lead to a login."""
+    if "token" not in _auth_methods(settings):
+        raise SettingsError(
+            "TAILTRACE_ACCESS has no `token`, so nobody could log in: add it, here and where tailtrace serves"
+        )
+    if not settings.public_url and unix_path(settings.listen) is not None:
+        raise SettingsError("TAILTRACE_PUBLIC_URL: say where people open the page, which listens on a socket")
+    return f"{(settings.public_url or f'http://{settings.listen}').rstrip('/')}/login"
 
 
 def make_callers(settings: Settings) -> Callers:
@@ -41,6 +59,7 @@ def make_callers(settings: Settings) -> Callers:
         trusted=make_trusted_proxies(settings),
         serve=make_serve_proxies(settings),
         as_stored=str if pseudonyms is None else pseudonyms.user,
+        sessions=make_sessions(settings),
     )
 
 

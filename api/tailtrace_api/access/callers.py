@@ -3,6 +3,7 @@
 | the request | who it is |
 |---|---|
 | has `Authorization: Bearer`, and `TAILTRACE_ACCESS` has `token` | whom the token names; unknown or revoked: nobody |
+| has the cookie of a session, the same | as whose token somebody logged in; one that is over counts as none |
 | with a header that proxies set, from `TAILTRACE_TRUSTED_PROXIES` | who has the forwarded address (`proxies`) |
 | with such a header, from one whose serve headers are believed | whom `serve` names, if whois does not deny it |
 | the same, and Funnel's header | nobody: the internet asks |
@@ -30,7 +31,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tailtrace_api.access.roles import Caller, Role
+from tailtrace_api.access.sessions import Sessions, cookie_of
 from tailtrace_api.access.tokens import PREFIX, Tokens
+from tailtrace_api.access.tokens_file import Token
 from tailtrace_bridge.core.text import parse_address, printable
 from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable
 from tailtrace_bridge.identity.loopback import Verdict
@@ -117,6 +120,8 @@ class Callers:
     trusted: Proxies = field(default_factory=Proxies, kw_only=True)
     serve: Proxies = field(default_factory=Proxies, kw_only=True)
     as_stored: Callable[[str], str] = str
+    sessions: Sessions | None = field(default=None, kw_only=True)
+    """Who is logged in with a browser; None: nobody can."""
     _known: dict[str, tuple[_Known, int]] = field(default_factory=dict)
 
     def who(self, peer: str, headers: Headers) -> Caller:
@@ -127,6 +132,8 @@ class Callers:
         ]  # RFC 6750 section 2.1; the scheme's case does not count, RFC 9110 section 11.1
         if secrets and "token" in self.auth_methods:
             return self._by_token(secrets[0] if len(secrets) == 1 else "")
+        if (session := self._session(given.get("cookie", ()))) is not None:
+            return self._of_token(session, "session")
         address = parse_address(peer)
         is_loopback = address is not None and address.is_loopback
         if any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given) and (
@@ -145,9 +152,19 @@ class Callers:
             return Caller(why="this token is unknown or revoked; `tailtrace token create NAME` makes one")
         if token.role == "spans":
             return Caller(way="token", why="this token may only send spans", sends_spans=True)
-        if token.role == "admin":
-            return Caller(Role.ADMIN, self.as_stored(token.user), "token", sends_spans=True)
-        return Caller(Role.MEMBER, self.as_stored(token.user), "token")
+        return self._of_token(token, "token")
+
+    def _session(self, cookies: Sequence[str]) -> Token | None:
+        if self.sessions is None or "token" not in self.auth_methods or not (secret := cookie_of(cookies)):
+            return None
+        return self.sessions.find(secret)
+
+    def _of_token(self, token: Token, way: str) -> Caller:
+        is_admin = token.role == "admin"
+        role = Role.ADMIN if is_admin else Role.MEMBER
+        # A browser sends its cookie by itself, so it opens nothing that is written to by programs.
+        sends_spans = is_admin and way == "token"
+        return Caller(role, self.as_stored(token.user), way, sends_spans=sends_spans, token=token.name)
 
     def _on_loopback(self) -> Caller:
         if "local" not in self.auth_methods:

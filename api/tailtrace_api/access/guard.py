@@ -8,11 +8,12 @@
 | whose body is longer than `body_bytes_max` | 413, before it is read |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
+| of a session, to change something, from a page elsewhere | 403: a browser sends its cookie by itself |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
 | whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
 
-No cookie is ever set. A websocket is closed: there is none.
+A websocket is closed: there is none. The one cookie is that of a session (`sessions`).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from typing import Any
 
 from tailtrace_api.access import policy
 from tailtrace_api.access.callers import FORWARDED, Callers, Headers
+from tailtrace_api.access.elsewhere import FROM_ELSEWHERE, is_elsewhere
 from tailtrace_api.access.limits import Buckets
 from tailtrace_api.access.roles import KEY, KNOWN, Caller, Role
 from tailtrace_api.access.streams import Revocable
@@ -33,6 +35,7 @@ BURST_S = 4
 """A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
 BODY_BYTES_PER_S = 8 * 1024 * 1024
 BODY_BYTES_BURST = 64 * 1024 * 1024
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -134,9 +137,11 @@ class Guard:
             await self._refuse(send, 413, f"the body is longer than {self._body_bytes_max} bytes", {})
             return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
-        if status := self._judge(caller, scope["path"]):
-            why = caller.why if status == 401 else policy.ADMINS_ONLY
-            await self._refuse(send, status, why, {"www-authenticate": "Bearer"} if status == 401 else {})
+        status = self._judge(caller, scope["path"])
+        is_forged = caller.way == "session" and scope["method"] not in SAFE_METHODS and is_elsewhere(dict(headers))
+        if status or is_forged:
+            why = FROM_ELSEWHERE if is_forged else caller.why if status == 401 else policy.ADMINS_ONLY
+            await self._refuse(send, status or 403, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
         if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
             know()

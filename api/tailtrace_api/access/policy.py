@@ -35,6 +35,11 @@ ROUTES: Mapping[str, Reach] = {
     "/static/js/components/{name}": Reach.ALL,  # pages elsewhere load them; they hold no data
     "/static/{name:path}": Reach.OWN,
     "/favicon.ico": Reach.OWN,
+    # Who logs in is nobody yet; who logs out may be nobody any more.
+    "/login": Reach.ALL,
+    "/login/{name}": Reach.ALL,
+    "/logout": Reach.ALL,
+    "/session": Reach.OWN,
     "/analytics/stream": Reach.ADMIN,
     "/analytics/panels/overview": Reach.OWN,
     "/analytics/panels/people": Reach.OWN,
@@ -42,6 +47,10 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/panels/health": Reach.ADMIN,
     "/analytics/panels/requests": Reach.OWN,
     "/analytics/panels/requests/file": Reach.OWN,
+    "/analytics/panels/requests/sorted": Reach.OWN,
+    "/analytics/panels/requests/forms": Reach.OWN,
+    "/analytics/panels/parts": Reach.OWN,
+    "/analytics/panels/parts/{trace_id}": Reach.OWN,
     "/analytics/panels/request/{trace_id}": Reach.OWN,
     "/analytics/panels/trace/{trace_id}": Reach.OWN,
     "/analytics/access-logs": Reach.OWN,

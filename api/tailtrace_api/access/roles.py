@@ -29,11 +29,13 @@ class Caller:
     login: str = ""
     """As the store has it; empty for an admin who is no person: this machine, a token."""
     way: str = ""
-    """How it is known: `local`, `whois`, `serve` or `token`."""
+    """How it is known: `local`, `whois`, `serve`, `token` or `session`."""
     why: str = ""
     """Why it is nobody, and what to do."""
     sends_spans: bool = False
     """May write to the OTLP receiver."""
+    token: str = ""
+    """The name of the token, of the request or of its session."""
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller | None:

@@ -228,3 +228,50 @@ class Requests(Record):
 
     requests: tuple[LogLine, ...]
     next_cursor: Annotated[str | None, meaning("Where the next page begins: pass it as `cursor`; null on the last.")]
+
+
+@record
+class SortedRequests(Record):
+    """The first requests in another order than the newest first."""
+
+    requests: tuple[LogLine, ...]
+    looked_at: Annotated[int, meaning("So many requests were sorted: the newest that the filters let through.")]
+    is_all: Annotated[bool, meaning("Those were all; false: older ones were left out.")]
+
+
+@record
+class EndpointParts(Record):
+    """The mean time of an endpoint's requests in three parts, milliseconds."""
+
+    endpoint: str
+    service: Annotated[str | None, meaning("Null where the log names none.")]
+    requests: Annotated[int, meaning("Of how many: those with all three times, without 499.")]
+    client_ms: Annotated[float, meaning("nginx's time less the upstream's: the client and the network to it.")]
+    proxy_ms: Annotated[float, meaning("The upstream's time less the app's.")]
+    app_ms: float
+
+
+@record
+class EndpointsParts(Record):
+    """Where the time went, by endpoint, of the newest requests to the app."""
+
+    endpoints: tuple[EndpointParts, ...]
+    looked_at: Annotated[int, meaning("How many requests were looked at: the newest.")]
+    is_all: Annotated[bool, meaning("Those were all of the window.")]
+
+
+@record
+class RequestParts(Record):
+    """The time of one request in three parts, milliseconds."""
+
+    timestamp: str
+    client_ms: float
+    proxy_ms: float
+    app_ms: float
+
+
+@record
+class TraceParts(Record):
+    """The same for each request of a trace that has all three times."""
+
+    requests: tuple[RequestParts, ...]

@@ -66,7 +66,12 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
 }
 """In the order of `--help`."""
-TOKEN_COMMANDS: dict[str, Command] = {"create": token.create, "list": token.list_, "revoke": token.revoke}
+TOKEN_COMMANDS: dict[str, Command] = {
+    "create": token.create,
+    "link": token.link,
+    "list": token.list_,
+    "revoke": token.revoke,
+}
 
 
 def _reported(command: Callable[P, None]) -> Callable[P, None]:

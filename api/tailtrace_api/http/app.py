@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, sees_all
+from tailtrace_api.access.tokens_file import TokensError
 from tailtrace_api.answers.request_records import AccessLogs, DashboardUsage, SystemHealth
 from tailtrace_api.http.document import Api
 from tailtrace_api.http.errors import ERRORS, PLAIN_ERRORS
@@ -49,10 +50,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         responses=ERRORS,
-        openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "operation"}],
+        openapi_tags=[{"name": "analytics"}, {"name": "dashboard"}, {"name": "access"}, {"name": "operation"}],
     )
     app.add_middleware(Hosts, names=hosts)
     app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(TokensError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
     app.include_router(_analytics_router(queries, clock))
     counted = access or AccessCounters()

@@ -1,26 +1,15 @@
-"""The HTTP side of what broke, and of deployments. Parameters are checked here; the answer is `answers.errors`.
-
-`POST /analytics/markers` is the one route of ours that changes something. A page elsewhere, open in the browser of
-somebody who may post here, must not:
-
-| the request | is answered |
-|---|---|
-| with another type than `application/json`, as a form of a page elsewhere has | 415 |
-| that a browser says comes from another origin (`Origin`, `Sec-Fetch-Site`) | 403 |
-| of another origin by script | never sent: its browser asks first, and no route of ours allows it |
-"""
+"""The HTTP side of what broke, and of deployments. Parameters are checked here; the answer is `answers.errors`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, Markers, WhatBroke
-from tailtrace_api.http.errors import Error
+from tailtrace_api.http.elsewhere import UNSUPPORTED, refuse_elsewhere
 from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
 from tailtrace_api.http.windows import Ends, ends_of, window_of
 from tailtrace_api.queries.errors import Errors
@@ -39,16 +28,6 @@ class NewMarker:
     text: Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH_MAX, pattern=r"\S")]
     service: Annotated[str, Field(max_length=TEXT_LENGTH_MAX)] = ""
     time: Annotated[str | None, Field(max_length=40)] = None
-
-
-def refuse_elsewhere(request: Request) -> None:
-    """Answer 415 or 403 to what a page elsewhere could have sent."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send application/json")
-    origin, fetched = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
-    if not is_ours or fetched not in {None, "same-origin", "none"}:
-        raise HTTPException(403, "this comes from a page elsewhere")
 
 
 def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
@@ -85,7 +64,7 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
         tags=["analytics"],
         status_code=201,
         dependencies=[Depends(refuse_elsewhere)],
-        responses={415: {"description": "The body is not `application/json`.", "model": Error}},
+        responses=UNSUPPORTED,
     )
     def new_marker(marker: NewMarker) -> Mark:
         """Write down that something happened, such as a deployment. For admins."""

@@ -11,7 +11,7 @@ the store cannot do is still told with a status.
 """
 
 import csv
-import importlib
+import importlib.util
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +40,11 @@ TYPES: dict[Format, str] = {
 
 class Download(StreamingResponse):
     """A file of requests."""
+
+
+def forms() -> list[Format]:
+    """Return the formats that a file can have here."""
+    return [form for form in TYPES if form != "parquet" or importlib.util.find_spec("pyarrow") is not None]
 
 
 def download(pages: Pages, form: Format) -> Download:

@@ -3,6 +3,7 @@
 | asked for | answered |
 |---|---|
 | `/` | the page; revalidated by its ETag each time |
+| `/login`, `/login/…` | the page of a login link, and its files; revalidated by their ETag |
 | `/static/assets/…`, with a hash in the name | for good: a new build has new names |
 | `/static/js/components/…`, which pages elsewhere link to | kept for `SHORT`, then revalidated by its ETag |
 | other files of `/static/` | revalidated by their ETag |
@@ -23,6 +24,7 @@ from fastapi.responses import HTMLResponse, Response
 
 STATIC = Path(__file__).parents[1] / "static"
 PAGE = "index.html"
+LOGIN_PAGE = "login/index.html"
 METHODS = ["GET", "HEAD"]
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -90,7 +92,7 @@ def load_files(folder: Path, lang: str) -> dict[str, File]:
         name = path.relative_to(folder).as_posix()
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         text = path.read_bytes()
-        if name == PAGE:
+        if name in {PAGE, LOGIN_PAGE}:
             text = text.replace(_LANG, f'data-lang="{lang}"'.encode())
             files[name] = File(text, gzip.compress(text, mtime=0), _etag(text), media_type, REVALIDATE)
         else:
@@ -118,6 +120,16 @@ def dashboard_router(*, lang: str, folder: Path = STATIC) -> APIRouter:
         if PAGE not in files:
             return HTMLResponse(_MISSING, 503, headers=SECURITY)
         return files[PAGE].answer(request)
+
+    @router.api_route("/login", methods=METHODS)
+    def login(request: Request) -> Response:
+        return (
+            files[LOGIN_PAGE].answer(request) if LOGIN_PAGE in files else HTMLResponse(_MISSING, 503, headers=SECURITY)
+        )
+
+    @router.api_route("/login/{name}", methods=METHODS)
+    def login_file(name: str, request: Request) -> Response:
+        return static(f"login/{name}", request)
 
     # Of its own, since a page elsewhere loads it whoever looks at that page.
     @router.api_route(f"/static/{COMPONENTS}{{name}}", methods=METHODS)

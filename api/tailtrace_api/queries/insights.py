@@ -169,20 +169,25 @@ class Insights:
         No store has an index of trace ids, so each row on the way is looked at: `at_us`, when it happened, within a
         minute, finds an old one at once.
         """
-        scope = scope_of(user)
-        filters = Filters(trace_id=trace_id.lower())
-        spans = sorted({min(span, hours) for span in (1, 24, 168, hours)})
-        ends_us = [now_us, *(now_us - span * HOUR_US for span in spans)]
-        windows = [] if at_us is None else [Window(at_us - MINUTE_US, at_us + MINUTE_US)]
-        windows += [Window(start_us, end_us) for end_us, start_us in pairwise(ends_us)]
-        found: list[LogEntry] = []
-        for window in windows:
-            found = self._store.log(scope, window, filters, TRACE_REQUESTS_MAX, None)
-            if found:
-                break
+        found = self.of_trace(now_us, trace_id=trace_id, hours=hours, at_us=at_us, user=user)
         return TraceRequests(
             trace_id=trace_id.lower(),
             searched_hours=hours,
             found=bool(found),
             requests=insights.explain(found, self._features),
         )
+
+    def of_trace(
+        self, now_us: int, *, trace_id: str, hours: int, at_us: int | None = None, user: str | None = None
+    ) -> list[LogEntry]:
+        """Return the lines of a trace; a member has their own."""
+        scope = scope_of(user)
+        filters = Filters(trace_id=trace_id.lower())
+        spans = sorted({min(span, hours) for span in (1, 24, 168, hours)})
+        ends_us = [now_us, *(now_us - span * HOUR_US for span in spans)]
+        windows = [] if at_us is None else [Window(at_us - MINUTE_US, at_us + MINUTE_US)]
+        windows += [Window(start_us, end_us) for end_us, start_us in pairwise(ends_us)]
+        for window in windows:
+            if found := self._store.log(scope, window, filters, TRACE_REQUESTS_MAX, None):
+                return list(found)
+        return []

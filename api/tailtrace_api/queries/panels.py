@@ -10,14 +10,26 @@ same window: it ends now, or where somebody looks at the past.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
+from itertools import chain, islice
 
 from tailtrace_api.access.roles import scope_of
-from tailtrace_api.answers import panels, variants
+from tailtrace_api.answers import panels, parts, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import TraceRequests
-from tailtrace_api.answers.panel_records import Cause, Endpoints, Health, Overview, People, Requests
+from tailtrace_api.answers.log_order import LogSort, in_order
+from tailtrace_api.answers.panel_records import (
+    Cause,
+    Endpoints,
+    EndpointsParts,
+    Health,
+    Overview,
+    People,
+    Requests,
+    SortedRequests,
+    TraceParts,
+)
 from tailtrace_api.answers.record import LISTED_MAX, truncated
 from tailtrace_api.answers.record import cut as first
 from tailtrace_api.answers.request_records import LogLine, Outage
@@ -28,12 +40,17 @@ from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, Quarter, Window, back
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window, back
 
 OUTAGES_EXPLAINED = 5
 """The newest."""
 PAGE_ROWS = 1000
-"""Requests that are read at once for a file of them."""
+"""Requests that are read at once for a file of them, or to be sorted."""
+SORTED_MAX = 10_000
+"""Requests that are sorted: no store has an index of anything but their time."""
+PARTS_MAX = 2000
+"""Requests whose times are looked at: no rollup keeps the upstream's."""
+_NOT_APP = (Traffic.STATIC, Traffic.HEALTH, Traffic.BOT, Traffic.CARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +157,41 @@ class Panels:
 
     def log_pages(self, window: Window, filters: Filters, only: str | None = None) -> Iterator[Sequence[LogLine]]:
         """Return all requests of a window, newest first, some at a time."""
+        for entries in self._pages(window, filters, only):
+            yield [answers.log_line(entry) for entry in entries]
+
+    def sorted_requests(
+        self, window: Window, filters: Filters, by: LogSort, limit: int, only: str | None, *, is_descending: bool
+    ) -> SortedRequests:
+        """Answer `GET /analytics/panels/requests/sorted`: of the newest requests, the first in an order."""
+        newest = list(islice(chain.from_iterable(self._pages(window, filters, only)), SORTED_MAX + 1))
+        looked_at = newest[:SORTED_MAX]
+        first_ones = in_order(looked_at, by, is_descending=is_descending)[:limit]
+        return SortedRequests(
+            requests=tuple(map(answers.log_line, first_ones)),
+            looked_at=len(looked_at),
+            is_all=len(newest) <= SORTED_MAX,
+        )
+
+    def parts(self, window: Window, filters: Filters, only: str | None = None) -> EndpointsParts:
+        """Answer `GET /analytics/panels/parts`."""
+        of_app = replace(filters, without=_NOT_APP)
+        found = self.store.log(scope_of(only), window, of_app, PARTS_MAX + 1, None)
+        looked_at = found[:PARTS_MAX]
+        return EndpointsParts(
+            endpoints=parts.by_endpoint(looked_at), looked_at=len(looked_at), is_all=len(found) <= PARTS_MAX
+        )
+
+    def trace_parts(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceParts:
+        """Answer `GET /analytics/panels/parts/{trace_id}`."""
+        found = self.insights.of_trace(at_us, trace_id=trace_id, hours=hours, user=only)
+        return TraceParts(requests=tuple(one for one in map(parts.of_request, found) if one is not None))
+
+    def _pages(self, window: Window, filters: Filters, only: str | None) -> Iterator[Sequence[LogEntry]]:
         scope, before = scope_of(only), None
         while True:
             entries = self.store.log(scope, window, filters, PAGE_ROWS, before)
-            yield [answers.log_line(entry) for entry in entries]
+            yield entries
             if len(entries) < PAGE_ROWS:
                 return
             before = entries[-1].time_us, entries[-1].key

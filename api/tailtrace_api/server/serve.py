@@ -25,7 +25,7 @@ import anyio.to_thread
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-from tailtrace_api.access.auth_methods import make_callers, make_trusted_proxies, require_way
+from tailtrace_api.access.auth_methods import make_callers, make_sessions, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.operation import Keeps, create_operation_app
 from tailtrace_api.server import loading
@@ -167,6 +167,8 @@ def make_app(
     from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
     from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
     from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
+    from tailtrace_api.http.log_panels import log_router, request_router  # noqa: PLC0415
+    from tailtrace_api.http.login import login_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
     from tailtrace_api.http.traces import trace_panel_router, trace_router  # noqa: PLC0415
@@ -197,11 +199,14 @@ def make_app(
     )  # fmt: skip
     app.include_router(insight_router(insights, clock_us))
     app.include_router(tailnet_router(tailnet))
-    app.include_router(panel_router(make_panels(settings, store, routes, queries, insights), clock_us))
+    panels = make_panels(settings, store, routes, queries, insights)
+    for make_router in (panel_router, log_router, request_router):
+        app.include_router(make_router(panels, clock_us))
     app.include_router(card_router(make_cards(settings, store, routes), clock_us))
     app.state.event_stream = EventStream(lambda: insights.latest(clock_us()))
     app.include_router(event_stream_router(app.state.event_stream))
     app.include_router(dashboard_router(lang=settings.lang))
+    app.include_router(login_router(make_sessions(settings)))
     app.include_router(alert_router(store, settings.alerts))
     app.include_router(trace_router(traces))
     app.include_router(trace_panel_router(traces))

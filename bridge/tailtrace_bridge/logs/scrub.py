@@ -39,7 +39,7 @@ _TOKEN = re.compile(
     | (?<![A-Za-z0-9])(?:
         (?:
           gh[pousr]_ | github_pat_ | glpat- | xox[abeprs]- | sk-(?=[A-Za-z0-9_-]{16}) | [rsp]k_(?:live|test)_ | AKIA
-        | ASIA | AIza | ya29\. | tskey- | ttk_ | npm_ | pypi- | dop_v1_ | SG\.
+        | ASIA | AIza | ya29\. | tskey- | tt[kls]_ | npm_ | pypi- | dop_v1_ | SG\.
         )[A-Za-z0-9_.-]{10,}+
       | (?=[A-Fa-f]*+[0-9])[0-9A-Fa-f]{32,}+(?![A-Za-z0-9])
       | (?<![_+=-])(?=[a-z0-9_+=-]*+[A-Z])(?=[A-Z0-9_+=-]*+[a-z])(?=[A-Za-z_+=-]*+[0-9])[A-Za-z0-9_+=-]{28,}+

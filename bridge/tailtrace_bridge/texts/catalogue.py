@@ -3,6 +3,7 @@
 | area | who reads it |
 |---|---|
 | `alerts` | who gets a message |
+| `login` | who opens a login link; `make web` bundles them |
 | `mcp` | the model that a person asks, and the person |
 | `monthly` | who gets the monthly report |
 | `page`, `widget` | who looks at the page, or at one that has our widget; `make web` bundles them |
@@ -20,7 +21,7 @@ from typing import Literal, get_args
 
 Lang = Literal["en", "es"]
 LANGUAGES: tuple[str, ...] = get_args(Lang)
-Area = Literal["alerts", "mcp", "monthly", "page", "report", "widget"]
+Area = Literal["alerts", "login", "mcp", "monthly", "page", "report", "widget"]
 _HERE = Path(__file__).parent
 
 

@@ -2,7 +2,7 @@
 
 const PATIENCE_MS = 30_000;
 
-/** `kind`: `away` (nobody answers, or a proxy says so), `store` (503), `refused` (a parameter), `private` (an admin's), `failed` (anything else). */
+/** `kind`: `away` (nobody answers, or a proxy says so), `store` (503), `refused` (a parameter), `private` (an admin's), `unknown` (nobody knows who asks), `failed` (anything else). */
 export class Unanswered extends Error {
   constructor(kind, detail) {
     super(detail);
@@ -22,6 +22,6 @@ export async function ask(path, query, signal) {
   if (answer.ok) return answer.json();
   const body = await answer.json().catch(() => ({}));
   const detail = typeof body.detail === "string" ? body.detail : (body.detail?.[0]?.msg ?? `HTTP ${answer.status}`);
-  const kinds = { 502: "away", 503: "store", 504: "away", 422: "refused", 404: "refused", 403: "private" };
+  const kinds = { 502: "away", 503: "store", 504: "away", 422: "refused", 404: "refused", 403: "private", 401: "unknown" };
   throw new Unanswered(kinds[answer.status] ?? "failed", detail);
 }

@@ -15,17 +15,19 @@ import { Pages } from "./pages.js";
 import { Panel } from "./panel.js";
 import { active, loadActive } from "./panels/active.js";
 import { alerts } from "./panels/alerts.js";
-import { endpoints } from "./panels/endpoints.js";
+import { endpoints, withParts } from "./panels/endpoints.js";
 import { errors } from "./panels/errors.js";
 import { health } from "./panels/health.js";
 import { heat, series, totals } from "./panels/overview.js";
 import { cards, users } from "./panels/people.js";
 import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
+import { isOfOne, loadTrail, trail } from "./panels/trail.js";
 import { unused } from "./panels/unused.js";
 import { Problems } from "./problems.js";
 import { Rounds } from "./rounds.js";
-import { endOf, hasFilters, logParameters, NOW, parameters, PERIODS, read, write } from "./state.js";
+import { showSession } from "./session.js";
+import { endOf, hasFilters, logAsked, NOW, parameters, PERIODS, read, write } from "./state.js";
 import { Trail } from "./trail.js";
 
 const root = document.documentElement;
@@ -41,17 +43,18 @@ const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => p
 const pages = new Pages();
 const dialog = new RequestDialog({
   find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(endOf(state) ? { at: endOf(state) } : {}), new AbortController().signal),
+  findParts: (trace, at) => ask(`/analytics/panels/parts/${trace}`, new URLSearchParams({ at }), new AbortController().signal),
   findKept: (trace) => ask(`/analytics/panels/trace/${trace}`, "", new AbortController().signal),
   onclose: () => {
     // What a walk through the history closed stands in no address any more.
-    if (!dialog.element.open && (state.request || trail.line)) trail.leave(write((state = { ...state, request: "" })));
+    if (!dialog.element.open && (state.request || walk.line)) walk.leave(write((state = { ...state, request: "" })));
   },
 });
-const trail = new Trail({
+const walk = new Trail({
   onWalk: () => {
-    const [asked, lang] = [logParameters(state).toString(), state.lang];
+    const [asked, lang] = [logAsked(state), state.lang];
     ({ state, misread } = read());
-    if (logParameters(state).toString() !== asked || state.lang !== lang) show();
+    if (logAsked(state) !== asked || state.lang !== lang) show();
     else overlay();
   },
 });
@@ -67,6 +70,9 @@ async function leading(now, signal) {
   filters.offer(answer.choices);
   banner.show(answer, now);
   header.newest = answer.newest;
+  ({ only } = answer);
+  deviceNames = new Set(answer.choices.devices);
+  offerTrail();
   header.answeredAt = new Date().toISOString();
   header.show();
   return answer;
@@ -82,13 +88,17 @@ const panels = [
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
-  new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: own("/analytics/panels/endpoints"), render: endpoints, empty: nothing }),
+  new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: withParts(own("/analytics/panels/endpoints"), own("/analytics/panels/parts")), render: endpoints, empty: nothing }),
   new Panel({ id: "unused", title: "unused", wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
   new Panel({ id: "alerts", title: "alerts", wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
   new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
-    render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace }),
+    render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf }),
+  }),
+  new Panel({
+    id: "trail", title: "trail", isLog: true, wide: "full", lines: 4, load: loadTrail, empty: nothing,
+    render: (answer, now, panel) => trail(answer, now, panel, { open }),
   }),
   new Panel({
     id: "requests", title: "requests", isLog: true, wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
@@ -96,37 +106,49 @@ const panels = [
   }),
 ];
 
+/** A name of which nobody says what it is: a device's, where it is one that filters offer. */
+let deviceNames = new Set();
+const keyOf = (name) => (deviceNames.has(name) ? "device" : "user");
+
+/** The member whom the page shows alone, or null. */
+let only = null;
+
+/** A trail is of one person: with several, and with nobody chosen, there is no box for it. */
+function offerTrail() {
+  panels.find((panel) => panel.id === "trail").offer(isOfOne(state, only));
+}
+
 function open(line) {
-  trail.once(() => {
+  walk.once(() => {
     state = { ...state, request: line.trace_id ?? "" };
-    trail.step(write(state), line);
+    walk.step(write(state), line);
     overlay();
   });
 }
 
 function openTrace(trace) {
-  trail.once(() => {
+  walk.once(() => {
     state = { ...state, request: trace };
-    trail.step(write(state));
+    walk.step(write(state));
     overlay();
   });
 }
 
 /** Shows the request that the address or the history names, or none. */
 function overlay() {
-  if (trail.line) dialog.showLine(trail.line);
+  if (walk.line) dialog.showLine(walk.line);
   else if (state.request) dialog.showTrace(state.request);
   else dialog.close();
 }
 
 /** Changes what the page shows. */
 function change(next) {
-  trail.once(() => {
+  walk.once(() => {
     const before = write(state);
     state = { ...state, ...next };
     misread = [];
     if (write(state) === before) return;
-    trail.step(write(state));
+    walk.step(write(state));
     show().then(keepFocus);
   });
 }
@@ -135,7 +157,7 @@ function change(next) {
 function rename(next) {
   state = { ...state, ...next };
   misread = [];
-  trail.rename(write(state));
+  walk.rename(write(state));
   say();
   keepFocus();
 }
@@ -150,6 +172,7 @@ function say() {
   root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
   header.say(state);
   filters.render(state, root.lang);
+  offerTrail();
   notice.show(misread);
   banner.say();
   problems.say();
@@ -165,7 +188,9 @@ function show() {
 document.addEventListener("narrow", (event) => {
   change(event.detail.next);
   if (event.detail.stays) return;
-  scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  if (event.detail.to) $(event.detail.to).scrollIntoView({ behavior });
+  else scrollTo({ top: 0, behavior });
 });
 
 function pause() {
@@ -197,6 +222,7 @@ $("main").append(notice.element, problems.element, banner.element, h("div", { cl
 document.body.append(dialog.element, keys.sheet);
 rounds.watch(panels);
 show();
+showSession();
 listen({
   onNews: (news) => {
     if (news?.newest && !endOf(state)) header.newest = news.newest;

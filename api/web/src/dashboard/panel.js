@@ -13,12 +13,12 @@
 
 import { h, replace, rich } from "../shared/dom.js";
 import { moment, t } from "../shared/words.js";
-import { LOG_FILTERS, logParameters, parameters } from "./state.js";
+import { LOG_FILTERS, logAsked, parameters } from "./state.js";
 
 /** So long what was asked before looks like the answer. */
 const WAITING_MS = 300;
 /** Problems that every panel has at the same time. */
-const COMMON = new Set(["away", "store"]);
+const COMMON = new Set(["away", "store", "unknown"]);
 
 export class Panel {
   /** `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. */
@@ -46,6 +46,16 @@ export class Panel {
     replace(this.body, h("div", { class: "skeleton", "aria-hidden": "true" }, ...Array.from({ length: this.lines }, () => h("i"))));
   }
 
+  /** Shows the box or not: one that is of no use for now neither asks nor waits. */
+  offer(isOffered) {
+    if (isOffered === !this.element.hidden) return;
+    this.element.hidden = !isOffered;
+    if (!isOffered) {
+      this.body.removeAttribute("aria-busy");
+      this.isSeen = false;
+    } else if (this.answer === null) this.skeleton();
+  }
+
   /** Asks and shows; what was asked before for another state is dropped. */
   async refresh(state) {
     this.state = state;
@@ -59,7 +69,7 @@ export class Panel {
     this.heading.textContent = t(this.title);
     const faint = setTimeout(() => this.wait(), WAITING_MS);
     try {
-      const answer = await this.load(state, asked.signal);
+      const answer = await this.load(state, asked.signal, this);
       if (asked.signal.aborted) return;
       this.answer = answer;
       this.answeredFor = state;
@@ -84,7 +94,7 @@ export class Panel {
   }
 
   asks(state) {
-    return (this.isLog ? logParameters(state) : parameters(state)).toString();
+    return this.isLog ? logAsked(state) : parameters(state).toString();
   }
 
   wait() {

@@ -2,7 +2,7 @@
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
 export const PERIODS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"];
-export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", method: "", path: "", slower: "", all: "", request: "", lang: "" };
+export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", method: "", path: "", slower: "", all: "", sort: "", request: "", lang: "" };
 export const NOW = { at: "", from: "", to: "" };
 export const FILTERS = ["user", "device", "endpoint", "service", "status", "method"];
 /** Of the list of requests alone: no rollup keeps paths and single times. */
@@ -32,6 +32,7 @@ const CHECKS = {
   path: isShort,
   slower: (text) => /^\d{1,8}$/.test(text),
   all: (text) => text === "1",
+  sort: (text) => /^(time|status|path|user|duration)-(asc|desc)$/.test(text),
   status: (text) => /^([1-5]xx|\d{3})$/.test(text),
   request: (text) => /^[0-9a-f]{32}$/i.test(text),
   lang: (text) => ["en", "es"].includes(text),
@@ -78,6 +79,18 @@ export function logParameters(state) {
   const query = parameters(state, { filters: [...FILTERS, ...LOG_FILTERS] });
   if (!state.all) for (const kind of ASIDE) query.append("without", kind);
   return query;
+}
+
+/** What the list of requests is asked by: its filters and its order. */
+export const logAsked = (state) => `${logParameters(state)}&sort=${state.sort}`;
+
+/** Around an event. */
+const AROUND_MS = 15 * 60_000;
+
+/** Gives what of a state changes to look at the time around an event. */
+export function around(iso) {
+  const at = Date.parse(iso);
+  return { ...NOW, from: new Date(at - AROUND_MS).toISOString(), to: new Date(at + AROUND_MS).toISOString() };
 }
 
 export const usersOf = (state) => state.user.split(AND).filter(Boolean);

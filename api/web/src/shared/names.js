@@ -7,6 +7,9 @@ export const CARD = "/_tailtrace/view?card=";
 const LOOKED_AT = "card: ";
 const OTHER = "__other__";
 
+/** Gives the endpoint that is meant by what somebody looks at. */
+export const lookedAt = (page) => (page.startsWith(LOOKED_AT) ? CARD + page.slice(LOOKED_AT.length) : page);
+
 export function pageName(endpoint) {
   if (endpoint === OTHER) return t("other-paths");
   if (endpoint.startsWith(LOOKED_AT)) return t("card-named", { name: endpoint.slice(LOOKED_AT.length) });

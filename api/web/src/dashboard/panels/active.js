@@ -1,10 +1,10 @@
 // Who made a request in the last five minutes, and what they look at. Of the past there is no now: the panel says so.
 
 import { h } from "../../shared/dom.js";
-import { pageName } from "../../shared/names.js";
+import { lookedAt, pageName } from "../../shared/names.js";
 import { ago, number, t, tn } from "../../shared/words.js";
 import { ask } from "../ask.js";
-import { filterButton, narrowing } from "../filter_button.js";
+import { door, filterButton, narrowing } from "../filter_button.js";
 import { endOf, NOW } from "../state.js";
 
 const SHOWN_MAX = 8;
@@ -21,7 +21,7 @@ export function active(answer, _state, panel) {
     h("ul", { class: "people" }, ...people.slice(0, SHOWN_MAX).map((one) =>
       h("li", null,
         h("span", { class: "who" }, filterButton(!one.email && one.device ? "device" : "user", one.email ?? one.device ?? one.address), one.email && one.device ? h("span", { class: "device" }, one.device) : null),
-        h("span", { class: "where" }, pageName(one.current_page ?? "")),
+        h("span", { class: "where" }, one.current_page && door({ endpoint: lookedAt(one.current_page) }, pageName(one.current_page))),
         h("span", { class: "when" }, ago(one.last_seen_seconds))))),
     total > SHOWN_MAX ? h("p", { class: "panel-note" }, t("and-more", { n: number(total - SHOWN_MAX) })) : null,
   ];

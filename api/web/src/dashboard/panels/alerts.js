@@ -3,11 +3,9 @@
 import { h } from "../../shared/dom.js";
 import { moment, t } from "../../shared/words.js";
 import { door } from "../filter_button.js";
-import { NOW } from "../state.js";
+import { around } from "../state.js";
 
 const SHOWN_MAX = 5;
-/** Around an event. */
-const AROUND_MS = 15 * 60_000;
 
 export function alerts({ rules, active, events }, _state, panel) {
   panel.element.hidden = !rules.length && !events.length;
@@ -18,9 +16,4 @@ export function alerts({ rules, active, events }, _state, panel) {
       h("span", { class: `state ${firing.has(one.time) ? "new" : ""}` }, t(firing.has(one.time) ? "fires" : `told-${one.what}`)), " ",
       h("strong", null, one.rule), " ", one.text, " ",
       door(around(one.time), moment(one.time, "short")))));
-}
-
-function around(iso) {
-  const at = Date.parse(iso);
-  return { ...NOW, from: new Date(at - AROUND_MS).toISOString(), to: new Date(at + AROUND_MS).toISOString() };
 }

@@ -5,12 +5,25 @@ import { pageName } from "../../shared/names.js";
 import { duration, number, percent, t } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
 import { of } from "../of.js";
+import { partsBar, saidParts } from "../parts.js";
 import { spark } from "../spark.js";
 import { table } from "../table.js";
 
 const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
 
-export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated }, _state, panel) {
+/** Gives a panel's `load` that has the endpoints at once, and shows them again when their parts are there. */
+export const withParts = (load, findParts) => async (now, signal, panel) => {
+  const parts = findParts(now, signal).catch(() => null);
+  const answer = await load(now, signal);
+  answer.parts = new Map();
+  parts.then((found) => {
+    for (const one of found?.endpoints ?? []) answer.parts.set(`${one.service ?? ""} ${one.endpoint}`, one);
+    if (panel.answer === answer) panel.show();
+  });
+  return answer;
+};
+
+export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated, parts }, _state, panel) {
   if (!rows.length) return null;
   panel.tell(of("app"), !hasPercentiles && t("no-percentiles"));
   return table({
@@ -23,10 +36,11 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => pageName(row.endpoint), cell: name },
       ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
       { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
-      { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => number(row.calls) },
+      { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door({ endpoint: row.endpoint, ...(row.service && { service: row.service }) }, number(row.calls), { to: "requests" }) },
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
       ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
+      { key: "parts", title: "waterfall", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
@@ -35,6 +49,9 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
     ],
   });
 }
+
+/** Where the time of its newest requests went: its place is there before they are. */
+const where = (row) => (row ? partsBar(row, `${saidParts(row)} (${t("parts-of", { n: number(row.requests) })})`) : h("div", { class: "phases" }));
 
 const outside = ({ proxy_ms: ms, proxy_calls: of, calls }) =>
   ms === null ? h("span", { class: "none", title: t("outside-unknown") }, duration(ms)) : [duration(ms), part(ms, of, calls)];

@@ -1,20 +1,24 @@
 // What broke, in groups: new ones and those that are back first. A group opens its newest request.
 
 import { h } from "../../shared/dom.js";
+import { pageName } from "../../shared/names.js";
 import { duration, moment, number, percent, t } from "../../shared/words.js";
+import { door, filterButton } from "../filter_button.js";
 import { nameOf } from "../marks.js";
+import { around } from "../state.js";
 import { table } from "../table.js";
 
 const MARKS_SHOWN = 3;
+const HIT_SHOWN = 3;
 
-/** `open(traceId)` shows a request. */
-export function errors(answer, _state, panel, { open }) {
+/** `open(traceId)` shows a request; `keyOf(name)` says which filter knows a name. */
+export function errors(answer, _state, panel, { open, keyOf }) {
   const compared = answer.deployments.length ? deployments(answer.deployments, panel) : null;
   if (!compared) {
     for (const mark of answer.markers.slice(-MARKS_SHOWN)) panel.tell(h("span", { class: "mark" }, "▲ ", nameOf(mark), ", ", moment(mark.time, "short")));
   }
   if (!answer.groups.length) return compared && [h("p", { class: "empty" }, t("empty-errors")), compared].flat();
-  return [groups(answer, panel, open), compared].flat(2);
+  return [groups(answer, panel, open, keyOf), compared].flat(2);
 }
 
 /** Before and after, side by side: the newest first. */
@@ -28,7 +32,7 @@ function deployments(rows, panel) {
       rows: rows.toReversed(),
       again: () => panel.show(),
       columns: [
-        { key: "mark", title: "deployment", kind: "main", cell: (one) => ["▲ ", nameOf(one), h("span", { class: "device" }, moment(one.time, "short"))] },
+        { key: "mark", title: "deployment", kind: "main", cell: (one) => ["▲ ", nameOf(one), door(around(one.time), moment(one.time, "short"), { look: "device" })] },
         { key: "traffic", title: "per-minute", kind: "number", cell: (one) => both(one, (side) => number(side.requests_per_minute, 1)) },
         { key: "rate", title: "error-rate", kind: "number", cell: (one) => both(one, (side) => (side.error_rate === null ? "–" : percent(side.error_rate, 1))) },
         { key: "p95", title: "p95", kind: "number", cell: (one) => both(one, (side) => duration(side.p95_ms)) },
@@ -39,7 +43,7 @@ function deployments(rows, panel) {
   ].flat();
 }
 
-function groups(answer, panel, open) {
+function groups(answer, panel, open, keyOf) {
   return table({
     id: "errors",
     label: t("errors"),
@@ -48,13 +52,17 @@ function groups(answer, panel, open) {
     columns: [
       { key: "what", title: "what-broke", kind: "main", cell: (one) => what(one, open) },
       { key: "state", title: "state", value: (one) => one.state, cell: (one) => h("span", { class: `state ${one.state}` }, t(`state-${one.state}`)) },
-      { key: "requests", title: "metric-requests", kind: "number", value: (one) => one.requests, cell: (one) => number(one.requests) },
-      { key: "people", title: "people-hit", kind: "number", value: (one) => one.people, cell: (one) => h("span", { title: one.hit.map((share) => share.name).join(", ") }, number(one.people)) },
+      { key: "requests", title: "metric-requests", kind: "number", value: (one) => one.requests, cell: failed },
+      { key: "people", title: "people-hit", kind: "number", value: (one) => one.people, cell: (one) => [number(one.people), ...one.hit.slice(0, HIT_SHOWN).map((share) => filterButton(keyOf(share.name), share.name, "device"))] },
       { key: "version", title: "span-version", cell: (one) => one.versions.map((share) => share.name).join(", ") },
       { key: "seen", title: "last-seen", value: (one) => one.last_seen, cell: (one) => [moment(one.last_seen, "short"), h("span", { class: "device" }, t("error-since", { time: moment(one.first_seen, "short") }))] },
     ],
   });
 }
+
+/** Leads to the requests that failed at the group's endpoint, where it has one. */
+const failed = (one) =>
+  one.endpoints.length === 1 ? door({ endpoint: one.endpoints[0].name, status: "5xx" }, number(one.requests), { title: pageName(one.endpoints[0].name), to: "requests" }) : number(one.requests);
 
 function what(one, open) {
   const trace = one.traces[0]?.trace_id;

@@ -6,6 +6,7 @@ import { hours, number, percent, t, tn } from "../../shared/words.js";
 import { table } from "../table.js";
 import { door, filterButton } from "../filter_button.js";
 import { of } from "../of.js";
+import { seenBy } from "./seen.js";
 import { endOf } from "../state.js";
 import { when } from "../when.js";
 
@@ -20,9 +21,9 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
     again: () => panel.show(),
     columns: [
       { key: "user", title: "user", kind: "main", value: (row) => row.user, cell: who },
-      { key: "sessions", title: "metric-sessions", kind: "number", value: (row) => row.sessions, cell: (row) => number(row.sessions) },
+      { key: "sessions", title: "metric-sessions", kind: "number", value: (row) => row.sessions, cell: (row) => toTrail(row, number(row.sessions)) },
       { key: "time", title: "time-spent", kind: "number", value: (row) => row.total_time_hours, cell: (row) => hours(row.total_time_hours) },
-      { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => number(row.requests) },
+      { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => toRequests(row, number(row.requests)) },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => row.errors && isNamed(row) ? h("span", { class: "bad" }, door({ user: row.user, status: "5xx" }, number(row.errors))) : h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
       { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
       { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
@@ -30,6 +31,10 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
     ],
   });
 }
+
+const nameKey = (row) => (isNamed(row) ? "user" : "device");
+const toRequests = (row, text) => door({ [nameKey(row)]: row.user }, text, { key: `requests-of-${row.user}`, to: "requests" });
+const toTrail = (row, text) => (isNamed(row) ? door({ user: row.user }, text, { key: `trail-of-${row.user}`, to: "trail" }) : text);
 
 /** A service is called what its device is; who has no name at all, by the address. */
 const isNamed = (row) => row.kind === "user" || !row.devices.includes(row.user);
@@ -39,8 +44,8 @@ function who(row) {
   return [name, row.kind === "user" ? null : h("span", { class: "kind" }, t(`kind-${row.kind}`))];
 }
 
-export function cards({ cards: rows }, { status }, panel) {
-  panel.tell(status && t("cards-204"));
+export function cards({ cards: rows }, state, panel) {
+  panel.tell(state.status && t("cards-204"));
   if (!rows.length) return null;
   const top = rows[0].views;
   return h("ol", { class: "bars" }, ...rows.slice(0, 8).map((row) =>
@@ -48,7 +53,8 @@ export function cards({ cards: rows }, { status }, panel) {
       row.variants.length ? h("span", { class: "bar-name" }, row.name) : door({ endpoint: CARD + row.card }, row.name, { look: "bar-name" }),
       h("meter", { min: 0, max: top, value: row.views, "aria-hidden": "true" }),
       h("span", { class: "bar-value" }, number(row.views)),
-      row.variants.length ? variants(row) : null)));
+      row.variants.length ? variants(row) : null,
+      seenBy(row, state))));
 }
 
 /** How the views of a card divide: a line for each of its variants. */

@@ -5,6 +5,7 @@ import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
 import { filterButton } from "../filter_button.js";
 import { copyButton } from "../copy.js";
+import { partsWhole } from "../parts.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
 
@@ -22,9 +23,9 @@ const fromLine = (line) => ({
 export class RequestDialog {
   #asked = 0;
 
-  /** `find` gives the requests of a trace, `findKept` the trace itself, or null where it is not kept. */
-  constructor({ find, findKept, onclose }) {
-    Object.assign(this, { find, findKept });
+  /** `find` gives the requests of a trace, `findKept` the trace itself, or null where it is not kept, `findParts` where its time went. */
+  constructor({ find, findKept, findParts, onclose }) {
+    Object.assign(this, { find, findKept, findParts });
     this.kept = h("div", { class: "kept" });
     this.body = h("div", { class: "dialog-body" });
     this.element = h("dialog", { class: "request", "aria-labelledby": "request-title", onclose: () => this.#closed(onclose) });
@@ -45,11 +46,17 @@ export class RequestDialog {
     if (asked === this.#asked) this.show(found.requests, traceId, found.problem);
   }
 
-  /** Shows the spans, where they are kept; the request is shown already. */
-  async #showKept(traceId) {
+  /** Shows the spans, where they are kept, else the three parts of its time; the request is shown already. */
+  async #showKept(traceId, timestamp) {
     const asked = this.#asked;
     const found = await this.findKept(traceId).catch(() => null);
-    if (found && asked === this.#asked) replace(this.kept, waterfall(found));
+    const { requests } = found ? { requests: [] } : await this.findParts(traceId, after(timestamp)).catch(() => ({ requests: [] }));
+    if (asked !== this.#asked) return;
+    if (found) replace(this.kept, waterfall(found));
+    for (const one of requests) {
+      const host = this.body.querySelector(`[data-at="${CSS.escape(one.timestamp)}"]`);
+      if (host) replace(host, partsWhole(one));
+    }
   }
 
   /** The page may have been drawn anew below: the focus goes to the same place of it. */
@@ -88,18 +95,19 @@ export class RequestDialog {
         traceId && copyButton("copy-trace", () => traceId)) : null);
     this.#asked += 1;
     replace(this.kept);
-    if (requests.length && traceId) this.#showKept(traceId);
+    if (first && traceId) this.#showKept(traceId, first.timestamp);
     if (this.element.open) return;
     this.from = document.activeElement?.dataset?.key;
     this.element.showModal();
   }
 }
 
+/** A time by which the request was there. */
+const after = (timestamp) => new Date(Date.parse(timestamp) + 1000).toISOString();
+
 /** A link that finds the request whenever it is opened. */
-function linkTo(traceId, timestamp) {
-  const after = new Date(Date.parse(timestamp) + 1000).toISOString();
-  return `${location.origin}${location.pathname}?${new URLSearchParams({ request: traceId, at: after })}`;
-}
+const linkTo = (traceId, timestamp) =>
+  `${location.origin}${location.pathname}?${new URLSearchParams({ request: traceId, at: after(timestamp) })}`;
 
 /** The request again, as far as the log tells: bodies, headers and query strings are not kept. */
 function curl({ method, path, service }) {
@@ -111,7 +119,7 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
   const share = timing.total_ms && timing.outside_ms !== null ? Math.min(1, timing.app_ms / timing.total_ms) : null;
   return h("div", { class: "whole" },
     h("p", { class: "when" }, h("span", { class: `status ${statusClass(nginx.status)}` }, String(nginx.status)), " ", moment(timestamp, "full"), " · ", traffic === "card" ? pageName(feature) : t(`traffic-${traffic}`)),
-    share === null ? null : split(timing, share),
+    share === null ? null : h("div", { "data-at": timestamp }, split(timing, share)),
     h("ol", { class: "stations" },
       station("nginx", "nginx", [
         ["duration", duration(timing.total_ms)], ["service", nginx.service && filterButton("service", nginx.service)], ["sent", bytes(nginx.bytes)],
