@@ -115,7 +115,7 @@ def test_pruned_requests_are_told(filled):
     store.close()
     result = filled("export", "--output", "x.ndjson")
     assert result.stdout.startswith("0 requests, 2 rejected lines, 0 names in ")
-    assert "10 more are only in the sums of this store" in result.stderr
+    assert "10 more are only in the rollups of this store" in result.stderr
 
 
 def test_a_cut_export_fails_after_it_is_in(filled):

@@ -51,7 +51,7 @@ def test_what_a_request_was_for(request_, traffic):
     "path", ["/.env", "/api/.env.local", "/.git/config", "/wp-login.php", "/blog/wp-admin/", "/phpmyadmin/index.php", "/config.json", "/cgi-bin/luci", "/backup.sql.gz"]
 )  # fmt: skip
 def test_what_scanners_look_for_is_no_usage_whatever_their_agent(path):
-    for status in (404, 403, 301, 502, 400):
+    for status in (404, 403, 300, 301, 502, 400):
         assert classify(access(path, FIREFOX, status)) is Traffic.BOT
     for status in (200, 304):  # it is there: a site of that kind
         assert classify(access(path, FIREFOX, status)) is not Traffic.BOT

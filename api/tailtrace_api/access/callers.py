@@ -59,7 +59,7 @@ class LocalApiWhois(Protocol):
     """What of tailscaled's LocalAPI is asked."""
 
     def whois_with_capabilities(self, address: str) -> tuple[Answer, frozenset[str]]:
-        """Say who has an address, and which capabilities it has towards this node."""
+        """Return who has an address, and which capabilities it has towards this node."""
 
 
 class _Known(NamedTuple):
@@ -125,7 +125,7 @@ class Callers:
     _known: dict[str, tuple[_Known, int]] = field(default_factory=dict)
 
     def who(self, peer: str, headers: Headers) -> Caller:
-        """Say who asks; `peer` is an address, or `unix:`. It may wait for tailscaled, so it is called in a thread."""
+        """Return who asks; `peer` is an address, or `unix:`. May wait for tailscaled: call it in a thread."""
         given: Mapping[str, list[str]] = _by_name(headers)
         secrets = [
             value[7:].strip() for value in given.get("authorization", ()) if value[:7].lower() == "bearer "

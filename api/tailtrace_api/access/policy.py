@@ -7,7 +7,7 @@
 | `ADMIN` | 401 | 403 | all |
 
 What stands in no table is `ADMIN`: a route or a tool that somebody adds and forgets here is closed. An answer that
-cannot be restricted to one person (sums of everybody, the state of the system) is `ADMIN` as well.
+cannot be restricted to one person (totals of everybody, the state of the system) is `ADMIN` as well.
 """
 
 import re

@@ -23,7 +23,7 @@ SHOWN_MAX = 5
 MINUTE_US = 60_000_000
 
 MINUTES_KEPT_US = 22 * HOUR_US
-"""The store has sums by minute for a day, which a window that ends a little in the past begins before."""
+"""The store has rollups by minute for a day, which a window that ends a little in the past begins before."""
 
 
 class Period(NamedTuple):
@@ -114,14 +114,14 @@ def _deployment(
     )
 
 
-def _side(window: Window, sums: Recent) -> Side | None:
+def _side(window: Window, recent: Recent) -> Side | None:
     length_us = window.end_us - window.start_us
     if not length_us:
         return None
     return Side(
         minutes=round(length_us / MINUTE_US, 1),
-        requests=sums.requests,
-        requests_per_minute=round(sums.requests * MINUTE_US / length_us, 2),
-        error_rate=round(sums.errors / sums.requests, 4) if sums.requests else None,
-        p95_ms=None if sums.quantile_us is None else round(sums.quantile_us / 1000, 1),
+        requests=recent.requests,
+        requests_per_minute=round(recent.requests * MINUTE_US / length_us, 2),
+        error_rate=round(recent.errors / recent.requests, 4) if recent.requests else None,
+        p95_ms=None if recent.quantile_us is None else round(recent.quantile_us / 1000, 1),
     )

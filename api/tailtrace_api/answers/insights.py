@@ -241,7 +241,7 @@ def system_performance(
 def blame(  # noqa: C901, PLR0911 - a return for each row of the table
     of_app: Sequence[Usage], p95_ms: float | None, store: StoreState
 ) -> Blame:
-    """Say whose fault it is: the table at the head of this file. `of_app` are the requests to the app."""
+    """Return whose fault it is: the table at the head of this file. `of_app` are the requests to the app."""
     requests = sum(usage.requests for usage in of_app)
     failed = [usage for usage in of_app if usage.status >= 500]
     errors = sum(usage.requests for usage in failed)
@@ -452,7 +452,7 @@ def unused_endpoints(
 
 
 def explain(entries: Iterable[LogEntry], features: Mapping[str, str]) -> tuple[TracedRequest, ...]:
-    """Tell each request of a trace: nginx's line, the app's span, who it was, and where the time went."""
+    """Return each request of a trace: nginx's line, the app's span, who it was, and where the time went."""
     return tuple(_traced_request(entry, features) for entry in entries)
 
 

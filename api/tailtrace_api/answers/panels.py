@@ -1,6 +1,6 @@
 """What the panels of the dashboard show, as pure functions of what the store rolls up.
 
-Which numbers follow which filter of the page, as the sums allow:
+Which numbers follow which filter of the page, as the rollups allow:
 
 | filter | requests, errors, users, series, endpoints' calls | sessions and time | percentiles | uptime |
 |---|---|---|---|---|
@@ -64,7 +64,7 @@ class Counted:
 
 
 def has_sessions(filters: Filters) -> bool:
-    """Tell whether sessions can be counted under these filters: they are known by person and device only."""
+    """Return whether sessions can be counted under these filters: they are known by person and device only."""
     return (filters.endpoint, filters.status, filters.service, filters.method) == (None, None, None, None)
 
 
@@ -77,7 +77,7 @@ def sessions_of(sessions: Iterable[Sessions], usages: Iterable[Usage], filters: 
 
 
 def is_view_of(filters: Filters, view: Visits) -> bool:
-    """Tell whether a card's view is one that the filters let through: each view is a GET, answered 204."""
+    """Return whether a card's view is one that the filters let through: each view is a GET, answered 204."""
     return (
         filters.endpoint in {None, view.endpoint}
         and filters.service in {None, view.service}

@@ -43,7 +43,7 @@ def fields_of(one: Record) -> dict[str, Any]:
 
 
 def meaning(said: str) -> Any:
-    """Say what a field is, for the schema. In `Annotated`."""
+    """Return what a field is, for the schema. In `Annotated`."""
     return Field(description=said)
 
 

@@ -336,8 +336,8 @@ def response_times(usages: Iterable[Usage], latency: Iterable[Latency]) -> list[
 def spanned(usages: Iterable[Usage]) -> Spanned:
     """Add up the requests that have both times; those that the client left (499) stay out: nginx's time ends early.
 
-    The sums tell the app's time of these alone where no other request of the group has one: so it is in every log that
-    has nginx's times at all.
+    The rollups tell the app's time of these alone where no other request of the group has one: so it is in every log
+    that has nginx's times at all.
     """
     both = [one for one in usages if one.both_timed and one.both_timed == one.app_timed and one.status != CLIENT_CLOSED]
     app_time_us = sum(one.app_time_us for one in both)

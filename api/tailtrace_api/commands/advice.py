@@ -58,7 +58,7 @@ _SHOWN = (
 
 
 def advice_on(reason: str, text: str = "") -> str:
-    """Say what to do about a rejected line of this reason and text."""
+    """Return what to do about a rejected line of this reason and text."""
     for shown, pattern, advice in _SHOWN:
         if shown == reason and pattern.search(text):
             return advice

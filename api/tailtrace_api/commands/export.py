@@ -77,7 +77,7 @@ def export(
     )
     if result["pruned"] and not as_json:
         note(
-            f"tailtrace: {result['pruned']} more are only in the sums of this store, since it has removed old rows: "
+            f"tailtrace: {result['pruned']} more are only in the rollups of this store, since it has removed old rows: "
             "these stay behind"
         )
 

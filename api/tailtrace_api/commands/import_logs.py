@@ -183,7 +183,7 @@ def _nothing_there(files: Sequence[Path]) -> "Imported | None":
 
 
 def _folded(store: "Store") -> list[str]:
-    """Say which addresses and user agents a store did not keep apart."""
+    """Return which addresses and user agents a store did not keep apart."""
     counters = getattr(store, "counters", None)  # SQLite's: InfluxDB has no such limit
     if counters is None or not (counters.addresses_over_limit or counters.agents_over_limit):
         return []

@@ -100,7 +100,7 @@ class Findings:
             self.shown.append(Sample(record.reason, file, number, record.offset, text))
 
     def advice(self, reason: str) -> str:
-        """Say what to do about the lines of a reason, by the first of them that is shown."""
+        """Return what to do about the lines of a reason, by the first of them that is shown."""
         return advice_on(reason, next((one.text for one in self.shown if one.reason == reason), ""))
 
 

@@ -17,7 +17,7 @@ def whois(
     identities: IdentitiesOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say who the bridge would take an address for, which provider said so, and how the log has the address."""
+    """Return who the bridge would take an address for, which provider said so, and how the log has the address."""
     from tailtrace_api.doctor.log import newest_lines
     from tailtrace_api.server import loading
     from tailtrace_bridge.identity.fronts import came_by

@@ -235,7 +235,7 @@ def parse_rules(texts: Mapping[str, str]) -> list[Rule]:
 
 
 def check_rotation(path: str, rules: list[Rule], *, owner: int) -> Check:
-    """Say whether logrotate turns this log over without losing lines. `owner` is the uid of the log of now."""
+    """Return whether logrotate turns this log over without losing lines. `owner` is the uid of the log of now."""
     name = "log rotation"
     absolute = str(Path(path).absolute())
     rule = next((r for r in rules if any(fnmatch.fnmatchcase(absolute, pattern) for pattern in r.patterns)), None)

@@ -148,7 +148,7 @@ def diagnose(config: Config, log: str, folder: str) -> Diagnosis:
 
 
 def _check_versions(config: Config, folder: str) -> Iterator[Check]:
-    """Say which include files another version of this program wrote."""
+    """Return which include files another version of this program wrote."""
     other = {}
     for path, text in config.texts.items():
         if (stamp := _STAMP.match(text)) and int(stamp[1] or 0) != FILES_VERSION:
@@ -221,7 +221,7 @@ def _settings(directive: Directive) -> dict[str, tuple[Directive, ...]]:
 
 
 def _check_http(http: Directive, folder: str, edits: list[Edit]) -> Check:
-    """Say whether `tailtrace-http.conf` is in `http {}`, and is this version's."""
+    """Return whether `tailtrace-http.conf` is in `http {}`, and is this version's."""
     name, file = "nginx http", f"{folder}/tailtrace-http.conf"
     block = http.block or ()
     formats = [item for item in block if item.name == "log_format" and item.args[:1] == ("tailtrace",)]
@@ -277,7 +277,7 @@ def _check_place(
 
 
 def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str, str]:
-    """Say whether the trace headers reach the app."""
+    """Return whether the trace headers reach the app."""
     if place.passes is None:
         return "ok", "" if place.directive.name == "server" else "no app behind it", ""
     if place.passes.name in _OTHER_PASS:
@@ -317,7 +317,7 @@ def _headers(place: Place, folder: str, edits: list[Edit]) -> tuple[Status, str,
 
 
 def _answer(place: Place, folder: str, app_header: str) -> tuple[Status, str, str]:
-    """Say whether the app is asked what it did, and whether what it says stays here."""
+    """Return whether the app is asked what it did, and whether what it says stays here."""
     sent = [item for item in place.effective("proxy_set_header") if len(item.args) == 2]
     if place.passes is None or place.passes.name != "proxy_pass" or not any(_is_trace(item) for item in sent):
         return "ok", "", ""
@@ -375,7 +375,7 @@ def _other_headers(place: Place, passes: Directive) -> tuple[Status, str, str]:
 
 
 def _log(place: Place, pattern: str, folder: str, *, has_app: bool) -> tuple[Status, str, str]:
-    """Say whether requests are written where tailtrace reads them, in our format."""
+    """Return whether requests are written where tailtrace reads them, in our format."""
     status, text, cure = _written(place, pattern, folder, has_app=has_app)
     if place.directive.name == "server" or place.own.get("access_log"):
         return status, text, cure
@@ -426,7 +426,7 @@ def _written(place: Place, pattern: str, folder: str, *, has_app: bool) -> tuple
 
 
 def _view(place: Place, folder: str, *, has_app: bool) -> tuple[Status, str, str]:
-    """Say whether the server counts cards."""
+    """Return whether the server counts cards."""
     if any(item.name == "location" and item.args == ("=", VIEW_PATH) for item in place.directive.block or ()):
         return "ok", f"{VIEW_PATH} is there", ""
     if not has_app:

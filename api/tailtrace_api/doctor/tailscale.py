@@ -123,7 +123,7 @@ def _check_key(node: Mapping[str, Any], now_us: int) -> Check:
 
 
 def check_address(address: str, identities: Identities) -> Check:
-    """Say who an address is, and what each provider said."""
+    """Return who an address is, and what each provider said."""
     name = f"address {address}"
     identity = identities.identify(address)
     if identity.provider:

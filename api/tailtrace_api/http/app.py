@@ -157,7 +157,7 @@ def _add_operation(
         responses={200: {"model": Ready}, 503: {"description": "Not ready; `problems` says why."}},
     )
     def answer_ready(request: Request) -> Response:
-        """Say whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
+        """Return whether the store answers, the bridge works and its logs can be read. Why not is for admins."""
         found = problems(check_store, bridge, clock())
         return ready_response(ready(found, bridge, keeps, is_shown=sees_all(request.scope)))
 

@@ -91,7 +91,7 @@ def event_stream_router(events: EventStream) -> APIRouter:
         responses={200: {"content": {"text/event-stream": {}}}, **PLAIN_ERRORS},
     )
     async def stream() -> StreamingResponse:
-        """Say when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""
+        """Return when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""
         if events.open >= STREAMS_MAX:
             events.refused += 1
             raise HTTPException(503, f"{STREAMS_MAX} pages are open already; this one asks from time to time")

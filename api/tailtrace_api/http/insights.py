@@ -70,7 +70,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
             str | None, Query(max_length=40, description="Its timestamp, if known: finds an old one at once.")
         ] = None,
     ) -> TraceRequests:
-        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        """Return one request: nginx's line, the app's span, who it was, where the time went."""
         at_us = None if at is None else moment_us(at)
         return insights.explain_request(clock(), trace_id=trace_id, hours=hours, at_us=at_us, user=only)
 
@@ -102,7 +102,7 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     def whois(
         address: Annotated[str, Path(max_length=64, description="IPv4 or IPv6, without a port.")], only: Only
     ) -> Whois:
-        """Say who the bridge would take an address for."""
+        """Return who the bridge would take an address for."""
         if parse_address(address) is None:
             raise HTTPException(422, f"{address!r} is no IP address; write one like 100.64.0.7, without a port")
         return tailnet.whois(address, user=only)

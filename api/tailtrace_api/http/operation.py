@@ -81,7 +81,7 @@ def ready_response(answer: Ready) -> Response:
 
 
 def _export(bridge: Bridge | None, *, is_shown: bool) -> str | None:
-    """Say how the export of nginx's spans and metrics goes, where there is one: it keeps nothing from being stored."""
+    """Return how the export of nginx's spans and metrics goes, if there is one: it holds up no storing."""
     if bridge is None or bridge.exporter is None:
         return None
     problem = bridge.exporter.problem or (bridge.request_metrics.problem if bridge.request_metrics else "")
@@ -89,7 +89,7 @@ def _export(bridge: Bridge | None, *, is_shown: bool) -> str | None:
 
 
 def problems(check_store: Callable[[], object], bridge: Bridge | None, now_us: int) -> list[str]:
-    """Say whether the store answers, the bridge works and its logs can be read: empty where all is well."""
+    """Return whether the store answers, the bridge works and its logs can be read: empty where all is well."""
     found = []
     try:
         check_store()

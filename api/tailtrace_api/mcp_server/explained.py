@@ -117,7 +117,7 @@ def own_times(spans: Sequence["Span"]) -> dict[str, float]:
 
 
 def sentences(short: Digest, words: Words) -> list[str]:
-    """Tell it in sentences."""
+    """Return it in sentences."""
     lines = []
     if short.phases:
         parts = "; ".join(f"{words.say('phase_' + one.phase)} {words.millis(one.ms)}" for one in short.phases)

@@ -128,7 +128,7 @@ class Fence:
 
 @lru_cache(maxsize=8192)
 def reads_like_an_order(text: str) -> bool:
-    """Say whether a text speaks to an assistant, also percent-encoded, in slugs, accented or spelt with digits."""
+    """Return whether a text speaks to an assistant, also percent-encoded, in slugs, accented or spelt with digits."""
     for _ in range(3):
         if _TEMPLATE.search(text) or _ORDERS.search(_plain(text)) or _ORDERS.search(_plain(text, joined=True)):
             return True
@@ -141,7 +141,7 @@ def reads_like_an_order(text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def reads_like_a_sentence(path: str) -> bool:
-    """Say whether a path has a sentence in it, also percent-encoded."""
+    """Return whether a path has a sentence in it, also percent-encoded."""
     decoded = unquote_plus(path)
     return any(
         len(segment.split()) >= PROSE_WORDS_MIN

@@ -142,7 +142,7 @@ def compare_periods(answer: Periods, call: Call) -> Rendered[PeriodsOutput]:
 
 
 def _in_short(told: AlertsNow | None) -> AlertsOutput | None:
-    """Tell of each alert in a line."""
+    """Return each alert in a line."""
     if told is None:
         return None
     return AlertsOutput(

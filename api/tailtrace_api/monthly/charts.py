@@ -69,7 +69,7 @@ def _markup(svg: ET.Element) -> Markup:
 
 
 def _empty(svg: ET.Element, width: float, height: float, text: str) -> Markup:
-    """Say in place of an axis that there is nothing to show."""
+    """Return, in place of an axis, that there is nothing to show."""
     _rect(svg, 0, 0, width, height, "#f8fafc")
     _text(svg, width / 2, height / 2 + 2.4, text)
     return _markup(svg)

@@ -1,4 +1,4 @@
-"""A month in numbers, made of the store's sums alone. Pure: what each is, `docs/definitions.md` says.
+"""A month in numbers, made of the store's rollups alone. Pure: what each is, `docs/definitions.md` says.
 
 The lists are as long as three pages hold at their worst.
 

@@ -96,7 +96,7 @@ def title(numbers: Numbers, words: Words) -> str:
 
 
 def subtitle(numbers: Numbers, words: Words) -> str:
-    """Say which time the report is of, and what it is compared with."""
+    """Return which time the report is of, and what it is compared with."""
     zone = ZoneInfo(numbers.zone)
     parts = [
         words("window", first=words.day(numbers.month.first), last=words.day(numbers.month.days[-1]), zone=numbers.zone)
@@ -111,7 +111,7 @@ def subtitle(numbers: Numbers, words: Words) -> str:
 
 
 def lead(numbers: Numbers, words: Words) -> list[str]:
-    """Say the month in a few sentences: what the page begins with, and what goes into a message."""
+    """Return the month in a few sentences: what the page begins with, and what goes into a message."""
     now, before = numbers.now, numbers.before
     if not now.all_requests:
         return [words("nothing"), words("nothing.do")]
@@ -204,7 +204,7 @@ def tiles(numbers: Numbers, words: Words) -> list[Tile]:
 
 
 def note(numbers: Numbers, words: Words) -> str:
-    """Say what the tiles count: two of them are of more requests than the first."""
+    """Return what the tiles count: two of them are of more requests than the first."""
     now = numbers.now
     return words(
         "kpi.note",

@@ -1,4 +1,4 @@
-"""Makes the report of a month: reads the sums from the store, gives them to the pure functions.
+"""Makes the report of a month: reads the rollups from the store, gives them to the pure functions.
 
 The command line calls this, and whoever sends it: `make` gives the page, the PDF, and the words of a message.
 """
@@ -37,7 +37,7 @@ class Report(NamedTuple):
 
 
 def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month: Month, now_us: int) -> Numbers:
-    """Read a month from the store, sums only. Raises `MonthError` for one that has not begun, and `StoreError`."""
+    """Read a month from the store, rollups only. Raises `MonthError` for one that has not begun, and `StoreError`."""
     zone = settings.zone
     times = span(month, zone, now_us)
     window = times.window

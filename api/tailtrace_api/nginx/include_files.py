@@ -122,7 +122,7 @@ def write_files(
 
 
 def serve_instructions(folder: Path, socket: Path) -> str:
-    """Say how `tailscale serve` is put before nginx, as text for a terminal."""
+    """Return how `tailscale serve` is put before nginx, as text for a terminal."""
     here = socket.absolute()
     return f"""\
 Behind `tailscale serve`:
@@ -147,7 +147,7 @@ d. TAILTRACE_SERVE_HEADERS is not needed: nginx takes the address from serve, an
 
 
 def instructions(folder: Path = DEFAULT_FOLDER, *, log: Path = DEFAULT_LOG) -> str:
-    """Say where each file that `write_files` wrote goes, as text for a terminal."""
+    """Return where each file that `write_files` wrote goes, as text for a terminal."""
     http, server, proxy, logrotate = (folder.absolute() / name for name in TEMPLATES)
     rotation = f"cp {shlex.quote(str(logrotate))} /etc/logrotate.d/tailtrace"
     if log.absolute().parent == _PACKAGED_LOG_FOLDER:

@@ -16,7 +16,7 @@ P95 = 0.95
 
 
 def measure(store: Store, period: Period, service: str) -> Recent:
-    """Return the sums of the time before or after a deployment."""
+    """Return the totals of the time before or after a deployment."""
     everybody, (window, is_hour), of = Scope.everybody(), period, service or None
     if not is_hour:
         return store.recent(everybody, window, service=of, rank=P95)

@@ -1,4 +1,4 @@
-"""Reads what `insights` needs: the sums of a window from the store, who is online from the tailnet.
+"""Reads what `insights` needs: the rollups of a window from the store, who is online from the tailnet.
 
 HTTP (`insight_routes`) and MCP call these. The time of now is a parameter. `user` restricts an answer about people to
 one of them, by login: what a caller may see is decided before.

@@ -1,4 +1,4 @@
-"""The three answers: read the sums of a window from the store, give them to the pure functions.
+"""The three answers: read the rollups of a window from the store, give them to the pure functions.
 
 HTTP, `tailtrace report` and whatever comes later call these and nothing else. The time of now is a parameter.
 """
@@ -236,7 +236,7 @@ class Queries:
         return entries[0].time_us if entries else None
 
     def is_covered(self, from_us: int) -> bool:
-        """Say whether a time that begins then is stored whole: whether there is anything of the days before it."""
+        """Return whether a time that begins then is stored whole: whether there is anything of the days before it."""
         days = Window(from_us - COVERED_US, from_us + HOUR_US)
         return bool(self._store.bucket_usage(Scope.everybody(), days, DAY_US))
 

@@ -77,7 +77,7 @@ class FoundDevice(Record):
 
 @record
 class TailnetStatus(Record):
-    """The tailnet summed up. `control_api` is None where no key for it is set."""
+    """The tailnet in short. `control_api` is None where no key for it is set."""
 
     running: bool
     backend_state: str | None

@@ -132,7 +132,7 @@ def make_guarded(
 def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
     from tailtrace_api.http.cards import PagesElsewhere  # noqa: PLC0415
 
-    # Outside the guard, so that a page elsewhere can read why it was refused.
+    # Outside the guard, so that a page of another origin can read why it was refused.
     app = PagesElsewhere(guard, settings.cors_origins)
     return _server(app, guard.counters.closed, guard.app.state.event_stream.close)
 
@@ -216,7 +216,7 @@ def make_app(
 
 
 def _keeps(settings: Settings) -> Keeps:
-    """Say how long what is kept, in days; null is for ever. In SQLite sums have no end of their own."""
+    """Return how long what is kept, in days; null is for ever. In SQLite rollups have no end of their own."""
     is_influx = settings.store == "influxdb"
     return Keeps(
         requests_days=settings.retention_days or None,

@@ -86,7 +86,7 @@ def _parts(report: Report, lang: str, width: int, *, is_narrow: bool) -> Iterabl
 
 
 def _nothing(health: SystemHealth, texts: Texts, zone: ZoneInfo) -> str:
-    """Say where there is something, as after an import of old logs; or what may be wrong."""
+    """Return where there is something, as after an import of old logs; or what may be wrong."""
     if health.data_freshness_seconds is None:
         return texts("nothing")
     newest = parse_time(health.window["to"]) - timedelta(seconds=health.data_freshness_seconds)
@@ -96,7 +96,7 @@ def _nothing(health: SystemHealth, texts: Texts, zone: ZoneInfo) -> str:
 
 
 def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable[Text]:
-    """Say the numbers of usage, those of all traffic, and in how many requests the two differ."""
+    """Return the numbers of usage, those of all traffic, and in how many requests the two differ."""
     texts, overall = Texts("report", lang), health.error_rate.overall
 
     def count(what: str, n: int) -> str:

@@ -49,7 +49,7 @@ class Person(NamedTuple):
 
 
 def interval_us(rule: AlertRule) -> int:
-    """Say how long a value of a rule is good: a twentieth of its window, five minutes at most."""
+    """Return how long a value of a rule is good: a twentieth of its window, five minutes at most."""
     return min(rule.window * _S // _SHARE, INTERVAL_US_MAX)
 
 
@@ -59,10 +59,10 @@ def measure(store: Store, rule: AlertRule, was_seen: bool, now_us: int) -> Measu
         return _age(store.newest_us(Scope.everybody()), rule, was_seen, now_us)
     rank = 0.95 if rule.kind == "p95" else None
     window = Window(now_us - rule.window * _S, now_us)
-    sums = store.recent(Scope.everybody(), window, endpoint=rule.endpoint, service=rule.service, rank=rank)
+    recent = store.recent(Scope.everybody(), window, endpoint=rule.endpoint, service=rule.service, rank=rank)
     if rule.kind != "endpoint_silent":
-        return _rate(sums, rule)
-    if sums.requests:
+        return _rate(recent, rule)
+    if recent.requests:
         return Measured(0.0, {"is_seen": True})
     return Measured(1.0 if was_seen else None)
 
@@ -74,16 +74,16 @@ def _age(newest_us: int | None, rule: AlertRule, was_seen: bool, now_us: int) ->
     return Measured(age_s if age_s > rule.window else 0.0, {"is_seen": True})
 
 
-def _rate(sums: Recent, rule: AlertRule) -> Measured:
-    facts: dict[str, object] = {"requests": sums.requests, "errors": sums.errors}
-    if sums.requests < rule.min_requests:
+def _rate(recent: Recent, rule: AlertRule) -> Measured:
+    facts: dict[str, object] = {"requests": recent.requests, "errors": recent.errors}
+    if recent.requests < rule.min_requests:
         return Measured(None, facts)
     if rule.kind == "p95":
-        return Measured(None if sums.quantile_us is None else sums.quantile_us / 1000, facts)
+        return Measured(None if recent.quantile_us is None else recent.quantile_us / 1000, facts)
     if rule.kind == "error_rate":
-        return Measured(sums.errors / sums.requests, facts)
-    facts |= {"bad": sums.down, "minutes": sums.minutes}
-    return Measured(100 * (sums.minutes - sums.down) / sums.minutes if sums.minutes else None, facts)
+        return Measured(recent.errors / recent.requests, facts)
+    facts |= {"bad": recent.down, "minutes": recent.minutes}
+    return Measured(100 * (recent.minutes - recent.down) / recent.minutes if recent.minutes else None, facts)
 
 
 def people(store: Store) -> list[Person]:

@@ -276,7 +276,7 @@ class Watch:
         _LOGGER.log(level, "alert %s %s: %s", event.rule, event.what, event.text)
 
     def _report_held(self, now_us: int) -> None:
-        """Tell what was held for quiet hours that are over."""
+        """Return what was held for quiet hours that are over."""
         state, rules = self._outbox.state, {rule.name: rule for rule in self._rules}
         over = [
             one

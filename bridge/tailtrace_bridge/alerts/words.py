@@ -25,7 +25,7 @@ class Words:
         self._zone, self._url = zone, public_url
 
     def event(self, rule: AlertRule, what: str, value: float | None, facts: Mapping[str, object]) -> str:
-        """Say what happened, in one line. `facts` are the numbers that the text of the kind asks for."""
+        """Return what happened, in one line. `facts` are the numbers that the text of the kind asks for."""
         text = self.say(
             f"{rule.kind}.{what}",
             value=self.value(rule.kind, value),
@@ -49,13 +49,13 @@ class Words:
         return "\n".join([*lines, self._url] if self._url else lines)
 
     def trace(self, trace_id: str) -> str:
-        """Say where a request is looked at: a link where people find the dashboard, else its trace id."""
+        """Return where a request is looked at: a link where people find the dashboard, else its trace id."""
         if not trace_id:
             return "-"
         return self._link("request", trace_id) or trace_id
 
     def pointed(self, pointed: Pointed) -> list[str]:
-        """Say what an alert is about, a line each: endpoint, people, newest request; with links where there are any."""
+        """Return what an alert is about, a line each: endpoint, people, newest request; with links if there are any."""
         lines = []
         if pointed.endpoints:
             first = pointed.endpoints[0]
@@ -77,7 +77,7 @@ class Words:
         return f"{self._url.rstrip('/')}/?{urlencode({key: value})}" if self._url else ""
 
     def since(self, time_us: int) -> str:
-        """Say since when it has been so."""
+        """Return since when it has been so."""
         return self.say("since", time=self.clock(time_us))
 
     def quiet(self, events: Sequence[AlertEvent]) -> tuple[str, str]:

@@ -7,8 +7,8 @@
 | a `variant` that is not of the form `VARIANT` | as without one: the card was seen all the same |
 | `/_tailtrace/view?card=C%23`, a name with `#` in it | `C##`: with a variant even if that is empty |
 
-So a key divides at its last `#`. A view is stored under the endpoint `CARD_PREFIX` + key, and a store sums it like any
-other; what shows cards takes the key apart again, and adds up the variants.
+So a key divides at its last `#`. A view is stored under the endpoint `CARD_PREFIX` + key, and a store rolls it up like
+any other; what shows cards takes the key apart again, and adds up the variants.
 """
 
 import re

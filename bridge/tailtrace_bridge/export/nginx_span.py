@@ -175,7 +175,7 @@ def _kind_of_request(
 
 @lru_cache(maxsize=4096)
 def _person(identity: Identity, peer: str, disclosure: Disclosure) -> bytes:
-    """Say who asked. A request of nobody known says the kind, and why."""
+    """Return who asked. A request of nobody known says the kind, and why."""
     always: list[tuple[str, _Value]] = [
         ("tailscale.kind", identity.kind),
         ("tailscale.identity.reason", identity.reason),

@@ -198,7 +198,7 @@ class IdentityProvider(Protocol):
         """What `Identity.provider` says of its answers."""
 
     def whois(self, address: str) -> Answer:
-        """Say who is behind `address`, an IPv4 or IPv6 address or `unix:`."""
+        """Return who is behind `address`, an IPv4 or IPv6 address or `unix:`."""
 
 
 class Evidence(Protocol):
@@ -297,11 +297,11 @@ class Identities:
         return tuple(source.provider for source in self._sources)
 
     def identify(self, address: str) -> Identity:
-        """Say who is behind `address` now. Never raises."""
+        """Return who is behind `address` now. Never raises."""
         return self.holder(address).identity
 
     def holder(self, address: str) -> Holder:
-        """Say who is behind `address` now, and for which lines that counts. Never raises."""
+        """Return who is behind `address` now, and for which lines that counts. Never raises."""
         now_us = self._clock()
         if self._history is not None:
             self._heed(self._history)
@@ -470,7 +470,7 @@ def _kind(address: Address | None) -> str:
 
 
 def reason_of(text: str) -> str:
-    """Say why an address that nobody names is of kind unknown; empty: it is not."""
+    """Return why an address that nobody names is of kind unknown; empty: it is not."""
     if kind_of(text) != "unknown":
         return ""
     address = parse_address(text)
@@ -482,7 +482,7 @@ def reason_of(text: str) -> str:
 
 
 def describe(identity: Identity) -> str:
-    """Say an identity in words: `user ana@example.com, device ana-laptop`."""
+    """Return an identity in words: `user ana@example.com, device ana-laptop`."""
     parts = [f"{identity.kind} {identity.user}".rstrip()]
     words = (
         ("device", identity.device),

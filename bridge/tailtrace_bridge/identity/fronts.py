@@ -63,7 +63,7 @@ def peer_of(access: Access) -> str:
 
 
 def came_by(access: Access) -> str:
-    """Say how a line's address came about: `forwarded by unix:`, or `its own connection`."""
+    """Return how a line's address came about: `forwarded by unix:`, or `its own connection`."""
     if access.peer and access.peer != access.address:
         return f"{_how(access)} {access.peer}"
     return "its own connection"

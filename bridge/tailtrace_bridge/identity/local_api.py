@@ -89,11 +89,11 @@ class LocalApi:
         """Who is told of each change has the nodes of now at hand; None: they are asked for."""
 
     def whois(self, address: str) -> Answer:
-        """Say which node has `address`."""
+        """Return which node has `address`."""
         return self.whois_with_capabilities(address)[0]
 
     def whois_with_capabilities(self, address: str) -> tuple[Answer, frozenset[str]]:
-        """Say which node has `address`, and which capabilities the ACL grants it towards this node (`CapMap`)."""
+        """Return which node has `address`, and which capabilities the ACL grants it towards this node (`CapMap`)."""
         parsed = parse_address(address)
         if parsed is None or not is_tailnet(parsed):
             return NotFound(), frozenset()

@@ -55,10 +55,10 @@ class Signs(Protocol):
     """What of the machine is looked at."""
 
     def sign_of_tailscale(self) -> str:
-        """Say what shows that a tailscaled may be near."""
+        """Return what shows that a tailscaled may be near."""
 
     def sign_of_container(self) -> str:
-        """Say what shows that this is a container."""
+        """Return what shows that this is a container."""
 
     def has_others(self) -> bool:
         """Whether our network has sockets of others, or of Tailscale."""
@@ -84,7 +84,7 @@ class Loopback:
         self._alone_until_us: int | None = None
 
     def look(self) -> Verdict:
-        """Say what loopback is now. It may wait for tailscaled."""
+        """Return what loopback is now. It may wait for tailscaled."""
         said: dict[str, bool | None] = {}
         for path in self._sockets:
             if signature := self._signature(path):

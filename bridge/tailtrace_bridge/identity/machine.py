@@ -35,14 +35,14 @@ class Machine:
         self._proc = root / "proc"
 
     def sign_of_tailscale(self) -> str:
-        """Say what shows that a tailscaled may be near; empty: nothing does."""
+        """Return what shows that a tailscaled may be near; empty: nothing does."""
         for name in sorted(self._environment):
             if name.startswith("TS_") and not name.startswith(_NOT_TAILSCALE):
                 return f"the variable {name} is set"
         return "tailscaled runs here" if any(self._programs_near()) else ""
 
     def sign_of_container(self) -> str:
-        """Say what shows that this is a container; empty: nothing does."""
+        """Return what shows that this is a container; empty: nothing does."""
         for path in _CONTAINER_FILES:
             if (self._root / path[1:]).exists():
                 return f"{path} is there"

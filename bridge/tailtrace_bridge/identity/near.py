@@ -37,7 +37,7 @@ class Near:
         self._look, self._is_served, self._has_serve = look, is_served, has_serve
 
     def whois(self, address: str) -> Answer:
-        """Say what loopback is, and nothing of any other address."""
+        """Return what loopback is, and nothing of any other address."""
         if not is_loopback(address):
             return NotFound()
         verdict = self._look()

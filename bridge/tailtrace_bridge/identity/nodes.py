@@ -62,7 +62,7 @@ class Peers:
     is_userspace: bool = False
 
     def find(self, address: Address) -> Found | None:
-        """Say who it is; the identity's address is for the caller to set."""
+        """Return who it is; the identity's address is for the caller to set."""
         text = str(address)
         if found := self.nodes.get(text):
             return found

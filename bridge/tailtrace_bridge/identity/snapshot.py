@@ -75,7 +75,7 @@ class Snapshot:
         self._said_userspace = False
 
     def whois(self, address: str) -> Answer:
-        """Say who has `address`: the table above."""
+        """Return who has `address`: the table above."""
         parsed = parse_address(address)
         if parsed is None:
             return NotFound()
@@ -94,7 +94,7 @@ class Snapshot:
         return changed
 
     def is_current(self) -> bool:
-        """Say whether `changed` can tell now: the last status was had, and is of a tailscaled that runs."""
+        """Return whether `changed` can tell now: the last status was had, and is of a tailscaled that runs."""
         return self._peers is not None and not self._problem
 
     def live(self) -> Peers | None:

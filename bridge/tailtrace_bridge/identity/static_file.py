@@ -95,7 +95,7 @@ class IdentityFile:
         self._map = load_identities(path)
 
     def whois(self, address: str) -> Answer:
-        """Say who the file says it is."""
+        """Return who the file says it is."""
         now_us = self._clock()
         if now_us - self._checked_us >= CHECK_EVERY_US:
             self._checked_us = now_us

@@ -250,7 +250,7 @@ def span_of(request_id: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_sampled(flags: str) -> bool:
-    """Say whether `$tailtrace_flags` has the request make a span."""
+    """Return whether `$tailtrace_flags` has the request make a span."""
     try:
         return bool(int(flags, 16) & 1)
     except ValueError:

@@ -237,7 +237,7 @@ def head_of(path: str, bytes_max: int, *, lines_max: int) -> bytes:
 
 
 def is_packed_file(descriptor: int) -> bool:
-    """Say whether an open file is compressed, by its first bytes; its name does not count."""
+    """Return whether an open file is compressed, by its first bytes; its name does not count."""
     return is_packed(os.pread(descriptor, MAGIC_BYTES_MAX, 0))
 
 

@@ -261,7 +261,7 @@ def compile_format(source: str, name: str = "") -> LogFormat:
 
 
 def is_tailtrace_format(escape: str, text: str) -> bool:
-    """Say whether a `log_format` is our own: whatever the app's header is called, and with or without trusted peers."""
+    """Return whether a `log_format` is our own, whatever the app's header is called, with or without trusted peers."""
     pieces = _APP_HEADER.sub("$upstream_http_x_tailtrace", text, count=1).split("\t")
     return (
         escape == "json"

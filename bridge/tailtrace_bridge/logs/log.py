@@ -91,7 +91,7 @@ class Log:
             self._done[log_file.inode, log_file.fingerprint] = None
 
     def _is_new(self, log_file: LogFile) -> bool:
-        """Say whether a file has neither been read, nor is being read, nor is history.
+        """Return whether a file has neither been read, nor is being read, nor is history.
 
         Under the log's name another inode is another file, even if it begins with the same line; beside it, the same
         first line means a copy, or the gzipped file.

@@ -45,12 +45,12 @@ MAGIC_BYTES_MAX = 6
 
 
 def is_gzip(head: bytes) -> bool:
-    """Say whether a file is gzipped, by its first bytes."""
+    """Return whether a file is gzipped, by its first bytes."""
     return head.startswith(_GZIP)
 
 
 def is_packed(head: bytes) -> bool:
-    """Say whether a file is compressed, by its first bytes."""
+    """Return whether a file is compressed, by its first bytes."""
     return head.startswith(_PACKED)
 
 

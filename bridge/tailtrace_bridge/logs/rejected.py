@@ -36,14 +36,14 @@ SAMPLE_EVERY_BYTES = 20_000
 
 
 class SampleBudget:
-    """Of which refused lines of a log the beginning is kept: the first, then as many as the log's length allows."""
+    """Of which rejected lines of a log the beginning is kept: the first, then as many as the log's length allows."""
 
     def __init__(self) -> None:
         self._left_bytes = SAMPLES_AT_ONCE * SAMPLE_EVERY_BYTES
         self._offset = 0
 
     def has_room(self, offset: int) -> bool:
-        """Say whether that of the line at `offset` is kept."""
+        """Return whether that of the line at `offset` is kept."""
         passed = max(0, offset - self._offset)  # less than before: another log
         self._left_bytes = min(self._left_bytes + passed, SAMPLES_AT_ONCE * SAMPLE_EVERY_BYTES)
         self._offset = offset

@@ -58,7 +58,7 @@ class LogFile:
 
 
 def is_rotated_name(name: str, live_name: str) -> bool:
-    """Say whether `name` is what a rotation makes of `live_name`."""
+    """Return whether `name` is what a rotation makes of `live_name`."""
     return _mark(name, live_name) is not None
 
 

@@ -95,12 +95,12 @@ def whole_time_us(time_us: int, request_time_us: int | None, went_on_us: int) ->
 
 
 def is_long(upstream_time_us: int | None) -> bool:
-    """Say whether the servers took so long that the answer may have gone on."""
+    """Return whether the servers took so long that the answer may have gone on."""
     return (upstream_time_us or 0) >= STREAM_US
 
 
 def needs_span(access: Access) -> bool:
-    """Say whether a span may know more: the answer went on for long, broke off, or had no length to be cut short of."""
+    """Return whether a span may know more: the answer went on for long, broke off, or had no length."""
     if not access.exchange:
         return False
     exchange = read_exchange(access.exchange)

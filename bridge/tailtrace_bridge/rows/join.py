@@ -174,8 +174,8 @@ class Join(Generic[T]):
         span = known or self._take_waiting(key, access)
         if key not in self._held:
             settled = known or (span and settles(span, access))
-            if not settled and _is_told(access):
-                return self._leave_told(access, token, key, span)
+            if not settled and _is_reported(access):
+                return self._leave_reported(access, token, key, span)
             if not (span or access.sampled):
                 self.counters.unsampled += 1
                 return [Joined(access, None, token)]
@@ -226,7 +226,7 @@ class Join(Generic[T]):
             self._drop_oldest_waiting()
         return [joined for key in list(self._held) for joined in self._release(key)]
 
-    def _leave_told(self, access: Access, token: T, key: _Key, span: AppSpan | None) -> list[Joined[T]]:
+    def _leave_reported(self, access: Access, token: T, key: _Key, span: AppSpan | None) -> list[Joined[T]]:
         self.counters.told += 1
         self.counters.spare += span is not None
         self._remember(key, _NEEDLESS)
@@ -316,8 +316,8 @@ def _is_again(span: AppSpan, other: AppSpan) -> bool:
     return span == other and _kind(span) == _kind(other)
 
 
-def _is_told(access: Access) -> bool:
-    """Say whether the line itself tells what the app did, and a span would add nothing to it."""
+def _is_reported(access: Access) -> bool:
+    """Return whether the line itself tells what the app did, and a span would add nothing to it."""
     said = app_header.read(access)
     told = isinstance(said, app_header.AppAnswer) and said.time_us is not None
     return told and not (access.sampled and app_header.needs_span(access))

@@ -36,14 +36,14 @@ _SLASHES = re.compile("//+")
 
 
 def agrees(span: AppSpan, access: Access) -> bool:
-    """Say whether span and line tell of the same outcome: both failed, or neither."""
+    """Return whether span and line tell of the same outcome: both failed, or neither."""
     if access.status == CLIENT_CLOSED:  # the client left before it saw one
         return True
     return bool(span.error_type) == (access.status >= 500)
 
 
 def settles(span: AppSpan, access: Access) -> bool:
-    """Say whether no other span could fit better."""
+    """Return whether no other span could fit better."""
     return (
         agrees(span, access)
         and _path(span, access) != OTHER
@@ -60,7 +60,7 @@ def rank(span: AppSpan, access: Access) -> tuple[bool, int, bool, bool, bool, in
 
 
 def may_belong(span: AppSpan, access: Access) -> bool:
-    """Say whether a span for which no better one came is to be taken."""
+    """Return whether a span for which no better one came is to be taken."""
     if not _same_route(span, access):
         return False
     if _path(span, access) != OTHER:

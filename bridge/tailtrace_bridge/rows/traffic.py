@@ -68,7 +68,7 @@ def classify(
     static_paths: tuple[str, ...] = (),
     route: str = "",
 ) -> Traffic:
-    """Say what the request was for. `health_paths` have no slash at their end, `route` is what the app said it was."""
+    """Return what the request was for. `health_paths` have no slash at their end, `route` is what the app reported."""
     return TOGETHER[of_request(access, health_paths, static_paths, route), of_agent(access.user_agent)]
 
 
@@ -78,7 +78,7 @@ def of_request(
     static_paths: tuple[str, ...] = (),
     route: str = "",
 ) -> Traffic:
-    """Say what it was for as far as the request tells, whoever sent it."""
+    """Return what it was for as far as the request tells, whoever sent it."""
     if access.card and access.status == 204:
         return Traffic.CARD
     found = _of_path(access.path, health_paths)
@@ -91,7 +91,7 @@ def of_request(
 
 
 def is_of_file(route: str, path: str) -> bool:
-    """Say whether a route is of that very file, and no folder that the app serves files from (`/static`)."""
+    """Return whether a route is of that very file, and no folder that the app serves files from (`/static`)."""
     last = route.rpartition("/")[2]
     return "{" in last or last == path.rpartition("/")[2]
 
@@ -121,7 +121,7 @@ def _is_probe(path: str) -> bool:
 
 @lru_cache(maxsize=CACHE_ENTRIES_MAX)
 def of_agent(agent: str) -> Traffic:
-    """Say what it was for as far as its sender tells; APP where nothing speaks against it."""
+    """Return what it was for as far as its sender tells; APP where nothing speaks against it."""
     words = agent.lower()
     if _MONITOR.search(words):
         return Traffic.HEALTH

@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 RULES_MAX = 50
 WINDOW_S_MAX = 86_400
-"""The store has sums by minute for a day."""
+"""The store has rollups by minute for a day."""
 _DURATION = re.compile(r"(\d{1,6})\s*([smhd])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
@@ -65,7 +65,7 @@ def quiet_hours(value: str) -> str:
 
 
 def is_quiet(hours: str, now_us: int, zone: ZoneInfo) -> bool:
-    """Say whether a wall clock in `zone` stands within `hours`: start included, end not, over midnight where it must.
+    """Return whether a wall clock in `zone` is within `hours`: start included, end not, over midnight where it must.
 
     A day that has 23 or 25 hours has its quiet ones by the clock all the same.
     """
@@ -132,13 +132,13 @@ class AlertRule(BaseModel):
         return self
 
     def is_bad(self, value: float) -> bool:
-        """Say whether a value starts the alert."""
+        """Return whether a value starts the alert."""
         if self.threshold is None:
             return value > 0
         return value < self.threshold if self.kind == "uptime" else value > self.threshold
 
     def is_good(self, value: float) -> bool:
-        """Say whether a value ends the alert."""
+        """Return whether a value ends the alert."""
         if self.clear is None:
             return value <= 0
         return value >= self.clear if self.kind == "uptime" else value <= self.clear

@@ -47,13 +47,13 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 
 def no_json(field: str, value: str | None) -> str:
-    """Say what a variable should hold that is read as JSON."""
+    """Return what a variable should hold that is read as JSON."""
     said = "this is no JSON" if value is None else f"{quoted(value)} is no JSON"
     return f"{said}; write it like {EXAMPLES[field]}"
 
 
 def describe(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool) -> str:
-    """Say what is wrong with one setting; `fields` are the settings' by name, `is_file`: it stands in the file."""
+    """Return what is wrong with one setting; `fields` are the settings' by name, `is_file`: it stands in the file."""
     kind, location, message = error["type"], error["loc"], error["msg"]
     if kind == "value_error":
         return message.removeprefix("Value error, ")
@@ -73,13 +73,13 @@ def describe(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: b
 
 
 def meant(name: str, known: Iterable[str], page: str) -> str:
-    """Say which of the known names is nearest to one that is none, or where they stand."""
+    """Return which of the known names is nearest to one that is none, or where they stand."""
     nearest = difflib.get_close_matches(name, list(known), 1)
     return f"did you mean {nearest[0]}?" if nearest else f"docs/{page}.md lists them"
 
 
 def _accepted(error: ErrorDetails, name: str, field: FieldInfo, is_file: bool) -> str:
-    """Say what to write; empty: the message says it."""
+    """Return what to write; empty: the message says it."""
     kind, said = error["type"], error.get("ctx", {})
     if kind in _NUMBERS:
         return _range(field)

@@ -708,7 +708,7 @@ def _warn_of_writers() -> None:
 
 
 def _describe(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
-    """Say where a wrong setting stands, and what is wrong with it."""
+    """Return where a wrong setting stands, and what is wrong with it."""
     place = error["loc"]
     of_variable = {environment_name(field): field for field in Settings.model_fields}
     name = of_variable.get(str(place[0]), str(place[0])) if place else ""

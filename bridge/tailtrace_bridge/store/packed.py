@@ -5,8 +5,8 @@
 | counts | the numbers, then the count of each; 32 bits | adding up the counts of a number |
 | runs | first, last (µs) and requests of each; 64 bits | joining those with no pause over 30 minutes between them |
 
-Either way the order does not matter in which batches come, so that what is kept of a step of time is always that of all
-its requests. One cell instead of a row for each number: a histogram's buckets are read and written in one go.
+Either way the order of the batches does not matter: what is kept of a bucket of time is always that of all its
+requests. One cell instead of a row for each number: a histogram's buckets are read and written in one go.
 """
 
 import sys

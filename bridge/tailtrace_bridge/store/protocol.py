@@ -43,7 +43,7 @@ class Store(Protocol):
 
     @property
     def store_id(self) -> str:
-        """Say which store this is: what was read into one was not read into another. Asks no server."""
+        """Return which store this is: what was read into one was not read into another. Asks no server."""
 
     @property
     def writes(self) -> int:
@@ -157,7 +157,7 @@ class Store(Protocol):
     def bucket_latency(
         self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
     ) -> list[BucketLatency]:
-        """Return histograms by step of time; of one service, or of all."""
+        """Return histograms by bucket of time; of one service, or of all."""
 
     def activity(self, scope: Scope, window: Window, *, listed: Collection[str] | None = None) -> list[Activity]:
         """Return usage by identity, in runs; anonymous visitors that are not `listed`, if any are, stay out."""

@@ -29,7 +29,7 @@ MINUTE_NUMBER = f"(time_us / {MINUTE_US} % {MINUTES} << 1 | (status >= 500))"
 
 
 def is_down(answers: int, errors: int) -> bool:
-    """Say whether a service was down in a minute with so many answers, one at least."""
+    """Return whether a service was down in a minute with so many answers, one at least."""
     return errors * 2 > answers if answers >= ANSWERS_MIN else errors == answers
 
 

@@ -172,7 +172,7 @@ class Visits(NamedTuple):
 
 
 class BucketUsage(NamedTuple):
-    """All requests of one step of time, an hour or a day."""
+    """All requests of one bucket of time, an hour or a day."""
 
     time_us: int
     requests: int
@@ -183,7 +183,7 @@ class BucketUsage(NamedTuple):
 
 
 class EndpointBucket(NamedTuple):
-    """The requests of one endpoint and kind of traffic in one step of time."""
+    """The requests of one endpoint and kind of traffic in one bucket of time."""
 
     time_us: int
     endpoint: str
@@ -206,7 +206,7 @@ class Latency(NamedTuple):
 
 
 class BucketLatency(NamedTuple):
-    """How many requests of one step of time fell into a histogram bucket, by nginx's request time."""
+    """How many requests of one bucket of time fell into a bucket of the histogram, by nginx's request time."""
 
     time_us: int
     bucket: int

@@ -185,7 +185,7 @@ class Lines:
 
 
 def is_export(first_line: bytes) -> bool:
-    """Say whether a file that begins with this line is an export."""
+    """Return whether a file that begins with this line is an export."""
     return first_line.startswith(_FIRST)
 
 
@@ -228,7 +228,7 @@ class ExportReader:
         )
 
     def problem(self, file: str) -> str:
-        """Say at the end what is wrong with the file as a whole, or nothing."""
+        """Return at the end what is wrong with the file as a whole, or nothing."""
         if self._end is None:
             return (
                 f"{file}: the export is cut: its last line is missing. The lines before are stored; export again, and "
@@ -317,5 +317,5 @@ def _rejected_line_of(values: object) -> RejectedLine:
 
 
 def _is_text(value: object, length_max: int) -> bool:
-    """Say whether it is a text that a store can keep; a rejected line's beginning may hold whatever UTF-8 can."""
+    """Return whether it is a text that a store can keep; a rejected line's beginning may hold whatever UTF-8 can."""
     return isinstance(value, str) and len(value) <= length_max and not re.search("[\ud800-\udfff]", value)

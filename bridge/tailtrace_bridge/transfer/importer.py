@@ -401,7 +401,7 @@ class _ExportLines:
 
 
 def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set[str]) -> bool:
-    """Say whether the last line of a file counts though its newline is missing."""
+    """Return whether the last line of a file counts though its newline is missing."""
     line, _, _, grows = cut
     if grows or is_export(line):
         return not grows

@@ -280,4 +280,6 @@ class Pipeline:
             removed = self._store.prune(now_us - self._retention_days * DAY_US)
             self.counters.pruned += removed
             if removed:
-                _LOGGER.info("removed %d requests older than %d days; their sums stay", removed, self._retention_days)
+                _LOGGER.info(
+                    "removed %d requests older than %d days; their rollups stay", removed, self._retention_days
+                )

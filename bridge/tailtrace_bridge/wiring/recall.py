@@ -41,9 +41,9 @@ def recalled(store: Store, now_us: int) -> tuple[list[str], list[tuple[str, str]
     """Return a store's endpoints, and the (service, route) of those that an app told lately. Raises `StoreError`."""
     lately = Window(now_us - RECALLED_DAYS * DAY_US, now_us + DAY_US)
     usages = store.usage(Scope.everybody(), lately, Filters(), By.ENDPOINT)
-    told = {(usage.service, usage.endpoint) for usage in usages if _is_told(usage)}
+    told = {(usage.service, usage.endpoint) for usage in usages if _is_reported(usage)}
     return store.endpoints(Scope.everybody()), sorted(told)
 
 
-def _is_told(usage: Usage) -> bool:
+def _is_reported(usage: Usage) -> bool:
     return has_names(usage.endpoint) or (usage.app_timed > 0 and usage.status < 400)

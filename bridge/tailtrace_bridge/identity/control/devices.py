@@ -77,7 +77,7 @@ class Device:
         return "user" if self.user else "unknown"
 
     def identity(self, address: str, at_us: int) -> Identity:
-        """Say who stands behind `address`, one of the device's, and whether its key had expired at `at_us`."""
+        """Return who stands behind `address`, one of the device's, and whether its key had expired at `at_us`."""
         kind = self.kind
         return Identity(
             address,
@@ -145,7 +145,7 @@ class DeviceIndex:
         return device
 
     def whois(self, address: str) -> Answer:
-        """Say who has `address`, for the chain of providers of an import."""
+        """Return who has `address`, for the chain of providers of an import."""
         device = self.at(address)
         if device is None:
             return NotFound()
@@ -165,7 +165,7 @@ class DeviceIndex:
         return self._by_id.get(device_id)
 
     def holder_at(self, address: str, time_us: int) -> Holder:
-        """Say who had `address` at `time_us`: the second table above."""
+        """Return who had `address` at `time_us`: the second table above."""
         device = self.at(address)
         if device is None:
             if str(parse_address(address)) in self.contested:

@@ -152,7 +152,7 @@ class Lookups:
         )
 
     async def whois(self, address: str) -> Whois | None:
-        """Say who is behind `address`; None: nobody that we know of. Raises `ControlApiError`."""
+        """Return who is behind `address`; None: nobody that we know of. Raises `ControlApiError`."""
         if parse_address(address) is None:
             return None
         if self._local_whois is not None:

@@ -88,14 +88,14 @@ class DeviceIndexProvider:
         return self._first_load.wait(timeout_s)
 
     def whois(self, address: str) -> Answer:
-        """Say who has `address`: the table above."""
+        """Return who has `address`: the table above."""
         index = self.usable_index()
         if isinstance(index, Unavailable):
             return index
         return index.whois(address)
 
     def holder_at(self, address: str, time_us: int) -> Holder:
-        """Say who had `address` at `time_us`, microseconds since the epoch: see `DeviceIndex.holder_at`."""
+        """Return who had `address` at `time_us`, microseconds since the epoch: see `DeviceIndex.holder_at`."""
         index = self.usable_index()
         return Holder(None, index.reason) if isinstance(index, Unavailable) else index.holder_at(address, time_us)
 

@@ -1,4 +1,4 @@
-"""How many addresses without a name a bridge keeps apart in InfluxDB: their sender chooses them, and sums go by them.
+"""How many unnamed addresses a bridge keeps apart in InfluxDB: their sender chooses them, and rollups go by them.
 
 | what comes | is stored as |
 |---|---|
@@ -6,7 +6,7 @@
 | an address of a person or a device | itself, always |
 | an address that nobody is behind, past the limit | `__other__`, of the same kind and for the same reason; counted |
 
-Counted from the bridge's start. A user agent is text in a row here, by which nothing is summed up: it needs no limit.
+Counted from the bridge's start. A user agent is text in a row here, by which nothing is rolled up: it needs no limit.
 """
 
 from collections.abc import Iterable

@@ -106,7 +106,7 @@ def matches(
     }
     low, high = _statuses(filters.status)
 
-    def is_asked(identity: int, endpoint: int, method: str, status: int) -> bool:
+    def is_wanted(identity: int, endpoint: int, method: str, status: int) -> bool:
         return (
             identity in who
             and endpoint in where
@@ -114,7 +114,7 @@ def matches(
             and low <= status <= high
         )
 
-    return is_asked
+    return is_wanted
 
 
 def sought(filters: Filters) -> Sought | None:

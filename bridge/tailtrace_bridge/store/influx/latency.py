@@ -20,7 +20,7 @@ def latency(reads: Reads, window: Window) -> list[Latency]:
 
 
 def bucket_latency(reads: Reads, window: Window, bucket_us: int, service: str | None = None) -> list[BucketLatency]:
-    """Return histograms by step of time."""
+    """Return histograms by bucket of time."""
     totals: dict[tuple[int, int], int] = {}
     if service is not None:
         tables = Tables()

@@ -161,7 +161,7 @@ class InfluxStore:
         return ""
 
     def about(self) -> str:
-        """Say what the server is and can; raise `StoreError` where it is none for us."""
+        """Return what the server is and can; raise `StoreError` where it is none for us."""
         influx = self._reads.influx
         influx.query(self._config.bucket, "SHOW MEASUREMENTS LIMIT 1")
         kind = influx.kind
@@ -270,7 +270,7 @@ class InfluxStore:
     def bucket_latency(
         self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
     ) -> list[BucketLatency]:
-        """Return histograms by step of time."""
+        """Return histograms by bucket of time."""
         scope.require_everybody("bucket_latency")
         return latency.bucket_latency(self._reads, window, bucket_us, service)
 
@@ -387,7 +387,7 @@ class InfluxStore:
             try:
                 self.settle()
             except StoreError as error:
-                _LOGGER.warning("%s; the sums are made at the next start", error)
+                _LOGGER.warning("%s; the rollups are made at the next start", error)
             self._session.close()
             self._session = None
         self._reads.influx.close()
@@ -416,4 +416,4 @@ class InfluxStore:
                     pass
             except StoreError as error:
                 self.counters.roll_failures += 1
-                _LOGGER.warning("%s; sums wait, answers are made of the rows", error)
+                _LOGGER.warning("%s; rollups wait, answers are made of the rows", error)

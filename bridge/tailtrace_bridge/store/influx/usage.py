@@ -29,8 +29,8 @@ def usage(reads: Reads, window: Window, filters: Filters, by: By = By.ALL) -> li
         return []
     known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
     identities, endpoints = list(tables.identities), list(tables.endpoints)
-    is_asked = matches(filters, known, identities, endpoints)
-    rows = [row for row in _in_full(kind, rows) if is_asked(row[0], row[1], row[2], row[3])]
+    is_wanted = matches(filters, known, identities, endpoints)
+    rows = [row for row in _in_full(kind, rows) if is_wanted(row[0], row[1], row[2], row[3])]
     if by is By.IDENTITY:
         rows = merged(Kind.USAGE, [[(row[0], -1, "", *row[3:]) for row in rows]])
     elif by is By.ENDPOINT:
@@ -77,12 +77,12 @@ def endpoint_buckets(
     parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us))
     known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
     endpoints = list(tables.endpoints)
-    is_asked = matches(filters, known, list(tables.identities), endpoints)
+    is_wanted = matches(filters, known, list(tables.identities), endpoints)
     totals: dict[tuple[int, str, str, int], list[int]] = {}
     for part in parts:
         start_us = part.start_us // bucket_us * bucket_us
         for who, where, method, status, traffic, requests, *_ in _in_full(kind, part.rows):
-            if is_asked(who, where, method, status):
+            if is_wanted(who, where, method, status):
                 service, route = endpoints[where] if by is By.ENDPOINT else ("", "")
                 total = totals.setdefault((start_us, service, route, traffic), [0, 0])
                 total[0] += requests

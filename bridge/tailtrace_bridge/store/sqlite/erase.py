@@ -151,9 +151,9 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
     traces.remove(connection, _THEIR_REQUEST)
     failures.remove(connection, _THEIR_REQUEST)
-    sums = Rollups()
+    rollups = Rollups()
     for batch in _batches(connection.execute(f"SELECT {COUNTED} FROM access WHERE {_THEIRS}")):  # noqa: S608
-        sums.add(batch)
+        rollups.add(batch)
     for size in ("", "_day"):
         less = connection.execute(
             f"SELECT step, endpoint_id, status, traffic, {', '.join(f'sum({one})' for one in SUMS)}"  # noqa: S608
@@ -166,13 +166,13 @@ def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> No
         connection.execute(
             f"DELETE FROM visit{size} WHERE (key & {(1 << KEY_BITS) - 1}) IN (SELECT id FROM temp.gone)"  # noqa: S608
         )
-    of_hours = by_hour(sums)
+    of_hours = by_hour(rollups)
     for size, totals in (("", of_hours), ("_day", by_day(of_hours))):
         _less_counts(connection, f"latency{size}", ("proxy", "app"), latency_rows(totals))
         _less_counts(connection, f"latency_all{size}", ("proxy",), latency_all_rows(totals))
     service_of = dict(connection.execute("SELECT id, service FROM endpoint").fetchall())
-    _less_counts(connection, "uptime", ("counts",), uptime_rows(sums, service_of), key=("step", "service"))
-    connection.executemany(_LESS_OF_HOUR, hour_rows(sums))
+    _less_counts(connection, "uptime", ("counts",), uptime_rows(rollups, service_of), key=("step", "service"))
+    connection.executemany(_LESS_OF_HOUR, hour_rows(rollups))
     connection.execute(f"DELETE FROM entry WHERE {_THEIRS}")  # noqa: S608
     connection.execute("DELETE FROM identity WHERE id IN (SELECT id FROM temp.gone)")
     connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM entry)")

@@ -30,7 +30,7 @@ def latency(connection: sqlite3.Connection, window: Window) -> list[Latency]:
 def bucket_latency(
     connection: sqlite3.Connection, window: Window, bucket_us: int, service: str | None = None
 ) -> list[BucketLatency]:
-    """Return nginx's histograms by step of time."""
+    """Return nginx's histograms by bucket of time."""
     totals: dict[int, dict[int, int]] = {}
     of_endpoints = {} if service is None else read_endpoints(connection)
     table, columns = ("latency_all", "proxy") if service is None else ("latency", "proxy, app")

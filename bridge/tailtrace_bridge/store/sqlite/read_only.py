@@ -26,7 +26,7 @@ _Signature = tuple[int, int, int, int]
 
 
 def is_writable(path: str) -> bool:
-    """Say whether this process may write a store as SQLite does: the file, and others beside it."""
+    """Return whether this process may write a store as SQLite does: the file, and others beside it."""
     real = os.path.realpath(path)
     return os.access(real, os.W_OK) and os.access(os.path.dirname(real), os.W_OK | os.X_OK)  # noqa: PTH120
 

@@ -108,7 +108,7 @@ class SqliteStore:
 
     @property
     def store_id(self) -> str:
-        """Tell this file's rows from those of any other, also of one that takes its place."""
+        """Return what tells this file's rows from those of any other, also of one that takes its place."""
         return self._store_id
 
     @property
@@ -259,7 +259,7 @@ class SqliteStore:
     def bucket_latency(
         self, scope: Scope, window: Window, bucket_us: int, service: str | None = None
     ) -> list[BucketLatency]:
-        """Return nginx's histograms by step of time."""
+        """Return nginx's histograms by bucket of time."""
         scope.require_everybody("bucket_latency")
         with self._connections.reading() as connection:
             return latency.bucket_latency(connection, window, bucket_us, service)

@@ -67,21 +67,21 @@ class Totals:
     latency_all: dict[Key, Counts] = field(default_factory=dict)
 
 
-def by_hour(sums: Rollups) -> Totals:
+def by_hour(rollups: Rollups) -> Totals:
     """Put the rollups of a batch into the form of the tables."""
-    totals = Totals(latency=sums.latency)
+    totals = Totals(latency=rollups.latency)
     visits, runs = totals.visits, totals.runs
-    for (step, identity_id, endpoint_id, _, _, traffic), values in sums.usage.items():
+    for (step, identity_id, endpoint_id, _, _, traffic), values in rollups.usage.items():
         if traffic in USAGE_TRAFFIC:
             counts = visits.get((step, identity_id))
             if counts is None:
                 counts = visits[(step, identity_id)] = {}
             number = endpoint_id << 1 | (traffic == _CARD)
             counts[number] = counts.get(number, 0) + values[0]
-    for (minute, identity_id), run in sums.activity.items():
+    for (minute, identity_id), run in rollups.activity.items():
         runs.setdefault((minute // 60, identity_id), []).append(tuple(run))  # type: ignore[arg-type]  # three numbers
     totals.runs = {key: join_runs(theirs) for key, theirs in runs.items()}
-    for (step, _), sides in sums.latency.items():
+    for (step, _), sides in rollups.latency.items():
         _add(totals.latency_all.setdefault((step, 0), {}), sides[PROXY])
     return totals
 
@@ -143,15 +143,15 @@ def latency_all_rows(totals: Totals) -> list[tuple[int, bytes]]:
     return [(row_key(*key), pack_counts(counts)) for key, counts in totals.latency_all.items()]
 
 
-def uptime_rows(sums: Rollups, service_of: Mapping[int, str]) -> list[tuple[int, str, bytes]]:
+def uptime_rows(rollups: Rollups, service_of: Mapping[int, str]) -> list[tuple[int, str, bytes]]:
     """Return rows of `uptime`: step, service, answers."""
-    return [(*key, pack_counts(counts)) for key, counts in sums.answers(service_of).items()]
+    return [(*key, pack_counts(counts)) for key, counts in rollups.answers(service_of).items()]
 
 
-def hour_rows(sums: Rollups) -> list[tuple[int, ...]]:
+def hour_rows(rollups: Rollups) -> list[tuple[int, ...]]:
     """Return rows of `hour`: step, usage of each quarter."""
     hours: dict[int, list[int]] = {}
-    for (minute, _), (_, _, requests) in sums.activity.items():
+    for (minute, _), (_, _, requests) in rollups.activity.items():
         hours.setdefault(minute // 60, [0, 0, 0, 0])[minute % 60 // _MINUTES_OF_QUARTER] += requests
     return [(step, *values) for step, values in hours.items()]
 

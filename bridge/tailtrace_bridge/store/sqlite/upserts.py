@@ -45,23 +45,23 @@ _ADD_HOUR = """
 """
 
 
-def add_rollups(writer: sqlite3.Connection, sums: Rollups, service_of: Mapping[int, str]) -> None:
+def add_rollups(writer: sqlite3.Connection, rollups: Rollups, service_of: Mapping[int, str]) -> None:
     """Add the rollups of the new rows of a batch, in the transaction that inserts these.
 
     `service_of` knows the endpoints of the batch.
     """
-    by_identity, by_endpoint = usage_less_rows(sums.usage)
-    usage = (("usage", usage_rows(sums.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
+    by_identity, by_endpoint = usage_less_rows(rollups.usage)
+    usage = (("usage", usage_rows(rollups.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
     for table, rows in usage:
         _add_usage(writer, table, "?", rows)
         _add_usage(writer, table + "_day", f"? / {HOURS_OF_DAY}", rows)
-    hours = by_hour(sums)
+    hours = by_hour(rollups)
     for size, of in (("", hours), ("_day", by_day(hours))):
         writer.executemany(_ADD_VISIT.format("visit" + size), visit_rows(of))
         writer.executemany(_ADD_LATENCY.format("latency" + size), latency_rows(of))
         writer.executemany(_ADD_LATENCY_ALL.format("latency_all" + size), latency_all_rows(of))
-    writer.executemany(_ADD_UPTIME, uptime_rows(sums, service_of))
-    writer.executemany(_ADD_HOUR, hour_rows(sums))
+    writer.executemany(_ADD_UPTIME, uptime_rows(rollups, service_of))
+    writer.executemany(_ADD_HOUR, hour_rows(rollups))
 
 
 def _add_usage(writer: sqlite3.Connection, table: str, step: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -243,12 +243,12 @@ def _code(high: int) -> str:
     return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
 
 
-def rows_of(kind: Kind, sums: Rollups, tables: Tables) -> list[Row]:
+def rows_of(kind: Kind, rollups: Rollups, tables: Tables) -> list[Row]:
     """Return the rows of rollups. Keys may come twice: `merged` makes them one."""
     if kind is Kind.UPTIME:
         places = {place: tables.endpoints[(service, "")] for place, (service, _) in enumerate(list(tables.endpoints))}
-        return [(places[where], minute, *counts) for (minute, where), counts in sums.minutes.items()]
-    return list(_ROWS_OF[kind](sums))
+        return [(places[where], minute, *counts) for (minute, where), counts in rollups.minutes.items()]
+    return list(_ROWS_OF[kind](rollups))
 
 
 def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:
@@ -312,29 +312,29 @@ def _merged_uptime(parts: Iterable[Iterable[Row]]) -> list[Row]:
 
 
 _ROWS_OF: dict[Kind, Callable[[Rollups], Iterable[Row]]] = {
-    Kind.USAGE: lambda sums: ((*key[1:], *v) for key, v in sums.usage.items()),
-    Kind.USAGE_IDENTITY: lambda sums: (
-        (who, status, traffic, *v) for (_, who, _, _, status, traffic), v in sums.usage.items()
+    Kind.USAGE: lambda rollups: ((*key[1:], *v) for key, v in rollups.usage.items()),
+    Kind.USAGE_IDENTITY: lambda rollups: (
+        (who, status, traffic, *v) for (_, who, _, _, status, traffic), v in rollups.usage.items()
     ),
-    Kind.USAGE_ENDPOINT: lambda sums: (
-        (where, status, traffic, *v) for (_, _, where, _, status, traffic), v in sums.usage.items()
+    Kind.USAGE_ENDPOINT: lambda rollups: (
+        (where, status, traffic, *v) for (_, _, where, _, status, traffic), v in rollups.usage.items()
     ),
-    Kind.VISITS: lambda sums: (
+    Kind.VISITS: lambda rollups: (
         (who, where, traffic, v[0])
-        for (_, who, where, _, _, traffic), v in sums.usage.items()
+        for (_, who, where, _, _, traffic), v in rollups.usage.items()
         if traffic in USAGE_TRAFFIC
     ),
-    Kind.LATENCY: lambda sums: (
+    Kind.LATENCY: lambda rollups: (
         (side, endpoint, bucket, n)
-        for (_, endpoint), sides in sums.latency.items()
+        for (_, endpoint), sides in rollups.latency.items()
         for side, counts in enumerate(sides)
         for bucket, n in counts.items()
     ),
-    Kind.LATENCY_ALL: lambda sums: (
-        (bucket, n) for sides in sums.latency.values() for bucket, n in sides[PROXY].items()
+    Kind.LATENCY_ALL: lambda rollups: (
+        (bucket, n) for sides in rollups.latency.values() for bucket, n in sides[PROXY].items()
     ),
-    Kind.RUNS: lambda sums: ((who, *run) for (_, who), run in sums.activity.items()),
-    Kind.QUARTERS: lambda sums: (
-        (minute * MINUTE_US // QUARTER_US * QUARTER_US, n) for (minute, _), (_, _, n) in sums.activity.items()
+    Kind.RUNS: lambda rollups: ((who, *run) for (_, who), run in rollups.activity.items()),
+    Kind.QUARTERS: lambda rollups: (
+        (minute * MINUTE_US // QUARTER_US * QUARTER_US, n) for (minute, _), (_, _, n) in rollups.activity.items()
     ),
 }

@@ -99,7 +99,7 @@ class _Step(NamedTuple):
     """The rollups of requests of one step."""
 
     tables: Tables
-    sums: Rollups
+    rollups: Rollups
 
 
 class _Fetched(NamedTuple):
@@ -209,9 +209,9 @@ class RollupReader:
             for one in requests:
                 buckets.setdefault(one.time_us // bucket_us * bucket_us, []).append(one)
             for start_us, theirs in buckets.items():
-                sums = Rollups()
-                sums.add(batches.counted(theirs))
-                yield Part(start_us, 0, rows_of(kind, sums, tables))
+                rollups = Rollups()
+                rollups.add(batches.counted(theirs))
+                yield Part(start_us, 0, rows_of(kind, rollups, tables))
 
     def _level(
         self,
@@ -262,10 +262,10 @@ class RollupReader:
                     step = _Step(Tables(), Rollups())
                     requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
                     for piece in batches.pieces(requests):
-                        step.sums.add(batches.counted(piece))
+                        step.rollups.add(batches.counted(piece))
                         count += len(piece)
                     self._steps.put(name, step, count)
-                rows = rows_of(kind, step.sums, step.tables)
+                rows = rows_of(kind, step.rollups, step.tables)
                 rows = chosen(rows, step.tables, sought) if sought else rows
                 yield Part(place[1], 0, translated(kind, rows, step.tables, tables))
 
@@ -420,7 +420,7 @@ def _valid_texts(points: Sequence[list[Any]], until_us: int) -> list[str] | None
 
 
 def _is_valid(points: Sequence[list[Any]], until_us: int) -> bool:
-    """Tell whether points of one step are whole, of one making, and recent enough."""
+    """Return whether points of one step are whole, of one making, and recent enough."""
     if not points:
         return False
     _, asof_us, parts = points[0][:3]

@@ -144,10 +144,10 @@ class Roller:
         steps = self._rollups.requests({self._source: spans}, tables)
         for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
             with_rows.add(hour_us)
-            sums = Rollups()
+            rollups = Rollups()
             for (_, bucket_us), count, requests in of_hour:
-                self._take_step(bucket_us, asof_us, count, requests, tables, sums)
-            self._add_hour(batch, hour_us, asof_us, sums, tables)
+                self._take_step(bucket_us, asof_us, count, requests, tables, rollups)
+            self._add_hour(batch, hour_us, asof_us, rollups, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
             self._add_hour(batch, hour_us, asof_us, Rollups(), tables)
         batch.flush()
@@ -179,21 +179,21 @@ class Roller:
         count: int,
         requests: Iterable[batches.Request],
         tables: Tables,
-        sums: Rollups | None = None,
+        rollups: Rollups | None = None,
     ) -> None:
         """Roll up the requests of a step, if it is to be, and put them together if they came in many batches."""
         documents: list[str] = []
         for some in batches.pieces(requests):
-            if sums is not None:
-                sums.add(batches.counted(some))
+            if rollups is not None:
+                rollups.add(batches.counted(some))
             if count > BATCHES_MAX:
                 documents.append(document(Kind.ROWS, some, tables))
         points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
 
-    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, sums: Rollups, tables: Tables) -> None:
-        rows: Mapping[Kind, list[Row]] = {kind: merged(kind, [rows_of(kind, sums, tables)]) for kind in SUMS}
+    def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, rollups: Rollups, tables: Tables) -> None:
+        rows: Mapping[Kind, list[Row]] = {kind: merged(kind, [rows_of(kind, rollups, tables)]) for kind in SUMS}
         if hour_us in (self._older or ()):
             rows = without_loss(self._rollups, self._source, hour_us, rows, tables)
         texts: dict[Kind, list[str]] = {kind: encode(kind, rows[kind], tables) for kind in SUMS}

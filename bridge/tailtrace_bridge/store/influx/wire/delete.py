@@ -58,7 +58,7 @@ class Deleter:
         if self.influx.kind.erases is Erases.NOTHING:
             raise StoreError(
                 f"store {self.url}: {self.influx.kind} cannot delete single points, and nothing was removed. Rows, "
-                "sums, names and refused lines stay until their retention ends; InfluxDB 1.8 to 2.x and SQLite can"
+                "rollups, names and rejected lines stay until their retention ends; InfluxDB 1.8 to 2.x and SQLite can"
                 " erase"
             )
 

@@ -207,7 +207,7 @@ class InfluxQL:
 
 
 def explain(url: str, bucket: str, status: int, said: str) -> str:
-    """Say what is wrong and what to do."""
+    """Return what is wrong and what to do."""
     said = said[:SAID_LENGTH_MAX]
     if status in {401, 403}:
         cure = (
