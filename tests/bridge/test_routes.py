@@ -277,7 +277,10 @@ def test_what_a_store_recalls_keeps_its_name_and_no_more():
 def test_no_more_than_the_limit_is_recalled():
     routes = Routes(limit=1)
     routes.recall([], [("shop", "/first/{name}"), ("shop", "/second/{name}")])
-    assert [routes.template("GET", path, "shop") for path in ("/first/x", "/second/x")] == ["/first/{name}", "/second/x"]
+    assert [routes.template("GET", path, "shop") for path in ("/first/x", "/second/x")] == [
+        "/first/{name}",
+        "/second/x",
+    ]
 
 
 def test_an_app_may_report_what_was_recalled_though_no_more_is_learned():
