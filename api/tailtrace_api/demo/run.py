@@ -159,7 +159,7 @@ class _Demo:
         self._say(f"{len(PEOPLE)} devices send {self._rate:g} requests a second; {ends}")
 
     async def _name_a_trace(self, stack: Stack, client: httpx.AsyncClient) -> None:
-        """Say where the first request that broke is drawn, once its trace is kept."""
+        """Return where the first request that broke is drawn, once its trace is kept."""
         while True:
             await asyncio.sleep(REFRESH_S)
             try:

@@ -127,7 +127,7 @@ def request_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         only: Only,
         hours: Annotated[int, Query(ge=1, le=TRACE_HOURS_MAX)] = TRACE_HOURS_MAX,
     ) -> TraceRequests:
-        """Tell one request: nginx's line, the app's span, who it was, where the time went."""
+        """Return one request: nginx's line, the app's span, who it was, where the time went."""
         return panels.request(at, trace_id, hours, only)
 
     @router.get("/parts")

@@ -63,7 +63,7 @@ def login_router(sessions: Sessions, random: Callable[[int], str] = secrets.toke
 
     @router.get("/session")
     def session(request: Request) -> Me:
-        """Say who asks."""
+        """Return who asks."""
         caller = caller_of(request.scope)
         if caller is None:
             return Me(None, "admin", None, None)

@@ -48,7 +48,6 @@ class Mcp:
         hosts: Sequence[str] = (),
         is_own_only: bool = False,
     ) -> None:
-        self.is_loaded = False
         self._source = source
         self._lang = lang
         self._hosts = (*LOCAL_HOSTS, *hosts)
@@ -78,7 +77,6 @@ class Mcp:
         try:
             manager = await asyncio.to_thread(self._make)
             async with manager.run():
-                self.is_loaded = True
                 loading.set_result(manager)
                 await asyncio.Event().wait()
         except Exception as error:  # noqa: BLE001 - whoever waits for it must hear of it, and the next may try again
