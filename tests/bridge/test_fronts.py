@@ -70,6 +70,13 @@ BY_UNIX = "forwarded by unix:"
         ),
         (access("127.0.0.1", serve="?1"), NONE, "", Identity("127.0.0.1", "funnel", "", provider="serve", via="Funnel by 127.0.0.1")),
         (access("100.64.0.7", serve="?1"), SERVED, "", ANA),
+        # Two headers of one name: whose is which?
+        (
+            access("100.64.0.9", "unix:", "ana@example.com, boss@example.com"),
+            SERVED,
+            "",
+            Identity("100.64.0.9", reason="no-such-node", via=BY_UNIX),
+        ),
         # Without the recipe nobody is `self`.
         (access("unix:", "unix:"), NONE, "", Identity("unix:", reason="unix-peer")),
         (access("unix:"), NONE, "", Identity("unix:", reason="unix-peer")),

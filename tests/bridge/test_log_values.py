@@ -4,8 +4,10 @@ from datetime import UTC
 
 import pytest
 
+from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.addresses import client_of
 from tailtrace_bridge.logs.numbers import SIZE_DIGITS_MAX, duration_us, status_of
+from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.rejected import UnreadableError
 from tailtrace_bridge.logs.times import TIME_US_MAX, epoch_us, iso_reader, local_reader
 
@@ -89,3 +91,23 @@ def test_a_time_in_iso_8601(text, time_us):
 )  # fmt: skip
 def test_a_time_of_nginx(text, time_us):
     assert read(local_reader(UTC), text) == time_us
+
+
+@pytest.mark.parametrize(
+    ("login", "funnel", "serve"),
+    [
+        ("", "", ""),
+        ("-", "-", ""),
+        ("ana@example.com", "-", "ana@example.com"),
+        ("-", "?1", "?1"),
+        ("ana@example.com", "?1", "?1"),  # through Funnel comes nobody that is known
+        ("", "?1, ?1", "?1"),
+        ("", "?0", ""),
+    ],
+)
+def test_what_serve_says(login, funnel, serve):
+    log_format = '$remote_addr [$time_local] "$http_tailscale_user_login" "$http_tailscale_funnel_request"'
+    line = f'127.0.0.1 [10/Mar/2024:10:00:00 +0000] "{login}" "{funnel}"'
+    record = make_parser(log_format).parse(line.encode(), "f", 0)
+    assert isinstance(record, Access), record
+    assert record.serve == serve

@@ -21,6 +21,9 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | any other | whatever the headers say | the address's |
 | is named by the file of identities | | that one |
 
+A login has no comma: nginx writes one between two headers of a name, and which of them the proxy wrote nobody knows.
+Such a login is none.
+
 Where tailscaled has no TUN it hands what a peer sends to any of its ports to 127.0.0.1 (or ::1), and to no other
 address of loopback (`acceptTCP` of tailscale.com/wgengine/netstack). So PROXY protocol on 127.0.0.2 comes from serve
 alone, and on 127.0.0.1 from anybody. Which it was, the line tells by nginx's own address; one that does not tell is
@@ -101,6 +104,7 @@ def identity_in_front(access: Access, by_address: Identity, by_peer: Identity, b
     if access.serve == FUNNEL and (near or peer == UNIX or is_believed):
         return Identity(access.address, "funnel", provider=PROVIDER, via=f"{FUNNELED} {peer}")
     login = "" if access.serve == FUNNEL else printable(decoded(access.serve).strip())
+    login = "" if "," in login else login
     is_anybody = near and by_peer.reason in ANYBODY
     if access.peer and access.address != access.peer:
         if by_peer.kind in {"user", "shared"} and not is_believed:

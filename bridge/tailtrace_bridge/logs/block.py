@@ -26,7 +26,6 @@ from tailtrace_bridge.logs.extractor import (
     FRESH,
     KEY_MASK,
     REQUEST_LENGTH_MAX,
-    SERVE_LENGTH_MAX,
     is_sampled,
     span_of,
 )
@@ -36,7 +35,7 @@ from tailtrace_bridge.logs.numbers import duration_us, status_of, upstream_us
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
 from tailtrace_bridge.logs.rejected import UnreadableError
 from tailtrace_bridge.logs.request_line import request_of, target_of
-from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, clean, service_of
+from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, serve_of, service_of
 from tailtrace_bridge.logs.times import iso_reader, local_reader, seconds_us
 
 CACHE_ENTRIES_MAX = 10_000
@@ -120,7 +119,7 @@ def _durations(raw: bytes) -> int | None:
 def _front(raw: tuple[bytes, bytes, bytes]) -> "Front":
     address, (peer, proxied), (login, funnel) = _text(raw[0]), *(_text(one).split("\t") for one in raw[1:])
     return Front(
-        clean(login or funnel, SERVE_LENGTH_MAX),
+        serve_of(login, funnel),
         address_of(peer) if peer and peer != address else "",
         *(proxied_by(proxied) if proxied else ("", "")),
     )

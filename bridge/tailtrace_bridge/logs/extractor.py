@@ -22,13 +22,11 @@ from tailtrace_bridge.logs.numbers import SECONDS, SIZE_DIGITS_MAX, duration_us,
 from tailtrace_bridge.logs.recognise import AnyFormat
 from tailtrace_bridge.logs.rejected import UnreadableError
 from tailtrace_bridge.logs.request_line import request_of, target_of
-from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, clean, service_of
+from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, clean, serve_of, service_of
 from tailtrace_bridge.logs.times import epoch_us, iso_reader, local_reader
 
 REQUEST_LENGTH_MAX = 1024
 """Characters of a request's target that are looked at: room for the longest path and for a card behind it."""
-SERVE_LENGTH_MAX = 1024
-"""A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
 APP_LENGTH_MAX = 1024
 """What an app says of its answer; one character more is kept, to show that it was longer."""
 EXCHANGE_LENGTH_MAX = 1024
@@ -309,7 +307,7 @@ def _access(
             span_id if span_id and _SPAN_ID.fullmatch(span_id) else "",
             agent_of(agent[:AGENT_LENGTH_MAX]) if agent else "",
             card,
-            clean(login or funnel, SERVE_LENGTH_MAX) if login or funnel else "",
+            serve_of(login, funnel) if login or funnel else "",
             *more,
         ),
     )

@@ -6,6 +6,10 @@ from urllib.parse import quote
 PATH_LENGTH_MAX = 512
 AGENT_LENGTH_MAX = 256
 SERVICE_LENGTH_MAX = 128
+SERVE_LENGTH_MAX = 1024
+"""A login of 254 characters, none of them ASCII, in `tailscale serve`'s encoding."""
+FUNNEL = "?1"
+"""`Tailscale-Funnel-Request` of what came from the internet."""
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 
@@ -38,3 +42,10 @@ def agent_of(agent: str) -> str:
 def service_of(service: str) -> str:
     """Return a service, cut; empty for `-`."""
     return "" if service == "-" else clean(service, SERVICE_LENGTH_MAX)
+
+
+def serve_of(login: str, funnel: str) -> str:
+    """Return what `tailscale serve`'s headers say: `FUNNEL`, whatever else they say, or a login; empty: nothing."""
+    if FUNNEL in funnel:
+        return FUNNEL
+    return "" if login == "-" else clean(login, SERVE_LENGTH_MAX)
