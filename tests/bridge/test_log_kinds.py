@@ -1,8 +1,10 @@
 """Kinds of lines that people have, and what each becomes: the right person's request, or a refusal with a reason."""
 
 import bz2
+import gzip
 import json
 import lzma
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -171,6 +173,33 @@ def test_a_tar_archive_is_told_and_nothing_of_it_is_read(tmp_path):
         archive.add(tmp_path / "a.log", "a.log")
     with pytest.raises(LogFileError, match="a tar archive; nothing of it is read"):
         list(read_lines(tmp_path / "a.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.lz4", b"\x04\x22\x4d\x18" + b"\0" * 600, "compressed by lz4; nothing of it is read"),
+        ("a.Z", b"\x1f\x9d\x90" + b"\0" * 20, "zcat .*a.Z | tailtrace import -"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + b"\0" * 20, "7z x -so"),
+        ("a.journal", b"LPKSHHRH" + b"\0" * 20, "journalctl -o json --file"),
+        ("a.gz.gz", gzip.compress(gzip.compress(b"one\n")), "compressed twice; nothing of it is read"),
+        ("a.gz.xz", lzma.compress(gzip.compress(b"one\n")), "compressed twice; nothing of it is read"),
+    ],
+)  # fmt: skip
+def test_what_is_packed_otherwise_is_told_with_the_command(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LogFileError, match=message):
+        list(read_lines(tmp_path / name))
+
+
+def test_what_others_add_to_a_packed_log_is_passed_over(tmp_path):
+    (tmp_path / "a").write_bytes(b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + zstandard.compress(b"one\n"))
+    with zipfile.ZipFile(tmp_path / "b", "w") as archive:
+        archive.writestr("a.log", b"one\n")
+        archive.writestr("__MACOSX/._a.log", b"\0\5")
+    (tmp_path / "c").write_bytes(lzma.compress(b"one\n", format=lzma.FORMAT_ALONE))
+    for name in "abc":
+        assert [line for line, _, _ in read_lines(tmp_path / name)] == [b"one"], name
 
 
 def test_zeros_are_no_part_of_a_line(tmp_path):

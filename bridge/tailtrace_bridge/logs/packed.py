@@ -2,9 +2,10 @@
 
 | begins as | becomes |
 |---|---|
-| gzip, bzip2, xz, zstd | the bytes inside, of all members |
+| gzip, bzip2, xz, lzma, zstd | the bytes inside, of all members |
 | zip with one file in it | the bytes of that file |
 | zip with more, any tar archive (also inside one of these) | `LogFileError`: nothing of it is read |
+| compressed twice, or by one of `OTHERS` | the same, with the command that helps |
 | UTF-16, with its mark or without | the same text in UTF-8 |
 | a byte order mark | what stands behind it: places are counted from there |
 | anything else | itself |
@@ -30,15 +31,30 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _BZIP2 = b"BZh"
 _XZ = b"\xfd7zXZ\x00"
+_LZMA = b"\x5d\x00\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPED = tuple(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))
+"""What pzstd and others write before a frame."""
 _ZIP = b"PK\x03\x04"
-_PACKED = (_GZIP, _BZIP2, _XZ, _ZSTD, _ZIP)
+_PACKED = (_GZIP, _BZIP2, _XZ, _LZMA, _ZSTD, *_ZSTD_SKIPPED, _ZIP)
+OTHERS = {
+    b"\x04\x22\x4d\x18": ("compressed by lz4", "lz4 -dc"),
+    b"\x1f\x9d": ("compressed by compress", "zcat"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x -so"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unrar p -inul"),
+    b"\x89LZO\x00": ("compressed by lzop", "lzop -dc"),
+    b"LZIP": ("compressed by lzip", "lzip -dc"),
+    b"LPKSHHRH": ("a journal of systemd", "journalctl -o json --file"),
+}
+"""What is told by its first bytes and not read: what it is, and the command that unpacks it."""
 _GZIP_WINDOW = 31  # zlib's word for "gzip header and trailer, any window"
 _MAKE: dict[str, Callable[[], object]] = {
     "gzip": lambda: zlib.decompressobj(_GZIP_WINDOW),
     "bzip2": bz2.BZ2Decompressor,
     "xz": lzma.LZMADecompressor,
 }
+_OF_MACOS = "__MACOSX/"
+"""What the Finder adds to a zip archive."""
 _TAR_BLOCK_BYTES = 512
 _UTF16_SAMPLE_BYTES = 256
 MAGIC_BYTES_MAX = 6
@@ -76,15 +92,20 @@ def _unpacked(file: BinaryIO, path: str, on_bytes: Callable[[int], None] | None)
         first += more  # a pipe gives what it has
     if not first:
         return
+    for magic, (what, command) in OTHERS.items():
+        if first.startswith(magic):
+            raise LogFileError(
+                f"{path}: {what}; nothing of it is read. Unpack it: "
+                f"`{command} {shlex.quote(path)} | tailtrace import -`"
+            )
     if first.startswith(_ZIP):
         yield from _zipped(file, path)
         return
-    if first.startswith(_ZSTD):
+    if first.startswith((_ZSTD, *_ZSTD_SKIPPED)):
         yield from _zstd(first, reads, path)
         return
-    kind = next(
-        (kind for kind, magic in (("gzip", _GZIP), ("bzip2", _BZIP2), ("xz", _XZ)) if first.startswith(magic)), ""
-    )
+    kinds = (("gzip", _GZIP), ("bzip2", _BZIP2), ("xz", _XZ), ("xz", _LZMA))
+    kind = next((kind for kind, magic in kinds if first.startswith(magic)), "")
     unpacker = Unpacker(path, kind) if kind else None
     if unpacker is None:
         yield first
@@ -182,7 +203,7 @@ def _zipped(file: BinaryIO, path: str) -> Iterator[bytes]:
         if not file.seekable():
             raise LogFileError(f"{path}: a zip archive on a pipe; use `unzip -p FILE.zip | tailtrace import -`")
         with zipfile.ZipFile(file) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir()]
+            members = [one for one in archive.infolist() if not (one.is_dir() or one.filename.startswith(_OF_MACOS))]
             if len(members) != 1:
                 raise LogFileError(
                     f"{path}: a zip archive of {len(members)} files; nothing of it is read. Unpack it "
@@ -210,6 +231,11 @@ def _text(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:  # noqa: C901
         raise LogFileError(
             f"{path}: a tar archive; nothing of it is read. Unpack it (`tar xf {shlex.quote(path)}`) and name the logs "
             "in it."
+        )
+    if first.startswith(_PACKED):
+        raise LogFileError(
+            f"{path}: compressed twice; nothing of it is read. Unpack it once, as with "
+            f"`gzip -dc {shlex.quote(path)} | tailtrace import -`"
         )
     encoding = _utf16(first)
     if encoding:
