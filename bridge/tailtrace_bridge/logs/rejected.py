@@ -8,7 +8,8 @@ from tailtrace_bridge.logs.scrub import scrub
 REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number", "second-request")
 REJECTED_TEXT_MAX = 200
 _SECRET_NAMES = (
-    "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key"
+    "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key", "pwd", "jwt",
+    "signature", "credential"
 )  # fmt: skip
 _SECRET = re.compile(
     "|".join(
@@ -17,7 +18,7 @@ _SECRET = re.compile(
             r'//()[^\s"/@]*+@',  # user:password@host
             *(rf'{scheme}(?<!\w{scheme}) ()[^"]*+' for scheme in ("basic", "bearer", "digest", "negotiate")),
             *(
-                rf'{name}[\w\x80-\xff]{{0,32}}+\\?"? *+[:=] *+\\?"?()[^"\\]*+(?:\\.?[^"\\]*+)*+'
+                rf'{name}[\w\x80-\xff]{{0,32}}+(?:\\x22|\\?"?) *+[:=] *+(?:\\x22|\\?"?)()[^"\\]*+(?:\\.?[^"\\]*+)*+'
                 for name in _SECRET_NAMES
             ),
         )

@@ -7,6 +7,8 @@
 | a JSON Web Token: three parts of base64url, the first of `{"` | `[token]` |
 | what begins like a known key: `ghp_`, `glpat-`, `xoxb-`, `sk_live_`, `AKIA`, `tskey-`, `ttk_` … | `[token]` |
 | 32 or more hex digits in a row, not all letters; 28 or more of base64 with both cases and digits | `[token]` |
+| what a name says is a secret: `;jsessionid=…`, `%3Ftoken=…`, `/api_key=…` | the name, and `[token]` |
+| a user and a password: `//ann:…@host` | `[token]@` |
 | a UUID with its dashes, a number, a word | stays: an id of a thing, which the app has a name for |
 
 A path that a token or an address stood in loses it for good: what is not kept cannot leak. Pure.
@@ -47,7 +49,14 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_SUSPECT = re.compile(r"@|%40|[A-Za-z0-9_+=.-]{14}", re.IGNORECASE)
+_SUSPECT = re.compile(r"[@=]|%40|%(?:25)*3D|[A-Za-z0-9_+=.-]{14}", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
+_NAMED = re.compile(
+    r"(token|secret|passw(?:or)?d|pwd|api[_-]?key|sess(?:ion)?_?id|\bsid|auth|jwt|signature|\bsig|credential)(=|%(?:25)*3D)"
+    r"[^/;&\s\"'…]++",
+    re.IGNORECASE,
+)
+"""Parameters that stand in a path, as where a `?` was encoded."""
 UUID_LENGTH = 36
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ALONE = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{9,}+(?!\.[A-Za-z0-9_-]{6})")
@@ -58,6 +67,10 @@ def scrub(text: str) -> str:
     """Return a path without addresses and tokens. Most have neither, and cost one look."""
     if _SUSPECT.search(text) is None:
         return text
+    if "=" in text or "%" in text:
+        text = _NAMED.sub(rf"\1\2{TOKEN}", text)
+    if ":" in text and "@" in text:
+        text = _CREDENTIALS.sub(f"{TOKEN}@", text)
     if at_signs := text.count("@") + text.count("%40"):
         text = _without_emails(text) if at_signs <= AT_SIGNS_MAX else _without_emails(_cut(text)) + EMAIL
     if "eyJ" in text:
