@@ -431,7 +431,7 @@ STORED = {
     "hour": OF_NOBODY, "uptime": OF_NOBODY, "minute": OF_NOBODY, "latency": OF_NOBODY, "latency_all": OF_NOBODY,
     "usage_endpoint": OF_NOBODY,
     # A person's: made of the rows that are given one by one, and given as totals.
-    "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY,
+    "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY, "brief": OF_NOBODY,
     # Together they are the view `access`, which stands above.
     "entry": OF_NOBODY, "request": OF_NOBODY,
 }  # fmt: skip

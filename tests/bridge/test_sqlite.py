@@ -590,7 +590,7 @@ def test_another_process_reads_while_one_writes(tmp_path):
     assert totals == sorted(totals)
 
 
-@pytest.mark.parametrize("table", ["usage", "visit_day", "hour", "refusal"])
+@pytest.mark.parametrize("table", ["usage", "visit_day", "brief", "hour", "refusal"])
 def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, table):
     store.write(ROWS[:1])
     before = everything(store)
@@ -620,7 +620,7 @@ def test_a_failed_write_leaves_no_trace_and_the_next_one_works(store, tmp_path, 
 def test_a_write_that_sqlite_itself_rolled_back(store, tmp_path):
     with sqlite3.connect(tmp_path / "t.db") as connection:
         connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON usage BEGIN SELECT RAISE(ROLLBACK, 'rolled back'); END"
+            "CREATE TRIGGER full BEFORE INSERT ON usage_endpoint BEGIN SELECT RAISE(ROLLBACK, 'rolled back'); END"
         )
     with pytest.raises(StoreError, match="rolled back"):
         store.write(ROWS)

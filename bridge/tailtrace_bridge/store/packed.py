@@ -12,7 +12,7 @@ requests. One cell instead of a row for each number: a histogram's buckets are r
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping
 from operator import itemgetter
 
 from tailtrace_bridge.core.histogram import bucket_of
@@ -28,8 +28,11 @@ def pack_counts(counts: Mapping[int, int]) -> bytes:
     return _bytes(array("I", [*counts, *counts.values()]))
 
 
-def add_counts(totals: MutableMapping[int, int], packed: bytes) -> None:
-    """Count what `packed` has into `totals`."""
+def add_counts(totals: MutableMapping[int, int], packed: bytes | int) -> None:
+    """Count what `packed` has into `totals`; a number is that of one request."""
+    if isinstance(packed, int):
+        totals[packed] = totals.get(packed, 0) + 1
+        return
     cells = _array("I", packed)
     half = len(cells) // 2
     if not totals:
@@ -102,22 +105,15 @@ def join_runs(runs: Iterable[Run]) -> list[Run]:
     return joined
 
 
-def extend_runs(runs: list[Run], later: Sequence[Run]) -> None:
-    """Add runs of the same identity that begin no earlier than all of `runs` ended."""
-    if runs and later and later[0][0] - runs[-1][1] <= SESSION_GAP_US:
-        (first_us, _, before), (_, last_us, after) = runs[-1], later[0]
-        runs[-1] = (first_us, last_us, before + after)
-        later = later[1:]
-    runs += later
-
-
 def pack_runs(runs: Iterable[Run]) -> bytes:
     """Pack what `join_runs` gave."""
     return _bytes(array("q", [value for run in runs for value in run]))
 
 
-def unpack_runs(packed: bytes) -> list[Run]:
-    """Return the runs, in order of time."""
+def unpack_runs(packed: bytes | int) -> list[Run]:
+    """Return the runs, in order of time; a number is the time of one request."""
+    if isinstance(packed, int):
+        return [(packed, packed, 1)]
     cells = iter(run_values(packed))
     return list(zip(cells, cells, cells, strict=True))
 

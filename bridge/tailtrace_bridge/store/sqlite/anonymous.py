@@ -17,10 +17,20 @@ from tailtrace_bridge.store.packed import RUN_BYTES, join_runs, run_values, unpa
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.identities import KNOWN, KNOWN_ONLY
 from tailtrace_bridge.store.sqlite.totals import USAGE
-from tailtrace_bridge.store.values import Window
+from tailtrace_bridge.store.values import Run, Window
 
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
 _KNOWN = f"SELECT id FROM {KNOWN_ONLY}"  # noqa: S608  # our own words
+_BRIEF_RUNS = f"""
+    SELECT * FROM (
+        SELECT identity_id AS number, NULL AS runs, min(time_us), max(time_us), count(*) FROM brief
+        WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} GROUP BY identity_id
+    )
+"""  # noqa: S608  # our own words
+"""What a visitor did in `brief` is one run."""
+_Row = tuple[int, bytes | None, int, int, int]
+"""A visitor's number, and packed runs, or the first and last time and the requests of one run."""
+_NUMBER = itemgetter(0)
 _ROWS_AT_ONCE = 500
 
 
@@ -72,25 +82,39 @@ class _Seen:
 def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> AnonymousUsage:
     """Return the totals of a window. Who came once, as most do, is added up with others, and not looked at alone."""
     seen, tally = _Seen(connection), Tally(order)
-    apart: dict[int, list[bytes]] = defaultdict(list)
+    apart: dict[int, list[Run]] = defaultdict(list)
     for batch in _runs(connection, window):
-        numbers, cells = zip(*batch, strict=True)
-        rows = Counter(numbers)
-        once = [rows[number] == 1 and len(runs) == RUN_BYTES and number not in seen.not_alone for number, runs in batch]
+        rows = Counter(map(_NUMBER, batch))
+        once = [
+            rows[number] == 1 and (not runs or len(runs) == RUN_BYTES) and number not in seen.not_alone
+            for number, runs, *_ in batch
+        ]
         seen.see_alone(sum(once))
-        tally.add_who_came_once(compress(numbers, once), run_values(b"".join(compress(cells, once))))
-        for number, theirs in groupby(compress(batch, map(not_, once)), itemgetter(0)):
+        _add_who_came_once(tally, compress(batch, once))
+        for number, theirs in groupby(compress(batch, map(not_, once)), _NUMBER):
             visitor = seen.see(number)
             if visitor is None:
                 continue
-            several = b"".join(runs for _, runs in theirs)
+            several = [
+                run for _, runs, *one in theirs for run in (unpack_runs(runs) if runs else [(one[0], one[1], one[2])])
+            ]
             if seen.has_several(visitor):
-                apart[visitor].append(several)
+                apart[visitor] += several
             else:
-                tally.add(number, join_runs(unpack_runs(several)))
+                tally.add(number, join_runs(several))
     for visitor, found in apart.items():
-        tally.add(visitor, join_runs(unpack_runs(b"".join(found))))
+        tally.add(visitor, join_runs(found))
     return tally.anonymous_usage(_first(connection, tally.ranking, limit), seen.addresses)
+
+
+def _add_who_came_once(tally: Tally, batch: Iterable[_Row]) -> None:
+    rows = list(batch)
+    packed = {number: runs for number, runs, *_ in rows if runs}
+    values = run_values(b"".join(packed.values()))
+    tally.add_who_came_once(packed, values[0::3], values[1::3], values[2::3])
+    if brief := [row for row in rows if not row[1]]:
+        numbers, _, firsts_us, lasts_us, requests = zip(*brief, strict=True)
+        tally.add_who_came_once(numbers, firsts_us, lasts_us, requests)
 
 
 def read_callers(
@@ -123,17 +147,20 @@ def _first(connection: sqlite3.Connection, ranking: Ranking, limit: int) -> list
     return [*_addresses(connection, sure, len(sure)), *_addresses(connection, equals, more)]
 
 
-def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[list[tuple[int, bytes]]]:
-    """Return the packed runs of all identities in a window, some at a time; each identity's rows stand together."""
+def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[list[_Row]]:
+    """Return the runs of all identities in a window, some at a time; each identity's rows stand together."""
     parts: list[str] = []
     values: list[int | str] = []
     for query in windows.packed(window, "visit", "runs"):
-        parts.append(f"SELECT {windows.NUMBER} AS number, runs FROM ({query.text})")  # noqa: S608
+        parts.append(f"SELECT {windows.NUMBER} AS number, runs, 0, 0, 0 FROM ({query.text})")  # noqa: S608
         values += query.values
+    if brief_us := windows.rolled_up(window):
+        parts.append(_BRIEF_RUNS)
+        values += brief_us
     if not parts:
         return
     rows = connection.execute(" UNION ALL ".join(parts) + " ORDER BY number", values)
-    batch: list[tuple[int, bytes]] = []
+    batch: list[_Row] = []
     while more := rows.fetchmany(_ROWS_AT_ONCE):
         batch += more
         last = batch[-1][0]

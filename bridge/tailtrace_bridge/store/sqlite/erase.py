@@ -3,8 +3,8 @@
 | table | what becomes of it |
 |---|---|
 | `entry`, `identity`, `refusal` | theirs go |
-| `usage`, `usage_identity`, `visit`, and their twins by day | theirs go: a row is of one identity |
-| `usage_endpoint` and its twin | less what `usage` has of theirs |
+| `usage`, `usage_identity`, `visit`, and their twins by day; `brief` | theirs go: a row is of one identity |
+| `usage_endpoint` and its twin | less what `usage` and `brief` have of theirs |
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
 | `uptime`, `hour` | less what their rows make: of pruned hours the answers of a minute stay, of nobody |
 | `alert_event` | those that name them go |
@@ -27,16 +27,17 @@ Our own readers are done within an answer; for others it waits `WAIT_S`, and say
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.packed import add_counts, pack_counts
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.rollups import COUNTED, SUMS, Rollups
 from tailtrace_bridge.store.sqlite import failures, traces
 from tailtrace_bridge.store.sqlite.database import BUSY_TIMEOUT_S
-from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, identity_of
+from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS, KNOWN_ONLY, identity_of
 from tailtrace_bridge.store.sqlite.totals import (
     KEY_BITS,
     by_day,
@@ -47,12 +48,17 @@ from tailtrace_bridge.store.sqlite.totals import (
     uptime_rows,
 )
 from tailtrace_bridge.store.sqlite.transaction import transaction
+from tailtrace_bridge.store.values import DAY_US, HOUR_US
 
 WAIT_S = 30
 """So long readers may keep the WAL from being cut off; SQLite waits in `BUSY_TIMEOUT_S` each."""
 _ROWS_AT_ONCE = 10_000
 _THEIRS = "identity_id IN (SELECT id FROM temp.gone)"
 _THEIR_REQUEST = f"(time_us, key) IN (SELECT time_us, key FROM access WHERE {_THEIRS})"  # noqa: S608  # our own words
+_THEIR_USAGE = f"""
+    SELECT step, endpoint_id, status, traffic, {", ".join(SUMS)} FROM usage{{size}} WHERE {_THEIRS} UNION ALL
+    SELECT time_us / {{step_us}}, endpoint_id, status, traffic, {", ".join(SUMS.values())} FROM brief WHERE {_THEIRS}
+"""  # noqa: S608
 _LESS = f"""
     UPDATE usage_endpoint{{size}} SET {", ".join(f"{name} = {name} - ?{place}" for place, name in enumerate(SUMS, 5))}
     WHERE step = ?1 AND endpoint_id = ?2 AND status = ?3 AND traffic = ?4
@@ -114,12 +120,10 @@ def _forget(connection: sqlite3.Connection, person: Person, *, is_dry: bool) -> 
 
 def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[tuple[str, int]], list[int]]:
     """Count what is theirs, note their numbers in `temp.gone`; give the places of rejected lines, times of events."""
-    known = {
-        row[0]: identity_of(row[1:])
-        for row in connection.execute(f"SELECT id, {IDENTITY_COLUMNS} FROM identity")  # noqa: S608
-    }
+    known = _known(connection, person)
     is_theirs = make_is_theirs(person, known.values())
     gone = {number: one for number, one in known.items() if is_theirs(one)}
+    known |= _at(connection, {one.address for one in gone.values()})
     connection.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY)")
     connection.executemany("INSERT INTO temp.gone VALUES (?)", [(number,) for number in gone])
     others = [one for number, one in known.items() if number not in gone]
@@ -139,7 +143,8 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
         f"SELECT count(*), min(time_us), max(time_us) FROM entry WHERE {_THEIRS}"  # noqa: S608
     ).fetchone()
     (requests,) = connection.execute(
-        f"SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS}"  # noqa: S608
+        f"SELECT (SELECT ifnull(sum(requests), 0) FROM usage_identity WHERE {_THEIRS})"  # noqa: S608
+        f" + (SELECT count(*) FROM brief WHERE {_THEIRS})"
     ).fetchone()
     (kept,) = connection.execute(f"SELECT count(*) FROM trace WHERE {_THEIR_REQUEST}").fetchone()  # noqa: S608
     erased = Erased(
@@ -148,16 +153,29 @@ def _find(connection: sqlite3.Connection, person: Person) -> tuple[Erased, list[
     return erased, places, events
 
 
+def _known(connection: sqlite3.Connection, person: Person) -> dict[int, Identity]:
+    """Return who may be theirs, and all others with a name. Of 300,000 anonymous visitors few are read."""
+    known = connection.execute(f"SELECT id, {IDENTITY_COLUMNS} FROM {KNOWN_ONLY}")  # noqa: S608
+    found = {row[0]: identity_of(row[1:]) for row in known}
+    return found if person.address is None else found | _at(connection, {person.address})
+
+
+def _at(connection: sqlite3.Connection, addresses: Collection[str]) -> dict[int, Identity]:
+    query = f"SELECT id, {IDENTITY_COLUMNS} FROM identity WHERE address IN (SELECT value FROM json_each(?))"  # noqa: S608
+    rows = connection.execute(query, (json.dumps(list(addresses)),))
+    return {row[0]: identity_of(row[1:]) for row in rows}
+
+
 def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> None:
     traces.remove(connection, _THEIR_REQUEST)
     failures.remove(connection, _THEIR_REQUEST)
     rollups = Rollups()
     for batch in _batches(connection.execute(f"SELECT {COUNTED} FROM access WHERE {_THEIRS}")):  # noqa: S608
         rollups.add(batch)
-    for size in ("", "_day"):
+    for size, step_us in (("", HOUR_US), ("_day", DAY_US)):
         less = connection.execute(
             f"SELECT step, endpoint_id, status, traffic, {', '.join(f'sum({one})' for one in SUMS)}"  # noqa: S608
-            f" FROM usage{size} WHERE {_THEIRS} GROUP BY step, endpoint_id, status, traffic"
+            f" FROM ({_THEIR_USAGE.format(size=size, step_us=step_us)}) GROUP BY step, endpoint_id, status, traffic"
         ).fetchall()
         connection.executemany(_LESS.format(size=size), less)
         connection.execute(f"DELETE FROM usage_endpoint{size} WHERE requests <= 0")  # noqa: S608
@@ -173,6 +191,7 @@ def _remove(connection: sqlite3.Connection, places: list[tuple[str, int]]) -> No
     service_of = dict(connection.execute("SELECT id, service FROM endpoint").fetchall())
     _less_counts(connection, "uptime", ("counts",), uptime_rows(rollups, service_of), key=("step", "service"))
     connection.executemany(_LESS_OF_HOUR, hour_rows(rollups))
+    connection.execute(f"DELETE FROM brief WHERE {_THEIRS}")  # noqa: S608
     connection.execute(f"DELETE FROM entry WHERE {_THEIRS}")  # noqa: S608
     connection.execute("DELETE FROM identity WHERE id IN (SELECT id FROM temp.gone)")
     connection.execute("DELETE FROM agent WHERE id NOT IN (SELECT agent_id FROM entry)")

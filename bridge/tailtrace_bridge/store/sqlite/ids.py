@@ -14,6 +14,9 @@ _NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent"
 }
 """Tables whose rows are known by a number, and the columns that tell them apart."""
 
+_WITH_ADDRESSES = f"""
+    SELECT id, {IDENTITY_COLUMNS} FROM identity WHERE address IN (SELECT value FROM json_each(?))
+"""  # noqa: S608  # our own names
 _FOUND = "UPDATE identity SET found_us = ?1 WHERE id = ?2 AND found_us IS NULL"
 _FOUND_OF = "SELECT id, found_us FROM identity WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -42,6 +45,9 @@ class Ids:
                 writer, table, missing, lambda one: writer.execute(find, one).fetchone() is not None
             )
             missing = list(dict.fromkeys(folded.get(one, one) for one in missing)) if folded else missing
+            if table == "identity":
+                ids.update(self._with_addresses(missing))
+                missing = [one for one in missing if one not in ids]
             (last,) = writer.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()  # noqa: S608  # our own names
             given = range(last + 1, last + 1 + len(missing))
             insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
@@ -56,6 +62,11 @@ class Ids:
             if table == "request":
                 self.pathless.update(ids[one] for one in missing if one[_PATH] == "")
         return [ids[one] for one in wanted]
+
+    def _with_addresses(self, wanted: Sequence[Texts]) -> dict[Texts, int]:
+        """Return all identities with the addresses of these, and their ids: no index tells identities apart."""
+        rows = self._writer.execute(_WITH_ADDRESSES, (json.dumps([one[0] for one in wanted]),))
+        return {row[1:]: row[0] for row in rows}
 
     def found_us(self, identity_ids: Sequence[int], identified_us: Sequence[int]) -> list[int | None]:
         """Return when each was found out, µs; None where that is when it first was, which the store has."""

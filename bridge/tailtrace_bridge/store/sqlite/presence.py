@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection
 
-from tailtrace_bridge.store.packed import add_counts, extend_runs, unpack_runs
+from tailtrace_bridge.store.packed import add_counts, join_runs, unpack_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.anonymous import listed_numbers
 from tailtrace_bridge.store.sqlite.identities import read_identities
@@ -23,9 +23,9 @@ def activity(connection: sqlite3.Connection, window: Window, listed: Collection[
     totals: dict[int, list[Run]] = {}
     numbers = listed_numbers(connection, listed)
     for _, identity_id, runs in packed(connection, window, "visit", "runs", listed=numbers):
-        extend_runs(totals.setdefault(identity_id, []), unpack_runs(runs))
+        totals.setdefault(identity_id, []).extend(unpack_runs(runs))
     identities = read_identities(connection, totals)
-    return [Activity(identities[identity_id], runs) for identity_id, runs in totals.items()]
+    return [Activity(identities[identity_id], join_runs(runs)) for identity_id, runs in totals.items()]
 
 
 def quarters(connection: sqlite3.Connection, window: Window) -> list[Quarter]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from tailtrace_bridge.store.sqlite import windows
@@ -30,6 +31,8 @@ def packed(
     listed: str | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Return time, identity or endpoint, and `columns` of the rows of a window; `listed`: see `windows.packed`."""
-    for bucket_us, text, values in windows.packed(widened(connection, window), table, columns, bucket_us_max, listed):
+    whole = widened(connection, window)
+    queries = windows.packed(whole, table, columns, bucket_us_max, listed)
+    for bucket_us, text, values in chain(queries, windows.brief(whole, columns, listed) if table == "visit" else ()):
         for key, *cells in connection.execute(text, values):
             yield step_of(key) * bucket_us, number_of(key), *cells

@@ -6,10 +6,10 @@
 meets its own rows. What was asked for and how it went stands once in `request`; past the limit of `distinct` it stands
 there without its path, which the entry then has itself. When an identity was found out stands in `identity.found_us`,
 and in an entry where that differs. `access` is both together, for reading.
-The tables after these are rollups that the same transaction keeps true: `totals` says of what.
+The tables after these are rollups that the same transaction keeps true: `totals` says of what, `brief` of whom not.
 """
 
-from tailtrace_bridge.store.sqlite import alert_events, anonymous, both_times, failures, minutes, traces
+from tailtrace_bridge.store.sqlite import alert_events, anonymous, both_times, brief, failures, minutes, traces
 
 APPLICATION_ID = 0x7461696C
 """In the head of each store's file (https://sqlite.org/pragma.html#pragma_application_id): "tail"."""
@@ -53,6 +53,8 @@ _REQUESTS = """
             = (a.endpoint_id, a.method, a.status, a.traffic)
         ORDER BY a.time_us, a.key;
     DROP TABLE access;
+"""
+_ACCESS = """
     CREATE VIEW access AS
         SELECT time_us, key, identity_id, endpoint_id, agent_id, method, ifnull(entry.path, request.path) AS path,
                status, traffic, request_time_us, upstream_time_us, app_time_us, bytes_sent, trace_id, span_id,
@@ -61,16 +63,30 @@ _REQUESTS = """
                ) AS identified_us
         FROM entry CROSS JOIN request ON request.id = entry.request_id;
 """
-MIGRATIONS = (
-    _META
-    + """
-    CREATE TABLE identity (
+_IDENTITY = """
         id INTEGER PRIMARY KEY,
         address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,
         node_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL, user_id TEXT NOT NULL, via TEXT NOT NULL,
-        reason TEXT NOT NULL, expired INTEGER NOT NULL, named_us INTEGER NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL, expired INTEGER NOT NULL, named_us INTEGER NOT NULL DEFAULT 0
+"""
+_BY_ADDRESS = f"""
+    CREATE TABLE slim ({_IDENTITY}, found_us INTEGER);
+    INSERT INTO slim SELECT * FROM identity;
+    DROP VIEW access;
+    DROP TABLE identity;
+    ALTER TABLE slim RENAME TO identity;
+    {anonymous.MIGRATION};
+    CREATE INDEX identity_by_address ON identity (address);
+"""  # noqa: S608  # our own words
+"""An index of all columns was as large as the table: an address is enough to find who had it."""
+MIGRATIONS = (
+    _META + f"""
+    CREATE TABLE identity (
+        {_IDENTITY},
         UNIQUE (address, kind, user, device, node_id, tags, provider, user_id, via, reason, expired)
     );
+    """
+    """
     CREATE TABLE endpoint (
         id INTEGER PRIMARY KEY, service TEXT NOT NULL, route TEXT NOT NULL, UNIQUE (service, route)
     );
@@ -104,8 +120,9 @@ MIGRATIONS = (
     ),
     minutes.MIGRATION + alert_events.MIGRATION,
     traces.MIGRATION,
-    _REQUESTS,
+    _REQUESTS + _ACCESS,
     anonymous.MIGRATION,
     both_times.MIGRATION,
     failures.MIGRATION,
+    brief.MIGRATION + _BY_ADDRESS + _ACCESS,
 )

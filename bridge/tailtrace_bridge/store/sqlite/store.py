@@ -38,6 +38,7 @@ from tailtrace_bridge.store.sqlite import (
     usage,
 )
 from tailtrace_bridge.store.sqlite.anonymous import read_anonymous
+from tailtrace_bridge.store.sqlite.brief import brief_rows
 from tailtrace_bridge.store.sqlite.connections import Connections
 from tailtrace_bridge.store.sqlite.distinct import DISTINCT_MAX, Distinct
 from tailtrace_bridge.store.sqlite.identities import named
@@ -397,6 +398,7 @@ class SqliteStore:
         if version != self._version:
             self._ids.forget()
             self._version = version
+        (last_known,) = writer.execute("SELECT ifnull(max(id), 0) FROM identity").fetchone()
         identity_ids = self._ids.of("identity", columns.identities)
         found = zip(columns.identified_us, identity_ids, columns.identities, strict=True)
         writer.executemany(_NAMED, [(when, number) for when, number, who in found if who.user or who.device])
@@ -407,7 +409,8 @@ class SqliteStore:
         endpoint_ids = self._ids.of("endpoint", columns.endpoints)
         services = (service for service, _ in columns.endpoints)
         rollups = rolled_up(counted, identity_ids, endpoint_ids)
-        add_rollups(writer, rollups, dict(zip(endpoint_ids, services, strict=True)))
+        brief = brief_rows(fresh, identity_ids, endpoint_ids, last_known)
+        add_rollups(writer, rollups, dict(zip(endpoint_ids, services, strict=True)), brief)
         if self._clock is not None:
             self._minutes.add(writer, fresh, endpoint_ids, self._clock())
         rejected.add(writer, rejected_lines)

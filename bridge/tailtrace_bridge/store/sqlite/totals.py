@@ -11,11 +11,12 @@
 | `uptime` (no days) | service | its answers by minute, and whether they were server errors (`packed`) |
 | `hour` (no days) | | usage of its four quarters |
 
-Each but the last two has a twin by day, `usage_day`. A step is an hour or a day since the epoch. In `visit` and
-`latency`, step and number share the row's one key (`row_key`): a row with a long cell is kept in one page that way.
+Each but the last two has a twin by day, `usage_day`. Of whoever came for a moment (`brief`) those by identity have no
+row. A step is an hour or a day since the epoch. In `visit` and `latency`, step and number share the row's one key
+(`row_key`): a row with a long cell is kept in one page that way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import add
 from typing import Any
@@ -110,20 +111,26 @@ def usage_rows(usage: Usage) -> list[tuple[Any, ...]]:
     return [(*key, *values) for key, values in usage.items()]
 
 
-def usage_less_rows(usage: Usage) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Return the rows of `usage_identity` and of `usage_endpoint`, by hour."""
-    identities: dict[tuple[int, ...], list[int]] = {}
-    endpoints: dict[tuple[int, ...], list[int]] = {}
-    for (step, identity_id, endpoint_id, _, status, traffic), values in usage.items():
-        for totals, key in (
-            (identities, (step, identity_id, status, traffic)), (endpoints, (step, endpoint_id, status, traffic)),
-        ):  # fmt: skip
-            known = totals.get(key)
-            totals[key] = values if known is None else list(map(add, known, values))
-    return (
-        [(step, who, 0, "", status, traffic, *sums) for (step, who, status, traffic), sums in identities.items()],
-        [(step, 0, route, "", status, traffic, *sums) for (step, route, status, traffic), sums in endpoints.items()],
+def identity_rows(usage: Usage) -> list[tuple[Any, ...]]:
+    """Return the rows of `usage_identity`, by hour."""
+    totals = _less(((step, who, status, traffic), sums) for (step, who, _, _, status, traffic), sums in usage.items())
+    return [(step, who, 0, "", status, traffic, *sums) for (step, who, status, traffic), sums in totals.items()]
+
+
+def endpoint_rows(usage: Usage) -> list[tuple[Any, ...]]:
+    """Return the rows of `usage_endpoint`, by hour."""
+    totals = _less(
+        ((step, where, status, traffic), sums) for (step, _, where, _, status, traffic), sums in usage.items()
     )
+    return [(step, 0, where, "", status, traffic, *sums) for (step, where, status, traffic), sums in totals.items()]
+
+
+def _less(usage: Iterable[tuple[tuple[int, ...], list[int]]]) -> dict[tuple[int, ...], list[int]]:
+    totals: dict[tuple[int, ...], list[int]] = {}
+    for key, values in usage:
+        known = totals.get(key)
+        totals[key] = values if known is None else list(map(add, known, values))
+    return totals
 
 
 def visit_rows(totals: Totals) -> list[tuple[int, bytes, bytes]]:

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tailtrace_bridge.store.rollups import SUMS, Rollups
+from tailtrace_bridge.store.sqlite.brief import WIDTH, BriefRow, without
 from tailtrace_bridge.store.sqlite.many import insert_many
 from tailtrace_bridge.store.sqlite.totals import (
     HOURS_OF_DAY,
     by_day,
     by_hour,
+    endpoint_rows,
     hour_rows,
+    identity_rows,
     latency_all_rows,
     latency_rows,
     uptime_rows,
-    usage_less_rows,
     usage_rows,
     visit_rows,
 )
@@ -45,17 +47,24 @@ _ADD_HOUR = """
 """
 
 
-def add_rollups(writer: sqlite3.Connection, rollups: Rollups, service_of: Mapping[int, str]) -> None:
+def add_rollups(
+    writer: sqlite3.Connection, rollups: Rollups, service_of: Mapping[int, str], brief: Sequence[BriefRow]
+) -> None:
     """Add the rollups of the new rows of a batch, in the transaction that inserts these.
 
-    `service_of` knows the endpoints of the batch.
+    `service_of` knows the endpoints of the batch; `brief` are the rows in the place of some rollups.
     """
-    by_identity, by_endpoint = usage_less_rows(rollups.usage)
-    usage = (("usage", usage_rows(rollups.usage)), ("usage_identity", by_identity), ("usage_endpoint", by_endpoint))
+    insert_many(writer, "INSERT INTO brief", ", ".join("?" * WIDTH), brief)
+    rest = without(rollups, {row[1] for row in brief}) if brief else rollups
+    usage = (
+        ("usage", usage_rows(rest.usage)),
+        ("usage_identity", identity_rows(rest.usage)),
+        ("usage_endpoint", endpoint_rows(rollups.usage)),
+    )
     for table, rows in usage:
         _add_usage(writer, table, "?", rows)
         _add_usage(writer, table + "_day", f"? / {HOURS_OF_DAY}", rows)
-    hours = by_hour(rollups)
+    hours = by_hour(rest)
     for size, of in (("", hours), ("_day", by_day(hours))):
         writer.executemany(_ADD_VISIT.format("visit" + size), visit_rows(of))
         writer.executemany(_ADD_LATENCY.format("latency" + size), latency_rows(of))

@@ -5,6 +5,7 @@
 | the whole days in it | the rollups by day |
 | the whole hours before and after these | the rollups by hour |
 | the ragged minutes at its ends | the rows |
+| whoever came for a moment, in whole days and hours | `brief` |
 
 So an answer is exact, and its cost does not grow with the traffic. Days and hours are UTC's. A window that reaches past
 the newest row, as one that ends now does, may as well reach to the end of that day (`widened`): then its last day is
@@ -29,6 +30,8 @@ _OF_REQUESTS = {
     ("latency_all", "proxy"): "{}, packed_durations(request_time_us)",
 }
 """How to make of the requests what the table has of whole hours; `{}`: the step of a request."""
+_OF_BRIEF = {"visits": VISIT_NUMBER, "runs": "time_us"}
+"""The same, of one request: its number or its time, as it is."""
 _KEY_COLUMNS = "identity_id, endpoint_id, method, status, traffic"
 
 
@@ -77,9 +80,7 @@ def usage(
     of_row = f"{_KEY_COLUMNS}, {', '.join(f'{SUMS[name]} AS {name}' for name in sums)}"
     parts: list[str] = []
     values: list[int] = []
-    for bucket_us, start_us, end_us in pieces(
-        window, [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
-    ):
+    for bucket_us, start_us, end_us in pieces(window, _steps_us(bucket_us_max)):
         if bucket_us:
             parts.append(
                 f"SELECT step * {bucket_us} AS time_us, {columns} FROM {table}{_SUFFIX[bucket_us]}"  # noqa: S608  # only our own texts are put together; values are bound
@@ -89,9 +90,23 @@ def usage(
         else:
             parts.append(f"SELECT time_us, {of_row} FROM access WHERE time_us >= ? AND time_us < ?")  # noqa: S608
             values += (start_us, end_us)
+    brief_us = rolled_up(window, bucket_us_max)
+    if brief_us and table != "usage_endpoint":
+        parts.append(f"SELECT time_us, {of_row} FROM brief WHERE time_us >= ? AND time_us < ?")  # noqa: S608
+        values += brief_us
     if not parts:  # an empty window selects nothing, under the right names
         return f"SELECT step AS time_us, {columns} FROM {table} WHERE 0", []  # noqa: S608
     return " UNION ALL ".join(parts), values
+
+
+def _steps_us(bucket_us_max: int) -> list[int]:
+    return [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
+
+
+def rolled_up(window: Window, bucket_us_max: int = DAY_US) -> Window | None:
+    """Return the part of a window that is read from rollups: one, without a gap."""
+    found = [piece for piece in pieces(window, _steps_us(bucket_us_max)) if piece.bucket_us]
+    return Window(found[0].start_us, found[-1].end_us) if found else None
 
 
 class Query(NamedTuple):
@@ -105,7 +120,7 @@ class Query(NamedTuple):
 def packed(
     window: Window, table: str, columns: str, bucket_us_max: int = DAY_US, listed: str | None = None
 ) -> Iterator[Query]:
-    """Return queries, in order of time, for `key` and `columns` of a table of packed cells.
+    """Return queries for `key` and `columns` of a table of packed cells.
 
     `listed` is a JSON array of identities: of `visit`, theirs alone.
     """
@@ -116,9 +131,7 @@ def packed(
     if listed is not None:
         of_key, of_rows = (f"AND {who} IN (SELECT value FROM json_each(?))" for who in (NUMBER, "identity_id"))  # noqa: S608
         more = (listed,)
-    for bucket_us, start_us, end_us in pieces(
-        window, [bucket_us for bucket_us in STEPS_US if bucket_us <= bucket_us_max]
-    ):
+    for bucket_us, start_us, end_us in pieces(window, _steps_us(bucket_us_max)):
         if bucket_us:
             text = f"SELECT key, {columns} FROM {table}{_SUFFIX[bucket_us]} WHERE key >= ? AND key < ? {of_key}"  # noqa: S608
             yield Query(bucket_us, text, (row_key(start_us // bucket_us), row_key(end_us // bucket_us), *more))
@@ -129,3 +142,16 @@ def packed(
                 f" WHERE time_us >= ? AND time_us < ? {usage_only} {of_rows} GROUP BY 1 ORDER BY 1"
             )
             yield Query(fine_us, text, (start_us, end_us, *more))
+
+
+def brief(window: Window, columns: str, listed: str | None = None) -> Iterator[Query]:
+    """Return the query that gives of `brief` what `packed` gives of `visit`: a row for each request, not packed."""
+    brief_us = rolled_up(window)
+    if brief_us is None:
+        return
+    theirs = "" if listed is None else "AND identity_id IN (SELECT value FROM json_each(?))"
+    text = f"""
+        SELECT time_us / {HOUR_US} << {KEY_BITS} | identity_id, {_OF_BRIEF[columns]} FROM brief
+        WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} {theirs}
+    """  # noqa: S608
+    yield Query(HOUR_US, text, (*brief_us, *(() if listed is None else (listed,))))
