@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -59,21 +60,35 @@ MARKED = ("x-tailtrace-request", "1")
 """
 
 
-def run(code, **environ):
+@pytest.fixture(scope="module")
+def forker():
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("forker.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def run(forker):
     """Run code in a process of its own, with nobody listening; what it prints last as JSON."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     # Long enough that the ring still holds what a test looks for.
     kept |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "20000"}
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
-        env={**kept, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def run(code, **environ):
+        asked = {"code": PRELUDE + textwrap.dedent(code), "environ": {**kept, **environ}}
+        forker.stdin.write(json.dumps(asked) + "\n")
+        forker.stdin.flush()
+        done = json.loads(forker.stdout.readline())
+        assert done["status"] == 0, done["stderr"]
+        return json.loads(done["stdout"].splitlines()[-1])
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -118,7 +133,7 @@ def test_the_header_is_bounded():
 
 
 @pytest.mark.parametrize("way", ["light", "sdk"])
-def test_a_context_left_behind_is_nobodys_parent(way):
+def test_a_context_left_behind_is_nobodys_parent(run, way):
     # As uvicorn does after a large body, or a span around the whole server.
     spans = run(
         """
@@ -145,7 +160,7 @@ def test_a_context_left_behind_is_nobodys_parent(way):
     ]
 
 
-def test_user_code_finds_a_recording_span_and_hangs_children_below_it():
+def test_user_code_finds_a_recording_span_and_hangs_children_below_it(run):
     found = run(
         """
         @app.get("/user")
@@ -166,7 +181,7 @@ def test_user_code_finds_a_recording_span_and_hangs_children_below_it():
     assert found == ["true", {"shop.customer": 7}, "child", True, TRACE.decode(), True]
 
 
-def test_two_parents_are_none_and_start_a_trace():
+def test_two_parents_are_none_and_start_a_trace(run):
     found = run(
         """
         tailtrace.instrument(app)
@@ -178,7 +193,7 @@ def test_two_parents_are_none_and_start_a_trace():
     assert found == [[None, False], [None, False]]
 
 
-def test_not_sampled_means_no_span_and_no_children():
+def test_not_sampled_means_no_span_and_no_children(run):
     found = run(
         """
         @app.get("/user")
@@ -195,7 +210,7 @@ def test_not_sampled_means_no_span_and_no_children():
 
 @pytest.mark.parametrize("propagators", ["none", "b3", "nonsense", "tracecontext"])
 @pytest.mark.parametrize("way", ["light", "sdk"])
-def test_no_propagator_setting_changes_an_answer(propagators, way):
+def test_no_propagator_setting_changes_an_answer(run, propagators, way):
     found = run(
         """
         import os
@@ -218,7 +233,7 @@ MIDDLEWARES = {
 
 
 @pytest.mark.parametrize("kind", MIDDLEWARES)
-def test_a_middleware_that_passes_on_a_copy_keeps_the_route(kind):
+def test_a_middleware_that_passes_on_a_copy_keeps_the_route(run, kind):
     found = run(
         """
         class Passing:
@@ -249,7 +264,7 @@ def test_a_middleware_that_passes_on_a_copy_keeps_the_route(kind):
     ]
 
 
-def test_a_5xx_does_not_wait_for_what_comes_after_it():
+def test_a_5xx_does_not_wait_for_what_comes_after_it(run):
     found = run(
         """
         from fastapi.responses import JSONResponse
@@ -272,7 +287,7 @@ def test_a_5xx_does_not_wait_for_what_comes_after_it():
     assert found == [[["503"]], "/late;e=503;s=shop", "/raises;e=ValueError;s=shop", "ValueError"]
 
 
-def test_the_header_needs_its_marker_and_never_replaces_the_apps_own():
+def test_the_header_needs_its_marker_and_never_replaces_the_apps_own(run):
     found = run(
         """
         from fastapi.responses import Response
@@ -288,7 +303,7 @@ def test_the_header_needs_its_marker_and_never_replaces_the_apps_own():
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "X-Accel-Redirect", "X-A\r\nSet-Cookie", "x y", "X-"])
-def test_a_header_name_that_could_change_an_answer_is_not_used(name):
+def test_a_header_name_that_could_change_an_answer_is_not_used(run, name):
     found = run(
         "tailtrace.instrument(app)\nprint(json.dumps([h[0].decode() for h in call(app, headers=[MARKED])[0]['headers']]))",
         TAILTRACE_RESPONSE_HEADER=name,
@@ -296,7 +311,7 @@ def test_a_header_name_that_could_change_an_answer_is_not_used(name):
     assert found == ["content-length", "content-type"]
 
 
-def test_spans_switched_off_leave_the_header():
+def test_spans_switched_off_leave_the_header(run):
     found = run(
         "tailtrace.instrument(app)\nprint(json.dumps([header_of(call(app, headers=[MARKED])).partition(';r=')[2], threading.active_count()]))",
         OTEL_SDK_DISABLED="true",
@@ -305,7 +320,7 @@ def test_spans_switched_off_leave_the_header():
     assert found == ["/items/{item_id};s=shop;v=2.0", 1]
 
 
-def test_two_apps_are_two_services():
+def test_two_apps_are_two_services(run):
     found = run(
         """
         other = FastAPI(title="stock")
@@ -330,11 +345,11 @@ def test_two_apps_are_two_services():
         {"OTEL_METRIC_EXPORT_INTERVAL": "0"},
     ],
 )
-def test_a_setting_of_something_else_costs_no_span(environ):
+def test_a_setting_of_something_else_costs_no_span(run, environ):
     assert run("tailtrace.instrument(app)\ncall(app)\nprint(len(batch()))", **environ) == 1
 
 
-def test_a_provider_set_after_instrument_is_the_users():
+def test_a_provider_set_after_instrument_is_the_users(run):
     found = run(
         """
         tailtrace.instrument(app)
@@ -356,7 +371,7 @@ def test_a_provider_set_after_instrument_is_the_users():
     ]  # fmt: skip
 
 
-def test_a_processor_of_the_users_sees_the_requests():
+def test_a_processor_of_the_users_sees_the_requests(run):
     found = run(
         """
         tailtrace.instrument(app)
@@ -370,7 +385,7 @@ def test_a_processor_of_the_users_sees_the_requests():
     assert found == [1, 2]
 
 
-def test_captured_headers_are_opentelemetrys_business():
+def test_captured_headers_are_opentelemetrys_business(run):
     found = run(
         """
         tailtrace.instrument(app)
@@ -392,7 +407,7 @@ def test_captured_headers_are_opentelemetrys_business():
 
 @pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
 @pytest.mark.parametrize("path", ["/items/7", "/raises", "/nowhere"])
-def test_a_request_leaves_no_garbage(path, parent):
+def test_a_request_leaves_no_garbage(run, path, parent):
     # A cycle keeps request state, and the frames of what failed, until the collector runs.
     found = run(
         """
@@ -426,7 +441,7 @@ def test_a_request_leaves_no_garbage(path, parent):
 
 
 @pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
-def test_failing_requests_with_large_bodies_take_no_more_memory_than_bare(parent):
+def test_failing_requests_with_large_bodies_take_no_more_memory_than_bare(run, parent):
     # Without the cyclic collector: whatever kept a request's frames alive would keep its megabyte too.
     bare, traced = run(
         """
@@ -464,7 +479,7 @@ def test_failing_requests_with_large_bodies_take_no_more_memory_than_bare(parent
 
 
 @pytest.mark.parametrize("parent", ["PARENT", "UNSAMPLED"])
-def test_the_header_names_what_left_the_app_and_not_what_it_answered_itself(parent):
+def test_the_header_names_what_left_the_app_and_not_what_it_answered_itself(run, parent):
     found = run(
         """
         from fastapi import HTTPException
@@ -491,7 +506,7 @@ def test_the_header_names_what_left_the_app_and_not_what_it_answered_itself(pare
     ]
 
 
-def test_a_client_that_leaves_a_stream_is_no_error():
+def test_a_client_that_leaves_a_stream_is_no_error(run):
     found = run(
         """
         @app.get("/events")
@@ -528,7 +543,7 @@ def test_a_client_that_leaves_a_stream_is_no_error():
     assert found == [None, None]
 
 
-def test_two_hundred_test_clients_are_one_thread_and_one_wait():
+def test_two_hundred_test_clients_are_one_thread_and_one_wait(run):
     found = run(
         """
         from fastapi.testclient import TestClient
@@ -545,7 +560,7 @@ def test_two_hundred_test_clients_are_one_thread_and_one_wait():
     assert found == [["tailtrace-export"], True]
 
 
-def test_a_fork_begins_anew():
+def test_a_fork_begins_anew(run):
     found = run(
         """
         tailtrace.instrument(app)
