@@ -2,7 +2,16 @@
 
 import pytest
 
-from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, digits, read_exchange
+from tailtrace_bridge.logs.exchange import (
+    Attempt,
+    Exchange,
+    attempts,
+    digits,
+    read_exchange,
+    scheme_of,
+    streamed_us,
+    streamed_us_of,
+)
 
 ONE = Exchange(
     upstream_addr="127.0.0.1:8000", upstream_status="200", upstream_connect_time="0.001", upstream_header_time="0.230",
@@ -80,3 +89,28 @@ def test_a_time_has_milliseconds(written, time_us):
 def test_a_number_of_bytes(written, number):
     assert digits(written) == number
     assert attempts(ONE._replace(upstream_response_length=written)) == [MADE._replace(length=number or 0)]
+
+
+def test_the_scheme_is_read_without_the_rest():
+    text = "\t".join(Exchange(protocol="HTTP/1.1", scheme="https", request_length="80"))
+    assert scheme_of(text) == "https"
+    assert [scheme_of(short) for short in ("", "https", text.partition("https")[0] + "https")] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("tried", "time_us"),
+    [
+        ([MADE], 10_000),
+        ([MADE._replace(header_us=0), MADE], 10_000),
+        ([MADE, MADE._replace(header_us=1_000)], 239_000),
+        ([MADE._replace(header_us=None)], 0),
+        ([MADE._replace(response_us=None)], 0),
+        ([], 0),
+    ],
+)
+def test_how_long_the_last_answer_went_on_behind_its_head(tried, time_us):
+    assert streamed_us(tried) == time_us
+
+
+def test_the_same_of_a_line():
+    assert streamed_us_of("\t".join(ONE)) == 10_000

@@ -8,7 +8,7 @@
 | whose body is longer than `body_bytes_max` | 413, before it is read |
 | of nobody, for what is not for all | 401, with why, and what to do |
 | of a member, for what is an admin's | 403 |
-| of a session, to change something, from a page elsewhere | 403: a browser sends its cookie by itself |
+| of a session, to change something, from a page of another origin | 403: a browser sends its cookie by itself |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
 | whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
@@ -25,7 +25,7 @@ from typing import Any
 
 from tailtrace_api.access import policy
 from tailtrace_api.access.callers import FORWARDED, Callers, Headers
-from tailtrace_api.access.elsewhere import FROM_ELSEWHERE, is_elsewhere
+from tailtrace_api.access.cross_origin import CROSS_ORIGIN, is_cross_origin
 from tailtrace_api.access.limits import Buckets
 from tailtrace_api.access.roles import KEY, KNOWN, Caller, Role
 from tailtrace_api.access.streams import Revocable
@@ -138,9 +138,9 @@ class Guard:
             return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         status = self._judge(caller, scope["path"])
-        is_forged = caller.way == "session" and scope["method"] not in SAFE_METHODS and is_elsewhere(dict(headers))
+        is_forged = caller.way == "session" and scope["method"] not in SAFE_METHODS and is_cross_origin(dict(headers))
         if status or is_forged:
-            why = FROM_ELSEWHERE if is_forged else caller.why if status == 401 else policy.ADMINS_ONLY
+            why = CROSS_ORIGIN if is_forged else caller.why if status == 401 else policy.ADMINS_ONLY
             await self._refuse(send, status or 403, why, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
         if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):

@@ -32,7 +32,7 @@ ROUTES: Mapping[str, Reach] = {
     "/openapi.json": Reach.OWN,
     # The page holds no data. A member's has fewer boxes, and asks from time to time: the stream tells of everybody.
     "/": Reach.OWN,
-    "/static/js/components/{name}": Reach.ALL,  # pages elsewhere load them; they hold no data
+    "/static/js/components/{name}": Reach.ALL,  # pages of other origins load them; they hold no data
     "/static/{name:path}": Reach.OWN,
     "/favicon.ico": Reach.OWN,
     # Who logs in is nobody yet; who logs out may be nobody any more.

@@ -38,9 +38,9 @@ def create_app(
 ) -> FastAPI:
     """Make the app. `clock` gives microseconds since the epoch; without a bridge there are no counters to show.
 
-    `hosts` are the names that a request may have in its Host header. A page elsewhere that lets its own name lead to
-    loopback (DNS rebinding) is told from a reader by nothing else: it needs no login there. Who may ask at all is for
-    the guard before this app to say (`access`). `keeps` says what is stored and how long; `/ready` shows it.
+    `hosts` are the names that a request may have in its Host header. A page of another origin that lets its own name
+    lead to loopback (DNS rebinding) is told from a reader by nothing else: it needs no login there. Who may ask at all
+    is for the guard before this app to say (`access`). `keeps` says what is stored and how long; `/ready` shows it.
     """
     app = Api(
         title="tailtrace",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, Markers, WhatBroke
-from tailtrace_api.http.elsewhere import UNSUPPORTED, refuse_elsewhere
+from tailtrace_api.http.cross_origin import UNSUPPORTED, refuse_cross_origin
 from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
 from tailtrace_api.http.windows import Ends, ends_of, window_of
 from tailtrace_api.queries.errors import Errors
@@ -63,7 +63,7 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
         "/markers",
         tags=["analytics"],
         status_code=201,
-        dependencies=[Depends(refuse_elsewhere)],
+        dependencies=[Depends(refuse_cross_origin)],
         responses=UNSUPPORTED,
     )
     def new_marker(marker: NewMarker) -> Mark:

@@ -1,4 +1,4 @@
-"""The HTTP side of the widget and of cards' variants, and which pages elsewhere may read what.
+"""The HTTP side of the widget and of cards' variants, and which pages of other origins may read what.
 
 That a page may read an answer says nothing about who asks: `access.policy` does, by the address that the browser has.
 

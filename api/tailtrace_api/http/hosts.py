@@ -1,7 +1,7 @@
 """Which names a request may have in its Host header: those of the settings, and the address that it came to.
 
-A page elsewhere that leads its own name to one of our addresses (DNS rebinding) sends that name; it cannot send an
-address. So the address of the connection's own end needs no setting, in whatever form it is written.
+A page of another origin that leads its own name to one of our addresses (DNS rebinding) sends that name; it cannot send
+an address. So the address of the connection's own end needs no setting, in whatever form it is written.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@
 | `/` | the page; revalidated by its ETag each time |
 | `/login`, `/login/…` | the page of a login link, and its files; revalidated by their ETag |
 | `/static/assets/…`, with a hash in the name | for good: a new build has new names |
-| `/static/js/components/…`, which pages elsewhere link to | kept for `SHORT`, then revalidated by its ETag |
+| `/static/js/components/…`, which pages of other origins link to | kept for `SHORT`, then revalidated by its ETag |
 | other files of `/static/` | revalidated by their ETag |
 | anything, where nothing was built | 503, a page that says what to do |
 
@@ -131,7 +131,7 @@ def dashboard_router(*, lang: str, folder: Path = STATIC) -> APIRouter:
     def login_file(name: str, request: Request) -> Response:
         return static(f"login/{name}", request)
 
-    # Of its own, since a page elsewhere loads it whoever looks at that page.
+    # Of its own, since a page of another origin loads it whoever looks at that page.
     @router.api_route(f"/static/{COMPONENTS}{{name}}", methods=METHODS)
     def component(name: str, request: Request) -> Response:
         return static(f"{COMPONENTS}{name}", request)

@@ -5,7 +5,7 @@ Without sessions: each POST is answered by itself as JSON, so that a client goes
 | a request | is answered |
 |---|---|
 | other than POST | 405: there is no session to listen to or to end, so no stream is left open |
-| whose Host is none of ours, or whose Origin is a page elsewhere (DNS rebinding) | 421, 403, by the SDK |
+| whose Host is none of ours, or whose Origin is a page of another origin (DNS rebinding) | 421, 403, by the SDK |
 | of a member | with theirs; a tool for admins is refused (`access.policy`) |
 | of an admin, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
 | with `own`, of anybody with a login | with theirs |

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[
         Names,
         Field(
-            description="Pages elsewhere that may show the widget, by origin: `https://intranet.example.ts.net`. "
+            description="Other origins whose pages may show the widget: `https://intranet.example.ts.net`. "
             "They read `/analytics/widget` and nothing else."
         ),
     ] = []

@@ -10,7 +10,7 @@
 | a body that does not end in `BODY_TIMEOUT_S` | 408 |
 | another method, another path | 405, 404 |
 
-An answer is in the encoding of its request. No CORS header is ever sent, so that a web page elsewhere, whose browser
+An answer is in the encoding of its request. No CORS header is ever sent, so a page of another origin, whose browser
 asks first before it may post either content type, cannot write here.
 """
 

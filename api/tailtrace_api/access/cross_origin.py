@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-FROM_ELSEWHERE = "this comes from a page elsewhere"
+CROSS_ORIGIN = "this request comes from a page of another origin"
 
 
-def is_elsewhere(headers: Mapping[str, str]) -> bool:
+def is_cross_origin(headers: Mapping[str, str]) -> bool:
     """Whether `Origin` or `Sec-Fetch-Site` name another origin than ours. What is no browser sends neither."""
     origin, fetched = headers.get("origin"), headers.get("sec-fetch-site")
     is_ours = origin is None or urlsplit(origin).netloc == headers.get("host", "")
