@@ -201,6 +201,9 @@ def test_dashboard_usage(client):
             },
         ],
         "api_calls_by_endpoint": [{"/a": 2}, {"/b": 1}],
+        "api_calls_by_service": [
+            {"service": None, "endpoint": "/a", "requests": 2}, {"service": None, "endpoint": "/b", "requests": 1},
+        ],
         "truncated": {},
     }  # fmt: skip
 
@@ -210,7 +213,7 @@ def test_a_list_that_is_cut_says_how_long_it_is(client, store):
     store.write([row((n + 1) * S, 1000 + n, who, f"/r/{n}") for n, who in enumerate(crowd)])
     usage = client.get("/analytics/dashboard-usage", days=1).json()
     assert (len(usage["user_sessions"]), len(usage["api_calls_by_endpoint"])) == (500, 500)
-    assert usage["truncated"] == {"user_sessions": 602, "api_calls_by_endpoint": 602}
+    assert usage["truncated"] == {"user_sessions": 602, "api_calls_by_endpoint": 602, "api_calls_by_service": 602}
     health = client.get("/analytics/system-health-history", days=1).json()
     assert (len(health["api_response_times"]), len(health["error_rate"]["by_endpoint"])) == (500, 500)
     assert health["truncated"] == {"api_response_times": 604}
@@ -398,7 +401,8 @@ def test_ready_and_metrics_of_a_bridge(bridge):
         if bridge.pipeline.counters.last_bucket_us:
             break
         threading.Event().wait(0.01)
-    assert client.get("/ready").json() == {"status": "ready", "problems": []}
+    works = {"log_seen": True, "line_parsed": False, "app_joined": False, "name_found": False}
+    assert client.get("/ready").json() == {"status": "ready", "problems": [], "setup": works}
     clock.now_us += 70 * S
     response = client.get("/ready")
     assert (response.status_code, response.json()["problems"]) == (

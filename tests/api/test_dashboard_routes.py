@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from tailtrace_api.http.page import dashboard_router
 
-PAGE = '<html data-lang="en"><script src="/static/assets/main-X.js"></script></html>'
+PAGE = '<html data-lang="en" data-zone=""><script src="/static/assets/main-X.js"></script></html>'
 SCRIPT = "console.log('ñ')\n" * 50
 
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 def ask(folder, path, lang="es", **headers):
     app = FastAPI()
-    app.include_router(dashboard_router(lang=lang, folder=folder))
+    app.include_router(dashboard_router(lang=lang, zone="Europe/Madrid", folder=folder))
 
     async def get():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -38,7 +38,7 @@ def ask(folder, path, lang="es", **headers):
 
 def test_the_page_and_its_guards(folder):
     answer = ask(folder, "/")
-    assert answer.text == PAGE.replace('data-lang="en"', 'data-lang="es"')
+    assert answer.text == PAGE.replace('data-lang="en" data-zone=""', 'data-lang="es" data-zone="Europe/Madrid"')
     assert answer.headers["cache-control"] == "no-cache"
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
@@ -85,7 +85,7 @@ def test_only_what_was_built_is_given(folder, path):
 
 def test_a_head_is_answered_as_its_get(folder):
     app = FastAPI()
-    app.include_router(dashboard_router(lang="en", folder=folder))
+    app.include_router(dashboard_router(lang="en", zone="UTC", folder=folder))
 
     async def head(path):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

@@ -116,6 +116,19 @@ def test_a_health_check_is_a_use_and_a_bot_is_none():
     assert [(one.endpoint, one.requests_earlier) for one in found] == [("/old", 3)]
 
 
+def test_routes_of_one_name_in_two_services_are_two():
+    def of(service, count, route="/"):
+        return usage(count, route=route)._replace(service=service)
+
+    declared = [("GET", "/"), ("POST", "/never")]
+    found, known = insights.unused_endpoints(declared, [of("shop", 1)], [of("shop", 5), of("wiki", 3)], {})
+    assert [(one.service, one.endpoint, one.methods, one.requests_earlier) for one in found] == [
+        ("wiki", "/", ("GET",), 3),
+        (None, "/never", ("POST",), 0),
+    ]
+    assert known == 3
+
+
 def test_a_card_by_its_name_and_a_person_on_two_devices():
     ana = [
         Identity(f"100.64.0.{n}", "user", "ana@example.com", device, f"n{n}")

@@ -35,6 +35,7 @@ def answers(requests=7, user="ana@example.com"):
             "most_viewed_cards": [{"card": "prices", "name": "prices", "views": 41}],
             "peak_hours": [{"hour": hour, "requests": 8 if hour == 9 else 0} for hour in range(24)],
             "api_calls_by_endpoint": [],
+            "api_calls_by_service": [],
             "truncated": {},
         },
         "system_health_history": {

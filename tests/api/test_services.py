@@ -14,6 +14,7 @@ from tests.bridge.test_store_contract import ANA, BEN, S, row
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.insights import insight_router
 from tailtrace_api.http.panels import panel_router
+from tailtrace_api.queries.cards import Cards
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
@@ -96,6 +97,24 @@ def test_one_row_for_the_root_of_each(get):
         count = "calls" if "panels" in path else "count"
         assert (roots["shop"][count], roots["wiki"][count]) == (14, 1)
         assert roots["wiki"]["p95_ms"] > 800 > roots["shop"]["p95_ms"]
+
+
+def test_calls_are_told_by_service_too(get):
+    usage = get("/analytics/dashboard-usage", days=1)
+    assert usage["api_calls_by_endpoint"] == [{"/": 16}, {"/pages/{id}": 1}]
+    calls = [(one["service"], one["endpoint"], one["requests"]) for one in usage["api_calls_by_service"]]
+    assert calls == [("shop", "/", 14), (None, "/", 1), ("wiki", "/", 1), ("wiki", "/pages/{id}", 1)]
+    assert sum(count for _, _, count in calls) == 17
+
+
+def test_the_widget_of_one_app(store):
+    cards = Cards(store, UTC, {})
+    whole, shop, wiki = (cards.widget(NOW, days=1, service=service) for service in (None, "shop", "wiki"))
+    assert [one.total_requests for one in (whole, shop, wiki)] == [17, 14, 2]
+    assert [sum(day.requests for day in one.by_day) for one in (whole, shop, wiki)] == [17, 14, 2]
+    assert [one.unique_users for one in (whole, shop, wiki)] == [2, 2, 2]
+    assert [one.feature for one in wiki.top_features] == ["/", "/pages/{id}"]
+    assert cards.widget(NOW, days=1, service="cams").total_sessions == 0, "its health check is no usage"
 
 
 def test_of_how_many_the_time_outside_is(get):

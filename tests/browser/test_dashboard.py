@@ -156,8 +156,8 @@ def test_the_keyboard_reaches_everything(factory, open_page):
     assert page.evaluate("document.activeElement.id") == "main"
     page.locator("#users thead button").first.focus()
     page.keyboard.press("Enter")
-    assert page.locator("#users th[aria-sort]").text_content() == "User"
-    assert page.evaluate("document.activeElement.textContent") == "User", "the focus stays where it was"
+    assert page.locator("#users th[aria-sort]").text_content() == "Who"
+    assert page.evaluate("document.activeElement.textContent") == "Who", "the focus stays where it was"
 
 
 def test_arrows_walk_through_the_periods(factory, open_page):
@@ -193,8 +193,9 @@ def test_news_come_by_themselves(tmp_path, serving, open_page, row):
     from tailtrace_bridge.store.sqlite.store import SqliteStore
 
     with serving(tmp_path) as url:
-        page = open_page(url, ready=".banner code")
-        assert "Nothing is stored yet" in page.locator(".banner").text_content()
+        page = open_page(url, ready=".first-run li.done")
+        assert "Nothing is stored yet" in page.locator(".first-run h2").text_content()
+        assert page.locator(".panel:visible").count() == 1, "one box, not a page of empty ones"
         page.wait_for_selector("#live[data-state=live]")
         store = SqliteStore(tmp_path / "t.db")
         store.write([row(1, "ben@example.com", "ben-phone", "/hello")])

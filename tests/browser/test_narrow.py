@@ -40,7 +40,7 @@ def shades(page, place):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_table_that_goes_on_has_a_shadow_at_that_edge(factory, open_page, show_all, scheme):
     page = open_page(f"{factory}/?period=30d", phone=True, scheme=scheme)
-    page.set_viewport_size(SMALL)
+    page.set_viewport_size({"width": 600, "height": 740})  # on a smaller one a row is a card
     show_all(page)
 
     def shaded():
@@ -63,3 +63,17 @@ def test_a_table_that_fits_has_no_shadow(factory, open_page, show_all):
     for place in ("left", "right"):
         edge, middle = shades(page, place)
         assert edge == middle, place
+
+
+def test_on_a_phone_a_row_is_a_card(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d", phone=True)
+    page.set_viewport_size(SMALL)
+    show_all(page)
+    for table in ("#users", "#endpoints"):
+        width = page.locator(f"{table} .scroll").evaluate("(one) => [one.scrollWidth, one.clientWidth]")
+        assert width[0] == width[1], "nothing is behind an edge"
+        first = page.locator(f"{table} tbody tr").first
+        name, *others = [cell.bounding_box() for cell in first.locator("th, td").all()]
+        assert all(box["y"] >= name["y"] + name["height"] for box in others), "what is said of it stands below its name"
+        label = first.locator("td").first.get_attribute("data-label")
+        assert label in page.locator(f"{table} thead").inner_text(), "each beside its heading"

@@ -44,7 +44,11 @@ def test_a_number_says_of_what(mixed, open_page, show_all, lang, usage, of_app, 
     tiles = page.locator("#totals .tile")
     assert tiles.locator(".figure").all_text_contents()[2:] == ["8", "1"], "the health check's and the file's are none"
     assert [tiles.nth(place).locator(".of").all_text_contents() for place in range(4)] == [[], [], [usage], [usage]]
-    assert len(tiles.nth(3).locator(".of").get_attribute("title")) > 60
+    tiles.nth(3).locator(".of").click()
+    page.until("document.querySelector('.hint').matches(':popover-open')")
+    assert len(page.locator(".hint").text_content()) > 60, "explained in the page, by touch and keyboard too"
+    page.keyboard.press("Escape")
+    page.until("!document.querySelector('.hint').matches(':popover-open')")
     assert page.locator("#requests-by-hour .of").text_content() == usage
     assert page.locator("#users .of").text_content() == usage
     assert page.locator("#endpoints .of").text_content() == of_app

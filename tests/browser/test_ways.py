@@ -42,7 +42,7 @@ def paths(page):
 def test_from_an_error_to_the_failing_request(office, open_page, show_all):
     page = open_page(f"{office}/?{AT}")
     show_all(page)
-    page.locator("#totals .tile.bad button").click()
+    page.locator("#totals .tile.bad .figure button").click()
     page.until("location.search.includes('status=5xx')")
     page.until("document.querySelectorAll('#requests tbody tr').length === 1")
     assert paths(page) == ["/page/0"]
@@ -171,8 +171,8 @@ def test_a_long_table_is_looked_through(tmp_path, serving, row, open_page, show_
         page.get_by_role("button", name="Show 50 more of 120").click()
         assert rows.count() == 60
         assert page.locator("#users .scroll").bounding_box()["height"] <= 901
-        page.get_by_label("Find in Users").type("r09")
+        page.get_by_label("Find in Who used it").type("r09")
         assert rows.count() == 10
-        assert page.get_by_label("Find in Users").input_value() == "r09"
-        page.get_by_label("Find in Users").fill("nobody")
+        assert page.get_by_label("Find in Who used it").input_value() == "r09"
+        page.get_by_label("Find in Who used it").fill("nobody")
         assert "Nothing here has" in page.locator("#users").text_content()

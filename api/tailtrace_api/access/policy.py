@@ -45,6 +45,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/panels/people": Reach.OWN,
     "/analytics/panels/endpoints": Reach.OWN,
     "/analytics/panels/health": Reach.ADMIN,
+    "/analytics/panels/missing": Reach.OWN,
     "/analytics/panels/requests": Reach.OWN,
     "/analytics/panels/requests/file": Reach.OWN,
     "/analytics/panels/requests/sorted": Reach.OWN,

@@ -214,6 +214,7 @@ class UnusedEndpoint(Record):
     """A route that nobody asked for in the window. `methods` is empty where the app does not declare it."""
 
     endpoint: str
+    service: Annotated[str | None, meaning("Null where the log names none, or none was ever asked for it.")]
     feature: str
     methods: tuple[str, ...]
     requests_earlier: int

@@ -423,29 +423,36 @@ def unused_endpoints(
 ) -> tuple[list[UnusedEndpoint], int]:
     """Return the routes that nobody asked for in the window, most used earlier first, and how many are known.
 
-    Known are those the app declares, and those that were used.
+    Known are those the app declares, and those that were used. Routes of one name in two services are two; one that no
+    service was ever asked for, the app declares for none.
 
     `declared` are (method, route). Routes count, whatever the method: a `HEAD` uses the route of its `GET`.
     """
     methods: dict[str, set[str]] = defaultdict(set)
     for method, route in declared:
         methods[route].add(method)
-    used = {usage.endpoint for usage in recent if usage.traffic in {Traffic.APP, Traffic.HEALTH}}
-    before: Counter[str] = Counter()
+    used = {
+        (usage.service, usage.endpoint)
+        for usage in recent
+        if usage.traffic in {Traffic.APP, Traffic.HEALTH} and usage.endpoint != OTHER
+    }
+    before: Counter[tuple[str, str]] = Counter()
     for usage in earlier:
         if usage.traffic is Traffic.APP and usage.status < 400 and usage.endpoint != OTHER:
-            before[usage.endpoint] += usage.requests
-            methods.setdefault(usage.endpoint, set())
+            before[(usage.service, usage.endpoint)] += usage.requests
+    asked_for = {route for _, route in used | before.keys()}
+    known = used | before.keys() | {("", route) for route in methods if route not in asked_for}
     unused = [
         UnusedEndpoint(
             endpoint=route,
+            service=service or None,
             feature=features.get(route, route),
-            methods=tuple(sorted(methods[route])),
-            requests_earlier=before[route],
+            methods=tuple(sorted(methods.get(route, ()))),
+            requests_earlier=before[(service, route)],
         )
-        for route in methods.keys() - used
+        for service, route in known - used
     ]
-    return sorted(unused, key=lambda row: (-row.requests_earlier, row.endpoint)), len(methods.keys() | used - {OTHER})
+    return sorted(unused, key=lambda row: (-row.requests_earlier, row.endpoint, row.service or "")), len(known)
 
 
 # --- one request ---------------------------------------------------------------------------------------------------

@@ -275,3 +275,24 @@ class TraceParts(Record):
     """The same for each request of a trace that has all three times."""
 
     requests: tuple[RequestParts, ...]
+
+
+@record
+class MissingPath(Record):
+    """A path that was answered 404."""
+
+    path: str
+    service: Annotated[str | None, meaning("Null where the log names none.")]
+    requests: int
+    users: Annotated[int, meaning("People with a name who asked for it.")]
+    last_seen: str
+
+
+@record
+class Missing(Record):
+    """What people asked for in vain, most asked for first: without health checks, bots, scanners and card views."""
+
+    paths: tuple[MissingPath, ...]
+    requests: Annotated[int, meaning("How many such requests were looked at.")]
+    has_more: Annotated[bool, meaning("There are older ones in the window, which were not looked at.")]
+    truncated: Truncated

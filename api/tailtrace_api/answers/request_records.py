@@ -112,6 +112,15 @@ class UserSessions(Record):
 
 
 @record
+class ServiceCalls(Record):
+    """Requests to the app (`app`) for one endpoint of one service."""
+
+    service: Annotated[str | None, meaning("Null where the log names none.")]
+    endpoint: str
+    requests: int
+
+
+@record
 class DashboardUsage(Record):
     """What is used, by whom, at which hours."""
 
@@ -122,6 +131,9 @@ class DashboardUsage(Record):
     peak_hours: Annotated[tuple[PeakHour, ...], meaning(f"Requests {_USAGE}.")]
     user_sessions: tuple[UserSessions, ...]
     api_calls_by_endpoint: Annotated[tuple[dict[str, int], ...], meaning("Requests to the app (`app`) by endpoint.")]
+    api_calls_by_service: Annotated[
+        tuple[ServiceCalls, ...], meaning("The same by service and endpoint: equal names in two services are two.")
+    ]
     truncated: Truncated
 
 

@@ -17,6 +17,7 @@ from tailtrace_api.answers.request_records import (
     LogLine,
     PeakHour,
     Rates,
+    ServiceCalls,
     Step,
     Summary,
     Times,
@@ -296,6 +297,18 @@ def api_calls_by_endpoint(visits: Iterable[Visits | Usage]) -> list[dict[str, in
         if visit.traffic is Traffic.APP:
             calls[visit.endpoint] += visit.requests
     return [{endpoint: count} for endpoint, count in _most_first(calls)]
+
+
+def api_calls_by_service(usages: Iterable[Usage]) -> list[ServiceCalls]:
+    """Count the same by service, most first."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for usage in usages:
+        if usage.traffic is Traffic.APP:
+            calls[(usage.service, usage.endpoint)] += usage.requests
+    return [
+        ServiceCalls(service=service or None, endpoint=endpoint, requests=requests)
+        for (service, endpoint), requests in sorted(calls.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def usage_only(usages: Iterable[Usage]) -> list[Usage]:

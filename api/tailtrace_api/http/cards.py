@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only
+from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service
 from tailtrace_api.queries.cards import Cards, CardVariants, Widget
 from tailtrace_bridge.core.cards import CARD_LENGTH_MAX
 
@@ -50,10 +50,10 @@ def card_router(cards: Cards, clock: Callable[[], int]) -> APIRouter:
     router = APIRouter(tags=["analytics"], dependencies=[KNOWN_ONLY])
 
     @router.get(WIDGET)
-    def widget(response: Response, *, only: Only, days: Days = 7) -> Widget:
+    def widget(response: Response, *, only: Only, days: Days = 7, service: Service = None) -> Widget:
         """Return what `<tailtrace-widget>` shows: sessions, people, accesses by day, the features used most."""
         response.headers["Cache-Control"] = "no-store"
-        return cards.widget(clock(), days=days, user=only)
+        return cards.widget(clock(), days=days, user=only, service=service)
 
     @router.get("/analytics/variants")
     def variants(

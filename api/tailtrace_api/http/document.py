@@ -25,6 +25,7 @@ from tailtrace_api.answers.request_records import (
     QuerySpread,
     QueryTimes,
     Rates,
+    ServiceCalls,
     Step,
     Summary,
     SystemHealth,
@@ -128,6 +129,7 @@ def _examples() -> tuple[Record, ...]:
             peak_hours=(PeakHour(hour=9, requests=310),),
             user_sessions=(person,),
             api_calls_by_endpoint=({route: 1204},),
+            api_calls_by_service=(ServiceCalls(service="factory.example", endpoint=route, requests=1204),),
             truncated={},
         ),
         SystemHealth(

@@ -56,9 +56,9 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         return insights.compare(at, days=days, user=only, service=service)
 
     @router.get("/unused-endpoints")
-    def unused_endpoints(at: at_type, *, days: Days = 30) -> UnusedEndpoints:
-        """Return the routes that nobody asked for."""
-        return insights.unused_endpoints(at, days=days)
+    def unused_endpoints(at: at_type, *, days: Days = 30, service: Service = None) -> UnusedEndpoints:
+        """Return the routes that nobody asked for, by service; with one, those that it was asked for earlier."""
+        return insights.unused_endpoints(at, days=days, service=service)
 
     @router.get("/request/{trace_id}")
     def request(

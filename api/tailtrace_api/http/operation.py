@@ -55,13 +55,27 @@ class Keeps(Record):
 
 
 @record
+class Setup(Record):
+    """What of the way of a request works, by what came since this process started."""
+
+    log_seen: bool
+    line_parsed: bool
+    app_joined: bool
+    name_found: bool
+
+
+@record
 class Ready(Record):
-    """What `/ready` answers. A bridge without an API has no `keeps`, and who exports no spans no `export`."""
+    """What `/ready` answers. A bridge without an API has no `keeps`, and who exports no spans no `export`.
+
+    `setup` is there for an admin, where this process reads logs.
+    """
 
     status: Literal["ready", "not ready"]
     problems: tuple[str, ...]
     keeps: Keeps | None = None
     export: str | None = None
+    setup: Setup | None = None
 
 
 def ready(found: Sequence[str], bridge: Bridge | None, keeps: Keeps | None = None, *, is_shown: bool = True) -> Ready:
@@ -71,6 +85,7 @@ def ready(found: Sequence[str], bridge: Bridge | None, keeps: Keeps | None = Non
         problems=tuple(found) if is_shown else (),
         keeps=keeps,
         export=_export(bridge, is_shown=is_shown),
+        setup=_setup(bridge) if bridge is not None and is_shown else None,
     )
 
 
@@ -78,6 +93,16 @@ def ready_response(answer: Ready) -> Response:
     """Return it, as 503 where something is not ready. What there is none of is left out."""
     body = {name: value for name, value in asdict(answer).items() if value is not None}
     return JSONResponse(body, 200 if answer.status == "ready" else 503)
+
+
+def _setup(bridge: Bridge) -> Setup:
+    pipeline = bridge.pipeline
+    return Setup(
+        log_seen=pipeline.tail.sees_log,
+        line_parsed=pipeline.counters.stored + pipeline.counters.duplicate > 0,
+        app_joined=pipeline.enricher.app_headers["read"] + pipeline.join.counters.matched > 0,
+        name_found=pipeline.enricher.senders["named"] > 0,
+    )
 
 
 def _export(bridge: Bridge | None, *, is_shown: bool) -> str | None:

@@ -42,7 +42,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LANG = b'data-lang="en"'
+_LANG, _ZONE = b'data-lang="en"', b'data-zone=""'
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
 <h1>The dashboard is not built yet</h1>
@@ -82,8 +82,11 @@ def _read(source: Path | bytes) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def load_files(folder: Path, lang: str) -> dict[str, File]:
-    """Find what was built; the page learns `lang`, for who prefers no language that it has."""
+def load_files(folder: Path, lang: str, zone: str) -> dict[str, File]:
+    """Find what was built.
+
+    The page learns `lang`, for who prefers no language that it has, and the server's time zone.
+    """
     files: dict[str, File] = {}
     for path in sorted(folder.rglob("*")):
         packed = path.with_name(f"{path.name}.gz")
@@ -93,7 +96,7 @@ def load_files(folder: Path, lang: str) -> dict[str, File]:
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         text = path.read_bytes()
         if name in {PAGE, LOGIN_PAGE}:
-            text = text.replace(_LANG, f'data-lang="{lang}"'.encode())
+            text = text.replace(_LANG, f'data-lang="{lang}"'.encode()).replace(_ZONE, f'data-zone="{zone}"'.encode())
             files[name] = File(text, gzip.compress(text, mtime=0), _etag(text), media_type, REVALIDATE)
         else:
             files[name] = File(path, packed, _etag(text), media_type, _cache(name), name.startswith(COMPONENTS))
@@ -110,10 +113,10 @@ def _etag(text: bytes) -> str:
     return f'"{hashlib.sha256(text).hexdigest()[:20]}"'
 
 
-def dashboard_router(*, lang: str, folder: Path = STATIC) -> APIRouter:
+def dashboard_router(*, lang: str, zone: str, folder: Path = STATIC) -> APIRouter:
     """Make the routes of the page and its files, as they are now in `folder`."""
     router = APIRouter(include_in_schema=False)
-    files = load_files(folder, lang)
+    files = load_files(folder, lang, zone)
 
     @router.api_route("/", methods=METHODS)
     def page(request: Request) -> Response:

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 from tailtrace_api.answers.panel_records import (
     Endpoints,
     Health,
+    Missing,
     Overview,
     People,
 )
@@ -82,5 +83,13 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         Of all traffic, whatever the other filters of the page say.
         """
         return panels.health(window, service)
+
+    @router.get("/missing")
+    def missing(window: window_type, filters: filters_type, only: Only) -> Missing:
+        """Return the paths that were answered 404, of the newest 5,000 such requests.
+
+        Health checks, bots, scanners and card views stay out; a filter by another status leaves none.
+        """
+        return panels.missing(window, filters, only)
 
     return router

@@ -10,14 +10,14 @@ from tailtrace_api.answers import insights, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import Feature
 from tailtrace_api.answers.proportions import CONFIDENCE
-from tailtrace_api.answers.record import Record, record
+from tailtrace_api.answers.record import LISTED_MAX, Record, record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
-from tailtrace_bridge.store.anonymous import Order
+from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, LogEntry, Quarter, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window
 
 FEATURES_MAX = 5
 """In the widget: a card, not a table."""
@@ -73,23 +73,28 @@ class Cards:
     zone: tzinfo
     features: Mapping[str, str]
 
-    def widget(self, now_us: int, *, days: int, user: str | None = None) -> Widget:
+    def widget(self, now_us: int, *, days: int, user: str | None = None, service: str | None = None) -> Widget:
         """Answer `GET /analytics/widget`: whole days of `zone`, today the last of them, which is not over yet.
 
-        `user` restricts it to one person, by login: what a caller may see is decided before.
+        `user` restricts it to one person, by login: what a caller may see is decided before. With a service, sessions
+        are those of whoever used it, with all that they did.
         """
         scope = scope_of(user)
         today = datetime.fromtimestamp(now_us / 1e6, self.zone).date()
         first = datetime.combine(today - timedelta(days=days - 1), time(), self.zone)
         window = Window(int(first.timestamp()) * 1_000_000, now_us)
-        anonymous = self.store.anonymous_usage(scope, window, Order.SESSIONS, 0)
-        activity = self.store.activity(scope, window, listed=())
-        usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
+        filters = Filters(service=service)
+        usages = self.store.usage(scope, window, filters, By.ENDPOINT)
+        if service is None:
+            anonymous = self.store.anonymous_usage(scope, window, Order.SESSIONS, 0)
+            activity = self.store.activity(scope, window, listed=())
+        else:
+            anonymous, activity = AnonymousUsage(), self._activity_of(scope, window, filters)
         quarters: Iterable[Quarter]
-        if user is None:
+        if user is None and service is None:
             quarters = self.store.quarters(scope, window)
         else:
-            quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, Filters()))
+            quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters))
         stats = insights.usage_stats(days, usages, activity, anonymous, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))
@@ -102,6 +107,14 @@ class Cards:
             by_day=tuple(Day(day=day.isoformat(), requests=by_day[day.isoformat()]) for day in days_asked),
             top_features=stats.top_features[:FEATURES_MAX],
         )
+
+    def _activity_of(self, scope: Scope, window: Window, filters: Filters) -> list[Activity]:
+        """Return all that those did whom the filters let through."""
+        callers = self.store.callers(scope, window, filters, LISTED_MAX, usage_only=True)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first)
+        asked = {answers.visitor(usage.identity) for usage in answers.usage_only(usages)}
+        found = self.store.activity(scope, window, listed=callers.first)
+        return [one for one in found if answers.visitor(one.identity) in asked]
 
     def variants(self, now_us: int, *, card: str, days: int, goal: str | None) -> CardVariants:
         """Answer `GET /analytics/variants`."""

@@ -145,18 +145,19 @@ class Insights:
         now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
         return insights.compare(days, now, before, is_covered=self.queries.is_covered(before.window.start_us))
 
-    def unused_endpoints(self, now_us: int, *, days: int) -> UnusedEndpoints:
-        """Answer `GET /analytics/unused-endpoints`."""
+    def unused_endpoints(self, now_us: int, *, days: int, service: str | None = None) -> UnusedEndpoints:
+        """Answer `GET /analytics/unused-endpoints`. What an app declares, it declares for no service."""
         start_us = now_us - days * DAY_US
 
         def used(window: Window) -> list[Usage]:
             return self.queries.timed(
-                lambda: self._store.usage(Scope.everybody(), window, Filters(), By.ENDPOINT), now_us
+                lambda: self._store.usage(Scope.everybody(), window, Filters(service=service), By.ENDPOINT), now_us
             )
 
         recent = used(Window(start_us, now_us))
         earlier = used(Window(now_us - EARLIER_DAYS * DAY_US, start_us))
-        unused, known = insights.unused_endpoints(self._declared(), recent, earlier, self._features)
+        declared = self._declared() if service is None else ()
+        unused, known = insights.unused_endpoints(declared, recent, earlier, self._features)
         return UnusedEndpoints(
             period_days=days, unused_endpoints=cut(unused), total_unused=len(unused), known_endpoints=known
         )

@@ -15,7 +15,7 @@ from datetime import tzinfo
 from itertools import chain, islice
 
 from tailtrace_api.access.roles import scope_of
-from tailtrace_api.answers import panels, parts, variants
+from tailtrace_api.answers import missing, panels, parts, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.log_order import LogSort, in_order
@@ -24,6 +24,7 @@ from tailtrace_api.answers.panel_records import (
     Endpoints,
     EndpointsParts,
     Health,
+    Missing,
     Overview,
     People,
     Requests,
@@ -46,6 +47,8 @@ OUTAGES_EXPLAINED = 5
 """The newest."""
 PAGE_ROWS = 1000
 """Requests that are read at once for a file of them, or to be sorted."""
+MISSING_ROWS_MAX = 5000
+"""Requests answered 404 that are looked at: the newest."""
 SORTED_MAX = 10_000
 """Requests that are sorted: no store has an index of anything but their time."""
 PARTS_MAX = 2000
@@ -154,6 +157,21 @@ class Panels:
         """Answer `GET /analytics/panels/requests`: a page of the log, newest first."""
         page, next_cursor = answers.page(self.store.log(scope_of(only), window, filters, limit + 1, before), limit)
         return Requests(requests=page, next_cursor=next_cursor)
+
+    def missing(self, window: Window, filters: Filters, only: str | None = None) -> Missing:
+        """Answer `GET /analytics/panels/missing`."""
+        entries = []
+        if missing.is_of_missing(filters.status):
+            asked = replace(filters, status=missing.NOT_FOUND, without=missing.NOBODYS)
+            entries = self.store.log(scope_of(only), window, asked, MISSING_ROWS_MAX + 1, None)
+        looked_at = entries[:MISSING_ROWS_MAX]
+        paths = missing.missing_paths(looked_at)
+        return Missing(
+            paths=first(paths),
+            requests=len(looked_at),
+            has_more=len(entries) > MISSING_ROWS_MAX,
+            truncated=truncated(paths=paths),
+        )
 
     def log_pages(self, window: Window, filters: Filters, only: str | None = None) -> Iterator[Sequence[LogLine]]:
         """Return all requests of a window, newest first, some at a time."""

@@ -101,7 +101,7 @@ class Queries:
         cards = answers.most_viewed_cards(usages, self._features)
         people = answers.user_sessions(all_sessions, visits, self._features)
         more = {"user_sessions": answers.unlisted(anonymous.visitors, (one.identity for one in all_sessions))}
-        calls = answers.api_calls_by_endpoint(usages)
+        calls, by_service = answers.api_calls_by_endpoint(usages), answers.api_calls_by_service(usages)
         return DashboardUsage(
             window=answers.window(window),
             timezone=str(self._zone),
@@ -110,7 +110,14 @@ class Queries:
             peak_hours=answers.peak_hours(quarters, self._zone),
             user_sessions=cut(people),
             api_calls_by_endpoint=cut(calls),
-            truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
+            api_calls_by_service=cut(by_service),
+            truncated=truncated(
+                more,
+                most_viewed_cards=cards,
+                user_sessions=people,
+                api_calls_by_endpoint=calls,
+                api_calls_by_service=by_service,
+            ),
         )
 
     def _usage_of(self, window: Window, filters: Filters) -> DashboardUsage:
@@ -126,6 +133,7 @@ class Queries:
         users = {answers.visitor(usage.identity) for usage in answers.usage_only(of_people)}
         sessions = [one for one in answers.sessions(activity) if answers.visitor(one.identity) in users]
         cards, calls = answers.most_viewed_cards(usages, self._features), answers.api_calls_by_endpoint(usages)
+        by_service = answers.api_calls_by_service(usages)
         people = answers.user_sessions(
             sessions,
             [
@@ -145,7 +153,14 @@ class Queries:
             peak_hours=answers.peak_hours(answers.quarters_of(steps), self._zone),
             user_sessions=cut(people),
             api_calls_by_endpoint=cut(calls),
-            truncated=truncated(more, most_viewed_cards=cards, user_sessions=people, api_calls_by_endpoint=calls),
+            api_calls_by_service=cut(by_service),
+            truncated=truncated(
+                more,
+                most_viewed_cards=cards,
+                user_sessions=people,
+                api_calls_by_endpoint=calls,
+                api_calls_by_service=by_service,
+            ),
         )
 
     def system_health_history(

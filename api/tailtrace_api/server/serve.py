@@ -205,7 +205,7 @@ def make_app(
     app.include_router(card_router(make_cards(settings, store, routes), clock_us))
     app.state.event_stream = EventStream(lambda: insights.latest(clock_us()))
     app.include_router(event_stream_router(app.state.event_stream))
-    app.include_router(dashboard_router(lang=settings.lang))
+    app.include_router(dashboard_router(lang=settings.lang, zone=settings.timezone))
     app.include_router(login_router(make_sessions(settings)))
     app.include_router(alert_router(store, settings.alerts))
     app.include_router(trace_router(traces))

@@ -86,6 +86,11 @@ class Tail:
         """More is waiting than the last `read()` gave: read again at once."""
         return self._behind
 
+    @property
+    def sees_log(self) -> bool:
+        """Whether there is a log that can be read."""
+        return any(path not in self._state.problems for path in self._logs)
+
     def problems(self) -> dict[str, str]:
         """Return the files that cannot be read now, and why."""
         return dict(self._state.problems)

@@ -29,6 +29,7 @@ EXPECTED = {
     "/analytics/panels/people": (401, 200, 200, True),
     "/analytics/panels/endpoints": (401, 200, 200, True),
     "/analytics/panels/health": (401, 403, 200, False),
+    "/analytics/panels/missing": (401, 200, 200, False),
     "/analytics/panels/requests": (401, 200, 200, True),
     "/analytics/panels/requests/file": (401, 200, 200, True),
     "/analytics/panels/requests/sorted": (401, 200, 200, True),

@@ -253,8 +253,8 @@ def test_unused_endpoints(box):
     assert answer.structured == {
         "period_days": 7,
         "unused_endpoints": [
-            {"endpoint": "/old", "feature": "/old", "methods": [], "requests_earlier": 30},
-            {"endpoint": "/never", "feature": "/never", "methods": ["POST"], "requests_earlier": 0},
+            {"endpoint": "/old", "service": None, "feature": "/old", "methods": [], "requests_earlier": 30},
+            {"endpoint": "/never", "service": None, "feature": "/never", "methods": ["POST"], "requests_earlier": 0},
         ],
         "total_unused": 2,
         "known_endpoints": 6,

@@ -4,6 +4,7 @@
 // |---|---|---|
 // | lang | `en` or `es` | the page's language |
 // | days | 1 to 30, today the last | 7 |
+// | service | one of several apps behind one nginx, by its name there | all of them |
 // | refresh | seconds between two questions, 10 at least; 0 asks once | 60 |
 // | api | where tailtrace is | where this script came from |
 // | theme | `light`, `dark`, or `auto` for the system's | the page's own color-scheme |
@@ -52,7 +53,7 @@ const whole = (text, usual, least, most) => {
 };
 
 class TailtraceWidget extends HTMLElement {
-  static observedAttributes = ["lang", "days", "refresh", "api"];
+  static observedAttributes = ["lang", "days", "service", "refresh", "api"];
 
   #root = this.attachShadow({ mode: "open" });
   #answer = null;
@@ -84,7 +85,7 @@ class TailtraceWidget extends HTMLElement {
 
   attributeChangedCallback(name, before, now) {
     if (!this.isConnected || before === now) return;
-    if (name === "days" || name === "api") {
+    if (["days", "service", "api"].includes(name)) {
       this.#answer = this.#trouble = null;
       this.#failures = 0;
     }
@@ -94,6 +95,11 @@ class TailtraceWidget extends HTMLElement {
 
   get #days() {
     return whole(this.getAttribute("days"), 7, 1, DAYS_MAX);
+  }
+
+  get #query() {
+    const service = this.getAttribute("service");
+    return new URLSearchParams({ days: this.#days, ...(service !== null && { service }) });
   }
 
   get #api() {
@@ -133,7 +139,7 @@ class TailtraceWidget extends HTMLElement {
     const plain = { credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer" };
     let response;
     try {
-      response = await fetch(new URL(`analytics/widget?days=${this.#days}`, api), { ...plain, signal: within() });
+      response = await fetch(new URL(`analytics/widget?${this.#query}`, api), { ...plain, signal: within() });
     } catch {
       // A browser does not tell "nobody there" from "you may not read it": a script, which any page may read, tells.
       const isThere = api.origin !== location.origin

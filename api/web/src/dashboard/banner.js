@@ -3,7 +3,6 @@
 // | the page, the store | says | offers |
 // |---|---|---|
 // | looks at the past | until when | back to now |
-// | nothing is stored | so | what to type |
 // | nothing in the period, nothing filtered | when the newest request was | to go there |
 // | the newest request is older than STALE_S | how old it is | what to type |
 // | is a member's | that it is theirs alone | |
@@ -39,9 +38,7 @@ export class Banner {
       const said = state.from ? t("banner-between", { from: moment(shown.from, "full"), to: moment(shown.to, "full") }) : t("banner-past", { time: moment(shown.to, "full") });
       return [said, go("", t("to-now"))];
     }
-    if (!newest) {
-      return [h("strong", null, t("empty-store")), " ", t("empty-store-do"), h("code", null, "tailtrace import /var/log/nginx/access.log*")];
-    }
+    if (!newest) return null; // `first_run.js` says so
     if (!totals.find((row) => row.metric === "requests").now && !hasFilters(state)) {
       const after = new Date(Date.parse(newest) + 1000).toISOString();
       return [t("banner-old", { time: moment(newest, "full") }), go(after, t("to-newest"))];

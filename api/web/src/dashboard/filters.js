@@ -5,6 +5,7 @@
 import { h, replace } from "../shared/dom.js";
 import { pageName } from "../shared/names.js";
 import { duration, t } from "../shared/words.js";
+import { instant, wall } from "../shared/zone.js";
 import { chips } from "./chips.js";
 import { endOf, FILTERS, hasFilters, LOG_FILTERS, NOW, PERIODS, withUser } from "./state.js";
 
@@ -45,8 +46,8 @@ export class Filters {
     const shown = chips(state, this.change);
     this.chips.hidden = shown.length === 0;
     replace(this.chips, ...shown);
-    this.#fill(this.since, state.from && localTime(state.from));
-    this.#fill(this.until, endOf(state) && localTime(endOf(state)));
+    this.#fill(this.since, state.from && wall(state.from));
+    this.#fill(this.until, endOf(state) && wall(endOf(state)));
     const count = [...FILTERS, ...LOG_FILTERS].filter((key) => state[key]).length;
     this.opener.textContent = count ? `${t("filters")} (${count})` : t("filters");
     this.clear.hidden = !hasFilters(state) && !state.from && !endOf(state);
@@ -135,8 +136,8 @@ export class Filters {
     let waiting = 0;
     const settle = () => {
       clearTimeout(waiting);
-      if (!input.validity.valid || input.value === (shown() && localTime(shown()))) return;
-      const next = { ...this.#state, ...chosen(input.value && new Date(input.value).toISOString()) };
+      if (!input.validity.valid || input.value === (shown() && wall(shown()))) return;
+      const next = { ...this.#state, ...chosen(input.value && instant(input.value)) };
       // Of two times that are no window, the one that was typed last stays.
       if (next.from && next.from >= (next.to || new Date().toISOString())) Object.assign(next, id === "filter-from" ? { to: "" } : { ...NOW, at: next.to });
       this.change({ at: next.at || (next.from ? "" : next.to), from: next.from, to: next.from && next.to });
@@ -151,10 +152,4 @@ export class Filters {
     });
     return input;
   }
-}
-
-/** Gives a time as `datetime-local` wants it: the browser's zone, without naming it. */
-function localTime(iso) {
-  const at = new Date(iso);
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

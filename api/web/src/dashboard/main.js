@@ -2,10 +2,12 @@
 
 import { h } from "../shared/dom.js";
 import { chooseLang, moment, t } from "../shared/words.js";
+import { browserZone, chooseZone } from "../shared/zone.js";
 import { ask } from "./ask.js";
 import { Banner } from "./banner.js";
 import { copy } from "./copy.js";
 import { Filters } from "./filters.js";
+import { FirstRun } from "./first_run.js";
 import { Header, stored } from "./header.js";
 import { Keys } from "./keys.js";
 import { listen } from "./live.js";
@@ -19,6 +21,7 @@ import { endpoints, withParts } from "./panels/endpoints.js";
 import { errors } from "./panels/errors.js";
 import { health } from "./panels/health.js";
 import { heat, series, totals } from "./panels/overview.js";
+import { missing } from "./panels/missing.js";
 import { cards, users } from "./panels/people.js";
 import { RequestDialog } from "./panels/request.js";
 import { requests } from "./panels/requests.js";
@@ -32,6 +35,8 @@ import { Trail } from "./trail.js";
 
 const root = document.documentElement;
 const $ = (id) => document.getElementById(id);
+// An address may name a time without a zone.
+chooseZone(stored("zone") ? browserZone : root.dataset.zone);
 let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
@@ -39,7 +44,9 @@ const filters = new Filters({ change });
 const banner = new Banner((at) => change({ ...NOW, at }));
 const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
-const header = new Header({ onLang: (lang) => rename({ lang }), onTheme: () => panels.forEach((panel) => panel.show()) });
+const header = new Header({ onLang: (lang) => rename({ lang }), onZone: say, onTheme: () => panels.forEach((panel) => panel.show()) });
+const boxes = h("div", { class: "panels" });
+const firstRun = new FirstRun({ problems, panels: boxes });
 const pages = new Pages();
 const dialog = new RequestDialog({
   find: (trace) => ask(`/analytics/panels/request/${trace}`, new URLSearchParams(endOf(state) ? { at: endOf(state) } : {}), new AbortController().signal),
@@ -59,16 +66,21 @@ const walk = new Trail({
   },
 });
 
+/** What the stream said last: {newest, active}, or null. */
+let told = null;
+
 const overview = rounds.share("overview");
 const people = rounds.share("people");
 const markers = rounds.share("markers", { filters: [] });
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
-  problems.refresh(signal);
+  problems.refresh(signal).then(() => firstRun.say());
   const answer = await overview(now, signal);
   filters.offer(answer.choices);
   banner.show(answer, now);
+  if (!endOf(now)) firstRun.show(answer.newest); // of the past, only what came before it is told
+  if (told && told.newest !== answer.newest && !endOf(now)) rounds.soon(); // it came while this was answered
   header.newest = answer.newest;
   ({ only } = answer);
   deviceNames = new Set(answer.choices.devices);
@@ -78,22 +90,24 @@ async function leading(now, signal) {
   return answer;
 }
 
-const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest || endOf(now) ? "empty-period" : "empty-store");
-const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t("empty-store"));
+// Only an answer may say that nothing is stored.
+const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest === null && !endOf(now) ? "empty-store" : "empty-period");
+const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t(header.newest === null ? "empty-store" : "empty-active-now"));
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
   new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: withMarks(overview, markers), render: series, empty: nothing }),
-  new Panel({ id: "active", title: "active", lines: 5, load: loadActive, render: active, empty: nobody }),
+  new Panel({ id: "active", title: "active", follows: [], lines: 5, load: loadActive, render: active, empty: nobody }),
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
   new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: withParts(own("/analytics/panels/endpoints"), own("/analytics/panels/parts")), render: endpoints, empty: nothing }),
-  new Panel({ id: "unused", title: "unused", wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
-  new Panel({ id: "alerts", title: "alerts", wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
-  new Panel({ id: "health", title: "health", wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
+  new Panel({ id: "unused", title: "unused", follows: [], wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
+  new Panel({ id: "missing", title: "missing", wide: "full", lines: 4, load: own("/analytics/panels/missing"), render: missing, empty: () => t("empty-missing") }),
+  new Panel({ id: "alerts", title: "alerts", follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
+  new Panel({ id: "health", title: "health", follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
-    id: "errors", title: "errors", wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
+    id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf }),
   }),
   new Panel({
@@ -169,6 +183,7 @@ function keepFocus() {
 
 /** Says everything in the language of now. */
 function say() {
+  root.dataset.said = "";
   root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
   header.say(state);
   filters.render(state, root.lang);
@@ -176,6 +191,7 @@ function say() {
   notice.show(misread);
   banner.say();
   problems.say();
+  firstRun.say();
   for (const panel of panels) panel.show();
 }
 
@@ -215,19 +231,33 @@ const keys = new Keys({
 });
 $("pause").addEventListener("click", pause);
 $("pin").addEventListener("click", () => copy($("pin"), pinned()));
+$("print").addEventListener("click", () => rounds.showAll().then(() => print()));
 $("help").addEventListener("click", () => keys.open());
 
+boxes.append(...panels.map((panel) => panel.element));
 $("filters").append(filters.element);
-$("main").append(notice.element, problems.element, banner.element, h("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
+$("main").append(notice.element, problems.element, banner.element, firstRun.element, boxes);
 document.body.append(dialog.element, keys.sheet);
+for (const panel of panels) panel.lead = panels[0];
+panels[0].onFailure = () => panels.forEach((panel) => panel.tellFailure());
 rounds.watch(panels);
 show();
 showSession();
+
+/** Tells whether there is anything to ask for: the first word of the stream says what the page was just answered. */
+function isNews(news) {
+  if (!news) return true; // without a stream nobody knows
+  if (told) return news.newest !== told.newest || news.active !== told.active;
+  return header.newest !== undefined && news.newest !== header.newest;
+}
+
 listen({
   onNews: (news) => {
+    const isNew = isNews(news);
+    told = news;
     if (news?.newest && !endOf(state)) header.newest = news.newest;
     header.show();
-    rounds.soon();
+    if (isNew) rounds.soon();
   },
   onState: (...line) => {
     header.line = line;

@@ -1,8 +1,8 @@
 // Which requests a number is of, said beside it: usage, requests to the app, all traffic. Two numbers of the page may
-// differ for it. docs/definitions.md has the words.
+// differ for it. docs/definitions.md has the words; a click on one of them shows its own.
 
-import { h } from "../shared/dom.js";
 import { t } from "../shared/words.js";
+import { hinted } from "./hint.js";
 
-/** `kind`: `usage`, `app` or `all`. */
-export const of = (kind) => h("span", { class: "of", title: t(`of-${kind}-how`) }, t(`of-${kind}`));
+/** `kind`: `usage`, `app` or `all`; `where`: what it stands beside. */
+export const of = (kind, where) => hinted(t(`of-${kind}`), t(`of-${kind}-how`), "of", `${where}-${kind}`);

@@ -9,11 +9,11 @@
 // | failed | what went wrong, what to do, a button to try again; an older answer to the same stays visible below, marked as old |
 //
 // An answer that is an admin's only (403) has no box on a member's page.
-// What stops all of them (`COMMON`) is said by the first panel alone. A panel that nobody sees asks nothing until it is seen.
+// What stops all of them (`COMMON`) is said by the first panel alone, while that has it too. A panel that nobody sees asks nothing until it is seen.
 
 import { h, replace, rich } from "../shared/dom.js";
 import { moment, t } from "../shared/words.js";
-import { LOG_FILTERS, logAsked, parameters } from "./state.js";
+import { FILTERS, LOG_FILTERS, logAsked, parameters } from "./state.js";
 
 /** So long what was asked before looks like the answer. */
 const WAITING_MS = 300;
@@ -21,9 +21,12 @@ const WAITING_MS = 300;
 const COMMON = new Set(["away", "store", "unknown"]);
 
 export class Panel {
-  /** `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. */
-  constructor({ id, title, isLead = false, isLog = false, wide, load, render, empty, lines = 4, extra }) {
-    Object.assign(this, { id, load, render, empty, lines, title, isLead, isLog });
+  /**
+   * `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. `follows`: the
+   * filters that the answer obeys; under another one it says that it is of everybody.
+   */
+  constructor({ id, title, isLead = false, isLog = false, wide, load, render, empty, lines = 4, follows = FILTERS, extra }) {
+    Object.assign(this, { id, load, render, empty, lines, title, isLead, isLog, follows });
     this.heading = h("h2", { id: `${id}-title` });
     this.note = h("p", { class: "panel-note" });
     this.body = h("div", { class: "panel-body" });
@@ -35,6 +38,7 @@ export class Panel {
       this.problem,
       this.body,
     );
+    this.failure = null;
     this.isDue = true;
     this.isSeen = false;
     this.answer = null;
@@ -59,7 +63,8 @@ export class Panel {
   /** Asks and shows; what was asked before for another state is dropped. */
   async refresh(state) {
     this.state = state;
-    if (!this.isSeen || document.hidden) {
+    // The first one asks wherever it is: what it hears says whether the others are shown.
+    if (!(this.isSeen || this.isLead) || document.hidden) {
       this.isDue = true;
       return;
     }
@@ -75,7 +80,10 @@ export class Panel {
       this.answeredFor = state;
       this.answeredAt = new Date().toISOString();
       this.problem.hidden = true;
-      this.hasFailed = false;
+      if (this.failure) {
+        this.failure = null;
+        this.onFailure?.();
+      }
       this.element.hidden = false;
       this.element.classList.remove("is-old");
       this.show();
@@ -105,10 +113,12 @@ export class Panel {
 
   show() {
     this.heading.textContent = t(this.title);
+    this.tellFailure();
     if (this.answer === null) return;
     this.body.removeAttribute("aria-busy");
     this.note.replaceChildren();
     const content = this.render(this.answer, this.answeredFor, this);
+    if (FILTERS.some((key) => this.answeredFor[key] && !this.follows.includes(key))) this.tell(t("of-everybody"));
     if (!this.isLog && LOG_FILTERS.some((key) => this.answeredFor[key])) this.tell(t("not-by-path"));
     replace(this.body, content ?? h("p", { class: "empty" }, rich(this.empty(this.answeredFor))));
   }
@@ -128,20 +138,25 @@ export class Panel {
     }
     if (this.isOfBefore) this.answer = null;
     this.element.classList.toggle("is-old", this.answer !== null);
-    this.hasFailed = true;
-    if (this.answer === null) replace(this.body);
-    // What stops all panels is said once.
-    if (COMMON.has(kind) && !this.isLead) {
-      if (this.answer === null) replace(this.body, h("p", { class: "empty" }, t("problem-common")));
-      return;
-    }
+    this.failure = { kind, message: error.message };
+    this.tellFailure();
+    this.onFailure?.();
+  }
+
+  /** Says why there is no answer: what stops the first panel as well is said there. */
+  tellFailure() {
+    if (!this.failure) return;
+    const { kind, message } = this.failure;
+    const isToldThere = COMMON.has(kind) && !this.isLead && this.lead?.failure?.kind === kind;
+    this.problem.hidden = isToldThere;
+    if (this.answer === null) replace(this.body, isToldThere && h("p", { class: "empty" }, t("problem-common")));
+    if (isToldThere) return;
     replace(
       this.problem,
       h("p", null, h("strong", null, t(`problem-${kind}`)), " ", rich(t(`problem-${kind}-do`))),
-      error.message ? h("p", { class: "detail" }, error.message) : null,
+      message ? h("p", { class: "detail" }, message) : null,
       this.answer === null ? null : h("p", null, t("problem-old", { time: moment(this.answeredAt, "time") })),
       h("button", { type: "button", "data-key": `${this.id}-again`, onclick: () => this.refresh(this.state) }, t("try-again")),
     );
-    this.problem.hidden = false;
   }
 }

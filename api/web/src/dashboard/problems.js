@@ -9,6 +9,8 @@ const SHOWN_MAX = 4;
 
 export class Problems {
   #found = [];
+  /** What of the set-up works, `{log_seen: true, …}`; null: nobody says. */
+  setup = null;
 
   constructor() {
     this.element = h("div", { class: "unready", hidden: true, role: "status" });
@@ -17,7 +19,9 @@ export class Problems {
   /** Asks; where nobody answers, the panels say so. */
   async refresh(signal) {
     const answer = await fetch("/ready", { signal, cache: "no-store" }).catch(() => null);
-    this.#found = (await answer?.json().catch(() => null))?.problems ?? [];
+    const said = await answer?.json().catch(() => null);
+    this.#found = said?.problems ?? [];
+    this.setup = said?.setup ?? null;
     this.say();
   }
 

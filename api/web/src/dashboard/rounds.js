@@ -9,6 +9,8 @@ import { endOf, parameters } from "./state.js";
 
 const ROUND_MS_MIN = 5000;
 const ROUND_PATIENCE = 10;
+/** So long an answer of "the last 24 h" is one of now. */
+const FRESH_MS = 60_000;
 /** After a question without an answer. */
 const RETRY_MS = 10_000;
 
@@ -26,7 +28,8 @@ export class Rounds {
   constructor(state) {
     this.state = state;
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.soon();
+      // What did not change meanwhile is not asked for again.
+      if (!document.hidden && (this.#panels.some((panel) => panel.isSeen && panel.isDue) || performance.now() - this.#startedMs > FRESH_MS)) this.soon();
     });
   }
 
@@ -38,16 +41,20 @@ export class Rounds {
         panel.isSeen = entry.isIntersecting || this.#isWalked;
         if (panel.isSeen && panel.isDue) panel.refresh(this.state());
       }
-    }, { rootMargin: "200px" });
+    }, { rootMargin: "50%" });
     for (const panel of panels) seen.observe(panel.element);
     addEventListener("keydown", ({ key }) => {
-      if (key !== "Tab" || this.#isWalked) return;
-      this.#isWalked = true;
-      for (const panel of panels) {
-        panel.isSeen = true;
-        if (panel.isDue) panel.refresh(this.state());
-      }
+      if (key === "Tab" && !this.#isWalked) this.showAll();
     });
+  }
+
+  /** Has every panel answer, wherever it is: for who walks through the page by Tab, or prints it. */
+  showAll() {
+    this.#isWalked = true;
+    return Promise.all(this.#panels.map((panel) => {
+      panel.isSeen = true;
+      return panel.isDue ? panel.refresh(this.state()) : null;
+    }));
   }
 
   /** Gives a panel's `load` for an answer that several panels show parts of: it is asked for once in a round. */
@@ -79,7 +86,7 @@ export class Rounds {
     this.#startedMs = performance.now();
     await Promise.all(this.#panels.map((panel) => panel.refresh(this.state())));
     this.#tookMs = performance.now() - this.#startedMs;
-    if (!this.#waiting && this.#panels.some((panel) => panel.hasFailed)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);
+    if (!this.#waiting && this.#panels.some((panel) => panel.failure)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);
   }
 
   /** Asks as soon as the distance allows. The past has no news, and who pauses wants none. */

@@ -1,6 +1,8 @@
 // What the page shows stands in its address, so that a link or a bookmark shows the same; a default leaves no trace.
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
+import { instant } from "../shared/zone.js";
+
 export const PERIODS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"];
 export const DEFAULTS = { period: "24h", at: "", from: "", to: "", user: "", device: "", endpoint: "", service: "", status: "", method: "", path: "", slower: "", all: "", sort: "", request: "", lang: "" };
 export const NOW = { at: "", from: "", to: "" };
@@ -15,6 +17,9 @@ const USERS_MAX = 20;
 /** As the HTTP API has it. */
 const TEXT_MAX = 512;
 const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
+
+/** It is one of the zone that the page shows. */
+const ZONELESS = /[T ][\d:.]+$/i;
 
 const isShort = (text) => text.length <= TEXT_MAX;
 const isTime = (text) => ISO.test(text) && Date.parse(text) >= 0;
@@ -47,8 +52,7 @@ export function read(search = location.search) {
     else if (value && CHECKS[key](value)) state[key] = key === "user" ? withUser(state.user, value) : value;
     else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : TIMES.includes(key) ? "misread-at" : `misread-${key}` });
   }
-  // A time without a zone is the reader's own.
-  for (const key of TIMES) if (state[key]) state[key] = new Date(state[key]).toISOString();
+  for (const key of TIMES) if (state[key]) state[key] = ZONELESS.test(state[key]) ? instant(state[key]) : new Date(state[key]).toISOString();
   if (state.from && state.from >= (state.to || new Date().toISOString())) {
     misread.push({ key: "from", value: state.from, why: "misread-from" });
     Object.assign(state, { from: "", to: "" });

@@ -1,10 +1,11 @@
-// A table that scrolls sideways where it must, sorts by a click on a heading, and shows its first rows until asked for more:
+// A table that scrolls sideways where it must, on a phone stands as a card for each row, sorts by a click on a heading, and shows its first rows until asked for more:
 // then it scrolls within itself under its headings, a page at a time, and a name in it can be looked for.
 
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 
-const ROWS_FIRST = 10;
+/** On a phone, where a row is a card, fewer. */
+const ROWS_FIRST = matchMedia("(max-width: 560px)").matches ? 5 : 10;
 const ROWS_MORE = 50;
 const collator = new Intl.Collator();
 /** What each table is sorted by, and whether all of it is shown: as long as the page is open. */
@@ -44,13 +45,13 @@ export function table({ id, label, columns, rows, total = rows.length, again }) 
   return [
     rows.length > ROWS_FIRST && main?.value ? search(id, label, view.sought, (sought) => change({ sought })) : null,
     h("div", { class: isLong ? "scroll long" : "scroll", tabindex: "0", role: "group", "aria-label": label },
-      h("table", null,
+      h("table", { class: "stack" },
         h("thead", null, h("tr", null, ...head)),
         h("tbody", null, ...shown.map((row) =>
           h("tr", null, ...columns.map((column) =>
             column.kind === "main"
               ? h("th", { scope: "row", class: "main" }, column.cell(row))
-              : h("td", { class: column.kind }, column.cell(row)),
+              : h("td", { class: column.kind, "data-label": t(column.title) }, column.cell(row)),
           )))))),
     part && !found.length ? h("p", { class: "empty" }, t("not-found", { name: view.sought })) : null,
     h("div", { class: "more-or-less" },

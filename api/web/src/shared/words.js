@@ -2,6 +2,7 @@
 
 import en from "../../../../bridge/tailtrace_bridge/texts/en/page.json";
 import es from "../../../../bridge/tailtrace_bridge/texts/es/page.json";
+import { zone as chosen } from "./zone.js";
 
 const LANGUAGES = { en, es };
 let lang = "en";
@@ -76,15 +77,15 @@ const STYLES = {
 /** They tell the year where it is another than this one; what stands at an axis has no room for it. */
 const DATED = ["date", "short", "seconds"];
 
-/** Gives a time in one of STYLES, in `zone` or the browser's own. */
-export function moment(iso, style, zone) {
+/** Gives a time in one of STYLES, in `zone` or the one that was chosen. */
+export function moment(iso, style, zone = chosen()) {
   const at = new Date(iso);
   const year = DATED.includes(style) && at.getFullYear() !== new Date().getFullYear() && { year: "numeric" };
-  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...year, ...(zone && { timeZone: zone }) }).format(at);
+  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...year, timeZone: zone }).format(at);
 }
 
-/** Gives the hour of the day in `zone`. */
-export const hourOf = (iso, zone) =>
+/** Gives the hour of the day in `zone` or the one that was chosen. */
+export const hourOf = (iso, zone = chosen()) =>
   Number(new Intl.DateTimeFormat("en", { hour: "numeric", hourCycle: "h23", timeZone: zone }).format(new Date(iso)));
 
 /** Gives the days of the week, Monday first. */

@@ -14,10 +14,12 @@ export const loadActive = (state, signal) => (endOf(state) ? Promise.resolve({ i
 export function active(answer, _state, panel) {
   if (answer.isPast) return [h("p", { class: "empty" }, t("active-past")), narrowing(NOW, t("to-now"))];
   const { active_users: people, total_active: total, services_active: services } = answer;
-  panel.tell(services && tn("services-too", services));
+  // Named ones are all listed, however many others there are.
+  const named = people.filter((one) => one.email).length;
+  panel.tell(total > named && tn("nameless-too", total - named), services && tn("services-too", services));
   if (!total) return null;
   return [
-    h("p", { class: "count" }, h("span", { class: "figure" }, number(total)), " ", tn("people-active", total)),
+    h("p", { class: "count" }, h("span", { class: "figure" }, number(named)), " ", tn("people-active", named)),
     h("ul", { class: "people" }, ...people.slice(0, SHOWN_MAX).map((one) =>
       h("li", null,
         h("span", { class: "who" }, filterButton(!one.email && one.device ? "device" : "user", one.email ?? one.device ?? one.address), one.email && one.device ? h("span", { class: "device" }, one.device) : null),

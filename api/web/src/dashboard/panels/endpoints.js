@@ -25,7 +25,7 @@ export const withParts = (load, findParts) => async (now, signal, panel) => {
 
 export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated, parts }, _state, panel) {
   if (!rows.length) return null;
-  panel.tell(of("app"), !hasPercentiles && t("no-percentiles"));
+  panel.tell(of("app", "endpoints"), !hasPercentiles && t("no-percentiles"));
   return table({
     id: "endpoints",
     label: t("endpoints"),

@@ -6,6 +6,7 @@ import { duration, moment, number, percent, t } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
 import { nameOf } from "../marks.js";
 import { around } from "../state.js";
+import { isException } from "./request.js";
 import { table } from "../table.js";
 
 const MARKS_SHOWN = 3;
@@ -66,7 +67,7 @@ const failed = (one) =>
 
 function what(one, open) {
   const trace = one.traces[0]?.trace_id;
-  const name = [h("strong", null, one.type ?? t("failed")), " ", one.title];
+  const name = [h("strong", null, isException(one.type) ? one.type : t("failed")), " ", one.title];
   return trace
     ? h("button", { type: "button", class: "link path", "data-key": `error-${one.id}`, "aria-haspopup": "dialog", onclick: () => open(trace) }, name)
     : h("span", null, name);

@@ -7,7 +7,7 @@ import { spansOf } from "../brush.js";
 import { chart } from "../charts.js";
 import { door, filterButton } from "../filter_button.js";
 import { endOf, NOW } from "../state.js";
-import { labelled, stepOf } from "../steps.js";
+import { isElsewhere, labelled, stepOf } from "../steps.js";
 import { when } from "../when.js";
 
 export const STALE_S = 15 * 60;
@@ -16,9 +16,10 @@ const OUTAGES_SHOWN = 5;
 /** Units that the strip is wide. */
 const STRIP = 1000;
 
-export function health(answer, state) {
+export function health(answer, state, panel) {
   const { uptime_percentage: uptime, over_time: steps, influxdb_query_times: store, data_freshness_seconds: fresh, error_rate: rates } = answer;
   if (fresh === null) return null;
+  panel.tell(isElsewhere(stepOf(steps.map((step) => step.time))) && t("days-of-utc"));
   const isStale = !endOf(state) && fresh > STALE_S;
   const newest = new Date(Date.parse(answer.window.to) - fresh * 1000).toISOString();
   const freshnessHow = endOf(state) ? "freshness-past" : isStale ? "freshness-stale" : "freshness-how";

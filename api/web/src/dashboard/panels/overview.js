@@ -6,7 +6,7 @@ import { chart } from "../charts.js";
 import { door, leap } from "../filter_button.js";
 import { of } from "../of.js";
 import { spansOf } from "../brush.js";
-import { labelled } from "../steps.js";
+import { isElsewhere, labelled } from "../steps.js";
 
 export function totals({ totals: rows, named, before_covered: isCovered }, state) {
   return h("div", null,
@@ -34,7 +34,7 @@ function tile({ metric, now, before, change_percent: change }, state, isCovered)
       " ", t("than-before", { n: number(before), period }));
   }
   return h("div", { class: `tile ${metric === "errors" && now ? "bad" : ""}` },
-    h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage")), h("dd", null, h("span", { class: "figure" }, way(metric, now)), delta));
+    h("dt", null, t(`metric-${metric}`)), OF_USAGE.has(metric) && h("dd", { class: "of-what" }, of("usage", metric)), h("dd", null, h("span", { class: "figure" }, way(metric, now)), delta));
 }
 
 /** Where the number of a tile leads. */
@@ -44,11 +44,11 @@ function way(metric, now) {
   return leap(metric === "requests" ? "requests" : "users", number(now));
 }
 
-export function series({ series: points, series_before: ghost, step, timezone, window: shown }, state, panel) {
+export function series({ series: points, series_before: ghost, step, window: shown }, _state, panel) {
   if (!points.some((point) => point.requests)) return null;
-  panel.tell(of("usage"), step === "hour" && Date.parse(shown.to) - Date.parse(shown.from) <= FINE_MS && t("minutes-gone"));
+  panel.tell(of("usage", "series"), step === "hour" && Date.parse(shown.to) - Date.parse(shown.from) <= FINE_MS && t("minutes-gone"), isElsewhere(step) && t("days-of-utc"));
   const begins = points.map((point) => point.time);
-  const said = labelled(begins, step, timezone);
+  const said = labelled(begins, step);
   const sum = points.reduce((total, point) => total + point.requests, 0);
   const peak = points.reduce((best, point) => (point.requests > best.requests ? point : best));
   return chart({
@@ -70,15 +70,34 @@ const LEVELS = 5;
 export function heat({ heat: cells, heat_days: days, timezone }, _state, panel) {
   const top = Math.max(...cells.flat());
   if (!top) return null;
-  panel.tell(of("usage"), t("in-zone", { zone: timezone, n: number(days) }));
+  panel.tell(of("usage", "heat"), t("in-zone", { zone: timezone, n: number(days) }));
   const short = weekdays("short");
   const long = weekdays("long");
-  return h("div", { class: "scroll plain", tabindex: "0", role: "group", "aria-label": t("heat") },
-    h("table", { class: "heat" },
+  const said = h("output", { class: "heat-said" }, t("heat-how"));
+  const tell = ({ target }) => {
+    if (target.dataset.said) said.textContent = target.dataset.said;
+  };
+  const map = h("div", { class: "scroll plain" },
+    h("table", { class: "heat", role: "grid", "aria-label": t("heat"), onfocusin: tell, onclick: tell, onpointerover: tell, onkeydown: walk },
       h("thead", null, h("tr", null, h("td"), ...Array.from({ length: 24 }, (_, hour) =>
         h("th", { scope: "col" }, hour % 6 ? sr(`${hour} h`) : `${hour} h`)))),
       h("tbody", null, ...cells.map((row, day) =>
         h("tr", null, h("th", { scope: "row", abbr: long[day] }, short[day]), ...row.map((count, hour) =>
-          h("td", { class: `level-${count ? Math.max(1, Math.ceil((count / top) * LEVELS)) : 0}`,
-            title: t("heat-cell", { day: long[day], hour, next: (hour + 1) % 24, n: number(count) }) }, sr(number(count)))))))));
+          h("td", { class: `level-${levelOf(count, top)}`, tabindex: day + hour ? -1 : 0, "data-key": `heat-${day}-${hour}`,
+            "data-said": t("heat-cell", { day: long[day], hour, next: (hour + 1) % 24, n: number(count) }) }, sr(number(count)))))))));
+  const shades = Array.from({ length: LEVELS + 1 }, (_, level) => h("i", { class: `level-${level}` }));
+  return [map, h("p", { class: "heat-foot" }, said, h("span", { class: "heat-key" }, "0", h("span", { class: "heat", "aria-hidden": "true" }, ...shades), number(top)))];
+}
+
+const levelOf = (count, top) => (count ? Math.max(1, Math.ceil((count / top) * LEVELS)) : 0);
+const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -24, ArrowDown: 24 };
+
+/** Arrows lead from cell to cell: the map is one stop for Tab. */
+function walk(event) {
+  const cells = [...event.currentTarget.querySelectorAll("tbody td")];
+  const next = cells[cells.indexOf(event.target) + (STEPS[event.key] ?? NaN)];
+  if (!next) return;
+  event.preventDefault();
+  cells.forEach((cell) => cell.setAttribute("tabindex", cell === next ? 0 : -1));
+  next.focus();
 }

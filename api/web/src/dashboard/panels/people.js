@@ -12,7 +12,11 @@ import { when } from "../when.js";
 
 export function users({ users: rows, sessions_of_all: isOfAll, truncated }, state, panel) {
   if (!rows.length) return null;
-  panel.tell(of("usage"), isOfAll && t("sessions-of-all"));
+  panel.tell(
+    of("usage", "users"),
+    rows.some((row) => !isUser(row)) && t("users-and-others"),
+    rows.some((row) => row.devices.length > 1) && t("time-of-devices"),
+    isOfAll && t("sessions-of-all"));
   return table({
     id: "users",
     label: t("users"),
@@ -20,7 +24,7 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
     total: truncated?.users,
     again: () => panel.show(),
     columns: [
-      { key: "user", title: "user", kind: "main", value: (row) => row.user, cell: who },
+      { key: "user", title: "identity", kind: "main", value: (row) => row.user, cell: who },
       { key: "sessions", title: "metric-sessions", kind: "number", value: (row) => row.sessions, cell: (row) => toTrail(row, number(row.sessions)) },
       { key: "time", title: "time-spent", kind: "number", value: (row) => row.total_time_hours, cell: (row) => hours(row.total_time_hours) },
       { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => toRequests(row, number(row.requests)) },
@@ -35,6 +39,9 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
 const nameKey = (row) => (isNamed(row) ? "user" : "device");
 const toRequests = (row, text) => door({ [nameKey(row)]: row.user }, text, { key: `requests-of-${row.user}`, to: "requests" });
 const toTrail = (row, text) => (isNamed(row) ? door({ user: row.user }, text, { key: `trail-of-${row.user}`, to: "trail" }) : text);
+
+/** As everywhere: a person with a name. */
+const isUser = ({ kind }) => kind === "user" || kind === "shared";
 
 /** A service is called what its device is; who has no name at all, by the address. */
 const isNamed = (row) => row.kind === "user" || !row.devices.includes(row.user);

@@ -9,6 +9,9 @@ import { partsWhole } from "../parts.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
 
+/** An app without an exception to name gives the status again: that is none. */
+export const isException = (type) => Boolean(type) && !/^\d+$/.test(type);
+
 /** Brings a line of the log into the form that `/analytics/panels/request/…` gives. */
 const fromLine = (line) => ({
   timestamp: line.timestamp,
@@ -125,7 +128,7 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
         ["duration", duration(timing.total_ms)], ["service", nginx.service && filterButton("service", nginx.service)], ["sent", bytes(nginx.bytes)],
       ]),
       span
-        ? station("app", t("the-app"), [["route", span.route && filterButton("endpoint", span.route, "path", pageName(span.route))], ["feature", feature === span.route ? null : pageName(feature)], ["duration", duration(timing.app_ms)], ["error-type", span.error_type, "bad"]])
+        ? station("app", t("the-app"), [["route", span.route && filterButton("endpoint", span.route, "path", pageName(span.route))], ["feature", feature === span.route ? null : pageName(feature)], ["duration", duration(timing.app_ms)], ["error-type", isException(span.error_type) && span.error_type, "bad"]])
         : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
       station("who", t("identity"), [
         ["user", identity.user && filterButton("user", identity.user)], ["device", identity.device && filterButton("device", identity.device)], ["address", identity.ip && filterButton("user", identity.ip)], ["kind", t(`kind-${identity.kind}`)],

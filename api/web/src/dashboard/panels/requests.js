@@ -17,7 +17,7 @@ export const statusClass = (status) => (status >= 500 ? "s5" : status >= 400 ? "
 /** `more()` loads the next page, `open(line)` shows one. */
 export function requests({ requests: lines, next_cursor: next, looked_at: lookedAt, is_all: isAll, forms }, state, panel, { more, open }) {
   if (!lines.length) return null;
-  panel.tell(of("all"), aside(state), isAll === false && t("sorted-of", { n: number(lookedAt) }));
+  panel.tell(of("all", "requests"), aside(state), isAll === false && t("sorted-of", { n: number(lookedAt) }));
   const hasMore = next || (state.sort && lines.length === LONG && lines.length < lookedAt);
   return [
     h("p", { class: "files" }, t("as-file"), " ", ...forms.map((form) =>
