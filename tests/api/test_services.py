@@ -13,6 +13,7 @@ from tests.bridge.test_store_contract import ANA, BEN, S, row
 
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.insights import insight_router
+from tailtrace_api.http.log_panels import log_router
 from tailtrace_api.http.panels import panel_router
 from tailtrace_api.queries.cards import Cards
 from tailtrace_api.queries.insights import Insights
@@ -58,7 +59,9 @@ def get(store, queries):
     insights = Insights(store, queries, features={})
     app = create_app(queries, clock=lambda: NOW)
     app.include_router(insight_router(insights, lambda: NOW))
-    app.include_router(panel_router(Panels(store, queries, insights, UTC, {}), lambda: NOW))
+    panels = Panels(store, queries, insights, UTC, {})
+    app.include_router(panel_router(panels, lambda: NOW))
+    app.include_router(log_router(panels, lambda: NOW))
 
     async def asked(path, parameters):
         transport = httpx.ASGITransport(app)

@@ -236,7 +236,7 @@ $("help").addEventListener("click", () => keys.open());
 
 boxes.append(...panels.map((panel) => panel.element));
 $("filters").append(filters.element);
-$("main").append(notice.element, problems.element, banner.element, firstRun.element, boxes);
+$("main").append(notice.element, problems.element, firstRun.element, boxes, banner.element);
 document.body.append(dialog.element, keys.sheet);
 for (const panel of panels) panel.lead = panels[0];
 panels[0].onFailure = () => panels.forEach((panel) => panel.tellFailure());
