@@ -152,6 +152,6 @@ def brief(window: Window, columns: str, listed: str | None = None) -> Iterator[Q
     theirs = "" if listed is None else "AND identity_id IN (SELECT value FROM json_each(?))"
     text = f"""
         SELECT time_us / {HOUR_US} << {KEY_BITS} | identity_id, {_OF_BRIEF[columns]} FROM brief
-        WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} {theirs}
+        WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} {theirs} ORDER BY identity_id
     """  # noqa: S608
     yield Query(HOUR_US, text, (*brief_us, *(() if listed is None else (listed,))))
