@@ -47,10 +47,12 @@ def test_a_line_that_is_a_record_as_it_stands_is_not_unwrapped():
 
 def test_the_format_of_a_line_is_that_it_is_parsed_by():
     long = SYSLOG + b"x" * LINE_LENGTH_MAX
-    wrapped_long = SYSLOG + COMBINED.replace(b"/8", b"/8" + b"x" * (LINE_LENGTH_MAX - len(COMBINED)))
+    longest = COMBINED.replace(b"/8", b"/8" + b"x" * (LINE_LENGTH_MAX - len(COMBINED)))
+    wrapped_long = SYSLOG + longest
     for line, reason in (
         (COMBINED, None), (SYSLOG + COMBINED, None), (NO_SUCH_DAY, "bad-time"), (SYSLOG + NO_SUCH_DAY, "bad-time"),
         (b"no line of any log", "no-format"), (long, "too-long"), (wrapped_long, "too-long"),
+        (longest, None),
     ):  # fmt: skip
         found, record = make_parser().format_of(line), make_parser().parse(line, "f", 0)
         assert (found is None, record.reason if isinstance(record, RejectedLine) else None) == (
