@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.report import make
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, Marker, Row, Traffic
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.sqlite.store import SqliteStore
@@ -99,6 +99,17 @@ def row(
     return Row(access, who, route, traffic, app_us, "")
 
 
+def markers() -> list[Marker]:
+    """Return the app's deployments of the month."""
+    days = ((8, "2.4.0"), (14, "2.4.1"), (23, "2.5.0"))
+    return [
+        Marker(
+            round(datetime(2025, 10, day, 12, 20, tzinfo=ZONE).timestamp()) * 1_000_000, "version", "factory", version
+        )
+        for day, version in days
+    ]
+
+
 def routes() -> Routes:
     """Make the routes as the app's OpenAPI document names them."""
     known = Routes()
@@ -114,6 +125,7 @@ def main() -> None:
         store = SqliteStore(Path(folder, "example.db"))
         try:
             store.write(list(rows(random.Random(2025))))  # noqa: S311 - invented people
+            store.add_markers(markers())
             settings = Settings(timezone=str(ZONE), lang="en")
             report = make(settings, store, routes(), month=MONTH, now_us=MADE_US)
         finally:

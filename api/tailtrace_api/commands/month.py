@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tailtrace_api.monthly.month import Month
 from tailtrace_api.monthly.pdf import FONTS
-from tailtrace_api.monthly.report import Report, make_of, read_numbers
+from tailtrace_api.monthly.report import Report, make_of, read_deployments, read_numbers
 from tailtrace_api.monthly.report import as_json as to_json
 from tailtrace_api.terminal.console import console
 from tailtrace_api.terminal.month import print_month
@@ -30,7 +30,8 @@ def run_month(
     """Report a month. Raises `PdfError`, `OutputError`, `SettingsError` and `StoreError`."""
     numbers = read_numbers(settings, store, parts.make_routes(settings), month, now_us)
     if pdf is not None or html is not None:
-        report = make_of(numbers, settings.lang, pdf=pdf is not None)
+        deployments = read_deployments(settings, store, month, now_us)
+        report = make_of(numbers, settings.lang, deployments, pdf=pdf is not None)
         if pdf is not None and report.pdf is not None:
             _write(pdf, report.pdf)
         if html is not None:

@@ -1,7 +1,7 @@
 """The charts, as SVG of a few shapes. Pure: numbers and labels in, markup out.
 
 Everything goes through ElementTree, which escapes; colours are attributes, since the page's policy allows no inline
-style. The unit is a point of the printed page.
+style. They are those of the dashboard's light theme. The unit is a point of the printed page.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 WIDTH = 510.0
 """Of a chart that takes the whole width of the page."""
-INK, MUTED, LINE = "#1d2733", "#5b6877", "#dde3ea"
-BAR, BAR_WEEKEND, BAD = "#2f6db5", "#9dbde0", "#c0392b"
+INK, MUTED, LINE = "#1a211f", "#586560", "#e2e6e2"
+BAR, BAR_WEEKEND, BAD = "#3d9d93", "#a9d3cd", "#b3261e"
 _FONT = "Noto Sans, Inter, DejaVu Sans, sans-serif"
 _LABEL = 7.0
 """Size of the letters."""
 _DIGIT = 4.2
 """The width of one at most, for a digit."""
-_COLD, _HOT = (0xEC, 0xF2, 0xF9), (0x12, 0x3F, 0x7D)
+_COLD, _HOT = (0xE3, 0xF2, 0xEF), (0x0F, 0x76, 0x6E)
 
 
 def _svg(width: float, height: float, title: str) -> ET.Element:
@@ -70,7 +70,7 @@ def _markup(svg: ET.Element) -> Markup:
 
 def _empty(svg: ET.Element, width: float, height: float, text: str) -> Markup:
     """Return, in place of an axis, that there is nothing to show."""
-    _rect(svg, 0, 0, width, height, "#f8fafc")
+    _rect(svg, 0, 0, width, height, "#f5f6f4")
     _text(svg, width / 2, height / 2 + 2.4, text)
     return _markup(svg)
 
@@ -197,7 +197,7 @@ def heat(
         y = top + index * cell_height
         _text(svg, left - 4, y + cell_height / 2 + 2.4, rows[index], "end")
         for hour, value in enumerate(row):
-            fill = _shade(value / highest) if value else "#f8fafc"
+            fill = _shade(value / highest) if value else "#f5f6f4"
             tip = f"{rows[index]} {hour:02}: {number(value)}"
             _rect(svg, left + hour * cell_width + 0.6, y + 0.6, cell_width - 1.2, cell_height - 1.2, fill, tip)
     return _markup(svg)
@@ -214,7 +214,7 @@ def share(part: float, width: float = 70.0, height: float = 6.0) -> Markup:
     svg = _svg(width, height, "")
     del svg.attrib["role"], svg.attrib["aria-label"]
     svg.set("aria-hidden", "true")
-    _rect(svg, 0, 0, width, height, "#edf1f6")
+    _rect(svg, 0, 0, width, height, "#f0f2ef")
     if part > 0:
         _rect(svg, 0, 0, max(0.8, width * min(1.0, part)), height, BAR)
     return _markup(svg)

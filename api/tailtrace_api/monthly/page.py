@@ -6,15 +6,19 @@ page's own policy: nothing may load, and of styles only the one whose hash it na
 
 import base64
 import hashlib
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from tailtrace_api.answers.deployments import Deployment, Side
+from tailtrace_api.answers.requests import time_us
 from tailtrace_api.monthly import charts
-from tailtrace_api.monthly.numbers import NAMES_MAX, Change, Numbers, Totals
+from tailtrace_api.monthly.numbers import NAMES_MAX, SLOWEST_MAX, UNUSED_MAX, Change, Numbers, Totals
 from tailtrace_api.monthly.words import NONE, Words
 from tailtrace_bridge.core.text import printable
 
@@ -23,6 +27,7 @@ NAME_LENGTH_MAX = 52
 SAME_SHARE = 0.02
 """A month that differs by less has about as many requests."""
 _FOLDER = Path(__file__).parent
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff][\u200d\ufe0f\u2600-\u27bf\U0001f000-\U0001faff]*")
 _JOINERS = frozenset("\u200c\u200d")
 """Parts of words in Persian or Hindi, and of an emoji that is made of several."""
 
@@ -51,6 +56,23 @@ class ChangeText:
     """`good` or `bad`."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeploymentText:
+    """A deployment or a note, and what was before and after it."""
+
+    when: str
+    name: str
+    rate: str
+    errors: str
+    p95: str
+    new: str
+
+
+def spaced(text: str) -> Markup:
+    """Escape a text, its emoji in elements of their own."""
+    return Markup(_EMOJI.sub(r'<span class="emoji">\g<0></span>', str(escape(text))))  # noqa: S704 - escaped before
+
+
 def displayed(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
     """Make untrusted text fit to be read: no control or direction characters, and not too long."""
     clean = "".join(char if char in _JOINERS else printable(char) for char in text[: 4 * length_max])
@@ -60,8 +82,8 @@ def displayed(text: str, length_max: int = NAME_LENGTH_MAX) -> str:
     return f"{clean[:head]}…{clean[head - length_max + 1 :]}"
 
 
-def render(numbers: Numbers, lang: str) -> str:
-    """Write the page."""
+def render(numbers: Numbers, lang: str, deployments: Sequence[Deployment] = (), *, is_spread: bool = False) -> str:
+    """Write the page. `is_spread`: on paper, health begins a page, so that the last one is not nearly empty."""
     words = Words(lang)
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -70,7 +92,7 @@ def render(numbers: Numbers, lang: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["displayed"] = displayed
+    environment.filters["displayed"] = lambda text, *more: spaced(displayed(text, *more))
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         n=numbers,
@@ -83,6 +105,11 @@ def render(numbers: Numbers, lang: str) -> str:
         tiles_note=note(numbers, words),
         charts=_charts(numbers, words),
         groups=_groups(numbers, words),
+        deployments=_deployments(deployments, words, ZoneInfo(numbers.zone)),
+        # Their lines take the place of the last of these: all of it has to stay on three pages.
+        slowest=numbers.slowest[: SLOWEST_MAX - len(deployments)],
+        unused=numbers.unused[: UNUSED_MAX - 2 * len(deployments)],
+        is_spread=is_spread,
         names_max=NAMES_MAX,
         share=charts.share,
         style=Markup(style),  # noqa: S704 - it is ours
@@ -114,7 +141,7 @@ def lead(numbers: Numbers, words: Words) -> list[str]:
     """Return the month in a few sentences: what the page begins with, and what goes into a message."""
     now, before = numbers.now, numbers.before
     if not now.all_requests:
-        return [words("nothing"), words("nothing.do")]
+        return [words("nothing")]
     usage = {
         "people": words.count("people", now.people),
         "sessions": words.count("sessions", now.sessions),
@@ -146,6 +173,13 @@ def lead(numbers: Numbers, words: Words) -> list[str]:
     else:
         said.append(words("lead.up" if now.errors else "lead.fine", errors=errors))
     return [*said, *_caveats(numbers, words)]
+
+
+def hints(numbers: Numbers, words: Words) -> list[str]:
+    """Say what whoever runs tailtrace could do: in the message and the terminal, not on the pages for everybody."""
+    if not numbers.now.all_requests:
+        return [words("nothing.do")]
+    return [] if numbers.declared_routes else [words("unused.unknown")]
 
 
 def _caveats(numbers: Numbers, words: Words) -> list[str]:
@@ -253,6 +287,23 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             every=5,
         ),
     }
+
+
+def _deployments(found: Sequence[Deployment], words: Words, zone: ZoneInfo) -> list[DeploymentText]:
+    def arrow(one: Deployment, write: Callable[[Side], str]) -> str:
+        return " → ".join(NONE if side is None else write(side) for side in (one.before, one.after))
+
+    return [
+        DeploymentText(
+            words.moment(time_us(one.time), zone),
+            f"{one.service or ''} {one.text}".strip(),
+            arrow(one, lambda side: words.number(round(side.requests_per_minute, 1))),
+            arrow(one, lambda side: words.percent(side.error_rate, 1)),
+            arrow(one, lambda side: words.duration(side.p95_ms)),
+            words.number(one.new_errors),
+        )
+        for one in found
+    ]
 
 
 def _groups(numbers: Numbers, words: Words) -> list[tuple[str, list[ChangeText]]]:

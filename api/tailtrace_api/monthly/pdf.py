@@ -23,6 +23,9 @@ class Pdf(NamedTuple):
 
     content: bytes
     missing: str
+    pages: int
+    last_fill: float
+    """How much of the last page is filled, 0 to 1, by where the element `end` stands; 1 where there is none."""
 
 
 class _Missing(logging.Handler):
@@ -62,8 +65,13 @@ def make_pdf(html: str, load: Callable[[], Any] = _weasyprint) -> Pdf:
     try:
         weasyprint = load()
         fetcher = weasyprint.urls.URLFetcher(allowed_protocols=())
-        content = weasyprint.HTML(string=html, url_fetcher=fetcher).write_pdf(pdf_tags=True)
+        document = weasyprint.HTML(string=html, url_fetcher=fetcher).render(pdf_tags=True)
+        content = document.write_pdf(pdf_tags=True)
     finally:
         logger.removeHandler(missing)
         logger.propagate = before
-    return Pdf(content, "".join(sorted(missing.found)))
+    last = document.pages[-1]
+    end = last.anchors.get("end")
+    return Pdf(
+        content, "".join(sorted(missing.found)), len(document.pages), 1.0 if end is None else end[1] / last.height
+    )

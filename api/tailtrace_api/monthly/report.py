@@ -4,14 +4,17 @@ The command line calls this, and whoever sends it: `make` gives the page, the PD
 """
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import date, datetime, tzinfo
 from typing import Any, NamedTuple
 
+from tailtrace_api.answers.deployments import Deployment
 from tailtrace_api.monthly.month import Month, Span, span
 from tailtrace_api.monthly.numbers import Course, Numbers, Routes, WindowRollups, numbers
-from tailtrace_api.monthly.page import lead, render, title
-from tailtrace_api.monthly.pdf import make_pdf
+from tailtrace_api.monthly.page import hints, lead, render, title
+from tailtrace_api.monthly.pdf import Pdf, make_pdf
 from tailtrace_api.monthly.words import Words
+from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
@@ -22,6 +25,10 @@ from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window
 
 EARLIER_US = 90 * DAY_US
 """How far before the month a route counts as once used."""
+DEPLOYMENTS_MAX = 3
+"""The newest: more would take a fourth page."""
+FILL_MIN = 1 / 3
+"""A last page with less on it is nearly empty."""
 
 
 class Report(NamedTuple):
@@ -77,21 +84,36 @@ def make(
     pdf: bool = True,
 ) -> Report:
     """Make the report, in the settings' language unless told otherwise. Raises as `read_numbers`, and `PdfError`."""
-    return make_of(read_numbers(settings, store, routes, month, now_us), lang or settings.lang, pdf=pdf)
+    found = read_numbers(settings, store, routes, month, now_us)
+    return make_of(found, lang or settings.lang, read_deployments(settings, store, month, now_us), pdf=pdf)
 
 
-def make_of(found: Numbers, lang: str, *, pdf: bool) -> Report:
-    """Make the report of numbers that are read already."""
+def read_deployments(settings: Settings, store: Store, month: Month, now_us: int) -> tuple[Deployment, ...]:
+    """Read the newest deployments and notes of a month, with what was before and after each."""
+    return Errors(store).what_broke(span(month, settings.zone, now_us).window).deployments[-DEPLOYMENTS_MAX:]
+
+
+def make_of(found: Numbers, lang: str, deployments: Sequence[Deployment] = (), *, pdf: bool) -> Report:
+    """Make the report of what is read already."""
     words = Words(lang)
-    html = render(found, lang)
-    made = make_pdf(html) if pdf else None
+    html = render(found, lang, deployments)
+    made = _laid_out(found, lang, deployments, html) if pdf else None
     return Report(
         title(found, words),
-        " ".join(lead(found, words)),
+        " ".join([*lead(found, words), *hints(found, words)]),
         html,
         made.content if made else None,
         made.missing if made else "",
     )
+
+
+def _laid_out(found: Numbers, lang: str, deployments: Sequence[Deployment], html: str) -> Pdf:
+    """Make the PDF; where little is left for the last page, the pages before it give it some."""
+    made = make_pdf(html)
+    if made.last_fill >= FILL_MIN or made.pages == 1:
+        return made
+    spread = make_pdf(render(found, lang, deployments, is_spread=True))
+    return spread if spread.pages <= made.pages and spread.last_fill > made.last_fill else made
 
 
 def as_json(found: Numbers) -> dict[str, Any]:

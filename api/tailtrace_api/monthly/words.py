@@ -50,21 +50,21 @@ class Words:
         return f"{text}\N{NO-BREAK SPACE}%" if self.lang == "es" else f"{text}%"
 
     def duration(self, value_ms: float | None) -> str:
-        """`83.1` → `83 ms`, `1530` → `1.5 s`."""
+        """`83.1` → `83 ms`, `1530` → `1.53 s`, `12345` → `12.3 s`: as the dashboard writes it."""
         if value_ms is None:
             return NONE
         if value_ms >= 999.5:
-            return f"{self._tenths(value_ms / 1000)}\N{NO-BREAK SPACE}s"
+            return f"{self.number(round(value_ms / 1000, 1 if value_ms >= 10_000 else 2))}\N{NO-BREAK SPACE}s"
         return f"{self.number(round(value_ms, 0 if value_ms >= 10 else 1))}\N{NO-BREAK SPACE}ms"
 
     def hours(self, value: float) -> str:
-        """`0.2` → `12 min`, `3.25` → `3.3 h`."""
-        if value < 1:
-            return f"{round(60 * value)}\N{NO-BREAK SPACE}min"
-        return f"{self._tenths(value)}\N{NO-BREAK SPACE}h"
-
-    def _tenths(self, value: float) -> str:
-        return str(format_decimal(value, "#,##0.0", locale=self._locale))
+        """`0.2` → `12 min`, `3.25` → `3 h 15 min`: as the dashboard writes it."""
+        whole, minutes = divmod(round(60 * value), 60)
+        if not whole:
+            few = str(minutes) if minutes or not value else "<\N{NO-BREAK SPACE}1"
+            return f"{few}\N{NO-BREAK SPACE}min"
+        said = f"{self.number(whole)}\N{NO-BREAK SPACE}h"
+        return f"{said}\N{NO-BREAK SPACE}{minutes}\N{NO-BREAK SPACE}min" if minutes else said
 
     def month(self, month: Month) -> str:
         """`October 2025`, `octubre de 2025`."""
@@ -86,6 +86,11 @@ class Words:
         """Return day and time of day."""
         local = datetime.fromtimestamp(time_us / 1e6, zone)
         return self.day(local.date()), f"{local:%H:%M}"
+
+    def moment(self, time_us: int, zone: tzinfo) -> str:
+        """`7 Oct, 11:00`, `7 oct, 11:00`: where the year is plain."""
+        local = datetime.fromtimestamp(time_us / 1e6, zone)
+        return f"{format_skeleton('MMMd', local.date(), locale=self._locale)}, {local:%H:%M}"
 
     def weekdays(self, width: Literal["abbreviated", "wide"] = "abbreviated") -> list[str]:
         """Return the names of the days, Monday first."""

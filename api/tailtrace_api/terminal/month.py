@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tailtrace_api.monthly.numbers import Numbers
-from tailtrace_api.monthly.page import lead, note, subtitle, tiles, title
+from tailtrace_api.monthly.page import hints, lead, note, subtitle, tiles, title
 from tailtrace_api.monthly.words import Words
 
 _STYLES = {"good": "green", "bad": "red", "plain": "dim"}
@@ -21,7 +21,7 @@ def print_month(console: Console, numbers: Numbers, lang: str) -> None:
 def _parts(numbers: Numbers, words: Words) -> Iterable[RenderableType]:
     yield Text(title(numbers, words), style="bold")
     yield Text(subtitle(numbers, words), style="dim")
-    yield Text(" ".join(lead(numbers, words)))
+    yield Text(" ".join([*lead(numbers, words), *hints(numbers, words)]))
     if not numbers.now.all_requests:
         return
     table = Table()

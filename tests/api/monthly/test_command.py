@@ -75,7 +75,7 @@ def test_names_without_a_font_are_told(run, monkeypatch):
 def report_pdf(html, missing):
     from tailtrace_api.monthly.pdf import Pdf
 
-    return Pdf(b"%PDF-", missing)
+    return Pdf(b"%PDF-", missing, pages=1, last_fill=1.0)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from tailtrace_api.answers.deployments import Deployment, Side
 from tailtrace_api.monthly import charts, pdf
 from tailtrace_api.monthly.month import Month
-from tailtrace_api.monthly.page import displayed, lead, note, render, tiles
-from tailtrace_api.monthly.report import make, make_of, read_numbers
+from tailtrace_api.monthly.page import displayed, lead, note, render, spaced, tiles
+from tailtrace_api.monthly.report import FILL_MIN, make, make_of, read_numbers
 from tailtrace_api.monthly.words import Words
 from tailtrace_api.terminal.month import print_month
 from tailtrace_bridge.core.records import Identity, Traffic
@@ -114,8 +115,8 @@ def test_every_text_is_used():
 @pytest.mark.parametrize(
     ("lang", "expected"),
     [
-        ("en", ("12,345", "1,234.5", "12%", "99.92%", "83 ms", "1.5 s", "0.4 ms", "12 min", "3.3 h", "12.3k", "1 request", "2 requests")),
-        ("es", ("12.345", "1.234,5", "12 %", "99,92 %", "83 ms", "1,5 s", "0,4 ms", "12 min", "3,3 h", "12,3k", "1 acceso", "2 accesos")),
+        ("en", ("12,345", "1,234.5", "12%", "99.92%", "83 ms", "1.53 s", "0.4 ms", "12 min", "3 h 16 min", "12.3k", "1 request", "2 requests")),
+        ("es", ("12.345", "1.234,5", "12 %", "99,92 %", "83 ms", "1,53 s", "0,4 ms", "12 min", "3 h 16 min", "12,3k", "1 acceso", "2 accesos")),
     ],
 )  # fmt: skip
 def test_numbers_as_a_reader_writes_them(lang, expected):
@@ -198,7 +199,7 @@ def test_the_tiles(example):
     assert [(tile.label, tile.value, tile.before_value, tile.change, tile.tone) for tile in tiles(example, Words("en"))] == [
         ("Requests", "4,919", "3,882", "▲ 27%", "good"), ("People", "11", "9", "▲ 22%", "good"),
         ("Sessions", "257", "187", "▲ 37%", "good"), ("Server errors, all traffic", "4", "9", "▼ 56%", "good"),
-        ("Uptime, all traffic", "99.92%", "99.86%", "▲ 0.05 points", "good"), ("Response time, p95", "857\N{NO-BREAK SPACE}ms", "1.1\N{NO-BREAK SPACE}s", "▼ 21%", "good"),
+        ("Uptime, all traffic", "99.92%", "99.86%", "▲ 0.05 points", "good"), ("Response time, p95", "857\N{NO-BREAK SPACE}ms", "1.09\N{NO-BREAK SPACE}s", "▼ 21%", "good"),
     ]  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def test_charts_are_well_formed_and_escape():
     assert svg.get("aria-label") == '"<t>'
     heat = ET.fromstring(charts.heat([[0] * 24] * 6 + [[0] * 23 + [9]], list("abcdefg"), title="t", number=str))
     fills = [child.get("fill") for child in heat if child.tag.endswith("rect")]
-    assert (len(fills), fills[0], fills[-1]) == (168, "#f8fafc", "#123f7d")
+    assert (len(fills), fills[0], fills[-1]) == (168, "#f5f6f4", "#0f766e")
     dots = ET.fromstring(charts.line([1, None, 2, 3], list("abcd"), title="t", number=str, empty="none"))
     assert [child.tag.rpartition("}")[2] for child in dots if child.get("r") or child.get("points")] == [
         "circle",
@@ -336,6 +337,52 @@ def test_the_pdf(example, lang, title):
             assert {"/FontFile2", "/FontFile3"} & descendant["/FontDescriptor"].get_object().keys()
 
 
+def deployed(count):
+    """Return deployments of hostile names, each with an hour before and one after."""
+    before = Side(minutes=60.0, requests=1234, requests_per_minute=20.57, error_rate=0.01234, p95_ms=1234.5)
+    after = Side(minutes=60.0, requests=12, requests_per_minute=0.2, error_rate=None, p95_ms=None)
+    return [
+        Deployment(
+            time=f"2025-10-{7 + day:02}T09:00:00.000Z", kind="version", service=HOSTILE, text="1.4 " + "w" * 90,
+            of=None, before=before, after=after, new_errors=day,
+        )
+        for day in range(count)
+    ]  # fmt: skip
+
+
+def test_deployments_have_a_line_with_before_and_after(example):
+    page = render(example, "en", deployed(1))
+    assert "7 Oct, 11:00" in page
+    assert [said in page for said in ("20.6 → 0.2", "1.2% → –", "1.23\N{NO-BREAK SPACE}s → –")] == [True] * 3
+    assert "<script" not in page
+    assert "Deployments" not in render(example, "en")
+
+
+def test_what_an_operator_can_do_is_in_the_message_not_on_the_pages(tmp_path):
+    bare = numbers_of(tmp_path, list(EXAMPLE["rows"](random.Random(2025)))[-50:], Routes())
+    report = make_of(bare, "en", pdf=False)
+    assert ("TAILTRACE_OPENAPI" in report.summary, "TAILTRACE_" in report.html) == (True, False)
+
+
+def test_emoji_keep_a_distance():
+    assert str(spaced("<b> 🍫🍫 André")) == '&lt;b&gt; <span class="emoji">🍫🍫</span> André'
+
+
+@pytest.mark.pdf
+def test_no_page_is_nearly_empty(tmp_path):
+    """Of two people alone, what is left for the third page is little: the second gives it some."""
+    import pypdf
+
+    two = {"ana@factory.example", "André 🍫"}
+    few = [one for one in EXAMPLE["rows"](random.Random(2025)) if one.identity.user in two]
+    numbers = numbers_of(tmp_path, few, EXAMPLE["routes"]())
+    left, spread = (pdf.make_pdf(render(numbers, "en", is_spread=is_spread)) for is_spread in (False, True))
+    assert (left.pages, left.last_fill < FILL_MIN, spread.pages, spread.last_fill > FILL_MIN) == (3, True, 3, True)
+    made = make_of(numbers, "en", pdf=True).pdf
+    pages = [[page.extract_text() for page in pypdf.PdfReader(io.BytesIO(one)).pages] for one in (made, spread.content)]
+    assert pages[0] == pages[1]
+
+
 @pytest.mark.pdf
 @pytest.mark.parametrize("lang", ["en", "es"])
 def test_as_much_as_there_can_be_stays_on_three_pages(hostile, lang):
@@ -343,7 +390,7 @@ def test_as_much_as_there_can_be_stays_on_three_pages(hostile, lang):
 
     assert hostile.comparable
     assert (len(hostile.changes), len(hostile.unused), len(hostile.people), len(hostile.cards)) == (9, 14, 10, 5)
-    assert len(pypdf.PdfReader(io.BytesIO(make_of(hostile, lang, pdf=True).pdf)).pages) == 3
+    assert len(pypdf.PdfReader(io.BytesIO(make_of(hostile, lang, deployed(3), pdf=True).pdf)).pages) == 3
 
 
 @pytest.mark.pdf
