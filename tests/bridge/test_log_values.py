@@ -9,7 +9,7 @@ from tailtrace_bridge.logs.addresses import client_of
 from tailtrace_bridge.logs.numbers import SIZE_DIGITS_MAX, duration_us, status_of
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.rejected import UnreadableError
-from tailtrace_bridge.logs.times import TIME_US_MAX, epoch_us, iso_reader, local_reader
+from tailtrace_bridge.logs.times import TIME_US_MAX, epoch_us, iso_reader, local_reader, seconds_us
 
 BAD = "cannot be read"
 
@@ -111,3 +111,14 @@ def test_what_serve_says(login, funnel, serve):
     record = make_parser(log_format).parse(line.encode(), "f", 0)
     assert isinstance(record, Access), record
     assert record.serve == serve
+
+
+@pytest.mark.parametrize(
+    ("digits", "time_us"),
+    [
+        (b"1", 1_000_000), (b"0", BAD), (b"%d" % (TIME_US_MAX // 1_000_000 - 1), TIME_US_MAX - 1_000_000),
+        (b"%d" % (TIME_US_MAX // 1_000_000), BAD),
+    ],
+)  # fmt: skip
+def test_whole_seconds(digits, time_us):
+    assert read(seconds_us, digits) == time_us
