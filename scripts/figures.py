@@ -62,7 +62,7 @@ def _arrows(folder: Path, path: Path, tree: ast.Module, rooms: set[str]) -> Iter
 
 
 def _leads(arrows: set[tuple[str, str]], start: str, goal: str) -> bool:
-    """Say whether arrows lead from one room to another."""
+    """Return whether arrows lead from one room to another."""
     seen, waiting = {start}, [start]
     while waiting:
         here = waiting.pop()
