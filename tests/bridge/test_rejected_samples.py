@@ -33,3 +33,10 @@ def test_another_log_may_begin_at_its_start():
     refused(parser, range(2 * SAMPLES_AT_ONCE))
     again = refused(parser, [0, SAMPLE_EVERY_BYTES])
     assert [bool(one.text) for one in again] == [False, True]
+
+
+def test_one_more_is_shown_for_so_many_bytes_of_the_log():
+    parser = make_parser()
+    refused(parser, [0] * SAMPLES_AT_ONCE)
+    made = refused(parser, [SAMPLE_EVERY_BYTES - 1, SAMPLE_EVERY_BYTES])
+    assert [bool(one.text) for one in made] == [False, True]

@@ -5,7 +5,7 @@ import pytest
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.identity.chain import Holder, kind_of
 from tailtrace_bridge.identity.proxies import LOOPBACK, Proxies
-from tailtrace_bridge.identity.serve_headers import decoded
+from tailtrace_bridge.identity.serve_headers import WORDS_MAX, decoded
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
@@ -80,6 +80,11 @@ def test_lines_of_the_format_before_it_had_these_fields_are_still_read(log_forma
         ("=?utf-8?q?=C3=A9=C3=A9?= =?utf-8?q?=C3=A8?=", "ééè"),  # Go cuts a long one into words
         ("=?utf-8?q?=FF?=", ""),
         ("=?x-none?q?a?=", ""),
+        ("=?utf-8?b?YQ==?=", "a"),
+        ("=?utf-8?b?YQ==YQ==?=", ""),
+        ("=?utf-8?q?a?= and =?utf-8?q?b?=", "a and b"),
+        (" ".join(["=?utf-8?q?a?="] * WORDS_MAX), "a" * WORDS_MAX),
+        (" ".join(["=?utf-8?q?a?="] * (WORDS_MAX + 1)), ""),
         ("", ""),
     ],
 )
