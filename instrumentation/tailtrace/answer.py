@@ -63,20 +63,21 @@ class Answer:
         name: bytes = home.header
         length = len(name)
         headers = message.get("headers", ())
-        for pair in headers:
-            if len(pair[0]) == length and pair[0].lower() == name:
+        for given, _ in headers:
+            if len(given) == length and given.lower() == name:
                 return message
         status = message.get("status", 200)
         inner = self.inner
         route = "" if inner is None else home.templates.of(inner, self.path, self.root_path)
         error = sys.exception()
-        if status < 500 and error is None and route in home.plain_tails:
-            tail = home.plain_tails[route]
-        else:
+        tail = home.plain_tails.get(route) if error is None and status < 500 else None
+        if tail is None:
             self._status = status
             invalid = home.invalid.of(error) if error is not None and 400 <= status < 500 else ""
             tail = home.tail(route, self.error_type(), invalid)
-        return {**message, "headers": [*headers, (name, FORM % (elapsed_us, tail))]}
+        started = dict(message)
+        started["headers"] = [*headers, (name, FORM % (elapsed_us, tail))]
+        return started
 
     def over(self) -> None:
         """Let go of everything that could keep the request alive."""
