@@ -80,6 +80,30 @@ def test_spanish_by_the_page_or_by_its_own_word(shown, open_page):
     assert text(page, "h2") == ["📊 Analytics, last 14 days"]
 
 
+def test_a_framework_sets_properties(shown, open_page):
+    page = show(shown, open_page, head="<script>document.addEventListener('DOMContentLoaded', () => "
+                "{ document.querySelector('tailtrace-widget').days = 5 })</script>", policy=False)  # fmt: skip
+    count = "document.querySelector('tailtrace-widget').shadowRoot.querySelectorAll('.bars > div').length"
+    page.until(f"{count} === 5")  # set before the script came, or after
+    page.evaluate("document.querySelector('tailtrace-widget').days = 14")
+    page.until(f"{count} === 14")
+    page.evaluate("document.querySelector('tailtrace-widget').service = 'nobody.example'")
+    page.until("document.querySelector('tailtrace-widget').shadowRoot.textContent.includes('Nobody has used')")
+    page.evaluate("Object.assign(document.querySelector('tailtrace-widget'), { service: undefined, days: null })")
+    page.until(f"{count} === 7")
+    assert page.locator("tailtrace-widget").get_attribute("days") is None
+
+
+def test_in_a_narrow_column_names_have_room(shown, open_page):
+    style = "<style>tailtrace-widget { width: 260px }</style>"
+    page = show(shown, open_page, head=style, attributes='days="10"', policy=False)
+    cut = """[...document.querySelector('tailtrace-widget').shadowRoot.querySelectorAll('li span, dt, h2, .bars small')]
+        .filter((one) => getComputedStyle(one).visibility === 'visible' && one.scrollWidth > one.clientWidth + 1)
+        .map((one) => one.textContent)"""
+    assert page.evaluate(cut) == []
+    assert len(text(page, "li span")) == 5
+
+
 def colours(page):
     return page.evaluate(
         "(({backgroundColor, color}) => [backgroundColor, color])"

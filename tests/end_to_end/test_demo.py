@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from tailtrace_api.demo.clients import Step, walk
 from tailtrace_api.demo.live_table import LiveTable
+from tailtrace_api.demo.neighbours import NEIGHBOURS
 from tailtrace_api.demo.people import PEOPLE, identities_toml
 from tailtrace_bridge.logs.format import TAILTRACE_FIELDS
 
@@ -228,6 +230,10 @@ def test_the_report_tells_what_nginx_and_the_clients_saw(tmp_path: Path) -> None
     slowest = max(times, key=lambda entry: entry["app"]["p95_ms"] or 0)
     assert slowest["endpoint"] == "/predict/prices/weekly"
     assert 450 <= slowest["app"]["p95_ms"] < 2000
+    # Four apps behind one nginx; those of the neighbours all have a page at `/`.
+    assert {entry["service"] for entry in times} == {"factory.example", *NEIGHBOURS}
+    roots = {entry["service"]: entry["count"] for entry in times if entry["endpoint"] == "/"}
+    assert roots == Counter(line["server_name"] for line in lines if line["request_uri"] == "/")
     failed = sum(line["status"].startswith("5") for line in lines)
     assert failed > 0
     assert answers["system_health_history"]["error_rate"]["overall"]["errors_5xx"] == failed

@@ -8,6 +8,7 @@ A device's requests are an endless walk of sessions:
 | looks at cards | GET /_tailtrace/view?card=NAME, one to all of the person's cards (a service has none) |
 | works | one to five of the person's features, the favourite most often |
 | now and then | a mistyped address, or a batch that does not exist: 404 |
+| after a session, mostly | a page of a neighbour, an app behind the same nginx |
 | now and then, on a slow page | gives up after `PATIENCE_S`: nginx notes 499 |
 
 The walk is pure: a `random.Random` in, steps out. The driver sends each step at its time, whether or not those before
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from tailtrace_api.demo.app import BATCHES
+from tailtrace_api.demo.neighbours import NEIGHBOURS, PAGES
 from tailtrace_api.demo.people import BATCH, DASHBOARD, FORECAST, OPTIMIZE, Person
 
 IN_FLIGHT_MAX = 200
@@ -37,6 +39,7 @@ PATIENCE_S = 0.25
 MISTYPED_SHARE = 0.02
 NO_BATCH_SHARE = 0.1
 IMPATIENT_SHARE = 0.1
+NEIGHBOUR_SHARE = 0.7
 FEATURES_MAX = 5
 MISTYPED = "/dashbord"
 
@@ -49,6 +52,8 @@ class Step:
     path: str
     card: str = ""
     gives_up: bool = False
+    host: str = ""
+    """Of a neighbour; empty: the factory's."""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,14 @@ def walk(person: Person, rng: random.Random) -> Iterator[Step]:
             yield Step("GET", MISTYPED)
 
 
+def walk_about(person: Person, rng: random.Random) -> Iterator[Step]:
+    """Return the same with a neighbour's page at times, before the next dashboard."""
+    for step in walk(person, rng):
+        if step.path == DASHBOARD and rng.random() < NEIGHBOUR_SHARE:
+            yield Step("GET", rng.choice(PAGES), host=rng.choice(NEIGHBOURS))
+        yield step
+
+
 def _visit(feature: str, rng: random.Random) -> Step:
     if feature == OPTIMIZE:
         return Step("POST", feature)
@@ -94,7 +107,7 @@ async def drive(
     people: Sequence[Person], url: str, rate: float, rng: random.Random, tally: Tally, stop: asyncio.Event
 ) -> None:
     """Send `rate` requests a second to `url` until `stop`, then wait for the last answers. Counts into `tally`."""
-    walks = [walk(person, rng) for person in people]
+    walks = [walk_about(person, rng) for person in people]
     weights = [person.weight for person in people]
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
@@ -139,11 +152,12 @@ def _client(person: Person, url: str) -> httpx.AsyncClient:
 
 async def _send(client: httpx.AsyncClient, step: Step, tally: Tally) -> None:
     timeout = httpx.Timeout(ANSWER_S_MAX, read=PATIENCE_S) if step.gives_up else httpx.USE_CLIENT_DEFAULT
+    headers = {"host": step.host} if step.host else None
     tally.sent += 1
     if step.card:
         tally.cards[step.card] += 1
     try:
-        response = await client.request(step.method, step.path, timeout=timeout)
+        response = await client.request(step.method, step.path, timeout=timeout, headers=headers)
     except httpx.ReadTimeout:
         tally.given_up += step.gives_up
         tally.failed += not step.gives_up

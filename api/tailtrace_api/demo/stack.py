@@ -2,6 +2,7 @@
 
     clients ──► nginx ──► app ──► weather
                   │        └──OTLP──┴──► tailtrace serve
+                  ├─ the names of three neighbours ──► the weather's process
                   └─ access.log ───────────────┘
 
 All are ready when it is given. They start from the weather on, as `serve` reads the app's OpenAPI document. nginx ends
@@ -21,6 +22,7 @@ import httpx
 
 from tailtrace_api.demo.children import ChildDied, Children
 from tailtrace_api.demo.history import SERVICE
+from tailtrace_api.demo.neighbours import server_blocks
 from tailtrace_api.demo.people import Person, identities_toml, unusable_address
 from tailtrace_api.nginx.process import NginxServer
 from tailtrace_bridge.core.errors import SettingsError
@@ -139,7 +141,15 @@ async def run_stack(
         )
         await children.start("serve", (*CLI, "serve"), environment, lambda: answers(f"{api_url}/ready"))
         locations = _LOCATIONS.replace("@APP_PORT@", str(app_port))
-        with NginxServer(locations, host=HOST, port=port, log=log, folder=folder, server_name=SERVICE) as nginx:
+        with NginxServer(
+            locations,
+            servers=server_blocks(HOST, port, weather_port),
+            host=HOST,
+            port=port,
+            log=log,
+            folder=folder,
+            server_name=SERVICE,
+        ) as nginx:
             yield Stack(nginx.url, api_url, log, environment, children, nginx)
 
 

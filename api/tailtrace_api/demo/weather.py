@@ -1,4 +1,7 @@
-"""The factory's second service: the weather of a station, over HTTP, traced like the app. Each 7th answer is a 503."""
+"""The factory's second service: the weather of a station, over HTTP, traced like the app. Each 7th answer is a 503.
+
+Its process has the pages of the factory's neighbours as well.
+"""
 
 import argparse
 import asyncio
@@ -10,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException
 
 import tailtrace
+from tailtrace_api.demo.neighbours import add_neighbours
 
 FAILS_EACH = 7
 
@@ -31,6 +35,7 @@ def make_weather() -> FastAPI:
             raise HTTPException(503, "the station does not answer")
         return {"station": station, "temperature_c": 19.5, "humidity_percent": 61}
 
+    add_neighbours(app)
     return app
 
 

@@ -9,6 +9,8 @@
 // | api | where tailtrace is | where this script came from |
 // | theme | `light`, `dark`, or `auto` for the system's | the page's own color-scheme |
 //
+// Each attribute is a property too, since a framework (React 19, Vue) sets those that an element has; null takes it away.
+//
 // | it asks and | it shows | it asks again |
 // |---|---|---|
 // | is answered | the numbers | after `refresh` |
@@ -52,6 +54,8 @@ const whole = (text, usual, least, most) => {
   return Math.min(most, Math.max(least, value));
 };
 
+const PROPERTIES = ["days", "service", "refresh", "api", "theme"];
+
 class TailtraceWidget extends HTMLElement {
   static observedAttributes = ["lang", "days", "service", "refresh", "api"];
 
@@ -70,6 +74,12 @@ class TailtraceWidget extends HTMLElement {
   }
 
   connectedCallback() {
+    // What was set before this script came hides the properties of the class.
+    for (const name of PROPERTIES.filter((one) => Object.hasOwn(this, one))) {
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
     document.addEventListener("visibilitychange", this.#wake);
     addEventListener("online", this.#wake);
     this.#show();
@@ -181,6 +191,18 @@ class TailtraceWidget extends HTMLElement {
     const { key, hint, values } = this.#trouble;
     return h("div", { class: "note", role: "alert" }, h("strong", null, t(key, values)), hint && h("p", null, t(hint, values)));
   }
+}
+
+for (const name of PROPERTIES) {
+  Object.defineProperty(TailtraceWidget.prototype, name, {
+    get() {
+      return this.getAttribute(name);
+    },
+    set(value) {
+      if (value === null || value === undefined) this.removeAttribute(name);
+      else this.setAttribute(name, value);
+    },
+  });
 }
 
 const waiting = ({ t }) => h("div", { class: "wait" }, h("span", { class: "sr" }, t("loading")));
