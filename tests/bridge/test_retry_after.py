@@ -17,6 +17,7 @@ from tailtrace_bridge.core.retry_after import read_retry_after
         ("soon", None),
         ("Tue, 14 Nov 2023 22:13:25 GMT", 5.0),
         ("Tue, 14 Nov 2023 22:13:25 -0000", 5.0),
+        ("Tue, 14 Nov 2023 23:13:25 +0100", 5.0),
         ("Tue, 14 Nov 2023 22:00:00 GMT", 0.0),
         ("Tue, 14 Nov 2099 22:00:00 GMT", 3600.0),
     ],

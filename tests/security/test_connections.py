@@ -5,6 +5,8 @@ import socket
 import time
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tailtrace_api.server import connections
 
@@ -176,3 +178,9 @@ def test_a_websocket_is_an_ordinary_request(server):
     )
     said, _ = talk(server[0], upgrade)
     assert said.startswith(b"HTTP/1.1 200")
+
+
+def test_what_is_replaced_of_uvicorn_is_there():
+    assert callable(vars(H11Protocol).get("_should_upgrade")), (
+        f"uvicorn {uvicorn.__version__} decides elsewhere whether a connection becomes a websocket: see server/connections.py"
+    )
