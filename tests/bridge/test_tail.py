@@ -339,6 +339,21 @@ def test_a_date_before_the_extension(log, start, clock):
     assert texts(tail) == []
 
 
+@pytest.mark.parametrize("name", ["access.log.bak.gz", "archive/access.log.1.gz", "2024/03/access.log.gz"])
+def test_a_log_that_was_moved_and_compressed_while_nobody_read_it_is_found(log, start, name):
+    log.write_bytes(b"1\n")
+    first = start()
+    assert texts(first) == [b"1"]
+    first.save()
+    append(log, b"2\n")
+    moved = log.parent / name.removesuffix(".gz")
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    log.rename(moved)
+    gzip_file(moved)
+    log.write_bytes(b"3\n")
+    assert texts(start()) == [b"2", b"3"]
+
+
 @pytest.mark.parametrize("pattern", ["", " , "])
 def test_no_log_named(tmp_path, pattern):
     with pytest.raises(SettingsError, match="TAILTRACE_LOG names no log: set it to nginx's access log"):

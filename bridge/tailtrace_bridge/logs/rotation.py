@@ -11,12 +11,13 @@
 | `access.log.1` and `access.log.1.gz` together | one: gzip is at work, the plain one is whole |
 
 Compressed by gzip, zstd, xz or bzip2, it is the same file. A position is found again by its fingerprint, and by its
-inode where several files begin with the same line: that one under whatever name, also one folder further down.
+inode where several files begin with the same line: that one under whatever name, also up to two folders further down.
+There a file that has the log's name in its own is known by its first line alone: it was moved, then compressed.
 """
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +41,8 @@ _ROTATED_INSIDE = re.compile(
 _ENDING = re.compile(r"\.(?:gz|zst|xz|bz2)\Z")
 OTHERS_MAX = 2000
 """Files of other names, in the log's folder and the folders in it, among which one that was read is looked for."""
+DEPTH_MAX, FOLDERS_MAX = 2, 50
+"""How far below the log's folder, and in how many folders."""
 _NUMBER_DIGITS_MAX = 5  # six and more are a date
 
 
@@ -80,7 +83,7 @@ def list_log_files(
 ) -> list[LogFile]:
     """Look at all files of a log, the live one last if it is there. Tells `on_problem` the file that it cannot read.
 
-    What `saved` places lie in is found by its inode too, where no name of a rotated file leads to it.
+    What `saved` places lie in is looked for elsewhere too, where no name of a rotated file leads to it.
     """
     folder, live_name = Path(live_path).parent, Path(live_path).name
     try:
@@ -99,37 +102,44 @@ def list_log_files(
     known = [*rotated, *([live] if live else [])]
     lost = [position for position in saved if position.fingerprint and index_of(position, known) is None]
     if lost:
-        rotated = sorted([*_by_inode(folder, lost, on_problem), *rotated], key=lambda one: one.mtime_ns)
+        rotated = sorted([*_elsewhere(folder, live_name, lost, on_problem), *rotated], key=lambda one: one.mtime_ns)
     return rotated[-ROTATED_MAX:] + ([live] if live else [])
 
 
-def _by_inode(folder: Path, lost: Sequence[Position], on_problem: Callable[[str, str], None]) -> list[LogFile]:
-    """Find files by inode and first line, whatever they are called now."""
+def _elsewhere(
+    folder: Path, live_name: str, lost: Sequence[Position], on_problem: Callable[[str, str], None]
+) -> list[LogFile]:
+    """Find files by inode and first line, whatever they are called now; by their first line, if by the log's name."""
     inodes = {position.inode for position in lost if position.inode}
-    found: list[LogFile] = []
-    looked = 0
-    for place in [str(folder), *_folders_in(folder)]:
+    stem = live_name.partition(".")[0]
+    found: dict[int, LogFile] = {}
+    for path, inode in _files_near(folder):
+        if inode not in inodes and (stem not in path.rpartition("/")[2] or Path(path) == folder / live_name):
+            continue
+        one = _look_at(path, False, on_problem)
+        if one is None or one.fingerprint in found or all(index_of(position, [one]) is None for position in lost):
+            continue
+        found[one.fingerprint] = one
+    return list(found.values())
+
+
+def _files_near(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield path and inode of the files in a log's folder and in those below it."""
+    places, looked = [(str(folder), 0)], 0
+    for place, depth in places:
         try:
             with os.scandir(place) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     looked += 1
                     if looked > OTHERS_MAX:
-                        return found
-                    if entry.inode() in inodes and entry.is_file():
-                        one = _look_at(entry.path, False, on_problem)
-                        if one is not None and any(index_of(position, [one]) is not None for position in lost):
-                            found.append(one)
+                        return
+                    if entry.is_dir(follow_symlinks=False):
+                        if depth < DEPTH_MAX and len(places) < FOLDERS_MAX:
+                            places.append((entry.path, depth + 1))
+                    elif entry.is_file():
+                        yield entry.path, entry.inode()
         except OSError:
             continue
-    return found
-
-
-def _folders_in(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))[:50]
-    except OSError:
-        return []
 
 
 def index_of(position: Position, log_files: Sequence[LogFile]) -> int | None:
