@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from tailtrace_api.doctor.servers import check_collector
+from tailtrace_bridge.spans.collector import RawSpansWatch, ask
 
 pytestmark = [pytest.mark.collector, pytest.mark.influxdb]
 CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
@@ -217,6 +218,44 @@ def test_a_wrong_setting_is_counted_and_said(
     assert says in raw.collector.log
     check = check_collector(raw.collector.metrics_url)
     assert (check.status, check.message) == ("failure", "0 raw spans stored, 2 given up since it began")
+
+
+def test_a_token_file_that_was_removed_first_is_told_and_a_restart_heals(
+    influxdb: Any, collector: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The collector watches the file, not its name: what is written after a removal it never reads."""
+    first, second = (new_token(influxdb) for _ in range(2))
+    file = tmp_path / "its-token"
+    file.write_text(first["token"], encoding="utf-8")
+    raw = Raw(influxdb, collector, tmp_path, env={"INFLUXDB_V2_TOKEN_FILE": str(file)})
+    watch = RawSpansWatch(lambda: ask(raw.collector.metrics_url))
+    raw.send(span(1))
+    raw.stored(1)
+    assert watch.problem() == ""
+    file.unlink()
+    time.sleep(STILL_S)
+    file.write_text(second["token"], encoding="utf-8")
+    influxdb.call("PATCH", f"/api/v2/authorizations/{first['id']}", json={"status": "inactive"})
+    raw.send(span(2))
+    end = time.monotonic() + WAIT_S_MAX
+    while not (said := watch.problem()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert "raw spans are lost, 1 since the collector began" in said
+    raw.collector.stop()
+    raw.collector.start()
+    raw.send(span(3))
+    assert {int(point["trace_id"], 16) for point in raw.stored(2)} == {1, 3}
+    assert watch.problem() == ""
+
+
+def new_token(influxdb: Any) -> dict[str, str]:
+    """Make a token that may do everything with buckets."""
+    org_id = influxdb.call("GET", "/api/v2/orgs", params={"org": influxdb.org}).json()["orgs"][0]["id"]
+    allowed = [{"action": action, "resource": {"type": "buckets", "orgID": org_id}} for action in ("read", "write")]
+    made: dict[str, str] = influxdb.call(
+        "POST", "/api/v2/authorizations", json={"orgID": org_id, "permissions": allowed}
+    ).json()
+    return made
 
 
 def listed(*texts: str) -> AnyValue:
