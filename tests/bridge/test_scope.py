@@ -29,6 +29,7 @@ WRITES |= {
     "close",
     "add_failures",
     "add_markers",
+    "keep_features",
     "keep_traces",
     "resolve_error",
     "remember",
@@ -56,6 +57,7 @@ def store(tmp_path):
     ])  # fmt: skip
     made.keep_traces([KeptTrace(T0 + n * S, n, bytes.fromhex(TRACE), "error", 0, b"x") for n in range(9)], 1000)
     made.add_failures([Failure(T0 + n * S, n, "f" * 16, "KeyError", "total", "", "") for n in range(9)])
+    made.keep_features({"/a": "Prices"})
     made.add_markers([Marker(T0, "note", "", "deployed"), Marker(T0 + 1, "version", "shop", "1.2")])
     yield made
     made.close()
@@ -86,7 +88,10 @@ OWN = {
     "error_groups": lambda store, scope: {name for one in store.error_groups(scope, WINDOW) for name in one.people},
     "traces": lambda store, scope: people(entry.identity for entry, _ in store.traces(scope, TRACE)),
 }
-OF_NOBODY = {"markers": lambda store, scope: store.markers(scope, WINDOW)}
+OF_NOBODY = {
+    "markers": lambda store, scope: store.markers(scope, WINDOW),
+    "features": lambda store, scope: list(store.features(scope)),
+}
 OF_ALL = {
     "rows": lambda store, scope: store.rows(scope, WINDOW, None, 10),
     "named": lambda store, scope: store.named(scope),

@@ -655,6 +655,14 @@ def test_groups_are_bounded(store, monkeypatch):
     assert store.failures_of(EVERYBODY, [(T0 + S, 1)]) == []
 
 
+def test_names_of_features_are_kept_for_whoever_asks(store):
+    store.write([row(T0, 1)])
+    assert store.features(EVERYBODY) == {}
+    store.keep_features({"/a": "Prices", "/b, =\\": 'a "b" \n ñ', "card=x": "X"})
+    store.keep_features({"/a": "Prices of today", "/b, =\\": 'a "b" \n ñ', "card=x": "X"})
+    assert store.features(EVERYBODY) == {"/a": "Prices of today", "/b, =\\": 'a "b" \n ñ', "card=x": "X"}
+
+
 def test_markers_are_kept_once_and_the_newest(store):
     found = [Marker(T0 + n // 2, ("note", "version")[n % 2], "sh,op" * (n % 3), f"m {n}") for n in range(8)]
     store.add_markers(found)

@@ -63,15 +63,15 @@ def ask_tools(url: str, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     return asyncio.run(talk())
 
 
-def run(chain: Any, folder: Path, *command: str) -> str:
-    """Run `tailtrace` on the chain's store; return what it printed."""
+def run(chain: Any, folder: Path, *command: str, without: str = "") -> str:
+    """Run `tailtrace` on the chain's store, `without` one of its settings; return what it printed."""
     done = subprocess.run(
         [*TAILTRACE, *command],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env={**os.environ, **chain.settings},
+        env={**os.environ, **{name: value for name, value in chain.settings.items() if name != without}},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -94,6 +94,9 @@ def test_every_reader_shows_it_and_erasing_its_person_takes_it_away(
         assert not answer.is_error, answer
         assert "FloatingPointError" in json.dumps(answer.structured_content)
     assert trace_id in json.dumps(broke.structured_content)
+
+    told = json.loads(run(chain, tmp_path, "report", "--hours", "1", "--json", without="TAILTRACE_OPENAPI"))
+    assert {one["favorite_features"][0] for one in told["dashboard_usage"]["user_sessions"]} == {"Prophet forecast"}
 
     exported = [json.loads(line) for line in run(chain, tmp_path, "export", "--user", ANA.user).splitlines()]
     assert [trace_id in json.dumps(one["otlp"]) for one in exported if one["record"] == "trace"].count(True) == 1

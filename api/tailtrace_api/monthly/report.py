@@ -15,7 +15,7 @@ from tailtrace_api.monthly.page import hints, lead, render, title
 from tailtrace_api.monthly.pdf import Pdf, make_pdf
 from tailtrace_api.monthly.words import Words
 from tailtrace_api.queries.errors import Errors
-from tailtrace_api.queries.make import Features
+from tailtrace_api.queries.make import make_features
 from tailtrace_bridge.rows import routes as routing
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.anonymous import Order
@@ -67,7 +67,7 @@ def read_numbers(settings: Settings, store: Store, routes: routing.Routes, month
                 Filters(),
                 By.ENDPOINT,
             ),
-            Features(routes, settings.features),
+            make_features(settings, store, routes),
         ),
         _began(store, times, zone),
     )

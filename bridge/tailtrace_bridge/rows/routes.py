@@ -143,6 +143,10 @@ class Routes:
         """Return the human name of a route: its OpenAPI summary, or the route itself."""
         return self._features.get(route, route)
 
+    def features(self) -> dict[str, str]:
+        """Return the human names of routes, of those that have one."""
+        return dict(self._features)
+
     def template(self, method: str, path: str, service: str = "", status: int = 200) -> str:
         """Return the route of a request; see the head of this file."""
         key = (method, path, service, status in UNKNOWN_STATUSES)

@@ -4,7 +4,7 @@ Reads give totals (`values`) over a half-open window [start, end) of microsecond
 these.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
@@ -227,6 +227,12 @@ class Store(Protocol):
 
     def markers(self, scope: Scope, window: Window) -> list[Marker]:
         """Return the markers of a window, the oldest first; they are about nobody."""
+
+    def keep_features(self, names: Mapping[str, str]) -> None:
+        """Keep what features are called, by route; a card is `card=NAME`. In InfluxDB those of other routes stay."""
+
+    def features(self, scope: Scope) -> dict[str, str]:
+        """Return what features are called, by route; they are about nobody."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -20,6 +20,7 @@ from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.wiring.erasing import finish_erase
+from tailtrace_bridge.wiring.features import FeatureKeeper
 from tailtrace_bridge.wiring.parts import (
     clock_us,
     line_parser,
@@ -160,6 +161,7 @@ def make_bridge(settings: Settings) -> Bridge:
         request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
         recall = Recall(store, enricher, clock_us)
+        names = FeatureKeeper(store, {**routes.features(), **settings.features})
         pipeline = Pipeline(
             tail=open_tail(),
             reopen_tail=open_tail,
@@ -174,7 +176,13 @@ def make_bridge(settings: Settings) -> Bridge:
             settle=watcher.settle,
             retention_days=settings.retention_days,
             on_stored=_to_all(
-                [recall.offer, durations.offer, keeper.offer, *([exporter.offer] if exporter is not None else [])]
+                [
+                    recall.offer,
+                    names.offer,
+                    durations.offer,
+                    keeper.offer,
+                    *([exporter.offer] if exporter is not None else []),
+                ]
             ),
         )
         alerts = _make_alerts(settings, store, pipeline)

@@ -15,7 +15,7 @@ A thread that starts with the first write rolls up what is due. `prune` has noth
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import xxhash
 
@@ -35,6 +35,7 @@ from tailtrace_bridge.store.influx import (
     alerts,
     directory,
     failures,
+    features,
     latency,
     log,
     markers,
@@ -365,6 +366,14 @@ class InfluxStore:
     def markers(self, scope: Scope, window: Window) -> list[Marker]:  # noqa: ARG002 - they are about nobody
         """Return the markers of a window, the oldest first."""
         return markers.within(self._reads, window)
+
+    def keep_features(self, names: Mapping[str, str]) -> None:
+        """Keep what features are called, by route."""
+        features.keep(self._beside, names, self._timing.wall_us())
+
+    def features(self, scope: Scope) -> dict[str, str]:  # noqa: ARG002 - they are about nobody
+        """Return what features are called, by route."""
+        return features.kept(self._reads)
 
     def rejected_by_reason(self) -> dict[str, int]:
         """Count the kept rejected lines by reason."""

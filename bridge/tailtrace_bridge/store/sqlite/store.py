@@ -13,9 +13,10 @@ The file and its errors stand in `database`, its tables in `schema`, the way of 
 `usage`, `latency` and `presence`, which `windows` plans. Whose rows a caller may see is decided here, for every verb.
 """
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -368,6 +369,18 @@ class SqliteStore:
         del scope
         with self._connections.lent() as connection:
             return failures.markers(connection, window)
+
+    def keep_features(self, names: Mapping[str, str]) -> None:
+        """Keep what features are called, by route, in place of what was kept before."""
+        with self._writing() as writer, transaction(writer):
+            writer.execute("INSERT OR REPLACE INTO meta VALUES ('features', ?)", (json.dumps(dict(names)),))
+
+    def features(self, scope: Scope) -> dict[str, str]:
+        """Return what features are called, by route; they are about nobody."""
+        del scope
+        with self._connections.lent() as connection:
+            kept: dict[str, str] = json.loads((connection.execute(_META, ("features",)).fetchone() or ("{}",))[0])
+        return kept
 
     def rejected_by_reason(self) -> dict[str, int]:
         """Count the kept rejected lines by reason."""
