@@ -5,6 +5,8 @@ import json
 import pytest
 
 from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.logs.extractor import ESCAPED_LENGTH_MAX, REQUEST_LENGTH_MAX, _short
+from tailtrace_bridge.logs.format import unescape_default, unescape_json
 from tailtrace_bridge.logs.parser import make_parser
 
 ID = "5af7183fb1d4cf5ff0b5a2d7d4b3c1aa"
@@ -118,3 +120,19 @@ def test_only_a_whole_request_id_names_a_line_wherever_it_stands(request_id, is_
     parser = make_parser("$msec|$remote_addr|$request_id")
     keys = {parser.parse(line, "a.log", offset).key for offset in (0, 500)}
     assert len(keys) == (1 if is_one else 2)
+
+
+@pytest.mark.parametrize("unit", ["a", "\\x22", "a\\x22", "\\xC3\\xA9", "\\xF0\\x9F\\x98\\x80", "\\\\", "\\x2"])
+@pytest.mark.parametrize("before", ["", "b", "bb", "bbb"])
+def test_of_a_long_escaped_text_the_beginning_is_unescaped(unit, before):
+    text = before + unit * 20_000
+    short = _short(text)
+    assert len(short) <= ESCAPED_LENGTH_MAX
+    assert unescape_default(short)[:REQUEST_LENGTH_MAX] == unescape_default(text)[:REQUEST_LENGTH_MAX]
+
+
+@pytest.mark.parametrize("unit", ["\\u0001", "\\ud83d\\ude00", "\\n", "\\u00e9"])
+@pytest.mark.parametrize("before", ["", "b", "bb", "bbb", "bbbb", "bbbbb"])
+def test_of_a_long_text_in_json_too(unit, before):
+    text = before + unit * 20_000
+    assert unescape_json(_short(text))[:REQUEST_LENGTH_MAX] == unescape_json(text)[:REQUEST_LENGTH_MAX]

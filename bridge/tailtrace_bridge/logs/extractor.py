@@ -30,6 +30,8 @@ REQUEST_LENGTH_MAX = 1024
 APP_LENGTH_MAX = 1024
 """What an app says of its answer; one character more is kept, to show that it was longer."""
 EXCHANGE_LENGTH_MAX = 1024
+ESCAPED_LENGTH_MAX = 16 * (REQUEST_LENGTH_MAX + 1)
+"""Of an escaped text that is looked at: no character takes more than its four bytes, each of four characters."""
 FIELDS: tuple[tuple[str, ...], ...] = (
     ("msec", "time_local", "time_iso8601"),
     ("remote_addr", "realip_remote_addr", "proxy_protocol_addr", "http_x_real_ip", "http_x_forwarded_for"),
@@ -142,7 +144,7 @@ class Extractor:
             values = self._first_with_a_value(match, values)
         if b"\\" in line:
             unescape = self._unescape
-            values = tuple(unescape(value) if value and "\\" in value else value for value in values)
+            values = tuple(unescape(_short(value)) if value and "\\" in value else value for value in values)
         more = _NOTHING_MORE
         if self._more_groups is not None:
             trace_id, span_id, more = self._more(
@@ -244,6 +246,13 @@ def span_of(request_id: str) -> str:
     if half != NO_SPAN_ID:
         return half
     return request_id[:16] if request_id[:16] != NO_SPAN_ID else NO_SPAN_ID[1:] + "1"
+
+
+def _short(value: str) -> str:
+    """Cut what nobody looks at off an escaped text, and no escape in two."""
+    if len(value) <= ESCAPED_LENGTH_MAX:
+        return value
+    return value[: max(value.rfind("\\", 0, ESCAPED_LENGTH_MAX), ESCAPED_LENGTH_MAX - 12)]
 
 
 @lru_cache(maxsize=256)

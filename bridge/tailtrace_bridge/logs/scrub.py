@@ -25,7 +25,7 @@ import re
 from itertools import islice
 
 EMAIL, TOKEN = "[email]", "[token]"
-AT_SIGNS_MAX = 16
+AT_SIGNS_MAX = 8
 """Of one path, `%40` counted: no path of an app has more, and each is looked at."""
 _FILES = "png|jpe?g|gif|webp|avif|svg|ico|css|js|mjs|map|woff2?|ttf|html?|json|pdf|txt|xml"
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+=?^_`{|}~%-"
@@ -51,7 +51,9 @@ _TOKEN = re.compile(
 )
 _SUSPECT = re.compile(r"[@=]|%40|%(?:25)*3D|[A-Za-z0-9_+=.-]{14}", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
+_EQUALS = re.compile("=|%(?:25)*+3D", re.IGNORECASE)
 _NAMED = re.compile(
+    r"(?=[tspajc])"  # most letters begin none of them, and are told so at once
     r"(token|secret|passw(?:or)?d|pwd|api[_-]?key|sess(?:ion)?_?id|\bsid|auth|jwt|signature|\bsig|credential)(=|%(?:25)*3D)"
     r"[^/;&\s\"'…]++",
     re.IGNORECASE,
@@ -67,7 +69,7 @@ def scrub(text: str) -> str:
     """Return a path without addresses and tokens. Most have neither, and cost one look."""
     if _SUSPECT.search(text) is None:
         return text
-    if "=" in text or "%" in text:
+    if _EQUALS.search(text):
         text = _NAMED.sub(rf"\1\2{TOKEN}", text)
     if ":" in text and "@" in text:
         text = _CREDENTIALS.sub(f"{TOKEN}@", text)
