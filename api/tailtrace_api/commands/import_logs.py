@@ -6,6 +6,7 @@ A large import parses in a process of its own, which loads its code while this o
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -75,7 +76,7 @@ def import_logs(
 
     start = time.monotonic()
     flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
-    shown = None if as_json else errors()
+    shown = errors() if sys.stderr.isatty() and not as_json else None
     done = run_import(files, flags, shown, conf_formats(files, nginx_conf, log_format), export=export)
     share = 100 * done.rejected / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
@@ -195,7 +196,7 @@ def _folded(store: "Store") -> list[str]:
 @contextmanager
 def _progress(console: "Console | None", total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Show how many bytes were read, to who looks; a script does not wait until that is loaded."""
-    if console is None or not console.is_terminal:
+    if console is None:
         yield lambda _: None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn

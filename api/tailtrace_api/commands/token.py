@@ -4,7 +4,6 @@ A token is printed once, when it is made, and so is a link; what is kept is thei
 """
 
 import json
-import secrets
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,10 +25,12 @@ UserOption = Annotated[str, typer.Option(help="Whose data a member's token shows
 
 def create(name: NameArgument, *, role: RoleOption = "member", user: UserOption = "", as_json: Json = False) -> None:
     """Make a token and print it, this once."""
+    from secrets import token_urlsafe
+
     from tailtrace_bridge.wiring.parts import clock_us
 
     tokens = _tokens()
-    secret = tokens.create(name, role, user, random=secrets.token_urlsafe, now_us=clock_us())
+    secret = tokens.create(name, role, user, random=token_urlsafe, now_us=clock_us())
     if as_json:
         typer.echo(json.dumps({"name": name, "role": role, "user": user or None, "token": secret}))
         return
@@ -45,13 +46,15 @@ def link(
     as_json: Json = False,
 ) -> None:
     """Print a link that logs one browser in, once, as what the token may see. The page shows it, and logs out."""
+    from secrets import token_urlsafe
+
     from tailtrace_api.access.auth_methods import login_url, make_sessions
     from tailtrace_bridge.settings import table
 
     settings = table.load()
     url = login_url(settings)
     secret = make_sessions(settings).link(
-        name, life_us=minutes * MINUTE_US, session_us=days * DAY_US, random=secrets.token_urlsafe
+        name, life_us=minutes * MINUTE_US, session_us=days * DAY_US, random=token_urlsafe
     )
     if as_json:
         typer.echo(json.dumps({"name": name, "url": f"{url}#{secret}", "minutes": minutes, "days": days}))

@@ -37,7 +37,10 @@ def errors() -> "Console":
 
 def note(text: object, style: str | None = None) -> None:
     """Print a text to the standard error as it is; untrusted text is given through `lines`."""
-    errors().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    if sys.stderr.isatty() or os.environ.get("FORCE_COLOR"):
+        errors().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    else:  # a tenth of a small import was to load what colours this
+        sys.stderr.write(f"{text}\n")
 
 
 def lines(text: object) -> str:
