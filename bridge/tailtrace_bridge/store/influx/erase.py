@@ -108,19 +108,20 @@ class Eraser:
         )  # fmt: skip
         if is_dry:
             return erased
-        for source in days:
-            of_source = [point for point in points if point.source == source]
-            self._forget(source, of_source, days[source][1], is_theirs, named)
+        # What is found by their rows and names goes before these: so one that is cut off is finished by another.
         for beside in (kept, failed):
             for source, span_ns in beside.spans_ns:
                 self.delete(self.buckets.raw, {"_measurement": beside.measurement, "source": source}, span_ns)
-        for one in theirs:
-            self.delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
+        self.delete.any_of(self.spans_bucket, "trace_id", traces)
         for time_ns, source in lines_gone:
             self.delete(self.buckets.rollups, {"_measurement": "refusal", "source": source}, (time_ns, time_ns))
         for time_ns in events:
             self.delete(self.buckets.rollups, {"_measurement": EVENTS}, (time_ns, time_ns))
-        self.delete.any_of(self.spans_bucket, "trace_id", traces)
+        for source in days:
+            of_source = [point for point in points if point.source == source]
+            self._forget(source, of_source, days[source][1], is_theirs, named)
+        for one in theirs:
+            self.delete(self.buckets.rollups, {"_measurement": directory.MEASUREMENT, "id": directory.id_of(one)})
         return erased
 
     def _points(self, source: str, where: tuple[str, Mapping[str, object]]) -> Iterable[_Point]:
@@ -188,7 +189,6 @@ class Eraser:
             point.time_us for point in points if point.time_us // DAY_US * DAY_US in rebuilt
         ):
             self.write(announced)
-        self._delete_points(points, is_theirs, named)
         for bucket_us in sorted({point.time_us // BUCKET_US * BUCKET_US for point in points}):
             self._write_step_anew(rollups, source, bucket_us, is_theirs)
         for day_us in rebuilt:
@@ -203,6 +203,7 @@ class Eraser:
             self.write(settled)
         while roller.roll_day():
             pass
+        self._delete_points(points, is_theirs, named)
 
     def _has_all_rows(self, source: str, day_us: int) -> bool:
         """Whether none of a day's rows has expired. A day that was never rolled up is read from its rows anyway."""
