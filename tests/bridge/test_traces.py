@@ -195,6 +195,12 @@ def test_errors_slow_ones_those_asked_for_and_a_sample():
     assert TraceChoice(Wanted(one_in=1)).reason(row()) == "sample"
 
 
+def test_endpoints_beyond_the_limit_share_their_samples(monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.traces.choice.ENDPOINTS_MAX", 2)
+    choice = TraceChoice(Wanted(one_in=1000))
+    assert [choice.reason(row(route=route)) for route in ("/a", "/b", "/c", "/d")] == ["sample", "sample", "sample", ""]
+
+
 def test_of_one_endpoint_so_many_in_a_minute():
     choice = TraceChoice(Wanted(per_minute=3, one_in=0))
     reasons = [choice.reason(row(n, 500)) for n in range(5)]
