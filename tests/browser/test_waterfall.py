@@ -20,10 +20,10 @@ STACK = 'Traceback (most recent call last):\n  File "/srv/shop/orders.py", line 
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def span(at_us, number, parent, name, *, failed=False):
+def span(at_us, number, parent, name, *, failed=False, end_us=60_000):
     made = Span(
         trace_id=bytes.fromhex(TRACE), span_id=number.to_bytes(8), parent_span_id=parent, name=name,
-        start_time_unix_nano=(at_us + 2000 + number * 100) * 1000, end_time_unix_nano=(at_us + 60_000) * 1000,
+        start_time_unix_nano=(at_us + 2000 + number * 100) * 1000, end_time_unix_nano=(at_us + end_us) * 1000,
     )  # fmt: skip
     if failed:
         made.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR))
@@ -67,7 +67,7 @@ def test_a_kept_trace_is_a_waterfall(tmp_path, serving, open_page, phone):
         ]  # fmt: skip
         names = [one.partition("shop")[0] for one in page.locator(".span-name").all_text_contents()]
         assert names == ["GET /orders/{id}nginx", "GETnginx", "GET /orders/{id}", f"SELECT {EVIL}"]
-        assert "/srv/shop/orders.py:40 total" in page.locator(".stack").text_content()
+        assert "/srv/shop/orders.py:40 total" in page.locator(".frames").text_content()
         assert page.locator("img[src=x]").count() == 0
         page.locator(".spans summary").last.click()
         page.locator(".spans > li").last.locator("dd").first.wait_for()  # made when it opens
@@ -84,6 +84,20 @@ def test_a_kept_trace_is_a_waterfall(tmp_path, serving, open_page, phone):
         page.until(
             "document.querySelector('.as-text') || [...document.querySelectorAll('button')].some((one) => one.textContent === 'Copied')"
         )
+
+
+def test_a_span_whose_times_lie_outside_its_requests_is_marked(tmp_path, serving, open_page):
+    """The request took 120 ms: what the app did in the background went on for 400 ms more."""
+    kept(
+        tmp_path,
+        lambda at_us: [*few(at_us), span(at_us, 3, (1).to_bytes(8), "send mail", end_us=520_000)],
+    )
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?request={TRACE}&lang=en")
+        page.locator(".waterfall").wait_for()
+        marked = page.locator(".spans li", has=page.locator(".lane.outside"))
+        assert [one.partition("shop")[0] for one in marked.locator(".span-name").all_text_contents()] == ["send mail"]
+        assert "outside" in marked.locator(".span-name").text_content()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

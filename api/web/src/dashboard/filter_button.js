@@ -5,7 +5,7 @@ import { h } from "../shared/dom.js";
 import { t } from "../shared/words.js";
 
 const narrow = (next, stays = false, to = null) => (event) =>
-  event.currentTarget.dispatchEvent(new CustomEvent("narrow", { bubbles: true, detail: { next: { request: "", ...next }, stays, to } }));
+  event.currentTarget.dispatchEvent(new CustomEvent("narrow", { bubbles: true, detail: { next: { request: "", ...(typeof next === "function" ? next() : next) }, stays, to } }));
 
 /** A name that, clicked, narrows the page to it. `kind` is one of the filters in the address, `text` what it is called here. */
 export const filterButton = (kind, value, look = "name", text = value) =>
@@ -14,7 +14,7 @@ export const filterButton = (kind, value, look = "name", text = value) =>
     onclick: narrow({ [kind]: value }),
   }, text);
 
-/** A number or a word that leads to what is behind it: `next` is what of the state changes. */
+/** A number or a word that leads to what is behind it: `next` is what of the state changes, or says so when it is clicked. */
 export const door = (next, text, { title = t("look-at"), look = "", key, stays = false, to = null } = {}) =>
   h("button", { type: "button", class: `link ${look}`, title, "data-key": key ?? `door-${JSON.stringify(next)}`, onclick: narrow(next, stays, to) }, text);
 

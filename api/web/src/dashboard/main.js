@@ -1,7 +1,7 @@
 // The page, put together: it reads its address, shows the panels, and asks again when there is news.
 
 import { h } from "../shared/dom.js";
-import { chooseLang, moment, t } from "../shared/words.js";
+import { chooseLang, moment, speak, speaks, t } from "../shared/words.js";
 import { browserZone, chooseZone } from "../shared/zone.js";
 import { ask } from "./ask.js";
 import { Banner } from "./banner.js";
@@ -44,6 +44,8 @@ const filters = new Filters({ change });
 const banner = new Banner((at) => change({ ...NOW, at }));
 const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
+const chosenLang = () => chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
+await speak(chosenLang());
 const header = new Header({ onLang: (lang) => rename({ lang }), onZone: say, onTheme: () => panels.forEach((panel) => panel.show()) });
 const boxes = h("div", { class: "panels" });
 const firstRun = new FirstRun({ problems, panels: boxes });
@@ -184,7 +186,12 @@ function keepFocus() {
 /** Says everything in the language of now. */
 function say() {
   root.dataset.said = "";
-  root.lang = chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
+  const lang = chosenLang();
+  if (!speaks(lang)) {
+    speak(lang).then(say, (error) => console.error(error));
+    return;
+  }
+  root.lang = lang;
   header.say(state);
   filters.render(state, root.lang);
   offerTrail();

@@ -1,10 +1,13 @@
 // The texts of the page in its languages, of the catalogue of all texts, and numbers and times as people there write them.
+// A reader loads the texts of one language: each is a file of its own.
 
-import en from "../../../../bridge/tailtrace_bridge/texts/en/page.json";
-import es from "../../../../bridge/tailtrace_bridge/texts/es/page.json";
 import { zone as chosen } from "./zone.js";
 
-const LANGUAGES = { en, es };
+const LANGUAGES = {
+  en: () => import("./texts/en.js"),
+  es: () => import("./texts/es.js"),
+};
+const loaded = {};
 let lang = "en";
 /** The reader's own form of the language, `en-GB`, which says how dates look. */
 let locale = "en";
@@ -12,14 +15,22 @@ let locale = "en";
 /** Chooses the first of these that there are words for: tags as a browser names them, `es-MX`, or nothing. */
 export function chooseLang(...wished) {
   const known = wished.flat().map((tag) => String(tag ?? "").slice(0, 2).toLowerCase());
-  lang = known.find((tag) => tag in LANGUAGES) ?? "en";
+  return known.find((tag) => tag in LANGUAGES) ?? "en";
+}
+
+/** Whether texts come in that language now. */
+export const speaks = (chosen) => lang === chosen && chosen in loaded;
+
+/** Has texts come in a language from when its file is there. */
+export async function speak(chosen) {
+  loaded[chosen] ??= (await LANGUAGES[chosen]()).default;
+  lang = chosen;
   locale = navigator.languages?.find((tag) => tag.slice(0, 2).toLowerCase() === lang) ?? lang;
-  return lang;
 }
 
 /** Gives a text, `{name}` in it replaced. */
 export function t(key, values = {}) {
-  const text = LANGUAGES[lang][key] ?? en[key] ?? key;
+  const text = loaded[lang]?.[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 

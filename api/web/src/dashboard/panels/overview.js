@@ -6,6 +6,7 @@ import { chart } from "../charts.js";
 import { door, leap } from "../filter_button.js";
 import { of } from "../of.js";
 import { spansOf } from "../brush.js";
+import { NOW } from "../state.js";
 import { isElsewhere, labelled } from "../steps.js";
 
 export function totals({ totals: rows, named, before_covered: isCovered }, state) {
@@ -67,15 +68,19 @@ export function series({ series: points, series_before: ghost, step, window: sho
 
 const LEVELS = 5;
 
-export function heat({ heat: cells, heat_days: days, timezone }, _state, panel) {
+export function heat({ heat: cells, heat_days: days, timezone, window: shown }, _state, panel) {
   const top = Math.max(...cells.flat());
   if (!top) return null;
   panel.tell(of("usage", "heat"), t("in-zone", { zone: timezone, n: number(days) }));
   const short = weekdays("short");
   const long = weekdays("long");
   const said = h("output", { class: "heat-said" }, t("heat-how"));
+  const way = h("span");
   const tell = ({ target }) => {
-    if (target.dataset.said) said.textContent = target.dataset.said;
+    if (!target.dataset.said) return;
+    said.textContent = target.dataset.said;
+    const [, day, hour] = target.dataset.key.split("-").map(Number);
+    way.replaceChildren(...(cells[day][hour] ? [door(() => newestHour(shown.to, timezone, day, hour), t("heat-look"), { key: "heat-look" })] : []));
   };
   const map = h("div", { class: "scroll plain" },
     h("table", { class: "heat", role: "grid", "aria-label": t("heat"), onfocusin: tell, onclick: tell, onpointerover: tell, onkeydown: walk },
@@ -86,7 +91,25 @@ export function heat({ heat: cells, heat_days: days, timezone }, _state, panel) 
           h("td", { class: `level-${levelOf(count, top)}`, tabindex: day + hour ? -1 : 0, "data-key": `heat-${day}-${hour}`,
             "data-said": t("heat-cell", { day: long[day], hour, next: (hour + 1) % 24, n: number(count) }) }, sr(number(count)))))))));
   const shades = Array.from({ length: LEVELS + 1 }, (_, level) => h("i", { class: `level-${level}` }));
-  return [map, h("p", { class: "heat-foot" }, said, h("span", { class: "heat-key" }, "0", h("span", { class: "heat", "aria-hidden": "true" }, ...shades), number(top)))];
+  return [map, h("p", { class: "heat-foot" }, h("span", null, said, " ", way), h("span", { class: "heat-key" }, "0", h("span", { class: "heat", "aria-hidden": "true" }, ...shades), number(top)))];
+}
+
+const HOUR_MS = 3_600_000;
+const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/** The newest hour before `end` that is this one of the week in the zone of the map, as what of the state changes. */
+function newestHour(end, zone, day, hour) {
+  const clock = new Intl.DateTimeFormat("en", { weekday: "short", hour: "numeric", minute: "numeric", hourCycle: "h23", timeZone: zone });
+  const told = (ms) => Object.fromEntries(clock.formatToParts(ms).map(({ type, value }) => [type, value]));
+  const last = Date.parse(end) - 1;
+  let from = last - (last % 60_000) - told(last).minute * 60_000;
+  // A week, and the hour that a change of the clock may add.
+  for (let hours = 0; hours < 7 * 24 + 1; hours += 1) {
+    const { weekday, hour: now } = told(from);
+    if (weekday === DAYS[day] && Number(now) === hour) break;
+    from -= HOUR_MS;
+  }
+  return { ...NOW, from: new Date(from).toISOString(), to: new Date(Math.min(from + HOUR_MS, last + 1)).toISOString() };
 }
 
 const levelOf = (count, top) => (count ? Math.max(1, Math.ceil((count / top) * LEVELS)) : 0);

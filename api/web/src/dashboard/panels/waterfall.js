@@ -34,8 +34,11 @@ function phases({ phases: parts, duration_ms: whole }) {
 /** A row of each span. One listener serves them all: what a span says is made when its row opens (`toggle` does not bubble). */
 function rows({ spans, duration_ms: wholeMs }) {
   const spanOf = new Map();
-  const list = h("ol", { class: "spans" }, ...spans.map((span) => {
-    const one = row(span, wholeMs);
+  const copy = pattern();
+  const list = h("ol", { class: "spans" });
+  // One fragment, put in at once.
+  list.append(...spans.map((span) => {
+    const one = row(copy.cloneNode(true), span, wholeMs || 1);
     spanOf.set(one.firstChild, span);
     return one;
   }));
@@ -45,18 +48,35 @@ function rows({ spans, duration_ms: wholeMs }) {
   return list;
 }
 
-function row(span, wholeMs) {
-  const bar = h("span", { class: "bar", "aria-hidden": "true" });
-  bar.style.setProperty("--from", Math.min(1, Math.max(0, span.start_ms / (wholeMs || 1))));
-  bar.style.setProperty("--share", Math.min(1, span.duration_ms / (wholeMs || 1)));
-  const head = h("summary", { "data-key": `span-${span.id}` },
-    h("span", { class: "span-name" }, span.name, span.service ? h("span", { class: "device" }, span.service) : null),
-    h("span", { class: "lane" }, bar),
-    h("span", { class: "number" }, duration(span.duration_ms)));
+/** What all rows are copies of: a browser copies elements several times as fast as it makes them. */
+const pattern = () =>
+  h("li", null, h("details", null, h("summary", null,
+    h("span", { class: "span-name" }, " ", h("span", { class: "device" }, " ")),
+    h("span", { class: "lane" }, h("span", { class: "bar", "aria-hidden": "true" })),
+    h("span", { class: "number" }, " "))));
+
+function row(one, span, wholeMs) {
+  const details = one.firstChild;
+  const head = details.firstChild;
+  const [name, lane, length] = head.children;
+  head.dataset.key = `span-${span.id}`;
   head.style.setProperty("--depth", Math.min(INDENT_MAX, span.depth));
-  const body = h("details", { class: span.failed ? "bad" : span.nginx ? "of-nginx" : null, open: span.failures.length > 0 }, head);
-  if (span.failures.length) body.append(told(span));
-  return h("li", null, body);
+  name.firstChild.data = span.name;
+  if (span.service) name.lastChild.firstChild.data = span.service;
+  else name.lastChild.remove();
+  lane.firstChild.style.cssText = `--from:${Math.min(1, Math.max(0, span.start_ms / wholeMs))};--share:${Math.min(1, span.duration_ms / wholeMs)}`;
+  length.firstChild.data = duration(span.duration_ms);
+  if (span.outside) {
+    lane.classList.add("outside");
+    lane.title = t("span-outside");
+    name.append(" ", h("span", { class: "state" }, t("outside")));
+  }
+  if (span.failed || span.nginx) details.className = span.failed ? "bad" : "of-nginx";
+  if (span.failures.length) {
+    details.open = true;
+    details.append(told(span));
+  }
+  return one;
 }
 
 function told(span) {
@@ -75,7 +95,7 @@ function failure({ type, message, stack, text }) {
   return h("div", { class: "failure" },
     h("p", { class: "bad" }, h("strong", null, type), message ? `: ${message}` : null),
     stack.length
-      ? h("ol", { class: "stack" }, ...(own.length ? own : stack.slice(-FRAMES_SHOWN)).map((line) =>
+      ? h("ol", { class: "frames" }, ...(own.length ? own : stack.slice(-FRAMES_SHOWN)).map((line) =>
           h("li", null, h("code", null, `${line.file}:${line.line}`), ` ${line.function}`, line.source ? h("pre", null, line.source) : null)))
       : null,
     text ? h("details", { class: "whole-stack" }, h("summary", null, t("whole-stack")), h("pre", { tabindex: "0" }, text)) : null);
@@ -90,7 +110,7 @@ export function asText(trace) {
   }
   lines.push("");
   for (const span of trace.spans) {
-    lines.push(`${"  ".repeat(span.depth)}${span.name}${span.service ? `  [${span.service}]` : ""}  +${duration(span.start_ms)}  ${duration(span.duration_ms)}${span.failed ? "  ✗" : ""}`);
+    lines.push(`${"  ".repeat(span.depth)}${span.name}${span.service ? `  [${span.service}]` : ""}  +${duration(span.start_ms)}  ${duration(span.duration_ms)}${span.outside ? `  (${t("outside")})` : ""}${span.failed ? "  ✗" : ""}`);
     for (const one of span.failures) lines.push("", one.text ?? one.type, "");
   }
   return lines.join("\n");
