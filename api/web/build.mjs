@@ -2,7 +2,7 @@
 //
 // | source | becomes | named |
 // |---|---|---|
-// | src/dashboard/{main,theme}.js, style/main.css | static/assets/ | with a hash: kept by browsers for good |
+// | src/dashboard/{main,theme}.js, style/main.css | static/assets/ | with a hash: kept by browsers for good; what main.js imports later (Chart.js) is a file of its own |
 // | src/dashboard/index.html | static/index.html | its `@main.js@` and the like replaced by those names |
 // | src/login/ | static/login/ | as it is: the page of a login link, which loads nothing else |
 // | each of FIXED | static/… | as it says: others link to it; a `.css` that it imports is a text, minified |

@@ -1,14 +1,15 @@
 // Charts by Chart.js, in the colours of the page, each with its numbers as a table for who does not see it.
 
-import {
-  BarController, BarElement, CategoryScale, Chart, LinearScale, LineController, LineElement, PointElement, Tooltip,
-} from "chart.js";
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 import { brush, zoom } from "./brush.js";
 import { legendOf, MARKS, placed, tipOf } from "./marks.js";
 
-Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip, MARKS);
+/** It comes while the first answers are asked for. */
+const engine = import("./chart_engine.js").then(({ Chart }) => {
+  Chart.register(MARKS);
+  return Chart;
+});
 
 const NARROW_PX = 560;
 const drawn = new Map();
@@ -69,12 +70,12 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     kept.chart.options = options;
   }
   // Chart.js measures the place of its canvas: it is drawn once it has one.
-  requestAnimationFrame(() => {
+  engine.then((Chart) => requestAnimationFrame(() => {
     if (!canvas.isConnected) return;
     const now = drawn.get(id);
     if (now) now.chart.update();
     else drawn.set(id, { canvas, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
-  });
+  }));
   const legend = h("ul", { class: "legend", "aria-hidden": all.length ? null : "true" }, ...legendOf(all), ...sets.map((set) => {
     const key = h("i");
     key.style.background = `var(--${set.colour})`;
