@@ -25,11 +25,11 @@ fail() {
     exit 1
 }
 
-# install ENVIRONMENT WORDS: run README's line that has these words in its comment.
+# install ENVIRONMENT WHAT: run README's line that installs it.
 install() {
     local line
-    line=$(sed -n '/^## Install$/,/^## Your/p' "$readme" | grep "^pip install .*# .*$2") ||
-        fail "README.md, Install: no line is for: $2"
+    line=$(sed -n '/^## Install$/,/^## /p' "$readme" | sed -n "s/^\(pip install \('$2'\|$2\)\) .*/\1/p")
+    [[ -n $line ]] || fail "README.md, Install: no line is \`pip install $2\`"
     PATH=$PWD/$1/bin:$PATH PIP_QUIET=1 bash -euc "${line//CLONE/$wheel}"
 }
 
@@ -45,7 +45,7 @@ fi
 
 cd "$work"
 echo "wheel: $(basename "$wheel") without extras"
-install bare "in the app's environment"
+install bare CLONE
 bare/bin/python - <<'PYTHON'
 from importlib.util import find_spec
 
@@ -63,7 +63,7 @@ said=$(bare/bin/tailtrace --help 2>&1) || status=$?
 
 echo "wheel: $(basename "$wheel") with [server]"
 "$python" -m venv "$work/server"
-install server "where nginx's log is"
+install server 'CLONE\[server\]'
 export TAILTRACE_STORE="sqlite:$work/check.db"
 for run in first second; do
     server/bin/tailtrace import --json --max-rejected 50 "$samples"/*.log >"$run.json" </dev/null

@@ -114,6 +114,14 @@ def test_commands_and_options_exist(page: Path, commands: dict[str, set[str]]) -
     assert wrong == []
 
 
+def test_readme_installs_by_the_lines_that_a_release_is_tried_with() -> None:
+    """`.ci/check_wheel.sh` runs them, with the wheel for CLONE, in bare environments."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Install\n")[2].partition("\n## ")[0]
+    lines = [line.partition(" #")[0].strip() for line in section.splitlines() if line.startswith("pip install ")]
+    assert sorted(lines) == ["pip install 'CLONE[server]'", "pip install CLONE"]
+
+
 def test_readme_tells_of_every_command(commands: dict[str, set[str]]) -> None:
     told = {words[0] for words in tailtrace_calls(text_of(ROOT / "README.md"))}
     assert {name for name in commands if " " not in name} - told == set()
