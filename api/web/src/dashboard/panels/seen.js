@@ -26,7 +26,7 @@ async function seers({ card, variants }, state) {
 }
 
 export function seenBy(row, state) {
-  const list = h("ul", { class: "variants" });
+  const list = h("ul", { class: "seen-by" });
   const details = h("details", { class: "seen" }, h("summary", { "data-key": `seen-${row.card}` }, t("seen-by")), list);
   const show = (people) => replace(list, ...people.slice(0, SHOWN_MAX).map((one) => line(row.card, one, state)),
     people.length > SHOWN_MAX ? h("li", null, t("and-more", { n: people.length - SHOWN_MAX })) : null);
