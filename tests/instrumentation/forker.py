@@ -6,10 +6,13 @@ the environment of OpenTelemetry is imported before a fork. A fork ends as Pytho
 
 import json
 import os
+import signal
 import sys
 import tempfile
 
 import fastapi.testclient  # noqa: F401 - the dear part of what each process imports
+
+ALIVE_S_MAX = 300
 
 
 def run_in_fork(code: str, environ: dict[str, str]) -> dict[str, object] | None:
@@ -17,6 +20,7 @@ def run_in_fork(code: str, environ: dict[str, str]) -> dict[str, object] | None:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if not pid:
+            signal.alarm(ALIVE_S_MAX)  # ends it, and the test hears of that
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             os.environ.clear()
