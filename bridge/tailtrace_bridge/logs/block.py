@@ -38,7 +38,7 @@ from tailtrace_bridge.logs.request_line import request_of, target_of
 from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, serve_of, service_of
 from tailtrace_bridge.logs.times import iso_reader, local_reader, seconds_us
 
-CACHE_ENTRIES_MAX = 10_000
+CACHE_ENTRIES_MAX = 16_384
 SECOND_US, MINUTE_US = 1_000_000, 60_000_000
 _T = TypeVar("_T")
 _K = TypeVar("_K")

@@ -42,7 +42,7 @@ from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_a
 _NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
 """Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
-PLACED_MAX = 10_000
+PLACED_MAX = 16_384
 """When so many are remembered in an import, all are forgotten."""
 _OTHERS = frozenset({OTHER, f"{CARD_PREFIX}{OTHER}"})
 _APP = Access._fields.index("app") - Access._fields.index("card") - 1

@@ -53,7 +53,7 @@ PLACES_MAX = 100_000
 SAMPLE_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 1536 * 1024
 """Bytes of them: long lines, which may all be different, make smaller chunks."""
 FAILED_MIN = 500
 """The lowest status of a request that failed."""

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from tailtrace_bridge.store.sqlite.distinct import Distinct, Texts
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS
 
-CACHED_IDS_MAX = 16_384
+CACHED_IDS_MAX = 10_000
+"""Identities, endpoints or user agents."""
+CACHED_REQUESTS_MAX = 50_000
+"""An app has more of these: a path for each of its things, with each status."""
+CACHED_PATHS_LENGTH_MAX = 2 * 1024 * 1024
+"""Characters of their paths, which may be long."""
 _PATH = 2
 _NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent": "text"} | {
     "request": "endpoint_id, method, path, status, traffic"
@@ -27,6 +32,7 @@ class Ids:
     def __init__(self, writer: sqlite3.Connection, distinct: Distinct) -> None:
         self._writer, self._distinct = writer, distinct
         self._ids: dict[str, dict[Texts, int]] = {table: {} for table in _NUMBERED}
+        self._paths_length = 0
         self._found_us: dict[int, int] = {}
         self.pathless: set[int] = set()
         """Requests without a path: the rows have it, where it is not empty."""
@@ -34,8 +40,7 @@ class Ids:
     def of(self, table: str, wanted: Sequence[Texts]) -> list[int]:
         """Return the id of each, also of those that have none yet."""
         ids, writer = self._ids[table], self._writer
-        if len(ids) > CACHED_IDS_MAX:
-            ids.clear()
+        self._bound(table, ids)
         missing = [one for one in dict.fromkeys(wanted) if one not in ids]
         if missing:
             names = _NUMBERED[table]
@@ -61,12 +66,20 @@ class Ids:
             ids.update((one, ids[stored]) for one, stored in folded.items())
             if table == "request":
                 self.pathless.update(ids[one] for one in missing if one[_PATH] == "")
+                self._paths_length += sum(len(str(one[_PATH])) for one in missing)
         return [ids[one] for one in wanted]
 
     def _with_addresses(self, wanted: Sequence[Texts]) -> dict[Texts, int]:
         """Return all identities with the addresses of these, and their ids: no index tells identities apart."""
         rows = self._writer.execute(_WITH_ADDRESSES, (json.dumps([one[0] for one in wanted]),))
         return {row[1:]: row[0] for row in rows}
+
+    def _bound(self, table: str, ids: dict[Texts, int]) -> None:
+        is_request = table == "request"
+        is_long = is_request and self._paths_length > CACHED_PATHS_LENGTH_MAX
+        if is_long or len(ids) > (CACHED_REQUESTS_MAX if is_request else CACHED_IDS_MAX):
+            ids.clear()
+            self._paths_length = 0 if is_request else self._paths_length
 
     def found_us(self, identity_ids: Sequence[int], identified_us: Sequence[int]) -> list[int | None]:
         """Return when each was found out, µs; None where that is when it first was, which the store has."""
@@ -84,5 +97,6 @@ class Ids:
         self._distinct.forget()
         self._found_us.clear()
         self.pathless.clear()
+        self._paths_length = 0
         for ids in self._ids.values():
             ids.clear()
