@@ -176,3 +176,45 @@ def test_a_long_table_is_looked_through(tmp_path, serving, row, open_page, show_
         assert page.get_by_label("Find in Who used it").input_value() == "r09"
         page.get_by_label("Find in Who used it").fill("nobody")
         assert "Nothing here has" in page.locator("#users").text_content()
+
+
+def test_a_heading_sorts_the_list_on_the_server_and_back_undoes_it(office, open_page, show_all):
+    page = open_page(f"{office}/?{AT}")
+    show_all(page)
+    newest_first = paths(page)
+    heading = page.locator("#requests thead").get_by_role("button", name="Request")
+    heading.click()
+    page.until("document.querySelector('#requests th[aria-sort=ascending]')?.textContent === 'Request'")
+    assert paths(page) == ["/page/0"] * 19 + ["/page/1"]
+    heading.click()
+    page.until("location.search.includes('sort=path-desc')")
+    page.until("document.querySelector('#requests button.path').textContent.includes('/page/2')")
+    page.get_by_role("button", name="Show more", exact=True).click()
+    page.until("document.querySelectorAll('#requests tbody tr').length === 59")
+    page.go_back()
+    page.go_back()
+    page.until("!location.search.includes('sort')")
+    page.until("document.querySelector('#requests th[aria-sort=descending]')?.textContent === 'Time'")
+    assert paths(page) == newest_first
+
+
+def test_one_person_has_a_trail(office, open_page, show_all):
+    page = open_page(f"{office}/?{AT}")
+    show_all(page)
+    assert page.locator("#trail").is_hidden()
+    page.locator("#users").get_by_role("button", name=ANA).click()
+    page.wait_for_selector("#trail .trail-lane")
+    lanes = page.locator("#trail .trail-name").all_text_contents()
+    assert (lanes[0], sorted(lanes[1:])) == ("1 session", ["/page/0", "/page/1", "/page/2"])
+    page.locator("#trail .dot-mark.s5").click()
+    page.until("document.querySelector('dialog').open")
+    assert "/page/0" in page.locator("dialog h2").text_content()
+
+
+def test_who_saw_a_card(office, open_page, show_all):
+    page = open_page(f"{office}/?{AT}")
+    show_all(page)
+    page.locator("#cards .seen summary").click()
+    page.locator("#cards .seen").get_by_role("button", name=ANA).click()
+    page.until("document.querySelectorAll('.chip').length === 2")
+    assert chips(page) == [f"User {ANA} ✕", "Endpoint Card prices ✕"]
