@@ -35,7 +35,7 @@ def test_another_log_may_begin_at_its_start():
     assert [bool(one.text) for one in again] == [False, True]
 
 
-def test_one_more_is_shown_for_so_many_bytes_of_the_log():
+def test_one_more_is_shown_for_each_stretch_of_the_log():
     parser = make_parser()
     refused(parser, [0] * SAMPLES_AT_ONCE)
     made = refused(parser, [SAMPLE_EVERY_BYTES - 1, SAMPLE_EVERY_BYTES])
