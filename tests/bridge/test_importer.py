@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -19,7 +20,7 @@ from tailtrace_bridge.identity.chain import Holder
 from tailtrace_bridge.identity.control.devices import Device, DeviceIndex
 from tailtrace_bridge.identity.history import Held
 from tailtrace_bridge.identity.history_file import write
-from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.files import GROWING_S, read_lines
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.understood import understand
 from tailtrace_bridge.rows.enricher import Enricher
@@ -82,6 +83,30 @@ def test_a_log_under_another_name_or_gzipped_is_the_same_log(store, tmp_path):
     (tmp_path / "access.log.2.gz").write_bytes(gzip.compress((SAMPLES / "combined.log").read_bytes()))
     again = run(store, tmp_path / "access.log.1", tmp_path / "access.log.2.gz")
     assert (again.lines, again.stored, again.duplicate, again.rejected) == (24, 0, 20, 4)
+
+
+@pytest.mark.parametrize(
+    ("cut", "age_s", "expected"),
+    [
+        (0, 0, Imported(11, 9, 0, 2, {"bad-time": 1, "no-format": 1})),  # nginx may be writing it now
+        (0, GROWING_S + 60, Imported(12, 10, 0, 2, {"bad-time": 1, "no-format": 1})),
+        (9, 0, Imported(11, 9, 0, 2, {"bad-time": 1, "no-format": 1})),
+        (9, GROWING_S + 60, Imported(12, 9, 0, 3, {"bad-time": 1, "no-format": 2})),
+    ],
+)
+def test_the_last_line_of_an_old_file_is_whole_or_rejected(store, tmp_path, cut, age_s, expected):
+    """Nobody writes on: `import it again` would be no advice, and a line that is not counted is lost."""
+    log = tmp_path / "access.log"
+    log.write_bytes((SAMPLES / "combined.log").read_bytes().rstrip(b"\n")[: -cut or None])
+    then_s = time.time() - age_s
+    os.utime(log, (then_s, then_s))
+    done = run(store, log)
+    assert (done.lines, done.stored, done.rejected_by_reason) == (
+        expected.lines,
+        expected.stored,
+        expected.rejected_by_reason,
+    )
+    assert [("no newline" in note) for note in done.notes] == [True] * (not age_s)
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_others_are_imported(store, tmp_path):

@@ -6,11 +6,13 @@
 | has the cookie of a session, the same | as whose token somebody logged in; one that is over counts as none |
 | with a header that proxies set, from `TAILTRACE_TRUSTED_PROXIES` | who has the forwarded address (`proxies`) |
 | with such a header, from one whose serve headers are believed | whom `serve` names, if whois does not deny it |
+| the same, for an address that is none of the tailnet | nobody: serve has no such peers, another proxy has |
 | the same, and Funnel's header | nobody: the internet asks |
 | with such a header, from loopback or a unix socket, else | nobody: somebody elsewhere asks through that proxy |
 | from loopback, without | with `local`, the admin: who works on this machine |
 | from loopback, with or without, where that may be anybody (`loopback`) | nobody |
 | from a unix socket, without | nobody: what forwards bytes does not say for whom |
+| from a believed proxy elsewhere, without | nobody: not the proxy's owner, whoever asks through it |
 | from elsewhere | with `whois`, whom tailscaled names; else whom the file of identities names |
 
 The peer is that of the socket. Serve's headers are believed of `TAILTRACE_SERVE_PROXIES`, and with
@@ -35,7 +37,7 @@ from tailtrace_api.access.sessions import Sessions, cookie_of
 from tailtrace_api.access.tokens import PREFIX, Tokens
 from tailtrace_api.access.tokens_file import Token
 from tailtrace_bridge.core.text import parse_address, printable
-from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable, is_tailnet
 from tailtrace_bridge.identity.loopback import Verdict
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
@@ -136,8 +138,11 @@ class Callers:
             return self._of_token(session, "session")
         address = parse_address(peer)
         is_loopback = address is not None and address.is_loopback
-        if any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given) and (
-            is_loopback or peer == UNIX or peer in self.trusted or peer in self.serve
+        is_near = is_loopback or peer == UNIX
+        if (
+            any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in given)
+            if is_near
+            else peer in self.trusted or peer in self.serve
         ):
             return self._by_proxy(peer, given, is_loopback=is_loopback)
         if peer == UNIX:
@@ -203,6 +208,8 @@ class Callers:
             return Caller(why="`tailscale serve` names no person: a device with tags, or the internet. Send a token")
         # What serve says of the address is checked where our own tailscaled knows it; elsewhere it may not.
         address = self.serve.forwarded(given.get(FORWARDED, ()))
+        if FORWARDED in given and not ((parsed := parse_address(address)) and is_tailnet(parsed)):
+            return Caller(why="the proxy names a login for an address that is none of the tailnet: send a token")
         known = self._known_at(address) if address else None
         if known is None or not known.has_node:
             return self._person(login, "serve", is_admin=False)

@@ -26,8 +26,9 @@ from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.logs.files import read_lines
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
+from tailtrace_bridge.logs.rejected import reject
 from tailtrace_bridge.logs.understood import Understood, understand
-from tailtrace_bridge.transfer.importer import is_whole
+from tailtrace_bridge.transfer.importer import is_shortened
 
 TEXT_LENGTH_MAX = 120
 """Characters shown of a rejected line, or of a file's name."""
@@ -79,9 +80,11 @@ class Findings:
                     self._take(parser.parse(line, str(path), offset, seed), number)
             for number, (line, offset, seed) in enumerate(chain(read), start=len(first) + 1):
                 self._take(parser.parse(line, str(path), offset, seed), number)
-            if cut and is_whole(cut[0], parser, {one.source for one in found.formats}):
+            if cut and not cut[0][-1]:
                 line, offset, seed, _ = cut.pop()
-                self._take(parser.parse(line, str(path), offset, seed), self.lines + 1)
+                is_short = is_shortened(line, parser, {one.source for one in found.formats})
+                record = reject("no-format", line, str(path), offset) if is_short else None
+                self._take(record or parser.parse(line, str(path), offset, seed), self.lines + 1)
         except LogFileError as error:
             self.problems.append(printable(str(error), 500))
         if cut:

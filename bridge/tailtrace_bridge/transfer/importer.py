@@ -37,6 +37,7 @@ from tailtrace_bridge.logs.block import BlockReader
 from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
+from tailtrace_bridge.logs.rejected import reject
 from tailtrace_bridge.logs.understood import Understood, understand
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
@@ -308,9 +309,8 @@ class _LogReader:
                 if max(len(self._lines.lines), len(self._lines.rejected)) >= rows_max or size >= BATCH_BYTES:
                     yield self._chunk("")
                     rows_max, size = min(2 * rows_max, BATCH_ROWS), 0
-            if self._cut and is_whole(self._cut[0], self._parser, formats):
-                line, offset, seed, _ = self._cut.pop()
-                self._lines.read_lines([(line, offset)], seed)
+            if self._cut and not self._cut[0][-1]:
+                self._read_cut(formats)
             if failed is not None:
                 raise failed
         except LogFileError as error:
@@ -322,6 +322,15 @@ class _LogReader:
         # What was rejected of this log before, and is not now, was stored.
         is_settled = not problem and len(self._places) <= PLACES_MAX
         yield last._replace(note=self._note(), settled=(self._name, tuple(self._places)) if is_settled else None)
+
+    def _read_cut(self, formats: set[str]) -> None:
+        """Read the last line, which has no newline, of a file that grows no more: it is whole, or rejected."""
+        line, offset, seed, _ = self._cut.pop()
+        if isinstance(self._lines, BlockReader) and is_shortened(line, self._parser, formats):
+            self._lines.rejected.append((reject("no-format", line, self._name, offset), self._lines.count))
+            self._lines.count += 1
+        else:
+            self._lines.read_lines([(line, offset)], seed)
 
     def _chunk(self, problem: str) -> Chunk:
         rejected, self._lines.rejected = self._lines.rejected, []
@@ -400,13 +409,13 @@ class _ExportLines:
         return self._make(lines)
 
 
-def is_whole(cut: tuple[bytes, int, int, bool], parser: LineParser, formats: set[str]) -> bool:
-    """Return whether the last line of a file counts though its newline is missing."""
-    line, _, _, grows = cut
-    if grows or is_export(line):
-        return not grows
+def is_shortened(line: bytes, parser: LineParser, formats: set[str]) -> bool:
+    """Return whether a log's last line, which was cut, fits a shorter format than those of its log.
+
+    Such a line ends in what may be half a number.
+    """
     fmt = parser.format_of(line)
-    return fmt is not None and (not formats or fmt.source in formats)
+    return fmt is not None and bool(formats) and fmt.source not in formats
 
 
 def _sample(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFileError | None]:

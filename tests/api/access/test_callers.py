@@ -111,6 +111,12 @@ def test_who_asks(make, peer, headers, role, login, way):
         ("127.0.0.1", {**SERVE, "tailscale-user-login": "boss@example.com"}, Role.NOBODY, ""),
         ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.64.0.20"}, Role.NOBODY, ""),
         ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.99.9.9"}, Role.MEMBER, "ana@example.com"),
+        # Serve has peers of the tailnet alone: what passes such a login on for others is another proxy of this machine.
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.64.0.7, 192.168.1.7"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "203.0.113.1"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.64.0.7, unknown"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": "100.64.0.7:4711"}, Role.NOBODY, ""),
+        ("127.0.0.1", {**SERVE, "x-forwarded-for": ""}, Role.NOBODY, ""),
         ("127.0.0.1", {"tailscale-user-login": "boss@EXAMPLE.com"}, Role.ADMIN, "boss@EXAMPLE.com"),
         ("127.0.0.1", {"tailscale-user-login": "=?utf-8?q?zo=C3=A9@example.com?="}, Role.MEMBER, "zoé@example.com"),
         ("127.0.0.1", {"x-forwarded-for": "100.64.0.20"}, Role.NOBODY, ""),
@@ -169,6 +175,14 @@ def test_a_trusted_proxy_without_its_header_asks_for_nobody(make):
     assert callers.who("127.0.0.1", [("x-real-ip", "100.64.0.7")]).role is Role.NOBODY
     funnel = [("x-forwarded-for", "100.64.0.7"), ("tailscale-funnel-request", "?1")]
     assert callers.who("unix:", funnel).role is Role.NOBODY
+
+
+@pytest.mark.parametrize("given", ["trusted", "serve"])
+def test_who_asks_through_a_believed_proxy_is_not_its_owner(make, given):
+    """As where a proxy drops the header that its client names in `Connection`."""
+    assert make().who("100.64.0.7", []).login == "ana@example.com"
+    through = make(**{given: Proxies(["100.64.0.7"])}).who("100.64.0.7", [])
+    assert (through.role, through.login) == (Role.NOBODY, "")
 
 
 def test_without_tun_a_proxy_is_believed_on_a_socket_only(make):
