@@ -132,9 +132,46 @@ def test_a_second_server_after_a_failure():
     assert (attributes(first)["error.type"], "nginx.upstream_connect_time" in attributes(first)) == ("502", False)
     assert first.end_time_unix_nano == second.start_time_unix_nano == server.start_time_unix_nano + 50_000_000
     said = attributes(second)
-    assert (said["server.address"], said["http.request.resend_count"]) == ("unix:/run/app.sock", 1)
+    assert (said["server.address"], said["http.request.resend_count"]) == ("/run/app.sock", 1)
+    assert (said["network.peer.address"], said["network.transport"]) == ("/run/app.sock", "unix")
     assert "url.full" not in said
     assert len({server.span_id, first.span_id, second.span_id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("protocol", "version"),
+    [("HTTP/1.0", "1.0"), ("HTTP/1.1", "1.1"), ("HTTP/2.0", "2"), ("HTTP/3.0", "3"), ("", None)],
+)
+def test_the_version_of_http_as_the_conventions_write_it(protocol, version):
+    assert attributes(exported(row_of(line(server_protocol=protocol)))[0]).get("network.protocol.version") == version
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "port"),
+    [
+        ("app.example.com", "app.example.com", None),
+        ("app.example.com:8443", "app.example.com", 8443),
+        ("[fd7a:115c:a1e0::7]:8443", "fd7a:115c:a1e0::7", 8443),
+        ("[fd7a:115c:a1e0::7]", "fd7a:115c:a1e0::7", None),
+        ("fd7a:115c:a1e0::7", "fd7a:115c:a1e0::7", None),
+        ("app.example.com:99999", "app.example.com:99999", None),
+    ],
+)
+def test_the_host_that_was_asked_and_its_port(host, address, port):
+    said = attributes(exported(row_of(line(http_host=host)))[0])
+    assert (said["server.address"], said.get("server.port")) == (address, port)
+
+
+def test_a_server_of_ipv6():
+    said = attributes(exported(row_of(line(upstream_addr="[fd7a:115c:a1e0::7]:8000")))[1])
+    assert (said["server.address"], said["server.port"]) == ("fd7a:115c:a1e0::7", 8000)
+    assert said["url.full"] == "http://[fd7a:115c:a1e0::7]:8000/items/7"
+
+
+def test_a_server_without_a_name_is_not_called_underscore():
+    """An HTTP/1.0 client need not send a Host."""
+    said = attributes(exported(row_of(line(http_host="", server_name="_")))[0])
+    assert ("server.address" in said, said["nginx.server_name"]) == (False, "_")
 
 
 def test_a_line_read_again_makes_the_same_spans():

@@ -42,7 +42,13 @@ from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 CLIENT_CLOSED = 499
 ATTEMPTS_MAX = 16
 """Of one request; nginx tries each server of a group once."""
+PORT_MAX = 65_535
 _NS = 1000
+_UNIX = "unix:"
+_NO_NAME = "_"
+"""What people write as `server_name` of a server that has none."""
+_VERSIONS = {"HTTP/2.0": "2", "HTTP/3.0": "3"}
+"""nginx's names of versions that have but one number: https://opentelemetry.io/docs/specs/semconv/registry/attributes/network/"""
 _SAMPLED = 1
 _SPANS_OF_SCOPE, _SCOPES_OF_RESOURCE, _RESOURCES_OF_REQUEST = 2, 2, 1
 """Numbers of these fields in OTLP's trace.proto and trace_service.proto."""
@@ -163,10 +169,10 @@ def _kind_of_request(
         ("http.route", route),
         ("error.type", error),
         ("url.scheme", scheme),
-        ("server.address", host or service),
+        ("server.address", host or (service if service != _NO_NAME else "")),
         ("server.port", port),
         ("network.protocol.name", "http" if protocol.startswith("HTTP/") else ""),
-        ("network.protocol.version", protocol.removeprefix("HTTP/").removesuffix(".0")),
+        ("network.protocol.version", _VERSIONS.get(protocol, protocol.removeprefix("HTTP/"))),
         ("nginx.server_name", service),
         ("nginx.upstream_cache_status", cache),
         ("nginx.client_closed_request", status == CLIENT_CLOSED),
@@ -187,7 +193,7 @@ def _person(identity: Identity, peer: str, disclosure: Disclosure) -> bytes:
         identity = disclosure.pseudonyms.identity(identity)
     return _attributes(
         *always,
-        ("client.address", identity.address),
+        ("client.address", "" if identity.address == "unix:" else identity.address),
         ("network.peer.address", "" if peer == "unix:" or disclosure.pseudonyms is not None else peer),
         ("user.id", identity.user_id),
         ("user.name", identity.user),
@@ -200,7 +206,7 @@ def _person(identity: Identity, peer: str, disclosure: Disclosure) -> bytes:
 
 def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
     parts = [_kind_of_attempt(method, attempt.address, attempt.status, place)]
-    if path and not attempt.address.startswith("unix:"):
+    if path and not attempt.address.startswith(_UNIX):
         parts.append(_text("url.full", f"http://{attempt.address}{path}"))
     # Seconds, as nginx's variables have them.
     if attempt.connect_us is not None:
@@ -215,11 +221,13 @@ def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
 @lru_cache(maxsize=1024)
 def _kind_of_attempt(method: str, address: str, status: int, place: int) -> bytes:
     host, port = _host(address)
+    is_unix = address.startswith(_UNIX)
     return _attributes(
         ("http.request.method", method),
         ("server.address", host),
         ("server.port", port),
-        ("network.peer.address", host if _is_address(host) else ""),
+        ("network.peer.address", host if is_unix or _is_address(host) else ""),
+        ("network.transport", "unix" if is_unix else ""),
         ("http.response.status_code", status),
         ("error.type", str(status) if status >= 400 else ""),
         ("http.request.resend_count", place),
@@ -249,11 +257,12 @@ def _attribute(key: str, value: _Value) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _host(text: str) -> tuple[str, int]:
-    """Split `host`, `host:port`, `[v6]:port` or `unix:/path`; 0 is no port."""
-    if text.startswith("unix:"):
-        return text, 0
+    """Split `host`, `host:port`, `[v6]:port`, a bare `v6`, or `unix:/path`; 0 is no port."""
+    if text.startswith(_UNIX):
+        return text.removeprefix(_UNIX), 0
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdecimal() and len(port) <= 5):
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= PORT_MAX
+    if not colon or not is_port or (":" in host and not host.endswith("]")):
         return text.strip("[]"), 0
     return host.strip("[]"), int(port)
 

@@ -4,6 +4,8 @@
 |---|---|
 | `client.*`, `user.*`, `enduser.*`, `user_agent.*`, captured headers, parameters of queries, a peer's address of a
   SERVER span, and their older names | goes: who asked stands in the request's row, under its rules |
+| what its name calls a secret: `app.password`, `x-api-key`, `auth.token` | goes, but for a number: `llm.token.count` |
+| `Bearer …`, `Basic …`, `password: …`, `token=…` in a text, but SQL and a stack | loses what stands behind |
 | a URL, a path | loses query, fragment and credentials, then as below |
 | SQL | loses its literals in quotes |
 | any other text | without e-mail addresses and tokens (`logs.scrub`), cut, printable |
@@ -19,7 +21,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tailtrace_bridge.core.text import replaced
-from tailtrace_bridge.logs.scrub import scrub
+from tailtrace_bridge.logs.scrub import TOKEN, scrub
 from tailtrace_bridge.traces.stack import without_messages
 
 ATTRIBUTES_MAX = 64
@@ -37,8 +39,20 @@ _PERSONAL = re.compile(
     r"|(?:http|rpc)(?:\.[a-z_]+)?\.(?:request|response)\.(?:header|metadata)\..*|(?:http|rpc)\.(?:request|response)\.body"
     r"|db\.(?:query|operation)\.parameter\..*|db\.(?:user|connection_string|statement\.parameters)|url\.(?:query|fragment)"
 )
+_SECRET = re.compile(
+    r"authorization|cookie|passw|passphrase|secret|credential|api[-_.]?key|private[-_.]?key|session[-_.]?id"
+    r"|(?<![^-_.])(?:token|pwd|jwt)(?![^-_.])",
+    re.IGNORECASE,
+)
+"""In an attribute's name. `token`, not `tokens`. The collector of the stack (`otel-collector.yaml`) hides the same."""
+_SAID = re.compile(
+    r"\b((?:bearer|basic)\s++)(?=[a-z]*+[^a-z\s])[a-z0-9._~+/=-]{8,}+"
+    r"|\b((?:password|passwd|passphrase|secret|token|api[-_]?key)\s*+[=:]\s*+)[^\s&;,]++",
+    re.IGNORECASE,
+)
 _PEER = re.compile(r"net\.(?:sock\.)?peer\..*|network\.peer\..*")
 _MESSAGES = frozenset({"exception.message", "otel.status_description", "error.message"})
+_NUMBERS = frozenset({"bool_value", "int_value", "double_value"})
 _ADDRESSES = frozenset({"url.full", "url.path", "http.url", "http.target", "http.path", "url.original"})
 _SQL = frozenset({"db.statement", "db.query.text", "db.query.summary"})
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
@@ -105,6 +119,8 @@ def _attributes(pairs: Iterable[KeyValue], *, is_server: bool, has_messages: boo
             continue
         if key in _MESSAGES and not has_messages:
             continue
+        if _SECRET.search(key) and pair.value.WhichOneof("value") not in _NUMBERS:
+            continue
         value = _value(key, pair.value, has_messages=has_messages)
         if value is not None:
             kept.append(KeyValue(key=key, value=value))
@@ -119,7 +135,7 @@ def _value(key: str, value: AnyValue, *, has_messages: bool) -> AnyValue | None:
             stack = value.string_value if has_messages else without_messages(value.string_value)
             return AnyValue(string_value=_text(key, stack[-STACK_LENGTH_MAX:], STACK_LENGTH_MAX))
         return AnyValue(string_value=_text(key, value.string_value, TEXT_LENGTH_MAX))
-    if kind in {"bool_value", "int_value", "double_value"}:
+    if kind in _NUMBERS:
         return value
     if kind == "array_value":
         items = [_value(key, one, has_messages=has_messages) for one in value.array_value.values[:ITEMS_MAX]
@@ -135,5 +151,7 @@ def _text(key: str, text: str, length_max: int) -> str:
         text = _CREDENTIALS.sub("", _QUERY.sub("", text[: 4 * length_max]))
     elif key in _SQL:
         text = _LITERAL.sub("?", text[: 4 * length_max])
+    elif key != _STACK:  # its lines of code assign to `token`
+        text = _SAID.sub(rf"\1\2{TOKEN}", text[: 4 * length_max])
     # Cut only then: a token that is cut in half would not be known as one.
     return scrub(replaced(text[: 2 * length_max], but="\n\t"))[:length_max]
