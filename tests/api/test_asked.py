@@ -60,7 +60,7 @@ def test_what_gives_no_numbers_does_not_mind(get, address):
         ("dashboard-usage?hours=3", "parameter. It takes: days, service, at, from, to."),
         ("active-users?minutes=3", "/analytics/active-users takes no parameters."),
         ("panels/overview?period=7d&perod=1", "Did you mean period? It takes: period, at, from, to, user, device, endpoint, status, service, method."),
-        ("widget?days=7&_=1700000000", "/analytics/widget does not take this parameter. It takes: days."),
+        ("widget?days=7&_=1700000000", "/analytics/widget does not take this parameter. It takes: days, service."),
         ("access-logs?=3", "parameter. It takes:"),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from tailtrace_api.answers import panels
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.steps import HOURS
 from tailtrace_api.http.app import create_app
+from tailtrace_api.http.log_panels import log_router, request_router
 from tailtrace_api.http.panels import panel_router
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
@@ -56,7 +57,10 @@ def client(tmp_path):
     clock = FakeClock(NOW)
     app = create_app(queries, clock=clock)
     insights = Insights(store, queries, features={})
-    app.include_router(panel_router(Panels(store, queries, insights, MADRID, {"/a": "Dashboard"}), clock))
+    asked = Panels(store, queries, insights, MADRID, {"/a": "Dashboard"})
+    app.include_router(panel_router(asked, clock))
+    app.include_router(log_router(asked, clock))
+    app.include_router(request_router(asked, clock))
 
     def get(path, /, **params):
         if not path.startswith("request/"):
