@@ -99,6 +99,22 @@ def test_what_stays_rejected_is_let_pass_as_the_advice_says(line, reason, advice
     assert run("import", log, "--log-format", "combined", "--max-rejected", 10).exit_code == 0
 
 
+def test_the_error_log_is_named_as_such(tmp_path):
+    """As with `tailtrace import /var/log/nginx/*.log`: no log_format would mend it."""
+    (tmp_path / "access.log").write_text(f"{LINE}\n" * 3)
+    line = (
+        "2025/10/08 14:35:01 [error] 12#34: *1 connect() failed (111: Connection refused) while connecting to upstream, "
+        'client: 100.64.0.7, server: app, request: "GET / HTTP/1.1", upstream: "http://127.0.0.1:8000/", host: "app"'
+    )
+    (tmp_path / "error.log").write_text(f"{line}\n" * 2)
+    done = run("import", tmp_path / "access.log", tmp_path / "error.log")
+    assert (done.exit_code, done.stdout.partition(",")[0]) == (1, "5 lines: 3 stored")
+    assert "not sure of 2 of the first 2 lines: they are of nginx's error log" in done.stderr
+    assert "no-format, 2: This is nginx's error log, which has no requests: leave the file out" in done.stderr
+    assert "--log-format" not in done.stderr
+    assert run("import", tmp_path / "access.log").exit_code == 0
+
+
 def test_a_hole_of_nul_bytes_rejects_nothing(tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(f"{LINE}\n".encode() + b"\0" * 200_000 + f"{LINE}\n".encode())

@@ -5,6 +5,8 @@ A line that is in a log already does not change: so where it can be read at all,
 
 import re
 
+from tailtrace_bridge.logs.grammar import ERROR_LOG
+
 ADVICE = {
     "empty": "The line is blank. nginx writes none: something else does, or the file was edited. Harmless.",
     "too-long": (
@@ -37,6 +39,14 @@ ADVICE = {
 }
 """What to do for each of `rejected.REASONS`, and for what the store rejects."""
 _SHOWN = (
+    (
+        "no-format",
+        ERROR_LOG,
+        (
+            "This is nginx's error log, which has no requests: leave the file out, as in "
+            "`tailtrace import /var/log/nginx/access.log*`. The requests that it tells of are in the access log."
+        ),
+    ),
     (
         "bad-time",
         re.compile(r"[0-9]{2}/[^/\s]*[^/\sA-Za-z][^/\s]*/[0-9]{4}:|[0-9]{2}/[A-Za-z]{3}[A-Za-z.]+/[0-9]{4}:"),

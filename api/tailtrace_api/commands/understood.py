@@ -6,6 +6,7 @@ from typing import Any
 
 from tailtrace_api.terminal.console import note
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.logs.recognise import OF_ERROR_LOG
 from tailtrace_bridge.logs.understood import FormatFound, Understood
 
 WIDTH_MAX = 60
@@ -25,7 +26,7 @@ def print_understood(found: Understood, say: Callable[[str], None] = note) -> No
         say(f"  and {len(found.formats) - FORMATS_SHOWN} more formats, in few lines each; --json has all")
     for why, count in found.unsure.items():
         say(f"{file}: not sure of {count} of the first {found.looked_at} lines: {why}")
-    if found.unsure or not found.formats:
+    if found.unsure.keys() - {OF_ERROR_LOG} or not (found.formats or found.unsure):
         say(
             "  Say the format: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' as `nginx -T` prints it; "
             f"`tailtrace inspect {file}` tries it without storing anything."

@@ -85,6 +85,11 @@ _ANYTHING = {
 """What the escaping lets stand in a value."""
 _NEVER = {"default": re.compile(r'["\x00-\x1f]'), "json": re.compile(r'["\x00-\x1f]'), "none": re.compile(r"(?!)")}
 """What it never lets through: where such a text follows, nobody can forge the end of the value."""
+ERROR_LOG = re.compile(
+    r"[0-9]{4}(?:/[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2} "
+    r"\[(?:debug|info|notice|warn|error|crit|alert|emerg)\] [0-9]{1,10}#[0-9]{1,10}: "
+)
+"""How a line of nginx's other log begins (`ngx_log_error_core`)."""
 WORDS_LENGTH_MIN = 8
 """Of a format's own words before its first address or time: `status=` and more."""
 STRICT_LENGTH_MAX = 600

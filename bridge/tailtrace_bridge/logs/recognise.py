@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.logs.format import LogFormat, compile_format
-from tailtrace_bridge.logs.grammar import QUOTED_VALUE
+from tailtrace_bridge.logs.grammar import ERROR_LOG, QUOTED_VALUE
 from tailtrace_bridge.logs.json_keys import JsonFormat, format_of
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS, RECOGNISED_WHOLE
 
@@ -65,6 +65,7 @@ _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _IPV6 = re.compile(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]*")
 _IPV6_OR_4 = re.compile(rf"(?:{_IPV4.pattern}|{_IPV6.pattern}) - ")
 _TWO_ADDRESSES = "they begin with two addresses: two lines in one, or a host in front; --log-format says which"
+OF_ERROR_LOG = "they are of nginx's error log, which has no requests: leave the file out"
 _FORWARDED_ITEM = (
     r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
 )
@@ -237,6 +238,8 @@ def _why_not(text: str) -> str:
         return _TWO_ADDRESSES
     if text.startswith("{"):
         return "they are JSON without keys for time, address and request, or are cut"
+    if ERROR_LOG.match(text):
+        return OF_ERROR_LOG
     return "they do not begin as the common log format does"
 
 
