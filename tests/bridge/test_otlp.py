@@ -279,6 +279,17 @@ def test_json_with_a_text_that_is_no_utf8_is_read():
     assert [one.route for one in decode_traces(body, JSON).spans] == ["/items/{id}", "/caf\ufffd"]
 
 
+@pytest.mark.parametrize("kind", ["stringValue", "arrayValue", "kvlistValue"])
+def test_half_a_character_in_json_costs_itself_alone(kind):
+    """JSON can escape half of a pair; protobuf's own reader of JSON falls over one in a field's name."""
+    half = {"key": "note", "value": {kind: "\ud83d" if kind == "stringValue" else {"\ud83d": "\udfff"}}}
+    whole = attribute("shop", "\N{ROCKET}")
+    body = in_json({**SERVER, "attributes": [half, whole, attribute("http.route", "/caf\ud83d")]})
+    decoded = decode_traces(body, JSON, has_whole=True)
+    assert ([one.route for one in decoded.spans], decoded.rejected) == (["/caf\ufffd"], 0)
+    assert "\N{ROCKET}".encode() in decoded.whole[0].data
+
+
 def test_nginxs_own_span_stays_out_though_another_cannot_be_read():
     ours = message(
         1, message(2, message(1, message(1, b"tailtrace.nginx")) + message(2, b"\xff") + message(2, one_span()))
@@ -430,6 +441,9 @@ def test_the_message_says_what_was_wrong():
         ([attribute("http.url", "https://shop.example")], "", "", 0),
         ([attribute("url.path", "/" + "a" * 999)], "", "/" + "a" * (PATH_LENGTH_MAX - 1), 0),
         ([attribute("http.request.method", 7), attribute("url.path", 7), attribute("http.status_code", "200")], "", "", 0),
+        ([attribute("http.response.status_code", 0)], "", "", 0),
+        ([attribute("http.response.status_code", 700)], "", "", 0),
+        ([attribute("http.response.status_code", -1)], "", "", 0),
         ([], "", "", 0),
     ],
 )  # fmt: skip

@@ -72,6 +72,8 @@ _SPAN_ATTRIBUTES = frozenset(
 _SERVICE = frozenset({"service.name", "service.version"})
 _EXCEPTION_TYPE = frozenset({"exception.type"})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 
@@ -266,7 +268,7 @@ def _path(attributes: Mapping[str, str | int]) -> str:
 def _status(raw: _RawSpan) -> int | None:
     """Return the answer's status; the second name is that of before 2024, which is still written by default."""
     status = raw.attributes.get("http.response.status_code", raw.attributes.get("http.status_code"))
-    return status if isinstance(status, int) else None
+    return status if isinstance(status, int) and 100 <= status <= 599 else None
 
 
 def _error_type(raw: _RawSpan) -> str:
@@ -280,7 +282,7 @@ def _error_type(raw: _RawSpan) -> str:
     status = _status(raw)
     if raw.exception_type:
         return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
-    if status is not None and 500 <= status <= 599:
+    if status is not None and status >= 500:
         return str(status)
     return "_OTHER" if raw.failed else ""
 
@@ -371,7 +373,10 @@ def _json_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
     numbers (names are taken too), unknown fields are ignored.
     """
     try:
-        request = json.loads(body.decode("utf-8", "replace"))
+        text = body.decode("utf-8", "replace")
+        request = json.loads(text)
+        if _ESCAPED_SURROGATE.search(text):  # half a character, which protobuf's reader takes for no text of its own
+            request = json.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", json.dumps(request, ensure_ascii=False)))
     except (ValueError, RecursionError):  # of ValueError: bad JSON, a number of thousands of digits
         raise OtlpError(f"body is no JSON, or nested too deep, though Content-Type says {JSON}") from None
     if not isinstance(request, dict):
