@@ -156,6 +156,19 @@ BY_UNIX = "forwarded by unix:"
             "",
             Identity("100.99.9.9", "user", "ben@example.com", provider="serve", via="serve by 10.42.0.9"),
         ),
+        # Serve has no such peers: another proxy of that place handed on what its client wrote.
+        (
+            access("192.168.1.7", "10.42.0.9", "ben@example.com"),
+            PODS,
+            "",
+            Identity("192.168.1.7", reason="private-address", via="forwarded by 10.42.0.9"),
+        ),
+        (
+            access("8.8.8.8", "127.0.0.1", "ben@example.com"),
+            SERVED,
+            "",
+            Identity("8.8.8.8", "external", via="forwarded by 127.0.0.1"),
+        ),
         # A device of somebody's is no proxy, though nginx believes whatever comes (set_real_ip_from 0.0.0.0/0).
         (
             access("100.64.0.20", "100.64.0.7"),

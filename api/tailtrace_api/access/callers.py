@@ -37,7 +37,8 @@ from tailtrace_api.access.sessions import Sessions, cookie_of
 from tailtrace_api.access.tokens import PREFIX, Tokens
 from tailtrace_api.access.tokens_file import Token
 from tailtrace_bridge.core.text import parse_address, printable
-from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable, is_tailnet
+from tailtrace_bridge.identity.chain import Answer, Found, IdentityProvider, Unavailable
+from tailtrace_bridge.identity.fronts import is_of_tailnet
 from tailtrace_bridge.identity.loopback import Verdict
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
@@ -208,7 +209,7 @@ class Callers:
             return Caller(why="`tailscale serve` names no person: a device with tags, or the internet. Send a token")
         # What serve says of the address is checked where our own tailscaled knows it; elsewhere it may not.
         address = self.serve.forwarded(given.get(FORWARDED, ()))
-        if FORWARDED in given and not ((parsed := parse_address(address)) and is_tailnet(parsed)):
+        if FORWARDED in given and not is_of_tailnet(address):
             return Caller(why="the proxy names a login for an address that is none of the tailnet: send a token")
         known = self._known_at(address) if address else None
         if known is None or not known.has_node:

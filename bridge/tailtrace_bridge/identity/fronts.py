@@ -11,6 +11,7 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | named another by PROXY protocol | likewise, on an address that peers reach | unknown, `proxied-within-reach` |
 | named another address | the peer is a person's device that no setting names | unknown, `forwarded-by-device` |
 | named another address | a believed login that its holder denies | unknown, `serve-contradicted` |
+| named another address | a believed login, for an address that no tailnet has | the address's |
 | named another address | a believed login, and nobody else names the address | that login |
 | named another address | else | the address's |
 | a unix socket | no login that is believed | unknown, `unix-peer` |
@@ -20,6 +21,8 @@ reaches where tailscaled has no TUN, and may then say what they like.
 | believed, on loopback | no login | unknown, `no-login-from-serve` |
 | any other | whatever the headers say | the address's |
 | is named by the file of identities | | that one |
+
+Serve has peers of the tailnet alone: a login beside another address was handed on by another proxy of that place.
 
 A login has no comma: nginx writes one between two headers of a name, and which of them the proxy wrote nobody knows.
 Such a login is none.
@@ -46,6 +49,7 @@ from tailtrace_bridge.identity.chain import (
     SERVE_NOT_BELIEVED,
     UNIX_PEER,
     USERSPACE_NETWORKING,
+    is_tailnet,
 )
 from tailtrace_bridge.identity.proxies import UNIX, Proxies
 from tailtrace_bridge.identity.serve_headers import FUNNEL, decoded
@@ -86,6 +90,13 @@ def is_loopback(peer: str) -> bool:
     """Whether a peer is on loopback."""
     address = parse_address(peer)
     return address is not None and address.is_loopback
+
+
+@lru_cache(maxsize=4096)
+def is_of_tailnet(text: str) -> bool:
+    """Whether Tailscale may have given a node this address."""
+    address = parse_address(text)
+    return address is not None and is_tailnet(address)
 
 
 def is_within_reach(access: Access) -> bool:
@@ -136,7 +147,8 @@ def _forwarded(access: Access, by_address: Identity, login: str, *, is_anybody: 
     if is_anybody and is_within_reach(access):
         reason = FORGED if how == FORWARDED else PROXIED_WITHIN_REACH
         return Identity(access.address, reason=reason, via=via)
-    if not login or by_address.kind == "self":
+    is_foreign = not by_address.provider and not is_of_tailnet(access.address)
+    if not login or by_address.kind == "self" or is_foreign:
         return by_address._replace(via=", ".join(filter(None, (by_address.via, via))))
     if not by_address.provider:
         return Identity(access.address, "user", login, provider=PROVIDER, via=f"{SERVE} {access.peer}")
