@@ -18,6 +18,7 @@ from tailtrace_api.answers.request_records import (
     QueryTimes,
     Rates,
     Report,
+    ServiceCalls,
     Summary,
     SystemHealth,
     Times,
@@ -53,6 +54,7 @@ def answers(text):
             most_viewed_cards=(CardViews(card="c", name=f"c{text}", views=1),),
             peak_hours=tuple(PeakHour(hour=hour, requests=1) for hour in range(24)),
             api_calls_by_endpoint=(),
+            api_calls_by_service=(ServiceCalls(service=f"s{text}", endpoint=f"e{text}", requests=1),),
             truncated={},
         ),
         system_health_history=SystemHealth(

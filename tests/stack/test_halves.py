@@ -83,7 +83,7 @@ def test_the_bridge_stores_and_the_api_answers(tmp_path, environment, start) -> 
     log.write_text(LINE.format(1), encoding="utf-8")
     api, bridge = (f"http://{environment[name]}" for name in ("TAILTRACE_LISTEN", "TAILTRACE_BRIDGE_LISTEN"))
     bridge_process = start("bridge")
-    wait_for(lambda: get(f"{bridge}/ready") == (200, '{"status":"ready","problems":[]}'))
+    wait_for(lambda: get(f"{bridge}/ready")[0] == 200)
     wait_for(lambda: "tailtrace_rows_stored_total 1.0" in get(f"{bridge}/metrics")[1])
     api_process = start("api")
     wait_for(lambda: get(f"{api}/ready")[0] == 200)
@@ -91,6 +91,11 @@ def test_the_bridge_stores_and_the_api_answers(tmp_path, environment, start) -> 
         more.write(LINE.format(2))
     wait_for(lambda: "tailtrace_rows_stored_total 2.0" in get(f"{bridge}/metrics")[1])
 
+    assert json.loads(get(f"{bridge}/ready")[1]) == {
+        "status": "ready",
+        "problems": [],
+        "setup": {"log_seen": True, "line_parsed": True, "app_joined": False, "name_found": False},
+    }
     assert get(f"{bridge}/health") == (200, '{"status":"ok"}')
     assert get(f"{bridge}/analytics/access-logs")[0] == 404, "a bridge gives no answers"
     assert get(f"{api}/health") == (200, '{"status":"ok"}')
