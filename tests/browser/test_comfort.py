@@ -41,7 +41,7 @@ def test_the_focus_stays_on_a_request_behind_its_dialog(factory, open_page, show
     page.locator("#requests button.path").nth(3).focus()
     key = page.evaluate("document.activeElement.dataset.key")
     page.keyboard.press("Enter")
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     page.locator("#theme").evaluate("(one) => one.dispatchEvent(new Event('change'))")  # draws all anew
     page.keyboard.press("Escape")
     page.until(f"document.activeElement.dataset.key === {key!r}")
@@ -113,13 +113,13 @@ def test_a_proxy_without_tailtrace_behind_it_says_that_it_is_away(factory, open_
 def test_a_request_that_nobody_can_look_up_is_not_told_to_be_none(factory, open_page):
     trace = "ab" * 16
     page = open_page(f"{factory}/?request={trace}")
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     assert "No such request" in page.get_by_role("dialog").text_content()
     page.keyboard.press("Escape")
     page.route("**/analytics/panels/request/**", lambda route: route.abort())
     page.evaluate("history.pushState(null, '', '?period=7d'); history.back()")
     page.goto(f"{factory}/?request={trace}&lang=en")
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     assert "tailtrace does not answer" in page.get_by_role("dialog").text_content()
     assert "No such request" not in page.get_by_role("dialog").text_content()
     page.unroute("**/analytics/panels/request/**")

@@ -25,7 +25,7 @@ def test_nothing_is_wider_than_a_small_phone(factory, open_page, show_all, query
     assert page.evaluate(TOO_WIDE) == []
     if "at=" not in query:
         page.locator("#requests button.path").first.click()
-        page.until("document.querySelector('dialog').open")
+        page.until("document.querySelector('dialog')?.open")
         assert page.evaluate(TOO_WIDE) == []
 
 

@@ -152,7 +152,7 @@ def test_a_request_whose_time_outside_the_app_nobody_knows_is_not_divided(mixed,
         split = page.get_by_role("dialog").locator(".split-text .out")
         assert split.all_text_contents() == ([told] if told else [])
         page.keyboard.press("Escape")
-        page.until("!document.querySelector('dialog').open")
+        page.until("!document.querySelector('dialog')?.open")
 
 
 @pytest.fixture

@@ -47,12 +47,12 @@ def test_from_an_error_to_the_failing_request(office, open_page, show_all):
     page.until("document.querySelectorAll('#requests tbody tr').length === 1")
     assert paths(page) == ["/page/0"]
     page.locator("#requests button.path").click()
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     page.locator("dialog .who").get_by_role("button", name=ANA).click()
-    page.until("!document.querySelector('dialog').open")
+    page.until("!document.querySelector('dialog')?.open")
     assert chips(page) == [f"User {ANA} ✕", "Status 5xx ✕"]
     page.go_back()
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     page.go_back()
     page.go_back()
     page.until("location.search.startsWith('?at=') && !location.search.includes('status')")
@@ -207,7 +207,7 @@ def test_one_person_has_a_trail(office, open_page, show_all):
     lanes = page.locator("#trail .trail-name").all_text_contents()
     assert (lanes[0], sorted(lanes[1:])) == ("1 session", ["/page/0", "/page/1", "/page/2"])
     page.locator("#trail .dot-mark.s5").click()
-    page.until("document.querySelector('dialog').open")
+    page.until("document.querySelector('dialog')?.open")
     assert "/page/0" in page.locator("dialog h2").text_content()
 
 
