@@ -2,8 +2,8 @@
 #
 #   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
 #   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
-#   make test-long                  the rest: what starts a collector, InfluxDB or a tailnet
-#   make test-browser               what looks at the page in Chromium
+#   make test-long                  the rest: what starts a collector, InfluxDB or a browser
+#   make test-tailnet               what starts a tailnet
 #   make test-slow                  runs of minutes; CI leaves them out
 #   make matrix                     every server of an app with the oldest and newest Python, OpenTelemetry and FastAPI (Debian; minutes)
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
@@ -55,7 +55,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-browser test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
+.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -99,11 +99,12 @@ test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'long and not slow and not docker and not chromium' --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale' --numprocesses 2 --dist loadfile $(ARGS)
 
-# Not beside the tests that make networks: whenever one comes or goes, Chromium breaks off what it loads.
-test-browser: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest tests/browser -m chromium --numprocesses 2 --dist loadfile $(ARGS)
+# Apart from the rest: near a tailscaled the API believes nobody of this machine, and whenever a network comes or goes,
+# Chromium breaks off what it loads.
+test-tailnet: $(READY)
+	$(BIN)/pytest -m '(tailnet or headscale) and not slow and not docker' --numprocesses 2 --dist loadfile tests/end_to_end tests/stack $(ARGS)
 
 # One after another: an engine of their own, whose images stay in the cache.
 docker: $(READY) docker-parts

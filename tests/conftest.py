@@ -207,7 +207,7 @@ LONG = frozenset(
         "pdf",
     }
 )
-"""Markers of what `make test` leaves to `make test-long` and `make test-browser`."""
+"""Markers of what `make test` leaves to `make test-long` and `make test-tailnet`."""
 
 
 def _required() -> set[str]:

@@ -31,8 +31,10 @@ def assert_named_and_joined(lines: list[Any], points: list[dict[str, Any]]) -> N
     assert not wrong, wrong[:3]
     joined = {point["trace_id"] for point in points if point["app_time_ms"] is not None}
     proxied = {line.trace_id for line in lines if line.proxied}
-    assert not proxied - joined, f"{len(proxied - joined)} of {len(proxied)} proxied requests without their span"
-    assert joined == proxied
+    # Whom the client left alone has no answer whose header nginx could log; its span may come when its wait is over.
+    answered = {line.trace_id for line in lines if line.proxied and line.status != 499}
+    assert not answered - joined, f"{len(answered - joined)} of {len(answered)} proxied requests without their span"
+    assert joined <= proxied
 
 
 def test_it_is_ready_before_the_first_request(influxdb: Any, make_chain: Any) -> None:

@@ -6,6 +6,7 @@ The client checks each answer against the output schema that the tool declares.
 import asyncio
 import json
 import subprocess
+import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, Filters, Window
 from tailtrace_bridge.testing import FakeClock
 
 NEEDED = {
@@ -119,4 +121,8 @@ def test_of_the_demo(tmp_path, environment, tailtrace_program, count_tokens):
     assert "ana@factory.example" in {one["email"] for one in active["active_users"]}
     assert answers["get_usage_stats"].structured_content["unique_users"] == 4
     assert answers["explain_request"].structured_content["found"]
-    assert Path(home / "access.log").read_text().count("\n") == answers["list_requests"].structured_content["total"]
+    store, now_us = SqliteStore(home / "tailtrace.db"), time.time_ns() // 1000
+    stored = store.log(Scope.everybody(), Window(now_us - DAY_US, now_us), Filters(), 10_000, None)
+    store.close()
+    assert len(stored) == answers["list_requests"].structured_content["total"]
+    assert len(stored) > Path(home / "access.log").read_text().count("\n"), "the demo has a past"
