@@ -179,6 +179,7 @@ def test_each_row_is_whole(tmp_path, exporter):
             assert shown(rows, path) == ("/items/{item_id}", None)
 
 
+@pytest.mark.long
 @pytest.mark.nginx
 def test_a_route_keeps_its_name_over_a_restart(tmp_path):
     (tmp_path / "light_app.py").write_text(APP)
