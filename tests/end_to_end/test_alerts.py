@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from tests.processes import free_port, free_ports
 
 SECRET = "sekret-token-1"
 RULES = """
@@ -42,8 +42,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.took: list[dict[str, Any]] = []
-        with socket.create_server(("127.0.0.1", 0)) as held:
-            self.port = held.getsockname()[1]
+        self.port = free_port()
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -82,10 +81,7 @@ class Serve:
 
     def __init__(self, folder: Path, receiver: Receiver) -> None:
         self.folder, self.log = folder, folder / "access.log"
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        self.api, otlp = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
-        for one in held:
-            one.close()
+        self.api, otlp = (f"127.0.0.1:{port}" for port in free_ports(2))
         (folder / "tailtrace.toml").write_text(RULES, encoding="utf-8")
         (folder / "urls").write_text(f"json://127.0.0.1:{receiver.port}/{SECRET}\n", encoding="utf-8")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TAILTRACE_", "TAILSCALE_"))}

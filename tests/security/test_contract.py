@@ -4,7 +4,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.processes import free_ports
 
 from tailtrace_api.access.tokens import Tokens
 
@@ -30,10 +30,7 @@ ENDPOINTS = 5000
 def server(tmp_path_factory):
     """A server that read strangers' lines, and was sent spans of thousands of endpoints."""
     folder = tmp_path_factory.mktemp("contract")
-    ports = []
-    for _ in range(2):
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            ports.append(one.getsockname()[1])
+    ports = free_ports(2)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("TAILTRACE_", "TAILSCALE"))
     }

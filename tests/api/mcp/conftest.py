@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.processes import free_port
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.sqlite.store import SqliteStore
@@ -126,17 +126,11 @@ def environment(tailscale_socket) -> dict[str, str]:
     return {**kept, "TAILSCALE_SOCKET": str(tailscale_socket)}
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 class Serve:
     """`tailtrace serve` on a store; `start` again after `stop` on the same port."""
 
     def __init__(self, folder: Path, store: Path, environment: dict[str, str]) -> None:
-        self.port, otlp = _free_port(), _free_port()
+        self.port, otlp = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (folder / "access.log").touch()
         self._folder = folder
