@@ -104,8 +104,8 @@ def show_sqlite(path: Path, rows: int) -> None:
 
 def show_influxdb(folder: Path, rows: int) -> None:
     """Start one, fill it, sum up, and ask."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "stack"))
-    from servers import InfluxDB  # noqa: PLC0415  # needs what only tests need
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.stack.servers import InfluxDB  # noqa: PLC0415  # needs what only tests need
 
     server = InfluxDB(INFLUXD, folder)
     server.start()

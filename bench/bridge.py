@@ -182,8 +182,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--store", nargs="+", choices=("sqlite", "influxdb"), default=("sqlite", "influxdb"))
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "tests" / "stack"))
-    import servers  # noqa: PLC0415  # the tests' own servers
+    sys.path.insert(0, str(ROOT))
+    from tests.stack import servers  # noqa: PLC0415  # the tests' own servers
 
     is_fine = True
     with tempfile.TemporaryDirectory(prefix="tailtrace-bridge-") as name:

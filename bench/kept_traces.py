@@ -99,8 +99,8 @@ class WholeLoad(OwnLoad):
 
 def under_load(folder: Path, rate: float, seconds: float, turns: list[str]) -> dict[str, float]:
     """Return the highest PSS, of `serve` with traces and without."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "stack"))
-    import servers  # noqa: PLC0415  # the tests' own servers
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.stack import servers  # noqa: PLC0415  # the tests' own servers
 
     highest: dict[str, float] = {}
     for what in turns:

@@ -105,8 +105,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "stack"))
-    import servers  # noqa: PLC0415  # the tests' own servers
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.stack import servers  # noqa: PLC0415  # the tests' own servers
 
     port, *ports = servers.free_ports(3)
     sink = subprocess.Popen([sys.executable, "-c", SINK, str(port)])

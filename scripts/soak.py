@@ -52,8 +52,8 @@ from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import DAY_US, Filters, Window
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "stack"))
-from servers import ALLOW_NIL, Collector, InfluxDB  # noqa: E402  # what starts them for the tests
+sys.path.insert(0, str(ROOT))
+from tests.stack.servers import ALLOW_NIL, Collector, InfluxDB  # noqa: E402  # what starts them for the tests
 
 HOST = "127.0.0.1"
 PAUSE_S = 5.0
