@@ -12,6 +12,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from tailtrace_api.answers.requests import name
 from tailtrace_bridge.store.values import LogEntry
 
 LogSort = Literal["time", "status", "path", "user", "duration"]
@@ -19,7 +20,7 @@ _KEYS: dict[LogSort, Callable[[LogEntry], Any]] = {
     "time": lambda one: (one.time_us, one.key),
     "status": lambda one: one.status,
     "path": lambda one: (one.path, one.method),
-    "user": lambda one: one.identity.user or one.identity.device or one.identity.address,
+    "user": lambda one: name(one.identity),
     "duration": lambda one: one.request_time_us,
 }
 

@@ -5,7 +5,7 @@ HTTP, `tailtrace report` and whatever comes later call these and nothing else. T
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import TypedDict, TypeVar
@@ -18,17 +18,19 @@ from tailtrace_api.answers.request_records import (
     AccessLogs,
     DashboardUsage,
     ErrorRate,
+    PeakHour,
     QueryHour,
     QueryTimes,
     Report,
     SystemHealth,
     UsageSummary,
+    UserSessions,
 )
 from tailtrace_api.answers.steps import Step, cut_of, latency_by, usage_by
 from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Window, back
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Usage, Window, back
 
 T = TypeVar("T")
 COVERED_US = 90 * DAY_US
@@ -98,26 +100,14 @@ class Queries:
         usages = self.timed(lambda: self._store.usage(everybody, window, Filters(), By.ENDPOINT), now_us)
         quarters = self.timed(lambda: self._store.quarters(everybody, window), now_us)
         all_sessions, usages = answers.sessions(activity), answers.usage_only(usages)
-        cards = answers.most_viewed_cards(usages, self._features)
         people = answers.user_sessions(all_sessions, visits, self._features)
-        more = {"user_sessions": answers.unlisted(anonymous.visitors, (one.identity for one in all_sessions))}
-        calls, by_service = answers.api_calls_by_endpoint(usages), answers.api_calls_by_service(usages)
-        return DashboardUsage(
-            window=answers.window(window),
-            timezone=str(self._zone),
+        return self._dashboard_usage(
+            window,
+            usages,
+            people,
             summary=answers.usage_summary(usages, all_sessions, anonymous),
-            most_viewed_cards=cut(cards),
             peak_hours=answers.peak_hours(quarters, self._zone),
-            user_sessions=cut(people),
-            api_calls_by_endpoint=cut(calls),
-            api_calls_by_service=cut(by_service),
-            truncated=truncated(
-                more,
-                most_viewed_cards=cards,
-                user_sessions=people,
-                api_calls_by_endpoint=calls,
-                api_calls_by_service=by_service,
-            ),
+            unlisted=answers.unlisted(anonymous.visitors, (one.identity for one in all_sessions)),
         )
 
     def _usage_of(self, window: Window, filters: Filters) -> DashboardUsage:
@@ -132,8 +122,6 @@ class Queries:
         steps = self.timed(lambda: self._store.endpoint_buckets(everybody, window, HOUR_US, filters, By.ALL), now_us)
         users = {answers.visitor(usage.identity) for usage in answers.usage_only(of_people)}
         sessions = [one for one in answers.sessions(activity) if answers.visitor(one.identity) in users]
-        cards, calls = answers.most_viewed_cards(usages, self._features), answers.api_calls_by_endpoint(usages)
-        by_service = answers.api_calls_by_service(usages)
         people = answers.user_sessions(
             sessions,
             [
@@ -143,19 +131,39 @@ class Queries:
             ],
             self._features,
         )
-        more = {"user_sessions": answers.unlisted(asked.anonymous, (one.identity for one in sessions))}
         summary = answers.summary(answers.usage_only(of_people), asked.addresses)
+        return self._dashboard_usage(
+            window,
+            usages,
+            people,
+            summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
+            peak_hours=answers.peak_hours(answers.quarters_of(steps), self._zone),
+            unlisted=answers.unlisted(asked.anonymous, (one.identity for one in sessions)),
+        )
+
+    def _dashboard_usage(
+        self,
+        window: Window,
+        usages: Sequence[Usage],
+        people: Sequence[UserSessions],
+        *,
+        summary: UsageSummary,
+        peak_hours: tuple[PeakHour, ...],
+        unlisted: int,
+    ) -> DashboardUsage:
+        cards = answers.most_viewed_cards(usages, self._features)
+        calls, by_service = answers.api_calls_by_endpoint(usages), answers.api_calls_by_service(usages)
         return DashboardUsage(
             window=answers.window(window),
             timezone=str(self._zone),
-            summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
+            summary=summary,
             most_viewed_cards=cut(cards),
-            peak_hours=answers.peak_hours(answers.quarters_of(steps), self._zone),
+            peak_hours=peak_hours,
             user_sessions=cut(people),
             api_calls_by_endpoint=cut(calls),
             api_calls_by_service=cut(by_service),
             truncated=truncated(
-                more,
+                {"user_sessions": unlisted},
                 most_viewed_cards=cards,
                 user_sessions=people,
                 api_calls_by_endpoint=calls,
