@@ -47,6 +47,7 @@ CONTROL = "10.77.0.1"
 DOMAIN = "tailtest.ts.net"
 LAN = "192.168.50"
 WAIT_S_MAX = 30.0
+PING_S_MAX = 90.0
 IDENTITY_TTL_S = 1.0
 
 PEOPLE: dict[str, dict[str, Any]] = {
@@ -176,6 +177,16 @@ class Node(Namespace):
     def tailscale(self, *words: str) -> str:
         return run(BINARIES / "tailscale", f"--socket={self.socket}", *words)
 
+    def ping(self, address: str, *options: str) -> None:
+        """Wait until an address answers. One ping may get lost: a handshake that does is sent again only after 5 s."""
+        command = (BINARIES / "tailscale", f"--socket={self.socket}", "ping", "-c", "1", "--timeout=5s", *options)
+
+        def answers() -> bool:
+            done = subprocess.run([*command, address], capture_output=True, check=False, timeout=WAIT_S_MAX)
+            return done.returncode == 0
+
+        wait_for(f"{address} answers {self.host}", answers, within_s=PING_S_MAX)
+
     def log_in(self) -> None:
         wait_for(f"socket of {self.host}", self.socket.exists)
         self.tailscale(
@@ -251,8 +262,8 @@ class Tailnet:
         self.say(**self.base)
         for node in self.nodes[1:]:
             self.wait_whois(node.v6, lambda who, node=node: self.is_as_said(who, node.host))
-            if started:  # first outside WireGuard: a handshake that gets lost is sent again only after 5 s
-                self.server.tailscale("ping", "-c", "1", "--until-direct=false", "--timeout=10s", node.v6)
+            if started:  # first outside WireGuard
+                self.server.ping(node.v6, "--until-direct=false")
             self.reach(node)
         for node in (self.server, self.uspace):
             self.serve(node)
@@ -297,7 +308,7 @@ class Tailnet:
         )
         wanted = (HERE / "funnel.py", api, f"{node.host}.{DOMAIN}:{port}", f"{source}:4321", path, *headers)
 
-        node.tailscale("ping", "--tsmp", "-c", "1", "--timeout=10s", self.runner.v6)
+        node.ping(self.runner.v6, "--tsmp")
 
         def status() -> int:
             return int(run(*self.runner.command(sys.executable, *wanted)))
@@ -325,7 +336,7 @@ class Tailnet:
         The server begins: after a kill it has lost its session keys, and a peer that still believes in them waits for
         15 s before it asks for new ones.
         """
-        self.server.tailscale("ping", "--tsmp", "-c", "1", "--timeout=10s", at or node.v6)
+        self.server.ping(at or node.v6, "--tsmp")
 
     def _start_control(self) -> None:
         self.control.ip("link", "add", "br0", "type", "bridge")

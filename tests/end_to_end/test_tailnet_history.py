@@ -327,7 +327,7 @@ def test_a_tagged_node_without_a_profile_is_in_the_status(tailnet, watch):
     server.start_daemon()
     tailnet.wait_whois(tailnet.laptop.v4, bool)
     assert server.local_api(f"whois?addr={runner.v4}").status == 404
-    server.tailscale("ping", "-c", "1", "--until-direct=false", "--timeout=10s", runner.v6)
+    server.ping(runner.v6, "--until-direct=false")
     tailnet.reach(runner)
     assert watch.who(runner) == {"kind": "tagged", "user": None, "device": "runner", "tags": ["tag:ci"]}
     assert "tag:ci" in command(watch, "whois", runner.v4)
