@@ -22,6 +22,7 @@ from tailtrace_bridge.store.influx import failures as influx_failures
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.setup import ROLLUPS_SUFFIX
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope, ScopeError
@@ -95,18 +96,21 @@ def make_influx(request, clock):
     """Makes stores in one bucket: `make_influx(source="b")` is a second bridge."""
     asked = request.node.callspec.params
     name = asked.get("server") or asked["store"]
-    made, bucket = [], f"contract-{next(BUCKETS)}"
+    made, used, bucket = [], set(), f"contract-{next(BUCKETS)}"
 
     def make(source="a", bucket=bucket, **config):
         server = request.getfixturevalue(name)
         timing = Timing(lambda: time.monotonic_ns() // 1000, time.sleep, lambda: 0.5, clock)
         settings = InfluxConfig(Server(server.url, server.org, server.token), bucket, source, **config)
         made.append(InfluxStore(settings, timing, is_rolling=False))
+        used.update((bucket, bucket + ROLLUPS_SUFFIX))
         return made[-1]
 
     yield make
     for store in made:
         store.close()
+    if used:
+        request.getfixturevalue(name).drop(*used)
 
 
 @pytest.fixture

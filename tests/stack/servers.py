@@ -156,6 +156,12 @@ class InfluxDB(Server):
         self.call("POST", "/api/v2/buckets", json={"orgID": org_id, "name": name, "retentionRules": rules})
         return name
 
+    def drop(self, *names: str) -> None:
+        """Remove buckets: each query by InfluxQL goes through all there are."""
+        for one in self.call("GET", "/api/v2/buckets", params={"org": self.org, "limit": 100}).json()["buckets"]:
+            if one["name"] in names:
+                self.call("DELETE", f"/api/v2/buckets/{one['id']}")
+
     def query(self, statement: str, bucket: str | None = None) -> list[dict[str, object]]:
         """Ask in InfluxQL; give the rows of all series of the first statement, tags among the columns."""
         params = {"db": bucket or self.bucket, "q": statement}
@@ -184,6 +190,11 @@ class InfluxDB1(Server):
             encoding="utf-8",
         )
         super().__init__([str(program), "-config", str(config)], f"{self.url}/health", folder, {})
+
+    def drop(self, *databases: str) -> None:
+        for one in databases:
+            asked = {"q": f'DROP DATABASE "{one}"'}
+            httpx.post(f"{self.url}/query", params=asked, timeout=REQUEST_S_MAX).raise_for_status()
 
 
 class OpenGemini:
