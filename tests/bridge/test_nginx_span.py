@@ -129,13 +129,38 @@ def test_a_second_server_after_a_failure():
     )  # fmt: skip
     assert server.status.code == Status.STATUS_CODE_UNSET
     assert (first.status.code, second.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
-    assert (attributes(first)["error.type"], "nginx.upstream_connect_time" in attributes(first)) == ("502", False)
+    assert (attributes(first)["error.type"], "nginx.upstream_connect_time" in attributes(first)) == (
+        "no_response",
+        False,
+    )
     assert first.end_time_unix_nano == second.start_time_unix_nano == server.start_time_unix_nano + 50_000_000
     said = attributes(second)
     assert (said["server.address"], said["http.request.resend_count"]) == ("/run/app.sock", 1)
     assert (said["network.peer.address"], said["network.transport"]) == ("/run/app.sock", "unix")
     assert "url.full" not in said
     assert len({server.span_id, first.span_id, second.span_id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "head", "answered", "error"),
+    [
+        ("200", "0.100", 200, None),
+        ("404", "0.100", 404, "404"),
+        ("502", "0.100", 502, "502"),  # the server's own word, as of a gateway behind the gateway
+        ("502", "-", None, "no_response"),
+        ("504", "0.100", 504, "504"),
+        ("504", "-", None, "timeout"),
+        ("-", "-", None, None),  # the client left
+        ("", "", None, None),
+    ],
+)
+def test_the_status_of_an_attempt_is_what_its_server_answered(status, head, answered, error):
+    """Where nothing came nginx logs a status of its own making, which no server sent."""
+    server, client = exported(row_of(line(status="502", upstream_status=status, upstream_header_time=head)))
+    said = attributes(client)
+    assert (said.get("http.response.status_code"), said.get("error.type")) == (answered, error)
+    assert (client.status.code == Status.STATUS_CODE_ERROR) is (error is not None)
+    assert attributes(server)["http.response.status_code"] == 502, "nginx did send it to its client"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,13 @@ from its key and its time.
 nginx logs how long each attempt took, not when it began. They are laid one behind the other from the request's begin;
 what is left behind them is the answer's way to the client (and, for an upload, the body's way in).
 
+| of an attempt nginx has | `http.response.status_code` | `error.type` |
+|---|---|---|
+| a head of an answer | the server's | the same from 400 on |
+| none, and 504 | none: this status is nginx's own | `timeout` |
+| none, and another status: refused, reset, no HTTP, no server left | none | `no_response` |
+| none, and no status: the client left | none | none: nothing failed |
+
 Names are the stable HTTP conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/). The person is in
 `user.id` and `user.name` (https://opentelemetry.io/docs/specs/semconv/registry/attributes/user/): `enduser.*` was
 deprecated in their favour, came back for browsers, and is being left again by instrumentations. What these have no
@@ -39,7 +46,7 @@ from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.logs.exchange import Attempt, Exchange, attempts, digits, read_exchange
 from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 
-CLIENT_CLOSED = 499
+CLIENT_CLOSED, TIMED_OUT = 499, 504
 ATTEMPTS_MAX = 16
 """Of one request; nginx tries each server of a group once."""
 PORT_MAX = 65_535
@@ -205,7 +212,8 @@ def _person(identity: Identity, peer: str, disclosure: Disclosure) -> bytes:
 
 
 def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
-    parts = [_kind_of_attempt(method, attempt.address, attempt.status, place)]
+    is_answered = attempt.header_us is not None
+    parts = [_kind_of_attempt(method, attempt.address, attempt.status, place, is_answered=is_answered)]
     if path and not attempt.address.startswith(_UNIX):
         parts.append(_text("url.full", f"http://{attempt.address}{path}"))
     # Seconds, as nginx's variables have them.
@@ -219,17 +227,18 @@ def _attempt(method: str, path: str, attempt: Attempt, place: int) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _kind_of_attempt(method: str, address: str, status: int, place: int) -> bytes:
+def _kind_of_attempt(method: str, address: str, status: int, place: int, *, is_answered: bool) -> bytes:
     host, port = _host(address)
     is_unix = address.startswith(_UNIX)
+    said = str(status) if is_answered else "timeout" if status == TIMED_OUT else "no_response"
     return _attributes(
         ("http.request.method", method),
         ("server.address", host),
         ("server.port", port),
         ("network.peer.address", host if is_unix or _is_address(host) else ""),
         ("network.transport", "unix" if is_unix else ""),
-        ("http.response.status_code", status),
-        ("error.type", str(status) if status >= 400 else ""),
+        ("http.response.status_code", status if is_answered else 0),
+        ("error.type", said if status >= 400 else ""),
         ("http.request.resend_count", place),
     ) + _like(Span.SPAN_KIND_CLIENT, _name(method, ""), is_error=status >= 400)
 
