@@ -6,7 +6,7 @@
 | `p95` | those of the window above the threshold |
 | `no_data`, `endpoint_silent` | the last ones, of the day before |
 | `new_device`, `new_user` | theirs, of the last hours |
-| `tailscaled_down`, `store_down` | none: no request is to blame |
+| `tailscaled_down`, `store_down` | the last ones, of the hour before: none is to blame, and these are whom it touches |
 
 One read of the newest `LOOKED_AT_MAX` requests at the most: the numbers of an alert are the rule's own.
 """
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tailtrace_bridge.settings.alert_rules import SILENCES, AlertRule
+from tailtrace_bridge.settings.alert_rules import PROBES, SILENCES, AlertRule
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, ErrorGroup, Filters, LogEntry, Window
@@ -30,6 +30,8 @@ class Pointed(NamedTuple):
     endpoints: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     trace_id: str = ""
+    is_around: bool = False
+    """No request is to blame: these are who was there when it began."""
 
 
 def behind(store: Store, rule: AlertRule, now_us: int) -> Pointed:
@@ -42,7 +44,7 @@ def behind(store: Store, rule: AlertRule, now_us: int) -> Pointed:
     if rule.kind == "p95" and rule.threshold is not None:
         slow_us = rule.threshold * 1000
         found = [one for one in found if (one.request_time_us or 0) > slow_us]
-    return _of(found)
+    return _of(found)._replace(is_around=rule.kind in PROBES)
 
 
 def of_person(store: Store, filters: Filters, window: Window) -> Pointed:

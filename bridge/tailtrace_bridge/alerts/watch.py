@@ -78,6 +78,8 @@ class Watch:
         self._absent_since_us: dict[str, int] = {}
         self._pointed: dict[str, Pointed] = {}
         """Of what is about to be told: by a rule's name, or a new person's mark. Read before the lock is taken."""
+        self._around: dict[str, Pointed] = {}
+        """Who was there of late, by the name of a rule that blames no request: a store that fails says nothing."""
         self._lacks_rules = {rule.name for rule in rules}
         self._has_begun = False
         for rule in rules:
@@ -138,8 +140,11 @@ class Watch:
                     self._probes.tailscaled() if rule.kind == "tailscaled_down" else problem or self._probes.storing()
                 )
                 measured[rule.name] = Measured(1.0 if found else 0.0, {"problem": found})
+                self._look_around(rule, now_us, problem)
+                if self._may_start(rule, measured[rule.name].value):
+                    self._pointed[rule.name] = self._around.get(rule.name, Pointed())
                 continue
-            if problem or now_us < self._due_us.get(rule.name, 0) <= now_us + interval_us(rule):
+            if problem or self._is_early(rule, now_us):
                 continue
             try:
                 was_seen = self._outbox.state.rules[rule.name].was_seen
@@ -153,6 +158,19 @@ class Watch:
             # While something is about to change, no round is left out: it would lengthen the wait.
             self._due_us[rule.name] = now_us + interval_us(rule)
         return measured
+
+    def _is_early(self, rule: AlertRule, now_us: int) -> bool:
+        return now_us < self._due_us.get(rule.name, 0) <= now_us + interval_us(rule)
+
+    def _look_around(self, rule: AlertRule, now_us: int, problem: str) -> None:
+        """See who is there, for when the rule fires: the store may not be able to say it then."""
+        if problem or self._is_early(rule, now_us):
+            return
+        try:
+            self._around[rule.name] = behind(self._store, rule, now_us)
+        except StoreError as error:
+            _LOGGER.warning("alert %s cannot name anybody: %s", rule.name, error)
+        self._due_us[rule.name] = now_us + interval_us(rule)
 
     def _may_start(self, rule: AlertRule, value: float | None) -> bool:
         return value is not None and rule.is_bad(value) and not self._outbox.state.rules[rule.name].firing_since_us

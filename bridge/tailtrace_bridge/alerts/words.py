@@ -57,13 +57,14 @@ class Words:
     def pointed(self, pointed: Pointed) -> list[str]:
         """Return what an alert is about, a line each: endpoint, people, newest request; with links if there are any."""
         lines = []
+        at, hit = ("around.at", "around.hit") if pointed.is_around else ("at", "hit")
         if pointed.endpoints:
             first = pointed.endpoints[0]
-            lines.append(self._line("at", "endpoint", first, printable(first, 300), len(pointed.endpoints) - 1))
+            lines.append(self._line(at, "endpoint", first, printable(first, 300), len(pointed.endpoints) - 1))
         if pointed.people:
             told = ", ".join(printable(name, 100) for name in pointed.people[:PEOPLE_TOLD])
             key = "user" if "@" in pointed.people[0] else ""
-            lines.append(self._line("hit", key, pointed.people[0], told, len(pointed.people) - PEOPLE_TOLD))
+            lines.append(self._line(hit, key, pointed.people[0], told, len(pointed.people) - PEOPLE_TOLD))
         if pointed.trace_id:
             lines.append(self.say("newest", trace=self.trace(pointed.trace_id)))
         return lines

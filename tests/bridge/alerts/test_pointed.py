@@ -74,6 +74,39 @@ def test_who_is_new_is_told_with_what_they_asked_for(make_world):
     ]
 
 
+AROUND = [
+    f"Most asked for before: /a and 1 more {URL}?endpoint=%2Fa",
+    f"Here in the hour before: ana@example.com, ben@example.com {URL}?user=ana%40example.com",
+    f"Newest request: {URL}?request={3:032x}",
+]
+
+
+@pytest.mark.parametrize("fails", ["the store, at once", "the store, for writes", "tailscaled"])
+def test_where_no_request_is_to_blame_it_names_who_was_there(make_world, fails):
+    """The store cannot be asked who was there once it fails: it was asked before."""
+    world = make_world(url=URL)
+    ask(world, 9, BEN, "/old", status=200, ms=5)
+    world.clock.now_us += 2 * 3600 * 1_000_000
+    for key, who, route in ((1, ANA, "/a"), (2, BEN, "/b"), (3, ANA, "/a")):
+        ask(world, key, who, route, status=200, ms=5)
+    world.begin({"kind": "tailscaled_down"}, {"kind": "store_down"})
+    assert world.run(1) == []
+    world.store.is_down = fails == "the store, at once"
+    world.storing = "disk full" if fails == "the store, for writes" else ""
+    world.tailscaled = "no answer" if fails == "tailscaled" else ""
+    ((_, body),) = world.run(5)
+    assert body.splitlines()[1:4] == AROUND
+    assert not any("ana" in one.text for one in world.store.alert_events(Scope.everybody(), 9)), "members read these"
+
+
+def test_a_store_that_fails_from_the_start_names_nobody_and_is_told_all_the_same(make_world):
+    world = make_world(url=URL)
+    ask(world, 1, ANA, "/a", status=200, ms=5)
+    world.store.is_down = True
+    ((_, body),) = world.begin({"kind": "store_down"}).run(5)
+    assert body.splitlines()[1].startswith("Next: ")
+
+
 def test_in_quiet_hours_it_is_held_with_all_of_it(make_world):
     world = (
         make_world(url=URL, quiet="00:00-07:00").at("2025-10-09T06:58:00").begin({"kind": "error_rate", "for": "0s"})
