@@ -13,10 +13,12 @@ from tailtrace_bridge.store.sqlite import failures as tables
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import BACK_US, HOUR_US, Window
 from tailtrace_bridge.traces import keeper as keeper_module
+from tailtrace_bridge.traces import runs as runs_module
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.groups import Failed, Grouping
 from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.traces.pack import SpanEvent, TraceSpan
+from tailtrace_bridge.traces.runs import GAP_US, Runs
 from tailtrace_bridge.traces.versions import FORGET_S, Versions
 
 S = 1_000_000
@@ -230,6 +232,51 @@ def test_each_failure_joins_its_group_though_its_trace_is_not_kept(store):
     (one,) = store.error_groups(ALL, WEEK)
     assert (one.requests, one.title, keeper.counters.failures, keeper.counters.kept) == (4, "500 /ana-laptop", 4, 1)
     assert one.traces[0][2], "the one that is kept comes first"
+
+
+def rows_of(*statuses, route="/slow", step_us=S, key=1):
+    made = [row(key + n, at_us=T0 + (key + n) * step_us, status=status) for n, status in enumerate(statuses)]
+    return [one._replace(route=route) for one in made]
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys"),
+    [
+        (rows_of(499, 499, 499, 499), []),
+        (rows_of(499, 499, 499, 499, 499), [1, 2, 3, 4, 5]),
+        (rows_of(*[499] * 12), list(range(1, 13))),
+        (rows_of(499, 499, 499, 499, 200, 499, 499, 499, 499), []),
+        (rows_of(*[499] * 5, 200, *[499] * 5), [1, 2, 3, 4, 5, 7, 8, 9, 10, 11]),
+        (rows_of(*[499] * 5, step_us=GAP_US), [1, 2, 3, 4, 5]),
+        (rows_of(*[499] * 9, step_us=GAP_US + 1), []),
+        # Elsewhere things go well, and that ends no run.
+        ([one for n in range(1, 6) for one in (*rows_of(499, key=n), *rows_of(200, route="/b", key=n + 10))], [1, 2, 3, 4, 5]),
+        ([one for n in range(1, 6) for one in (*rows_of(499, key=n), *rows_of(499, route=f"/{n}", key=n + 10))], [1, 2, 3, 4, 5]),
+    ],
+)  # fmt: skip
+def test_clients_that_leave_in_a_row_are_a_failure_and_one_that_changes_their_mind_is_not(rows, keys):
+    runs = Runs()
+    assert [one.key for each in rows for one in runs.failures(each)] == keys
+
+
+def test_of_too_many_endpoints_the_run_that_stopped_first_is_forgotten(monkeypatch):
+    monkeypatch.setattr(runs_module, "ENDPOINTS_MAX", 2)
+    runs = Runs()
+    for route in ("/a", "/b", "/c"):
+        for each in rows_of(499, 499, 499, 499, route=route):
+            assert runs.failures(each) == []
+    assert [len(runs.failures(rows_of(499, key=5, route=route)[0])) for route in ("/b", "/c", "/a")] == [5, 5, 0]
+
+
+def test_a_run_of_499_joins_the_group_of_its_endpoint_with_the_people_it_hit(store):
+    keeper = keeper_of(store, [0.0])
+    rows = [row(key, BEN if key % 2 else ANA, T0 + key, 499)._replace(route="/slow") for key in range(1, 8)]
+    store.write(rows)
+    keeper.offer(rows)
+    keeper.keep_due(10.0)
+    (one,) = store.error_groups(ALL, WEEK)
+    assert (one.title, one.statuses, one.people_count) == ("499 /slow", {499: 7}, 2)
+    assert [kind for kind, _ in new_or_back([one], {})] == ["new_error"], "a hanging app is worth an alert"
 
 
 def test_a_store_that_is_away_at_the_start_is_asked_again(store, monkeypatch):

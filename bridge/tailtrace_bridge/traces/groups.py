@@ -6,7 +6,7 @@
 | an exception without lines of the app's own | its class, and the endpoint |
 | a class alone, from the app's header or its span | likewise; or as the last one like it that had a stack |
 | that the app refused it as invalid | field and reason, and the endpoint |
-| nothing: 502, 504, a 5xx of the app's own making | status and endpoint |
+| nothing: 502, 504, a 5xx of the app's own making, a run of 499 (`runs`) | status and endpoint |
 
 Line numbers and libraries are left out, so that a change elsewhere in a file, or an upgrade, makes no new group; of a
 file's path the last two parts count, since a deployment may have a folder of its own.

@@ -5,6 +5,7 @@
 | a row is stored | it is decided at once (`choice`); what is not kept is dropped with its spans |
 | `WAIT_S` later | its spans are here, as far as they come: all is packed and stored |
 | it failed, kept or not | at the same time it joins its group (`groups`), with its spans where these are kept |
+| clients leave an endpoint in a row (499) | likewise (`runs`) |
 | an app's spans name another version | a marker is stored (`versions`) |
 | a start | the failures of the last hour join their groups, if they have not |
 | `WANTED_MAX` wait | the request is not kept, and counted (`dropped`) |
@@ -28,6 +29,7 @@ from tailtrace_bridge.traces.choice import TraceChoice
 from tailtrace_bridge.traces.groups import Failed, Grouping, failed, failed_entry
 from tailtrace_bridge.traces.held import HeldSpans
 from tailtrace_bridge.traces.pack import pack, unpack
+from tailtrace_bridge.traces.runs import Runs
 from tailtrace_bridge.traces.versions import Versions
 
 WAIT_S = 10.0
@@ -87,6 +89,7 @@ class TraceKeeper:
         self._wanted: deque[tuple[float, Row, str]] = deque()
         self._failed: deque[tuple[float, Failed]] = deque()
         self._grouping = Grouping()
+        self._runs = Runs()
         self._versions: Versions | None = None
         self._markers: deque[Marker] = deque(maxlen=MARKERS_MAX)
         self._aged_s = monotonic_s()
@@ -103,8 +106,9 @@ class TraceKeeper:
         """Take stored rows; never waits for the store."""
         due_s = self._monotonic_s() + self._wait_s
         for row in rows:
-            if row.access.status >= 500 or row.error_type:
-                self._note_failed(failed(row), due_s)
+            left = self._runs.failures(row)
+            for one in [failed(row)] if row.access.status >= 500 or row.error_type else left:
+                self._note_failed(one, due_s)
             if row.access.trace_id:
                 self._decide(row, bytes.fromhex(row.access.trace_id), due_s)
 
