@@ -95,6 +95,7 @@ PURE = (
     "tailtrace_bridge.export.wire",
     "tailtrace_bridge.traces.choice",
     "tailtrace_bridge.traces.groups",
+    "tailtrace_bridge.traces.runs",
     "tailtrace_bridge.traces.versions",
     "tailtrace_bridge.traces.pack",
     "tailtrace_bridge.traces.scrubbed",

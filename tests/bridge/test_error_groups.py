@@ -62,6 +62,14 @@ SAME = [
     stack(file="/srv/releases/2026-11-28/shop/orders.py"),
     stack(file="C:\\app\\shop\\orders.py"),
     stack(times=30),
+    # The same code by Python 3.11, where a comprehension has a frame; and within a group of exceptions.
+    stack().replace(
+        "KeyError", '  File "/srv/shop/orders.py", line 40, in <listcomp>\n    return prices[name]\nKeyError'
+    ),
+    '  + Exception Group Traceback (most recent call last):\n  |   File "/srv/shop/main.py", line 9, in both\n  | '
+    "ExceptionGroup: two (1 sub-exception)\n  +-+---------------- 1 ----------------\n"
+    + "".join(f"    | {line}\n" for line in stack().splitlines())
+    + "    +------------------------------------\n",
 ]
 OTHER = [stack(function="discount"), stack(file="/srv/shop/prices.py")]
 

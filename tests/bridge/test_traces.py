@@ -257,12 +257,56 @@ def attributes(one):
         ("note", "Basic YW5hOmh1bnRlcjI=", "Basic [token]"),
         ("note", "login with password: hunter2, then", "login with password: [token], then"),
         ("note", "Basic settings of a bearer account", "Basic settings of a bearer account"),
+        ("app.user", "ana", None),
+        ("app.user", 4711, None),
+        ("customerEmail", "ana at home", None),
+        ("orders.login_name", "ana", None),
+        ("shop.buyer.userName", "ana", None),
+        ("baggage.enduser", "ana", None),
+        ("phone", 34600111222, None),
+        ("app.users", 12, 12),
+        ("loginPage", "/in", None),
+        ("mailer", "smtp", "smtp"),
+        ("file.name", "a.csv", "a.csv"),
+        ("note", "asked by ana-b@github and C.D@passkey, not a@githubx", "asked by [email] and [email], not a@githubx"),
+        ("db.query.text", "select 1 /* ana's own */ from t -- for ana\nwhere a = 2", "select 1 ? from t ?\nwhere a = 2"),
+        ("db.query.text", "select '/* no comment' , a /* never ends", "select ? , a ?"),
         ("db.query.text", "select 1 from t where token = ? and password = %s", "select 1 from t where token = ? and password = %s"),
     ],
 )  # fmt: skip
 def test_what_stays_of_an_attribute(key, value, kept):
     one = Span(kind=Span.SPAN_KIND_CLIENT, attributes=[KeyValue(key=key, value=value_of(value))])
     assert attributes(scrubbed(one, has_messages=False)).get(key) == kept
+
+
+WORDS = f"{ANA.user.upper()} on {ANA.device} ({ANA.address}), not {ANA.device}s or {BEN.device}"
+HIDDEN = f"[person] on [person] ([person]), not {ANA.device}s or {BEN.device}"
+
+
+@pytest.mark.parametrize("who", [ANA._replace(user="ana@corp", user_id="u9"), ANA])
+def test_who_asked_is_in_no_text_of_the_spans(who):
+    said = WORDS.replace(ANA.user.upper(), who.user.upper())
+    event = Span.Event(name=said)
+    event.attributes.add(key="exception.stacktrace").value.string_value = raised() + f"\n{said}"
+    event.attributes.add(key="cart").value.array_value.values.add().string_value = said
+    one = span(name=said, note=said, events=[event], **{said: 7})
+    one.links.add(trace_id=TRACE, span_id=NGINX).attributes.add(key="note").value.string_value = said
+    one.status.message = said
+    for has_messages in (False, True):
+        kept = scrubbed(one, has_messages=has_messages, who=who)
+        text = str(kept)
+        assert not [word for word in (who.user, "ana@", f"{ANA.device} ", ANA.address) if word in text.lower()], text
+        assert (kept.name, attributes(kept)["note"]) == (HIDDEN, HIDDEN)
+        assert kept.events[0].attributes[1].value.array_value.values[0].string_value == HIDDEN
+    unknown = scrubbed(one, has_messages=True, who=Identity(ANA.address, "unknown"))
+    assert ANA.address not in str(unknown)
+
+
+def test_the_name_of_a_machine_that_is_nobodys_is_a_word():
+    web = Identity("100.64.0.9", "tagged", "", "web", "n9", "tag:web", "localapi")
+    assert scrubbed(span(name="render web page of 100.64.0.9"), has_messages=False, who=web).name == (
+        "render web page of [person]"
+    )
 
 
 def test_the_peer_of_a_server_span_is_the_person():
@@ -321,6 +365,12 @@ def test_a_stack_stays_without_what_the_exceptions_said():
         ("/srv/app/.venv/lib/python3.12/site-packages/starlette/routing.py", False),
         ("/usr/lib/python3.11/asyncio/base_events.py", False),
         ("/usr/lib/python3/dist-packages/x.py", False),
+        ("/home/a/.local/share/uv/python/cpython-3.13.1+freethreaded-linux/lib/python3.13t/asyncio/runners.py", False),
+        ("/opt/pypy3.10/lib/pypy3.10/asyncio/tasks.py", False),
+        ("/usr/lib/python312.zip/encodings/ascii.py", False),
+        ("C:\\Python312\\Lib\\asyncio\\runners.py", False),
+        ("C:\\shop\\Lib\\orders.py", True),
+        ("/srv/python3/orders.py", True),
         ("C:\\app\\main.py", True),
         ("<frozen importlib._bootstrap>", False),
         ("<string>", False),
@@ -329,6 +379,27 @@ def test_a_stack_stays_without_what_the_exceptions_said():
 def test_whose_a_frame_is(file, is_own):
     (frame,) = frames_of(f'Traceback (most recent call last):\n  File "{file}", line 3, in f\n    x()\nKeyError: 1\n')
     assert frame.is_own is is_own
+
+
+def test_of_an_exception_group_the_frames_and_classes_stay_and_no_message():
+    def fails():
+        raise ValueError(SAID)
+
+    try:
+        try:
+            fails()
+        except ValueError as error:
+            raise ExceptionGroup(SAID.upper(), [KeyError(SAID), error]) from None
+    except ExceptionGroup as group:
+        stack = "".join(traceback.format_exception(group))
+    kept = without_messages(stack)
+    assert "second line of hers" in stack
+    assert "no such person" not in kept.lower()
+    assert "line of hers" not in kept.lower()
+    assert [frame.function for frame in frames_of(kept)] == [frame.function for frame in frames_of(stack)]
+    assert frames_of(kept)[-1].function == "fails"
+    assert kept.splitlines()[-1] == "ValueError"
+    assert "ExceptionGroup" in kept
 
 
 def test_messages_stay_where_they_are_let_in_scrubbed():

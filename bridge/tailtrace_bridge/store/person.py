@@ -7,7 +7,8 @@
 | an address | each identity with that address, whoever had it |
 
 A rejected line is text that nobody could read; it is theirs if one of their logins stands in it, or an address that
-nobody else had. What an alert told is theirs if it names one of their logins or devices, or such an address.
+nobody else had. What an alert told, or a kept trace of somebody else says, is theirs if it names one of their logins or
+devices, or such an address.
 """
 
 import re
@@ -84,10 +85,15 @@ def make_is_their_event(theirs: Iterable[Identity], others: Iterable[Identity]) 
     return _names_one_of(words | {one.user for one in theirs})
 
 
-def _names_one_of(words: set[str]) -> Callable[[str], bool]:
-    words = words - {"", "unix:", "127.0.0.1", "::1"}
+def names_of(words: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds any of these as a word of its own, in whatever case; None: there is nothing to find."""
+    words = set(words) - {"", "unix:", "127.0.0.1", "::1"}
     if not words:
-        return lambda _text: False
+        return None
     either = "|".join(re.escape(word) for word in sorted(words))
-    pattern = re.compile(rf"(?<![0-9A-Za-z.:@_-])(?:{either})(?![0-9A-Za-z:@_-]|\.[0-9A-Za-z])", re.IGNORECASE)
-    return lambda text: pattern.search(text) is not None
+    return re.compile(rf"(?<![0-9A-Za-z.:@_-])(?:{either})(?![0-9A-Za-z:@_-]|\.[0-9A-Za-z])", re.IGNORECASE)
+
+
+def _names_one_of(words: Iterable[str]) -> Callable[[str], bool]:
+    pattern = names_of(words)
+    return lambda text: pattern is not None and pattern.search(text) is not None

@@ -9,7 +9,8 @@
 | nothing: 502, 504, a 5xx of the app's own making, a run of 499 (`runs`) | status and endpoint |
 
 Line numbers and libraries are left out, so that a change elsewhere in a file, or an upgrade, makes no new group; of a
-file's path the last two parts count, since a deployment may have a folder of its own.
+file's path the last two parts count, since a deployment may have a folder of its own. A comprehension is no function:
+until Python 3.11 it has a frame, and from 3.12 on none.
 """
 
 from collections import OrderedDict
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # an import groups without spans, and need not wait for proto
 FRAMES_KEPT = 8
 """Of a group: the innermost of the app's own."""
 TITLE_LENGTH_MAX = 200
+_INLINED = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
 REMEMBERED_MAX = 1_000
 
 
@@ -90,7 +92,7 @@ class Grouping:
 def _by_stack(failed: Failed, spans: "Iterable[TraceSpan]") -> Group | None:
     for type_, frames in _exceptions(spans):
         own: list[str] = []
-        for name in map(_named, (one for one in frames if one.is_own)):
+        for name in map(_named, (one for one in frames if one.is_own and one.function not in _INLINED)):
             if not own or own[-1] != name:  # a function that calls itself is as deep as its data
                 own.append(name)
         if own:

@@ -73,7 +73,9 @@ def pack(row: Row, reason: str, sent: Iterable[WholeSpan], *, service: str, has_
         span = Span.FromString(one.data)
         if span.span_id not in known:
             known.add(span.span_id)
-            found.append(((one.service, one.version, False), scrubbed(span, has_messages=has_messages)))
+            found.append(
+                ((one.service, one.version, False), scrubbed(span, has_messages=has_messages, who=row.identity))
+            )
     app_spans = sorted(found[len(of_nginx) :], key=lambda pair: pair[1].start_time_unix_nano)
     found[len(of_nginx) :] = app_spans[: SPANS_MAX - len(of_nginx)]
     by_service: dict[tuple[str, str, bool], list[Span]] = {}
@@ -99,6 +101,18 @@ def unpack(data: bytes) -> list[TraceSpan]:
         for of_scope in of_resource.scope_spans
         for span in of_scope.spans
     ]
+
+
+def texts_of(data: bytes) -> str:
+    """Return all texts of a packed trace, a line each: for who looks for a name in it."""
+    texts: list[str] = []
+    for span in unpack(data):
+        texts += (span.name, span.service, span.version, span.message)
+        for attributes in (span.attributes, *(event.attributes for event in span.events)):
+            for key, value in attributes.items():
+                texts += (key, *map(str, value if isinstance(value, list) else [value]))
+        texts += (event.name for event in span.events)
+    return "\n".join(texts)
 
 
 def to_otlp_json(data: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 | two blanks and `File "…", line N, in NAME` | a frame |
 | four blanks or more | the frame's source, or a mark below it |
 | the traceback's head, the sentences between chained ones | kept |
+| the same behind `|`, of an exception group | likewise, one exception after another |
 | `package.Error: message`, and what stands below it | the class alone: a message may quote the user's data |
 
 The text has https://docs.python.org/3/library/traceback.html for its form. Of another language nothing is known, so of
@@ -17,15 +18,18 @@ from typing import NamedTuple
 LINES_MAX = 400
 FRAMES_MAX = 100
 LIBRARIES = re.compile(
-    r"(?:^|[/\\])(?:site-packages|dist-packages|lib[/\\]python3(?:\.\d+)?|<frozen [^>]*>)(?=[/\\]|$|\.)"
+    r"(?:^|[/\\])(?:site-packages|dist-packages|lib[/\\](?:python|pypy)3(?:\.\d+t?)?|[Pp]ython3\d+t?(?:[/\\]Lib|\.zip)"
+    r"|<frozen [^>]*>)(?=[/\\]|$|\.)"
 )
 """In the path of a file that is not the app's own."""
+_IN_GROUP = re.compile(r"^ *(?:\| ?|\+ (?=Exception Group)|\+-[^\n]*)", re.MULTILINE)
 _FRAME = re.compile(r'  File "([^"\n]{1,512})", line (\d{1,9})(?:, in (.{1,256}))?')
 _ERROR = re.compile(r"((?:[A-Za-z_][\w<>]*\.)*[A-Za-z_]\w*)(?::.*)?")
 _SENTENCES = frozenset(
     {
         "Traceback (most recent call last):",
         "Stack (most recent call last):",
+        "Exception Group Traceback (most recent call last):",
         "During handling of the above exception, another exception occurred:",
         "The above exception was the direct cause of the following exception:",
     }
@@ -50,7 +54,7 @@ class Frame(NamedTuple):
 def frames_of(stack: str) -> list[Frame]:
     """Return the frames of the last exception of a stack, the outermost first."""
     frames: list[Frame] = []
-    for line in stack.splitlines()[-LINES_MAX:]:
+    for line in _lines(stack):
         found = _FRAME.fullmatch(line.rstrip())
         if found is not None:
             frames.append(Frame(found[1], int(found[2]), found[3] or "", ""))
@@ -66,7 +70,7 @@ def without_messages(stack: str) -> str:
     kept: list[str] = []
     is_framed = False
     """Whether source may follow."""
-    for line in stack.splitlines()[-LINES_MAX:]:
+    for line in _lines(stack):
         if _FRAME.fullmatch(line.rstrip()):
             is_framed = True
             kept.append(line.rstrip())
@@ -81,3 +85,10 @@ def without_messages(stack: str) -> str:
             if error is not None:
                 kept.append(error[1])
     return "\n".join(kept)
+
+
+def _lines(stack: str) -> list[str]:
+    """Return the last lines, those of an exception group as if each of its exceptions stood alone."""
+    if "+ Exception Group Traceback" in stack:
+        stack = _IN_GROUP.sub("", stack)
+    return stack.splitlines()[-LINES_MAX:]
