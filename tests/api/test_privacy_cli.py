@@ -12,13 +12,14 @@ import threading
 from collections import Counter
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from typer.testing import CliRunner
 
 from tailtrace_api.answers.requests import iso
 from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
-from tailtrace_bridge.core.records import Access, Failure, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import Access, Failure, Identity, RejectedLine, Row, Traffic, WholeSpan
 from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
@@ -334,6 +335,68 @@ def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):
     store = SqliteStore(filled)
     assert store.alert_events(Scope.everybody(), 10) == [about_ben]
     store.close()
+
+
+def keep(store, key, who, **attributes):
+    """Keep a trace with a span of the app's; return it."""
+    one = row(T0 + key, key, who)
+    one = one._replace(access=one.access._replace(trace_id=f"{key:032x}"))
+    span = Span(
+        trace_id=key.to_bytes(16), span_id=key.to_bytes(8), start_time_unix_nano=T0 * 1000, end_time_unix_nano=T0 * 1000
+    )
+    for name, text in attributes.items():
+        span.attributes.add(key=name).value.string_value = text
+    event = span.events.add(name="order")
+    event.attributes.add(key="rows").value.array_value.values.add().string_value = attributes.get("listed", "")
+    sent = [WholeSpan(span.trace_id, span.SerializeToString(), "shop", "1")]
+    kept = pack(one, "error", sent, service="nginx", has_messages=False)
+    store.write([one])
+    assert store.keep_traces([kept], 1 << 20) == 1
+    return kept
+
+
+def test_a_trace_of_somebody_else_that_names_them_goes_too(filled, tmp_path):
+    store = SqliteStore(filled)
+    naming = [
+        keep(store, 9001, BEN, note="ordered for anas-own-laptop"),
+        keep(store, 9002, BEN, note="fetched from http://100.64.0.7/box"),
+        keep(store, 9003, BEN, listed="to Anas-Own-Laptop, tomorrow"),
+    ]
+    others = [
+        keep(store, 9004, BEN, note="ordered for anas-own-laptop2"),
+        keep(store, 9005, BEN, note="by 100.64.0.71"),
+    ]
+    theirs = keep(store, 9006, ANA, note="a cake")
+    store.close()
+    shown = run("erase", "--user", ANA.user)
+    assert "  3 kept traces, of whomever, whose spans name them" in shown.stdout.splitlines()
+    assert {one.data for one in (*naming, theirs, *others)} == kept_in(filled), "nothing goes unless it is told to"
+    done = json.loads(run("erase", "--user", ANA.user, "--yes", "--json").stdout)
+    assert (done["traces"], done["traces_naming_them"]) == (1, 3)
+    assert kept_in(filled) == {one.data for one in others}
+    files = [one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()]
+    assert not [one for one in (*naming, theirs) for each in files if one.data[-60:] in each], "nor in a free page"
+    assert all(any(one.data[-60:] in each for each in files) for one in others), "it would be found"
+
+
+def test_what_names_them_goes_when_they_themselves_are_gone_already(filled):
+    assert run("erase", "--user", ANA.user, "--yes").exit_code == 0
+    store = SqliteStore(filled)
+    keep(store, 9001, BEN, note="ordered for anas-own-laptop")
+    store.close()
+    assert json.loads(run("erase", "--device", ANA.device, "--yes", "--json").stdout)["traces_naming_them"] == 1
+    assert kept_in(filled) == set()
+
+
+def kept_in(path):
+    connection = sqlite3.connect(path)
+    try:
+        ((said,),) = connection.execute("SELECT value FROM meta WHERE name = 'trace_bytes'").fetchall()
+        kept = {data for (data,) in connection.execute("SELECT data FROM trace")}
+    finally:
+        connection.close()
+    assert int(said) == sum(map(len, kept))
+    return kept
 
 
 def test_while_a_bridge_runs_its_file_is_its_own(filled, tmp_path):

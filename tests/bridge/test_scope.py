@@ -31,6 +31,7 @@ WRITES |= {
     "add_markers",
     "keep_features",
     "keep_traces",
+    "drop_traces",
     "resolve_error",
     "remember",
     "remembered",

@@ -79,7 +79,12 @@ def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
     result = _as_json(erased)
     if as_json:
         done = not is_dry and not erased.left
-        typer.echo(json.dumps({"erased": done, **result, "history": seen, "left": erased.left}, ensure_ascii=False))
+        typer.echo(
+            json.dumps(
+                {"erased": done, **result, "history": seen, "traces_naming_them": outcome.named, "left": erased.left},
+                ensure_ascii=False,
+            )
+        )
         return
     span = f", {result['first']} to {result['last']}" if erased.rows else ""
     typer.echo(
@@ -93,6 +98,8 @@ def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
     if seen:
         typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
+    if outcome.named:
+        typer.echo(f"  {outcome.named} kept traces, of whomever, whose spans name them")
     if beside:
         typer.echo(beside)
     if outcome.finished:

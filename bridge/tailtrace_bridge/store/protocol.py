@@ -4,7 +4,7 @@ Reads give totals (`values`) over a half-open window [start, end) of microsecond
 these.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tailtrace_bridge.core.columns import Columns
@@ -200,6 +200,9 @@ class Store(Protocol):
         InfluxDB bounds those of each source, and lets some more go than it must. Returns how many are new. A trace goes
         with its request: when that is pruned, or its person erased.
         """
+
+    def drop_traces(self, is_chosen: Callable[[bytes], bool], *, is_dry: bool) -> int:
+        """Remove the kept traces whose `KeptTrace.data` a function chooses; return how many; `is_dry`: only count."""
 
     def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
         """Return the kept requests of a trace with their spans, the oldest first; `trace_id` is 32 hex digits.

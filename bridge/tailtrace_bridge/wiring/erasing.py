@@ -4,6 +4,7 @@
 |---|---|
 | the store notes whom | nothing was removed |
 | the months' reports, alerts that wait, the history of addresses | the next start does all again |
+| kept traces whose spans name them, of whomever | the same |
 | the store: rows, rollups, names, then old pages of its file | the same; once the rows are gone the note names nobody |
 
 `serve` and `bridge` finish at their start what is noted, and so does each erase.
@@ -23,6 +24,8 @@ from tailtrace_bridge.identity.history_file import read as read_history
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_their_event, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.traces.pack import texts_of
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class Outcome:
     """Entries of the history of addresses."""
     messages: int
     """Alerts that waited to be sent."""
+    named: int
+    """Kept traces whose spans name them, their own among these."""
     beside: str
     """What could not go from beside the checkpoint, why, and what to do; empty: nothing."""
     finished: bool = False
@@ -45,7 +50,7 @@ class Outcome:
     @property
     def found_anybody(self) -> bool:
         """Whether anything was theirs."""
-        return is_anybody(self.erased) or bool(self.seen or self.messages)
+        return is_anybody(self.erased) or bool(self.seen or self.messages or self.named)
 
 
 def erase_person(
@@ -58,7 +63,8 @@ def erase_person(
     if is_dry:
         erased = store.erase(person, is_dry=True)
         is_theirs = seen_as_theirs(settings, person, erased.identities)
-        return Outcome(erased, erase_history(settings.history_path, is_theirs, is_dry=True), 0, "")
+        seen = erase_history(settings.history_path, is_theirs, is_dry=True)
+        return Outcome(erased, seen, 0, _drop_named(store, person, erased, is_dry=True), "")
     before = store.unfinished_erase()
     if before not in {None, Person(), person}:  # whose traces alone are left, or who is asked for, goes with this one
         finish_erase(settings, store, lock)
@@ -83,7 +89,23 @@ def _forget(settings: Settings, store: Store, person: Person, lock: FileLock | N
     found = store.erase(person, is_dry=True)
     messages, beside = _forget_beside(settings, person, found, lock)
     seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
-    return Outcome(store.erase(person, is_dry=False), seen, messages, beside)
+    named = _drop_named(store, person, found, is_dry=False)
+    return Outcome(store.erase(person, is_dry=False), seen, messages, named, beside)
+
+
+def _drop_named(store: Store, person: Person, found: Erased, *, is_dry: bool) -> int:
+    """Remove kept traces whose spans name them: an app may write of one person while another one asks."""
+    if person == Person():
+        return 0
+    theirs = {*found.identities, _asked(person)}
+    others = [one.identity for one in store.named(Scope.everybody()) if one.identity not in theirs]
+    is_theirs = make_is_their_event(theirs, others)
+    return store.drop_traces(lambda data: is_theirs(texts_of(data)), is_dry=is_dry)
+
+
+def _asked(person: Person) -> Identity:
+    """Return who was asked for, by that name: whoever erases again finds nobody in the store any more."""
+    return Identity(person.address or "", "user", person.user or "", person.device or "")
 
 
 def is_anybody(erased: Erased) -> bool:
@@ -104,9 +126,7 @@ def _forget_beside(settings: Settings, person: Person, found: Erased, lock: File
         shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
     if not settings.alert_state_path.exists():
         return 0, ""
-    # They themselves too: whoever erases again finds nobody in the store any more.
-    asked = Identity(person.address or "", "user", person.user or "", person.device or "")
-    is_theirs = make_is_their_event((*found.identities, asked), ())
+    is_theirs = make_is_their_event((*found.identities, _asked(person)), ())
     if lock is not None:
         return forget(settings.alert_state_path, is_theirs), ""
     try:

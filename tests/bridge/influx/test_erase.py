@@ -9,7 +9,8 @@ from base64 import b64decode
 
 import pytest
 
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.core.records import Access, Identity, KeptTrace, Row, Traffic
+from tailtrace_bridge.store.influx import traces as kept_traces
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.delete import VALUES_MAX
@@ -114,6 +115,31 @@ def test_all_sources_and_nothing_that_a_query_gives(make):
     assert (done.rows, sum(one.requests for one in before[0])) == (40, 80)
     assert "ana" not in everything_stored(make)
     assert sum(one.requests for one in stores[0].usage(Scope.everybody(), WINDOW, Filters())) == 40
+
+
+def test_kept_traces_that_a_function_chooses_of_all_sources(make, monkeypatch):
+    monkeypatch.setattr(kept_traces, "BYTES_AT_ONCE", 250)
+    stores = {source: make(source) for source in "ab"}
+    for source, store in stores.items():
+        rows = [row(n, BEN, f"{n:032x}") for n in range(9)]
+        store.write(rows)
+        kept = [
+            KeptTrace(one.access.time_us, one.access.key, n.to_bytes(16), "error", 1, f"{source}{n}".encode() * 50)
+            for n, one in enumerate(rows)
+        ]
+        assert store.keep_traces(kept, 1 << 20) == 9
+    seen = []
+
+    def is_chosen(data):
+        seen.append(data[:2].decode())
+        return data[:2] in {b"a0", b"a4", b"b4", b"b8"}
+
+    assert stores["b"].drop_traces(is_chosen, is_dry=True) == 4
+    assert seen == [f"{source}{n}" for source in "ab" for n in range(9)], "each is looked at once"
+    assert stores["b"].drop_traces(is_chosen, is_dry=False) == 4
+    seen.clear()
+    assert stores["a"].drop_traces(is_chosen, is_dry=True) == 0
+    assert seen == [f"a{n}" for n in (1, 2, 3, 5, 6, 7, 8)] + [f"b{n}" for n in (0, 1, 2, 3, 5, 6, 7)]
 
 
 def test_raw_spans_of_their_traces(make, influxdb):

@@ -15,7 +15,7 @@ A thread that starts with the first write rolls up what is due. `prune` has noth
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import xxhash
 
@@ -337,6 +337,13 @@ class InfluxStore:
     def keep_traces(self, kept: Sequence[KeptTrace], bytes_max: int) -> int:
         """Keep traces; those of each source have `bytes_max` at the most."""
         return self._traces.keep(kept, bytes_max)
+
+    def drop_traces(self, is_chosen: Callable[[bytes], bool], *, is_dry: bool) -> int:
+        """Remove chosen traces, of all sources."""
+        chosen = traces.choose(self._reads, is_chosen)
+        if chosen and not is_dry:
+            traces.drop(self._reads, self._delete, chosen)
+        return len(chosen)
 
     def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
         """Return the kept requests of a trace."""

@@ -15,7 +15,7 @@ a tag each would be a series.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +24,7 @@ from tailtrace_bridge.store.influx import log
 from tailtrace_bridge.store.influx.beside import Beside, bounds, near
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.delete import EVER_NS, Deleter
 from tailtrace_bridge.store.values import Filters, LogEntry, Window
 
 MEASUREMENT = "kept_trace"
@@ -34,6 +35,8 @@ PARTS_MAX = 12
 PART_LENGTH = 60_000
 """A string field holds 64 KiB; a packed trace has less than 500."""
 SIZES_AT_ONCE = 5_000
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""Of packed traces that are looked through."""
 _PARTS = [f"data{place}" for place in range(PARTS_MAX)]
 _SELECT = 'SELECT "time_us", "key", "trace_id", "reason", "spans", ' + ", ".join(f'"{one}"' for one in _PARTS)
 
@@ -109,6 +112,42 @@ class KeptTraces:
         text = f'SELECT {what} FROM "{MEASUREMENT}" WHERE "source" = $source{how}'  # noqa: S608  # our own names
         reads = self._beside.reads
         return reads.influx.rows(reads.buckets.raw, text, {"source": self._beside.source})
+
+
+def choose(reads: Reads, is_chosen: Callable[[bytes], bool]) -> list[tuple[str, int]]:
+    """Return source and time of the points of the traces whose data a function chooses. Raises `StoreError`."""
+    raw, chosen = reads.buckets.raw, []
+    sizes = f'SELECT "size" FROM "{MEASUREMENT}"'  # noqa: S608  # our own names
+    text = f'{_SELECT} FROM "{MEASUREMENT}" WHERE "source" = $source AND time >= $first AND time <= $last'
+    for row in reads.influx.rows(raw, f'SHOW TAG VALUES FROM "{MEASUREMENT}" WITH KEY = "source"'):
+        source = row[1]
+        there = reads.influx.pages(raw, sizes, ' AND "source" = $source', {"source": source}, EVER_NS)
+        for first_ns, last_ns in _some(there):
+            values = {"source": source, "first": first_ns, "last": last_ns}
+            for slot_ns, *parts in reads.influx.rows(raw, text, values):
+                if is_chosen(_kept(parts).data):
+                    chosen.append((source, slot_ns))
+    return chosen
+
+
+def drop(reads: Reads, delete: Deleter, chosen: Iterable[tuple[str, int]]) -> None:
+    """Remove the traces at these points. Raises `StoreError`."""
+    for source, slot_ns in chosen:
+        delete(reads.buckets.raw, {"_measurement": MEASUREMENT, "source": source}, (slot_ns, slot_ns))
+
+
+def _some(there: Iterable[list[Any]]) -> Iterator[tuple[int, int]]:
+    """Return first and last time of points of `BYTES_AT_ONCE` together, or of one that is larger."""
+    first_ns = last_ns = left = 0
+    for slot_ns, size in there:
+        if left < size and first_ns:
+            yield first_ns, last_ns
+            first_ns = 0
+        if not first_ns:
+            first_ns, left = slot_ns, BYTES_AT_ONCE
+        last_ns, left = slot_ns, left - size
+    if first_ns:
+        yield first_ns, last_ns
 
 
 def find(reads: Reads, filters: Filters, trace_id: str, window: Window | None) -> list[tuple[LogEntry, KeptTrace]]:

@@ -332,6 +332,15 @@ class SqliteStore:
         with self._writing() as writer:
             return traces.keep(writer, kept, bytes_max)
 
+    def drop_traces(self, is_chosen: Callable[[bytes], bool], *, is_dry: bool) -> int:
+        """Remove chosen traces. Looking at them takes seconds: no writer waits for that."""
+        with self._connections.lent() as connection:
+            chosen = traces.choose(connection, is_chosen)
+        if chosen and not is_dry:
+            with self._writing() as writer:
+                traces.drop(writer, chosen)
+        return len(chosen)
+
     def traces(self, scope: Scope, trace_id: str, window: Window | None = None) -> list[tuple[LogEntry, KeptTrace]]:
         """Return the kept requests of a trace."""
         filters = scope.narrowed(Filters(trace_id=trace_id))

@@ -10,7 +10,7 @@
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tailtrace_bridge.core.records import KeptTrace
@@ -32,6 +32,7 @@ _INSERT = """
     INSERT OR IGNORE INTO trace SELECT ?1, ?2, ?3, ?4, ?5, ?6
     WHERE EXISTS (SELECT 1 FROM access WHERE time_us = ?1 AND key = ?2)
 """
+_ALL = "SELECT time_us, key, data FROM trace"
 _COUNT = "UPDATE meta SET value = value + ? WHERE name = 'trace_bytes'"
 
 
@@ -61,6 +62,19 @@ def remove(writer: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -
         writer.execute(f"DELETE FROM trace WHERE {where}", values)  # noqa: S608
         writer.execute(_COUNT, (-less,))
     return int(rows)
+
+
+def choose(connection: sqlite3.Connection, is_chosen: Callable[[bytes], bool]) -> list[tuple[int, int]]:
+    """Return time and key of the traces whose data a function chooses."""
+    return [(time_us, key) for time_us, key, data in connection.execute(_ALL) if is_chosen(data)]
+
+
+def drop(writer: sqlite3.Connection, chosen: Iterable[tuple[int, int]]) -> None:
+    """Remove these traces, and what they were from the pages of the file. In one transaction."""
+    writer.execute("PRAGMA secure_delete=ON")
+    with transaction(writer):
+        for name in chosen:
+            remove(writer, "time_us = ? AND key = ?", name)
 
 
 def find(
