@@ -209,6 +209,45 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
     store.close()
 
 
+RUNNERS = [
+    Identity("100.64.0.3", "tagged", "", "runner", "n3", "tag:ci", "localapi"),
+    Identity("100.64.0.4", "tagged", "", "runner", "n4", "tag:ci", "localapi"),
+]
+OWN_DEVICE = Identity("100.64.0.5", "user", "cy@example.com", "cy-mac", "n5", "", "localapi", "u5")
+SHARED_DEVICE = Identity("100.64.0.6", "shared", "cy@example.com", "cy-board", "n6", "", "localapi", "u5")
+
+
+def test_two_of_one_name_are_two_and_one_of_two_kinds_is_one(tmp_path):
+    store = SqliteStore(tmp_path / "names.db")
+    store.write([
+        row(1 * S, 1, RUNNERS[0]), row(2 * S, 2, RUNNERS[0], status=500), row(3 * S, 3, RUNNERS[1]),
+        row(4 * S, 4, SHARED_DEVICE), row(5 * S, 5, OWN_DEVICE), row(6 * S, 6, OWN_DEVICE, status=500),
+    ])  # fmt: skip
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    people = panel.people(back(NOW, 24), Filters()).users
+    assert [(one.user, one.kind, one.requests, one.errors) for one in people] == [
+        ("cy@example.com", "shared", 3, 1), ("runner", "tagged", 2, 1), ("runner", "tagged", 1, 0),
+    ]  # fmt: skip
+    failed = panel.people(back(NOW, 24), Filters(status="5xx")).users
+    assert [(one.user, one.requests, one.errors) for one in failed] == [("cy@example.com", 1, 1), ("runner", 1, 1)]
+    store.close()
+
+
+def test_equals_are_offered_by_name_in_whatever_order_they_came(tmp_path):
+    rows = [row(1 * S, 1, BEN, "/b"), row(2 * S, 2, ANA, "/a")]
+    orders = []
+    for place, written in enumerate((rows, rows[::-1])):
+        store = SqliteStore(tmp_path / f"{place}.db")
+        store.write(written)
+        queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+        panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+        orders.append(panel.overview(back(NOW, 24), Filters()).choices)
+        store.close()
+    assert orders[0] == orders[1]
+    assert orders[0].users == ("ana@example.com", "ben@example.com")
+
+
 def test_health_says_how_uptime_was_measured(client):
     answer = client("health").json()
     assert answer["uptime_method"].startswith("traffic")

@@ -4,7 +4,7 @@ import asyncio
 import io
 import itertools
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -174,6 +174,18 @@ def test_changes_are_told_against_a_period_that_is_stored_whole(store, get):
     overview = get("/analytics/panels/overview", period="24h")
     assert (overview["before_covered"], overview["totals"][2]["change_percent"]) == (True, 1600.0)
     assert get("/analytics/compare", days=1)["metrics"][0]["change_percent"] == 1600.0
+
+
+@pytest.mark.parametrize(
+    ("period", "minute", "is_covered"),
+    [("15m", 29, False), ("15m", 30, True), ("1h", 90, False), ("1h", 119, False), ("1h", 120, True)],
+)
+def test_a_short_period_is_covered_by_what_lies_before_it_and_nothing_later(get, period, minute, is_covered):
+    """What is stored begins at `START`, where the time before begins at minute 30 or 120."""
+    at = (START + minute * 60 * S) // S
+    overview = get("/analytics/panels/overview", period=period, at=datetime.fromtimestamp(at, UTC).isoformat())
+    assert overview["before_covered"] is is_covered
+    assert bool(overview["series_before"]) is is_covered
 
 
 def test_cards_under_a_status_are_all_or_none(store, get):

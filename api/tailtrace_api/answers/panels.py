@@ -161,7 +161,7 @@ def causes(usages: Iterable[Usage]) -> tuple[Cause, ...]:
             failed[(usage.status, usage.endpoint)] += usage.requests
     return tuple(
         Cause(status=status, endpoint=endpoint, requests=requests)
-        for (status, endpoint), requests in failed.most_common(CAUSES_MAX)
+        for (status, endpoint), requests in answers.most_first(failed)[:CAUSES_MAX]
     )
 
 
@@ -196,23 +196,21 @@ def choices(visits: Iterable[Visits], usages: Sequence[Usage]) -> Choices:
 
 
 def _most_used(counts: Counter[str]) -> tuple[str, ...]:
-    return tuple(name for name, _ in counts.most_common(CHOICES_MAX + 1) if name)[:CHOICES_MAX]
+    return tuple(name for name, _ in answers.most_first(counts) if name)[:CHOICES_MAX]
 
 
 def people(
     sessions: Iterable[Sessions], usages: Iterable[Usage], visits: Iterable[Visits], features: Mapping[str, str]
 ) -> list[Person]:
     """Return the rows of `user_sessions`, with errors; requests and errors as `usages` has them."""
-    requests: Counter[tuple[str, str]] = Counter()
-    errors: Counter[tuple[str, str]] = Counter()
+    requests: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
     for usage in answers.usage_only(usages):
-        # As `user_sessions` calls them: it gives names, not keys.
-        who = (answers.name(usage.identity), usage.identity.kind)
+        who = answers.person(usage.identity)
         requests[who] += usage.requests
         errors[who] += usage.requests if usage.status >= 500 else 0
     rows = []
-    for row in answers.user_sessions(sessions, visits, features):
-        who = (row.user, row.kind)
+    for who, row in answers.sessions_by_person(sessions, visits, features).items():
         if requests[who]:
             rows.append(Person(**fields_of(row) | {"requests": requests[who]}, errors=errors[who]))
     return sorted(rows, key=lambda row: (-row.requests, row.user))

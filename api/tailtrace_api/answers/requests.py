@@ -7,7 +7,7 @@ given whole and in its order; whoever answers with it cuts it (`record.cut`).
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, TypeVar
 
 from tailtrace_api.answers.request_records import (
     CardViews,
@@ -54,6 +54,7 @@ NGINX_CLOCK_US = 1000
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
 Endpoint = tuple[str, str]
 """Service and route."""
+Counted = TypeVar("Counted", str, tuple[int, str])
 
 
 class Sessions(NamedTuple):
@@ -231,7 +232,7 @@ def most_viewed_cards(visits: Iterable[Visits | Usage], features: Mapping[str, s
         if visit.traffic is Traffic.CARD:
             views[split_endpoint(visit.endpoint)[0]] += visit.requests
     return [
-        CardViews(card=card, name=features.get(f"card={card}", card), views=count) for card, count in _most_first(views)
+        CardViews(card=card, name=features.get(f"card={card}", card), views=count) for card, count in most_first(views)
     ]
 
 
@@ -260,26 +261,31 @@ def user_sessions(
     all_sessions: Iterable[Sessions], visits: Iterable[Visits], features: Mapping[str, str]
 ) -> list[UserSessions]:
     """Sum sessions by person, most sessions first; favourites are the features they asked for most."""
+    return list(sessions_by_person(all_sessions, visits, features).values())
+
+
+def sessions_by_person(
+    all_sessions: Iterable[Sessions], visits: Iterable[Visits], features: Mapping[str, str]
+) -> dict[str, UserSessions]:
+    """Return the rows of `user_sessions`, in their order, by `person`: two of them may have one name."""
     by_person: dict[str, list[Sessions]] = defaultdict(list)
     for one in all_sessions:
         by_person[person(one.identity)].append(one)
     favorites = _favorites(visits, features)
-    rows = []
+    rows: dict[str, UserSessions] = {}
     for who, theirs in by_person.items():
         latest = max(theirs, key=lambda one: one.runs[-1][1])
-        rows.append(
-            UserSessions(
-                user=name(latest.identity),
-                kind=latest.identity.kind,
-                sessions=session_count(theirs),
-                total_time_hours=round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
-                favorite_features=favorites.get(who, ()),
-                requests=sum(one.requests for one in theirs),
-                devices=tuple(sorted({one.identity.device for one in theirs} - {""})),
-                last_seen=iso(latest.runs[-1][1]),
-            )
+        rows[who] = UserSessions(
+            user=name(latest.identity),
+            kind=latest.identity.kind,
+            sessions=session_count(theirs),
+            total_time_hours=round(sum(one.spent_us for one in theirs) / HOUR_US, 3),
+            favorite_features=favorites.get(who, ()),
+            requests=sum(one.requests for one in theirs),
+            devices=tuple(sorted({one.identity.device for one in theirs} - {""})),
+            last_seen=iso(latest.runs[-1][1]),
         )
-    return sorted(rows, key=lambda row: (-row.sessions, -row.requests, row.user))
+    return dict(sorted(rows.items(), key=lambda item: (-item[1].sessions, -item[1].requests, item[1].user)))
 
 
 def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -287,7 +293,7 @@ def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[st
     for visit in visits:
         if visit.traffic is Traffic.APP:
             counts[person(visit.identity)][features.get(visit.endpoint, visit.endpoint)] += visit.requests
-    return {who: tuple(feature for feature, _ in _most_first(count)[:FAVORITES_MAX]) for who, count in counts.items()}
+    return {who: tuple(feature for feature, _ in most_first(count)[:FAVORITES_MAX]) for who, count in counts.items()}
 
 
 def api_calls_by_endpoint(visits: Iterable[Visits | Usage]) -> list[dict[str, int]]:
@@ -296,7 +302,7 @@ def api_calls_by_endpoint(visits: Iterable[Visits | Usage]) -> list[dict[str, in
     for visit in visits:
         if visit.traffic is Traffic.APP:
             calls[visit.endpoint] += visit.requests
-    return [{endpoint: count} for endpoint, count in _most_first(calls)]
+    return [{endpoint: count} for endpoint, count in most_first(calls)]
 
 
 def api_calls_by_service(usages: Iterable[Usage]) -> list[ServiceCalls]:
@@ -454,5 +460,6 @@ def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) ->
     )
 
 
-def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+def most_first(counts: Counter[Counted]) -> list[tuple[Counted, int]]:
+    """Return what was counted, most first; of equals, by name: so every store gives the same order."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

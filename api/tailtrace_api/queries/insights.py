@@ -143,7 +143,7 @@ class Insights:
             )
 
         now, before = period(Window(middle_us, now_us)), period(Window(middle_us - days * DAY_US, middle_us))
-        return insights.compare(days, now, before, is_covered=self.queries.is_covered(before.window.start_us))
+        return insights.compare(days, now, before, is_covered=self.queries.is_covered(before.window))
 
     def unused_endpoints(self, now_us: int, *, days: int, service: str | None = None) -> UnusedEndpoints:
         """Answer `GET /analytics/unused-endpoints`. What an app declares, it declares for no service."""

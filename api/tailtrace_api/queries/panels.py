@@ -76,7 +76,7 @@ class Panels:
         anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
         now = self._counted(scope, window, filters, anonymous)
         then = self._counted(scope, before, filters, self.store.anonymous_usage(scope, before, Order.REQUESTS, 0))
-        is_covered = self.queries.is_covered(before.start_us)
+        is_covered = self.queries.is_covered(before)
         visits = self.store.visits(scope, window, listed=anonymous.first)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         buckets = self.store.endpoint_buckets(scope, window, cut.bars.bucket_us, filters, By.ALL)
@@ -135,7 +135,7 @@ class Panels:
         has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
         latency = self.store.latency(scope, window) if has_latency else None
         earlier = _before(window)
-        is_covered = self.queries.is_covered(earlier.start_us)
+        is_covered = self.queries.is_covered(earlier)
         usages_before = self.store.usage(scope, earlier, filters, By.ENDPOINT) if is_covered else None
         rows = panels.endpoints(usages, usages_before, latency, buckets, window, cut.spark, self.features)
         return Endpoints(endpoints=first(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)

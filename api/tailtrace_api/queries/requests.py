@@ -35,6 +35,8 @@ from tailtrace_bridge.store.values import DAY_US, HOUR_US, By, Filters, Usage, W
 T = TypeVar("T")
 COVERED_US = 90 * DAY_US
 """Who was silent for so long may as well have been stored since."""
+COVERED_PART = 100
+"""A time counts as stored whole where less than one part in so many is missing at its begin, an hour at most."""
 QUERY_TIMES_MAX = 10_000
 """Store queries whose time is remembered for `influxdb_query_times`."""
 
@@ -258,9 +260,10 @@ class Queries:
         entries = self.timed(lambda: self._store.log(Scope.everybody(), past, Filters(), 1, None), now_us)
         return entries[0].time_us if entries else None
 
-    def is_covered(self, from_us: int) -> bool:
-        """Return whether a time that begins then is stored whole: whether there is anything of the days before it."""
-        days = Window(from_us - COVERED_US, from_us + HOUR_US)
+    def is_covered(self, window: Window) -> bool:
+        """Return whether a time is stored whole: whether there is anything of the days before it."""
+        missing_us = min(HOUR_US, (window.end_us - window.start_us) // COVERED_PART)
+        days = Window(window.start_us - COVERED_US, window.start_us + missing_us)
         return bool(self._store.bucket_usage(Scope.everybody(), days, DAY_US))
 
     def timed(self, query: Callable[[], T], now_us: int) -> T:
