@@ -21,7 +21,7 @@ from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.testing import FakeClock
-from tailtrace_bridge.wiring.pipeline import DAY_US, Pipeline
+from tailtrace_bridge.wiring.pipeline import DAY_US, PAUSE_MIN_S, Pipeline, pause_after
 
 T0 = 1_759_926_735_000_000
 ALL = Window(0, 1 << 60)
@@ -85,7 +85,9 @@ class Bench:
         self.spans = SpanQueue()
         self.tails: list[Tail] = []
 
-    def start(self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000, monotonic=None) -> Pipeline:
+    def start(
+        self, *, store=None, retention_days: int = 0, wait_us: int = 6_000_000, monotonic=None, worked=lambda: 0
+    ) -> Pipeline:
         return Pipeline(
             tail=self.open_tail(),
             reopen_tail=self.open_tail,
@@ -96,6 +98,7 @@ class Bench:
             store=store or self.store,
             clock=self.clock,
             monotonic=monotonic or self.clock,
+            worked=worked,
             retention_days=retention_days,
         )
 
@@ -215,6 +218,36 @@ def test_run_tries_again_and_stores_what_waits_when_it_stops(bench, caplog):
     assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2"]  # 2 waited for a span
     assert pipeline.counters.store_failures == 2
     assert "disk full; 1 rows wait, trying again in 0.0 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("worked_s", "pause_s"),
+    [(0.0, 0.2), (0.01, 0.18), (0.07, 0.06), (0.095, PAUSE_MIN_S), (3.0, PAUSE_MIN_S)],
+)
+def test_a_busy_log_is_looked_at_again_sooner(worked_s, pause_s):
+    assert pause_after(worked_s, 0.2) == pytest.approx(pause_s)
+
+
+class Pauses(threading.Event):
+    """Ends what waits for it after three pauses, and keeps how long they were to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths_s: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.lengths_s.append(timeout or 0.0)
+        if len(self.lengths_s) == 3:
+            self.set()
+        return self.is_set()
+
+
+def test_the_pause_is_what_a_step_leaves_of_the_polls_time_and_a_waiting_store_takes_none(bench):
+    bench.append(line(1, proxied=False))
+    had_us = iter([0, 30_000, 30_000, 30_000, 30_000, 50_000])  # of a CPU, before and after each step
+    pipeline, pauses = bench.start(worked=lambda: next(had_us)), Pauses()
+    pipeline.run(pauses, 0.2)
+    assert pauses.lengths_s == pytest.approx([0.14, 0.2, 0.16])
 
 
 def test_a_crash_before_the_positions_are_saved_doubles_nothing(bench):

@@ -29,7 +29,8 @@ def quickly() -> Iterator[None]:
 
 
 def end() -> None:
-    """Search for cycles again."""
+    """Search for cycles again, though not among what is loaded: it stays, and a search of it stops all threads."""
+    gc.freeze()
     gc.enable()
 
 

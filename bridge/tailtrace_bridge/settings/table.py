@@ -387,7 +387,9 @@ class Settings(BaseSettings):
     span_wait_ms: Annotated[
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
-    poll_ms: Annotated[int, Field(description="How often the log is looked at.", ge=10, le=10_000)] = 200
+    poll_ms: Annotated[
+        int, Field(description="How often the log is looked at; a busy one more often.", ge=10, le=10_000)
+    ] = 200
     lang: Annotated[
         str,
         Field(

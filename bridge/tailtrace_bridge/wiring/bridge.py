@@ -33,6 +33,7 @@ from tailtrace_bridge.wiring.parts import (
     make_watched,
     monotonic_us,
     open_store,
+    worked_us,
 )
 from tailtrace_bridge.wiring.pipeline import Pipeline
 from tailtrace_bridge.wiring.recall import Recall
@@ -172,6 +173,7 @@ def make_bridge(settings: Settings) -> Bridge:
             store=store,
             clock=clock_us,
             monotonic=monotonic_us,
+            worked=worked_us,
             waits=watcher.waits,
             settle=watcher.settle,
             retention_days=settings.retention_days,

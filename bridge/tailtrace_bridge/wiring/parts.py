@@ -53,6 +53,11 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+def worked_us() -> int:
+    """Return the microseconds that this thread has had of a CPU."""
+    return time.thread_time_ns() // 1000
+
+
 def open_store(settings: Settings, *, reading: bool = False) -> Store:
     """Open the store that the settings name. Raises `SettingsError` for a store there is not.
 

@@ -8,6 +8,8 @@
 | it is not known yet whose a line is | it waits (`rows/hold`), a minute at most |
 | a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
 | a stop | lets the waiting lines go, stores them, saves the positions |
+| a step is done, and more lines wait | takes the next at once |
+| a step is done, and none waits | pauses, the shorter the busier it is (`pause_after`) |
 """
 
 import logging
@@ -32,6 +34,7 @@ SPANS_STEP_MAX = 10_000
 LEARN_AT = frozenset({10, 100, 1000})
 """Numbers of lines that fitted nothing, at which they are looked at together."""
 RETRY_MAX_S = 30.0
+PAUSE_MIN_S = 0.01
 DAY_US = 24 * 3_600_000_000
 PRUNE_EVERY_US = 3_600_000_000
 JUMP_US = 5_000_000
@@ -58,10 +61,19 @@ class PipelineCounters:
     last_bucket_us: int = 0
 
 
+def pause_after(worked_s: float, poll_s: float) -> float:
+    """Return the seconds until the log is looked at again, after a step that took `worked_s` of a CPU.
+
+    A line that comes as a step begins waits for this one, the pause and the next: all three are to take `poll_s`.
+    Time that a step waited for a store does not count: what is slow already is not to be asked more often.
+    """
+    return max(PAUSE_MIN_S, poll_s - 2 * worked_s)
+
+
 class Pipeline:
     """Drives the parts. `clock` gives µs since the epoch, `monotonic` those of a clock that is never set back.
 
-    `make_parser` is called once for each log.
+    `worked` gives the µs that its thread has had of a CPU. `make_parser` is called once for each log.
 
     `waits`: whether a line is to wait at a time because it is not known yet whose it is; `settle` waits until that is
     known of the last lines, if it can be.
@@ -78,6 +90,7 @@ class Pipeline:
         store: Store,
         clock: Callable[[], int],
         monotonic: Callable[[], int],
+        worked: Callable[[], int] = lambda: 0,
         waits: Callable[[Access, int], bool] = lambda _access, _now_us: False,
         settle: Callable[[], None] = lambda: None,
         retention_days: int = 0,
@@ -102,6 +115,7 @@ class Pipeline:
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
+        self._worked = worked
         self._ahead_us: int | None = None
         """What the wall clock was ahead of the other one when last looked at."""
         self._retention_days = retention_days
@@ -115,6 +129,7 @@ class Pipeline:
         """Work until `stop` is set, then store what waits. Pauses `poll_s` when there is nothing to do."""
         pause_s = poll_s
         while not stop.is_set():
+            begun_us = self._worked()
             try:
                 self.step()
                 pause_s, self.problem, self.store_problem = poll_s, "", ""
@@ -139,7 +154,7 @@ class Pipeline:
                 self._begin_again(self._reopen_tail)
                 continue
             if not self.tail.behind:
-                stop.wait(poll_s)
+                stop.wait(pause_after((self._worked() - begun_us) / 1_000_000, poll_s))
         try:
             self.finish()
         except (StoreError, LogFileError) as error:
