@@ -40,6 +40,8 @@ chooseZone(stored("zone") ? browserZone : root.dataset.zone);
 let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
+const overview = rounds.share("overview");
+rounds.ahead(overview);
 const filters = new Filters({ change });
 const banner = new Banner((at) => change({ ...NOW, at }));
 const problems = new Problems();
@@ -71,7 +73,6 @@ const walk = new Trail({
 /** What the stream said last: {newest, active}, or null. */
 let told = null;
 
-const overview = rounds.share("overview");
 const people = rounds.share("people");
 const markers = rounds.share("markers", { filters: [] });
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);

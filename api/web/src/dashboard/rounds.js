@@ -2,7 +2,7 @@
 //
 // Rounds keep a distance: ROUND_MS_MIN, or longer where answers take long, so that no page keeps a server busy. A panel
 // that is off the screen waits until it is seen, or until somebody goes through the page by Tab, which leads into what is
-// there already; a page in the background asks nothing.
+// there already; a page in the background asks nothing. The first round takes what was asked for before it (`ahead`).
 
 import { ask } from "./ask.js";
 import { endOf, parameters } from "./state.js";
@@ -79,10 +79,15 @@ export class Rounds {
     };
   }
 
+  /** Asks for what the first round begins with, while the page still learns to speak. */
+  ahead(load) {
+    if (!document.hidden) load(this.state(), new AbortController().signal).catch(() => {}); // the round asks again, and says why
+  }
+
   async now() {
     clearTimeout(this.#waiting);
     this.#waiting = 0;
-    this.#number += 1;
+    if (this.#startedMs) this.#number += 1;
     this.#startedMs = performance.now();
     await Promise.all(this.#panels.map((panel) => panel.refresh(this.state())));
     this.#tookMs = performance.now() - this.#startedMs;

@@ -34,11 +34,20 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+const made = new Map();
+
+/** Gives what writes numbers or times in one way, made once: to make it takes far longer than what it is made for. */
+function format(kind, tag, options = {}) {
+  const key = `${kind} ${tag} ${JSON.stringify(options)}`;
+  if (!made.has(key)) made.set(key, new Intl[kind](tag, options));
+  return made.get(key);
+}
+
 /** Gives the text for a count: `key.one` or `key.other`. */
-export const tn = (key, count) => t(`${key}.${new Intl.PluralRules(lang).select(count) === "one" ? "one" : "other"}`, { n: number(count) });
+export const tn = (key, count) => t(`${key}.${format("PluralRules", lang).select(count) === "one" ? "one" : "other"}`, { n: number(count) });
 
 const NONE = "–";
-const decimals = (value, digits) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits, useGrouping: "min2" }).format(value);
+const decimals = (value, digits) => format("NumberFormat", lang, { maximumFractionDigits: digits, useGrouping: "min2" }).format(value);
 
 export const number = (value, digits = 0) => (value === null || value === undefined ? NONE : decimals(value, digits));
 
@@ -58,18 +67,18 @@ export function hours(value) {
 export const percent = (fraction, digits = 1) =>
   fraction === null || fraction === undefined
     ? NONE
-    : new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: digits }).format(fraction);
+    : format("NumberFormat", lang, { style: "percent", maximumFractionDigits: digits }).format(fraction);
 
 export const bytes = (value) =>
   value >= 1e6 ? `${decimals(value / 1e6, 1)} MB` : value >= 1e3 ? `${decimals(value / 1e3, 1)} kB` : `${number(value)} B`;
 
 /** Gives how long ago, in one unit: `3 min ago`. */
 export function ago(seconds) {
-  const format = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+  const relative = format("RelativeTimeFormat", lang, { numeric: "auto", style: "short" });
   for (const [unit, size] of [["day", 86_400], ["hour", 3600], ["minute", 60]]) {
-    if (seconds >= size) return format.format(-Math.floor(seconds / size), unit);
+    if (seconds >= size) return relative.format(-Math.floor(seconds / size), unit);
   }
-  return seconds < 5 ? t("now") : format.format(-Math.floor(seconds), "second");
+  return seconds < 5 ? t("now") : relative.format(-Math.floor(seconds), "second");
 }
 
 const STYLES = {
@@ -92,15 +101,15 @@ const DATED = ["date", "short", "seconds"];
 export function moment(iso, style, zone = chosen()) {
   const at = new Date(iso);
   const year = DATED.includes(style) && at.getFullYear() !== new Date().getFullYear() && { year: "numeric" };
-  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...STYLES[style], ...year, timeZone: zone }).format(at);
+  return format("DateTimeFormat", locale, { hourCycle: "h23", ...STYLES[style], ...year, timeZone: zone }).format(at);
 }
 
 /** Gives the hour of the day in `zone` or the one that was chosen. */
 export const hourOf = (iso, zone = chosen()) =>
-  Number(new Intl.DateTimeFormat("en", { hour: "numeric", hourCycle: "h23", timeZone: zone }).format(new Date(iso)));
+  Number(format("DateTimeFormat", "en", { hour: "numeric", hourCycle: "h23", timeZone: zone }).format(new Date(iso)));
 
 /** Gives the days of the week, Monday first. */
 export const weekdays = (style) =>
   [1, 2, 3, 4, 5, 6, 7].map((day) =>
-    new Intl.DateTimeFormat(lang, { weekday: style, timeZone: "UTC" }).format(new Date(Date.UTC(2024, 0, day))),
+    format("DateTimeFormat", lang, { weekday: style, timeZone: "UTC" }).format(new Date(Date.UTC(2024, 0, day))),
   );

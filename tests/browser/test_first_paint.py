@@ -1,0 +1,61 @@
+"""What the page shows and asks for before it has its texts, and that what moves on it costs no painting."""
+
+import pytest
+
+pytestmark = pytest.mark.chromium
+
+MOVES = """() => document.getAnimations().map(({effect}) => ({
+  of: (effect.pseudoElement ?? "") + effect.target.className,
+  what: [...new Set(effect.getKeyframes().flatMap((frame) => Object.keys(frame)))]
+    .filter((name) => !["offset", "easing", "composite", "computedOffset"].includes(name)),
+}))"""
+
+
+@pytest.fixture
+def unspoken(browser, factory):
+    """A page whose texts are held, what it asked for so far, and what lets the texts come."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    held, asked = [], []
+    page.route("**/static/assets/en-*.js", lambda route: held.append(route))  # noqa: PLW0108 - it is given attributes
+    page.on("request", lambda request: asked.append(request.url.removeprefix(factory)))
+    page.goto(factory, wait_until="commit")
+
+    def come():
+        wait(page, lambda: held)
+        held.pop().continue_()
+
+    yield page, asked, come
+    context.close()
+
+
+def wait(page, holds):
+    for _ in range(1000):
+        if holds():
+            return
+        page.wait_for_timeout(30)
+    pytest.fail("not within half a minute")
+
+
+def test_name_and_numbers_do_not_wait_for_the_texts_and_are_asked_for_once(unspoken):
+    page, asked, come = unspoken
+    numbers = "/analytics/panels/overview?period=24h"
+    wait(page, lambda: numbers in asked and any("/assets/en-" in path for path in asked))
+    assert page.locator(".brand").is_visible()
+    assert not page.locator("#help").is_visible()  # it has no words yet
+    assert page.locator("#totals dl").count() == 0
+    come()
+    page.wait_for_selector("#totals dl", timeout=30_000)
+    assert page.locator("#help").is_visible()
+    assert asked.count(numbers) == 1
+
+
+def test_what_moves_moves_by_opacity_alone_and_each_panel_as_one(unspoken):
+    page, _, come = unspoken
+    page.route("**/analytics/panels/**", lambda _: None)  # the panels wait, as long as the test looks at them
+    come()
+    wait(page, lambda: page.evaluate("document.querySelectorAll('.skeleton').length") > 0)
+    moving = page.evaluate(MOVES)
+    assert {one["of"] for one in moving} >= {"skeleton"}
+    assert {name for one in moving for name in one["what"]} == {"opacity"}
+    assert len(moving) <= page.evaluate("document.querySelectorAll('.skeleton').length") + 1  # the line's dot
