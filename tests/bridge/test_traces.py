@@ -111,6 +111,9 @@ def test_what_has_no_ids_or_times_or_is_our_own_is_not_given():
         {"traceId": "zz" * 16}, {"traceId": 7}, {"spanId": ["ab"]}, {"name": {}}, {"kind": "odd"}, {"links": 3},
         {"attributes": [{"key": 3, "value": {}}]}, {"startTimeUnixNano": "x"}, {"startTimeUnixNano": 1 << 70},
         {"events": [{"attributes": [{"value": {"arrayValue": {"values": 5}}}]}]}, {"status": {"message": 5}},
+        {"kind": float("inf")}, {"status": {"code": float("-inf")}}, {"droppedLinksCount": 1e308},
+        {"startTimeUnixNano": 253402300799 * 10**9, "endTimeUnixNano": 253402300799 * 10**9},  # the year 9999
+        {"startTimeUnixNano": -62135596800 * 10**9}, {"startTimeUnixNano": "0001-01-01T00:00:00Z"},
     ],
 )  # fmt: skip
 def test_json_of_another_shape_is_left_out(broken):

@@ -103,7 +103,7 @@ def own_times(spans: Sequence["Span"]) -> dict[str, float]:
     """Return how long each span had none of its children at work, in milliseconds."""
     children: dict[str, list[tuple[float, float]]] = {}
     for span in spans:
-        if span.parent_id:
+        if span.parent_id and span.parent_id != span.id:
             children.setdefault(span.parent_id, []).append((span.start_ms, span.start_ms + span.duration_ms))
     own: dict[str, float] = {}
     for span in spans:

@@ -14,7 +14,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | any kind but SERVER, or nginx's own that we exported and that came back | ignored: counted, not rejected |
 | one that protobuf cannot read: a text that is no UTF-8, lists nested some fifty deep | rejected: unreadable |
 | SERVER, an id of the wrong length or all zeros | rejected: bad-id |
-| SERVER, no start, an end before the start, or longer than `DURATION_US_MAX` | rejected: bad-time |
+| SERVER, no start, an end before the start or beyond 64 bits, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
 | of any kind, with ids and times like these, and somebody wants whole spans | a `WholeSpan` as well |
 
@@ -59,6 +59,8 @@ PATH_LENGTH_MAX = 256
 """Enough to tell two requests of one trace apart."""
 SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
+TIME_NS_MAX = 2**64 - 1
+"""The year 2554: protobuf's fields of time hold no more, JSON's numbers do."""
 REASONS = ("bad-id", "bad-time", "unreadable")
 NGINX_SCOPE = "tailtrace.nginx"
 """Of the spans that `export` makes: no app's."""
@@ -234,7 +236,7 @@ def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
     ):
         return "bad-id"
     duration_us = (raw.end_ns - raw.start_ns) // 1000
-    if raw.start_ns <= 0 or not 0 <= duration_us <= DURATION_US_MAX:
+    if raw.start_ns <= 0 or raw.end_ns > TIME_NS_MAX or not 0 <= duration_us <= DURATION_US_MAX:
         return "bad-time"
     route = sys.intern(_text(raw.attributes.get("http.route"), ROUTE_LENGTH_MAX))  # few, and in thousands of spans
     method = _text(raw.attributes.get("http.request.method", raw.attributes.get("http.method")), METHOD_LENGTH_MAX)
@@ -405,7 +407,7 @@ def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | Non
             Span(),
             ignore_unknown_fields=True,
         )
-    except (json_format.ParseError, ValueError):
+    except (json_format.ParseError, ValueError, OverflowError):  # the last of an enum that is Infinity
         return None
     return _whole(made, resource)
 
