@@ -1,15 +1,16 @@
 """Flags beat the environment, which beats the file, which beats the default; each wrong setting has its line."""
 
+import os
+
 import pytest
 
 from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.core.files.atomic import replace_file
 from tailtrace_bridge.settings.table import load, markdown, split_listen
 
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path, monkeypatch):
-    import os
-
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("TAILTRACE_", "TAILSCALE_"))]:
         monkeypatch.delenv(name)
@@ -61,6 +62,24 @@ def test_the_socket_has_its_standard_name(monkeypatch, tmp_path):
             "TAILTRACE_PUBLIC_URL: 'stats' is not accepted; write it like https://stats.example.ts.net",
         ),
         ("checkpoint", "", "TAILTRACE_CHECKPOINT: '.' is no file's name; write one like "),
+        ("checkpoint", "/proc/self/fd", "TAILTRACE_CHECKPOINT: '/proc/self/fd' is there and no file; write one like "),
+        ("tokens", "/", "TAILTRACE_TOKENS: '/' is no file's name; write one like /var/lib/tailtrace/tokens.json"),
+        ("listen", "127.0.0.1:²", "TAILTRACE_LISTEN: '127.0.0.1:²' is no HOST:PORT; write one like 127.0.0.1:8470"),
+        ("listen", "127.0.0.1:٣", "is no HOST:PORT"),
+        ("listen", ":8470", "is no HOST:PORT"),
+        ("listen", " 127.0.0.1:8470", "is no HOST:PORT"),
+        ("listen", "http://[::1:1", "is no HOST:PORT"),
+        ("otlp_listen", "http://u:pw@h/", "TAILTRACE_OTLP_LISTEN: this address is no HOST:PORT"),
+        ("tailscale_socket", "/" + "x" * 107, "… has 108 bytes; a socket's path has 107 at most"),
+        ("listen", "unix:/" + "x" * 107, "… has 108 bytes; a socket's path has 107 at most"),
+        (
+            "influxdb_v2_url",
+            "http://[::1",
+            "INFLUXDB_V2_URL: 'http://[::1' is no address; write one like https://HOST:",
+        ),
+        ("tailscale_api_url", "http://a:99999", "TAILSCALE_API_URL: 'http://a:99999' is no address"),
+        ("public_url", "https://[::1/", "TAILTRACE_PUBLIC_URL: 'https://[::1/' is no address"),
+        ("timezone", "x" * 5000, f"TAILTRACE_TIMEZONE: '{'x' * 78}… is no IANA time zone"),
         ("source", "x" * 129, "…: string should have at most 128 characters"),
     ],
 )
@@ -68,6 +87,59 @@ def test_what_is_wrong_is_named(flag, value, says):
     with pytest.raises(SettingsError) as caught:
         load(**{flag: value})
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HOSTS", "TRACES_ALWAYS", "FEATURES", "ALERTS"])
+def test_json_without_an_end_is_refused_like_any_other(monkeypatch, name):
+    monkeypatch.setenv(f"TAILTRACE_{name}", "[" * 50_000)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert f"TAILTRACE_{name}: '{'[' * 78}… is no JSON; write" in str(caught.value)
+
+
+def test_what_a_composed_environment_leaves_empty_is_not_set(monkeypatch):
+    left = (
+        "IDENTITIES",
+        "ADMINS_FILE",
+        "TOKENS",
+        "OPENAPI",
+        "PSEUDONYMS_KEY_FILE",
+        "ALERT_STATE",
+        "FEATURES",
+        "ALERTS",
+    )
+    for name in left:
+        monkeypatch.setenv(f"TAILTRACE_{name}", "")
+    monkeypatch.setenv("TAILSCALE_SOCKET", "")
+    found = load()
+    assert str(found.tailscale_socket) == "/var/run/tailscale/tailscaled.sock"
+    assert [getattr(found, name.lower()) for name in left] == [None] * 6 + [{}, []]
+    assert found.secret("pseudonyms_key") is None
+
+
+@pytest.mark.parametrize("text", ["a\nb", "é", "a\x00b"])
+def test_a_secret_that_no_header_can_carry_is_refused_and_not_shown(text):
+    with pytest.raises(SettingsError, match="INFLUXDB_V2_TOKEN: it has a character that") as caught:
+        load(influxdb_v2_token=f"{text}rest").secret("influxdb_v2_token")
+    assert "rest" not in str(caught.value)
+
+
+def test_a_secret_is_read_without_the_blanks_around_it():
+    kept = load(influxdb_v2_token=" abc\n").secret("influxdb_v2_token")
+    assert kept is not None
+    assert kept.get_secret_value() == "abc"
+    assert load(influxdb_v2_token=" ").secret("influxdb_v2_token") is None
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match="is there and no file"):
+        load(checkpoint=pipe)
+    with pytest.raises(OSError, match="no plain file"):
+        replace_file(pipe, b"{}")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_every_wrong_setting_has_a_line(monkeypatch):

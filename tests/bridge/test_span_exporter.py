@@ -188,7 +188,9 @@ def test_where_traces_go(given, url):
     assert traces_url(given) == url
 
 
-@pytest.mark.parametrize("given", ["a:4318", "ftp://a", "http://", "http://a:99999", "http://a/?x=1"])
+@pytest.mark.parametrize(
+    "given", ["a:4318", "ftp://a", "http://", "http://a:99999", "http://a/?x=1", "http://[::1", "http://a b"]
+)
 def test_what_is_no_endpoint(given):
     with pytest.raises(SettingsError, match="TAILTRACE_EXPORT_ENDPOINT"):
         traces_url(given)
@@ -196,9 +198,10 @@ def test_what_is_no_endpoint(given):
 
 def test_headers():
     assert headers_of("Authorization=Basic%20abc, x-scope=1\n") == {"authorization": "Basic abc", "x-scope": "1"}
-    with pytest.raises(SettingsError) as wrong:
-        headers_of("secret-token")
-    assert "secret-token" not in str(wrong.value)
+    for wrong in ("secret-token", "é=secret-token", "a=%C3%A9secret-token", "a=secret-token%0D%0AX: 1"):
+        with pytest.raises(SettingsError) as caught:
+            headers_of(wrong)
+        assert "secret-token" not in str(caught.value)
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:4318", "http://localhost:4318/v1/traces", "http://[::1]:4318"])

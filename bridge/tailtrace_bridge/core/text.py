@@ -43,6 +43,17 @@ def printable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)[:length_max]
 
 
+QUOTED_LENGTH_MAX = 80
+
+
+def quoted(value: object) -> str:
+    """Return a wrong value as a message has it: cut, and no address with a password."""
+    text = repr(value)
+    if "://" in text and "@" in text:
+        return "this address"
+    return text if len(text) <= QUOTED_LENGTH_MAX else f"{text[: QUOTED_LENGTH_MAX - 1]}…"
+
+
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 

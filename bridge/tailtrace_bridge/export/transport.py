@@ -1,5 +1,6 @@
 """One POST of OTLP over HTTP, by httpx: TLS, gzip, headers, no redirect, a bounded answer."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import httpx
 
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.retry_after import read_retry_after
+from tailtrace_bridge.core.text import quoted
 
 ATTEMPT_S = 10.0
 ANSWER_BYTES_MAX = 64 * 1024
 RETRY_AFTER_S_MAX = 120.0
 TRACES_PATH = "/v1/traces"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NOT_OF_URLS = re.compile(r"[^!-~]")
 
 
 class UnreachableError(Exception):
@@ -42,14 +46,16 @@ def traces_url(endpoint: str) -> str:
     https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
     Raises `SettingsError` for what is no URL.
     """
-    parts = urlsplit(endpoint)
     try:
+        parts = urlsplit(endpoint)
         is_url = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+        is_url = is_url and not (parts.query or parts.fragment or _NOT_OF_URLS.search(endpoint))
     except ValueError:
         is_url = False
-    if not is_url or parts.query or parts.fragment:
+    if not is_url:
         raise SettingsError(
-            f"TAILTRACE_EXPORT_ENDPOINT: {endpoint!r} is no OTLP endpoint; write http://HOST:4318 or https://HOST/PATH"
+            f"TAILTRACE_EXPORT_ENDPOINT: {quoted(endpoint)} is no OTLP endpoint; "
+            "write http://HOST:4318 or https://HOST/PATH"
         )
     bare = endpoint.rstrip("/")
     return bare if bare.endswith(TRACES_PATH) else bare + TRACES_PATH
@@ -65,11 +71,12 @@ def headers_of(text: str) -> dict[str, str]:
     headers = {}
     for part in filter(None, (one.strip() for one in text.replace("\n", ",").split(","))):
         name, equals, value = part.partition("=")
-        if not equals or not name.strip() or not name.strip().replace("-", "").replace("_", "").isalnum():
+        plain = unquote(value.strip())
+        if not equals or not _NAME.fullmatch(name.strip()) or not (plain.isascii() and plain.isprintable()):
             raise SettingsError(
-                "TAILTRACE_EXPORT_HEADERS: write key=value, several with commas, values percent-encoded"
+                "TAILTRACE_EXPORT_HEADERS: write key=value, several with commas, values percent-encoded, of ASCII"
             )
-        headers[name.strip().lower()] = unquote(value.strip())
+        headers[name.strip().lower()] = plain
     return headers
 
 

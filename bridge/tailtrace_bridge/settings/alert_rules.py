@@ -23,6 +23,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from tailtrace_bridge.core.text import quoted
+
 RULES_MAX = 50
 WINDOW_S_MAX = 86_400
 """The store has rollups by minute for a day."""
@@ -49,7 +51,7 @@ def seconds(value: object) -> object:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
-            raise ValueError(f"{value!r} is no duration; write one like 90s, 5m, 2h or 1d")
+            raise ValueError(f"{quoted(value)} is no duration; write one like 90s, 5m, 2h or 1d")
         return int(match[1]) * _UNITS_S[match[2]]
     return value
 
@@ -60,7 +62,7 @@ Seconds = Annotated[int, BeforeValidator(seconds)]
 def quiet_hours(value: str) -> str:
     """Check `22:00-07:00`; empty is none. Raises ValueError."""
     if value and (_QUIET.fullmatch(value) is None or value[:5] == value[6:]):
-        raise ValueError(f"{value!r} are no quiet hours; write them like 22:00-07:00")
+        raise ValueError(f"{quoted(value)} are no quiet hours; write them like 22:00-07:00")
     return value
 
 

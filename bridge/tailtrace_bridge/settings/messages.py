@@ -21,9 +21,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from tailtrace_bridge.core.text import quoted
 from tailtrace_bridge.settings.alert_rules import AlertRule, seconds
 
-VALUE_LENGTH_MAX = 80
 EXAMPLES = {
     "admins": '["ana@example.com", "ben@example.com"]',
     "hosts": '["tailtrace.example.ts.net"]',
@@ -46,10 +46,9 @@ _SHAPES = frozenset({"string_type", "list_type", "dict_type", "string_pattern_mi
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 
-def no_json(field: str, value: str | None) -> str:
+def no_json(field: str, value: str) -> str:
     """Return what a variable should hold that is read as JSON."""
-    said = "this is no JSON" if value is None else f"{quoted(value)} is no JSON"
-    return f"{said}; write it like {EXAMPLES[field]}"
+    return f"{quoted(value)} is no JSON; write it like {EXAMPLES[field]}"
 
 
 def describe(error: ErrorDetails, fields: Mapping[str, FieldInfo], *, is_file: bool) -> str:
@@ -121,11 +120,3 @@ def _duration(value_s: Any) -> str:
 
 def _is_secret(field: FieldInfo) -> bool:
     return SecretStr.__name__ in str(field.annotation)
-
-
-def quoted(value: Any) -> str:
-    """Return a wrong value as a message has it: cut, and no address with a password."""
-    text = repr(value)
-    if "://" in text and "@" in text:
-        return "this address"
-    return text if len(text) <= VALUE_LENGTH_MAX else f"{text[: VALUE_LENGTH_MAX - 1]}…"

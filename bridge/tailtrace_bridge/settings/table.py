@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -24,9 +25,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic_settings.exceptions import SettingsError as SourceError
 
 from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.core.text import quoted
 from tailtrace_bridge.settings import messages
 from tailtrace_bridge.settings.alert_rules import AlertRule, check_names, quiet_hours
 
@@ -47,7 +48,15 @@ OTHER_VARIABLES = frozenset(
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 """As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+_SENT_IN_HEADERS = frozenset({"api_token", "influxdb_v2_token", "tailscale_api_key"})
+
 _LOGGER = logging.getLogger(__name__)
+TAILSCALE_SOCKET = Path("/var/run/tailscale/tailscaled.sock")
+SOCKET_PATH_BYTES_MAX = 107
+"""`sun_path` of Linux less its end: https://man7.org/linux/man-pages/man7/unix.7.html"""
 SECRET_BYTES_MAX = 4096
 """Of a file that holds a secret; longer than any key."""
 
@@ -65,18 +74,36 @@ def _names(value: object) -> object:
         return [name for part in value.split(",") if (name := part.strip())]
     try:
         return json.loads(value)
-    except ValueError:
-        raise ValueError(f"{messages.quoted(value)} is no JSON; write the names with commas: one,two") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{quoted(value)} is no JSON; write the names with commas: one,two") from None
 
 
 def _joined(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
+def _json(value: object, info: ValidationInfo) -> object:
+    """Read what a variable has, as JSON; of the file it is a table already. Nothing is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value if value.strip() else EMPTY[str(info.field_name)])
+    except (ValueError, RecursionError):
+        raise ValueError(messages.no_json(str(info.field_name), value)) from None
+
+
+def _path(value: object) -> object:
+    """Nothing is none: so a variable is written that a composed environment leaves empty."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_names)]
 """A list: with commas, or a list of `tailtrace.toml`."""
 Joined = Annotated[str, BeforeValidator(_joined)]
 """The same, kept as one text."""
+FilePath = Annotated[Path | None, BeforeValidator(_path)]
+EMPTY = {"features": "{}", "alerts": "[]"}
+"""What is read as JSON, and as what it has nothing."""
 
 
 class Settings(BaseSettings):
@@ -102,7 +129,7 @@ class Settings(BaseSettings):
         ),
     ] = Path("tailtrace.checkpoint.json")
     identities: Annotated[
-        Path | None, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
+        FilePath, Field(description="A TOML or JSON file that names addresses: address or CIDR → user, device.")
     ] = None
     listen: Annotated[
         str,
@@ -155,7 +182,7 @@ class Settings(BaseSettings):
     ] = []
     admins: Annotated[Names, Field(description="Logins that see all.")] = []
     admins_file: Annotated[
-        Path | None, Field(description="A file with more such logins, one on each line; read anew when it changes.")
+        FilePath, Field(description="A file with more such logins, one on each line; read anew when it changes.")
     ] = None
     admin_capability: Annotated[
         str,
@@ -165,7 +192,7 @@ class Settings(BaseSettings):
         ),
     ] = "tailtrace.dev/cap/admin"
     tokens: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="The file that keeps tokens, hashed; empty is `tailtrace.tokens.json` beside the checkpoint."
         ),
@@ -173,7 +200,7 @@ class Settings(BaseSettings):
     api_token: Annotated[
         SecretStr | None, Field(description="The token with which `tailtrace mcp --url` asks an API.")
     ] = None
-    api_token_file: Annotated[Path | None, Field(description="A file that holds that token.")] = None
+    api_token_file: Annotated[FilePath, Field(description="A file that holds that token.")] = None
     requests_per_s: Annotated[
         int,
         Field(
@@ -190,12 +217,14 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="The secret that pseudonyms are made with; another makes others. 16 characters or more."),
     ] = None
-    pseudonyms_key_file: Annotated[Path | None, Field(description="A file that holds that secret.")] = None
+    pseudonyms_key_file: Annotated[FilePath, Field(description="A file that holds that secret.")] = None
     openapi: Annotated[
-        Path | None, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
+        FilePath, Field(description="The app's `openapi.json`: routes and feature names for lines without a span.")
     ] = None
     features: Annotated[
         dict[str, str],
+        NoDecode,
+        BeforeValidator(_json),
         Field(
             description="Names of features: route → name, and of cards: `card=NAME` → name. A table in "
             "`tailtrace.toml`, else JSON.",
@@ -264,7 +293,7 @@ class Settings(BaseSettings):
         ),
     ] = None
     influxdb_v2_token_file: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="A file that holds that token.",
             validation_alias=_standard("INFLUXDB_V2_TOKEN_FILE", "influxdb_v2_token_file"),
@@ -314,9 +343,9 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="Headers for it, such as a token: `key=value`, several with commas, values percent-encoded."),
     ] = None
-    export_headers_file: Annotated[Path | None, Field(description="A file that holds these headers.")] = None
+    export_headers_file: Annotated[FilePath, Field(description="A file that holds these headers.")] = None
     export_certificate: Annotated[
-        Path | None, Field(description="A PEM file of the authorities that its certificate is checked against.")
+        FilePath, Field(description="A PEM file of the authorities that its certificate is checked against.")
     ] = None
     export_service: Annotated[
         str, Field(description="`service.name` of nginx in exported spans.", min_length=1, max_length=128)
@@ -408,18 +437,20 @@ class Settings(BaseSettings):
     ] = "all"
     alerts: Annotated[
         list[AlertRule],
+        NoDecode,
+        BeforeValidator(_json),
         Field(description="Rules: tables `[[alerts]]` in `tailtrace.toml`, see [alerts](alerts.md); else JSON."),
     ] = []
     alert_urls: Annotated[
         SecretStr | None, Field(description="Where alerts go: apprise URLs, with blanks between them.")
     ] = None
-    alert_urls_file: Annotated[Path | None, Field(description="A file that holds these URLs, one a line.")] = None
+    alert_urls_file: Annotated[FilePath, Field(description="A file that holds these URLs, one a line.")] = None
     alert_quiet: Annotated[
         str, Field(description="Hours in which alerts are held back, `22:00-07:00`, in `TAILTRACE_TIMEZONE`.")
     ] = ""
     alert_every_s: Annotated[int, Field(description="How often alerts are judged, seconds.", ge=1, le=60)] = 30
     alert_state: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="The file that holds which alerts fire, and what is to be sent; empty is "
             "`tailtrace.alerts.json` beside the checkpoint."
@@ -442,11 +473,12 @@ class Settings(BaseSettings):
     ] = ""
     tailscale_socket: Annotated[
         Path,
+        BeforeValidator(lambda value: TAILSCALE_SOCKET if value == "" else value),
         Field(
             description="The socket of tailscaled's LocalAPI.",
             validation_alias=_standard("TAILSCALE_SOCKET", "tailscale_socket"),
         ),
-    ] = Path("/var/run/tailscale/tailscaled.sock")
+    ] = TAILSCALE_SOCKET
     serve_headers: Annotated[
         bool,
         Field(
@@ -486,7 +518,7 @@ class Settings(BaseSettings):
         ),
     ] = None
     tailscale_api_key_file: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="A file that holds that key.",
             validation_alias=_standard("TAILSCALE_API_KEY_FILE", "tailscale_api_key_file"),
@@ -500,7 +532,7 @@ class Settings(BaseSettings):
         ),
     ] = ""
     tailscale_oauth_client_id_file: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="A file that holds the client's id.",
             validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID_FILE", "tailscale_oauth_client_id_file"),
@@ -514,7 +546,7 @@ class Settings(BaseSettings):
         ),
     ] = None
     tailscale_oauth_client_secret_file: Annotated[
-        Path | None,
+        FilePath,
         Field(
             description="A file that holds that secret.",
             validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET_FILE", "tailscale_oauth_client_secret_file"),
@@ -543,7 +575,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{value!r} is no IANA time zone; write one like Europe/Madrid") from None
+            raise ValueError(f"{quoted(value)} is no IANA time zone; write one like Europe/Madrid") from None
         return value
 
     _names_differ = field_validator("alerts")(check_names)
@@ -555,7 +587,7 @@ class Settings(BaseSettings):
         for origin in value:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(
-                    f"{origin!r} is no origin: write each page's scheme, host and port, such as "
+                    f"{quoted(origin)} is no origin: write each page's scheme, host and port, such as "
                     "https://intranet.example.ts.net or http://localhost:3000, without a path and without `*`"
                 )
         return value
@@ -566,7 +598,9 @@ class Settings(BaseSettings):
         for wish in value:
             kind, colon, name = wish.partition(":")
             if kind not in {"user", "endpoint"} or not colon or not name:
-                raise ValueError(f"{wish!r} names nothing; write user:ana@example.com or endpoint:/items/{{item_id}}")
+                raise ValueError(
+                    f"{quoted(wish)} names nothing; write user:ana@example.com or endpoint:/items/{{item_id}}"
+                )
         return value
 
     @field_validator("trusted_proxies", "serve_proxies")
@@ -577,24 +611,53 @@ class Settings(BaseSettings):
                 is_all = peer != "unix:" and ip_network(peer, strict=False).prefixlen == 0
             except ValueError:
                 raise ValueError(
-                    f"{peer!r} is neither an address nor a network; write 127.0.0.1, 10.42.0.0/16 or unix:"
+                    f"{quoted(peer)} is neither an address nor a network; write 127.0.0.1, 10.42.0.0/16 or unix:"
                 ) from None
             if is_all:
-                raise ValueError(f"{peer!r} is everybody, and whoever is believed may be anybody; name the proxy alone")
+                raise ValueError(
+                    f"{quoted(peer)} is everybody, and whoever is believed may be anybody; name the proxy alone"
+                )
         return value
 
-    @field_validator("checkpoint")
+    @field_validator("checkpoint", "tokens", "alert_state")
     @classmethod
-    def _is_file_name(cls, value: Path) -> Path:
+    def _is_replaceable(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """Refuse a device or a pipe: these files are written anew, and it would be gone."""
+        if value is None:
+            return None
+        like = f"write one like /var/lib/tailtrace/{info.field_name}.json"
         if not value.name:
-            raise ValueError(f"{str(value)!r} is no file's name; write one like /var/lib/tailtrace/checkpoint.json")
+            raise ValueError(f"{quoted(str(value))} is no file's name; {like}")
+        if os.path.exists(value) and not os.path.isfile(value):  # noqa: PTH110, PTH113 - Path's raise where one may not look
+            raise ValueError(f"{quoted(str(value))} is there and no file; {like}")
         return value
 
     @field_validator("listen", "bridge_listen", "otlp_listen")
     @classmethod
     def _is_address(cls, value: str, info: ValidationInfo) -> str:
-        if info.field_name != "listen" or unix_path(value) is None:
+        path = unix_path(value) if info.field_name == "listen" else None
+        if path is None:
             split_listen(value)
+        else:
+            _check_socket(path)
+        return value
+
+    @field_validator("tailscale_socket")
+    @classmethod
+    def _is_socket(cls, value: Path) -> Path:
+        _check_socket(value)
+        return value
+
+    @field_validator("influxdb_v2_url", "tailscale_api_url", "collector_metrics_url", "public_url", "trace_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            is_url = not value or (bool(parts.hostname) and parts.port != 0 and value.isascii() and " " not in value)
+        except ValueError:
+            is_url = False
+        if not is_url:
+            raise ValueError(f"{quoted(value)} is no address; write one like https://HOST:PORT/PATH")
         return value
 
     @classmethod
@@ -612,11 +675,14 @@ class Settings(BaseSettings):
     def secret(self, field: str) -> SecretStr | None:
         """Return a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
 
-        Raises `SettingsError` where both are set, or the file cannot be read or is empty.
+        Raises `SettingsError` where both are set, where it could not be sent, or the file cannot be read or is empty.
         """
         given, path = getattr(self, field), getattr(self, f"{field}_file")
         if path is None:
-            return (SecretStr(given) if isinstance(given, str) else given) or None
+            text = (given.get_secret_value() if isinstance(given, SecretStr) else given or "").strip()
+            if field in _SENT_IN_HEADERS and not (text.isascii() and text.isprintable()):
+                raise SettingsError(f"{environment_name(field)}: it has a character that no HTTP header can carry")
+            return SecretStr(text) if text else None
         name = environment_name(f"{field}_file")
         if given:
             raise SettingsError(f"{environment_name(field)} and {name} are both set; keep one")
@@ -651,6 +717,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone)
 
 
+def _check_socket(path: Path) -> None:
+    """Raise ValueError where a path is longer than a socket can have."""
+    if (length := len(os.fsencode(path))) > SOCKET_PATH_BYTES_MAX:
+        raise ValueError(f"{quoted(str(path))} has {length} bytes; a socket's path has {SOCKET_PATH_BYTES_MAX} at most")
+
+
 def unix_path(value: str) -> Path | None:
     """`unix:/run/tailtrace/api.sock` → that path; None: it is no such address."""
     return Path(value[5:]) if value.startswith("unix:/") else None
@@ -663,9 +735,9 @@ def listen_host(value: str) -> str:
 
 def split_listen(value: str) -> tuple[str, int]:
     """`127.0.0.1:8470` → its host and port. Raises ValueError."""
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{value!r} is no HOST:PORT; write one like 127.0.0.1:8470")
+    host, _, port = value.rpartition(":")
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
+        raise ValueError(f"{quoted(value)} is no HOST:PORT; write one like 127.0.0.1:8470")
     return host.strip("[]"), int(port)
 
 
@@ -689,10 +761,6 @@ def load(**flags: Any) -> Settings:
     except ValidationError as wrong:
         lines = [_describe(error, given) for error in wrong.errors()]
         raise SettingsError("wrong settings (flags, environment or tailtrace.toml):\n  " + "\n  ".join(lines)) from None
-    except SourceError as unreadable:  # a value that should be JSON and is not
-        name = next((name for name in Settings.model_fields if f'"{name}"' in str(unreadable)), "")
-        where = environment_name(name) if name else "a setting"
-        raise SettingsError(f"{where}: {messages.no_json(name, os.environ.get(where))}") from None
     except OSError as unreadable:
         raise SettingsError(f"{SETTINGS_FILE}: {unreadable.strerror}; mend its mode, or move it away") from None
     except ValueError as unreadable:  # a TOML file that does not parse

@@ -6,6 +6,7 @@ With `build` the only place that reads the clock.
 import json
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
+from tailtrace_bridge.core.text import quoted
 from tailtrace_bridge.identity.chain import Found, Identities, IdentityProvider, Unavailable
 from tailtrace_bridge.identity.loopback import Loopback
 from tailtrace_bridge.identity.near import Near, make_loopback
@@ -42,6 +44,8 @@ DAY_US = 24 * 3_600_000_000
 OPENAPI_BYTES_MAX = 8 * 1024 * 1024
 LOAD_DEVICES_S = 30.0
 
+_FILE_NAME = re.compile(r"[\w./-]{1,60}")
+
 
 def clock_us() -> int:
     """Return microseconds since the epoch."""
@@ -67,8 +71,8 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
         return open_influx(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
-        meant = "PATH" if ":" in settings.store else settings.store
-        raise SettingsError(f"TAILTRACE_STORE: {settings.store!r} is no store; write sqlite:{meant} or influxdb")
+        meant = settings.store if _FILE_NAME.fullmatch(settings.store) else "PATH"
+        raise SettingsError(f"TAILTRACE_STORE: {quoted(settings.store)} is no store; write sqlite:{meant} or influxdb")
     if path == ":memory:":
         raise SettingsError("TAILTRACE_STORE: sqlite::memory: would lose all at the end; write sqlite:PATH, a file's")
     from tailtrace_bridge.store.sqlite.store import SqliteStore  # noqa: PLC0415  # 2 MiB of those who keep rows in InfluxDB

@@ -1,5 +1,6 @@
 """A small file that is replaced as a whole: after a crash it is the old or the new one. For its owner alone."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,9 @@ from tailtrace_bridge.core.files.private import private
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file; when this returns it is on disk. Raises OSError."""
+    """Write a file; when this returns it is on disk. Raises OSError, also where a device or a pipe would be gone."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file, and stays", str(path))
     temporary = path.with_name(path.name + ".new")
     # Made anew: what somebody else left there may be a link to another file, or be open to others.
     temporary.unlink(missing_ok=True)
