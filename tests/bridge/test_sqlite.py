@@ -831,6 +831,29 @@ def test_addresses_and_agents_without_a_name_have_a_bound_over_restarts(tmp_path
     store.close()
 
 
+def test_what_comes_past_the_limit_is_looked_up_at_once(tmp_path):
+    store = SqliteStore(tmp_path / "t.db", distinct_max=3)
+    store.write([row(T0, 0)])
+    asked = []
+    store._writer.set_trace_callback(asked.append)
+    strangers = [Identity(f"203.0.113.{n}", reason="public-address") for n in range(200)]
+    folded = Identity(OTHER, reason="public-address")
+    rows = [row(T0 + n, n, who) for n, who in enumerate([*strangers, folded], start=1)]
+    rows = [one._replace(access=one.access._replace(path=f"/{n}", user_agent=f"a{n}")) for n, one in enumerate(rows)]
+    assert store.write(rows) == Written(201, 0)
+    selects = [one for one in asked if one.lstrip().startswith("SELECT")]
+    assert len(selects) < len(strangers) / 4
+    store._writer.set_trace_callback(None)
+    store.close()
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        kept = connection.execute("SELECT address, count(*) FROM identity GROUP BY address").fetchall()
+        paths = connection.execute("SELECT path, count(*) FROM request GROUP BY path").fetchall()
+    connection.close()
+    assert (OTHER, 1) in kept
+    assert len(kept) <= 5
+    assert ("", 1) in paths
+
+
 def with_path(number, path, at_us=T0):
     made = row(at_us + number, number, route="/{id}")
     return made._replace(access=made.access._replace(path=path))

@@ -10,7 +10,7 @@
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.records import OTHER
@@ -48,24 +48,29 @@ class Distinct:
         """Count anew: another process may have added or removed some."""
         self._known.clear()
 
-    def as_stored(
-        self, writer: sqlite3.Connection, table: str, new: Sequence[Texts], is_known: Callable[[Texts], bool]
-    ) -> dict[Texts, Texts]:
-        """Return those of `new` that are stored as something else, and as what."""
+    def has_room(self, writer: sqlite3.Connection, table: str, new: Sequence[Texts]) -> bool:
+        """Whether all of `new` are stored as themselves, even if the store has none of them yet."""
+        bounded = sum(_is_bounded(table, one) for one in new)
+        return not bounded or bounded <= self._room(writer, table, bounded)
+
+    def as_stored(self, writer: sqlite3.Connection, table: str, new: Sequence[Texts]) -> dict[Texts, Texts]:
+        """Count `new`, which the store has not yet; return those that are stored as something else, and as what."""
         bounded = [one for one in new if _is_bounded(table, one)]
         if not bounded:
             return {}
-        known = self._known.get(table)
-        if known is None or known < self._limit < known + len(bounded):
-            (self._known[table],) = writer.execute(_COUNT[table]).fetchone()
-        room = max(0, self._limit - self._known[table])
+        room = self._room(writer, table, len(bounded))
         self._known[table] += min(room, len(bounded))
-        if len(bounded) <= room:
-            return {}
-        folded = {one: _fold(table, one) for one in [one for one in bounded if not is_known(one)][room:]}
+        folded = {one: _fold(table, one) for one in bounded[room:]}
         self.counters.addresses_over_limit += len(folded) if table == "identity" else 0
         self.counters.agents_over_limit += len(folded) if table == "agent" else 0
         return folded
+
+    def _room(self, writer: sqlite3.Connection, table: str, wanted: int) -> int:
+        """Return how many more may come."""
+        known = self._known.get(table)
+        if known is None or known < self._limit < known + wanted:
+            (self._known[table],) = writer.execute(_COUNT[table]).fetchone()
+        return max(0, self._limit - self._known[table])
 
 
 def _is_bounded(table: str, one: Texts) -> bool:

@@ -18,10 +18,8 @@ _NUMBERED = {"identity": IDENTITY_COLUMNS, "endpoint": "service, route", "agent"
     "request": "endpoint_id, method, path, status, traffic"
 }
 """Tables whose rows are known by a number, and the columns that tell them apart."""
-
-_WITH_ADDRESSES = f"""
-    SELECT id, {IDENTITY_COLUMNS} FROM identity WHERE address IN (SELECT value FROM json_each(?))
-"""  # noqa: S608  # our own names
+_FOUND_BY = {"identity": "address", "request": "path", "agent": "text"}
+"""The column by which an index finds them, of tables with a limit."""
 _FOUND = "UPDATE identity SET found_us = ?1 WHERE id = ?2 AND found_us IS NULL"
 _FOUND_OF = "SELECT id, found_us FROM identity WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -42,37 +40,47 @@ class Ids:
         ids, writer = self._ids[table], self._writer
         self._bound(table, ids)
         missing = [one for one in dict.fromkeys(wanted) if one not in ids]
+        if table == "identity" or not self._distinct.has_room(writer, table, missing):
+            missing = self._look_up(table, missing)
         if missing:
-            names = _NUMBERED[table]
-            marks = ", ".join("?" * len(missing[0]))
-            find = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608  # our own names
-            folded = self._distinct.as_stored(
-                writer, table, missing, lambda one: writer.execute(find, one).fetchone() is not None
-            )
-            missing = list(dict.fromkeys(folded.get(one, one) for one in missing)) if folded else missing
-            if table == "identity":
-                ids.update(self._with_addresses(missing))
-                missing = [one for one in missing if one not in ids]
-            (last,) = writer.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()  # noqa: S608  # our own names
-            given = range(last + 1, last + 1 + len(missing))
-            insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
-            rows = [(number, *one) for number, one in zip(given, missing, strict=True)]
-            if writer.executemany(insert, rows).rowcount == len(
-                rows
-            ):  # all at once: most logs are of anonymous visitors
-                ids.update(zip(missing, given, strict=True))
-            else:
-                ids.update((one, writer.execute(find, one).fetchone()[0]) for one in missing)
-            ids.update((one, ids[stored]) for one, stored in folded.items())
-            if table == "request":
-                self.pathless.update(ids[one] for one in missing if one[_PATH] == "")
-                self._paths_length += sum(len(str(one[_PATH])) for one in missing)
+            folded = self._distinct.as_stored(writer, table, missing)
+            if folded:
+                stored = dict.fromkeys(folded.get(one, one) for one in missing)
+                missing = self._look_up(table, [one for one in stored if one not in ids])
+            self._insert(table, missing)
+            ids.update((one, ids[as_stored]) for one, as_stored in folded.items())
         return [ids[one] for one in wanted]
 
-    def _with_addresses(self, wanted: Sequence[Texts]) -> dict[Texts, int]:
-        """Return all identities with the addresses of these, and their ids: no index tells identities apart."""
-        rows = self._writer.execute(_WITH_ADDRESSES, (json.dumps([one[0] for one in wanted]),))
-        return {row[1:]: row[0] for row in rows}
+    def _look_up(self, table: str, wanted: Sequence[Texts]) -> list[Texts]:
+        """Remember those that the store has, and return the others."""
+        ids, names, by = self._ids[table], _NUMBERED[table], _FOUND_BY[table]
+        query = f"SELECT id, {names} FROM {table} WHERE {by} IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own names
+        column = names.split(", ").index(by)
+        of_these = self._writer.execute(query, (json.dumps([one[column] for one in wanted]),))
+        self._remember(table, {row[1:]: row[0] for row in of_these})
+        return [one for one in wanted if one not in ids]
+
+    def _insert(self, table: str, missing: Sequence[Texts]) -> None:
+        """Give each that is not remembered its id."""
+        if not missing:
+            return
+        writer, names = self._writer, _NUMBERED[table]
+        marks = ", ".join("?" * len(missing[0]))
+        find = f"SELECT id FROM {table} WHERE ({names}) = ({marks})"  # noqa: S608  # our own names
+        (last,) = writer.execute(f"SELECT ifnull(max(id), 0) FROM {table}").fetchone()  # noqa: S608  # our own names
+        given = range(last + 1, last + 1 + len(missing))
+        insert = f"INSERT OR IGNORE INTO {table} (id, {names}) VALUES (?, {marks})"  # noqa: S608
+        rows = [(number, *one) for number, one in zip(given, missing, strict=True)]
+        if writer.executemany(insert, rows).rowcount == len(rows):  # all at once: most logs are of anonymous visitors
+            self._remember(table, dict(zip(missing, given, strict=True)))
+        else:
+            self._remember(table, {one: writer.execute(find, one).fetchone()[0] for one in missing})
+
+    def _remember(self, table: str, found: dict[Texts, int]) -> None:
+        self._ids[table].update(found)
+        if table == "request":
+            self.pathless.update(number for one, number in found.items() if one[_PATH] == "")
+            self._paths_length += sum(len(str(one[_PATH])) for one in found)
 
     def _bound(self, table: str, ids: dict[Texts, int]) -> None:
         is_request = table == "request"
