@@ -237,7 +237,7 @@ def rows_of(columns):
     st.lists(st.tuples(st.integers(0, 7), st.sampled_from((200, 404, 101)), st.integers(0, 2)), min_size=1, max_size=40)
 )
 def test_the_rows_of_a_block_are_those_of_its_lines_whatever_their_order(asked):
-    paths = ["/a", "/b/1", "/c", "/d", "/e", "/f.css", "/_tailtrace/view?card=x", "/_tailtrace/view?card=y"]
+    paths = ["/a", "/b/1", "/c", "/e?page=2", "/e", "/f.css", "/_tailtrace/view?card=x", "/_tailtrace/view?card=y"]
     log = "".join(
         f'100.64.0.{n % 3} - - [24/Apr/2018:06:25:04 +0000] "GET {paths[path]} HTTP/1.1" '
         f'{204 if path > 5 and status != 404 else status} {n} "-" "{("curl", "Googlebot/2.1", "")[agent]}"\n'
@@ -256,6 +256,18 @@ def test_the_rows_of_a_block_are_those_of_its_lines_whatever_their_order(asked):
             rows += rows_of(enricher.lines(lines) if way == "lines" else enricher.columns(lines.accesses()))
         made.append((rows, enricher._routes.over_limit_count, enricher.cards_over_limit, enricher.senders))
     assert made[0] == made[1]
+
+
+def test_requests_that_differ_in_their_query_are_one():
+    log = "".join(
+        f'100.64.0.{n % 3} - - [24/Apr/2018:06:25:04 +0000] "GET /{n % 2}?{n} HTTP/1.1" 404 {n} "-" "curl"\n'
+        for n in range(50)
+    )
+    reader = BlockReader(make_parser("combined"), "a.log")
+    reader.read(Piece(7, (), log.encode(), 0))
+    columns = make_enricher().lines(reader.take())
+    assert [one.path for one in columns.requests] == ["/0", "/1"]
+    assert columns.request == [0, 1] * 25
 
 
 OURS = {

@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
+from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.addresses import address_of, proxied_by
 from tailtrace_bridge.logs.block_format import BlockFormat
@@ -34,7 +35,7 @@ from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FIELDS, TAILTRA
 from tailtrace_bridge.logs.numbers import duration_us, status_of, upstream_us
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
 from tailtrace_bridge.logs.rejected import UnreadableError
-from tailtrace_bridge.logs.request_line import request_of, target_of
+from tailtrace_bridge.logs.request_line import new_request_of, request_of, target_of
 from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, serve_of, service_of
 from tailtrace_bridge.logs.times import iso_reader, local_reader, seconds_us
 
@@ -75,6 +76,24 @@ class Table(dict[_K, int], Generic[_K, _T]):
         return len(self.values_read) - 1
 
 
+class _Requests(Table[Any, tuple[str, str, str]]):
+    """Requests that differ in their query alone have one place."""
+
+    def __init__(self, read: Callable[[Any], tuple[str, str, str]]) -> None:
+        super().__init__(read)
+        self._places: InterningTable[tuple[str, str, str]] = InterningTable()
+
+    def __missing__(self, text: Any) -> int:
+        place = self[text] = self.add(self.read(text))
+        return place
+
+    def add(self, value: tuple[str, str, str]) -> int:
+        place = self._places[value]
+        if place == len(self.values_read):
+            self.values_read.append(value)
+        return place
+
+
 class _Values(dict[Any, Any]):
     """The value of each text, read once."""
 
@@ -92,7 +111,7 @@ def _text(raw: bytes) -> str:
 
 
 def _request(raw: bytes) -> tuple[str, str, str]:
-    return request_of(_text(raw)[:REQUEST_LENGTH_MAX])
+    return new_request_of(_text(raw)[:REQUEST_LENGTH_MAX])
 
 
 def _target(raw: tuple[bytes, bytes]) -> tuple[str, str, str]:
@@ -197,7 +216,7 @@ class Lines:
     """Lines that were read, as columns: a table of each thing that repeats, and each line's place in it."""
 
     addresses: Table[bytes, str] = field(default_factory=lambda: Table(lambda raw: address_of(_text(raw))))
-    requests: Table[Any, tuple[str, str, str]] = field(default_factory=lambda: Table(_request))
+    requests: _Requests = field(default_factory=lambda: _Requests(_request))
     """Method, path and card."""
     agents: Table[bytes, str] = field(default_factory=lambda: Table(_agent))
     services: Table[bytes, str] = field(default_factory=lambda: Table(_service))
@@ -351,7 +370,7 @@ class BlockReader:
 
     def _empty(self) -> Lines:
         """Return no lines, with tables that know what was read before."""
-        return Lines(requests=Table(self._requests.__getitem__), agents=Table(self._agents.__getitem__))
+        return Lines(requests=_Requests(self._requests.__getitem__), agents=Table(self._agents.__getitem__))
 
     def read_lines(self, lines: Sequence[tuple[bytes, int]], seed: int) -> None:
         """Read lines one by one, each with its offset."""

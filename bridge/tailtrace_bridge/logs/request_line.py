@@ -10,13 +10,22 @@ from tailtrace_bridge.logs.texts import clean, clean_path
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
+_USUAL = re.compile(rf"({'|'.join(sorted(METHODS))}) ((?:/[A-Za-z0-9_.-]{{0,13}}+){{1,36}}+)(?:\?[^ ]*+)? HTTP/[0-9.]+")
+"""Most lines: their path is too short, in all and in its segments, for `clean_path` or `scrub` to change it."""
 _REQUEST = re.compile(r"([^ ]+) (.+?)( HTTP/[0-9.]+)?", re.DOTALL)
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
 @lru_cache(maxsize=8192)
 def request_of(request: str) -> tuple[str, str, str]:
+    """Do as `new_request_of`, for requests that are asked for again."""
+    return new_request_of(request)
+
+
+def new_request_of(request: str) -> tuple[str, str, str]:
     """Return method, path and card of `$request`; a line that is no HTTP request is all path."""
+    if (usual := _USUAL.fullmatch(request)) and usual[2] != VIEW_PATH:
+        return usual[1], usual[2], ""
     match = _REQUEST.fullmatch(request)
     if match and (match[3] or match[1] in METHODS):
         return target_of(match[1], match[2].strip(" "))
