@@ -18,11 +18,13 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tailtrace_api.nginx.include_files import instructions, write_files
 from tailtrace_api.nginx.process import NginxError, NginxServer, find_nginx, nginx_binaries
 from tailtrace_bridge.core.errors import BusyError, SettingsError
-from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.export.nginx_span import Disclosure, spans_of
 from tailtrace_bridge.logs.format import (
     ROOT_SPAN_ID,
     TAILTRACE_FIELDS,
@@ -355,8 +357,41 @@ OUTCOMES = {
 }
 
 
+# What the attempts' spans say that servers answered, and why others are errors.
+ATTEMPTS = {
+    "404 of the app": [(404, "404")],
+    "500 of the app": [(500, "500")],
+    "502, upstream is dead": [(None, "no_response")],
+    "504, upstream is slow": [(None, "timeout")],
+    "static file": [],
+    "retry after a refusal": [(None, "no_response"), (200, None)],
+    "retry after a 503": [(503, "503"), (200, None)],
+    "error_page to a second app": [(418, "418"), (200, None)],
+}
+
+
+def attempts_of(access: Access) -> list[tuple[Any, Any]]:
+    """The status and the error of each attempt's span, as it is exported."""
+    row = Row(access, Identity(access.address), "", Traffic.APP, None, "")
+    spans = [Span.FromString(one) for one in spans_of(row, Disclosure())][1:]
+    said = [{pair.key: pair.value for pair in span.attributes} for span in spans]
+    return [
+        (
+            one["http.response.status_code"].int_value if "http.response.status_code" in one else None,
+            one["error.type"].string_value if "error.type" in one else None,
+        )
+        for one in said
+    ]
+
+
 @pytest.mark.nginx
 class TestOutcomes:
+    @pytest.mark.parametrize("name", ATTEMPTS)
+    def test_an_attempt_has_the_status_that_its_server_answered(self, journal, name):
+        journal.send(OUTCOMES[name][0] + b"\r\nHost: demo.test\r\nConnection: close\r\n\r\n")
+        access, _ = journal.one()
+        assert attempts_of(access) == ATTEMPTS[name]
+
     @pytest.mark.parametrize("name", OUTCOMES)
     def test_one_line(self, journal, name):
         line, expected = OUTCOMES[name]
@@ -391,6 +426,7 @@ class TestOutcomes:
         access, _ = journal.one()
         assert (access.path, access.status, access.proxied, access.bytes_sent) == ("/slow/patient", 499, True, 0)
         assert access.request_time_us < 900_000
+        assert attempts_of(access) == [(None, None)], "nothing came, and nothing failed"
         assert journal.app_headers()["traceparent"] == [f"00-{access.trace_id}-{access.span_id}-01"]
 
     def test_without_any_header(self, journal):

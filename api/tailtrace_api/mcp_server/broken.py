@@ -73,7 +73,7 @@ def _line(row: BrokenThing, call: Call) -> str:
     return say(
         "broke_row",
         state=say(f"state_{row.state}"),
-        type=row.type or "5xx",
+        type=row.type or f"{row.statuses[0].name[:1]}xx",
         title=row.title,
         requests=row.requests,
         people=row.people,
