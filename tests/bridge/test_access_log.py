@@ -371,7 +371,7 @@ def test_a_time_in_other_formats(log_format, line, time_us):
         (b'fe80::1%eth0 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-address"),
         (b'::1 - - [08/Okt/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
         (b'::1 - - [31/Feb/2025:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
-        (b'::1 - - [08/Oct/2025:14:32:60] "GET / HTTP/1.1" 200 0', "bad-time"),
+        (b'::1 - - [08/Oct/2025:14:32:61] "GET / HTTP/1.1" 200 0', "bad-time"),
         (b'::1 - - [08/Oct/1925:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
         (b'::1 - - [08/Oct/2125:14:32:15] "GET / HTTP/1.1" 200 0', "bad-time"),
         (b'::1 - - [08/Oct/2025:14:32:15] "GET / HTTP/1.1" OK 0', "bad-number"),

@@ -126,6 +126,24 @@ def test_auto_knows_formats_by_name(line, expected):
     assert 0 <= TIME_US - record.time_us <= 500_000 or record.time_us - TIME_US < 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"x_forwarded_for": ["192.0.2.66", "203.0.113.9"], "status": 200}, ("203.0.113.9", "/a", 200)),
+        ({"x_forwarded_for": ["192.0.2.66", "203.0.113.9, 10.0.0.1"], "status": 200}, ("203.0.113.9", "/a", 200)),
+        ({"remote_addr": ["192.0.2.66", "203.0.113.9"], "status": 200}, "bad-address"),
+        ({"remote_addr": ["203.0.113.9"], "status": 200.0}, ("203.0.113.9", "/a", 200)),
+        ({"client_ip": "fe80::1%eth0", "status": 200}, ("fe80::1", "/a", 200)),
+        ({"client_ip": "[fe80::1%eth0]:4711", "status": 200}, ("fe80::1", "/a", 200)),
+        ({"client_ip": "2001:db8::1%eth0", "status": 200}, "bad-address"),
+        ({"client_ip": "fe80::1%e 203.0.113.9", "status": 200}, "bad-address"),
+    ],
+)
+def test_whose_a_line_of_json_is(keys, expected):
+    line = json.dumps({"time": "2024-03-10T10:00:00Z", "path": "/a", **keys})
+    assert outcome(*read(line), "address", "path", "status") == expected
+
+
 def test_a_key_that_stands_twice_is_forged():
     line = '{"time":"2024-03-10T10:00:00Z","remote_addr":"198.51.100.1","status":200,"ua":"x","remote_addr":"1.2.3.4"}'
     assert outcome(*read(line)) == "no-format"

@@ -179,7 +179,7 @@ def _minute_us(raw: bytes) -> int:
 def _second_us(raw: bytes) -> int:
     """Read `05 +0200`: what is to be added to the minute, as of UTC."""
     second, hours, minutes = int(raw[:2]), int(raw[4:6]), int(raw[6:8])
-    if second > 59 or hours > 23 or minutes > 59:
+    if second > 60 or hours > 23 or minutes > 59:
         raise UnreadableError("bad-time")
     east_us = (60 * hours + minutes) * MINUTE_US
     return second * SECOND_US + (-east_us if raw[3:4] == b"+" else east_us)

@@ -63,6 +63,10 @@ _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of a pair that some write alone; the others are bytes that were no UTF-8."""
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
+_WHOLE = re.compile(r"(?<=[0-9])\.0+\Z")
+"""Of a number that some write as `200.0`."""
+_ZONE = re.compile(r"\A(\[?fe80:[0-9a-f:]{1,36})%[A-Za-z0-9_.-]{1,15}(?=\]|\Z)", re.IGNORECASE)
+"""What Go writes behind a link-local address: the interface of ours that it came by, which says nothing of the client."""
 _NUMBERS_NAMED = frozenset({"requesttime", "upstreamresponsetime"})
 CADDY_LOGGER = "http.log.access"
 DEPTH_MAX = 8
@@ -194,8 +198,8 @@ def _known_key(keys: tuple[str, ...]) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        value = value[0] if value else ""
+    if isinstance(value, list):  # a header that came several times: which of them a client made up, `client_of` tells
+        return ", ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:.6f}"
     text = str(value) if str(value).isascii() else _NO_CHARACTER.sub("\ufffd", str(value))
@@ -232,7 +236,7 @@ def _traefik(data: dict[str, Any]) -> Line | None:
     values = {
         "product": "traefik",
         "time_iso8601": _nanoseconds_cut(_text(data.get("StartUTC") or data.get("time") or "")),
-        "remote_addr": _text(data["ClientHost"]),
+        "remote_addr": _without_port(_text(data["ClientHost"])),
         "request_method": _text(data.get("RequestMethod", "")),
         "request_uri": _text(data.get("RequestPath", "")),
         "status": _text(data["DownstreamStatus"]),
@@ -253,7 +257,7 @@ def _rounded(values: Line) -> Line:
         values["time_iso8601"] = _nanoseconds_cut(values["time_iso8601"])
     if address := values.get("remote_addr"):
         values["remote_addr"] = _without_port(address)
-    return values
+    return values | {name: _WHOLE.sub("", values[name]) for name in ("status", "bytes_sent") if name in values}
 
 
 def _nanoseconds_cut(text: str) -> str:
@@ -261,5 +265,6 @@ def _nanoseconds_cut(text: str) -> str:
 
 
 def _without_port(text: str) -> str:
+    text = _ZONE.sub(r"\1", text)
     found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+", text)
     return (found[1] or found[2]) if found else text

@@ -17,7 +17,9 @@ _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
 _MINUTE_LOCAL = re.compile(
     r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
 )
-_SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(60)}
+_SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(61)}
+"""60 is a leap second's, which is no other time to the epoch than the next minute's first."""
+_LEAP = re.compile(r"(.{16}:)60(.*)")
 
 
 def epoch_us(value: str) -> int:
@@ -44,7 +46,10 @@ def iso_reader(zone: tzinfo) -> Callable[[str], int]:
 
     @lru_cache(maxsize=1024)
     def read(value: str) -> int:
+        leap = _LEAP.fullmatch(value)
         try:
+            if leap is not None:
+                return _in_range(parse_time(f"{leap[1]}59{leap[2]}", zone) + timedelta(seconds=1))
             return _in_range(parse_time(value, zone))
         except (ValueError, OverflowError):
             raise UnreadableError("bad-time") from None
