@@ -13,14 +13,22 @@ _OCTETS = {str(number): number for number in range(256)}
 _IPV4_LENGTH_END = 16
 
 
+def octets_of(text: str) -> tuple[int, int, int, int] | None:
+    """Return the octets of an IPv4 address in its usual form; None: it is none."""
+    texts = text.split(".") if len(text) < _IPV4_LENGTH_END else ()
+    if len(texts) == 4:
+        one, two, three, four = map(_OCTETS.get, texts)
+        if one is not None and two is not None and three is not None and four is not None:
+            return one, two, three, four
+    return None
+
+
 @lru_cache(maxsize=4096)  # each provider reads the address that it is asked for, and so do we
 def parse_address(text: str) -> Address | None:
     """Read an address; an IPv4 address in IPv6 clothes (`::ffff:100.64.0.2`) is the IPv4 address. None: it is none."""
-    octets = text.split(".") if len(text) < _IPV4_LENGTH_END else ()
-    if len(octets) == 4:  # each address of a scanners' log is another, and `ipaddress` takes its time
-        one, two, three, four = map(_OCTETS.get, octets)
-        if one is not None and two is not None and three is not None and four is not None:
-            return ipaddress.IPv4Address(one << 24 | two << 16 | three << 8 | four)
+    if octets := octets_of(text):  # each address of a scanners' log is another, and `ipaddress` takes its time
+        one, two, three, four = octets
+        return ipaddress.IPv4Address(one << 24 | two << 16 | three << 8 | four)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

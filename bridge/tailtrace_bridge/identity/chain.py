@@ -47,7 +47,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.core.text import Address, parse_address
+from tailtrace_bridge.core.text import Address, octets_of, parse_address
 
 UNKNOWN_THEN = "address-reused-or-unknown-then"
 CHANGED_HANDS = "changed-hands"
@@ -362,7 +362,7 @@ class Identities:
         """Walk the chain; give who it is and for how long that holds."""
         holds_us = self._watched_ttl_us
         is_certain = is_out_of_reach = False
-        for source in self._sources if parse_address(address) or address == "unix:" else ():
+        for source in self._sources if self._sources and (parse_address(address) or address == "unix:") else ():
             if is_certain and source.provider.name in FROM_MEMORY:
                 continue
             answer = self._ask_source(source, address, now_us)
@@ -379,10 +379,11 @@ class Identities:
             else:
                 is_certain = is_certain or answer.is_certain
         self.counts.not_found += 1
-        reason = reason_of(address)
+        kind = kind_of(address)
+        reason = reason_of(address) if kind == "unknown" else ""
         if reason == NO_SUCH_NODE and is_out_of_reach and not is_certain:
             reason = UNAVAILABLE
-        nobody = Holder(Identity(address, kind_of(address), reason=reason), 0, self._wall())
+        nobody = Holder(Identity(address, kind, reason=reason), 0, self._wall())
         if reason and self._history is not None:
             return self._gone(nobody, self._history, min(holds_us, self._not_found_ttl_us))
         return nobody, min(holds_us, self._not_found_ttl_us)
@@ -447,13 +448,12 @@ def is_tailnet(address: Address) -> bool:
     return any(address in network for network in TAILNET_RANGES)
 
 
-@lru_cache(maxsize=4096)
 def kind_of(text: str) -> str:
     """Return the kind of an address that nobody names: the second table above."""
-    address = parse_address(text)
-    if isinstance(address, ipaddress.IPv4Address) and (first := int(address) >> 24) not in _OF_SEVERAL_KINDS:
-        return _kind_of_first(first)  # each address of a scanner's log is another
-    return _kind(address)
+    octets = octets_of(text)
+    if octets and octets[0] not in _OF_SEVERAL_KINDS:
+        return _kind_of_first(octets[0])  # each address of a scanner's log is another
+    return _kind(parse_address(text))
 
 
 @lru_cache(maxsize=256)
@@ -461,6 +461,7 @@ def _kind_of_first(number: int) -> str:
     return _kind(ipaddress.IPv4Address(number << 24 | 1))
 
 
+@lru_cache(maxsize=4096)
 def _kind(address: Address | None) -> str:
     if address and address.is_loopback:
         return "self"
