@@ -22,6 +22,7 @@ from tailtrace_bridge.spans.otlp import (
     decode_traces,
     encode_error,
     encode_success,
+    error_class,
     unpack,
 )
 
@@ -98,6 +99,11 @@ BOTH = [
         "error.type as it is",
         {**SERVER, "status": {"code": 2}, "events": RAISED, "attributes": [attribute("error.type", "KeyError")]},
         AppSpan(TRACE, PARENT, "", 12_345, "KeyError", "shop"),
+    ),
+    (
+        "error.type with what the exception said",
+        {**SERVER, "attributes": [attribute("error.type", "shop.NoUser: ana\nis gone")]},
+        AppSpan(TRACE, PARENT, "", 12_345, "shop.NoUser", "shop"),
     ),
     (
         "failed, the exception in an event",
@@ -356,6 +362,19 @@ def decodes_or_refuses(body: bytes, content_type: str) -> None:
         assert error.status in {400, 413, 415}  # noqa: PT017
     else:
         assert decoded.rejected == sum(decoded.reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("shop.NoStock", "shop.NoStock"), ("std::io::Error", "std::io::Error"), ("*net.OpError", "*net.OpError"),
+        ("500", "500"), ("_OTHER", "_OTHER"), ("Base[int].<locals>.Gone", "Base[int].<locals>.Gone"),
+        ("KeyError: 'ana'", "KeyError"), ("KeyError('ana')", "KeyError"), ("a.E:\nana", "_OTHER"), ("a.E:", "a.E"),
+        ("no such user: ana", "_OTHER"), ("ana@example.com", "_OTHER"), ("E::", "_OTHER"), ("", ""),
+    ],
+)  # fmt: skip
+def test_of_an_errors_type_the_class_is_kept(text, kept):
+    assert error_class(text) == kept
 
 
 @given(body=st.binary(), content_type=st.sampled_from([JSON, PROTOBUF]) | st.text())

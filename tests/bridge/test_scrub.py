@@ -6,7 +6,7 @@ import pytest
 
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.parser import make_parser
-from tailtrace_bridge.logs.scrub import scrub
+from tailtrace_bridge.logs.scrub import AT_SIGNS_MAX, scrub
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 
@@ -45,6 +45,17 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
         ("ann:secret@host:443", "[token]@host:443"),
         ("/authors/tokens/a=b", "/authors/tokens/a=b"),
         ("", ""),
+        # Addresses side by side; an address within another's `%40`; a sign with nothing before it.
+        ("/a@b.co+c@d.org/x", "/[email][email]/x"),
+        ("/x%40a.co%40b.org/y", "/[email]/y"),
+        ("/@ana.example.com/x", "/@ana.example.com/x"),
+        ("/a@b.co" * AT_SIGNS_MAX, "/[email]" * AT_SIGNS_MAX),
+        ("/a@b.co" * AT_SIGNS_MAX + "/z/w@b.co/lost", "/[email]" * AT_SIGNS_MAX + "/z/[email]"),
+        # A word like the begin of a JSON Web Token, beside an id and a token.
+        (
+            "/eyJhbGciOiJIUzI1/3F2504E0-4f89-11D3-9A0C-0305E82C3301/ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "/eyJhbGciOiJIUzI1/3F2504E0-4f89-11D3-9A0C-0305E82C3301/[token]",
+        ),
     ],
 )
 def test_what_is_kept_of_a_path(path, kept):

@@ -260,6 +260,8 @@ def attributes(one):
         ("note", "Basic YW5hOmh1bnRlcjI=", "Basic [token]"),
         ("note", "login with password: hunter2, then", "login with password: [token], then"),
         ("note", "Basic settings of a bearer account", "Basic settings of a bearer account"),
+        ("error.type", "shop.NoUser: ana", "shop.NoUser"),
+        ("exception.type", "ana is gone", "_OTHER"),
         ("app.user", "ana", None),
         ("app.user", 4711, None),
         ("customerEmail", "ana at home", None),
@@ -303,6 +305,19 @@ def test_who_asked_is_in_no_text_of_the_spans(who):
         assert kept.events[0].attributes[1].value.array_value.values[0].string_value == HIDDEN
     unknown = scrubbed(one, has_messages=True, who=Identity(ANA.address, "unknown"))
     assert ANA.address not in str(unknown)
+
+
+def test_what_goes_takes_nothing_with_it():
+    one = span(client__address="100.64.0.7", a=1, exception__message="gone", b=2, app__password="x", c=3)
+    one.links.extend(Span.Link(trace_id=bytes(trace), span_id=bytes(own)) for trace, own in ((16, 8), (15, 8), (16, 7)))
+    kept = scrubbed(one, has_messages=False)
+    assert attributes(kept) == {"a": 1, "b": 2, "c": 3}
+    assert list(kept.links) == [Span.Link(trace_id=bytes(16), span_id=bytes(8))]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("GET /a?by=ana#b", "GET /a"), ("what? a query", "what? a query")])
+def test_a_spans_name_with_a_path_is_kept_like_a_path(name, kept):
+    assert scrubbed(span(name=name), has_messages=False).name == kept
 
 
 def test_the_name_of_a_machine_that_is_nobodys_is_a_word():

@@ -61,6 +61,8 @@ SERVICE_LENGTH_MAX = 128
 DURATION_US_MAX = 30 * 24 * 3600 * 1_000_000
 TIME_NS_MAX = 2**64 - 1
 """The year 2554: protobuf's fields of time hold no more, JSON's numbers do."""
+OTHER_ERROR = "_OTHER"
+"""OpenTelemetry's word: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/"""
 REASONS = ("bad-id", "bad-time", "unreadable")
 NGINX_SCOPE = "tailtrace.nginx"
 """Of the spans that `export` makes: no app's."""
@@ -76,6 +78,7 @@ _EXCEPTION_TYPE = frozenset({"exception.type"})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ERROR_CLASS = re.compile(r"([\w.$*/<>,\[\]+#-]+(?:::[\w.$*<>,]+)*)(?:(?:: |\().*|:)?", re.DOTALL)
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 
@@ -226,6 +229,21 @@ def encode_error(media: str, message: str) -> bytes:
     return body
 
 
+def error_class(text: str) -> str:
+    """Return the class that an app names as an error's type; what it says beyond that may quote the user's data.
+
+    | text | becomes |
+    |---|---|
+    | `shop.NoStock`, `std::io::Error`, `*net.OpError`, `500`, `timeout` | itself |
+    | `KeyError: 'ana'`, `KeyError('ana')` | `KeyError` |
+    | any other, such as a sentence | `_OTHER` |
+    """
+    if not text:
+        return ""
+    found = _ERROR_CLASS.fullmatch(text)
+    return found[1] if found else OTHER_ERROR
+
+
 def _app_span(raw: _RawSpan, service: str) -> AppSpan | str:
     """Return the record, or one of `REASONS`."""
     parent = raw.parent_span_id
@@ -274,19 +292,16 @@ def _status(raw: _RawSpan) -> int | None:
 
 
 def _error_type(raw: _RawSpan) -> str:
-    """Return `error.type`; where a failed span has none, the next best that it says.
-
-    `_OTHER` is OpenTelemetry's word: https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
-    """
-    named = _text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX)
+    """Return `error.type`; where a failed span has none, the next best that it says."""
+    named = error_class(_text(raw.attributes.get("error.type"), ERROR_TYPE_LENGTH_MAX))
     if named:
         return named
     status = _status(raw)
     if raw.exception_type:
-        return _text(raw.exception_type, ERROR_TYPE_LENGTH_MAX)
+        return error_class(_text(raw.exception_type, ERROR_TYPE_LENGTH_MAX))
     if status is not None and status >= 500:
         return str(status)
-    return "_OTHER" if raw.failed else ""
+    return OTHER_ERROR if raw.failed else ""
 
 
 def _text(value: object, length_max: int) -> str:

@@ -11,6 +11,7 @@
 | a URL, a path | loses query, fragment and credentials, then as below |
 | SQL | loses its literals in quotes, and comments |
 | any other text | without e-mail addresses, logins of GitHub and passkeys and tokens (`logs.scrub`), cut, printable |
+| `error.type`, `exception.type` | the class alone |
 | `exception.message`, the status' message, the messages in `exception.stacktrace` | go, unless they are let in |
 | attributes, events, links beyond a limit | go |
 | links' attributes, the trace's state | go |
@@ -27,6 +28,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.core.text import replaced
 from tailtrace_bridge.logs.scrub import EMAIL, TOKEN, scrub
+from tailtrace_bridge.spans.otlp import error_class
 from tailtrace_bridge.store.person import names_of
 from tailtrace_bridge.traces.stack import without_messages
 
@@ -67,6 +69,7 @@ _SAID = re.compile(
 )
 _PEER = re.compile(r"net\.(?:sock\.)?peer\..*|network\.peer\..*")
 _MESSAGES = frozenset({"exception.message", "otel.status_description", "error.message"})
+_CLASSES = frozenset({"error.type", "exception.type"})
 _NUMBERS = frozenset({"bool_value", "int_value", "double_value"})
 _ADDRESSES = frozenset({"url.full", "url.path", "http.url", "http.target", "http.path", "url.original"})
 _SQL = frozenset({"db.statement", "db.query.text", "db.query.summary"})
@@ -168,7 +171,8 @@ def _value(key: str, value: AnyValue, rules: _Rules) -> AnyValue | None:
         if key == _STACK:
             stack = value.string_value if rules.has_messages else without_messages(value.string_value)
             return AnyValue(string_value=_text(key, stack[-STACK_LENGTH_MAX:], STACK_LENGTH_MAX, rules))
-        return AnyValue(string_value=_text(key, value.string_value, TEXT_LENGTH_MAX, rules))
+        text = error_class(value.string_value[:NAME_LENGTH_MAX]) if key in _CLASSES else value.string_value
+        return AnyValue(string_value=_text(key, text, TEXT_LENGTH_MAX, rules))
     if kind in _NUMBERS:
         return value
     if kind == "array_value":
