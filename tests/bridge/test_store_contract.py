@@ -899,6 +899,34 @@ def test_what_alerts_told_of_a_person_is_forgotten(store):
     assert store.alert_events(Scope.everybody(), 10) == [about[2], about[1]]
 
 
+SAM = Identity("100.64.0.21", "user", "sam@example.com", "sam-mac", "n21", "", "localapi", "u21")
+SAMUEL = SAM._replace(user="samuel@example.com")  # the same person, whose login was changed
+NEXT_SAM = Identity("100.64.0.22", "user", "sam@example.com", "next-mac", "n22", "", "localapi", "u22")
+OF_A_FILE = Identity("100.64.0.23", "user", "samuel@example.com", "", "", "", "static")
+
+
+@pytest.mark.parametrize(
+    ("login", "keys"), [("sam@example.com", {3}), ("samuel@example.com", {1, 2, 4}), ("nobody@example.com", set())]
+)
+def test_a_login_that_went_to_somebody_else_shows_them_nothing_of_before(store, settle, login, keys):
+    who_when = enumerate((SAM, SAMUEL, NEXT_SAM, OF_A_FILE), start=1)
+    store.write([row(T0 + n * S, n, who, f"/{n}", named_us=T0 + n * S) for n, who in who_when])
+    settle(store)
+    mine = Scope.member(login)
+    assert {one.key for one in store.log(mine, DAY, ALL, 10, None)} == keys
+    assert {one.key for one in store.log(mine, DAY, Filters(user=login), 10, None)} == keys
+    routes = {f"/{key}" for key in keys}
+    assert {one.endpoint for one in store.usage(mine, DAY, ALL)} == routes
+    assert {one.endpoint for one in store.visits(mine, DAY)} == routes
+    assert {one.endpoint for one in store.endpoint_buckets(mine, DAY, HOUR_US, ALL)} == routes
+    assert sum(one.requests for one in store.usage(mine, DAY, ALL, By.IDENTITY)) == len(keys)
+    assert sum(one.requests for one in store.activity(mine, DAY)) == len(keys)
+    addresses = {one.identity.address for one in store.log(mine, DAY, ALL, 10, None)}
+    assert store.callers(mine, DAY, ALL, 5, usage_only=False).addresses == len(addresses)
+    everybodys = store.log(EVERYBODY, DAY, Filters(user="sam@example.com"), 10, None)
+    assert {one.key for one in everybodys} == {1, 2, 3, 4}  # an admin finds whoever has had it
+
+
 def test_a_members_scope_gives_the_same_in_both_stores(store, settle):
     store.write(ROWS)
     settle(store)

@@ -2,7 +2,7 @@
 
 | verb | of a member |
 |---|---|
-| `log`, `usage`, `endpoint_buckets`, `traces` | as if filtered by their login as well; another's login gives nothing |
+| `log`, `usage`, `endpoint_buckets`, `traces` | of who has their login now; another's login gives nothing |
 | `visits`, `activity` | those of identities with their login |
 | `alert_events` | those about nobody: what was seen of a person or a device stays out |
 | any other: it cannot be restricted to one person | `ScopeError` |
@@ -41,12 +41,15 @@ class Scope:
         return cls(login)
 
     def narrowed(self, filters: "Filters") -> "Filters":
-        """Return the filters with the login of this scope. Raises `ScopeError` where they ask for another's."""
-        if self.login is None or filters.user == self.login:
+        """Return the filters with the login of this scope. Raises `ScopeError` where they ask for another's.
+
+        A filter by login finds whoever has had it. Once it is given to somebody else, that is not them alone.
+        """
+        if self.login is None:
             return filters
-        if filters.user is not None or filters.users:
+        if filters.user not in {None, self.login} or filters.users:
             raise ScopeError("a member's answer was filtered by another login: please report this")
-        return replace(filters, user=self.login)
+        return replace(filters, user=None, own=self.login)
 
     def has(self, identity: Identity) -> bool:
         """Whether what an identity did may be told."""

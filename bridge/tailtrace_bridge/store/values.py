@@ -54,11 +54,13 @@ class Filters:
     """A part of the path, in whatever case its letters are."""
     without: tuple[Traffic, ...] = ()
     """Kinds of traffic that stay out."""
+    own: str | None = None
+    """A member's login: of whoever has it now (`names`), and of nobody who had it before. `Scope.narrowed` sets it."""
 
     @property
     def has_identity(self) -> bool:
         """Whether they ask who it was: rollups without identities cannot tell."""
-        return (self.user, self.device, self.address) != (None, None, None) or bool(self.users)
+        return (self.user, self.device, self.address, self.own) != (None, None, None, None) or bool(self.users)
 
     @property
     def of_log(self) -> bool:

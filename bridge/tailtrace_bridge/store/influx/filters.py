@@ -1,9 +1,9 @@
 """What a reader filters by: as InfluxQL over the rows, and as a test over rollups that were read."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.store.influx.reads import Reads
+from tailtrace_bridge.store.influx.reads import Reads, renamed
 from tailtrace_bridge.store.influx.rollups.encoding import Sought, Tables
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import names
@@ -29,6 +29,9 @@ def _who(reads: Reads, filters: Filters) -> tuple[list[str], dict[str, object]]:
     clauses: list[str] = []
     values: dict[str, object] = {}
     known = list(reads.known()) if filters.user or filters.device or filters.users else []
+    if filters.own is not None:
+        clause, values = _owned(reads.known(), filters.own)
+        clauses.append(f"({clause})")
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
             clause, bound = _called(known, name, stable, value, name)
@@ -74,6 +77,21 @@ def _called(
     return " OR ".join(same), {prefix: lines.tag(value), **bound_ids, **bound_names}
 
 
+def _owned(known: Mapping[Identity, tuple[int, int]], login: str) -> tuple[str, dict[str, object]]:
+    """Return a clause for whoever has a login by the names of now, and its values."""
+    theirs = sorted({(one.user, one.user_id) for one in _holders(known, list(known), login)})
+    values: dict[str, object] = {}
+    for place, (user, user_id) in enumerate(theirs or [(login, "")]):
+        values |= {f"own{place}": lines.tag(user), f"own{place}Id": lines.tag(user_id)}
+    pairs = (f'("user" = $own{place} AND "user_id" = $own{place}Id)' for place in range(len(values) // 2))
+    return " OR ".join(pairs), values
+
+
+def _holders(known: Mapping[Identity, tuple[int, int]], identities: Sequence[Identity], login: str) -> list[Identity]:
+    now = renamed(dict(known), identities)
+    return [one for one, named in zip(identities, now, strict=True) if named.user == login]
+
+
 def _pattern(text: str) -> str:
     """Write a text as a pattern that means itself, of characters that end no statement: InfluxQL binds no patterns."""
     return "".join(one if one.isascii() and one.isalnum() else f"\\x{{{ord(one):x}}}" for one in text)
@@ -81,7 +99,7 @@ def _pattern(text: str) -> str:
 
 def matches(
     filters: Filters,
-    known: Iterable[Identity],
+    known: Mapping[Identity, tuple[int, int]],
     identities: Sequence[Identity],
     endpoints: Sequence[tuple[str, str]],
 ) -> Callable[[int, int, str, int], bool]:
@@ -90,6 +108,9 @@ def matches(
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
             who &= _places(known, identities, name, stable, value)
+    if filters.own is not None:
+        theirs = set(_holders(known, identities, filters.own))
+        who &= {place for place, one in enumerate(identities) if one in theirs}
     if filters.users:
         who &= {
             place

@@ -18,9 +18,30 @@ _USER, _DEVICE = (
     _BY_NAME.format(name=name, id=number, who=KNOWN_ONLY)
     for name, number in (("user", "user_id"), ("device", "node_id"))
 )
+_OWN = f"""
+    identity_id IN (
+        WITH known AS (SELECT id, user, user_id, named_us FROM {KNOWN_ONLY} WHERE user <> ''),
+        now AS (
+            SELECT user_id, user FROM (
+                SELECT user_id, user, row_number() OVER (PARTITION BY user_id ORDER BY named_us DESC, id DESC) AS place
+                FROM known WHERE user_id <> ''
+            ) WHERE place = 1
+        ),
+        alone AS (
+            SELECT user, min(user_id) AS user_id FROM known WHERE user_id <> ''
+            GROUP BY user HAVING min(user_id) = max(user_id)
+        )
+        SELECT known.id FROM known
+        LEFT JOIN alone ON known.user_id = '' AND alone.user = known.user
+        LEFT JOIN now ON now.user_id = coalesce(nullif(known.user_id, ''), alone.user_id)
+        WHERE coalesce(now.user, known.user) = ?
+    )
+"""  # noqa: S608  # our own words
+"""Whoever has a login by the names of now: the table at the head of `store.names`."""
 _ADDRESS = "identity_id IN (SELECT id FROM identity WHERE address = ?)"
 _CLAUSES = {
     "user": _USER,
+    "own": _OWN,
     "device": _DEVICE,
     "address": _ADDRESS,
     "endpoint": "endpoint_id IN (SELECT id FROM endpoint WHERE route = ?)",
