@@ -332,6 +332,20 @@ def test_a_refused_request_joins_by_field_and_reason_and_keeps_no_trace(store):
     assert new_or_back([one], {}) == [], "what a client sends wakes nobody"
 
 
+def test_after_a_restart_one_without_spans_is_still_as_the_last_like_it(store):
+    """An app that is sampled down sends no spans of most failures."""
+    rows = [row(key, at_us=T0 + key * S) for key in (1, 2, 3)]
+    store.write(rows)
+    first = Grouping().failure(Failed(T0 + S, 1, "shop", rows[0].route, 500, ""), spans(stack()))
+    store.add_failures([first._replace(fingerprint="a" * 16)])
+    keeper = keeper_of(store, [0.0])
+    keeper.begin()
+    keeper.offer(rows[1:])
+    keeper.keep_due(10.0)
+    (one,) = store.error_groups(ALL, WEEK)
+    assert (one.fingerprint, one.requests, one.frames) == ("a" * 16, 3, "shop/orders.py total")
+
+
 def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(store):
     store.write([row(1), row(2, status=200)])
     keeper = keeper_of(store, [0.0])

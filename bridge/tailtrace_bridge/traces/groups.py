@@ -76,17 +76,28 @@ class Grouping:
 
     def failure(self, one: Failed, spans: "Sequence[TraceSpan]") -> Failure:
         """Return the failure of a request, with the spans that are known of it."""
-        like = one.service, one.route, one.status, one.error_type
         group = _by_stack(one, spans)
         if group is not None:
-            self._known[like] = group
-            self._known.move_to_end(like)
-            if len(self._known) > REMEMBERED_MAX:
-                self._known.popitem(last=False)
+            self._remember(one, group)
         else:
-            group = self._known.get(like) or _by_name(one)
+            group = self._known.get(_like(one)) or _by_name(one)
         version = next((span.version for span in spans if not span.is_nginx and span.version), "")
         return Failure(one.time_us, one.key, *group, version)
+
+    def recall(self, one: Failed, was: Failure) -> None:
+        """Remember what a failure was before this process began."""
+        if was.frames:
+            self._remember(one, Group(was.fingerprint, was.type, was.title, was.frames))
+
+    def _remember(self, one: Failed, group: Group) -> None:
+        self._known[_like(one)] = group
+        self._known.move_to_end(_like(one))
+        if len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
+
+
+def _like(one: Failed) -> tuple[str, str, int, str]:
+    return one.service, one.route, one.status, one.error_type
 
 
 def _by_stack(failed: Failed, spans: "Iterable[TraceSpan]") -> Group | None:

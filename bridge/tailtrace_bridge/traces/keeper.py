@@ -7,7 +7,7 @@
 | it failed, kept or not | at the same time it joins its group (`groups`), with its spans where these are kept |
 | clients leave an endpoint in a row (499) | likewise (`runs`) |
 | an app's spans name another version | a marker is stored (`versions`) |
-| a start | the failures of the last hour join their groups, if they have not |
+| a start | failures of the last hour join their groups, if they have not; those of a day say what others are |
 | `WANTED_MAX` wait | the request is not kept, and counted (`dropped`) |
 | the store fails at a start | it is asked again soon, then each `AGE_S` |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
@@ -24,7 +24,7 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import KeptTrace, Marker, Row, WholeSpan
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Filters, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window
 from tailtrace_bridge.traces.choice import TraceChoice
 from tailtrace_bridge.traces.groups import Failed, Grouping, failed, failed_entry
 from tailtrace_bridge.traces.held import HeldSpans
@@ -40,7 +40,7 @@ WANTED_MAX = 2_000
 FAILED_MAX = 20_000
 MARKERS_MAX = 100
 CAUGHT_UP_MAX = 1_000
-"""Failures of the last hour that are looked at again at a start."""
+"""Failures of the last day that are looked at again at a start, the newest."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -124,15 +124,18 @@ class TraceKeeper:
             self._thread.join(timeout_s)
 
     def begin(self) -> None:
-        """Read which versions ran last, and let the failures of the last hour join their groups."""
+        """Read which versions ran last and what failed of late; let failures of the last hour join their groups."""
         now_us = self._clock()
         everybody = Scope.everybody()
         self._versions = Versions(self._store.markers(everybody, Window(0, now_us)), self._monotonic_s())
-        window = Window(now_us - HOUR_US, now_us)
-        entries = self._store.log(everybody, window, Filters(status="5xx"), CAUGHT_UP_MAX, None)
-        there = {one[:2] for one in self._store.failures_of(everybody, [one[:2] for one in entries])}
+        window = Window(now_us - DAY_US, now_us)
+        entries = self._store.log(everybody, window, Filters(status="5xx"), CAUGHT_UP_MAX, None)[::-1]
+        there = {one[:2]: one for one in self._store.failures_of(everybody, [one[:2] for one in entries])}
+        for entry in entries:
+            if entry[:2] in there:
+                self._grouping.recall(failed_entry(entry), there[entry[:2]])
         found = []
-        for entry in reversed([one for one in entries if one[:2] not in there]):
+        for entry in [one for one in entries if one[:2] not in there and one.time_us >= now_us - HOUR_US]:
             at = Window(entry.time_us, entry.time_us + 1)
             kept = self._store.traces(everybody, entry.trace_id, at) if entry.trace_id else []
             spans = [span for other, one in kept if other.key == entry.key for span in unpack(one.data)]
