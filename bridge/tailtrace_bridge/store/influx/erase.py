@@ -297,8 +297,8 @@ class Eraser:
         return found
 
     def _traces(self, points: Sequence[_Point]) -> list[str]:
-        """Return the trace ids whose spans may still be there; none where there is no such bucket."""
-        ids = [point.trace_id for point in points if point.trace_id]
+        """Return the trace ids whose spans may still be there, in order of time; none where there is no such bucket."""
+        ids = [point.trace_id for point in sorted(points, key=lambda point: point.time_us) if point.trace_id]
         if not ids or not self.spans_bucket:
             return []
         try:
@@ -306,7 +306,7 @@ class Eraser:
         except StoreError:
             return []
         there = {row[1] for result in kept for row in result.rows}
-        return sorted(there.intersection(ids))
+        return [one for one in dict.fromkeys(ids) if one in there]
 
 
 def _without(rows: Sequence[Any], usage: Sequence[str], tables: Tables, is_theirs: IsTheirs) -> list[Any]:

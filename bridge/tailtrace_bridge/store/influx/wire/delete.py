@@ -13,7 +13,9 @@ https://docs.influxdata.com/influxdb/v2/api-guide/influxdb-1x/query/#influxql-su
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -24,8 +26,10 @@ from tailtrace_bridge.store.influx.wire.kind import Erases
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain, identifier, literal
 
 EVER_NS = (0, 2**62)
-VALUES_MAX = 500
-"""Of a statement of `any_of`. Each one looks through all of the bucket's index, however many values it has."""
+VALUES_MAX = 200
+"""Of a statement of `any_of`. A shard that has one of them reads all of its keys, however many these are."""
+STATEMENTS_MAX = 4
+"""Of `any_of`, at once: a statement takes one shard after the other, two statements of other shards go side by side."""
 _S_NS = 1_000_000_000
 
 
@@ -47,11 +51,15 @@ class Deleter:
             self._by_statement(bucket, written, span_ns)
 
     def any_of(self, bucket: str, tag: str, values: Sequence[str]) -> None:
-        """Delete points whose tag is one of these values. Raises `StoreError`."""
+        """Delete points whose tag is one of these values. Raises `StoreError`.
+
+        Quickest where values beside each other have points of about one time: so a statement meets few shards.
+        """
         self.require()
-        for first in range(0, len(values), VALUES_MAX):
-            some = (f"{identifier(tag)} = {literal(lines.tag(one))}" for one in values[first : first + VALUES_MAX])
-            self.influx.command(bucket, f"DELETE WHERE {' OR '.join(some)}")
+        tests = [f"{identifier(tag)} = {literal(lines.tag(one))}" for one in values]
+        parts = (tests[first : first + VALUES_MAX] for first in range(0, len(tests), VALUES_MAX))
+        with ThreadPoolExecutor(STATEMENTS_MAX) as pool:
+            deque(pool.map(lambda part: self.influx.command(bucket, f"DELETE WHERE {' OR '.join(part)}"), parts), 0)
 
     def require(self) -> None:
         """Raise `StoreError` where the server cannot delete: before anything is done that needs it."""
