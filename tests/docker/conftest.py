@@ -14,8 +14,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,13 @@ class Stack:
         command = ("docker", "compose", *arguments)
         return self.engine.run(*command, cwd=self.folder, env=self.env, check=check, timeout_s=timeout_s)
 
+    def up(self) -> None:
+        """Start what is down, and wait until all are healthy."""
+        self.compose("up", "--wait")
+
     def heal(self) -> str:
         """What the timer of docs/deployment.md starts."""
-        done = self.engine.run("sh", str(self.folder / "deploy" / "heal.sh"), env=self.env, timeout_s=UP_S_MAX)
+        done = self.engine.run("sh", str(self.folder / "deploy" / "heal.sh"), env=self.env, timeout_s=3 * UP_S_MAX)
         said: str = done.stdout
         return said
 
@@ -118,9 +122,15 @@ class Stack:
         shown = json.loads(self.engine.docker("inspect", *ids)) if ids else []
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in shown}
 
-    def crash(self, service: str) -> None:
-        """End its first process as a crash would, and not as `docker kill`, after which the engine lets it lie."""
-        os.kill(self.containers()[service]["State"]["Pid"], signal.SIGKILL)
+    def crash(self, *services: str, pause_s: float = 0) -> None:
+        """End their first processes as a crash would, and not as `docker kill`, after which the engine lets them lie."""
+        shown = self.containers()
+        pids = {service: shown[service]["State"]["Pid"] for service in services}
+        assert all(pids.values()), f"one does not run: {pids}"
+        for pid in pids.values():
+            with suppress(ProcessLookupError):  # it ended by itself, as another did that it needs
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(pause_s)
 
     def is_whole(self) -> bool:
         """Whether everything runs, and is healthy where it can say so."""
@@ -241,16 +251,41 @@ def stack_image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The profile `local`, up and healthy."""
-    stack = Stack(engine, tmp_path_factory.mktemp("site"))
-    engine.clean()
+def pdf_image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image with what a PDF needs, beside the plain one."""
+    stack = Stack(engine, tmp_path_factory.mktemp("pdf"))
+    (stack.folder / "pdf.yml").write_text("services: {init: {image: tailtrace-pdf}}\n", encoding="utf-8")
+    stack.env |= {"COMPOSE_FILE": "docker-compose.yml:pdf.yml", "IMAGE_TARGET": "pdf"}
     stack.compose("build", timeout_s=BUILD_S_MAX)
-    stack.compose("up", "--wait", timeout_s=UP_S_MAX)
-    yield stack
-    for name, log in _logs(stack).items():
-        sys.stdout.write(f"== {name}\n{log[-1500:]}\n")
-    stack.compose("down", "--volumes", "--timeout", "5")
+    return "tailtrace-pdf"
+
+
+MakeStack = Callable[[], AbstractContextManager[Stack]]
+
+
+@pytest.fixture(scope="session")
+def make_stack(engine: Any, stack_image: str, tmp_path_factory: pytest.TempPathFactory) -> MakeStack:
+    """A stack of the profile `local`, alone on the engine, to be started; in the end what it logged is shown."""
+    assert stack_image
+
+    @contextmanager
+    def make() -> Iterator[Stack]:
+        stack = Stack(engine, tmp_path_factory.mktemp("site"))
+        engine.clean()
+        yield stack
+        for name, log in _logs(stack).items():
+            sys.stdout.write(f"== {name}\n{log[-1500:]}\n")
+        stack.compose("down", "--volumes", "--timeout", "5")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stack(make_stack: MakeStack) -> Iterator[Stack]:
+    """One that is up and healthy."""
+    with make_stack() as stack:
+        stack.up()
+        yield stack
 
 
 def _logs(stack: Stack) -> dict[str, str]:

@@ -15,6 +15,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
 SAMPLE = PAGE.parents[1] / "tests" / "samples" / "tailtrace.log"
 ASKED = "/dashboard/complete"
 UP_S_MAX = 60
+MB_MAX = {"plain": 120, "pdf": 250}
+"""What an image may be above its base."""
+MONTH = "2025-10"
 
 
 @pytest.fixture
@@ -27,6 +30,26 @@ def commands(engine: Any, tmp_path: Path) -> Iterator[list[str]]:
     engine.clean()
     yield [line for line in text.replace("\\\n", "").splitlines() if line]
     engine.clean()
+
+
+def megabytes(engine: Any, image: str) -> float:
+    """How much larger it is than its base."""
+    sizes = engine.docker("image", "inspect", "--format", "{{.Size}}", image, "python:3.13-slim-trixie").split()
+    return (int(sizes[0]) - int(sizes[1])) / 1e6
+
+
+def test_the_image_is_small(stack_image: str, engine: Any) -> None:
+    assert megabytes(engine, stack_image) <= MB_MAX["plain"]
+
+
+def test_the_image_with_a_pdf_is_small_and_makes_one(pdf_image: str, engine: Any, tmp_path: Path) -> None:
+    assert megabytes(engine, pdf_image) <= MB_MAX["pdf"]
+    tmp_path.chmod(0o755)
+    (tmp_path / "log").write_bytes(SAMPLE.read_bytes())
+    (tmp_path / "log").chmod(0o644)
+    steps = f"tailtrace import /in/log >&2; tailtrace report --month {MONTH} --pdf month.pdf >&2; head -c 5 month.pdf"
+    run = ("run", "--rm", "-v", f"{tmp_path}:/in:ro", "--entrypoint", "sh", pdf_image, "-euc", steps)
+    assert engine.docker(*run) == "%PDF-"
 
 
 def test_one_container(stack_image: str, engine: Any, commands: list[str], tmp_path: Path) -> None:
