@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 ANSWER_S_MAX = 1.0
 """`/ready` waits for it."""
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
-CURE = "the collector's log says why; its token, COLLECTOR_TRACES_BUCKET or INFLUXDB_V2_ORG may be wrong"
+CURE = (
+    "the collector's log says why; its token, COLLECTOR_TRACES_BUCKET or INFLUXDB_V2_ORG may be wrong; "
+    "if its token file was removed and written again, restart it: it goes on with the old token"
+)
 _OF_INFLUXDB = 'exporter="influxdb'
 _GIVEN_UP, _STORED = "otelcol_exporter_send_failed_spans", "otelcol_exporter_sent_spans"
 
