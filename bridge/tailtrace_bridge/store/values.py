@@ -60,7 +60,12 @@ class Filters:
     @property
     def has_identity(self) -> bool:
         """Whether they ask who it was: rollups without identities cannot tell."""
-        return (self.user, self.device, self.address, self.own) != (None, None, None, None) or bool(self.users)
+        return self.of_identity != Filters()
+
+    @property
+    def of_identity(self) -> "Filters":
+        """What they ask of who it was, and nothing else."""
+        return Filters(user=self.user, device=self.device, address=self.address, users=self.users, own=self.own)
 
     @property
     def of_log(self) -> bool:

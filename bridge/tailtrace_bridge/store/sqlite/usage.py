@@ -1,5 +1,6 @@
 """Usage, from the rollups and the ragged ends' rows: by identity and endpoint, and by bucket of time."""
 
+import json
 import sqlite3
 from collections.abc import Collection
 from operator import add, sub
@@ -35,6 +36,8 @@ _COLUMNS_BY = {
 }
 _SUMS = ", ".join(f"sum({name})" for name in SUMS)
 _NOBODY = Identity("")
+FEW_MAX = 1000
+"""Identities that are looked up one by one in each step; of more, all are read."""
 _FOLDED = f"""
     SELECT CASE WHEN identity_id IN (SELECT value FROM json_each(?)) THEN identity_id ELSE 0 END AS identity_id,
            endpoint_id, method, status, traffic, {", ".join(SUMS)}
@@ -114,9 +117,19 @@ def _facts(
 ) -> tuple[str, tuple[object, ...]]:
     """Return SQL, and its values, of rows of usage that the filters let through."""
     table = _USAGE_TABLE[smallest_rollups(filters, by)]
-    facts, bounds = windows.usage(widened(connection, window), table, sums=sums)
+    facts, bounds = windows.usage(widened(connection, window), table, sums=sums, listed=_few(connection, filters))
     clauses, values = where(filters)
     return f"SELECT * FROM ({facts}) WHERE 1 {clauses}", (*bounds, *values)  # noqa: S608  # values are bound
+
+
+def _few(connection: sqlite3.Connection, filters: Filters) -> str | None:
+    """Return the identities that filters ask for, as a JSON array; None where they ask for all, or for many."""
+    if not filters.has_identity:
+        return None
+    clauses, values = where(filters.of_identity)
+    query = f"SELECT identity_id FROM (SELECT id AS identity_id FROM identity) WHERE 1 {clauses} LIMIT ?"  # noqa: S608
+    found = [who for (who,) in connection.execute(query, (*values, FEW_MAX + 1))]
+    return json.dumps(found) if len(found) <= FEW_MAX else None
 
 
 def visits(connection: sqlite3.Connection, window: Window, listed: Collection[str] | None) -> list[Visits]:
@@ -176,7 +189,7 @@ def endpoint_buckets(
     """Return totals by bucket of time, endpoint and traffic."""
     clauses, values = where(filters)
     table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
-    facts, bounds = windows.usage(widened(connection, window), table, bucket_us)
+    facts, bounds = windows.usage(widened(connection, window), table, bucket_us, listed=_few(connection, filters))
     names, of_names = (
         ("service, route", "JOIN endpoint e ON e.id = endpoint_id")
         if by is By.ENDPOINT

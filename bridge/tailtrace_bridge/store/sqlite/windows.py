@@ -12,6 +12,7 @@ the newest row, as one that ends now does, may as well reach to the end of that 
 one step, too.
 """
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
 
 STEPS_US = (DAY_US, HOUR_US)
 _SUFFIX = {DAY_US: "_day", HOUR_US: ""}
+STEPS_LISTED_MAX = 10_000
+"""More than a year of hours: such a list takes less time than what it spares."""
 NUMBER = f"key & {(1 << KEY_BITS) - 1}"
 """The identity or the endpoint of a row's key, in SQL."""
 _OF_REQUESTS = {
@@ -69,24 +72,30 @@ def widened(window: Window, newest_us: int | None) -> Window:
 
 
 def usage(
-    window: Window, table: str, bucket_us_max: int = DAY_US, sums: Collection[str] = tuple(SUMS)
-) -> tuple[str, list[int]]:
+    window: Window,
+    table: str,
+    bucket_us_max: int = DAY_US,
+    sums: Collection[str] = tuple(SUMS),
+    *,
+    listed: str | None = None,
+) -> tuple[str, list[int | str]]:
     """Return SQL, and its values, of rows like those of `table`, with `time_us` in the place of the step.
 
     `table` is one of the tables of usage. No row stands for more time than `bucket_us_max`: a day, an hour or less.
-    `sums` are those of its totals that are wanted: each costs its time, used or not.
+    `sums` are those of its totals that are wanted: each costs its time, used or not. `listed` is a JSON
+    array of identities: of rollups, theirs alone, to which the key (step, identity) leads in each step.
     """
     columns = f"{_KEY_COLUMNS}, {', '.join(sums)}"
     of_row = f"{_KEY_COLUMNS}, {', '.join(f'{SUMS[name]} AS {name}' for name in sums)}"
     parts: list[str] = []
-    values: list[int] = []
+    values: list[int | str] = []
     for bucket_us, start_us, end_us in pieces(window, _steps_us(bucket_us_max)):
         if bucket_us:
+            asked, bounds = _asked_steps(range(start_us // bucket_us, end_us // bucket_us), listed)
             parts.append(
-                f"SELECT step * {bucket_us} AS time_us, {columns} FROM {table}{_SUFFIX[bucket_us]}"  # noqa: S608  # only our own texts are put together; values are bound
-                " WHERE step >= ? AND step < ?"
+                f"SELECT step * {bucket_us} AS time_us, {columns} FROM {table}{_SUFFIX[bucket_us]} WHERE {asked}"  # noqa: S608  # only our own texts are put together; values are bound
             )
-            values += (start_us // bucket_us, end_us // bucket_us)
+            values += bounds
         else:
             parts.append(f"SELECT time_us, {of_row} FROM access WHERE time_us >= ? AND time_us < ?")  # noqa: S608
             values += (start_us, end_us)
@@ -97,6 +106,15 @@ def usage(
     if not parts:  # an empty window selects nothing, under the right names
         return f"SELECT step AS time_us, {columns} FROM {table} WHERE 0", []  # noqa: S608
     return " UNION ALL ".join(parts), values
+
+
+def _asked_steps(steps: range, listed: str | None) -> tuple[str, list[int | str]]:
+    if listed is None:
+        return "step >= ? AND step < ?", [steps.start, steps.stop]
+    theirs = "identity_id IN (SELECT value FROM json_each(?))"
+    if len(steps) > STEPS_LISTED_MAX:
+        return f"step >= ? AND step < ? AND {theirs}", [steps.start, steps.stop, listed]
+    return f"step IN (SELECT value FROM json_each(?)) AND {theirs}", [json.dumps(list(steps)), listed]  # noqa: S608  # our own words
 
 
 def _steps_us(bucket_us_max: int) -> list[int]:
