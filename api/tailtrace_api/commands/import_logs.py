@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.settings.table import Settings
     from tailtrace_bridge.store.protocol import Store
     from tailtrace_bridge.transfer.importer import Imported, ImportJob
+    from tailtrace_bridge.transfer.worker import ImportWorker
 
 WORKER_BYTES_MIN = 8 * 1024 * 1024
 """Smaller imports are over before a second process would be of use."""
@@ -71,6 +72,9 @@ def import_logs(
     as_json: Json = False,
 ) -> None:
     """Import whole logs. Importing a log again changes nothing. Exit 1 if more is rejected than --max-rejected."""
+    from tailtrace_bridge.core.lazy_module import load_later
+
+    load_later("asyncio")  # what reads the settings imports it, and nobody here uses it
     from tailtrace_api.commands.advice import advice_on
     from tailtrace_api.commands.understood import as_plain, print_understood
 
@@ -131,8 +135,6 @@ def run_import(
     `formats` are the formats of those logs that nginx.conf names.
     `flags` are those of `settings.load`, whose errors this raises too.
     """
-    from tailtrace_bridge.transfer.worker import ImportWorker
-
     if missing := _nothing_there(files):
         return missing
     sizes = {path: _size(path) for path in files}
@@ -140,7 +142,7 @@ def run_import(
     unpacked_bytes = sum(size * (GZIP_RATIO if path.suffix in PACKED else 1) for path, size in sizes.items())
     # A worker's own input is its job; and what makes spans is loaded here.
     is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files and not export
-    with ImportWorker() if is_large else nullcontext() as worker:
+    with _worker() if is_large else nullcontext() as worker:
         from tailtrace_bridge.settings.table import load
 
         settings = load(**flags)
@@ -164,6 +166,12 @@ def run_import(
 
                 join_groups(store, done.failed_within)
             return done
+
+
+def _worker() -> "ImportWorker":
+    from tailtrace_bridge.transfer.worker import ImportWorker
+
+    return ImportWorker()
 
 
 def _nothing_there(files: Sequence[Path]) -> "Imported | None":

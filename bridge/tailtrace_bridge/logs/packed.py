@@ -16,7 +16,6 @@ import codecs
 import io
 import lzma
 import shlex
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -259,6 +258,10 @@ def _is_tar(head: bytes) -> bool:
         return False
     if head[257:262] == b"ustar":
         return True
+    if b"\0" not in head[:_TAR_BLOCK_BYTES]:  # text: an archive fills its first block up
+        return False
+    import tarfile  # noqa: PLC0415 - a plain log does not wait for it
+
     try:  # one of before 1988 has nothing but its checksum
         return (
             bool(tarfile.TarInfo.frombuf(head[:_TAR_BLOCK_BYTES], "utf-8", "replace").name) and b"\n" not in head[:100]

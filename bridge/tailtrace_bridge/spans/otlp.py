@@ -32,7 +32,6 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final, NamedTuple
 
-from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -410,6 +409,8 @@ def _json_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
 
 def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | None:
     """Return a span in protobuf, None for one that does not fit it."""
+    from google.protobuf import json_format  # type: ignore[import-untyped]  # noqa: PLC0415 - few senders write JSON
+
     links = span.get("links")
     try:
         made = json_format.ParseDict(

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -117,6 +116,8 @@ def texts_of(data: bytes) -> str:
 
 def to_otlp_json(data: bytes) -> dict[str, Any]:
     """Return a packed trace as an OTLP/JSON request, which any OTLP endpoint takes: ids are hex in it."""
+    from google.protobuf import json_format  # type: ignore[import-untyped]  # noqa: PLC0415 - few ask for it
+
     document: dict[str, Any] = json_format.MessageToDict(_request(data), use_integers_for_enums=True)
     for of_resource in document.get("resourceSpans", ()):
         for of_scope in of_resource.get("scopeSpans", ()):

@@ -1,0 +1,24 @@
+"""Modules that are loaded when something of them is first used, not where a library imports them.
+
+pydantic-settings imports `asyncio` for command lines of its own, which nobody has here: 30 modules of a small import.
+(`importlib.util.LazyLoader` loads at the next `import` already, which looks at the module's `__spec__`.)
+"""
+
+import sys
+from importlib.util import find_spec, module_from_spec
+
+
+def load_later(name: str) -> None:
+    """Have a module load at its first use; one that is loaded already stays as it is. For a program's one thread."""
+    spec = None if name in sys.modules else find_spec(name)
+    if spec is None or spec.loader is None:
+        return
+    loader, module = spec.loader, module_from_spec(spec)
+
+    def load(attribute: str) -> object:  # PEP 562
+        vars(module).pop("__getattr__", None)
+        loader.exec_module(module)
+        return getattr(module, attribute)
+
+    module.__getattr__ = load  # type: ignore[method-assign]
+    sys.modules[name] = module

@@ -1,0 +1,44 @@
+"""A module that loads at its first use."""
+
+import sys
+
+import pytest
+
+from tailtrace_bridge.core.lazy_module import load_later
+
+NAME = "loaded_late_for_a_test"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A module that appends to a list of the builtins each time it runs."""
+    (tmp_path / f"{NAME}.py").write_text(f"import sys\nsys.{NAME}.append(__name__)\nvalue = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, NAME, [], raising=False)
+    yield getattr(sys, NAME)
+    sys.modules.pop(NAME, None)
+
+
+def test_it_runs_at_the_first_use_and_once(written):
+    load_later(NAME)
+    module = __import__(NAME)
+    __import__(NAME)
+    assert written == []
+    assert module.value == 7
+    assert (module.value, written) == (7, [NAME])
+
+
+def test_what_it_has_not_is_missed_as_ever(written):
+    load_later(NAME)
+    with pytest.raises(ImportError, match="other"):
+        exec(f"from {NAME} import other")
+    assert written == [NAME]
+
+
+def test_one_that_is_loaded_stays_and_one_that_is_not_there_stays_missing(written):
+    module = __import__(NAME)
+    load_later(NAME)
+    assert sys.modules[NAME] is module
+    assert written == [NAME]
+    load_later("never_heard_of")
+    assert "never_heard_of" not in sys.modules
