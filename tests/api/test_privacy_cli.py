@@ -20,6 +20,7 @@ from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
 from tailtrace_bridge.core.records import Access, Failure, Identity, RejectedLine, Row, Traffic, WholeSpan
+from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
@@ -309,6 +310,21 @@ def test_pseudonyms_from_the_log_to_the_command(tmp_path, monkeypatch, path):
     assert json.loads(run("erase", "--user", "ana.unique@example.com", "--yes", "--json").stdout)["rows"] == 2
     # An export of it, moved elsewhere with the same key, stays what it is.
     assert Person(user=who.user).user == who.user
+
+
+def test_with_pseudonyms_what_names_them_goes_by_the_name_that_they_have(tmp_path, monkeypatch, path):
+    (tmp_path / "key").write_text("k" * 32)
+    monkeypatch.setenv("TAILTRACE_PSEUDONYMS", "true")
+    monkeypatch.setenv("TAILTRACE_PSEUDONYMS_KEY_FILE", str(tmp_path / "key"))
+    pseudonyms = Pseudonyms("k" * 32)
+    store = SqliteStore(path)
+    store.write([row(T0, 1, pseudonyms.identity(ANA))])
+    keep(store, 9001, pseudonyms.identity(BEN), note="ordered for anas-own-laptop")
+    other = keep(store, 9002, pseudonyms.identity(BEN), note="ordered for nobody")
+    store.close()
+    done = json.loads(run("erase", "--device", ANA.device, "--yes", "--json").stdout)
+    assert (done["rows"], done["traces_naming_them"]) == (1, 1)
+    assert kept_in(path) == {other.data}
 
 
 def test_what_alerts_told_and_still_have_to_tell_goes_too(filled, tmp_path):

@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tailtrace_bridge.core.records import Access, Identity, KeptTrace, Row, Traffic, WholeSpan
 from tailtrace_bridge.export.choice import KNOWN_MIN
+from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
@@ -539,6 +540,23 @@ def test_the_keeper_waits_for_the_spans_and_nothing_waits_for_it(store):
     keeper.offer([failed])
     keeper.keep_due(now[0] + 20)
     assert keeper.counters.failed == 1, "a store that fails is counted, and ends nothing"
+
+
+def test_with_pseudonyms_the_spans_lose_the_names_behind_them(store):
+    pseudonyms = Pseudonyms("k" * 16)
+    stranger = Pseudonyms("l" * 16).identity(ANA)
+    assert pseudonyms.known(stranger) == stranger
+    hidden = pseudonyms.identity(ANA)
+    assert pseudonyms.known(hidden) == ANA
+    keeper = TraceKeeper(store, TraceChoice(Wanted()), bytes_max=1 << 20, clock=lambda: T0 + 60 * S, service="nginx",
+                         has_messages=False, monotonic_s=lambda: 0.0, known=pseudonyms.known)  # fmt: skip
+    one = row(1, 500, who=hidden)
+    store.write([one])
+    keeper.hold([sent(span(1, note=f"for {ANA.device} at {ANA.address}"))])
+    keeper.offer([one])
+    keeper.keep_due(10.0)
+    ((_, kept),) = store.traces(Scope.everybody(), TRACE.hex())
+    assert unpack(kept.data)[1].attributes == {"note": "for [person] at [person]"}
 
 
 def test_what_waits_at_the_end_is_kept(store):

@@ -65,7 +65,7 @@ def run_erase(settings: Settings, asked: Person, *, is_dry: bool, as_json: bool)
     """Show what is theirs, or remove it. Raises `StoreError`, and `NobodyError` where nothing is theirs."""
     person = _as_stored(settings, asked)
     with parts.existing_store(settings, reading=False) as store:
-        outcome = erase_person(settings, store, person, is_dry=is_dry)
+        outcome = erase_person(settings, store, person, is_dry=is_dry, called=asked)
         nobody = None if outcome.found_anybody or outcome.finished else _nobody(settings, store, asked)
     if nobody is not None:
         raise nobody

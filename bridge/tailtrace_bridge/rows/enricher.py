@@ -89,6 +89,10 @@ class Enricher:
         self._placed_as_reported: dict[tuple[tuple[str, str, str], str, str], tuple[str, Traffic]] = {}
         """By method, path and card, service, and the route that an app reported and that was learned; of any status."""
 
+    def known(self, identity: Identity) -> Identity:
+        """Return who the identity of a row made here is, where it is a pseudonym: for what must not name them."""
+        return identity if self._pseudonyms is None else self._pseudonyms.known(identity)
+
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
         identity, identified_us = self._identified(access, self._holder(access.address))

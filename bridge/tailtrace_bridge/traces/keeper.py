@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.core.records import KeptTrace, Marker, Row, WholeSpan
+from tailtrace_bridge.core.records import Identity, KeptTrace, Marker, Row, WholeSpan
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window
@@ -65,7 +65,8 @@ class KeptCounters:
 class TraceKeeper:
     """Takes rows from the pipeline's thread, spans from the receiver's, stores from its own.
 
-    `clock` gives microseconds since the epoch, `monotonic_s` seconds that never go back.
+    `clock` gives microseconds since the epoch, `monotonic_s` seconds that never go back; `known` says who a row's
+    identity is where that is a pseudonym: spans have names.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TraceKeeper:
         clock: Callable[[], int],
         monotonic_s: Callable[[], float],
         wait_s: float = WAIT_S,
+        known: Callable[[Identity], Identity] = lambda who: who,
     ) -> None:
         self.counters = KeptCounters()
         self.choice = choice
@@ -86,6 +88,7 @@ class TraceKeeper:
         self._store, self._bytes_max = store, bytes_max
         self._service, self._has_messages = service, has_messages
         self._clock, self._monotonic_s, self._wait_s = clock, monotonic_s, wait_s
+        self._known = known
         self._wanted: deque[tuple[float, Row, str]] = deque()
         self._failed: deque[tuple[float, Failed]] = deque()
         self._grouping = Grouping()
@@ -208,6 +211,7 @@ class TraceKeeper:
                 self.held.take(bytes.fromhex(row.access.trace_id)),
                 service=self._service,
                 has_messages=self._has_messages,
+                who=self._known(row.identity),
             )
             for row, reason in due
         ]

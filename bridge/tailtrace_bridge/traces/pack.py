@@ -17,7 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tailtrace_bridge.core.records import KeptTrace, Row, WholeSpan
+from tailtrace_bridge.core.records import Identity, KeptTrace, Row, WholeSpan
 from tailtrace_bridge.export.nginx_span import Disclosure, spans_of
 from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 from tailtrace_bridge.traces.held import SPANS_MAX
@@ -63,8 +63,17 @@ class TraceSpan(NamedTuple):
     """Trace ids that it names."""
 
 
-def pack(row: Row, reason: str, sent: Iterable[WholeSpan], *, service: str, has_messages: bool) -> KeptTrace:
-    """Pack the trace of a request; `service` is nginx's name in it."""
+def pack(
+    row: Row,
+    reason: str,
+    sent: Iterable[WholeSpan],
+    *,
+    service: str,
+    has_messages: bool,
+    who: Identity | None = None,
+) -> KeptTrace:
+    """Pack the trace of a request; `service` is nginx's name in it, `who` asked: by default whom the row names."""
+    who = who or row.identity
     of_nginx = [Span.FromString(one) for one in spans_of(row, _NOBODY)]
     known = {span.span_id for span in of_nginx}
     found: list[tuple[tuple[str, str, bool], Span]] = [((service, "", True), span) for span in of_nginx]
@@ -72,16 +81,14 @@ def pack(row: Row, reason: str, sent: Iterable[WholeSpan], *, service: str, has_
         span = Span.FromString(one.data)
         if span.span_id not in known:
             known.add(span.span_id)
-            found.append(
-                ((one.service, one.version, False), scrubbed(span, has_messages=has_messages, who=row.identity))
-            )
+            found.append(((one.service, one.version, False), scrubbed(span, has_messages=has_messages, who=who)))
     app_spans = sorted(found[len(of_nginx) :], key=lambda pair: pair[1].start_time_unix_nano)
     found[len(of_nginx) :] = app_spans[: SPANS_MAX - len(of_nginx)]
     by_service: dict[tuple[str, str, bool], list[Span]] = {}
     size = 0
-    for who, span in found:
+    for sender, span in found:
         size += span.ByteSize()
-        by_service.setdefault(who, []).append(span if size <= TRACE_BYTES_MAX else bare(span))
+        by_service.setdefault(sender, []).append(span if size <= TRACE_BYTES_MAX else bare(span))
     request = ExportTraceServiceRequest()
     for (name, version, is_nginx), spans in by_service.items():
         of_service = request.resource_spans.add(resource=_resource(name, version))

@@ -157,10 +157,11 @@ def make_bridge(settings: Settings) -> Bridge:
         def open_tail() -> Tail:
             return Tail(settings.log, Checkpoint(settings.checkpoint, store.store_id, store))
 
-        exporter, keeper = _make_exporter(settings), make_keeper(settings, store)
+        exporter = _make_exporter(settings)
         durations = RequestDurations()
         request_metrics = _make_request_metrics(settings, durations)
         enricher = make_enricher(settings, identities, routes)
+        keeper = make_keeper(settings, store, enricher.known)
         recall = Recall(store, enricher, clock_us)
         names = FeatureKeeper(store, {**routes.features(), **settings.features})
         pipeline = Pipeline(

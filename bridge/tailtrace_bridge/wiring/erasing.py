@@ -54,22 +54,29 @@ class Outcome:
 
 
 def erase_person(
-    settings: Settings, store: Store, person: Person, *, is_dry: bool, lock: FileLock | None = None
+    settings: Settings,
+    store: Store,
+    person: Person,
+    *,
+    is_dry: bool,
+    lock: FileLock | None = None,
+    called: Person | None = None,
 ) -> Outcome:
     """Forget a person, as the store names them; with `is_dry`, only count. Raises `StoreError`.
 
-    `lock` is the checkpoint's, where the caller holds it.
+    `lock` is the checkpoint's, where the caller holds it; `called` is the name that spans have, where the store has
+    pseudonyms.
     """
     if is_dry:
         erased = store.erase(person, is_dry=True)
         is_theirs = seen_as_theirs(settings, person, erased.identities)
         seen = erase_history(settings.history_path, is_theirs, is_dry=True)
-        return Outcome(erased, seen, 0, _drop_named(store, person, erased, is_dry=True), "")
+        return Outcome(erased, seen, 0, _drop_named(store, person, erased, called, is_dry=True), "")
     before = store.unfinished_erase()
     if before not in {None, Person(), person}:  # whose traces alone are left, or who is asked for, goes with this one
         finish_erase(settings, store, lock)
     store.begin_erase(person)
-    return replace(_forget(settings, store, person, lock), finished=before is not None)
+    return replace(_forget(settings, store, person, lock, called), finished=before is not None)
 
 
 def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None) -> Outcome | None:
@@ -84,20 +91,22 @@ def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None)
     return outcome
 
 
-def _forget(settings: Settings, store: Store, person: Person, lock: FileLock | None) -> Outcome:
+def _forget(
+    settings: Settings, store: Store, person: Person, lock: FileLock | None, called: Person | None = None
+) -> Outcome:
     """Forget whom the store has noted: first what stands beside it, by the names that it still knows."""
     found = store.erase(person, is_dry=True)
     messages, beside = _forget_beside(settings, person, found, lock)
     seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
-    named = _drop_named(store, person, found, is_dry=False)
+    named = _drop_named(store, person, found, called, is_dry=False)
     return Outcome(store.erase(person, is_dry=False), seen, messages, named, beside)
 
 
-def _drop_named(store: Store, person: Person, found: Erased, *, is_dry: bool) -> int:
+def _drop_named(store: Store, person: Person, found: Erased, called: Person | None, *, is_dry: bool) -> int:
     """Remove kept traces whose spans name them: an app may write of one person while another one asks."""
     if person == Person():
         return 0
-    theirs = {*found.identities, _asked(person)}
+    theirs = {*found.identities, _asked(person), _asked(called or person)}
     others = [one.identity for one in store.named(Scope.everybody()) if one.identity not in theirs]
     is_theirs = make_is_their_event(theirs, others)
     return store.drop_traces(lambda data: is_theirs(texts_of(data)), is_dry=is_dry)

@@ -1,7 +1,9 @@
 """The keeper of traces, made of the settings."""
 
 import time
+from collections.abc import Callable
 
+from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
@@ -11,8 +13,8 @@ from tailtrace_bridge.wiring.parts import clock_us, make_pseudonyms
 _MIB = 1024 * 1024
 
 
-def make_keeper(settings: Settings, store: Store) -> TraceKeeper:
-    """Make the keeper, not started."""
+def make_keeper(settings: Settings, store: Store, known: Callable[[Identity], Identity]) -> TraceKeeper:
+    """Make the keeper, not started; `known` says who a pseudonym is."""
     return TraceKeeper(
         store,
         TraceChoice(_wanted(settings)),
@@ -21,6 +23,7 @@ def make_keeper(settings: Settings, store: Store) -> TraceKeeper:
         has_messages=settings.traces_messages,
         clock=clock_us,
         monotonic_s=time.monotonic,
+        known=known,
     )
 
 
