@@ -106,6 +106,18 @@ def test_a_day_of_25_hours_is_one_day(log):
     assert days == [{"day": "2025-10-25", "requests": 0}, {"day": "2025-10-26", "requests": 1}]
 
 
+def test_a_members_days_add_up_where_days_begin_at_half_past(log):
+    """In Kolkata the 8th is from 18:30 UTC of the 7th on; it is 23:50 there."""
+    at_us = NOW - 220 * 60 * S
+    for minutes_ago in (10, 11, 12):  # 18:08 to 18:10 UTC
+        log((NOW - at_us) / HOUR + minutes_ago / 60, 1)
+    for hours_ago in (23.8, 23.5):  # 18:32 and 18:50 UTC of the day before
+        log((NOW - at_us) / HOUR + hours_ago, 1)
+    for user in (None, "u1@example.com"):
+        found = Cards(log.store, ZoneInfo("Asia/Kolkata"), {}).widget(at_us, days=1, user=user)
+        assert (found.total_requests, found.by_day) == (5, (Day(day="2025-10-08", requests=5),))
+
+
 @pytest.mark.parametrize("days", ["0", "31", "x"])
 def test_the_widget_refuses_other_days_and_lets_the_page_read_why(log, days):
     answer = ask(log, "/analytics/widget", days=days, origin=PAGE)

@@ -307,10 +307,20 @@ def test_heat_of_a_zone_with_half_hours():
 
 
 def test_hours_are_spread_over_their_quarters():
-    quarters = answers.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 5, 0)])
+    quarters = answers.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 5, 0)], Window(NOW, NOW + HOUR))
     assert [(one.time_us - NOW, one.requests) for one in quarters] == [
         (0, 2), (15 * 60 * S, 1), (30 * 60 * S, 1), (45 * 60 * S, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("start_min", "end_min", "spread"),
+    [(0, 60, [(0, 2), (15, 2), (30, 1), (45, 1)]), (30, 90, [(30, 3), (45, 3)]), (-60, 20, [(0, 3), (15, 3)]), (44, 46, [(30, 3), (45, 3)])],
+)  # fmt: skip
+def test_of_an_hour_that_the_window_cuts_only_what_lies_in_it_is_spread_over(start_min, end_min, spread):
+    window = Window(NOW + start_min * 60 * S, NOW + end_min * 60 * S)
+    quarters = answers.quarters_of([EndpointBucket(NOW, "/a", Traffic.APP, 6, 0)], window)
+    assert [((one.time_us - NOW) // (60 * S), one.requests) for one in quarters] == spread
 
 
 def test_sessions_under_filters():

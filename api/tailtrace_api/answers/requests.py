@@ -247,14 +247,19 @@ def peak_hours(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[PeakHour, ...
     return tuple(PeakHour(hour=hour, requests=count) for hour, count in enumerate(requests))
 
 
-def quarters_of(steps: Iterable[EndpointBucket]) -> Iterator[Quarter]:
-    """Spread hours of usage over their quarters: a zone with half hours then puts it down by halves."""
+def quarters_of(steps: Iterable[EndpointBucket], of: Window) -> Iterator[Quarter]:
+    """Spread hours of usage over their quarters: a zone with half hours then puts it down by halves.
+
+    Of an hour that the window cuts, the usage lies in the quarters that it has of it.
+    """
     for step in steps:
         if step.traffic in _USAGE:
-            each, more = divmod(step.requests, 4)
-            for place in range(4):
+            hour = range(step.time_us, step.time_us + HOUR_US, QUARTER_US)
+            within = [us for us in hour if us + QUARTER_US > of.start_us and us < of.end_us] or [step.time_us]
+            each, more = divmod(step.requests, len(within))
+            for place, quarter_us in enumerate(within):
                 if requests := each + (place < more):
-                    yield Quarter(step.time_us + place * QUARTER_US, requests)
+                    yield Quarter(quarter_us, requests)
 
 
 def user_sessions(

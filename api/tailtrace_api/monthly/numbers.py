@@ -159,6 +159,13 @@ class Endpoint:
     p99_ms: float | None
     app_p95_ms: float | None
     errors: int
+    service: str = ""
+    """Empty where the months have one alone."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called: two services may have endpoints of one name."""
+        return f"{self.service} {self.endpoint}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +188,13 @@ class Unused:
     feature: str
     requests_earlier: int
     """In the 90 days before the month."""
+    service: str = ""
+    """As of an endpoint."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return f"{self.service} {self.endpoint}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +245,15 @@ def numbers(
     """Make the record of a month."""
     totals = (_totals(now), _totals(before))
     comparable = totals[1].all_requests > 0 and (began is None or began <= month.before.first)
-    endpoints = _endpoints(now)
+    has_services = len({usage.service for usage in (*now.usages, *before.usages)}) > 1
+    endpoints = _endpoints(now, has_services=has_services)
     features = _features(now, before, routes.features)
     people = _people(now, before, routes.features)
     seen = [{one.name for one in people if one.requests}, {one.name for one in people if one.before}]
     unused, known_routes = _unused(now.usages, routes)
-    changes = (*_moved(features), *_slower(endpoints, _endpoints(before))) if comparable else ()
+    changes = (
+        (*_moved(features), *_slower(endpoints, _endpoints(before, has_services=has_services))) if comparable else ()
+    )
     return Numbers(
         month=month,
         zone=str(zone),
@@ -256,11 +273,12 @@ def numbers(
         cards=tuple(_cards(now, before, routes.features))[:CARDS_MAX],
         slowest=_slowest(endpoints),
         failing=tuple(
-            sorted((one for one in endpoints if one.errors), key=lambda one: (-one.errors, one.endpoint))[:FAILING_MAX]
+            sorted((one for one in endpoints if one.errors), key=lambda one: (-one.errors, one.name))[:FAILING_MAX]
         ),
         changes=changes,
         unused=tuple(
-            Unused(row.endpoint, row.methods, row.feature, row.requests_earlier) for row in unused[:UNUSED_MAX]
+            Unused(row.endpoint, row.methods, row.feature, row.requests_earlier, (row.service or "") * has_services)
+            for row in unused[:UNUSED_MAX]
         ),
         unused_total=len(unused),
         known_routes=known_routes,
@@ -395,16 +413,24 @@ def _used(now: WindowRollups, before: WindowRollups, name_of: Callable[[Usage | 
 # --- health --------------------------------------------------------------------------------------------------------
 
 
-def _endpoints(rollups: WindowRollups) -> list[Endpoint]:
-    """Return the endpoints of the app, whatever they were called."""
+def _endpoints(rollups: WindowRollups, *, has_services: bool) -> list[Endpoint]:
+    """Return the endpoints of the app, whatever they were called, each service's by itself."""
     of_app = [usage for usage in rollups.usages if usage.traffic is Traffic.APP]
-    wanted = {usage.endpoint for usage in of_app}
-    errors: Counter[str] = Counter()
+    errors: Counter[tuple[str, str]] = Counter()
     for usage in of_app:
-        errors[usage.endpoint] += usage.requests if usage.status >= 500 else 0
-    rows = answers.response_times(of_app, [cell for cell in rollups.latency if cell.endpoint in wanted])
+        errors[usage.service, usage.endpoint] += usage.requests if usage.status >= 500 else 0
+    rows = answers.response_times(of_app, [one for one in rollups.latency if (one.service, one.endpoint) in errors])
     return [
-        Endpoint(row.endpoint, row.count, row.p50_ms, row.p95_ms, row.p99_ms, row.app.p95_ms, errors[row.endpoint])
+        Endpoint(
+            row.endpoint,
+            row.count,
+            row.p50_ms,
+            row.p95_ms,
+            row.p99_ms,
+            row.app.p95_ms,
+            errors[row.service or "", row.endpoint],
+            (row.service or "") * has_services,
+        )
         for row in rows
     ]
 
@@ -439,10 +465,10 @@ def _moved(features: Iterable[Feature]) -> list[Change]:
 
 
 def _slower(now: Iterable[Endpoint], before: Iterable[Endpoint]) -> list[Change]:
-    then = {one.endpoint: one for one in before}
+    then = {(one.service, one.endpoint): one for one in before}
     found: list[Change] = []
     for one in now:
-        was = then.get(one.endpoint)
+        was = then.get((one.service, one.endpoint))
         if was is None or one.p95_ms is None or was.p95_ms is None or one.endpoint == OTHER:
             continue
         apart_ms = abs(one.p95_ms - was.p95_ms)
@@ -452,7 +478,7 @@ def _slower(now: Iterable[Endpoint], before: Iterable[Endpoint]) -> list[Change]
             and apart_ms >= SLOWER_SHARE_MIN * was.p95_ms
         ):
             kind = "slower" if one.p95_ms > was.p95_ms else "faster"
-            found.append(Change(kind, one.endpoint, one.p95_ms, was.p95_ms))
+            found.append(Change(kind, one.name, one.p95_ms, was.p95_ms))
     return _largest(found)
 
 

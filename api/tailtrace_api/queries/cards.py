@@ -94,7 +94,7 @@ class Cards:
         if user is None and service is None:
             quarters = self.store.quarters(scope, window)
         else:
-            quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters))
+            quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters), window)
         stats = insights.usage_stats(days, usages, activity, anonymous, self.features)
         by_day = self._by_day(quarters)
         days_asked = (first.date() + timedelta(days=number) for number in range(days))

@@ -247,7 +247,7 @@ class Panels:
         """Return usage by the quarter, which the store rolls up of everybody; under a filter it has hours."""
         if filters == Filters():
             return self.store.quarters(scope, window)
-        return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL))
+        return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL), window)
 
     def _counted(self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage) -> panels.Counted:
         """Count a window; its anonymous visitors are added up, but for the one that is asked for."""

@@ -139,7 +139,7 @@ class Queries:
             usages,
             people,
             summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
-            peak_hours=answers.peak_hours(answers.quarters_of(steps), self._zone),
+            peak_hours=answers.peak_hours(answers.quarters_of(steps, window), self._zone),
             unlisted=answers.unlisted(asked.anonymous, (one.identity for one in sessions)),
         )
 

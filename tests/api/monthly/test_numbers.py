@@ -30,10 +30,12 @@ def at(*parts: int) -> int:
 NOVEMBER_US = at(2025, 11, 1, 8)
 
 
-def row(time_us, who=ANA, route="/a", status=200, *, key=None, ms=20, app_ms=None, traffic=Traffic.APP, path="/p"):
+def row(
+    time_us, who=ANA, route="/a", status=200, *, key=None, ms=20, app_ms=None, traffic=Traffic.APP, path="/p", service=""
+):  # fmt: skip
     access = Access(
         time_us, time_us % (1 << 60) if key is None else key, who.address, "GET", path, status,
-        ms * 1000, None, True, 10, "", "", "", "curl", "",
+        ms * 1000, None, True, 10, service, "", "", "curl", "",
     )  # fmt: skip
     return Row(access, who, route, traffic, None if app_ms is None else app_ms * 1000, "")
 
@@ -184,6 +186,21 @@ def test_slowest_has_the_app_s_part(months):
     assert found.slowest == (
         Endpoint("/a", 20, about(500, rel=0.02), about(500, rel=0.02), about(500, rel=0.02), about(400, rel=0.02), 0),
     )
+
+
+def test_endpoints_of_one_name_are_each_services_own(months):
+    """The shop's page fails and is as fast as ever, the wiki's is sound and became slow."""
+    found = months([
+        row(at(2025, 8, 31), service="shop"), *spread(9, 100, service="shop", ms=20), *spread(9, 100, service="wiki", ms=50, shift=S),
+        *spread(10, 100, service="wiki", ms=500), *spread(10, 100, service="shop", ms=20, shift=S),
+        *spread(10, 3, status=500, service="shop", ms=20, shift=2 * S), *spread(9, 30, route="/old", service="wiki", shift=3 * S),
+    ])  # fmt: skip
+    assert [(one.name, one.requests, one.errors) for one in found.slowest] == [("wiki /a", 100, 0), ("shop /a", 103, 3)]
+    assert [(one.name, one.errors) for one in found.failing] == [("shop /a", 3)]
+    assert [(one.kind, one.name) for one in found.changes if one.kind in {"slower", "faster"}] == [
+        ("slower", "wiki /a")
+    ]
+    assert [one.name for one in found.unused] == ["wiki /old"]
 
 
 def test_what_nobody_uses(months):
