@@ -9,7 +9,7 @@
 | a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
 | a stop | lets the waiting lines go, stores them, saves the positions |
 | a step is done, and more lines wait | takes the next at once |
-| a step is done, and none waits | pauses, the shorter the busier it is (`pause_after`) |
+| a step is done, and none waits | pauses, for less where the log is busy (`pause_after`) |
 """
 
 import logging
@@ -35,6 +35,7 @@ LEARN_AT = frozenset({10, 100, 1000})
 """Numbers of lines that fitted nothing, at which they are looked at together."""
 RETRY_MAX_S = 30.0
 PAUSE_MIN_S = 0.01
+BUSY_SHARE = 0.05
 DAY_US = 24 * 3_600_000_000
 PRUNE_EVERY_US = 3_600_000_000
 JUMP_US = 5_000_000
@@ -64,10 +65,17 @@ class PipelineCounters:
 def pause_after(worked_s: float, poll_s: float) -> float:
     """Return the seconds until the log is looked at again, after a step that took `worked_s` of a CPU.
 
-    A line that comes as a step begins waits for this one, the pause and the next: all three are to take `poll_s`.
-    Time that a step waited for a store does not count: what is slow already is not to be asked more often.
+    | the step took | the next begins |
+    |---|---|
+    | less than `BUSY_SHARE` of `poll_s` | `poll_s` after its end: the log is quiet |
+    | more | half of `poll_s` after its begin, `PAUSE_MIN_S` after its end at the soonest |
+
+    A line that comes as a step begins waits for this one, the pause and the next. Time that a step waited for a store
+    does not count: what is slow already is not to be asked more often.
     """
-    return max(PAUSE_MIN_S, poll_s - 2 * worked_s)
+    if worked_s < BUSY_SHARE * poll_s:
+        return poll_s
+    return max(PAUSE_MIN_S, poll_s / 2 - worked_s)
 
 
 class Pipeline:
