@@ -1,6 +1,6 @@
 """How fast and how healthy, for an assistant: seven days, and the last days beside those before."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tailtrace_api.answers.alerts import AlertsNow
@@ -17,6 +17,7 @@ from tailtrace_api.answers.insight_records import (
 )
 from tailtrace_api.mcp_server.outputs import AlertsOutput, BlameOutput, EndpointOutput, PerformanceOutput, PeriodsOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
+from tailtrace_api.mcp_server.words import placed
 
 
 def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceOutput]:
@@ -25,7 +26,8 @@ def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceO
     alerts = _in_short(answer.alerts)
     slowest = answer.slowest_endpoints[: call.limit]
     status = words.say("healthy" if store.ok else "failing")
-    advice = [_advice(one, call) for one in answer.advice]
+    services = {one.service for one in answer.slowest_endpoints}
+    advice = [_advice(one, call, services) for one in answer.advice]
     # A rate of no requests is none; nor is one known where the store is silent.
     has_requests = answer.requests > 0
     ratio = answer.error_rate if has_requests else None
@@ -88,7 +90,7 @@ def compare_periods(answer: Periods, call: Call) -> Rendered[PeriodsOutput]:
         metrics=answer.metrics,
         endpoints=tuple(
             EndpointOutput(
-                endpoint=row.endpoint,
+                endpoint=_place(row, rows),
                 p95_ms_now=row.p95_ms_now,
                 p95_ms_before=row.p95_ms_before,
                 requests_now=row.requests_now,
@@ -151,13 +153,13 @@ def _in_short(told: AlertsNow | None) -> AlertsOutput | None:
     )
 
 
-def _advice(one: Advice, call: Call) -> str:
+def _advice(one: Advice, call: Call, services: Collection[str | None]) -> str:
     words, endpoint = call.words, ""
     match one:
         case FailingAdvice():
-            endpoint, value = one.endpoint, words.percent(100 * one.error_rate)
+            endpoint, value = placed(one.endpoint, one.service, services), words.percent(100 * one.error_rate)
         case SlowAdvice():
-            endpoint, value = one.endpoint, words.millis(one.p95_ms)
+            endpoint, value = placed(one.endpoint, one.service, services), words.millis(one.p95_ms)
         case StaleAdvice():
             value = words.span(one.data_freshness_seconds)
     return words.say(f"advice_{one.code}", endpoint=endpoint, value=value)
@@ -176,5 +178,4 @@ def _place(
     rows: Sequence[SlowEndpoint | EndpointChange | EndpointRequests],
 ) -> str:
     """Return what an endpoint is called beside others: with its service where these are of several."""
-    several = len({one.service for one in rows}) > 1
-    return f"{row.service} {row.endpoint}" if several and row.service else row.endpoint
+    return placed(row.endpoint, row.service, [one.service for one in rows])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tailtrace_api.answers.insight_records import ActiveUsers, UnusedEndpoints, UsageStats
 from tailtrace_api.mcp_server.outputs import ActiveUserOutput, ActiveUsersOutput, UsageStatsOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
+from tailtrace_api.mcp_server.words import placed
 
 
 def active_users(answer: ActiveUsers, call: Call) -> Rendered[ActiveUsersOutput]:
@@ -82,6 +83,7 @@ def unused_endpoints(answer: UnusedEndpoints, call: Call) -> Rendered[UnusedEndp
     words = call.words
     rows = answer.unused_endpoints[: call.limit]
     structured = replace(answer, unused_endpoints=rows)
+    services = {row.service for row in rows}
     lines = [
         words.say(
             "unused",
@@ -94,7 +96,7 @@ def unused_endpoints(answer: UnusedEndpoints, call: Call) -> Rendered[UnusedEndp
     lines += [
         words.say(
             "unused_row",
-            endpoint=f"{','.join(row.methods)} {row.endpoint}".strip(),
+            endpoint=f"{','.join(row.methods)} {placed(row.endpoint, row.service, services)}".strip(),
             earlier=words.count("requests", row.requests_earlier),
         )
         for row in rows

@@ -1,5 +1,6 @@
 """Each tool over a real store: the fields that were promised, texts for people, cuts that are said, and what it costs."""
 
+import itertools
 import json
 from collections import Counter
 from zoneinfo import ZoneInfo
@@ -259,6 +260,27 @@ def test_unused_endpoints(box):
         "total_unused": 2,
         "known_endpoints": 6,
     }
+
+
+def test_endpoints_of_one_name_are_told_apart_by_service(make_box, store, make_row, now_us):
+    keys = itertools.count(10_000)
+
+    def of(service, number, days_ago, route, status=200, ms=30):
+        at_us = now_us - (days_ago * 86_400 + number) * S
+        made = make_row(at_us, next(keys), route=route, status=status, ms=ms)
+        return made._replace(access=made.access._replace(service=service))
+
+    store.write([
+        *(of("shop", n, 0, "/", 500, ms=2000) for n in range(60)), *(of("wiki", n, 0, "/") for n in range(60)),
+        *(of("shop", n, 8, "/", ms=1000) for n in range(60)), *(of("wiki", n, 8, "/", ms=90) for n in range(60)),
+        *(of("wiki", n, 9, "/gone") for n in range(5)),
+    ])  # fmt: skip
+    box = make_box(store)
+    performance = box.call("get_system_performance", {}).structured
+    assert any("shop /" in one and "100%" in one for one in performance["advice"])
+    compared = box.call("compare_periods", {"days": 7}).structured
+    assert {"shop /", "wiki /"} <= {one["endpoint"] for one in compared["endpoints"]}
+    assert "wiki /gone" in box.call("list_unused_endpoints", {"days": 7}).text
 
 
 def test_devices_of_the_tailnet(box):
