@@ -287,6 +287,19 @@ def test_a_run_of_499_joins_the_group_of_its_endpoint_with_the_people_it_hit(sto
     assert [kind for kind, _ in new_or_back([one], {})] == ["new_error"], "a hanging app is worth an alert"
 
 
+def test_a_run_whose_last_request_failed_in_the_app_too_is_whole(store):
+    keeper = keeper_of(store, [0.0])
+    rows = [row(key, at_us=T0 + key, status=499)._replace(route="/slow") for key in range(1, 6)]
+    rows[-1] = rows[-1]._replace(error_type="CancelledError")
+    store.write(rows)
+    keeper.offer(rows)
+    keeper.keep_due(10.0)
+    assert sorted((one.title, one.requests) for one in store.error_groups(ALL, WEEK)) == [
+        ("/slow", 1),
+        ("499 /slow", 4),
+    ]
+
+
 def test_a_store_that_is_away_at_the_start_is_asked_again(store, monkeypatch):
     now, asked = [0.0], []
 

@@ -110,7 +110,8 @@ class TraceKeeper:
         due_s = self._monotonic_s() + self._wait_s
         for row in rows:
             left = self._runs.failures(row)
-            for one in [failed(row)] if row.access.status >= 500 or row.error_type else left:
+            is_failed = row.access.status >= 500 or row.error_type
+            for one in left or ([failed(row)] if is_failed else []):
                 self._note_failed(one, due_s)
             if row.access.trace_id:
                 self._decide(row, bytes.fromhex(row.access.trace_id), due_s)

@@ -41,4 +41,6 @@ class Runs:
         self._runs[endpoint] = run[-RUN_MIN:]
         if len(self._runs) > ENDPOINTS_MAX:
             self._runs.popitem(last=False)
-        return run if len(run) == RUN_MIN else run[-1:] if len(run) > RUN_MIN else []
+        if len(run) < RUN_MIN:
+            return []
+        return run if len(run) == RUN_MIN else run[-1:]
