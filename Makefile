@@ -12,7 +12,7 @@
 #   make influxdb1, make opengemini  builds InfluxDB 1, and a cluster that has to be refused (minutes each, once)
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
-#   make docker                     the stack in real containers, some minutes (root, docker.io, mmdebstrap; the images are made here)
+#   make docker                     the stack in real containers, 15 to 30 minutes (root, docker.io, mmdebstrap; the images are made here)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
