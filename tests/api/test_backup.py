@@ -1,6 +1,7 @@
 """`tailtrace backup`, and what docs/backup.md says of it, on real files."""
 
 import json
+import os
 import sqlite3
 import stat
 import threading
@@ -98,6 +99,14 @@ def test_what_cannot_be_is_said(tmp_path, words, code, says):
     assert (result.exit_code, says in result.stderr) == (code, True), result.stderr
     assert (tmp_path / "there.db").read_text() == "mine"
     assert run("backup", "there.db", "--force").exit_code == 0
+
+
+def test_a_device_or_a_pipe_stays_what_it_is(tmp_path):
+    SqliteStore(tmp_path / "tailtrace.db").close()
+    os.mkfifo(tmp_path / "pipe")
+    result = run("backup", "pipe", "--force")
+    assert (result.exit_code, "pipe is no plain file" in result.stderr) == (1, True), result.stderr
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def bridge_until(settings, count, path):

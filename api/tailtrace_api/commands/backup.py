@@ -36,6 +36,8 @@ def backup(
     parts.require_store(chosen)
     if file.exists() and file.resolve() == Path(path).resolve():
         raise BridgeError(f"backup: {file} is the store itself; name another file")
+    if file.exists() and not file.is_file():
+        raise BridgeError(f"backup: {file} is no plain file; name one, as a store cannot be written there")
     if file.exists() and not force:
         raise BridgeError(f"backup: {file} is there already; name another file, or add --force to replace it")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
