@@ -51,6 +51,8 @@ ADMINS_BYTES_MAX = 1024 * 1024
 _PROXY_HEADERS = ("forwarded", "via", "x-real-ip")
 _PROXY_PREFIXES = ("x-forwarded-", "tailscale-")
 FORWARDED = "x-forwarded-for"
+HOP_LENGTH_MAX = 64
+"""Of what a proxy writes in the place of an address, in our answer: the longest address has 45."""
 _BY_SOCKET = "Let the proxy come by a socket that no peer reaches: TAILTRACE_LISTEN=unix:PATH, and unix: in its setting"
 _log = logging.getLogger(__name__)
 
@@ -199,7 +201,7 @@ class Callers:
         address = self.trusted.forwarded(given.get(FORWARDED, ()))
         parsed = parse_address(address)
         if parsed is None or parsed.is_loopback:
-            return Caller(why="the proxy does not say for whom it asks (X-Forwarded-For): send a token")
+            return Caller(why=_unsaid(self.trusted.last_hop(given.get(FORWARDED, ()))))
         return self._by_whois(address)
 
     def _by_serve(self, given: Mapping[str, list[str]]) -> Caller:
@@ -209,6 +211,8 @@ class Callers:
             return Caller(why="`tailscale serve` names no person: a device with tags, or the internet. Send a token")
         # What serve says of the address is checked where our own tailscaled knows it; elsewhere it may not.
         address = self.serve.forwarded(given.get(FORWARDED, ()))
+        if FORWARDED in given and not address:
+            return Caller(why=_unsaid(self.serve.last_hop(given[FORWARDED])))
         if FORWARDED in given and not is_of_tailnet(address):
             return Caller(why="the proxy names a login for an address that is none of the tailnet: send a token")
         known = self._known_at(address) if address else None
@@ -261,3 +265,13 @@ def _by_name(headers: Headers) -> dict[str, list[str]]:
     for name, value in headers:
         found.setdefault(name, []).append(value)
     return found
+
+
+def _unsaid(hop: str) -> str:
+    """Say why it is not known for whom a proxy asks; `hop` is what its X-Forwarded-For names last."""
+    if not hop:
+        return "the proxy does not say for whom it asks (X-Forwarded-For): send a token"
+    return (
+        f"the proxy asks for `{printable(hop, HOP_LENGTH_MAX)}` (X-Forwarded-For), which is no address of somebody: "
+        "let it write the address alone, without a port; or send a token"
+    )

@@ -5,7 +5,7 @@
 | `1.1.1.1, 100.64.0.2` | 100.64.0.2: what stands before it, that one may have written itself |
 | `100.64.0.2, 10.0.0.5`, where 10.0.0.5 is believed too | 100.64.0.2 |
 | none, or only believed ones | nobody: it does not say |
-| the last that is not believed is no address | nobody |
+| the last that is not believed is no address alone (`100.64.0.2:4711`) | nobody |
 
 Several such headers are one, in their order (RFC 9110 section 5.3).
 """
@@ -45,9 +45,10 @@ class Proxies:
 
     def forwarded(self, headers: Sequence[str]) -> str:
         """Return the address that the headers `X-Forwarded-For` of a believed peer speak for; empty: of none."""
+        address = parse_address(self.last_hop(headers))
+        return "" if address is None else str(address)
+
+    def last_hop(self, headers: Sequence[str]) -> str:
+        """Return the last hop that is not believed, as it is written: untrusted text; empty: there is none."""
         hops = [hop.strip() for header in headers for hop in header.split(",")]
-        for hop in reversed(hops[-HOPS_MAX:]):
-            if hop not in self:
-                address = parse_address(hop)
-                return "" if address is None else str(address)
-        return ""
+        return next((hop for hop in reversed(hops[-HOPS_MAX:]) if hop not in self), "")

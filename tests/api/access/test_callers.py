@@ -169,6 +169,22 @@ def test_a_trusted_proxy_speaks_for_its_last_hop(make, peer, forwarded, role, lo
     assert (caller.role, caller.login) == (role, login)
 
 
+@pytest.mark.parametrize("hop", ["100.64.0.7:4711", "[fd7a:115c:a1e0::9]:4711", "unknown"])
+@pytest.mark.parametrize("login", [{}, {"tailscale-user-login": "ana@example.com"}])
+def test_a_hop_that_is_no_address_alone_is_told(make, hop, login):
+    callers = make(trusted=Proxies(["127.0.0.1"]), serve=SERVE_PEERS)
+    caller = callers.who("127.0.0.1", [("x-forwarded-for", f"203.0.113.1, {hop}"), *login.items()])
+    assert caller.role is Role.NOBODY
+    assert f"`{hop}` (X-Forwarded-For)" in caller.why
+    assert "without a port" in caller.why
+
+
+def test_what_a_proxy_wrote_is_told_cut_and_printable(make):
+    caller = make(trusted=Proxies(["127.0.0.1"])).who("127.0.0.1", [("x-forwarded-for", "\x1b[31m" + "x" * 9000)])
+    assert caller.why.isprintable()
+    assert len(caller.why) < 300
+
+
 def test_a_trusted_proxy_without_its_header_asks_for_nobody(make):
     callers = make(trusted=Proxies(["127.0.0.1", "unix:"]))
     assert callers.who("unix:", []).role is Role.NOBODY
