@@ -21,15 +21,10 @@ from tailtrace_bridge.store.values import Run, Window
 
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
 _KNOWN = f"SELECT id FROM {KNOWN_ONLY}"  # noqa: S608  # our own words
-_BRIEF_RUNS = f"""
-    SELECT * FROM (
-        SELECT identity_id AS number, NULL AS runs, min(time_us), max(time_us), count(*) FROM brief
-        WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} GROUP BY identity_id
-    )
-"""  # noqa: S608  # our own words
-"""What a visitor did in `brief` is one run."""
-_Row = tuple[int, bytes | None, int, int, int]
-"""A visitor's number, and packed runs, or the first and last time and the requests of one run."""
+_BRIEF = f"SELECT identity_id, time_us FROM brief WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE}"  # noqa: S608
+"""In order of time, as the table's key has it: SQL would sort all rows to add them up by visitor."""
+_Row = tuple[int, bytes]
+"""A visitor's number, and packed runs."""
 _NUMBER = itemgetter(0)
 _ROWS_AT_ONCE = 500
 
@@ -79,42 +74,75 @@ class _Seen:
         return visitor in self._visitor_of
 
 
+class _Brief:
+    """What visitors did in `brief`: one run of each (`brief.brief_rows`), in arrays by their numbers."""
+
+    def __init__(self, connection: sqlite3.Connection, window: Window) -> None:
+        self._firsts_us, self._lasts_us, self._requests = (_by_number(connection) for _ in range(3))
+        for number, time_us in connection.execute(_BRIEF, windows.rolled_up(window) or (0, 0)):
+            if not self._requests[number]:
+                self._firsts_us[number] = time_us
+            self._lasts_us[number] = time_us
+            self._requests[number] += 1
+
+    def __contains__(self, number: int) -> bool:
+        return self._requests[number] > 0
+
+    def take(self, number: int) -> list[Run]:
+        """Return what one visitor did, and forget it."""
+        if not (requests := self._requests[number]):
+            return []
+        self._requests[number] = 0
+        return [(self._firsts_us[number], self._lasts_us[number], requests)]
+
+    def add_all(self, tally: Tally) -> int:
+        """Add whoever is left to the totals, and count them."""
+        there = self._requests
+        numbers = array("Q", compress(range(len(there)), there))
+        firsts_us, lasts_us, requests = (
+            array("q", compress(values, there)) for values in (self._firsts_us, self._lasts_us, there)
+        )
+        tally.add_who_came_once(numbers, firsts_us, lasts_us, requests)
+        return len(numbers)
+
+
 def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> AnonymousUsage:
     """Return the totals of a window. Who came once, as most do, is added up with others, and not looked at alone."""
-    seen, tally = _Seen(connection), Tally(order)
+    seen, tally, brief = _Seen(connection), Tally(order), _Brief(connection, window)
     apart: dict[int, list[Run]] = defaultdict(list)
+
+    def add(number: int, runs: list[Run]) -> None:
+        visitor = seen.see(number)
+        if visitor is not None and seen.has_several(visitor):
+            apart[visitor] += runs
+        elif visitor is not None:
+            tally.add(number, join_runs(runs))
+
     for batch in _runs(connection, window):
         rows = Counter(map(_NUMBER, batch))
         once = [
-            rows[number] == 1 and (not runs or len(runs) == RUN_BYTES) and number not in seen.not_alone
-            for number, runs, *_ in batch
+            rows[number] == 1 and len(runs) == RUN_BYTES and number not in seen.not_alone and number not in brief
+            for number, runs in batch
         ]
         seen.see_alone(sum(once))
-        _add_who_came_once(tally, compress(batch, once))
+        packed = dict(compress(batch, once))
+        values = run_values(b"".join(packed.values()))
+        tally.add_who_came_once(packed, values[0::3], values[1::3], values[2::3])
         for number, theirs in groupby(compress(batch, map(not_, once)), _NUMBER):
-            visitor = seen.see(number)
-            if visitor is None:
-                continue
-            several = [
-                run for _, runs, *one in theirs for run in (unpack_runs(runs) if runs else [(one[0], one[1], one[2])])
-            ]
-            if seen.has_several(visitor):
-                apart[visitor] += several
-            else:
-                tally.add(number, join_runs(several))
+            add(number, [run for _, runs in theirs for run in unpack_runs(runs)] + brief.take(number))
+    for number in seen.not_alone:
+        if runs := brief.take(number):
+            add(number, runs)
+    seen.see_alone(brief.add_all(tally))
     for visitor, found in apart.items():
         tally.add(visitor, join_runs(found))
     return tally.anonymous_usage(_first(connection, tally.ranking, limit), seen.addresses)
 
 
-def _add_who_came_once(tally: Tally, batch: Iterable[_Row]) -> None:
-    rows = list(batch)
-    packed = {number: runs for number, runs, *_ in rows if runs}
-    values = run_values(b"".join(packed.values()))
-    tally.add_who_came_once(packed, values[0::3], values[1::3], values[2::3])
-    if brief := [row for row in rows if not row[1]]:
-        numbers, _, firsts_us, lasts_us, requests = zip(*brief, strict=True)
-        tally.add_who_came_once(numbers, firsts_us, lasts_us, requests)
+def _by_number(connection: sqlite3.Connection) -> "array[int]":
+    """Return an array of zeros, one for each number that an identity may have."""
+    (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM identity").fetchone()
+    return array("q", bytes(8 * (last + 1)))
 
 
 def read_callers(
@@ -124,8 +152,7 @@ def read_callers(
     text, values = facts
     of_usage = f"WHERE traffic IN {USAGE}" if usage_only else ""
     query = f"SELECT identity_id, requests FROM ({text}) {of_usage}"  # noqa: S608  # our own words
-    (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM identity").fetchone()
-    requests = array("q", bytes(8 * (last + 1)))  # by number: SQL would sort all rows to add them up
+    requests = _by_number(connection)  # SQL would sort all rows to add them up
     for number, count in connection.execute(query, values):
         requests[number] += count
     seen, ranking = _Seen(connection), Ranking()
@@ -136,7 +163,7 @@ def read_callers(
             visitor = seen.see(number)
             if visitor is not None:
                 apart[visitor] += count
-    ranking.extend(compress(range(last + 1), requests), filter(None, requests))
+    ranking.extend(compress(range(len(requests)), requests), filter(None, requests))
     seen.see_alone(len(ranking))
     ranking.extend(apart, apart.values())
     return Callers(seen.addresses, len(ranking), frozenset(_first(connection, ranking, limit)))
@@ -148,15 +175,12 @@ def _first(connection: sqlite3.Connection, ranking: Ranking, limit: int) -> list
 
 
 def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[list[_Row]]:
-    """Return the runs of all identities in a window, some at a time; each identity's rows stand together."""
+    """Return the runs of `visit` in a window, some at a time; each identity's rows stand together."""
     parts: list[str] = []
     values: list[int | str] = []
     for query in windows.packed(window, "visit", "runs"):
-        parts.append(f"SELECT {windows.NUMBER} AS number, runs, 0, 0, 0 FROM ({query.text})")  # noqa: S608
+        parts.append(f"SELECT {windows.NUMBER} AS number, runs FROM ({query.text})")  # noqa: S608
         values += query.values
-    if brief_us := windows.rolled_up(window):
-        parts.append(_BRIEF_RUNS)
-        values += brief_us
     if not parts:
         return
     rows = connection.execute(" UNION ALL ".join(parts) + " ORDER BY number", values)
