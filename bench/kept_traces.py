@@ -25,8 +25,7 @@ from trace_export import OwnLoad
 
 from tailtrace_api.answers.traces import Trace
 from tailtrace_api.queries.traces import Traces
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
-from tailtrace_bridge.logs.format import ROOT_SPAN_ID
+from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access, Identity, Row, Traffic, WholeSpan
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.traces.held import SPANS_MAX
 from tailtrace_bridge.traces.pack import pack

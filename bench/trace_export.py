@@ -21,7 +21,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from store import IDENTITIES
 
 from bridge import Load, bridge, cpu_s, metric
-from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FIELDS, TAILTRACE_MARK
+from tailtrace_bridge.core.records import ROOT_SPAN_ID
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_MARK
 
 GOAL = 1.30
 SINK = """

@@ -12,7 +12,7 @@ import pytest
 
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.histogram import bucket_of
-from tailtrace_bridge.core.records import OTHER, Access, Identity, RejectedLine, Row, Traffic
+from tailtrace_bridge.core.records import OTHER, ROOT_SPAN_ID, Access, Identity, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import database, prune
 from tailtrace_bridge.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
@@ -893,6 +893,31 @@ def test_a_row_says_when_its_own_identity_was_found_out(store):
     store.write([row(T0 + 9, 9)._replace(identified_us=0)])
     rows = store.rows(Scope.everybody(), DAY, None, 9)
     assert [one.identified_us for one in rows] == [T0, T0, T0 + S, T0, 0]
+
+
+def test_nginx_s_own_span_id_takes_no_room_and_is_read_in_older_rows(tmp_path):
+    path = tmp_path / "t.db"
+    store = SqliteStore(path)
+    ids = (ROOT_SPAN_ID, "fedcba9876543210", "", ROOT_SPAN_ID)
+    written = [row(T0 + n, n, trace="ab" * 16) for n in range(len(ids))]
+    written = [one._replace(access=one.access._replace(span_id=span)) for one, span in zip(written, ids, strict=True)]
+    store.write(written)
+    expected = store.rows(Scope.everybody(), DAY, None, 9)
+    assert tuple(one.access.span_id for one in expected) == ids
+    store.close()
+    kept = "SELECT span_id FROM entry ORDER BY key"
+    with sqlite3.connect(path) as older:
+        own = bytes.fromhex(ids[1])
+        assert older.execute(kept).fetchall() == [(0,), (own,), (None,), (0,)]
+        older.execute("UPDATE entry SET span_id = ? WHERE span_id = 0", (bytes.fromhex(ROOT_SPAN_ID),))
+        version = next(at for at, step in enumerate(MIGRATIONS) if step.startswith("DROP VIEW access;"))
+        older.executescript("DROP VIEW access; CREATE VIEW access AS SELECT * FROM entry")
+        older.execute(f"PRAGMA user_version = {version}")
+    older.close()
+    store = SqliteStore(path)
+    assert store.rows(Scope.everybody(), DAY, None, 9) == expected
+    assert store.write(written) == Written(0, 4), "they are the same rows"
+    store.close()
 
 
 def test_a_store_of_schema_2_keeps_its_rows(tmp_path):

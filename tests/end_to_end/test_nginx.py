@@ -23,10 +23,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tailtrace_api.nginx.include_files import instructions, write_files
 from tailtrace_api.nginx.process import NginxError, NginxServer, find_nginx, nginx_binaries
 from tailtrace_bridge.core.errors import BusyError, SettingsError
-from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
+from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access, Identity, Row, Traffic
 from tailtrace_bridge.export.nginx_span import Disclosure, spans_of
 from tailtrace_bridge.logs.format import (
-    ROOT_SPAN_ID,
     TAILTRACE_FIELDS,
     TAILTRACE_FORMAT,
     TAILTRACE_MARK,

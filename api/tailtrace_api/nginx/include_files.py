@@ -25,7 +25,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError
-from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FORMAT, UNTRUSTED_FIELDS
+from tailtrace_bridge.core.records import ROOT_SPAN_ID
+from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, UNTRUSTED_FIELDS
 
 BEHIND_SERVE = "tailtrace-behind-serve.conf"
 TEMPLATES = ("tailtrace-http.conf", "tailtrace-server.conf", "tailtrace-proxy.conf", "tailtrace.logrotate")

@@ -13,6 +13,12 @@ from typing import NamedTuple
 OTHER = "__other__"
 """The endpoint (or the name) of what is not kept apart: no path, or beyond a limit."""
 
+ROOT_SPAN_ID = "7461696c74726163"
+"""nginx's span id in each trace that it starts ("tailtrac"): an id must differ within its trace alone.
+
+https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto (`span_id`)
+"""
+
 INVALID = "invalid "
 """Begins the error type of a request that the app refused as invalid: `invalid body.price: missing`."""
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.core.columns import InterningTable
-from tailtrace_bridge.core.records import Access, RejectedLine
+from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access, RejectedLine
 from tailtrace_bridge.logs.addresses import address_of, proxied_by
 from tailtrace_bridge.logs.block_format import BlockFormat
 from tailtrace_bridge.logs.exchange import Exchange, attempts, streamed_us, streamed_us_of
@@ -31,7 +31,7 @@ from tailtrace_bridge.logs.extractor import (
     span_of,
 )
 from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of
-from tailtrace_bridge.logs.format import ROOT_SPAN_ID, TAILTRACE_FIELDS, TAILTRACE_FRONT
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FRONT
 from tailtrace_bridge.logs.numbers import duration_us, status_of, upstream_us
 from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
 from tailtrace_bridge.logs.rejected import UnreadableError

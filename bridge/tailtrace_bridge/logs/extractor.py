@@ -14,9 +14,9 @@ from typing import Any
 from xxhash import xxh3_64_intdigest
 
 from tailtrace_bridge.core.errors import FormatError
-from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access
 from tailtrace_bridge.logs.addresses import address_of, client_of, proxied_by
-from tailtrace_bridge.logs.format import ROOT_SPAN_ID, LogFormat
+from tailtrace_bridge.logs.format import LogFormat
 from tailtrace_bridge.logs.json_keys import JsonFormat
 from tailtrace_bridge.logs.numbers import SECONDS, SIZE_DIGITS_MAX, duration_us, no_size, status_of, upstream_us
 from tailtrace_bridge.logs.recognise import AnyFormat

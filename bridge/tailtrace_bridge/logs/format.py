@@ -29,11 +29,6 @@ from tailtrace_bridge.logs.grammar import second_request, value_pattern
 
 TAILTRACE_MARK = "t3"
 """What a line of our own format begins with; the number grows when the fields, or what they mean, change."""
-ROOT_SPAN_ID = "7461696c74726163"
-"""nginx's span id in each trace that it starts ("tailtrac"): an id must differ within its trace alone.
-
-https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto (`span_id`)
-"""
 TAILTRACE_FRONT = (
     "msec",
     "request_id",

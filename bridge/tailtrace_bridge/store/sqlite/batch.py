@@ -6,6 +6,7 @@ from itertools import compress
 from typing import Any
 
 from tailtrace_bridge.core.columns import Columns, InterningTable
+from tailtrace_bridge.core.records import ROOT_SPAN_ID
 from tailtrace_bridge.store.sqlite.ids import Ids
 from tailtrace_bridge.store.sqlite.many import insert_many
 
@@ -14,6 +15,8 @@ _WIDTH = 14
 _NULLABLE = (5, 6, 7, 8, 10, 11, 12, 13)
 """Those that may be NULL."""
 _TABLES = len(("identities", "endpoints", "requests", "agents", "identified_us"))
+_SPANS: dict[bytes | None, bytes | int | None] = {bytes.fromhex(ROOT_SPAN_ID): 0}
+"""What a span id is stored as: 0 takes no byte, and the others are themselves."""
 _INSERT = "INSERT OR IGNORE INTO entry"
 _PRUNED = "SELECT value FROM meta WHERE name = 'pruned_us'"
 
@@ -79,7 +82,7 @@ def _given(columns: Columns, ids: Ids, identity_ids: Sequence[int], request_ids:
         columns.app_time_us,
         columns.bytes_sent,
         columns.trace_id,
-        columns.span_id,
+        list(map(_SPANS.get, columns.span_id, columns.span_id)),
         columns.error_type,
         list(map(found_us.__getitem__, columns.identity)) if found_us.count(None) < len(found_us) else nothing,
     ]

@@ -5,10 +5,11 @@
 `entry` holds a row for each request, in order of time: (time_us, key) is a pure function of the log line, so a replay
 meets its own rows. What was asked for and how it went stands once in `request`; past the limit of `distinct` it stands
 there without its path, which the entry then has itself. When an identity was found out stands in `identity.found_us`,
-and in an entry where that differs. `access` is both together, for reading.
+and in an entry where that differs. nginx's own span id, which most have, is 0 there. `access` is both together.
 The tables after these are rollups that the same transaction keeps true: `totals` says of what, `brief` of whom not.
 """
 
+from tailtrace_bridge.core.records import ROOT_SPAN_ID
 from tailtrace_bridge.store.sqlite import alert_events, anonymous, both_times, brief, failures, minutes, traces
 
 APPLICATION_ID = 0x7461696C
@@ -54,15 +55,15 @@ _REQUESTS = """
         ORDER BY a.time_us, a.key;
     DROP TABLE access;
 """
-_ACCESS = """
+_ACCESS = f"""
     CREATE VIEW access AS
         SELECT time_us, key, identity_id, endpoint_id, agent_id, method, ifnull(entry.path, request.path) AS path,
-               status, traffic, request_time_us, upstream_time_us, app_time_us, bytes_sent, trace_id, span_id,
-               error_type, ifnull(
+               status, traffic, request_time_us, upstream_time_us, app_time_us, bytes_sent, trace_id,
+               iif(span_id = 0, x'{ROOT_SPAN_ID}', span_id) AS span_id, error_type, ifnull(
                    identified_us, (SELECT found_us FROM identity WHERE identity.id = identity_id)
                ) AS identified_us
         FROM entry CROSS JOIN request ON request.id = entry.request_id;
-"""
+"""  # noqa: S608  # our own words
 _IDENTITY = """
         id INTEGER PRIMARY KEY,
         address TEXT NOT NULL, kind TEXT NOT NULL, user TEXT NOT NULL, device TEXT NOT NULL,
@@ -125,4 +126,5 @@ MIGRATIONS = (
     both_times.MIGRATION,
     failures.MIGRATION,
     brief.MIGRATION + _BY_ADDRESS + _ACCESS,
+    "DROP VIEW access;" + _ACCESS,
 )
