@@ -93,10 +93,13 @@ def test_the_widget_counts_whole_days_of_the_zone(log):
             {"day": "2025-10-07", "requests": 1},
             {"day": "2025-10-08", "requests": 3},
         ],
+        "by_day_in_part": [6],
         "top_features": [{"feature": "Prophet forecast", "requests": 3}, {"feature": "/b", "requests": 1}],
     }
     of_one = Cards(log.store, ZoneInfo("Europe/Madrid"), {}).widget(NOW - 1, days=1, user="u1@example.com")
     assert (of_one.total_requests, of_one.by_day) == (2, (Day(day="2025-10-08", requests=2),))
+    longer = Cards(log.store, ZoneInfo("Europe/Madrid"), {}).widget(NOW - 1, days=10)
+    assert longer.by_day_in_part == (2, 9), "on the 1st what is stored begins, and today is not over"
 
 
 def test_a_day_of_25_hours_is_one_day(log):

@@ -489,6 +489,19 @@ def test_the_time_before_lies_under_the_series(client):
     assert client("endpoints", period="90d").json()["endpoints"][0]["calls_before"] is None
 
 
+def test_steps_that_are_not_whole_are_named(client):
+    assert client("overview").json()["series_in_part"] == [], "24 whole hours"
+    quarters = client("overview", to="2025-10-08T11:50:00Z", period="24h").json()
+    assert quarters["series_in_part"] == [0, 24]
+    longest = client("overview", period="90d").json()
+    assert longest["series_in_part"] == [0, 50, 90], "40 days ago what is stored begins"
+    assert client("endpoints", period="30d").json()["spark_in_part"] == [0, 30]
+    health = client("health", period="90d").json()
+    days = [step["time"][:10] for step in health["over_time"]]
+    assert (days, health["over_time_in_part"]) == (["2025-08-29", "2025-10-07", "2025-10-08"], [0, 2])
+    assert health["uptime_over_time_in_part"] == [0, 2]
+
+
 def test_an_outage_says_what_failed(tmp_path):
     store = SqliteStore(tmp_path / "down.db")
     rows = [row((n + 60) * S, n, route=f"/{n % 2}", status=(502, 500)[n == 5]) for n in range(6)]

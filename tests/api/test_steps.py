@@ -4,7 +4,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tailtrace_api.answers.steps import DAYS, HOURS, MONTHS, cut_of, latency_by, place_in, usage_by, whole_hours
+from tailtrace_api.answers.steps import (
+    DAYS,
+    HOURS,
+    MINUTES,
+    MONTHS,
+    cut_of,
+    in_part,
+    latency_by,
+    place_in,
+    usage_by,
+    whole_hours,
+)
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, BucketLatency, BucketUsage, Window
 
 
@@ -63,3 +74,20 @@ def test_days_are_added_up_to_months():
     ]
     assert usage_by(DAYS, days) == days
     assert latency_by(MONTHS, [BucketLatency(us(2024, 1, 31), 7, 3)]) == [BucketLatency(us(2024, 1, 1), 7, 3)]
+
+
+@pytest.mark.parametrize(
+    ("step", "window", "stored_us", "expected"),
+    [
+        (DAYS, Window(us(2025, 10, 6, 12), us(2025, 10, 8, 12)), None, (0, 2)),
+        (DAYS, Window(us(2025, 10, 6), us(2025, 10, 9)), None, ()),
+        (DAYS, Window(us(2025, 10, 6), us(2025, 10, 9)), us(2025, 10, 7, 14), (1,)),
+        (DAYS, Window(us(2025, 10, 6), us(2025, 10, 8, 0, 1)), us(2025, 10, 6), (0, 2)),
+        (HOURS, Window(us(2025, 10, 8, 9), us(2025, 10, 8, 11, 30)), None, (2,)),
+        (MINUTES, Window(us(2025, 10, 8, 9), us(2025, 10, 8, 9, 3)), us(2025, 10, 8, 9, 1), (1,)),
+        (MONTHS, Window(us(2025, 1, 31), us(2025, 3, 1)), None, (0,)),
+        (MONTHS, Window(us(2025, 1, 1), us(2025, 3, 1, 1)), None, (2,)),
+    ],
+)
+def test_what_is_cut_is_there_in_part(step, window, stored_us, expected):
+    assert in_part(step.begins(window), step, window, stored_us) == expected

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.core.text import parse_address
+from tailtrace_bridge.core.text import exception_of, parse_address
 
 OCTETS = st.sampled_from(
     ["0", "1", "100", "255", "256", "01", "", "-1", "+1", " 1", "1a", "\N{ARABIC-INDIC DIGIT THREE}", "1_0"]
@@ -40,3 +40,11 @@ def test_an_ipv4_address_is_read_as_by_the_library(text):
 )
 def test_an_address_in_any_form(text, expected):
     assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("error_type", "exception"),
+    [("ValueError", "ValueError"), ("500", ""), ("_OTHER", ""), ("", ""), ("E500", "E500")],
+)
+def test_a_status_is_no_exception(error_type, exception):
+    assert exception_of(error_type) == exception

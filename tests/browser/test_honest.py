@@ -41,6 +41,17 @@ def test_chart_list_and_fields_tell_times_of_one_zone(quiet, open_page, show_all
     assert page.locator("#zone").input_value() == "Europe/Madrid", "the choice is kept"
 
 
+def test_a_step_that_is_not_whole_is_marked(quiet, open_page, show_all):
+    page = open_page(f"{quiet}/?from=2025-10-05T12:00:00Z&to=2025-10-08T12:30:00Z")
+    show_all(page)
+    for panel in ("#requests-by-hour", "#health"):
+        assert "in part: not over yet, or cut" in page.locator(f"{panel} .legend").first.text_content()
+        page.locator(f"{panel} summary").first.click()
+    titles = page.locator("#requests-by-hour tbody th").all_text_contents()
+    assert [title for title in titles if "in part" in title] == ["8 Oct 2025, 08:00 (in part)"], "it begins, and is cut"
+    assert page.locator("#health .chart + details tbody th").all_text_contents() == ["8 Oct 2025 (in part)"]
+
+
 def test_live_is_not_green_over_data_of_long_ago(quiet, open_page):
     page = open_page(quiet)
     page.wait_for_selector("#live[data-state=stale]")

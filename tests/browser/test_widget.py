@@ -61,6 +61,9 @@ def test_it_shows_what_the_api_says_under_the_strictest_policy(shown, open_page)
     most = max(day["requests"] for day in answer["by_day"])
     assert heights == [max(2, round(72 * day["requests"] / most)) for day in answer["by_day"]]
     assert [int(re.sub(r"\D", "", one)) for one in text(page, "td")] == [day["requests"] for day in answer["by_day"]]
+    assert answer["by_day_in_part"] == [6], "today is not over"
+    assert [place for place in range(7) if columns.nth(place).locator("..").get_attribute("class") == "part"] == [6]
+    assert "(in part)" in page.locator("tailtrace-widget tbody tr").last.text_content()
     first = answer["top_features"][0]
     assert text(page, "li")[0] == f"{first['feature']} ({first['requests']:,} accesses)"
     assert len(text(page, "li")) == len(answer["top_features"]) == 5

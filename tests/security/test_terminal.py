@@ -79,9 +79,11 @@ def answers(text):
             **up,
             uptime_method="traffic",
             uptime_over_time=(),
+            uptime_over_time_in_part=(),
             uptime_by_service=(UptimeService(service=f"s{text}", **up),),
             outages=(Outage(service=f"s{text}", start="2025-10-08T12:00", end="2025-10-08T12:01", minutes=1),),
             over_time=(),
+            over_time_in_part=(),
             influxdb_query_times=QueryTimes(
                 store="sqlite", count=0, avg_ms=None, p50_ms=None, p95_ms=None, max_ms=None, over_time=()
             ),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from tailtrace_api.answers.record import Record, Truncated, Window, meaning, record
+from tailtrace_api.answers.record import InPart, Record, Truncated, Window, meaning, record
 from tailtrace_api.answers.request_records import (
     CardViews,
     LogLine,
@@ -70,6 +70,7 @@ class Overview(Record):
         meaning("How long a step of `series` is. An hour, where rows are gone that shorter steps would be made of."),
     ]
     series: tuple[Bar, ...]
+    series_in_part: InPart
     series_before: Annotated[
         tuple[int, ...],
         meaning("Requests of as long a time before, by the steps of `series`; empty where not all of it is stored."),
@@ -89,6 +90,9 @@ class Person(UserSessions):
     """What one person did, and how many of their requests had a status of 500 or more."""
 
     errors: int
+    favorite_endpoints: Annotated[
+        tuple[str, ...], meaning("Of each of `favorite_features`, the endpoint that they asked for most.")
+    ]
 
 
 @record
@@ -147,6 +151,7 @@ class Endpoints(Record):
     """Calls, times and errors by endpoint, most called first."""
 
     endpoints: Annotated[tuple[Endpoint, ...], meaning("Of requests to the app (`app`).")]
+    spark_in_part: InPart
     truncated: Truncated
     has_percentiles: Annotated[bool, meaning("False under filters that leave none.")]
 
@@ -217,7 +222,10 @@ class Health(Uptime):
     uptime_by_service: tuple[UptimeService, ...]
     outages: Annotated[tuple[ExplainedOutage, ...], meaning("The newest first.")]
     error_rate: Rates
+    uptime_over_time_in_part: InPart
+    step: Annotated[StepName, meaning("How long a step of `over_time` is.")]
     over_time: tuple[HealthStep, ...]
+    over_time_in_part: InPart
     influxdb_query_times: StoreTimes
     data_freshness_seconds: float | None
 

@@ -34,7 +34,7 @@ from tailtrace_api.answers.panel_records import (
 from tailtrace_api.answers.record import fields_of
 from tailtrace_api.answers.request_records import SystemHealth
 from tailtrace_api.answers.requests import Sessions, iso, visitor
-from tailtrace_api.answers.steps import Step, place_in
+from tailtrace_api.answers.steps import Step, StepName, place_in
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import (
@@ -209,11 +209,23 @@ def people(
         who = answers.person(usage.identity)
         requests[who] += usage.requests
         errors[who] += usage.requests if usage.status >= 500 else 0
-    rows = []
+    rows, visits = [], list(visits)
+    behind = _endpoints_behind(visits, features)
     for who, row in answers.sessions_by_person(sessions, visits, features).items():
         if requests[who]:
-            rows.append(Person(**fields_of(row) | {"requests": requests[who]}, errors=errors[who]))
+            favorites = tuple(behind[(who, feature)] for feature in row.favorite_features)
+            counted = {"requests": requests[who], "errors": errors[who], "favorite_endpoints": favorites}
+            rows.append(Person(**fields_of(row) | counted))
     return sorted(rows, key=lambda row: (-row.requests, row.user))
+
+
+def _endpoints_behind(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Return the endpoint that somebody asked for most of those of a feature, by person and feature."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for visit in visits:
+        if visit.traffic is Traffic.APP:
+            calls[(answers.person(visit.identity), visit.endpoint)] += visit.requests
+    return {(who, features.get(endpoint, endpoint)): endpoint for (who, endpoint), _ in reversed(calls.most_common())}
 
 
 def endpoints(
@@ -268,7 +280,7 @@ def endpoints(
     return sorted(rows, key=lambda row: (-row.calls, row.endpoint, row.service or ""))
 
 
-def health(whole: SystemHealth, why: Sequence[tuple[Cause, ...]]) -> Health:
+def health(whole: SystemHealth, step: StepName, why: Sequence[tuple[Cause, ...]]) -> Health:
     """Return `system-health-history` without its lists of endpoints; `why` has the causes of the first outages."""
     queries = whole.influxdb_query_times
     hours = tuple(StoreHour(**fields_of(hour)) for hour in queries.over_time)
@@ -281,13 +293,16 @@ def health(whole: SystemHealth, why: Sequence[tuple[Cause, ...]]) -> Health:
         minutes_down=whole.minutes_down,
         uptime_method=whole.uptime_method,
         uptime_over_time=whole.uptime_over_time,
+        uptime_over_time_in_part=whole.uptime_over_time_in_part,
         uptime_by_service=whole.uptime_by_service,
         outages=tuple(
             ExplainedOutage(**fields_of(one), causes=found)
             for one, found in zip(whole.outages, [*why, *[()] * (len(whole.outages) - len(why))], strict=True)
         ),
         error_rate=whole.error_rate.overall,
+        step=step,
         over_time=tuple(HealthStep(**fields_of(step)) for step in whole.over_time),
+        over_time_in_part=whole.over_time_in_part,
         influxdb_query_times=StoreTimes(**fields_of(queries) | {"over_time": hours}),
         data_freshness_seconds=whole.data_freshness_seconds,
     )

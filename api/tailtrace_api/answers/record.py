@@ -49,6 +49,10 @@ def meaning(said: str) -> Any:
 
 Window = dict[str, str]
 """`from` and `to`, as `iso` writes them."""
+InPart = Annotated[
+    tuple[int, ...],
+    meaning("Places in the list of steps that are not whole: not over, cut by the window, or where the data begins."),
+]
 Truncated = Annotated[
     dict[str, int],
     meaning("Lists of this answer that were cut: their name, and how many rows there are. Mostly empty."),

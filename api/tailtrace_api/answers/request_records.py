@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from tailtrace_api.answers.record import Record, Truncated, Window, meaning, record
+from tailtrace_api.answers.record import InPart, Record, Truncated, Window, meaning, record
 
 _ALL = "of all traffic"
 _USAGE = "of usage: traffic `app` and `card`, no health checks, bots and static files"
@@ -275,12 +275,14 @@ class SystemHealth(Uptime):
     service: Annotated[str | None, meaning("Which one was asked for; null: all.")]
     uptime_method: str
     uptime_over_time: tuple[UptimeDay, ...]
+    uptime_over_time_in_part: InPart
     uptime_by_service: tuple[UptimeService, ...]
     outages: Annotated[tuple[Outage, ...], meaning("The newest first.")]
     api_response_times: tuple[EndpointTimes, ...]
     truncated: Truncated
     error_rate: ErrorRate
     over_time: tuple[Step, ...]
+    over_time_in_part: InPart
     influxdb_query_times: QueryTimes
     data_freshness_seconds: float | None
 

@@ -9,6 +9,8 @@
 | a hundred days | a day | a day | a day |
 | more | a month | a month | a month |
 
+A step is there in part where the window cuts it (today is not over) or where what is stored begins in it (`in_part`).
+
 Steps of less than an hour are made of the requests themselves, so they end where a store has removed these
 (`TAILTRACE_RETENTION_DAYS`); hours, days and months are kept for good. Who looks at such a time is shown whole hours
 (`whole_hours`).
@@ -18,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Literal
 
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, BucketLatency, BucketUsage, Window
@@ -54,6 +56,10 @@ class Step:
             return list(range(first_us, window.end_us, _US[self.name]))
         return list(takewhile(lambda month_us: month_us < window.end_us, _months(first_us)))
 
+    def end(self, begin_us: int) -> int:
+        """Return when the step ends that begins then, µs."""
+        return begin_us + _US[self.name] if self.name != "month" else next(islice(_months(begin_us), 1, None))
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -88,6 +94,17 @@ def cut_of(window: Window, *, is_fine: bool = True) -> Cut:
 def whole_hours(window: Window) -> Window:
     """Return the whole hours that a window touches."""
     return Window(window.start_us // HOUR_US * HOUR_US, -(-window.end_us // HOUR_US) * HOUR_US)
+
+
+def in_part(begins: Iterable[int], step: Step, window: Window, stored_us: int | None) -> tuple[int, ...]:
+    """Return the places of the steps that are not whole; `stored_us`: when the data begins, where in the window."""
+    return tuple(
+        place
+        for place, begin_us in enumerate(begins)
+        if begin_us < window.start_us
+        or step.end(begin_us) > window.end_us
+        or (stored_us is not None and begin_us <= stored_us < step.end(begin_us))
+    )
 
 
 def place_in(begins: list[int], time_us: int) -> int | None:

@@ -138,6 +138,7 @@ def _examples() -> tuple[Record, ...]:
             **up,
             uptime_method=METHOD,
             uptime_over_time=(UptimeDay(time=day, **up),),
+            uptime_over_time_in_part=(0,),
             uptime_by_service=(UptimeService(service="factory.example", **up),),
             outages=(
                 Outage(
@@ -165,6 +166,7 @@ def _examples() -> tuple[Record, ...]:
                 by_endpoint=(EndpointRates(**fields_of(rates), endpoint=route, service="factory.example"),),
             ),
             over_time=(Step(**fields_of(times), time=hour, requests=1204, errors_5xx=3, error_rate=0.002492),),
+            over_time_in_part=(),
             influxdb_query_times=QueryTimes(**spread, store="sqlite", over_time=(QueryHour(**spread, time=hour),)),
             data_freshness_seconds=0.4,
         ),

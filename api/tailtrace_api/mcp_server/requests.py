@@ -5,6 +5,7 @@ from tailtrace_api.mcp_server.explained import Explained, sentences
 from tailtrace_api.mcp_server.outputs import RequestOutput, RequestsOutput, TraceOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX
+from tailtrace_bridge.core.text import exception_of
 
 
 def list_requests(answer: AccessLogs, call: Call) -> Rendered[RequestsOutput]:
@@ -82,7 +83,8 @@ def explain_request(answer: Explained, call: Call) -> Rendered[TraceOutput]:
         if span is None:
             lines.append(words.say("span_none"))
             continue
-        error = words.say("span_error", error=span.error_type) if span.error_type else ""
+        exception = exception_of(span.error_type or "")
+        error = words.say("span_error", error=exception) if exception else ""
         lines.append(
             words.say(
                 "span",

@@ -10,8 +10,9 @@ from tailtrace_api.answers import insights, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import Feature
 from tailtrace_api.answers.proportions import CONFIDENCE
-from tailtrace_api.answers.record import LISTED_MAX, Record, record
+from tailtrace_api.answers.record import LISTED_MAX, InPart, Record, record
 from tailtrace_api.answers.variants import Comparison, Variant
+from tailtrace_api.queries.requests import stored_us
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
@@ -44,6 +45,7 @@ class Widget(Record):
     unique_users: int
     total_requests: int
     by_day: tuple[Day, ...]
+    by_day_in_part: InPart
     top_features: tuple[Feature, ...]
 
 
@@ -97,14 +99,17 @@ class Cards:
             quarters = answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters), window)
         stats = insights.usage_stats(days, usages, activity, anonymous, self.features)
         by_day = self._by_day(quarters)
-        days_asked = (first.date() + timedelta(days=number) for number in range(days))
+        days_asked = [(first.date() + timedelta(days=number)).isoformat() for number in range(days)]
+        begun_us = stored_us(self.store, window, HOUR_US)
+        cut_days = {today.isoformat(), None if begun_us is None else self._day(begun_us)}
         return Widget(
             period_days=days,
             timezone=str(self.zone),
             total_sessions=stats.total_sessions,
             unique_users=stats.unique_users,
             total_requests=stats.total_requests,
-            by_day=tuple(Day(day=day.isoformat(), requests=by_day[day.isoformat()]) for day in days_asked),
+            by_day=tuple(Day(day=day, requests=by_day[day]) for day in days_asked),
+            by_day_in_part=tuple(place for place, day in enumerate(days_asked) if day in cut_days),
             top_features=stats.top_features[:FEATURES_MAX],
         )
 
@@ -149,8 +154,11 @@ class Cards:
     def _by_day(self, quarters: Iterable[Quarter]) -> Counter[str]:
         days: Counter[str] = Counter()
         for quarter in quarters:
-            days[datetime.fromtimestamp(quarter.time_us / 1e6, self.zone).date().isoformat()] += quarter.requests
+            days[self._day(quarter.time_us)] += quarter.requests
         return days
+
+    def _day(self, time_us: int) -> str:
+        return datetime.fromtimestamp(time_us / 1e6, self.zone).date().isoformat()
 
 
 @dataclass(slots=True)

@@ -34,9 +34,9 @@ from tailtrace_api.answers.panel_records import (
 from tailtrace_api.answers.record import LISTED_MAX, truncated
 from tailtrace_api.answers.record import cut as first
 from tailtrace_api.answers.request_records import LogLine, Outage
-from tailtrace_api.answers.steps import FINE_US_MAX, Cut, Step, cut_of, whole_hours
+from tailtrace_api.answers.steps import FINE_US_MAX, Cut, Step, cut_of, in_part, whole_hours
 from tailtrace_api.queries.insights import Insights
-from tailtrace_api.queries.requests import Queries
+from tailtrace_api.queries.requests import Queries, stored_us
 from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
@@ -88,6 +88,7 @@ class Panels:
             named=panels.named(now),
             step=cut.bars.name,
             series=panels.series(buckets, window, cut.bars),
+            series_in_part=self._in_part(window, cut.bars),
             series_before=self._ghost(scope, window, before, filters, cut.bars) if is_covered else (),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
@@ -138,13 +139,18 @@ class Panels:
         is_covered = self.queries.is_covered(earlier)
         usages_before = self.store.usage(scope, earlier, filters, By.ENDPOINT) if is_covered else None
         rows = panels.endpoints(usages, usages_before, latency, buckets, window, cut.spark, self.features)
-        return Endpoints(endpoints=first(rows), truncated=truncated(endpoints=rows), has_percentiles=has_latency)
+        return Endpoints(
+            endpoints=first(rows),
+            spark_in_part=self._in_part(window, cut.spark),
+            truncated=truncated(endpoints=rows),
+            has_percentiles=has_latency,
+        )
 
     def health(self, asked: Window, service: str | None = None) -> Health:
         """Answer `GET /analytics/panels/health`: `system-health-history` without its lists of endpoints."""
         window, cut = self._kept(asked)
         whole = self.queries.system_health_history(window, service=service, step=cut.times)
-        return panels.health(whole, [self._why(one) for one in whole.outages[:OUTAGES_EXPLAINED]])
+        return panels.health(whole, cut.times.name, [self._why(one) for one in whole.outages[:OUTAGES_EXPLAINED]])
 
     def requests(
         self,
@@ -221,6 +227,9 @@ class Panels:
     def _ghost(self, scope: Scope, window: Window, before: Window, filters: Filters, step: Step) -> tuple[int, ...]:
         buckets = self.store.endpoint_buckets(scope, before, step.bucket_us, filters, By.ALL)
         return panels.series_before(buckets, window, before, step)
+
+    def _in_part(self, window: Window, step: Step) -> tuple[int, ...]:
+        return in_part(step.begins(window), step, window, stored_us(self.store, window, step.bucket_us))
 
     def _why(self, outage: Outage) -> tuple[Cause, ...]:
         """Return what failed in an outage."""

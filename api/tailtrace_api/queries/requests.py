@@ -26,7 +26,7 @@ from tailtrace_api.answers.request_records import (
     UsageSummary,
     UserSessions,
 )
-from tailtrace_api.answers.steps import Step, cut_of, latency_by, usage_by
+from tailtrace_api.answers.steps import DAYS, Step, cut_of, in_part, latency_by, usage_by
 from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
@@ -39,6 +39,14 @@ COVERED_PART = 100
 """A time counts as stored whole where less than one part in so many is missing at its begin, an hour at most."""
 QUERY_TIMES_MAX = 10_000
 """Store queries whose time is remembered for `influxdb_query_times`."""
+
+
+def stored_us(store: Store, window: Window, bucket_us: int) -> int | None:
+    """Return the bucket in which what is stored begins, µs; None: it begins before the window, or there is nothing."""
+    everybody, before = Scope.everybody(), Window(window.start_us - COVERED_US, window.start_us)
+    if store.bucket_usage(everybody, before, DAY_US):
+        return None
+    return min((one.time_us for one in store.bucket_usage(everybody, window, bucket_us)), default=None)
 
 
 class Queries:
@@ -189,18 +197,22 @@ class Queries:
         newest_us = self.newest_us(now_us)
         rates = answers.error_rates(usages)  # as many endpoints as there are response times
         times = answers.response_times(usages, latency)
+        by_day, by_step = uptime.uptime_by_day(up), usage_by(step, steps)
+        begun_us = self.timed(lambda: stored_us(store, window, step.bucket_us), now_us)
         return SystemHealth(
             window=answers.window(window),
             service=service,
             **uptime.uptime(up),
             uptime_method=uptime.METHOD,
-            uptime_over_time=uptime.uptime_by_day(up),
+            uptime_over_time=by_day,
+            uptime_over_time_in_part=in_part((answers.time_us(one.time) for one in by_day), DAYS, window, begun_us),
             uptime_by_service=uptime.uptime_by_service(up),
             outages=cut(outages),
             api_response_times=cut(times),
             truncated=truncated(api_response_times=times, outages=outages),
             error_rate=ErrorRate(overall=rates.overall, by_endpoint=cut(rates.by_endpoint)),
-            over_time=answers.over_time(usage_by(step, steps), latency_by(step, latencies)),
+            over_time=answers.over_time(by_step, latency_by(step, latencies)),
+            over_time_in_part=in_part((one.time_us for one in by_step), step, window, begun_us),
             influxdb_query_times=self.query_times(),
             data_freshness_seconds=None if newest_us is None else round((now_us - newest_us) / 1e6, 1),
         )

@@ -36,6 +36,11 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def exception_of(error_type: str) -> str:
+    """Return the exception that an `error.type` names; empty where it has none: a status (`500`), or `_OTHER`."""
+    return "" if error_type.isdigit() or error_type == "_OTHER" else error_type
+
+
 def replaced(text: str, but: str = "") -> str:
     """Return a text with U+FFFD for each character that cannot be printed, but for those of `but`."""
     if text.isprintable():

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xxhash import xxh3_64
 
 from tailtrace_bridge.core.records import Failure, Row
+from tailtrace_bridge.core.text import exception_of
 from tailtrace_bridge.store.values import LogEntry
 from tailtrace_bridge.traces.stack import Frame, frames_of
 
@@ -114,7 +115,7 @@ def _by_stack(failed: Failed, spans: "Iterable[TraceSpan]") -> Group | None:
 
 
 def _by_name(failed: Failed) -> Group:
-    type_ = "" if failed.error_type.isdigit() or failed.error_type == "_OTHER" else failed.error_type
+    type_ = exception_of(failed.error_type)
     title = failed.route if type_ else f"{failed.status} {failed.route}"
     fingerprint = _fingerprint(type_ or str(failed.status), failed.service, failed.route)
     return Group(fingerprint, type_, title[:TITLE_LENGTH_MAX], "")

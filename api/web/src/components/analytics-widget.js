@@ -213,15 +213,17 @@ function numbers(answer, words) {
   const figure = (name, count) => h("div", null, h("dt", null, t(name, { n: count })), h("dd", null, number(count)));
   return [
     h("dl", null, figure("sessions", answer.total_sessions), figure("users", answer.unique_users)),
-    h("div", { class: "head" }, h("h3", null, t("by-day")), h("span", null, t("accesses", { n: answer.total_requests }))),
-    chart(answer.by_day, words),
-    table(answer.by_day, words),
+    h("div", { class: "head" }, h("h3", null, t("by-day")), h("span", null, t("accesses", { n: answer.total_requests }), answer.by_day_in_part?.length > 0 && h("small", { class: "part" }, h("i"), t("in-part")))),
+    chart(answer, words),
+    table(answer, words),
     answer.top_features.length > 0 && [h("h3", null, t("features")), features(answer.top_features, words)],
   ];
 }
 
+const LONG = { weekday: "long", day: "numeric", month: "long" };
+
 /** Makes the columns, for the eye; `table` says the same in words. */
-function chart(days, { t, day, short }) {
+function chart({ by_day: days, by_day_in_part: inPart = [] }, { t, day, short }) {
   const most = Math.max(1, ...days.map((one) => one.requests));
   const isMany = days.length > LABELLED_MAX;
   const every = Math.ceil(days.length / 5);
@@ -230,19 +232,20 @@ function chart(days, { t, day, short }) {
       const bar = h("i");
       bar.style.height = `${Math.round((72 * requests) / most)}px`;
       const isNamed = !isMany || (days.length - 1 - place) % every === 0;
-      return h("div", { title: `${day(iso, { weekday: "long", day: "numeric", month: "long" })}: ${t("accesses", { n: requests })}` },
+      const cut = inPart.includes(place);
+      return h("div", { class: cut && "part", title: `${day(iso, LONG)}: ${t("accesses", { n: requests })}${cut ? ` (${t("in-part")})` : ""}` },
         !isMany && h("b", null, short(requests)),
         bar,
         h("small", null, isNamed ? day(iso, isMany ? { day: "numeric" } : { weekday: "short" }) : ""));
     }));
 }
 
-function table(days, { t, day, number }) {
+function table({ by_day: days, by_day_in_part: inPart = [] }, { t, day, number }) {
   return h("table", { class: "sr" },
     h("caption", null, t("by-day")),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, t("day")), h("th", { scope: "col" }, t("requests")))),
-    h("tbody", null, days.map(({ day: iso, requests }) =>
-      h("tr", null, h("th", { scope: "row" }, day(iso, { weekday: "long", day: "numeric", month: "long" })), h("td", null, number(requests))))));
+    h("tbody", null, days.map(({ day: iso, requests }, place) =>
+      h("tr", null, h("th", { scope: "row" }, day(iso, LONG), inPart.includes(place) && ` (${t("in-part")})`), h("td", null, number(requests))))));
 }
 
 function features(rows, { t }) {

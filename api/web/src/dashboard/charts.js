@@ -3,11 +3,11 @@
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 import { brush, zoom } from "./brush.js";
-import { legendOf, MARKS, placed, tipOf } from "./marks.js";
+import { IN_PART, legendOf, MARKS, placed, tipOf } from "./marks.js";
 
 /** It comes while the first answers are asked for. */
 const engine = import("./chart_engine.js").then(({ Chart }) => {
-  Chart.register(MARKS);
+  Chart.register(MARKS, IN_PART);
   return Chart;
 });
 
@@ -27,9 +27,10 @@ function resolved(name) {
 /**
  * Gives a chart for a panel; the canvas is kept between answers.
  * `sets`: {label, values, colour (of the page), line?: bool, dash?}; `format` writes a value; `showsAll`: no label is left out.
- * `spans`: begin and end of each step; with these, people can look into a part of it.
+ * `spans`: begin and end of each step; with these, people can look into a part of it. `inPart`: places of the steps that
+ * are not whole. `dates`: the day of each label that names but a time of day.
  */
-export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null }) {
+export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null, inPart = [], dates = null }) {
   const kept = drawn.get(id);
   const canvas = kept?.canvas ?? h("canvas");
   canvas.setAttribute("role", "img");
@@ -55,12 +56,13 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     plugins: {
       legend: { display: false },
       marks: { all, colour: ink },
+      inPart: { places: inPart, colour: resolved("line") },
       tooltip: {
-        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}`, footer: (items) => tipOf(all, items[0].dataIndex) },
+        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}`, footer: ([{ dataIndex: place }]) => [inPart.includes(place) && t("in-part-how"), ...tipOf(all, place)].filter(Boolean) },
       },
     },
     scales: {
-      x: { stacked, grid: { display: false }, border: { color: resolved("line") }, ticks: { color: ink, maxRotation: 0, autoSkip: !showsAll, autoSkipPadding: 18 } },
+      x: { stacked, grid: { display: false }, border: { color: resolved("line") }, ticks: { color: ink, maxRotation: 0, autoSkip: !showsAll, autoSkipPadding: 18 }, beforeFit: dates && (({ ticks }) => dated(ticks, dates)) },
       y: { stacked, beginAtZero: true, grid: { color: resolved("line") }, border: { display: false }, ticks: { color: ink, maxTicksLimit: 5, precision: 0, callback: (value) => format(value) } },
     },
   };
@@ -76,7 +78,7 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     if (now) now.chart.update();
     else drawn.set(id, { canvas, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
   }));
-  const legend = h("ul", { class: "legend", "aria-hidden": all.length ? null : "true" }, ...legendOf(all), ...sets.map((set) => {
+  const legend = h("ul", { class: "legend", "aria-hidden": all.length ? null : "true" }, ...legendOf(all), inPart.length > 0 && h("li", null, h("i", { class: "in-part" }), t("in-part-how")), ...sets.map((set) => {
     const key = h("i");
     key.style.background = `var(--${set.colour})`;
     return h("li", null, key, set.label);
@@ -86,7 +88,17 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     const placeOf = (x) => Math.max(0, Math.min(spans.length - 1, drawn.get(id)?.chart.scales.x.getValueForPixel(x) ?? 0));
     brush(host, placeOf, spans);
   }
-  return [legend, host, asTable({ id, label, titles, sets, format, spans })];
+  return [legend, host, asTable({ id, label, titles: titles.map((title, place) => (inPart.includes(place) ? `${title} (${t("in-part")})` : title)), sets, format, spans })];
+}
+
+/** Puts its day below the first label, and below each that begins another. */
+function dated(ticks, dates) {
+  let last = null;
+  for (const tick of ticks) {
+    const day = dates[tick.value];
+    if (day !== last) tick.label = [tick.label, day].flat();
+    last = day;
+  }
 }
 
 function asTable({ id, label, titles, sets, format, spans }) {

@@ -4,7 +4,7 @@
 import { h } from "../shared/dom.js";
 import { t } from "../shared/words.js";
 
-const narrow = (next, stays = false, to = null) => (event) =>
+export const narrow = (next, stays = false, to = null) => (event) =>
   event.currentTarget.dispatchEvent(new CustomEvent("narrow", { bubbles: true, detail: { next: { request: "", ...(typeof next === "function" ? next() : next) }, stays, to } }));
 
 /** A name that, clicked, narrows the page to it. `kind` is one of the filters in the address, `text` what it is called here. */

@@ -7,7 +7,7 @@ import { pageName } from "../shared/names.js";
 import { duration, t } from "../shared/words.js";
 import { instant, wall } from "../shared/zone.js";
 import { chips } from "./chips.js";
-import { endOf, FILTERS, hasFilters, LOG_FILTERS, NOW, PERIODS, withUser } from "./state.js";
+import { endOf, FILTERS, hasFilters, LOG_FILTERS, NOW, PERIODS, UNFILTERED, withUser } from "./state.js";
 
 const NAMES = { user: "users", device: "devices", endpoint: "endpoints", service: "services" };
 const METHODS = ["", "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
@@ -54,7 +54,7 @@ export class Filters {
   }
 
   clearAll() {
-    this.change({ ...NOW, ...Object.fromEntries([...FILTERS, ...LOG_FILTERS].map((key) => [key, ""])) });
+    this.change({ ...NOW, ...UNFILTERED });
   }
 
   focus() {

@@ -36,12 +36,30 @@ export function legendOf(all) {
   return all.length > NAMED ? [h("li", null, t("marks-more", { n: all.length - NAMED })), ...shown] : shown;
 }
 
+const widthOf = (x) => (x.ticks.length && x.getLabels().length > 1 ? x.getPixelForValue(1) - x.getPixelForValue(0) : x.width);
+
+/** A plugin of Chart.js that shades the steps that are not whole: `options.plugins.inPart` has `places` and `colour`. */
+export const IN_PART = {
+  id: "inPart",
+  beforeDatasetsDraw({ ctx, chartArea: { left, right, top, bottom }, scales: { x } }, _, { places, colour }) {
+    if (!places?.length) return;
+    const half = widthOf(x) / 2;
+    ctx.save();
+    ctx.fillStyle = colour;
+    for (const place of places) {
+      const from = Math.max(left, x.getPixelForValue(place) - half);
+      ctx.fillRect(from, top, Math.min(right, x.getPixelForValue(place) + half) - from, bottom - top);
+    }
+    ctx.restore();
+  },
+};
+
 /** A plugin of Chart.js that draws them: `options.plugins.marks` has `all` and `colour`. */
 export const MARKS = {
   id: "marks",
   afterDatasetsDraw({ ctx, chartArea: { top, bottom }, scales: { x } }, _, { all, colour }) {
     if (!all?.length) return;
-    const width = x.ticks.length && x.getLabels().length > 1 ? x.getPixelForValue(1) - x.getPixelForValue(0) : x.width;
+    const width = widthOf(x);
     // Bars stand in the middle of their step, points of a line on its begin.
     const shift = x.options.offset ? width / 2 : 0;
     ctx.save();

@@ -1,6 +1,7 @@
 // What the page shows stands in its address, so that a link or a bookmark shows the same; a default leaves no trace.
 // What an address says and the page cannot do is told (`notice.js`), with what is shown instead: the default.
 
+import { CARD } from "../shared/names.js";
 import { instant } from "../shared/zone.js";
 
 export const PERIODS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"];
@@ -9,6 +10,8 @@ export const NOW = { at: "", from: "", to: "" };
 export const FILTERS = ["user", "device", "endpoint", "service", "status", "method"];
 /** Of the list of requests alone: no rollup keeps paths and single times. */
 export const LOG_FILTERS = ["path", "slower"];
+/** What of a state changes to look at everybody's requests: a number that follows no filter leads to them. */
+export const UNFILTERED = Object.fromEntries([...FILTERS, ...LOG_FILTERS].map((key) => [key, ""]));
 /** Kinds of traffic that the list of requests leaves out, unless asked for `all`. */
 const ASIDE = ["card", "static"];
 /** Several users stand in an address as often as there are; here, with this between them. */
@@ -81,7 +84,8 @@ export function parameters(state, { filters = FILTERS } = {}) {
 /** Gives the parameters of the list of requests. */
 export function logParameters(state) {
   const query = parameters(state, { filters: [...FILTERS, ...LOG_FILTERS] });
-  if (!state.all) for (const kind of ASIDE) query.append("without", kind);
+  // Who asks for a card asks for its views.
+  if (!state.all && !state.endpoint.startsWith(CARD)) for (const kind of ASIDE) query.append("without", kind);
   return query;
 }
 

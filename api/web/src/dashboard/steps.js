@@ -3,7 +3,6 @@
 import { hourOf, moment } from "../shared/words.js";
 import { zone as chosen } from "../shared/zone.js";
 
-const HOUR_MS = 3_600_000;
 const STYLES = { minute: "hour", ten_minutes: "hour", hour: "hour", day: "day", month: "month" };
 /** More hours than that are labelled by their midnights. */
 const HOURS_MAX = 49;
@@ -19,13 +18,8 @@ export function labelled(begins, step) {
   const showsAll = step === "hour" && begins.length > HOURS_MAX;
   const label = (iso) => (showsAll ? (hourOf(iso, zone) ? "" : moment(iso, "weekday", zone)) : moment(iso, STYLES[step], zone));
   const titles = { day: "date", month: "months" };
-  return { labels: begins.map(label), titles: begins.map((iso) => moment(iso, titles[step] ?? "short", zone)), showsAll };
-}
-
-/** Gives how long the steps of a chart are that does not say so: by the smallest distance of two. */
-export function stepOf(begins) {
-  const apart = Math.min(...begins.slice(1).map((iso, place) => Date.parse(iso) - Date.parse(begins[place])));
-  if (apart < HOUR_MS) return "minute";
-  if (apart < 24 * HOUR_MS) return "hour";
-  return apart < 28 * 24 * HOUR_MS ? "day" : "month";
+  const days = begins.map((iso) => moment(iso, "day", zone));
+  // Hours of one day need no date; labels of all midnights and of days are dates.
+  const dates = STYLES[step] === "hour" && !showsAll && days[0] !== days.at(-1) ? days : null;
+  return { labels: begins.map(label), titles: begins.map((iso) => moment(iso, titles[step] ?? "short", zone)), showsAll, dates };
 }

@@ -47,7 +47,8 @@ function format(kind, tag, options = {}) {
 export const tn = (key, count) => t(`${key}.${format("PluralRules", lang).select(count) === "one" ? "one" : "other"}`, { n: number(count) });
 
 const NONE = "–";
-const decimals = (value, digits) => format("NumberFormat", lang, { maximumFractionDigits: digits, useGrouping: "min2" }).format(value);
+/** The one way to write a number, grouped as the reader's place does. */
+const decimals = (value, digits, options) => format("NumberFormat", locale, { maximumFractionDigits: digits, ...options }).format(value);
 
 export const number = (value, digits = 0) => (value === null || value === undefined ? NONE : decimals(value, digits));
 
@@ -67,7 +68,7 @@ export function hours(value) {
 export const percent = (fraction, digits = 1) =>
   fraction === null || fraction === undefined
     ? NONE
-    : format("NumberFormat", lang, { style: "percent", maximumFractionDigits: digits }).format(fraction);
+    : decimals(fraction, digits, { style: "percent" });
 
 export const bytes = (value) =>
   value >= 1e6 ? `${decimals(value / 1e6, 1)} MB` : value >= 1e3 ? `${decimals(value / 1e3, 1)} kB` : `${number(value)} B`;

@@ -3,7 +3,7 @@
 import { h } from "../../shared/dom.js";
 import { moment, t } from "../../shared/words.js";
 import { door } from "../filter_button.js";
-import { around } from "../state.js";
+import { around, UNFILTERED } from "../state.js";
 
 const SHOWN_MAX = 5;
 
@@ -15,5 +15,5 @@ export function alerts({ rules, active, events }, _state, panel) {
     h("li", null,
       h("span", { class: `state ${firing.has(one.time) ? "new" : ""}` }, t(firing.has(one.time) ? "fires" : `told-${one.what}`)), " ",
       h("strong", null, one.rule), " ", one.text, " ",
-      door(around(one.time), moment(one.time, "short")))));
+      door({ ...UNFILTERED, ...around(one.time) }, moment(one.time, "short")))));
 }

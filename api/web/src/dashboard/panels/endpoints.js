@@ -9,6 +9,11 @@ import { partsBar, saidParts } from "../parts.js";
 import { spark } from "../spark.js";
 import { table } from "../table.js";
 
+/** A time of which a share is slower leads to those requests. */
+const slower = (key) => ({ ...time(key, key.slice(0, -3)), cell: (row) => (row[key] ? door({ ...itself(row), slower: String(Math.floor(row[key])) }, duration(row[key]), { title: t("look-at-slower"), to: "requests" }) : duration(row[key])) });
+
+const itself = ({ endpoint, service }) => ({ endpoint, ...(service && { service }) });
+
 const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
 
 /** Gives a panel's `load` that has the endpoints at once, and shows them again when their parts are there. */
@@ -23,7 +28,7 @@ export const withParts = (load, findParts) => async (now, signal, panel) => {
   return answer;
 };
 
-export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, truncated, parts }, _state, panel) {
+export function endpoints({ endpoints: rows, spark_in_part: inPart, has_percentiles: hasPercentiles, truncated, parts }, _state, panel) {
   if (!rows.length) return null;
   panel.tell(of("app", "endpoints"), !hasPercentiles && t("no-percentiles"));
   return table({
@@ -35,11 +40,11 @@ export function endpoints({ endpoints: rows, has_percentiles: hasPercentiles, tr
     columns: [
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => pageName(row.endpoint), cell: name },
       ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
-      { key: "spark", title: "trend", cell: (row) => spark(row.spark) },
-      { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door({ endpoint: row.endpoint, ...(row.service && { service: row.service }) }, number(row.calls), { to: "requests" }) },
+      { key: "spark", title: "trend", cell: (row) => spark(row.spark, inPart) },
+      { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door(itself(row), number(row.calls), { to: "requests" }) },
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
-      ...(hasPercentiles ? [time("p50_ms", "p50"), time("p95_ms", "p95"), time("p99_ms", "p99")] : []),
+      ...(hasPercentiles ? ["p50_ms", "p95_ms", "p99_ms"].map(slower) : []),
       { key: "parts", title: "waterfall", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
@@ -79,5 +84,4 @@ const errors = (row) =>
   row.errors_5xx ? h("span", { class: "bad" }, failed(row, row.errors_5xx, "5xx"), ` · ${percent(row.error_rate)}`) : h("span", { class: "none" }, "0");
 
 /** How many calls ended so, and the way to them. */
-const failed = ({ endpoint, service }, count, status) =>
-  count ? door({ endpoint, status, ...(service && { service }) }, number(count)) : number(0);
+const failed = (row, count, status) => (count ? door({ ...itself(row), status }, number(count), { to: "requests" }) : number(0));

@@ -5,7 +5,7 @@ import { pageName } from "../../shared/names.js";
 import { duration, moment, number, percent, t } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
 import { nameOf } from "../marks.js";
-import { around } from "../state.js";
+import { around, UNFILTERED } from "../state.js";
 import { isException } from "./request.js";
 import { table } from "../table.js";
 
@@ -63,7 +63,7 @@ function groups(answer, panel, open, keyOf) {
 
 /** Leads to the requests that failed at the group's endpoint, where it has one. */
 const failed = (one) =>
-  one.endpoints.length === 1 ? door({ endpoint: one.endpoints[0].name, status: "5xx" }, number(one.requests), { title: pageName(one.endpoints[0].name), to: "requests" }) : number(one.requests);
+  one.endpoints.length === 1 ? door({ ...UNFILTERED, endpoint: one.endpoints[0].name, status: "5xx" }, number(one.requests), { title: pageName(one.endpoints[0].name), to: "requests" }) : number(one.requests);
 
 function what(one, open) {
   const trace = one.traces[0]?.trace_id;

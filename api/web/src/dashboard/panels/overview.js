@@ -45,7 +45,7 @@ function way(metric, now) {
   return leap(metric === "requests" ? "requests" : "users", number(now));
 }
 
-export function series({ series: points, series_before: ghost, step, window: shown }, _state, panel) {
+export function series({ series: points, series_in_part: inPart, series_before: ghost, step, window: shown }, _state, panel) {
   if (!points.some((point) => point.requests)) return null;
   panel.tell(of("usage", "series"), step === "hour" && Date.parse(shown.to) - Date.parse(shown.from) <= FINE_MS && t("minutes-gone"), isElsewhere(step) && t("days-of-utc"));
   const begins = points.map((point) => point.time);
@@ -57,6 +57,7 @@ export function series({ series: points, series_before: ghost, step, window: sho
     label: t("series-label", { n: number(sum), peak: number(peak.requests), time: said.titles[points.indexOf(peak)] }),
     ...said,
     spans: spansOf(begins, shown.to),
+    inPart,
     stacked: true,
     sets: [
       { label: t("series-fine"), values: points.map((point) => point.requests - point.errors), colour: "accent-soft" },

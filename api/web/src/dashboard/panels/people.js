@@ -29,7 +29,7 @@ export function users({ users: rows, sessions_of_all: isOfAll, truncated }, stat
       { key: "time", title: "time-spent", kind: "number", value: (row) => row.total_time_hours, cell: (row) => hours(row.total_time_hours) },
       { key: "requests", title: "metric-requests", kind: "number", value: (row) => row.requests, cell: (row) => toRequests(row, number(row.requests)) },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors, cell: (row) => row.errors && isNamed(row) ? h("span", { class: "bad" }, door({ user: row.user, status: "5xx" }, number(row.errors))) : h("span", { class: row.errors ? "bad" : "none" }, number(row.errors)) },
-      { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name) => h("span", { class: "tag" }, pageName(name))) },
+      { key: "features", title: "favourites", kind: "list", cell: (row) => row.favorite_features.map((name, place) => door({ [nameKey(row)]: row.user, endpoint: row.favorite_endpoints[place] }, pageName(name), { look: "tag", title: pageName(name), key: `favourite-${place}-of-${row.user}`, to: "requests" })) },
       { key: "devices", title: "devices", kind: "list", cell: (row) => row.devices.map((name) => filterButton("device", name, "tag")) },
       { key: "seen", title: "last-seen", kind: "number", value: (row) => Date.parse(row.last_seen), cell: (row) => when(row.last_seen, endOf(state)) },
     ],

@@ -9,8 +9,8 @@ import { partsWhole } from "../parts.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
 
-/** An app without an exception to name gives the status again: that is none. */
-export const isException = (type) => Boolean(type) && !/^\d+$/.test(type);
+/** An app without an exception to name gives the status again, or `_OTHER`: that is none. */
+export const isException = (type) => Boolean(type) && !/^(\d+|_OTHER)$/.test(type);
 
 /** Brings a line of the log into the form that `/analytics/panels/request/…` gives. */
 const fromLine = (line) => ({

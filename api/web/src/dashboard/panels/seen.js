@@ -16,10 +16,11 @@ const opened = new Map();
 async function seers({ card, variants }, state) {
   const endpoints = variants.length ? variants.map(({ variant }) => CARD + card + (variant === null ? "" : `#${variant}`)) : [CARD + card];
   const answers = await Promise.all(endpoints.map((endpoint) =>
-    ask("/analytics/panels/people", parameters({ ...state, endpoint }), new AbortController().signal)));
+    ask("/analytics/panels/people", parameters({ ...state, endpoint }), new AbortController().signal).then(({ users }) => users.map((one) => ({ ...one, endpoint })))));
   const people = new Map();
-  for (const { user, kind, requests, last_seen: seen, devices } of answers.flatMap((one) => one.users)) {
-    const before = people.get(user) ?? { user, views: 0, seen, key: kind !== "user" && devices.includes(user) ? "device" : "user" };
+  for (const { user, kind, requests, last_seen: seen, devices, endpoint } of answers.flat()) {
+    // Who saw several variants is led to the first of them.
+    const before = people.get(user) ?? { user, views: 0, seen, endpoint, key: kind !== "user" && devices.includes(user) ? "device" : "user" };
     people.set(user, { ...before, views: before.views + requests, seen: seen > before.seen ? seen : before.seen });
   }
   return [...people.values()].sort((a, b) => b.views - a.views);
@@ -28,7 +29,7 @@ async function seers({ card, variants }, state) {
 export function seenBy(row, state) {
   const list = h("ul", { class: "seen-by" });
   const details = h("details", { class: "seen" }, h("summary", { "data-key": `seen-${row.card}` }, t("seen-by")), list);
-  const show = (people) => replace(list, ...people.slice(0, SHOWN_MAX).map((one) => line(row.card, one, state)),
+  const show = (people) => replace(list, ...people.slice(0, SHOWN_MAX).map((one) => line(one, state)),
     people.length > SHOWN_MAX ? h("li", null, t("and-more", { n: people.length - SHOWN_MAX })) : null);
   const find = async () => {
     const people = await seers(row, state).catch(() => null);
@@ -51,5 +52,5 @@ export function seenBy(row, state) {
   return details;
 }
 
-const line = (card, { user, key, views, seen }, state) =>
-  h("li", null, door({ [key]: user, endpoint: CARD + card }, user, { look: "tag" }), h("span", null, `${tn("views", views)}, `, when(seen, endOf(state))));
+const line = ({ user, key, views, seen, endpoint }, state) =>
+  h("li", null, door({ [key]: user, endpoint }, user, { look: "tag" }), h("span", null, `${tn("views", views)}, `, when(seen, endOf(state))));
