@@ -40,7 +40,7 @@ export class FirstRun {
     if (this.element.hidden) return;
     replace(this.element,
       h("h2", { id: "first-run" }, t(this.panels.hidden ? "empty-store" : "first-run")),
-      h("ol", { class: "steps", role: "status" }, ...STEPS.map((step) => stepOf(step, found?.[step]))),
+      h("div", { role: "status" }, h("ol", { class: "steps" }, ...STEPS.map((step) => stepOf(step, found?.[step])))),
       h("p", { class: "panel-note" }, rich(t("first-import"))));
   }
 }
