@@ -27,8 +27,10 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+from pydantic import TypeAdapter
 from rich.console import Console
 
+from tailtrace_api.answers.request_records import Report
 from tailtrace_api.demo.app import make_app
 from tailtrace_api.demo.history import history
 from tailtrace_api.demo.people import PEOPLE
@@ -190,7 +192,7 @@ def take_terminal(browser: Browser, url: str) -> Path:
         with urllib.request.urlopen(f"{url}/analytics/{path}") as answer:  # noqa: S310 - our own address
             report[name] = json.load(answer)
     console = Console(record=True, width=TERMINAL_COLUMNS, file=io.StringIO(), force_terminal=True)
-    print_report(console, report, "en")
+    print_report(console, TypeAdapter(Report).validate_python(report), "en")
     drawn = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="tailtrace report --days 7"), flags=re.DOTALL)
     context = browser.new_context(device_scale_factor=1.5, viewport={"width": 1280, "height": 900})
     page = context.new_page()

@@ -107,6 +107,7 @@ def test_back_walks_through_periods_and_names_but_not_languages(factory, open_pa
         ("status=teapot", "status=teapot is no status like 404 or 5xx; any status is shown."),
         ("request=abc", "request=abc is no trace id of 32 hex digits; no request is opened."),
         ("lang=fr", "lang=fr is neither en nor es; the page keeps its language."),
+        ("slower=soon", "slower=soon is no value that this can have; it is left out."),
         (f"user={'x' * 513}", f"user={'x' * 55}… is longer than 512 characters; it is left out."),
     ],
 )

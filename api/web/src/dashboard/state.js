@@ -21,6 +21,9 @@ const USERS_MAX = 20;
 const TEXT_MAX = 512;
 const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
 
+/** What has a text of its own for a wrong value. */
+const SAID = ["period", "status", "request", "lang"];
+
 /** It is one of the zone that the page shows. */
 const ZONELESS = /[T ][\d:.]+$/i;
 
@@ -53,7 +56,7 @@ export function read(search = location.search) {
   for (const [key, value] of new URLSearchParams(search)) {
     if (!Object.hasOwn(CHECKS, key)) misread.push({ key, value, why: "misread-key" });
     else if (value && CHECKS[key](value)) state[key] = key === "user" ? withUser(state.user, value) : value;
-    else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : TIMES.includes(key) ? "misread-at" : `misread-${key}` });
+    else if (value) misread.push({ key, value, why: CHECKS[key] === isShort ? "misread-long" : TIMES.includes(key) ? "misread-at" : SAID.includes(key) ? `misread-${key}` : "misread-value" });
   }
   for (const key of TIMES) if (state[key]) state[key] = ZONELESS.test(state[key]) ? instant(state[key]) : new Date(state[key]).toISOString();
   if (state.from && state.from >= (state.to || new Date().toISOString())) {
