@@ -27,8 +27,8 @@ HERE = Path(__file__).parent
 CACHE = Path.home() / ".cache" / "tailtrace"
 FOLDER = CACHE / "docker"
 SOCKET = FOLDER / "docker.sock"
-START_S_MAX = 60
-STOP_S_MAX = 60
+START_S_MAX = 300
+STOP_S_MAX = 300
 IMAGES = {
     "python": "python:3.13-slim-trixie",
     "node": "node:24.11-slim",

@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.docker]
 
 DISK_MIB = 64
 FULL_S = 10
-TOLD_S_MAX = 120
-HEAL_S_MAX = 120
+TOLD_S_MAX = 300
+HEAL_S_MAX = 300
 
 
 @pytest.fixture

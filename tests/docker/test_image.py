@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.docker]
 PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
 SAMPLE = PAGE.parents[1] / "tests" / "samples" / "tailtrace.log"
 ASKED = "/dashboard/complete"
-UP_S_MAX = 60
+UP_S_MAX = 300
 MB_MAX = {"plain": 120, "pdf": 250}
 """What an image may be above its base."""
 MONTH = "2025-10"
