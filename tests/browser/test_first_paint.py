@@ -4,6 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.chromium
 
+NOW_S = 1_795_000_000
 MOVES = """() => document.getAnimations().map(({effect}) => ({
   of: (effect.pseudoElement ?? "") + effect.target.className,
   what: [...new Set(effect.getKeyframes().flatMap((frame) => Object.keys(frame)))]
@@ -59,3 +60,22 @@ def test_what_moves_moves_by_opacity_alone_and_each_panel_as_one(unspoken):
     assert {one["of"] for one in moving} >= {"skeleton"}
     assert {name for one in moving for name in one["what"]} == {"opacity"}
     assert len(moving) <= page.evaluate("document.querySelectorAll('.skeleton').length") + 1  # the line's dot
+
+
+def test_the_first_panel_s_question_goes_ahead_and_holds_nobody_up_for_long(browser, factory):
+    context = browser.new_context(locale="en-GB")
+    page, held, asked = context.new_page(), [], []
+    page.route("**/panels/overview**", lambda route: held.append(route))  # noqa: PLW0108 - it is given attributes
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.install(time=NOW_S)
+    page.clock.pause_at(NOW_S + 1)  # no timer of the page's own runs
+    page.goto(factory, wait_until="commit")
+    page.wait_for_selector("#help:visible", timeout=30_000)
+    wait(page, lambda: any("/session" in url for url in asked))
+    for _ in range(10):
+        page.wait_for_timeout(30)
+    assert not [url for url in asked if "/panels/people" in url]
+    page.clock.run_for(300)
+    wait(page, lambda: [url for url in asked if "/panels/people" in url])
+    assert len(held) == 1
+    context.close()

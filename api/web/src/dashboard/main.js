@@ -99,10 +99,10 @@ const nobody = () => (header.newest ? t("empty-active", { time: moment(header.ne
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
-  new Panel({ id: "requests-by-hour", title: "series", wide: "two", lines: 7, load: withMarks(overview, markers), render: series, empty: nothing }),
+  new Panel({ id: "requests-by-hour", title: "series", isOfLead: true, wide: "two", lines: 7, load: withMarks(overview, markers), render: series, empty: nothing }),
   new Panel({ id: "active", title: "active", follows: [], lines: 5, load: loadActive, render: active, empty: nobody }),
   new Panel({ id: "users", title: "users", wide: "full", lines: 6, load: people, render: users, empty: nothing }),
-  new Panel({ id: "heat", title: "heat", wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
+  new Panel({ id: "heat", title: "heat", isOfLead: true, wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: withParts(own("/analytics/panels/endpoints"), own("/analytics/panels/parts")), render: endpoints, empty: nothing }),
   new Panel({ id: "unused", title: "unused", follows: [], wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),

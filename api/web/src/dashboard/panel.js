@@ -23,10 +23,11 @@ const COMMON = new Set(["away", "store", "unknown"]);
 export class Panel {
   /**
    * `load(state, signal)` gives the answer, `render(answer, state)` elements, or null where there is nothing. `follows`: the
-   * filters that the answer obeys; under another one it says that it is of everybody.
+   * filters that the answer obeys; under another one it says that it is of everybody. `isOfLead`: it shows a part of the
+   * first panel's answer.
    */
-  constructor({ id, title, isLead = false, isLog = false, wide, load, render, empty, lines = 4, follows = FILTERS, extra }) {
-    Object.assign(this, { id, load, render, empty, lines, title, isLead, isLog, follows });
+  constructor({ id, title, isLead = false, isOfLead = false, isLog = false, wide, load, render, empty, lines = 4, follows = FILTERS, extra }) {
+    Object.assign(this, { id, load, render, empty, lines, title, isLead, isOfLead, isLog, follows });
     this.heading = h("h2", { id: `${id}-title` });
     this.note = h("p", { class: "panel-note" });
     this.body = h("div", { class: "panel-body" });
