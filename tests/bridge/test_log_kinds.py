@@ -144,6 +144,17 @@ def test_whose_a_line_of_json_is(keys, expected):
     assert outcome(*read(line), "address", "path", "status") == expected
 
 
+@pytest.mark.parametrize(
+    ("bare", "upstream_us"),
+    [("0.002 : 0.004", 6_000), ("0.002, 0.003 : -", 5_000), ("- : 0.004", 4_000), ("0.001 : 0.002 : 0.003", 6_000)],
+)
+@pytest.mark.parametrize("place", ['{{"urt":{bare},{rest}}}', '{{{rest},"urt":{bare}}}'])
+def test_a_list_of_upstreams_stands_bare_in_json(bare, upstream_us, place):
+    rest = '"time":"2024-03-10T10:00:00Z","remote_addr":"198.51.100.1","request":"GET /a HTTP/1.1","status":200'
+    line = place.format(bare=bare, rest=rest)
+    assert outcome(*read(line), "address", "path", "upstream_time_us") == ("198.51.100.1", "/a", upstream_us)
+
+
 def test_a_key_that_stands_twice_is_forged():
     line = '{"time":"2024-03-10T10:00:00Z","remote_addr":"198.51.100.1","status":200,"ua":"x","remote_addr":"1.2.3.4"}'
     assert outcome(*read(line)) == "no-format"

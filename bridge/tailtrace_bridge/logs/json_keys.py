@@ -7,7 +7,7 @@ r"""JSON logs whose keys name what they hold: Caddy's, Traefik's, and those of n
 | any other | keys for the time, the address, and for request, path or status | seconds, as nginx writes them |
 
 `KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes with no
-quotes though it is no JSON (`-`, `0.1, 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
+quotes though it is no JSON (`-`, `0.1, 0.2`, `0.1 : 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
 with two values is a forged one (`escape=none`): the line is rejected.
 
 A key inside another object is read with that one's name before it (`upstream.status`, `source.ip`), and by its own name
@@ -54,7 +54,8 @@ REQUESTS = frozenset(
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
 _PIECE = re.compile(
-    r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)) | ([^\s"{}\[\],:][^"{}\[\]:]*+) (?=(["}\]]|\Z)?)""", re.DOTALL | re.VERBOSE
+    r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)) | ([^\s"{}\[\],:](?:[^"{}\[\]:]++|(?<=[0-9-]\x20):(?=\x20[0-9-]))*+) (?=(["}\]]|\Z)?)""",
+    re.DOTALL | re.VERBOSE,
 )
 """A string, closed or not, or what stands bare up to the next of JSON's own characters; whether a value can end there."""
 _WALL = re.compile(r"\A([0-9]{4})/([0-9]{2})/")
@@ -62,7 +63,7 @@ _WALL = re.compile(r"\A([0-9]{4})/([0-9]{2})/")
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of a pair that some write alone; the others are bytes that were no UTF-8."""
-_SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.]+(?:(?:, | : )[0-9.-]+)+")
+_SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.-]+(?:(?:, | : )[0-9.-]+)+")
 _WHOLE = re.compile(r"(?<=[0-9])\.0+\Z")
 """Of a number that some write as `200.0`."""
 _ZONE = re.compile(r"\A(\[?fe80:[0-9a-f:]{1,36})%[A-Za-z0-9_.-]{1,15}(?=\]|\Z)", re.IGNORECASE)
