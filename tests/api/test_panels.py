@@ -515,3 +515,19 @@ def test_an_outage_says_what_failed(tmp_path):
         {"status": 500, "endpoint": "/1", "requests": 1},
     ]
     store.close()
+
+
+def test_a_member_is_told_of_their_own_newest_request_alone(tmp_path):
+    store = SqliteStore(tmp_path / "newest.db")
+    store.write([row(1 * S, 1, ANA), row(2 * S, 2, BEN)])
+    queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
+    panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
+    everybody = panel.overview(back(NOW, 24), Filters()).newest
+    newest = {
+        login: panel.overview(back(NOW, 24), Filters(user=login), login).newest
+        for login in ("ana@example.com", "ben@example.com", "cy@example.com")
+    }
+    store.close()
+    assert newest["ana@example.com"] == everybody
+    assert newest["ben@example.com"] not in {None, everybody}
+    assert newest["cy@example.com"] is None

@@ -82,7 +82,9 @@ class Overview(Record):
     ]
     choices: Choices
     only: Annotated[str | None, meaning("Whom the answer is restricted to.")]
-    newest: Annotated[str | None, meaning("When the newest request began.")]
+    newest: Annotated[
+        str | None, meaning("When the newest request began; a member's: of theirs, since the window before.")
+    ]
 
 
 @record

@@ -72,7 +72,7 @@ class Panels:
         before = _before(window)
         hours = max((window.end_us - window.start_us) // HOUR_US, panels.HEAT_HOURS_MIN)
         weeks = back(window.end_us, hours)
-        newest_us = self.queries.newest_us(max(asked.end_us, window.end_us))
+        newest_us = self._newest_us(scope, Window(before.start_us, max(asked.end_us, window.end_us)))
         anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
         now = self._counted(scope, window, filters, anonymous)
         then = self._counted(scope, before, filters, self.store.anonymous_usage(scope, before, Order.REQUESTS, 0))
@@ -223,6 +223,13 @@ class Panels:
     def request(self, at_us: int, trace_id: str, hours: int, only: str | None = None) -> TraceRequests:
         """Answer `GET /analytics/panels/request/{trace_id}`."""
         return self.insights.explain_request(at_us, trace_id=trace_id, hours=hours, user=only)
+
+    def _newest_us(self, scope: Scope, window: Window) -> int | None:
+        """Return when the newest request up to the end of a window began; of a member's own, the newest in it."""
+        if scope.login is None:
+            return self.queries.newest_us(window.end_us)
+        entries = self.store.log(scope, Window(window.start_us, window.end_us + 1), Filters(), 1, None)
+        return entries[0].time_us if entries else None
 
     def _ghost(self, scope: Scope, window: Window, before: Window, filters: Filters, step: Step) -> tuple[int, ...]:
         buckets = self.store.endpoint_buckets(scope, before, step.bucket_us, filters, By.ALL)

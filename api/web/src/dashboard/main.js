@@ -82,7 +82,8 @@ async function leading(now, signal) {
   const answer = await overview(now, signal);
   filters.offer(answer.choices);
   banner.show(answer, now);
-  if (!endOf(now)) firstRun.show(answer.newest); // of the past, only what came before it is told
+  // Of the past, only what came before it is told; and a member is told of their own requests alone.
+  if (!endOf(now) && answer.only === null) firstRun.show(answer.newest);
   if (told && told.newest !== answer.newest && !endOf(now)) rounds.soon(); // it came while this was answered
   header.newest = answer.newest;
   ({ only } = answer);
@@ -94,8 +95,8 @@ async function leading(now, signal) {
 }
 
 // Only an answer may say that nothing is stored.
-const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest === null && !endOf(now) ? "empty-store" : "empty-period");
-const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t(header.newest === null ? "empty-store" : "empty-active-now"));
+const nothing = (now) => t(hasFilters(now) ? "empty-filter" : header.newest === null && !only && !endOf(now) ? "empty-store" : "empty-period");
+const nobody = () => (header.newest ? t("empty-active", { time: moment(header.newest, "full") }) : t(header.newest === null && !only ? "empty-store" : "empty-active-now"));
 
 const panels = [
   new Panel({ id: "totals", title: "overview", isLead: true, wide: "full", lines: 2, load: leading, render: totals, empty: nothing }),
