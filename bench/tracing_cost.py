@@ -1,12 +1,16 @@
 """What tracing costs a request: the same FastAPI app bare and traced, in one process and one run.
 
-`python bench/tracing_cost.py [SECONDS]`: rounds alternate between all kinds, so that a busy machine slows all alike;
-bare and not sampled, whose difference is small, have one before each round of another kind. What disturbs a round only
-adds to it: of each kind the quickest tenth of its rounds counts, by its middle.
+    python bench/tracing_cost.py [SECONDS] [--uvicorn]
+
+Rounds alternate between all kinds, so that a busy machine slows all alike; bare and not sampled, whose difference is
+small, have one before each round of another kind. What disturbs a round only adds to it: of each kind the quickest
+tenth of its rounds counts, by its middle.
 
 Counted is the CPU of the loop's thread and that of every other thread of the process, which are the exporters: after
 each round what is left to export is sent, and counts. No server is around the app, and it does nothing: a real request
 takes many times as long, so the microseconds are what counts, and the part of what FastAPIInstrumentor adds by default.
+With `--uvicorn` each request goes through uvicorn's own protocol (httptools if it is installed, else h11), from the
+bytes that come to those that leave, without a socket: what a request of a served app costs at least.
 
 At the end: what the parts of a request that is not sampled take alone and warm. Among an app's own code they take up to
 twice as long.
@@ -29,7 +33,7 @@ import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -37,6 +41,7 @@ from fastapi import FastAPI
 import tailtrace
 
 REQUESTS_PER_ROUND = 400
+Round = Callable[[FastAPI, str], Awaitable[None]]
 RECEIVER = """
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,8 +73,8 @@ def new_app(telemetry: dict[str, Any]) -> FastAPI:
     return app
 
 
-async def one_round(app: FastAPI, flags: str) -> None:
-    headers = [
+def headers_of(flags: str) -> list[tuple[bytes, bytes]]:
+    return [
         (b"host", b"127.0.0.1"),
         (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64)"),
         (b"accept", b"*/*"),
@@ -78,6 +83,10 @@ async def one_round(app: FastAPI, flags: str) -> None:
         (b"x-tailtrace-request", b"1"),
         (b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-" + flags.encode()),
     ]
+
+
+async def one_round(app: FastAPI, flags: str) -> None:
+    headers = headers_of(flags)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -103,10 +112,53 @@ async def one_round(app: FastAPI, flags: str) -> None:
         await app(scope, receive, send)
 
 
-async def measured(app: FastAPI, flags: str, flush: Callable[[], object]) -> tuple[float, float]:
+class Wire(asyncio.Transport):
+    """The client's end of a connection: tells when a whole answer has come."""
+
+    # ruff: noqa: D102 - an asyncio.Transport
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered: asyncio.Future[None] | None = None
+
+    def write(self, data: Any) -> None:
+        if self.answered is not None and bytes(data).endswith(b"}"):
+            asyncio.get_running_loop().call_soon(self.answered.set_result, None)  # After the app's task has ended.
+            self.answered = None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 8000)}.get(name, default)
+
+
+async def one_served_round(app: FastAPI, flags: str) -> None:
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    loop = asyncio.get_running_loop()
+    config = Config(app, lifespan="off", access_log=False, log_level="warning")
+    config.load()
+    protocol: Any = config.http_protocol_class(config=config, server_state=ServerState(), app_state={}, _loop=loop)  # type: ignore[call-arg]
+    wire = Wire()
+    protocol.connection_made(wire)
+    lines = [f"{name.decode()}: {value.decode()}" for name, value in headers_of(flags)]
+    request = "\r\n".join(["GET /items/7?a=1 HTTP/1.1", *lines, "", ""]).encode()
+    for _ in range(REQUESTS_PER_ROUND):
+        wire.answered = answered = loop.create_future()
+        protocol.data_received(request)
+        await answered
+    protocol.connection_lost(None)
+
+
+async def measured(app: FastAPI, flags: str, flush: Callable[[], object], run: Round) -> tuple[float, float]:
     """Return microseconds of CPU per request: of the loop's thread, and of all the others."""
     everything, own = time.process_time(), time.thread_time()
-    await one_round(app, flags)
+    await run(app, flags)
     own_s = time.thread_time() - own
     flush()
     waited = time.thread_time() - own - own_s  # The wait itself is no cost of the app's.
@@ -207,17 +259,17 @@ def quickest(rounds: list[tuple[float, float]]) -> tuple[float, float]:
     return sorted(rounds, key=sum)[len(rounds) // 20]
 
 
-async def compare(seconds: float) -> None:
+async def compare(seconds: float, run: Round) -> None:
     found = kinds()
     for app, flags, flush in found.values():
-        await measured(app, flags, flush)
+        await measured(app, flags, flush, run)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     deadline = time.perf_counter() + seconds
     others = [name for name in found if name not in SMALL]
     while time.perf_counter() < deadline:
         for name in (one for other in others for one in (*SMALL, other)):
             gc.collect()
-            times[name].append(await measured(*found[name]))
+            times[name].append(await measured(*found[name], run))
     quick = {name: quickest(rounds) for name, rounds in times.items()}
     bare_us = sum(quick["bare"])
     default_us = sum(quick["FastAPIInstrumentor"]) - bare_us
@@ -234,13 +286,15 @@ async def compare(seconds: float) -> None:
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    numbers = [one for one in sys.argv[1:] if one != "--uvicorn"]
+    seconds = float(numbers[0]) if numbers else 20.0
+    run = one_served_round if "--uvicorn" in sys.argv else one_round
     receiver = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
     assert receiver.stdout is not None
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{int(receiver.stdout.readline())}"
     os.environ.setdefault("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # Ten times a server's load: nothing may be lost.
     try:
-        asyncio.run(compare(seconds))
+        asyncio.run(compare(seconds, run))
     finally:
         receiver.kill()
 
