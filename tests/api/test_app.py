@@ -242,7 +242,7 @@ def test_system_health_history(client):
     ]
     assert answer["data_freshness_seconds"] == 1.0
     times = answer["influxdb_query_times"]
-    assert (times["store"], times["count"], len(times["over_time"])) == ("sqlite", 6, 1)
+    assert (times["store"], times["count"], len(times["over_time"])) == ("sqlite", 7, 1)
     assert 0 <= times["p50_ms"] <= times["p95_ms"] <= times["max_ms"]
 
 

@@ -40,6 +40,7 @@ def answers(requests=7, user="ana@example.com"):
         },
         "system_health_history": {
             "window": WINDOW, "uptime_method": "traffic", "uptime_over_time": [], "over_time": [], "service": None,
+            "uptime_over_time_in_part": [], "over_time_in_part": [],
             "uptime_by_service": [], "outages": [], "minutes_partial": 4, "minutes_down": 1,
             "influxdb_query_times": QUERIES | {"over_time": []}, "data_freshness_seconds": None,
             "error_rate": {

@@ -734,9 +734,9 @@ def listen_host(value: str) -> str:
 
 
 def split_listen(value: str) -> tuple[str, int]:
-    """`127.0.0.1:8470` → its host and port. Raises ValueError."""
-    host, _, port = value.rpartition(":")
-    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
+    """`127.0.0.1:8470` → its host and port; no host is all of the machine's addresses. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or (host and not _HOST.fullmatch(host)) or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"{quoted(value)} is no HOST:PORT; write one like 127.0.0.1:8470")
     return host.strip("[]"), int(port)
 

@@ -177,7 +177,7 @@ def test_which_client(clock, flags, kind):
             "keep one",
         ),
         ({"tailscale_api_key": "abc", "control": "headscale"}, "Headscale needs its URL"),
-        ({"tailscale_api_key": "tskey-é"}, "TAILSCALE_API_KEY has characters that no key has"),
+        ({"tailscale_api_key": "tskey-é"}, "TAILSCALE_API_KEY: it has a character that no HTTP header can carry"),
         ({"tailscale_api_key_file": "missing"}, "TAILSCALE_API_KEY_FILE: cannot read missing: No such file"),
         ({"tailscale_api_key_file": "empty"}, "TAILSCALE_API_KEY_FILE: empty is empty"),
         ({"tailscale_api_key": "a", "tailscale_api_key_file": "empty"}, "are both set; keep one"),
