@@ -99,6 +99,7 @@ def test_overview(store, queries, everybody):
     }
     assert found.named == panels.named(now)
     assert len(found.choices.users) == panels.CHOICES_MAX
+    assert asks.overview(back(END, 30 * 24), Filters(status="2xx")).choices == found.choices
 
 
 def test_who_is_here(store, queries):

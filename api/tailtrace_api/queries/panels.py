@@ -73,11 +73,16 @@ class Panels:
         hours = max((window.end_us - window.start_us) // HOUR_US, panels.HEAT_HOURS_MIN)
         weeks = back(window.end_us, hours)
         newest_us = self._newest_us(scope, Window(before.start_us, max(asked.end_us, window.end_us)))
-        anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
+        if filters == Filters():
+            anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
+            earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
+        else:  # no filter lets through more than one of them, who is counted with those who have a name
+            anonymous = earlier = AnonymousUsage()
+            offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
         now = self._counted(scope, window, filters, anonymous)
-        then = self._counted(scope, before, filters, self.store.anonymous_usage(scope, before, Order.REQUESTS, 0))
+        then = self._counted(scope, before, filters, earlier)
         is_covered = self.queries.is_covered(before)
-        visits = self.store.visits(scope, window, listed=anonymous.first)
+        visits = self.store.visits(scope, window, listed=offered)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         buckets = self.store.endpoint_buckets(scope, window, cut.bars.bucket_us, filters, By.ALL)
         return Overview(

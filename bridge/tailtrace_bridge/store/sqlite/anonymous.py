@@ -8,8 +8,8 @@ import json
 import sqlite3
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import compress, groupby
+from collections.abc import Collection, Iterator, Sequence
+from itertools import compress, groupby, islice
 from operator import itemgetter, not_
 
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order, Ranking, Tally
@@ -27,6 +27,8 @@ _Row = tuple[int, bytes]
 """A visitor's number, and packed runs."""
 _NUMBER = itemgetter(0)
 _ROWS_AT_ONCE = 500
+SOUGHT_MAX = 5000
+"""Identities whose addresses SQL looks up and sorts."""
 
 
 def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:
@@ -108,6 +110,8 @@ class _Brief:
 
 def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order, limit: int) -> AnonymousUsage:
     """Return the totals of a window. Who came once, as most do, is added up with others, and not looked at alone."""
+    if not _has_any(connection, window):
+        return AnonymousUsage()
     seen, tally, brief = _Seen(connection), Tally(order), _Brief(connection, window)
     apart: dict[int, list[Run]] = defaultdict(list)
 
@@ -137,6 +141,14 @@ def read_anonymous(connection: sqlite3.Connection, window: Window, order: Order,
     for visitor, found in apart.items():
         tally.add(visitor, join_runs(found))
     return tally.anonymous_usage(_first(connection, tally.ranking, limit), seen.addresses)
+
+
+def _has_any(connection: sqlite3.Connection, window: Window) -> bool:
+    """Whether there is anything in a window: one before all data is asked for by each comparison."""
+    asked = [(query.text, query.values) for query in windows.packed(window, "visit", "runs")]
+    asked.append((_BRIEF, windows.rolled_up(window) or (0, 0)))
+    limited = [(f"SELECT 1 FROM ({text}) LIMIT 1", values) for text, values in asked]  # noqa: S608
+    return any(connection.execute(text, values).fetchone() for text, values in limited)
 
 
 def _by_number(connection: sqlite3.Connection) -> "array[int]":
@@ -212,7 +224,11 @@ def _shared(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, i
     return address_of, visitor_of
 
 
-def _addresses(connection: sqlite3.Connection, numbers: Iterable[int], limit: int) -> list[str]:
+def _addresses(connection: sqlite3.Connection, numbers: Collection[int], limit: int) -> list[str]:
     """Return the first addresses of these identities."""
+    if len(numbers) > SOUGHT_MAX:  # most of all there are: the first stand near the head of the index
+        wanted = set(numbers)
+        rows = connection.execute("SELECT address, id FROM identity ORDER BY address, id")
+        return list(islice((address for address, number in rows if number in wanted), limit))
     query = "SELECT address FROM identity WHERE id IN (SELECT value FROM json_each(?)) ORDER BY address LIMIT ?"
     return [address for (address,) in connection.execute(query, (json.dumps(list(numbers)), limit))]
