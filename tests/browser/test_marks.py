@@ -13,12 +13,14 @@ ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop", "n1", "", 
 MINUTE = 60_000_000
 EVIL = "<img src=x onerror=alert(1)>"
 UPRIGHT = """(id) => {
-  // How many pixels each column has in the upper half, where low bars and curves leave it empty: an upright line has most.
+  // How many pixels each column has in the upper half, where low bars and curves leave it empty, more than those beside
+  // it: an upright line has most, a step that is shaded none.
   const canvas = document.querySelector(`${id} canvas`);
   const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, Math.floor(canvas.height / 2));
   const columns = Array.from({ length: width }, (_, x) =>
     Array.from({ length: height }, (_, y) => data[(y * width + x) * 4 + 3] > 100).filter(Boolean).length);
-  return Math.max(...columns.slice(Math.floor(width * 0.6))) / height;
+  const beside = (x) => Math.max(columns[x - 8] ?? 0, columns[x + 8] ?? 0);
+  return Math.max(...columns.map((filled, x) => (x > width * 0.6 ? filled - beside(x) : 0))) / height;
 }"""
 
 
