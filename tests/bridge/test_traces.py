@@ -542,6 +542,19 @@ def test_the_keeper_waits_for_the_spans_and_nothing_waits_for_it(store):
     assert keeper.counters.failed == 1, "a store that fails is counted, and ends nothing"
 
 
+def test_who_is_in_use_is_known_behind_the_pseudonym_however_many_others_come(monkeypatch):
+    monkeypatch.setattr("tailtrace_bridge.identity.pseudonyms.CACHED_MAX", 3)
+    pseudonyms = Pseudonyms("k" * 16)
+    hidden = pseudonyms.identity(ANA)
+    for number in range(9):
+        other = pseudonyms.identity(ANA._replace(user=f"{number}@example.com"))
+        assert pseudonyms.identity(ANA) == hidden
+        assert pseudonyms.known(hidden) == ANA
+    first = Pseudonyms("k" * 16).identity(ANA._replace(user="0@example.com"))
+    assert pseudonyms.known(other) != other
+    assert pseudonyms.known(first) == first, "it was long ago"
+
+
 def test_with_pseudonyms_the_spans_lose_the_names_behind_them(store):
     pseudonyms = Pseudonyms("k" * 16)
     stranger = Pseudonyms("l" * 16).identity(ANA)

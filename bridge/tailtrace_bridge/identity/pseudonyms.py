@@ -33,16 +33,21 @@ class Pseudonyms:
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._cached = lru_cache(CACHED_MAX)(self._make)
-        self._made_of: OrderedDict[Identity, Identity] = OrderedDict()
+        self._made_of: OrderedDict[Identity, Identity] = OrderedDict()  # in the order of their last use, as `_cached`
 
     def identity(self, identity: Identity) -> Identity:
         """Return an identity without its names; one that has none already stays."""
         if identity.address.startswith("2001:db8:"):
             return identity
-        return self._cached(identity)
+        made = self._cached(identity)
+        self._made_of[made] = identity
+        self._made_of.move_to_end(made)
+        if len(self._made_of) > CACHED_MAX:
+            self._made_of.popitem(last=False)
+        return made
 
     def known(self, pseudonym: Identity) -> Identity:
-        """Return whom a pseudonym was made of, of the last `CACHED_MAX`; itself, where that is not known."""
+        """Return whom a pseudonym was made of, of the `CACHED_MAX` last asked for; itself, where that is not known."""
         return self._made_of.get(pseudonym, pseudonym)
 
     def user(self, login: str) -> str:
@@ -64,7 +69,7 @@ class Pseudonyms:
         return str(ipaddress.IPv6Address(_PREFIX | int.from_bytes(self._hash("address", text)[:12])))
 
     def _make(self, identity: Identity) -> Identity:
-        made = identity._replace(
+        return identity._replace(
             address=self.address(identity.address),
             user=self.user(identity.user),
             device=self.device(identity.device),
@@ -72,10 +77,6 @@ class Pseudonyms:
             user_id=self._name("uid", identity.user_id),
             via=identity.via if identity.via in FRONTS else self.device(identity.via),
         )
-        self._made_of[made] = identity
-        if len(self._made_of) > CACHED_MAX:
-            self._made_of.popitem(last=False)
-        return made
 
     def _name(self, kind: str, text: str) -> str:
         return f"{kind}-{self._hash(kind, text)[:8].hex()}" if text else ""
