@@ -117,10 +117,17 @@ def test_what_a_composed_environment_leaves_empty_is_not_set(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["a\nb", "é", "a\x00b"])
-def test_a_secret_that_no_header_can_carry_is_refused_and_not_shown(text):
+def test_a_secret_that_no_header_can_carry_is_refused_and_not_shown(text, tmp_path):
     with pytest.raises(SettingsError, match="INFLUXDB_V2_TOKEN: it has a character that") as caught:
         load(influxdb_v2_token=f"{text}rest").secret("influxdb_v2_token")
     assert "rest" not in str(caught.value)
+    path = tmp_path / "token"
+    path.write_text(f"{text}rest", encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match="INFLUXDB_V2_TOKEN_FILE: it has a character that no HTTP header can carry"
+    ) as of_file:
+        load(influxdb_v2_token_file=path).secret("influxdb_v2_token")
+    assert "rest" not in str(of_file.value)
 
 
 def test_a_secret_is_read_without_the_blanks_around_it():

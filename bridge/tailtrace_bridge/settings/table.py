@@ -680,9 +680,7 @@ class Settings(BaseSettings):
         given, path = getattr(self, field), getattr(self, f"{field}_file")
         if path is None:
             text = (given.get_secret_value() if isinstance(given, SecretStr) else given or "").strip()
-            if field in _SENT_IN_HEADERS and not (text.isascii() and text.isprintable()):
-                raise SettingsError(f"{environment_name(field)}: it has a character that no HTTP header can carry")
-            return SecretStr(text) if text else None
+            return _sendable(field, environment_name(field), text) if text else None
         name = environment_name(f"{field}_file")
         if given:
             raise SettingsError(f"{environment_name(field)} and {name} are both set; keep one")
@@ -693,7 +691,7 @@ class Settings(BaseSettings):
             raise SettingsError(f"{name}: cannot read {path}: {error.strerror}; mend the path or its mode") from None
         if not text:
             raise SettingsError(f"{name}: {path} is empty; write the secret into it")
-        return SecretStr(text)
+        return _sendable(field, name, text)
 
     @property
     def has_control_key(self) -> bool:
@@ -715,6 +713,13 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """`timezone` as an object."""
         return ZoneInfo(self.timezone)
+
+
+def _sendable(field: str, name: str, text: str) -> SecretStr:
+    """Return a secret. Raises `SettingsError` for one that is sent in a header and has what none can carry."""
+    if field in _SENT_IN_HEADERS and not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{name}: it has a character that no HTTP header can carry")
+    return SecretStr(text)
 
 
 def _check_socket(path: Path) -> None:
