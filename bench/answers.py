@@ -21,7 +21,7 @@ from datetime import UTC
 from pathlib import Path
 
 from memory import pss_mib
-from store import make_rows, write
+from store import filled, make_rows, write
 
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
@@ -31,8 +31,6 @@ from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Timing
 from tailtrace_bridge.store.protocol import Store
-from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, back
 
 END_US = 1_764_001_800_000_000
@@ -92,10 +90,10 @@ def show(store: Store, store_name: str, answer_s_max: float) -> None:
 
 def show_sqlite(path: Path, rows: int) -> None:
     """Fill a store, if it is new, and ask it."""
-    store = SqliteStore(path)
+    store, written = filled(path, rows, END_US)
     try:
-        if store.newest_us(Scope.everybody()) is None:
-            count, spent_s = write(store, make_rows(rows, 30, END_US))
+        if written is not None:
+            count, spent_s = written
             print(f"{count} rows, {count / spent_s:,.0f} rows/s, {path.stat().st_size / count:.0f} bytes a row")
         show(store, "sqlite", SQLITE_S_MAX)
     finally:

@@ -32,10 +32,7 @@ from urllib.request import Request, urlopen
 
 from mcp import Client, StdioServerParameters
 from memory import SETTLE_S, pss_mib, serving
-from store import make_rows, write
-
-from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite.store import SqliteStore
+from store import filled
 
 STARTS = 7
 CALLS = 40
@@ -154,10 +151,7 @@ def first_call(url: str) -> None:
 
 def show(folder: Path, store: Path, rows: int) -> None:
     """Fill the store, if it is new, and print what is measured."""
-    made = SqliteStore(store)
-    if made.newest_us(Scope.everybody()) is None:
-        write(made, make_rows(rows, 30, time.time_ns() // 1000))
-    made.close()
+    filled(store, rows)[0].close()
     with tailscaled(folder) as tailnet:
         server = started(store, tailnet)
         starts = [asyncio.run(cold_start_s(server)) for _ in range(STARTS)]

@@ -30,10 +30,9 @@ from typing import NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from playwright.sync_api import Browser, Page, sync_playwright
-from store import make_rows, write
+from store import filled
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic, WholeSpan
-from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.traces.pack import pack
 
@@ -173,9 +172,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         path = arguments.store or folder / "t.db"
-        store = SqliteStore(path)
-        if store.newest_us(Scope.everybody()) is None:
-            write(store, make_rows(arguments.rows, 30, time.time_ns() // 1000))
+        store, _ = filled(path, arguments.rows)
         trace_id = keep_trace(store)
         store.close()
         (folder / "access.log").touch()

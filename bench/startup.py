@@ -21,14 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anonymous import cpu_s
-from store import make_rows, write
+from store import filled
 
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 
 STARTS = 5
-DAYS = 30
 LINES = 100
 SERVE_EMPTY_S_MAX, SERVE_FULL_S_MAX, IMPORT_S_MAX = 0.6, 1.0, 0.3
 
@@ -95,17 +93,6 @@ def show(what: str, measure: Callable[[], tuple[float, float]], allowed_s: float
     )
 
 
-def filled(path: Path, rows: int) -> int:
-    """Fill a store, if it is new. Return how many rows it has."""
-    store = SqliteStore(path)
-    try:
-        if store.newest_us(Scope.everybody()) is None:
-            write(store, make_rows(rows, DAYS, time.time_ns() // 1000))
-        return sum(one.requests for one in store.usage(Scope.everybody(), Window(0, 1 << 60), Filters()))
-    finally:
-        store.close()
-
-
 def main() -> None:
     """Measure, and print one line for each store, and for an import."""
     options = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
@@ -116,7 +103,9 @@ def main() -> None:
         folder = Path(name)
         (folder / "access.log").touch()
         path = chosen.store or folder / "full.db"
-        rows = filled(path, chosen.rows)
+        store, _ = filled(path, chosen.rows)
+        rows = sum(one.requests for one in store.usage(Scope.everybody(), Window(0, 1 << 60), Filters()))
+        store.close()
         show("serve, 0 rows", lambda: first_answer_s(folder, folder / "empty.db", compiled), SERVE_EMPTY_S_MAX)
         show(f"serve, {rows} rows", lambda: first_answer_s(folder, path, compiled), SERVE_FULL_S_MAX)
         show(f"import, {LINES} lines", lambda: import_s(folder, compiled), IMPORT_S_MAX)

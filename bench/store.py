@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.store.protocol import Store
+from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.transfer.importer import BATCH_ROWS
 
@@ -60,6 +61,14 @@ def write(store: Store, rows: Iterator[Row]) -> tuple[int, float]:
         spent_s += time.perf_counter() - started_s
         count += len(batch)
     return count, spent_s
+
+
+def filled(path: Path, rows: int, end_us: int | None = None) -> tuple[SqliteStore, tuple[int, float] | None]:
+    """Open a store, and fill it, if it is new, with thirty days up to `end_us`, or now: then with what `write` says."""
+    store = SqliteStore(path)
+    if store.newest_us(Scope.everybody()) is not None:
+        return store, None
+    return store, write(store, make_rows(rows, 30, end_us or time.time_ns() // 1000))
 
 
 def main() -> int:

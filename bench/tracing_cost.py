@@ -25,7 +25,9 @@ twice as long.
 | FastAPI's own | its telemetry (0.16x), with the same providers |
 """
 
-# ruff: noqa: PLC0415, SLF001 - what is compared is imported where it is set up; the exporter is waited for inside
+# ruff: noqa: D102, PLC0415, SLF001 - an asyncio.Transport is documented there; what is compared is imported where it is
+# set up; the exporter is waited for inside
+import argparse
 import asyncio
 import gc
 import os
@@ -114,8 +116,6 @@ async def one_round(app: FastAPI, flags: str) -> None:
 
 class Wire(asyncio.Transport):
     """The client's end of a connection: tells when a whole answer has come."""
-
-    # ruff: noqa: D102 - an asyncio.Transport
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,15 +286,17 @@ async def compare(seconds: float, run: Round) -> None:
 
 
 def main() -> None:
-    numbers = [one for one in sys.argv[1:] if one != "--uvicorn"]
-    seconds = float(numbers[0]) if numbers else 20.0
-    run = one_served_round if "--uvicorn" in sys.argv else one_round
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("seconds", nargs="?", type=float, default=20.0)
+    parser.add_argument("--uvicorn", action="store_true", help="each request through uvicorn's protocol")
+    asked = parser.parse_args()
+    run = one_served_round if asked.uvicorn else one_round
     receiver = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
     assert receiver.stdout is not None
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{int(receiver.stdout.readline())}"
     os.environ.setdefault("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # Ten times a server's load: nothing may be lost.
     try:
-        asyncio.run(compare(seconds, run))
+        asyncio.run(compare(asked.seconds, run))
     finally:
         receiver.kill()
 
