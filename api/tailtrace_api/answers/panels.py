@@ -225,7 +225,9 @@ def _endpoints_behind(visits: Iterable[Visits], features: Mapping[str, str]) -> 
     for visit in visits:
         if visit.traffic is Traffic.APP:
             calls[(answers.person(visit.identity), visit.endpoint)] += visit.requests
-    return {(who, features.get(endpoint, endpoint)): endpoint for (who, endpoint), _ in reversed(calls.most_common())}
+    return {
+        (who, features.get(endpoint, endpoint)): endpoint for (who, endpoint), _ in reversed(answers.most_first(calls))
+    }
 
 
 def endpoints(

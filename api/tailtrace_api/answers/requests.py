@@ -54,7 +54,7 @@ NGINX_CLOCK_US = 1000
 _USAGE = frozenset({Traffic.APP, Traffic.CARD})
 Endpoint = tuple[str, str]
 """Service and route."""
-Counted = TypeVar("Counted", str, tuple[int, str])
+Counted = TypeVar("Counted", str, tuple[int, str], tuple[str, str])
 
 
 class Sessions(NamedTuple):
@@ -463,6 +463,11 @@ def over_time(steps: Iterable[BucketUsage], latency: Iterable[BucketLatency]) ->
         )
         for step in steps
     )
+
+
+def placed(endpoint: str, service: str | None, services: Collection[str | None]) -> str:
+    """Return what an endpoint is called beside those of some services: with its own, where these are several."""
+    return f"{service} {endpoint}" if service and len(set(services)) > 1 else endpoint
 
 
 def most_first(counts: Counter[Counted]) -> list[tuple[Counted, int]]:

@@ -15,9 +15,9 @@ from tailtrace_api.answers.insight_records import (
     SlowEndpoint,
     StaleAdvice,
 )
+from tailtrace_api.answers.requests import placed
 from tailtrace_api.mcp_server.outputs import AlertsOutput, BlameOutput, EndpointOutput, PerformanceOutput, PeriodsOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
-from tailtrace_api.mcp_server.words import placed
 
 
 def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceOutput]:

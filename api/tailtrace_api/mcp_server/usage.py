@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from tailtrace_api.answers.insight_records import ActiveUsers, UnusedEndpoints, UsageStats
+from tailtrace_api.answers.requests import placed
 from tailtrace_api.mcp_server.outputs import ActiveUserOutput, ActiveUsersOutput, UsageStatsOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
-from tailtrace_api.mcp_server.words import placed
 
 
 def active_users(answer: ActiveUsers, call: Call) -> Rendered[ActiveUsersOutput]:

@@ -1,7 +1,5 @@
 """Values as words for people, in the language set: `2 min ago`, `99.8%`, `1 session`, `234 accesos`. Pure."""
 
-from collections.abc import Collection
-
 from tailtrace_bridge.texts.catalogue import Texts
 
 
@@ -47,8 +45,3 @@ class Words:
         if value >= 10_000:
             return f"{value / 1000:.1f}s"
         return f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms"
-
-
-def placed(endpoint: str, service: str | None, services: Collection[str | None]) -> str:
-    """Return what an endpoint is called beside those of some services: with its own, where these are several."""
-    return f"{service} {endpoint}" if service and len(set(services)) > 1 else endpoint

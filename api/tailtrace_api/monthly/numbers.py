@@ -148,8 +148,19 @@ class Feature:
     people: int
 
 
+class _OfService:
+    __slots__ = ()
+    endpoint: str
+    service: str
+
+    @property
+    def name(self) -> str:
+        """Return what it is called: two services may have endpoints of one name."""
+        return f"{self.service} {self.endpoint}".strip()
+
+
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(_OfService):
     """How fast and how sound an endpoint was. Times are nginx's, but for `app_p95_ms`."""
 
     endpoint: str
@@ -161,11 +172,6 @@ class Endpoint:
     errors: int
     service: str = ""
     """Empty where the months have one alone."""
-
-    @property
-    def name(self) -> str:
-        """Return what it is called: two services may have endpoints of one name."""
-        return f"{self.service} {self.endpoint}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Unused:
+class Unused(_OfService):
     """A route that nobody asked for in the month."""
 
     endpoint: str
@@ -190,11 +196,6 @@ class Unused:
     """In the 90 days before the month."""
     service: str = ""
     """As of an endpoint."""
-
-    @property
-    def name(self) -> str:
-        """Return what it is called."""
-        return f"{self.service} {self.endpoint}".strip()
 
 
 @dataclass(frozen=True, slots=True)

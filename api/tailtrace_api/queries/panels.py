@@ -73,11 +73,11 @@ class Panels:
         hours = max((window.end_us - window.start_us) // HOUR_US, panels.HEAT_HOURS_MIN)
         weeks = back(window.end_us, hours)
         newest_us = self._newest_us(scope, Window(before.start_us, max(asked.end_us, window.end_us)))
+        anonymous = earlier = None
         if filters == Filters():
             anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
             earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
-        else:  # no filter lets through more than one of them, who is counted with those who have a name
-            anonymous = earlier = AnonymousUsage()
+        else:
             offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
         now = self._counted(scope, window, filters, anonymous)
         then = self._counted(scope, before, filters, earlier)
@@ -270,16 +270,16 @@ class Panels:
             return self.store.quarters(scope, window)
         return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL), window)
 
-    def _counted(self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage) -> panels.Counted:
-        """Count a window; its anonymous visitors are added up, but for the one that is asked for."""
+    def _counted(
+        self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage | None
+    ) -> panels.Counted:
+        """Count a window. Its anonymous visitors are added up; a filter leaves the one that is asked for, if any."""
         listed = filters.users if filters.address is None else (filters.address,)
         usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
         sessions = answers.sessions(self._activity(scope, window, filters, listed))
-        if filters == Filters():
-            return panels.Counted(usages, answers.session_count(sessions, anonymous))
-        return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters)))
+        return panels.Counted(usages, answers.session_count(panels.sessions_of(sessions, usages, filters), anonymous))
 
 
 def _before(window: Window) -> Window:

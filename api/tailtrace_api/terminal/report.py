@@ -31,6 +31,7 @@ from tailtrace_api.answers.request_records import (
     UsageSummary,
     UserSessions,
 )
+from tailtrace_api.answers.requests import placed
 from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.records import OTHER
@@ -172,16 +173,15 @@ def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: i
 def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
     errors = {(row.service, row.endpoint): row.errors_5xx for row in health.error_rate.by_endpoint}
     routes = _own_routes(health)[:ROWS_MAX]
-    is_one = len({row.service for row in routes}) < 2
+    services = {row.service for row in routes}
     table = _table(texts("endpoint"), texts("endpoints"))
     ranks = ("p50", "p95", "p99") if width >= NARROW else ("p95",)
     for name in (texts("calls"), *ranks, f"{texts('app')} p95", texts("errors")):
         table.add_column(name, justify="right", no_wrap=True)
     for row in routes:
         failed = errors.get((row.service, row.endpoint), 0)
-        name = _named(row.endpoint, texts)
         table.add_row(
-            _plain(name if is_one or row.service is None else f"{row.service} {name}"),
+            _plain(placed(_named(row.endpoint, texts), row.service, services)),
             str(row.count),
             *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
             _ms(row.app.p95_ms),

@@ -13,7 +13,6 @@ https://docs.influxdata.com/influxdb/v2/api-guide/influxdb-1x/query/#influxql-su
 """
 
 import json
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ class Deleter:
         tests = [f"{identifier(tag)} = {literal(lines.tag(one))}" for one in values]
         parts = (tests[first : first + VALUES_MAX] for first in range(0, len(tests), VALUES_MAX))
         with ThreadPoolExecutor(STATEMENTS_MAX) as pool:
-            deque(pool.map(lambda part: self.influx.command(bucket, f"DELETE WHERE {' OR '.join(part)}"), parts), 0)
+            list(pool.map(lambda part: self.influx.command(bucket, f"DELETE WHERE {' OR '.join(part)}"), parts))
 
     def require(self) -> None:
         """Raise `StoreError` where the server cannot delete: before anything is done that needs it."""
