@@ -26,7 +26,7 @@ BRIDGE_ROOMS = {
     "alerts": "core settings store texts",
     "transfer": "core logs identity rows store",
     "export": "core identity logs spans",
-    "traces": "core logs spans store export",
+    "traces": "core logs rows spans store export",
     "wiring": "core logs spans settings identity rows store alerts export traces",
     "testing": "identity",
 }

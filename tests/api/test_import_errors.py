@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tailtrace_api.commands.cli import app
+from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_MARK
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import BACK_US, Window
@@ -58,6 +59,23 @@ def test_an_old_log_joins_by_status_and_endpoint_and_again_changes_nothing(tmp_p
     one = found["502 /orders"]
     assert one.back_us == one.last_us > one.first_us + BACK_US, "it was silent for a week"
     assert run("import", log, "--store", f"sqlite:{store}", "--json")["duplicate"] == 11
+    assert groups(store) == found
+
+
+def test_clients_that_left_in_a_row_join_as_one_and_what_the_app_refused_by_its_field(tmp_path):
+    log, store = tmp_path / "old.log", tmp_path / "t.db"
+    said = {
+        "msec": "1759752000.000", "request_id": "ab" * 16, "remote_addr": "100.64.0.7", "request_method": "POST",
+        "request_uri": "/items", "status": "422", "bytes_sent": "10", "request_time": "0.001", "server_name": "shop",
+        "upstream_http_x_tailtrace": "1;t=900;r=/items;i=body.price:missing", "upstream_addr": "127.0.0.1:8000",
+    }  # fmt: skip
+    told = "\t".join((TAILTRACE_MARK, *(said.get(name, "") for name in TAILTRACE_FIELDS))) + "\n"
+    log.write_text("".join([*(line(day, "/slow", 499) for day in [2] * 5 + [3] * 4), told]))
+    assert run("import", log, "--store", f"sqlite:{store}", "--json")["stored"] == 10
+    found = groups(store)
+    assert {title: one.requests for title, one in found.items()} == {"499 /slow": 5, "/items": 1}
+    assert found["/items"].type == "invalid body.price: missing"
+    assert run("import", log, "--store", f"sqlite:{store}", "--json")["duplicate"] == 10
     assert groups(store) == found
 
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tailtrace_bridge.alerts.broken import new_or_back
 from tailtrace_bridge.core.errors import StoreError
@@ -16,6 +17,7 @@ from tailtrace_bridge.traces import keeper as keeper_module
 from tailtrace_bridge.traces import runs as runs_module
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.groups import Failed, Grouping
+from tailtrace_bridge.traces.groups import failed as failed_of
 from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.traces.pack import SpanEvent, TraceSpan
 from tailtrace_bridge.traces.runs import GAP_US, Runs
@@ -242,6 +244,27 @@ def test_each_failure_joins_its_group_though_its_trace_is_not_kept(store):
     assert one.traces[0][2], "the one that is kept comes first"
 
 
+@pytest.mark.parametrize(
+    ("app", "versions"),
+    [
+        ("1;t=5123;r=/orders/{id};e=KeyError;s=shop;v=1.4.0", {"1.4.0": 2}),
+        ("1;e=KeyError;s=shop", {"0.9": 1}),
+        ("of nobody's form", {"0.9": 1}),
+        (None, {"0.9": 1}),
+    ],
+)
+def test_the_version_is_what_the_app_said_with_its_answer_whether_or_not_spans_are_kept(store, app, versions):
+    rows = [row(key, at_us=T0 + key, trace=f"{key:032x}") for key in (1, 2)]
+    rows = [one._replace(access=one.access._replace(app=app)) for one in rows]
+    store.write(rows)
+    keeper = keeper_of(store, [0.0])
+    keeper.offer(rows)
+    keeper.hold([WholeSpan(bytes.fromhex(f"{1:032x}"), Span(span_id=b"a" * 8).SerializeToString(), "stock", "0.9")])
+    keeper.keep_due(10.0)
+    (one,) = store.error_groups(ALL, WEEK)
+    assert (one.requests, one.versions) == (2, versions)
+
+
 def rows_of(*statuses, route="/slow", step_us=S, key=1):
     made = [row(key + n, at_us=T0 + (key + n) * step_us, status=status) for n, status in enumerate(statuses)]
     return [one._replace(route=route) for one in made]
@@ -264,7 +287,7 @@ def rows_of(*statuses, route="/slow", step_us=S, key=1):
 )  # fmt: skip
 def test_clients_that_leave_in_a_row_are_a_failure_and_one_that_changes_their_mind_is_not(rows, keys):
     runs = Runs()
-    assert [one.key for each in rows for one in runs.failures(each)] == keys
+    assert [one.key for each in rows for one in runs.failures(failed_of(each))] == keys
 
 
 def test_of_too_many_endpoints_the_run_that_stopped_first_is_forgotten(monkeypatch):
@@ -272,8 +295,12 @@ def test_of_too_many_endpoints_the_run_that_stopped_first_is_forgotten(monkeypat
     runs = Runs()
     for route in ("/a", "/b", "/c"):
         for each in rows_of(499, 499, 499, 499, route=route):
-            assert runs.failures(each) == []
-    assert [len(runs.failures(rows_of(499, key=5, route=route)[0])) for route in ("/b", "/c", "/a")] == [5, 5, 0]
+            assert runs.failures(failed_of(each)) == []
+    assert [len(runs.failures(failed_of(rows_of(499, key=5, route=route)[0]))) for route in ("/b", "/c", "/a")] == [
+        5,
+        5,
+        0,
+    ]
 
 
 def test_a_run_of_499_joins_the_group_of_its_endpoint_with_the_people_it_hit(store):
@@ -371,3 +398,30 @@ def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(s
     again.hold(version_of("1.2"))
     again.keep_due(1.0)
     assert [one.text for one in store.markers(ALL, WEEK)] == ["1.2"]
+
+
+def test_a_run_of_499_that_a_crash_left_joins_at_the_next_start(store):
+    """In the order of the log: a slow answer parts those that began after it and ended before it."""
+    alone = rows_of(499, 499, 499, 499, 200, 499, 499, 499, 499, route="/parted")
+    store.write([*rows_of(*[499] * 6, key=20), *alone, *rows_of(499, 499, route="/few", key=40)])
+    slow = rows_of(*[499] * 5, route="/late", key=50)
+    answer = row(49, at_us=T0 + 49 * S, status=200)._replace(route="/late")
+    store.write([*slow, answer._replace(access=answer.access._replace(request_time_us=2 * S + 1))])
+    keeper = keeper_of(store, [0.0])
+    keeper.begin()
+    (one,) = store.error_groups(ALL, WEEK)
+    assert (one.title, one.requests, one.first_us) == ("499 /slow", 6, T0 + 20 * S)
+    keeper.begin()
+    assert keeper.counters.failures == 6, "each once"
+
+
+def test_an_error_that_the_app_told_with_less_than_500_joins_at_the_next_start_too(store):
+    told = {422: "invalid body.price: missing", 499: "CancelledError", 404: ""}
+    store.write(
+        [row(n, at_us=T0 + n, status=status)._replace(error_type=said) for n, (status, said) in enumerate(told.items())]
+    )
+    keeper_of(store, [0.0]).begin()
+    assert sorted(one.type for one in store.error_groups(ALL, WEEK)) == [
+        "CancelledError",
+        "invalid body.price: missing",
+    ]

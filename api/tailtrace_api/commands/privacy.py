@@ -34,7 +34,7 @@ from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, Person, make_is_their_event, make_is_their_line, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry, Window
+from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry, Window, may_fail
 from tailtrace_bridge.traces.pack import to_otlp_json
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
@@ -195,7 +195,7 @@ def _kept_of(store: Store, entry: LogEntry) -> Iterator[dict[str, Any]]:
             yield {
                 "record": "trace", **named, "reason": kept.reason, "spans": kept.spans, "otlp": to_otlp_json(kept.data)
             }  # fmt: skip
-    if entry.status >= 500 or entry.error_type:
+    if may_fail(entry.status) or entry.error_type:
         for failure in store.failures_of(Scope.everybody(), [(entry.time_us, entry.key)]):
             yield {
                 "record": "failure", **named, "error_group": failure.fingerprint, "error_type": failure.type,

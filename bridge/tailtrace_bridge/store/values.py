@@ -12,6 +12,8 @@ QUARTER_US = 15 * MINUTE_US
 DAY_US = 24 * HOUR_US
 CLIENT_CLOSED = 499
 """What nginx logs where the client left: its time ends there, the app's goes on."""
+INVALID_REQUEST = 422
+"""What FastAPI answers to a request that does not validate."""
 SESSION_GAP_US = 30 * MINUTE_US
 """A longer pause ends a session, and a run of `activity`."""
 
@@ -79,6 +81,11 @@ def statuses(status: str) -> tuple[int, int]:
         return int(status), int(status)
     low = int(status[0]) * 100
     return low, CLIENT_CLOSED - 1 if low == 400 else low + 99
+
+
+def may_fail(status: int) -> bool:
+    """Whether a request with this status may be a failure: what 499 and 422 are, others say."""
+    return status >= 500 or status in {INVALID_REQUEST, CLIENT_CLOSED}
 
 
 class By(Enum):

@@ -21,7 +21,8 @@ from xxhash import xxh3_64
 
 from tailtrace_bridge.core.records import Failure, Row
 from tailtrace_bridge.core.text import exception_of
-from tailtrace_bridge.store.values import LogEntry
+from tailtrace_bridge.rows.app_header import read_text
+from tailtrace_bridge.store.values import LogEntry, may_fail
 from tailtrace_bridge.traces.stack import Frame, frames_of
 
 if TYPE_CHECKING:  # an import groups without spans, and need not wait for protobuf
@@ -43,12 +44,18 @@ class Failed(NamedTuple):
     route: str
     status: int
     error_type: str
+    version: str = ""
+    """`service.version`, where the app said it with its answer; a stored request has it no more."""
 
 
 def failed(row: Row) -> Failed:
     """Return what a row is grouped by."""
     access = row.access
-    return Failed(access.time_us, access.key, access.service, row.route, access.status, row.error_type)
+    one = Failed(access.time_us, access.key, access.service, row.route, access.status, row.error_type)
+    if not access.app or not (row.error_type or may_fail(access.status)):
+        return one
+    said = read_text(access.app)
+    return one if said is None else one._replace(version=said[0].version)
 
 
 def failed_entry(entry: LogEntry) -> Failed:
@@ -82,7 +89,7 @@ class Grouping:
             self._remember(one, group)
         else:
             group = self._known.get(_like(one)) or _by_name(one)
-        version = next((span.version for span in spans if not span.is_nginx and span.version), "")
+        version = one.version or next((span.version for span in spans if not span.is_nginx and span.version), "")
         return Failure(one.time_us, one.key, *group, version)
 
     def recall(self, one: Failed, was: Failure) -> None:

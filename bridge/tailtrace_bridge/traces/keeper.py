@@ -24,10 +24,11 @@ from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity, KeptTrace, Marker, Row, WholeSpan
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
 from tailtrace_bridge.traces.choice import TraceChoice
 from tailtrace_bridge.traces.groups import Failed, Grouping, failed, failed_entry
 from tailtrace_bridge.traces.held import HeldSpans
+from tailtrace_bridge.traces.joined import failed_requests
 from tailtrace_bridge.traces.pack import pack, unpack
 from tailtrace_bridge.traces.runs import Runs
 from tailtrace_bridge.traces.versions import Versions
@@ -40,7 +41,7 @@ WANTED_MAX = 2_000
 FAILED_MAX = 20_000
 MARKERS_MAX = 100
 CAUGHT_UP_MAX = 1_000
-"""Failures of the last day that are looked at again at a start, the newest."""
+"""Failures of the last day with one status that are looked at again at a start, the newest."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -109,10 +110,10 @@ class TraceKeeper:
         """Take stored rows; never waits for the store."""
         due_s = self._monotonic_s() + self._wait_s
         for row in rows:
-            left = self._runs.failures(row)
-            is_failed = row.access.status >= 500 or row.error_type
-            for one in left or ([failed(row)] if is_failed else []):
-                self._note_failed(one, due_s)
+            one = failed(row)
+            is_failed = one.status >= 500 or one.error_type
+            for failure in self._runs.failures(one) or ([one] if is_failed else []):
+                self._note_failed(failure, due_s)
             if row.access.trace_id:
                 self._decide(row, bytes.fromhex(row.access.trace_id), due_s)
 
@@ -133,7 +134,7 @@ class TraceKeeper:
         everybody = Scope.everybody()
         self._versions = Versions(self._store.markers(everybody, Window(0, now_us)), self._monotonic_s())
         window = Window(now_us - DAY_US, now_us)
-        entries = self._store.log(everybody, window, Filters(status="5xx"), CAUGHT_UP_MAX, None)[::-1]
+        entries = failed_requests(self._store, window, CAUGHT_UP_MAX)
         there = {one[:2]: one for one in self._store.failures_of(everybody, [one[:2] for one in entries])}
         for entry in entries:
             if entry[:2] in there:

@@ -10,9 +10,8 @@
 
 from collections import OrderedDict
 
-from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.store.values import CLIENT_CLOSED
-from tailtrace_bridge.traces.groups import Failed, failed
+from tailtrace_bridge.traces.groups import Failed
 
 RUN_MIN = 5
 GAP_US = 600_000_000
@@ -21,19 +20,18 @@ ENDPOINTS_MAX = 1_000
 
 
 class Runs:
-    """Takes the rows in the order of the log."""
+    """Takes the requests in the order of the log."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[tuple[str, str], list[Failed]] = OrderedDict()
         """The requests of each run, cut once they are failures: the last one says when it went on."""
 
-    def failures(self, row: Row) -> list[Failed]:
-        """Return what a row makes failures: itself, and at a run's `RUN_MIN`th those before it."""
-        endpoint = row.access.service, row.route
-        if row.access.status != CLIENT_CLOSED:
+    def failures(self, one: Failed) -> list[Failed]:
+        """Return what a request makes failures: itself, and at a run's `RUN_MIN`th those before it."""
+        endpoint = one.service, one.route
+        if one.status != CLIENT_CLOSED:
             self._runs.pop(endpoint, None)
             return []
-        one = failed(row)
         run = self._runs.pop(endpoint, [])
         if run and one.time_us - run[-1].time_us > GAP_US:
             run = []

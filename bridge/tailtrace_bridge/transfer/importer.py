@@ -43,7 +43,7 @@ from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.tally import Tally
-from tailtrace_bridge.store.values import Window
+from tailtrace_bridge.store.values import Window, may_fail
 from tailtrace_bridge.transfer.format import ExportReader, is_export
 
 if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
@@ -56,8 +56,6 @@ BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 BATCH_BYTES = 1536 * 1024
 """Bytes of them: long lines, which may all be different, make smaller chunks."""
-FAILED_MIN = 500
-"""The lowest status of a request that failed."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
 
@@ -83,7 +81,7 @@ class Imported:
     """What each log was read as."""
     spans_exported: int = field(default=0, compare=False)
     failed_within: Window | None = field(default=None, compare=False)
-    """A time that holds all requests which ended in 5xx; None: none did."""
+    """A time that holds all requests that may have failed; None: none did."""
 
 
 class Chunk(NamedTuple):
@@ -244,7 +242,7 @@ def store_chunks(
 
 
 def _with_failed(known: Window | None, columns: Columns) -> Window | None:
-    if not columns.time_us or all(one.status < FAILED_MIN for one in columns.requests):
+    if not columns.time_us or not any(may_fail(one.status) for one in columns.requests):
         return known
     start_us, end_us = min(columns.time_us), max(columns.time_us) + 1
     return (
