@@ -19,7 +19,7 @@ from tailtrace_api.answers.requests import iso
 from tailtrace_api.commands.cli import app
 from tailtrace_api.commands.privacy import neutral
 from tailtrace_bridge.alerts.state import AlertCounters, Message, Outbox
-from tailtrace_bridge.core.records import Access, Failure, Identity, RejectedLine, Row, Traffic, WholeSpan
+from tailtrace_bridge.core.records import Access, Failure, Identity, Marker, RejectedLine, Row, Traffic, WholeSpan
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.settings.table import load
 from tailtrace_bridge.store.person import Person
@@ -402,6 +402,31 @@ def test_what_names_them_goes_when_they_themselves_are_gone_already(filled):
     store.close()
     assert json.loads(run("erase", "--device", ANA.device, "--yes", "--json").stdout)["traces_naming_them"] == 1
     assert kept_in(filled) == set()
+
+
+def test_a_note_that_names_them_goes_and_is_theirs_to_have(filled, tmp_path):
+    store = SqliteStore(filled)
+    store.add_markers([
+        theirs := Marker(T0, "note", "", f"{ANA.user.title()}: shop 1.4 deployed"),
+        Marker(T0, "note", "", "deployed from anas-own-laptop2"),
+        Marker(T0 + 1, "version", "shop", "1.4"),
+        on_theirs := Marker(T0 + 2, "version", "anas-own-laptop", "1.4"),
+    ])  # fmt: skip
+    store.close()
+    written = run("export", "--user", ANA.user, "--output", str(tmp_path / "ana.ndjson"))
+    assert written.exit_code == 0, written.output
+    records = [json.loads(line) for line in (tmp_path / "ana.ndjson").read_text().splitlines()]
+    assert [one["text"] for one in records if one["record"] == "note"] == [theirs.text, on_theirs.text]
+    (tmp_path / "ana.ndjson").unlink()
+    assert "  2 notes of `tailtrace mark` that name them" in run("erase", "--user", ANA.user).stdout.splitlines()
+    assert json.loads(run("erase", "--user", ANA.user, "--yes", "--json").stdout)["notes_naming_them"] == 2
+    store = SqliteStore(filled)
+    assert [one.text for one in store.markers(Scope.everybody(), ALL)] == ["deployed from anas-own-laptop2", "1.4"]
+    store.add_markers([theirs])
+    store.close()
+    said = run("erase", "--user", ANA.user, "--yes")
+    assert (said.exit_code, "1 notes of" in said.stdout) == (0, True), "when they are gone from the rows already"
+    assert not [one for one in tmp_path.rglob("*") if one.is_file() and b"shop 1.4 deployed" in one.read_bytes()]
 
 
 def kept_in(path):

@@ -32,6 +32,7 @@ WRITES |= {
     "keep_features",
     "keep_traces",
     "drop_traces",
+    "drop_markers",
     "resolve_error",
     "remember",
     "remembered",

@@ -673,6 +673,8 @@ def test_markers_are_kept_once_and_the_newest(store):
     store.add_markers([*found, Marker(T0, "note", "", "m 0 too")])
     assert store.markers(EVERYBODY, DAY) == sorted([*found, Marker(T0, "note", "", "m 0 too")])
     assert [one.text for one in store.markers(EVERYBODY, Window(T0 + 1, T0 + 3))] == ["m 2", "m 3", "m 4", "m 5"]
+    store.drop_markers([found[2], found[5], Marker(T0, "note", "", "never kept")])
+    assert [one.text for one in store.markers(EVERYBODY, Window(T0 + 1, T0 + 3))] == ["m 3", "m 4"]
     store.add_markers([Marker(T0 + S + n, "note", "", f"{n}") for n in range(MARKERS_MAX + 5)])
     assert [one.text for one in store.markers(EVERYBODY, DAY)] == [f"{n}" for n in range(5, MARKERS_MAX + 5)]
 

@@ -3,7 +3,7 @@
 | asked for | what is done |
 |---|---|
 | erase | shows what would go; with `--yes`, removes it from the store, which says what went |
-| export of a person | rows, kept traces, failures, names, rejected lines, totals, alerts, when an address was theirs |
+| export of a person | rows, kept traces, failures, names, rejected lines, totals, alerts, notes, history of addresses |
 | either, of nobody that is stored | `NobodyError`, with names that are near; no file is made |
 
 With pseudonyms on, a login is looked for under its pseudonym. In CSV a value that a spreadsheet takes for a formula
@@ -38,7 +38,7 @@ from tailtrace_bridge.store.values import EVENTS_MAX, By, Filters, LogEntry, Win
 from tailtrace_bridge.traces.pack import to_otlp_json
 from tailtrace_bridge.transfer.exporter import ALL_TIME
 from tailtrace_bridge.wiring import parts
-from tailtrace_bridge.wiring.erasing import Outcome, erase_person, seen_as_theirs
+from tailtrace_bridge.wiring.erasing import Outcome, erase_person, notes_naming, seen_as_theirs
 
 PAGE = 5000
 SHOWN_MAX = 20
@@ -81,7 +81,14 @@ def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
         done = not is_dry and not erased.left
         typer.echo(
             json.dumps(
-                {"erased": done, **result, "history": seen, "traces_naming_them": outcome.named, "left": erased.left},
+                {
+                    "erased": done,
+                    **result,
+                    "history": seen,
+                    "traces_naming_them": outcome.named,
+                    "notes_naming_them": outcome.notes,
+                    "left": erased.left,
+                },
                 ensure_ascii=False,
             )
         )
@@ -98,6 +105,8 @@ def _print_erased(outcome: Outcome, *, is_dry: bool, as_json: bool) -> None:
         typer.echo(f"  and {len(erased.identities) - SHOWN_MAX} more")
     if seen:
         typer.echo(f"  {seen} times in which an address was seen to be theirs, of the file beside the checkpoint")
+    if outcome.notes:
+        typer.echo(f"  {outcome.notes} notes of `tailtrace mark` that name them")
     if outcome.named:
         typer.echo(f"  {outcome.named} kept traces, of whomever, whose spans name them")
     if beside:
@@ -160,7 +169,7 @@ def run_personal_export(settings: Settings, asked: Person, form: str, output: st
 
 
 def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
-    """Return all that a store has about a person: names, requests, totals, rejected lines, and what alerts told."""
+    """Return all that a store has about a person: names, requests, totals, rejected lines, alerts, notes."""
     known = [one.identity for one in store.named(Scope.everybody())]
     is_theirs = make_is_theirs(person, known)
     theirs = {one for one in known if is_theirs(one)}
@@ -183,7 +192,10 @@ def personal_records(store: Store, person: Person) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
     others = [one for one in known if one not in theirs]
     yield from _lines_of(store, make_is_their_line(theirs, others))
-    yield from _alerts_of(store, make_is_their_event(theirs, others))
+    is_their_event = make_is_their_event(theirs, others)
+    yield from _alerts_of(store, is_their_event)
+    for note in notes_naming(store, is_their_event):
+        yield {"record": "note", "timestamp": iso(note.time_us), "service": note.service or None, "text": note.text}
 
 
 def _kept_of(store: Store, entry: LogEntry) -> Iterator[dict[str, Any]]:

@@ -90,8 +90,14 @@ def names_of(words: Iterable[str]) -> re.Pattern[str] | None:
     words = set(words) - {"", "unix:", "127.0.0.1", "::1"}
     if not words:
         return None
-    either = "|".join(re.escape(word) for word in sorted(words))
-    return re.compile(rf"(?<![0-9A-Za-z.:@_-])(?:{either})(?![0-9A-Za-z:@_-]|\.[0-9A-Za-z])", re.IGNORECASE)
+    patterns = []
+    for has_colons in (False, True):
+        either = "|".join(re.escape(word) for word in sorted(words) if (":" in word) is has_colons)
+        if either:
+            # A colon goes on with an address of IPv6. Behind any other name it begins what is said of them, or a port.
+            colon = ":" if has_colons else ""
+            patterns.append(rf"(?<![0-9A-Za-z.@_{colon}-])(?:{either})(?![0-9A-Za-z@_{colon}-]|\.[0-9A-Za-z])")
+    return re.compile("|".join(patterns), re.IGNORECASE)
 
 
 def _names_one_of(words: Iterable[str]) -> Callable[[str], bool]:

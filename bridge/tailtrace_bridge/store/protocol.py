@@ -229,7 +229,10 @@ class Store(Protocol):
         """Keep markers. Those that are kept already change nothing."""
 
     def markers(self, scope: Scope, window: Window) -> list[Marker]:
-        """Return the markers of a window, the oldest first; they are about nobody."""
+        """Return the markers of a window, the oldest first; for everybody, as a deployment is."""
+
+    def drop_markers(self, found: Sequence[Marker]) -> None:
+        """Remove markers."""
 
     def keep_features(self, names: Mapping[str, str]) -> None:
         """Keep what features are called, by route; a card is `card=NAME`. In InfluxDB those of other routes stay."""

@@ -4,7 +4,7 @@
 |---|---|
 | the store notes whom | nothing was removed |
 | the months' reports, alerts that wait, the history of addresses | the next start does all again |
-| kept traces whose spans name them, of whomever | the same |
+| kept traces whose spans name them, of whomever; notes that do | the same |
 | the store: rows, rollups, names, then old pages of its file | the same; once the rows are gone the note names nobody |
 
 `serve` and `bridge` finish at their start what is noted, and so does each erase.
@@ -12,21 +12,24 @@
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.files.lock import FileLock
-from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.records import Identity, Marker
 from tailtrace_bridge.identity.history_file import erase as erase_history
 from tailtrace_bridge.identity.history_file import read as read_history
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_their_event, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
+from tailtrace_bridge.store.values import Window
 from tailtrace_bridge.traces.pack import texts_of
 from tailtrace_bridge.wiring.parts import lock_checkpoint
+
+EVER = Window(0, 2**53)
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class Outcome:
     """Alerts that waited to be sent."""
     named: int
     """Kept traces whose spans name them, their own among these."""
+    notes: int
+    """Notes that name them (`tailtrace mark`)."""
     beside: str
     """What could not go from beside the checkpoint, why, and what to do; empty: nothing."""
     finished: bool = False
@@ -50,7 +55,7 @@ class Outcome:
     @property
     def found_anybody(self) -> bool:
         """Whether anything was theirs."""
-        return is_anybody(self.erased) or bool(self.seen or self.messages or self.named)
+        return is_anybody(self.erased) or bool(self.seen or self.messages or self.named or self.notes)
 
 
 def erase_person(
@@ -71,7 +76,7 @@ def erase_person(
         erased = store.erase(person, is_dry=True)
         is_theirs = seen_as_theirs(settings, person, erased.identities)
         seen = erase_history(settings.history_path, is_theirs, is_dry=True)
-        return Outcome(erased, seen, 0, _drop_named(store, person, erased, called, is_dry=True), "")
+        return Outcome(erased, seen, 0, *_drop_named(store, person, erased, called, is_dry=True), "")
     before = store.unfinished_erase()
     if before not in {None, Person(), person}:  # whose traces alone are left, or who is asked for, goes with this one
         finish_erase(settings, store, lock)
@@ -98,18 +103,30 @@ def _forget(
     found = store.erase(person, is_dry=True)
     messages, beside = _forget_beside(settings, person, found, lock)
     seen = erase_history(settings.history_path, seen_as_theirs(settings, person, found.identities), is_dry=False)
-    named = _drop_named(store, person, found, called, is_dry=False)
-    return Outcome(store.erase(person, is_dry=False), seen, messages, named, beside)
+    named, notes = _drop_named(store, person, found, called, is_dry=False)
+    return Outcome(store.erase(person, is_dry=False), seen, messages, named, notes, beside)
 
 
-def _drop_named(store: Store, person: Person, found: Erased, called: Person | None, *, is_dry: bool) -> int:
-    """Remove kept traces whose spans name them: an app may write of one person while another one asks."""
+def _drop_named(store: Store, person: Person, found: Erased, called: Person | None, *, is_dry: bool) -> tuple[int, int]:
+    """Remove kept traces whose spans name them, and notes; return how many of each.
+
+    An app may write of one person while another one asks, and whoever deploys may write by whom.
+    """
     if person == Person():
-        return 0
+        return 0, 0
     theirs = {*found.identities, _asked(person), _asked(called or person)}
     others = [one.identity for one in store.named(Scope.everybody()) if one.identity not in theirs]
     is_theirs = make_is_their_event(theirs, others)
-    return store.drop_traces(lambda data: is_theirs(texts_of(data)), is_dry=is_dry)
+    named = store.drop_traces(lambda data: is_theirs(texts_of(data)), is_dry=is_dry)
+    notes = notes_naming(store, is_theirs)
+    if notes and not is_dry:
+        store.drop_markers(notes)
+    return named, len(notes)
+
+
+def notes_naming(store: Store, is_theirs: Callable[[str], bool]) -> list[Marker]:
+    """Return the notes and versions that name somebody."""
+    return [one for one in store.markers(Scope.everybody(), EVER) if is_theirs(f"{one.service} {one.text}")]
 
 
 def _asked(person: Person) -> Identity:

@@ -28,6 +28,13 @@ def add(beside: Beside, found: Iterable[Marker]) -> None:
                 beside.delete(bucket, {"_measurement": MEASUREMENT}, (0, time_ns))
 
 
+def drop(beside: Beside, found: Iterable[Marker]) -> None:
+    """Remove markers. Raises `StoreError`, also where the server cannot delete."""
+    for one in found:
+        at_ns = _time_ns(one)
+        beside.delete(beside.reads.buckets.rollups, {"_measurement": MEASUREMENT, "kind": one.kind}, (at_ns, at_ns))
+
+
 def within(reads: Reads, window: Window) -> list[Marker]:
     """Return the markers of a window, the oldest of the newest first. Raises `StoreError`."""
     text = (
@@ -40,6 +47,10 @@ def within(reads: Reads, window: Window) -> list[Marker]:
 
 
 def _point(one: Marker) -> bytes:
-    place = xxhash.xxh3_64_intdigest("\0".join(one[1:]).encode(errors="surrogatepass")) % 1000
     fields = {"time_us": one.time_us, "service": one.service, "text": one.text}
-    return lines.point(MEASUREMENT, {"kind": one.kind}, fields, one.time_us * 1000 + place)
+    return lines.point(MEASUREMENT, {"kind": one.kind}, fields, _time_ns(one))
+
+
+def _time_ns(one: Marker) -> int:
+    place = xxhash.xxh3_64_intdigest("\0".join(one[1:]).encode(errors="surrogatepass")) % 1000
+    return one.time_us * 1000 + place

@@ -374,6 +374,10 @@ class InfluxStore:
         """Return the markers of a window, the oldest first."""
         return markers.within(self._reads, window)
 
+    def drop_markers(self, found: Sequence[Marker]) -> None:
+        """Remove markers."""
+        markers.drop(self._beside, found)
+
     def keep_features(self, names: Mapping[str, str]) -> None:
         """Keep what features are called, by route."""
         features.keep(self._beside, names, self._timing.wall_us())

@@ -8,7 +8,7 @@
 | `latency`, `latency_all`, twins | less what their rows make: of pruned hours, counts by duration stay, of nobody |
 | `uptime`, `hour` | less what their rows make: of pruned hours the answers of a minute stay, of nobody |
 | `alert_event` | those that name them go |
-| `trace`, `failure` | those of their requests go; `error_group` and `marker` are of nobody |
+| `trace`, `failure` | those of their requests go; `error_group` is of nobody; of `marker` see `wiring.erasing` |
 | `minute` | stays: of nobody, and gone after a day |
 | `agent`, `request`, `endpoint` | those that nothing names any more go |
 

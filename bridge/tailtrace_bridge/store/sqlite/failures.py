@@ -141,6 +141,13 @@ def add_markers(writer: sqlite3.Connection, markers: Sequence[Marker]) -> None:
         )
 
 
+def drop_markers(writer: sqlite3.Connection, found: Sequence[Marker]) -> None:
+    """Remove markers, and what they were from the pages of the file. In one transaction."""
+    writer.execute("PRAGMA secure_delete=ON")
+    with transaction(writer):
+        writer.executemany("DELETE FROM marker WHERE (time_us, kind, service, text) = (?, ?, ?, ?)", found)
+
+
 def markers(connection: sqlite3.Connection, window: Window) -> list[Marker]:
     """Return the markers of a window, the oldest first."""
     query = "SELECT time_us, kind, service, text FROM marker WHERE time_us >= ? AND time_us < ? ORDER BY time_us"

@@ -379,6 +379,11 @@ class SqliteStore:
         with self._connections.lent() as connection:
             return failures.markers(connection, window)
 
+    def drop_markers(self, found: Sequence[Marker]) -> None:
+        """Remove markers."""
+        with self._writing() as writer:
+            failures.drop_markers(writer, found)
+
     def keep_features(self, names: Mapping[str, str]) -> None:
         """Keep what features are called, by route, in place of what was kept before."""
         with self._writing() as writer, transaction(writer):
