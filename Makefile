@@ -14,6 +14,7 @@
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
 #   make docker                     the stack in real containers, 15 to 30 minutes (root, docker.io, mmdebstrap; the images are made here)
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
+#   make lighthouse                 installs Lighthouse, which marks the page in the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
 #   make lint                       ruff and mypy; make format lets ruff mend what it can
 #   make audit                      asks whether what we build on has known vulnerabilities (pip-audit, npm)
@@ -47,6 +48,8 @@ PYTHON_NEWEST := 3.15
 PYTHON_UNPACKED := $(CACHE)/servers/python$(PYTHON_NEWEST)
 INSPECTOR := $(CACHE)/inspector
 INSPECTOR_VERSION := 2.12.0
+LIGHTHOUSE := $(CACHE)/lighthouse
+LIGHTHOUSE_VERSION := 12.8.2
 PACKAGES := tailtrace tailtrace_bridge tailtrace_api
 
 # Servers of the tests take minutes of both cores, hence `nice`. The stamp carries the recipe's checksum: a fresh clone finds
@@ -55,7 +58,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
+.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lighthouse lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -175,6 +178,11 @@ inspector: $(INSPECTOR)/.version-$(INSPECTOR_VERSION)
 $(INSPECTOR)/.version-%:
 	npm install --silent --no-audit --no-fund --prefix $(INSPECTOR) @modelcontextprotocol/inspector@$*
 	@rm -f $(INSPECTOR)/.version-* && touch $@
+
+lighthouse: $(LIGHTHOUSE)/.version-$(LIGHTHOUSE_VERSION)
+$(LIGHTHOUSE)/.version-%:
+	npm install --silent --no-audit --no-fund --prefix $(LIGHTHOUSE) lighthouse@$*
+	@rm -f $(LIGHTHOUSE)/.version-* && touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check

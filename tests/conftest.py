@@ -7,7 +7,7 @@
 | missing | yes | fails with the same words: in CI a skip must not look like a pass |
 
 A test asks by a marker: `@pytest.mark.nginx`, `@pytest.mark.shared`, `@pytest.mark.tailnet`, `@pytest.mark.pdf`,
-`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
+`@pytest.mark.inspector`, `@pytest.mark.chromium`, `@pytest.mark.lighthouse`, `@pytest.mark.collector`, `@pytest.mark.influxdb`, `@pytest.mark.jaeger`,
 `@pytest.mark.headscale`, `@pytest.mark.docker`, `@pytest.mark.mount`, `@pytest.mark.netns`.
 `tests/stack/servers.py` has the fixtures for the last two.
 """
@@ -41,6 +41,9 @@ CACHE = Path.home() / ".cache" / "tailtrace"
 OTELCOL = Path(os.environ.get("TAILTRACE_OTELCOL") or CACHE / "otelcol" / "otelcol")
 INSPECTOR = Path(
     os.environ.get("TAILTRACE_INSPECTOR") or CACHE / "inspector" / "node_modules" / ".bin" / "mcp-inspector"
+)
+LIGHTHOUSE = Path(
+    os.environ.get("TAILTRACE_LIGHTHOUSE") or CACHE / "lighthouse" / "node_modules" / ".bin" / "lighthouse"
 )
 CHROMIUM = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = ROOT / "api" / "tailtrace_api" / "static" / "index.html"
@@ -156,12 +159,12 @@ def _lacks_pdf() -> str | None:
     return f"no font has {missing}: apt install {FONTS}" if missing else None
 
 
-def _lacks_inspector() -> str | None:
+def _lacks_of_node(program: Path, install: str, variable: str) -> str | None:
     if not shutil.which("node"):
         return "no node: apt install nodejs npm, or https://nodejs.org"
-    if os.access(INSPECTOR, os.X_OK):
+    if os.access(program, os.X_OK):
         return None
-    return f"no program {INSPECTOR}: make inspector installs one, or TAILTRACE_INSPECTOR names one"
+    return f"no program {program}: {install} installs one, or {variable} names one"
 
 
 def _lacks_chromium() -> str | None:
@@ -180,7 +183,8 @@ LACKS: dict[str, Callable[[], str | None]] = {
     "collector": lambda: _lacks_program(OTELCOL, "make collector", "TAILTRACE_OTELCOL"),
     "jaeger": lambda: _lacks_program(JAEGER, "make jaeger", "TAILTRACE_JAEGER"),
     "pdf": _lacks_pdf,
-    "inspector": _lacks_inspector,
+    "inspector": lambda: _lacks_of_node(INSPECTOR, "make inspector", "TAILTRACE_INSPECTOR"),
+    "lighthouse": lambda: _lacks_of_node(LIGHTHOUSE, "make lighthouse", "TAILTRACE_LIGHTHOUSE"),
     "mount": _lacks_mount,
     "netns": _lacks_netns,
     "headscale": _lacks_headscale,
@@ -200,6 +204,7 @@ LONG = frozenset(
         "headscale",
         "inspector",
         "jaeger",
+        "lighthouse",
         "docker",
         "influxdb1",
         "opengemini",
@@ -269,6 +274,12 @@ def headscale_programs() -> tuple[Path, Path]:
 def inspector_program() -> Path:
     """The MCP Inspector; only for tests with the marker `inspector`."""
     return INSPECTOR
+
+
+@pytest.fixture(scope="session")
+def lighthouse_program() -> Path:
+    """Lighthouse; only for tests with the marker `lighthouse`."""
+    return LIGHTHOUSE
 
 
 @pytest.fixture(scope="session")
