@@ -15,6 +15,7 @@ from tailtrace_bridge.store.anonymous import (
     folded,
     is_anonymous,
 )
+from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import anonymous as sqlite_anonymous
 from tailtrace_bridge.store.sqlite.store import SqliteStore
@@ -127,6 +128,16 @@ def test_both_ways_give_the_same(store, seed, monkeypatch):
         assert sorted(store.visits(ALL, window, listed=few, traffic=Traffic.CARD)) == sorted(cards)
         cards = [one for one in visits if one.traffic is Traffic.CARD]
         assert sorted(store.visits(ALL, window, traffic=Traffic.CARD)) == sorted(cards)
+
+
+def test_who_shares_an_address_is_known_after_others_took_the_numbers_of_who_was_erased(store):
+    day = Window(T0, T0 + DAY_US)
+    store.write([row(T0, 1, anonymous(1)), row(T0, 2, anonymous(2)), row(T0, 3, anonymous(2, "unknown"))])
+    store.erase(Person(address="203.0.113.2"), is_dry=False)
+    store.write([row(T0, 4, anonymous(3)), row(T0, 5, anonymous(4)), row(T0, 6, anonymous(1, reason="down"))])
+    found = store.anonymous_usage(ALL, day, Order.REQUESTS, 1)
+    assert (found.first, found.visitors, found.addresses) == ({"203.0.113.1"}, 3, 3)
+    assert found == anonymous_usage_of(store.activity(ALL, day), Order.REQUESTS, 1)
 
 
 def test_folded_usage_keeps_its_sums(store):

@@ -912,6 +912,7 @@ def test_nginx_s_own_span_id_takes_no_room_and_is_read_in_older_rows(tmp_path):
         older.execute("UPDATE entry SET span_id = ? WHERE span_id = 0", (bytes.fromhex(ROOT_SPAN_ID),))
         version = next(at for at, step in enumerate(MIGRATIONS) if step.startswith("DROP VIEW access;"))
         older.executescript("DROP VIEW access; CREATE VIEW access AS SELECT * FROM entry")
+        older.executescript("DROP TABLE shared_address; DROP INDEX brief_by_identity")
         older.execute(f"PRAGMA user_version = {version}")
     older.close()
     store = SqliteStore(path)

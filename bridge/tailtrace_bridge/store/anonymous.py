@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
+from itertools import compress
 from typing import NamedTuple
 
 from tailtrace_bridge.core.records import Identity
@@ -90,8 +91,9 @@ class Ranking:
         if len(self._keys) <= limit or not limit:
             return list(self._numbers) if limit else [], [], 0
         last = heapq.nlargest(limit, self._keys)[-1]
-        sure = [number for number, key in zip(self._numbers, self._keys, strict=True) if key > last]
-        equals = [number for number, key in zip(self._numbers, self._keys, strict=True) if key == last]
+        sure, equals = (
+            list(compress(self._numbers, map(is_theirs, self._keys))) for is_theirs in (last.__lt__, last.__eq__)
+        )
         return sure, equals, limit - len(sure)
 
 

@@ -1,7 +1,8 @@
 """Reads anonymous visitors (`store.anonymous`) as numbers that SQL groups and orders, without a record of each.
 
 `identity_known` is an index of the few others. Anonymous visitors of one kind and address are one visitor, though what
-was found out about the address may have changed, and each such finding has a number of its own (`_shared`).
+was found out about the address may have changed, and each such finding has a number of its own. `shared_address` has
+the numbers of these few; an erased person's may stay there, as one that shares with nobody.
 """
 
 import json
@@ -20,6 +21,16 @@ from tailtrace_bridge.store.sqlite.totals import USAGE
 from tailtrace_bridge.store.values import Run, Window
 
 MIGRATION = f"CREATE INDEX identity_known ON identity (id) WHERE {KNOWN}"
+_SHARING = "SELECT id FROM identity WHERE address IN ({})"
+SHARED_MIGRATION = f"""
+    CREATE TABLE shared_address (id INTEGER PRIMARY KEY);
+    INSERT INTO shared_address
+        {_SHARING.format("SELECT address FROM identity GROUP BY address HAVING count(*) > 1")};
+"""  # noqa: S608  # our own words, here and below
+_NOTE_SHARED = "INSERT OR IGNORE INTO shared_address " + _SHARING.format("""
+    SELECT new.address FROM identity new JOIN identity old ON old.address = new.address AND old.id <> new.id
+    WHERE new.id > ?
+""")  # noqa: S608
 _KNOWN = f"SELECT id FROM {KNOWN_ONLY}"  # noqa: S608  # our own words
 _BRIEF = f"SELECT identity_id, time_us FROM brief WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE}"  # noqa: S608
 """In order of time, as the table's key has it: SQL would sort all rows to add them up by visitor."""
@@ -29,6 +40,11 @@ _NUMBER = itemgetter(0)
 _ROWS_AT_ONCE = 500
 SOUGHT_MAX = 5000
 """Identities whose addresses SQL looks up and sorts."""
+
+
+def note_shared(writer: sqlite3.Connection, last: int) -> None:
+    """Note which identities share an address with one whose number is past `last`."""
+    writer.execute(_NOTE_SHARED, (last,))
 
 
 def listed_numbers(connection: sqlite3.Connection, listed: Collection[str] | None) -> str | None:
@@ -210,10 +226,7 @@ def _runs(connection: sqlite3.Connection, window: Window) -> Iterator[list[_Row]
 
 def _shared(connection: sqlite3.Connection) -> tuple[dict[int, int], dict[int, int]]:
     """Return the one number that stands for all of an address, and of an address and kind: where these are several."""
-    query = """
-        SELECT address, id, kind FROM identity
-        WHERE address IN (SELECT address FROM identity GROUP BY address HAVING count(*) > 1) ORDER BY address, id
-    """
+    query = "SELECT address, id, kind FROM identity WHERE id IN shared_address ORDER BY address, id"
     address_of: dict[int, int] = {}
     visitor_of: dict[int, int] = {}
     for _, same in groupby(connection.execute(query), itemgetter(0)):

@@ -25,6 +25,8 @@ MIGRATION = """
         PRIMARY KEY (time_us, identity_id)
     ) WITHOUT ROWID;
 """
+BY_IDENTITY = "CREATE INDEX brief_by_identity ON brief (identity_id)"
+"""An answer lists few of those who came for a moment; 20 bytes each spare it to look at all of them."""
 WIDTH = 9
 """Columns of `brief`."""
 REQUESTS_MAX = 4

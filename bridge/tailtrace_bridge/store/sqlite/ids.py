@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from tailtrace_bridge.store.sqlite.anonymous import note_shared
 from tailtrace_bridge.store.sqlite.distinct import Distinct, Texts
 from tailtrace_bridge.store.sqlite.identities import IDENTITY_COLUMNS
 
@@ -75,6 +76,8 @@ class Ids:
             self._remember(table, dict(zip(missing, given, strict=True)))
         else:
             self._remember(table, {one: writer.execute(find, one).fetchone()[0] for one in missing})
+        if table == "identity":
+            note_shared(writer, last)
 
     def _remember(self, table: str, found: dict[Texts, int]) -> None:
         self._ids[table].update(found)

@@ -127,4 +127,5 @@ MIGRATIONS = (
     failures.MIGRATION,
     brief.MIGRATION + _BY_ADDRESS + _ACCESS,
     "DROP VIEW access;" + _ACCESS,
+    anonymous.SHARED_MIGRATION + brief.BY_IDENTITY,
 )

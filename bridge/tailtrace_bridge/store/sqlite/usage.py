@@ -64,7 +64,7 @@ def usage(
     elif by is By.IDENTITY and smallest_rollups(filters, by) is by and not filters.has_identity:
         rows = _sums_with_rest(connection, window, filters, numbers)
     else:
-        rows = _sums(connection, window, filters, by, (_FOLDED, numbers))
+        rows = _sums(connection, window, filters, by, folded=numbers)
     identities = read_identities(connection, {row[0] for row in rows} - {0}) if by is not By.ENDPOINT else {}
     identities[0] = FOLDED
     endpoints = read_endpoints(connection) if rows and by is not By.IDENTITY else {}
@@ -76,12 +76,20 @@ def usage(
 
 
 def _sums(
-    connection: sqlite3.Connection, window: Window, filters: Filters, by: By, listed: tuple[str, str] | None = None
+    connection: sqlite3.Connection,
+    window: Window,
+    filters: Filters,
+    by: By,
+    *,
+    listed: str | None = None,
+    folded: str | None = None,
 ) -> list[tuple[Any, ...]]:
+    """Return totals: of the identities that are `listed` alone; all that are not in `folded` as one."""
     columns = ", ".join(_COLUMNS_BY[by])
-    facts, values = _facts(connection, window, filters, by)
-    if listed is not None:
-        facts, values = listed[0].format(facts), (listed[1], *values)
+    facts, values = _facts(connection, window, filters, by, few=listed if _is_few(listed) else None)
+    for form, numbers in ((_LISTED, listed), (_FOLDED, folded)):
+        if numbers is not None:
+            facts, values = form.format(facts), (numbers, *values)
     query = f"""
         SELECT {columns}, {_SUMS}
         FROM ({facts}) GROUP BY {columns}
@@ -93,7 +101,7 @@ def _sums_with_rest(
     connection: sqlite3.Connection, window: Window, filters: Filters, numbers: str
 ) -> list[tuple[Any, ...]]:
     """Return the totals of those that are listed, and of the others what is left: all of them need not be sorted."""
-    rows = _sums(connection, window, filters, By.IDENTITY, (_LISTED, numbers))
+    rows = _sums(connection, window, filters, By.IDENTITY, listed=numbers)
     rest: dict[tuple[int, int], list[int]] = {}
     for _, status, traffic, *sums in _sums(connection, window, filters, By.ENDPOINT):
         total = rest.setdefault((status, traffic), [0] * len(sums))
@@ -108,16 +116,23 @@ def callers(
     connection: sqlite3.Connection, window: Window, filters: Filters, limit: int, *, usage_only: bool
 ) -> Callers:
     """Return who asked for something, and the anonymous visitors with most requests."""
-    facts = _facts(connection, window, filters, By.IDENTITY, ("requests",))
+    facts = _facts(connection, window, filters, By.IDENTITY, sums=("requests",))
     return read_callers(connection, facts, limit, usage_only=usage_only)
 
 
 def _facts(
-    connection: sqlite3.Connection, window: Window, filters: Filters, by: By, sums: Collection[str] = tuple(SUMS)
+    connection: sqlite3.Connection,
+    window: Window,
+    filters: Filters,
+    by: By,
+    *,
+    few: str | None = None,
+    sums: Collection[str] = tuple(SUMS),
 ) -> tuple[str, tuple[object, ...]]:
-    """Return SQL, and its values, of rows of usage that the filters let through."""
+    """Return SQL, and its values, of rows of usage that the filters let through; of rollups, those of a `few` alone."""
     table = _USAGE_TABLE[smallest_rollups(filters, by)]
-    facts, bounds = windows.usage(widened(connection, window), table, sums=sums, listed=_few(connection, filters))
+    few = few or _few(connection, filters)
+    facts, bounds = windows.usage(widened(connection, window), table, sums=sums, listed=few)
     clauses, values = where(filters)
     return f"SELECT * FROM ({facts}) WHERE 1 {clauses}", (*bounds, *values)  # noqa: S608  # values are bound
 
@@ -128,8 +143,13 @@ def _few(connection: sqlite3.Connection, filters: Filters) -> str | None:
         return None
     clauses, values = where(filters.of_identity)
     query = f"SELECT identity_id FROM (SELECT id AS identity_id FROM identity) WHERE 1 {clauses} LIMIT ?"  # noqa: S608
-    found = [who for (who,) in connection.execute(query, (*values, FEW_MAX + 1))]
-    return json.dumps(found) if len(found) <= FEW_MAX else None
+    found = json.dumps([who for (who,) in connection.execute(query, (*values, FEW_MAX + 1))])
+    return found if _is_few(found) else None
+
+
+def _is_few(numbers: str | None) -> bool:
+    """Whether a JSON array of identities has so few of them."""
+    return numbers is not None and numbers.count(",") < FEW_MAX
 
 
 def visits(connection: sqlite3.Connection, window: Window, listed: Collection[str] | None) -> list[Visits]:

@@ -101,11 +101,18 @@ def usage(
             values += (start_us, end_us)
     brief_us = rolled_up(window, bucket_us_max)
     if brief_us and table != "usage_endpoint":
-        parts.append(f"SELECT time_us, {of_row} FROM brief WHERE time_us >= ? AND time_us < ?")  # noqa: S608
-        values += brief_us
+        theirs, more = _of_listed(listed)
+        parts.append(f"SELECT time_us, {of_row} FROM brief WHERE time_us >= ? AND time_us < ? {theirs}")  # noqa: S608
+        values += (*brief_us, *more)
     if not parts:  # an empty window selects nothing, under the right names
         return f"SELECT step AS time_us, {columns} FROM {table} WHERE 0", []  # noqa: S608
     return " UNION ALL ".join(parts), values
+
+
+def _of_listed(listed: str | None) -> tuple[str, tuple[str, ...]]:
+    if listed is None:
+        return "", ()
+    return "AND identity_id IN (SELECT value FROM json_each(?))", (listed,)
 
 
 def _asked_steps(steps: range, listed: str | None) -> tuple[str, list[int | str]]:
@@ -167,9 +174,9 @@ def brief(window: Window, columns: str, listed: str | None = None) -> Iterator[Q
     brief_us = rolled_up(window)
     if brief_us is None:
         return
-    theirs = "" if listed is None else "AND identity_id IN (SELECT value FROM json_each(?))"
+    theirs, more = _of_listed(listed)
     text = f"""
         SELECT time_us / {HOUR_US} << {KEY_BITS} | identity_id, {_OF_BRIEF[columns]} FROM brief
         WHERE time_us >= ? AND time_us < ? AND traffic IN {USAGE} {theirs} ORDER BY identity_id
     """  # noqa: S608
-    yield Query(HOUR_US, text, (*brief_us, *(() if listed is None else (listed,))))
+    yield Query(HOUR_US, text, (*brief_us, *more))
