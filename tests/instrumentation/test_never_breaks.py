@@ -144,7 +144,7 @@ def test_a_full_queue_with_a_good_collector_is_told_once(start_app, new_collecto
         OTEL_BSP_MAX_QUEUE_SIZE="4",
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE="4",
     ) as app:
-        collector.delay_seconds = 0.2
+        collector.delay_seconds = 1  # four spans a second: any machine asks faster
         for _ in range(25):
             app.get("/items/7")
         collector.wait(lambda: collector.posts > 1)
