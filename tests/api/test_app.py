@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from tailtrace_api.answers.request_records import AccessLogs, DashboardUsage, SystemHealth
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.hosts import Hosts
+from tailtrace_api.http.requests import analytics_router
 from tailtrace_api.queries.requests import Queries
 from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.settings import table as settings
@@ -79,7 +80,9 @@ def app(store, clock):
     from zoneinfo import ZoneInfo
 
     queries = Queries(store, zone=ZoneInfo("Europe/Madrid"), features={"/a": "Dashboard"}, store_name="sqlite")
-    return create_app(queries, clock=clock)
+    app = create_app(lambda: store.newest_us(Scope.everybody()), clock=clock)
+    app.take(analytics_router(queries, clock))
+    return app
 
 
 @pytest.fixture
@@ -390,11 +393,8 @@ def bridge(tmp_path, monkeypatch):
 
 
 def test_ready_and_metrics_of_a_bridge(bridge):
-    from zoneinfo import ZoneInfo
-
-    queries = Queries(bridge.store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
     clock = FakeClock(parts.clock_us())
-    client = Client(create_app(queries, clock=clock, bridge=bridge))
+    client = Client(create_app(lambda: bridge.store.newest_us(Scope.everybody()), clock=clock, bridge=bridge))
     assert "the bridge has ended" in client.get("/ready").json()["problems"][0]
     bridge.start()
     for _ in range(500):
@@ -439,7 +439,8 @@ def test_a_name_that_somebody_led_to_loopback_is_refused(store, clock, host, sta
 
     hosts = _hosts(settings.load(hosts=["tailtrace.example.ts.net"]))
     queries = Queries(store, zone=ZoneInfo("UTC"), features={}, store_name="sqlite")
-    app = create_app(queries, clock=clock, hosts=hosts)
+    app = create_app(lambda: store.newest_us(Scope.everybody()), clock=clock, hosts=hosts)
+    app.take(analytics_router(queries, clock))
 
     async def ask():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:

@@ -10,7 +10,8 @@ from pydantic_core import to_jsonable_python as plain
 
 from tailtrace_api.answers.requests import most_viewed_cards
 from tailtrace_api.answers.variants import USERS_MIN, VARIANTS_MAX, divided
-from tailtrace_api.http.cards import PagesElsewhere, card_router
+from tailtrace_api.http.cards import card_router
+from tailtrace_api.http.cors import PagesElsewhere
 from tailtrace_api.queries.cards import Cards, Day
 from tailtrace_api.queries.make import Features
 from tailtrace_bridge.core.errors import SettingsError

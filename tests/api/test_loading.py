@@ -40,18 +40,36 @@ def test_fastapi_builds_its_models_when_they_are_asked_for_and_no_other_model_ch
     assert '"few"' in deferred[2]
 
 
-def test_a_server_starts_without_what_only_some_ask_for():
+def test_a_server_starts_without_what_only_some_ask_for(own_folder):
     code = """
-import sys
+import asyncio, sys
 from tailtrace_api.server import loading
 with loading.quickly():
-    import tailtrace_api.server.serve
-    loading.import_fastapi()
-    from tailtrace_api.http.app import create_app
-print([name for name in ("prometheus_client", "mcp", "rich", "influxdb_client", "jinja2", "click", "pydantic.v1") if sys.modules.get(name)])
+    from tailtrace_api.server.serve import make_app
+    from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.wiring import parts
+    chosen = settings.load(store="sqlite:t.db", hosts=["test"])
+    app = make_app(chosen, parts.open_store(chosen), parts.make_routes(chosen))
+LATER = ("prometheus_client", "mcp", "rich", "influxdb_client", "jinja2", "click", "pydantic.v1",
+         "tailtrace_api.queries.requests", "tailtrace_api.answers.request_records")
+async def ask(path):  # by hand: a client loads some of these
+    async def receive():
+        return {"type": "http.request"}
+    async def send(message):
+        if "status" in message:
+            print(message["status"], [name for name in LATER if sys.modules.get(name)])
+    scope = {"type": "http", "method": "GET", "scheme": "http", "http_version": "1.1", "path": path, "query_string": b"",
+             "headers": [(b"host", b"test")], "client": ("127.0.0.1", 4711), "server": ("test", 80)}
+    await app(scope, receive, send)
+for path in ("/health", "/session", "/analytics/access-logs"):
+    asyncio.run(ask(path))
 """
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert answer.strip() == "[]"
+    assert answer.splitlines() == [
+        "200 []",
+        "200 []",
+        "200 ['tailtrace_api.queries.requests', 'tailtrace_api.answers.request_records']",
+    ]
 
 
 def test_a_small_import_loads_nothing_that_it_does_not_use(tmp_path):

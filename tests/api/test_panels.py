@@ -13,6 +13,7 @@ from tailtrace_api.answers.steps import HOURS
 from tailtrace_api.http.app import create_app
 from tailtrace_api.http.log_panels import log_router, request_router
 from tailtrace_api.http.panels import panel_router
+from tailtrace_api.http.requests import analytics_router
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
 from tailtrace_api.queries.requests import Queries
@@ -55,12 +56,13 @@ def client(tmp_path):
     store.write(ROWS)
     queries = Queries(store, zone=MADRID, features={"/a": "Dashboard"}, store_name="sqlite")
     clock = FakeClock(NOW)
-    app = create_app(queries, clock=clock)
+    app = create_app(lambda: None, clock=clock)
+    app.take(analytics_router(queries, clock))
     insights = Insights(store, queries, features={})
     asked = Panels(store, queries, insights, MADRID, {"/a": "Dashboard"})
-    app.include_router(panel_router(asked, clock))
-    app.include_router(log_router(asked, clock))
-    app.include_router(request_router(asked, clock))
+    app.take(panel_router(asked, clock))
+    app.take(log_router(asked, clock))
+    app.take(request_router(asked, clock))
 
     def get(path, /, **params):
         if not path.startswith("request/"):

@@ -15,6 +15,7 @@ from tailtrace_api.http.app import create_app
 from tailtrace_api.http.insights import insight_router
 from tailtrace_api.http.log_panels import log_router
 from tailtrace_api.http.panels import panel_router
+from tailtrace_api.http.requests import analytics_router
 from tailtrace_api.queries.cards import Cards
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.panels import Panels
@@ -57,11 +58,12 @@ def queries(store):
 @pytest.fixture
 def get(store, queries):
     insights = Insights(store, queries, features={})
-    app = create_app(queries, clock=lambda: NOW)
-    app.include_router(insight_router(insights, lambda: NOW))
+    app = create_app(lambda: None, clock=lambda: NOW)
+    app.take(analytics_router(queries, lambda: NOW))
+    app.take(insight_router(insights, lambda: NOW))
     panels = Panels(store, queries, insights, UTC, {})
-    app.include_router(panel_router(panels, lambda: NOW))
-    app.include_router(log_router(panels, lambda: NOW))
+    app.take(panel_router(panels, lambda: NOW))
+    app.take(log_router(panels, lambda: NOW))
 
     async def asked(path, parameters):
         transport = httpx.ASGITransport(app)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from tailtrace_api.answers.alerts import Alerts, alerts
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
@@ -14,7 +15,7 @@ from tailtrace_bridge.store.values import EVENTS_MAX
 
 def alert_router(store: Store, rules: Sequence[AlertRule]) -> APIRouter:
     """Make the route."""
-    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
     @router.get("/alerts")
     def get_alerts(*, limit: Annotated[int, Query(ge=1, le=EVENTS_MAX, description="Events at most.")] = 100) -> Alerts:

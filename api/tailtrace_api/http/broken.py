@@ -10,6 +10,7 @@ from pydantic import Field
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, Markers, WhatBroke
 from tailtrace_api.http.cross_origin import UNSUPPORTED, refuse_cross_origin
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY, moment_us
 from tailtrace_api.http.windows import Ends, ends_of, window_of
 from tailtrace_api.queries.errors import Errors
@@ -32,7 +33,7 @@ class NewMarker:
 
 def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics", dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics", dependencies=[KNOWN_ONLY], responses=ERRORS)
     ends_type = Annotated[Ends, Depends(ends_of(clock))]
     window_type = Annotated[Window, Depends(window_of(clock))]
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI makes of the records, and for the three answers an example of each.
+"""What the OpenAPI document has beside what FastAPI makes of the records: an example of each of the three answers.
 
 These three promise in their schemas that they have no other fields than those named.
 """
@@ -7,7 +7,6 @@ import json
 import re
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from tailtrace_api.answers.record import Record, fields_of
@@ -40,20 +39,15 @@ from tailtrace_api.answers.uptime import METHOD, UptimeFields
 _INNER = re.compile(r'"#/components/schemas/(\w+)"')
 
 
-class Api(FastAPI):
-    """An app whose document has examples."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the document. It is made when it is first asked for."""
-        if self.openapi_schema is None:
-            schemas = super().openapi()["components"]["schemas"]
-            for example in _examples():
-                kind = type(example)
-                schemas[kind.__name__]["examples"] = [
-                    TypeAdapter(kind).dump_python(example, mode="json", exclude_defaults=True)
-                ]
-                _close(kind.__name__, schemas)
-        return super().openapi()
+def complete(document: dict[str, Any]) -> None:
+    """Add the examples."""
+    schemas = document["components"]["schemas"]
+    for example in _examples():
+        kind = type(example)
+        schemas[kind.__name__]["examples"] = [
+            TypeAdapter(kind).dump_python(example, mode="json", exclude_defaults=True)
+        ]
+        _close(kind.__name__, schemas)
 
 
 def _close(name: str, schemas: dict[str, dict[str, Any]]) -> None:

@@ -35,10 +35,8 @@ _MEANINGS = {
 }
 _SCHEMA = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "model": Error} for status, meaning in _MEANINGS.items()
+    status: {"description": meaning, "content": _SCHEMA} for status, meaning in _MEANINGS.items()
 }
-"""For the `responses` of an app: its routes inherit them."""
-PLAIN_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "model": None, "content": _SCHEMA} for status, meaning in _MEANINGS.items()
-}
-"""For a route whose own answer is no JSON: FastAPI would say that its errors are none either."""
+"""For the `responses` of a router. By the name of the model: FastAPI would make a validator of it for each route, and
+say of a route whose own answer is no JSON that its errors are none either.
+"""

@@ -14,16 +14,19 @@ However many pages are open, the store is asked once in `POLL_S`. The form is th
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import StreamingResponse
 
-from tailtrace_api.answers.insight_records import StreamEvent
 from tailtrace_api.answers.record import fields_of
-from tailtrace_api.http.errors import PLAIN_ERRORS
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY
 from tailtrace_bridge.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from tailtrace_api.answers.insight_records import StreamEvent
 
 POLL_S = 2.0
 HEARTBEAT_S = 15.0
@@ -34,7 +37,9 @@ _RETRY_MS = 5000
 class EventStream:
     """What is new, for all streams. `ask` gives it as it is now, and may take its time or raise `StoreError`."""
 
-    def __init__(self, ask: Callable[[], StreamEvent], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self, ask: Callable[[], "StreamEvent"], *, poll_s: float = POLL_S, beat_s: float = HEARTBEAT_S
+    ) -> None:
         self._ask, self._poll_s, self._beat_s = ask, poll_s, beat_s
         self._lock = asyncio.Lock()
         self._event = ""
@@ -83,12 +88,12 @@ class EventStream:
 
 def event_stream_router(events: EventStream) -> APIRouter:
     """Make the route."""
-    router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(tags=["dashboard"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
     @router.get(
         "/analytics/stream",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {}}}, **PLAIN_ERRORS},
+        responses={200: {"content": {"text/event-stream": {}}}},
     )
     async def stream() -> StreamingResponse:
         """Return when there is news: `newest` (time of the newest request) and `active` (people of the last 5 min)."""

@@ -13,7 +13,7 @@ from tailtrace_api.answers.insight_records import (
     UnusedEndpoints,
     UsageStats,
 )
-from tailtrace_api.http.errors import Error
+from tailtrace_api.http.errors import ERRORS, Error
 from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, TraceId, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetError, TailnetStatus, Whois
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
     """Make the routes of the insights. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics", tags=["analytics"], dependencies=[KNOWN_ONLY], responses=ERRORS)
     at_type = Annotated[int, Depends(at_of(clock))]
 
     @router.get("/active-users")
@@ -79,7 +79,7 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
 
 def tailnet_router(tailnet: Tailnet) -> APIRouter:
     """Make the routes of the tailnet."""
-    router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
     @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
     def devices(only: Only) -> Devices:

@@ -14,7 +14,7 @@ from tailtrace_api.answers.log_order import LogSort
 from tailtrace_api.answers.panel_records import EndpointsParts, Requests, SortedRequests, TraceParts
 from tailtrace_api.answers.request_records import LogLine
 from tailtrace_api.http.download import TYPES, Download, Format, download, forms
-from tailtrace_api.http.errors import PLAIN_ERRORS
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.panels import filters_of
 from tailtrace_api.http.parameters import KNOWN_ONLY, TEXT_MAX, Only, TraceId, at_of, place
 from tailtrace_api.http.windows import window_of
@@ -52,7 +52,7 @@ def _log_filters(
 
 def log_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     """Make the routes of the list. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY], responses=ERRORS)
     window_type = Annotated[Window, Depends(window_of(clock))]
     log_filters_type = Annotated[Filters, Depends(_log_filters)]
 
@@ -95,7 +95,6 @@ def log_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
         "/requests/file",
         response_class=Download,
         responses={
-            **PLAIN_ERRORS,
             200: {"model": list[LogLine], "content": {name.partition(";")[0]: {} for name in TYPES.values()}},
         },
     )
@@ -114,7 +113,7 @@ def log_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
 def request_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     """Make the routes of one request, and of where the time went. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY], responses=ERRORS)
     window_type = Annotated[Window, Depends(window_of(clock))]
     filters_type = Annotated[Filters, Depends(filters_of)]
     at_type = Annotated[int, Depends(at_of(clock))]

@@ -16,6 +16,7 @@ from pydantic import Field
 from tailtrace_api.access.roles import Role, caller_of
 from tailtrace_api.access.sessions import Sessions, cookie_of, set_cookie
 from tailtrace_api.http.cross_origin import UNSUPPORTED, refuse_cross_origin
+from tailtrace_api.http.errors import ERRORS
 
 LINK_OVER = "this login link was used already, is too old, or was revoked: ask for another one"
 CODE_LENGTH_MAX = 200
@@ -41,7 +42,7 @@ class Me:
 
 def login_router(sessions: Sessions, random: Callable[[int], str] = secrets.token_urlsafe) -> APIRouter:
     """Make the routes. `random` gives as many random bytes as it is asked for, as text."""
-    router = APIRouter(tags=["access"])
+    router = APIRouter(tags=["access"], responses=ERRORS)
     from_here = [Depends(refuse_cross_origin)]
 
     @router.post("/login", status_code=204, dependencies=from_here, responses=UNSUPPORTED)

@@ -13,6 +13,7 @@ from tailtrace_api.answers.panel_records import (
     Overview,
     People,
 )
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.narrowing import narrowed_to_any
 from tailtrace_api.http.parameters import (
     KNOWN_ONLY,
@@ -53,7 +54,7 @@ def filters_of(
 
 def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
     """Make the routes. `clock` gives microseconds since the epoch."""
-    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY], responses=ERRORS)
     window_type = Annotated[Window, Depends(window_of(clock))]
     filters_type = Annotated[Filters, Depends(filters_of)]
 

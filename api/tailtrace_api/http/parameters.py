@@ -23,7 +23,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from tailtrace_api.access.roles import only_of
-from tailtrace_api.answers.requests import time_us
 
 TOLD_MAX = 10
 """Unknown parameters that are told of one by one; a 422 names the first."""
@@ -119,6 +118,8 @@ def at_of(clock: Callable[[], int]) -> Callable[[str | None], int]:
 
 def moment_us(text: str, name: str = "at") -> int:
     """Read a time. Answers 422, of the parameter of this name, to what is none."""
+    from tailtrace_api.answers.requests import time_us  # noqa: PLC0415 - a start needs no records of answers
+
     try:
         found_us = time_us(text)
     except (ValueError, OverflowError):

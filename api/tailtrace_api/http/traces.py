@@ -6,7 +6,7 @@ from typing import TypeVar
 from fastapi import APIRouter, HTTPException, Response
 
 from tailtrace_api.answers.traces import Trace
-from tailtrace_api.http.errors import PLAIN_ERRORS
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY, Only, TraceId
 from tailtrace_api.queries.traces import NotKeptError, Traces
 
@@ -20,7 +20,7 @@ class _OtlpLines(Response):
 
 def trace_router(traces: Traces) -> APIRouter:
     """Make the routes."""
-    router = APIRouter(prefix="/analytics/traces", tags=["analytics"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics/traces", tags=["analytics"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
     @router.get("/{trace_id}")
     def kept_trace(trace_id: TraceId, only: Only) -> Trace:
@@ -30,7 +30,7 @@ def trace_router(traces: Traces) -> APIRouter:
         """
         return _found(lambda: traces.trace(trace_id, only))
 
-    @router.get("/{trace_id}/otlp", response_class=_OtlpLines, responses=PLAIN_ERRORS)
+    @router.get("/{trace_id}/otlp", response_class=_OtlpLines)
     def kept_trace_as_otlp(trace_id: TraceId, only: Only) -> Response:
         """Return it as OTLP/JSON, a line for each kept request: what OpenTelemetry's file exporter writes."""
         lines = _found(lambda: traces.otlp(trace_id, only))
@@ -42,7 +42,7 @@ def trace_router(traces: Traces) -> APIRouter:
 
 def trace_panel_router(traces: Traces) -> APIRouter:
     """Make the route of the page, which asks of each request that it shows."""
-    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY])
+    router = APIRouter(prefix="/analytics/panels", tags=["dashboard"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
     @router.get("/trace/{trace_id}")
     def kept_trace_or_none(trace_id: TraceId, only: Only) -> Trace | None:

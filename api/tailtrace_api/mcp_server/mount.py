@@ -16,20 +16,20 @@ Who asks is what the guard before the app found (`access.callers`).
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from tailtrace_api.access.roles import Role, caller_of
-from tailtrace_api.mcp_server.source import Source
 from tailtrace_bridge.core.lazy_models import models_deferred
 from tailtrace_bridge.core.lazy_package import gather_lazily
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+    from tailtrace_api.mcp_server.source import Source
     from tailtrace_api.mcp_server.tools import Toolbox
 
 BODY_BYTES_MAX = 256 * 1024
@@ -38,17 +38,17 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Mcp:
-    """The app. `hosts` are more names that the API is asked by."""
+    """The app. `make_source` is called when it is first asked; `hosts` are more names that the API is asked by."""
 
     def __init__(
         self,
-        source: Source,
+        make_source: "Callable[[], Source]",
         *,
         lang: str,
         hosts: Sequence[str] = (),
         is_own_only: bool = False,
     ) -> None:
-        self._source = source
+        self._make_source = make_source
         self._lang = lang
         self._hosts = (*LOCAL_HOSTS, *hosts)
         self._is_own_only = is_own_only
@@ -97,7 +97,7 @@ class Mcp:
 
         # It logs a line or two for each request, and each is a session of its own.
         logging.getLogger("mcp").setLevel(logging.WARNING)
-        toolbox = self._toolbox = Toolbox(TOOLS, self._source, Words(self._lang))
+        toolbox = self._toolbox = Toolbox(TOOLS, self._make_source(), Words(self._lang))
         names = [name for host in self._hosts for name in (host, f"{host}:*")]
         security = TransportSecuritySettings(
             allowed_hosts=names,

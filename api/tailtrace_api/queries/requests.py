@@ -245,10 +245,6 @@ class Queries:
             truncated=truncated(api_response_times=times),
         )
 
-    def check_store(self) -> None:
-        """Raise `StoreError` if the store does not answer."""
-        self._store.newest_us(Scope.everybody())
-
     def query_times(self) -> QueryTimes:
         """How long the store took for the queries of this process, whichever store it is; by hour too."""
         by_hour: dict[int, list[int]] = {}

@@ -5,6 +5,7 @@
 | the search for cycles among all that is being loaded, over and over | the server listens (`end`) |
 | FastAPI's models of an OpenAPI document, which it builds when it is imported | `/openapi.json` is asked for |
 | the models of pydantic 1, for one of which FastAPI looks at each type that it is given | never: there is none |
+| the answers, their records and their routes (`server/answers.py`) | a question comes, by HTTP or by MCP |
 | uvicorn's own command line | never |
 """
 

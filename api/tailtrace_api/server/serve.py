@@ -29,6 +29,7 @@ from tailtrace_api.access.auth_methods import make_callers, make_sessions, make_
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.operation import Keeps, create_operation_app
 from tailtrace_api.server import loading
+from tailtrace_api.server.answers import BELOW, Answers
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import share_one
 from tailtrace_bridge.core.errors import BusyError, SettingsError
@@ -41,7 +42,7 @@ from tailtrace_bridge.wiring.bridge import Bridge, make_bridge
 from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, open_store, require_store
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from tailtrace_api.http.api import Api
 
 SHUTDOWN_S = 5
 BODY_BYTES_MAX = 256 * 1024
@@ -130,7 +131,7 @@ def make_guarded(
 
 
 def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
-    from tailtrace_api.http.cards import PagesElsewhere  # noqa: PLC0415
+    from tailtrace_api.http.cors import PagesElsewhere  # noqa: PLC0415
 
     # Outside the guard, so that a page of another origin can read why it was refused.
     app = PagesElsewhere(guard, settings.cors_origins)
@@ -150,7 +151,7 @@ def make_app(
     routes: Routes,
     bridge: Bridge | None = None,
     counters: AccessCounters | None = None,
-) -> "FastAPI":
+) -> "Api":
     """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
 
     Nothing asks or loads anything yet. `state.event_stream.close` ends the streams of open pages, which would not end
@@ -160,57 +161,28 @@ def make_app(
     loading.import_fastapi()
     from starlette.routing import Route  # noqa: PLC0415
 
-    from tailtrace_api.http.alerts import alert_router  # noqa: PLC0415
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
-    from tailtrace_api.http.broken import error_router  # noqa: PLC0415
-    from tailtrace_api.http.cards import card_router  # noqa: PLC0415
-    from tailtrace_api.http.event_stream import EventStream, event_stream_router  # noqa: PLC0415
+    from tailtrace_api.http.event_stream import EventStream  # noqa: PLC0415
     from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
-    from tailtrace_api.http.insights import insight_router, tailnet_router  # noqa: PLC0415
-    from tailtrace_api.http.log_panels import log_router, request_router  # noqa: PLC0415
     from tailtrace_api.http.login import login_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
-    from tailtrace_api.http.panels import panel_router  # noqa: PLC0415
-    from tailtrace_api.http.traces import trace_panel_router, trace_router  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
-    from tailtrace_api.mcp_server.source import LocalSource  # noqa: PLC0415
-    from tailtrace_api.queries.errors import Errors  # noqa: PLC0415
-    from tailtrace_api.queries.make import (  # noqa: PLC0415
-        make_cards,
-        make_insights,
-        make_panels,
-        make_queries,
-        make_tailnet,
-    )
-    from tailtrace_api.queries.traces import Traces  # noqa: PLC0415
 
-    queries, tailnet = make_queries(settings, store, routes), make_tailnet(settings)
-    insights = make_insights(settings, store, routes, queries, tailnet)
-    traces, errors = Traces(store, settings.trace_url), Errors(store)
+    answers = Answers(settings, store, routes, clock_us)
     mcp = Mcp(
-        LocalSource(insights, tailnet, clock_us, traces, errors),
+        answers.source,
         lang=settings.lang,
         hosts=(*host_forms(listen_host(settings.listen)), *settings.hosts),
         is_own_only=settings.mcp_scope == "own",
     )
     app = create_app(
-        queries, clock=clock_us, bridge=bridge, hosts=_hosts(settings), mcp_counts=mcp.counts, access=counters,
-        keeps=_keeps(settings),
+        lambda: store.newest_us(Scope.everybody()), clock=clock_us, bridge=bridge, hosts=_hosts(settings),
+        mcp_counts=mcp.counts, access=counters, keeps=_keeps(settings),
     )  # fmt: skip
-    app.include_router(insight_router(insights, clock_us))
-    app.include_router(tailnet_router(tailnet))
-    panels = make_panels(settings, store, routes, queries, insights)
-    for make_router in (panel_router, log_router, request_router):
-        app.include_router(make_router(panels, clock_us))
-    app.include_router(card_router(make_cards(settings, store, routes), clock_us))
-    app.state.event_stream = EventStream(lambda: insights.latest(clock_us()))
-    app.include_router(event_stream_router(app.state.event_stream))
-    app.include_router(dashboard_router(lang=settings.lang, zone=settings.timezone))
-    app.include_router(login_router(make_sessions(settings)))
-    app.include_router(alert_router(store, settings.alerts))
-    app.include_router(trace_router(traces))
-    app.include_router(trace_panel_router(traces))
-    app.include_router(error_router(errors, clock_us))
+    stream = app.state.event_stream = EventStream(lambda: answers.insights.latest(clock_us()))
+    app.take(dashboard_router(lang=settings.lang, zone=settings.timezone))
+    app.take(login_router(make_sessions(settings)))
+    app.put_off(BELOW, lambda: answers.routers(stream))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
     return app
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from tailtrace_api.access.guard import SECURITY_HEADERS
-from tailtrace_api.http.cards import PagesElsewhere
+from tailtrace_api.http.cors import PagesElsewhere
 from tailtrace_api.http.page import POLICY
 from tailtrace_bridge.spans.receiver import make_receiver
 

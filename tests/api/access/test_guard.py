@@ -106,13 +106,13 @@ def test_an_app_says_by_itself_what_differs(ask, chosen):
 
 
 def test_nobody_hears_what_is_wrong_with_the_store(make_api, ask, tokens, monkeypatch):
-    from tailtrace_api.queries.requests import Queries
     from tailtrace_bridge.core.errors import StoreError
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
 
-    def fail(_self):
+    def fail(*_):
         raise StoreError("store sqlite:/secret/place: broken")
 
-    monkeypatch.setattr(Queries, "check_store", fail)
+    monkeypatch.setattr(SqliteStore, "newest_us", fail)
     api = make_api()
 
     async def talk():

@@ -219,7 +219,7 @@ def test_every_tool_as_everybody(api, ask, tokens):
 
 
 def test_a_page_elsewhere_can_read_why_it_was_refused(api, ask, tokens):
-    from tailtrace_api.http.cards import PagesElsewhere
+    from tailtrace_api.http.cors import PagesElsewhere
 
     app = PagesElsewhere(api, ["https://page.example"])
     headers = {"Origin": "https://page.example"}
