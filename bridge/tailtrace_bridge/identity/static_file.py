@@ -28,8 +28,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tomli
-
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.files.signature import signature_of
 from tailtrace_bridge.core.records import Identity
@@ -49,7 +47,7 @@ _JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 """They join letters, and emoji; alone of what is not printable they are in names that people give."""
 _log = logging.getLogger(__name__)
 _MARK = re.compile(r"[ \t\n\r]*([{:,}])[ \t\n\r]*")
-TOML_LENGTH = 50_000
+TOML_LENGTH = 10_000
 """Read at once, characters; up to the end of a line."""
 
 
@@ -132,8 +130,7 @@ def load_identities(path: Path) -> IdentityMap:
     with suppress(IdentityError, ValueError, RecursionError):
         return _map_of(_json_entries(text) if is_json else _toml_entries(text), file)
     try:
-        # Of the grammar and the author of tomllib, but compiled: 100,000 identities are to be there within a second.
-        document = json.loads(text, object_pairs_hook=_unique) if is_json else tomli.loads(text)
+        document = json.loads(text, object_pairs_hook=_unique) if is_json else _toml(text)
     except (ValueError, RecursionError) as error:
         raise _not_valid(file, error, is_json=is_json) from error
     return parse_identities(document, file)
@@ -169,14 +166,27 @@ def _after(marks: str, text: str, place: int) -> tuple[str, int]:
 
 def _toml_entries(text: str) -> Iterator[tuple[str, object]]:
     """Read a document some lines at a time. Raises ValueError where one of its values has several lines, or a table."""
+    import rtoml  # noqa: PLC0415 - most have no such file
+
     start = 0
     while start < len(text):
         end = text.find("\n", start + TOML_LENGTH) + 1 or len(text)
-        document = tomli.loads(text[start:end])
+        document = rtoml.loads(text[start:end])
         if "addresses" in document:
             raise ValueError(start)
         yield from document.items()
         start = end
+
+
+def _toml(text: str) -> object:
+    """Read a whole document. Raises ValueError that says in one line what is wrong."""
+    import tomllib  # noqa: PLC0415
+
+    import rtoml  # noqa: PLC0415 - 100,000 identities are to be there within a second; tomllib takes five
+
+    with suppress(ValueError):
+        return rtoml.loads(text)
+    return tomllib.loads(text)
 
 
 def _read(path: Path) -> bytes:
