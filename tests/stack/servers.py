@@ -55,6 +55,7 @@ class Server:
         self.health_url = health_url
         self._command = command
         self._env = {**os.environ, **env}
+        self.folder = folder
         self._log_path = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 

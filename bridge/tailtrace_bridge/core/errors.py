@@ -7,6 +7,7 @@ BridgeError
 ├── BusyError        a port or a file that another process has, or this user may not have
 ├── IdentityError    a static identity file that does not parse
 ├── StoreError       the store refused or is out of reach
+│   └── StoreRestoredError  it lacks what it has acknowledged: a backup was put in its place
 ├── OtlpError        an OTLP request that is not one; carries the HTTP status to answer
 └── ControlApiError  Tailscale's or Headscale's control API gave no answer
     ├── BadKeyError              the key is wrong, revoked or expired (the setting's fault)
@@ -47,6 +48,10 @@ class IdentityError(BridgeError):
 
 class StoreError(BridgeError):
     """The store cannot do what was asked."""
+
+
+class StoreRestoredError(StoreError):
+    """The store lacks writes that it acknowledged: it is one of an earlier time. Nothing was written; try again."""
 
 
 class OtlpError(BridgeError):

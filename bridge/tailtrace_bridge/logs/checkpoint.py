@@ -155,10 +155,10 @@ class Filled(Protocol):
 
     @property
     def writes(self) -> int:
-        """How many writes it has had, from the first one on; 0: it does not count them."""
+        """How many writes it has had, from the first one on. Raises `StoreError`."""
 
     def remember(self, text: str) -> None:
-        """Keep a text with the next write, in the same transaction."""
+        """Keep a text with the next write, in the same transaction or after it."""
 
     def remembered(self) -> str:
         """Return the text that was kept last, or nothing."""
@@ -177,7 +177,20 @@ class Checkpoint:
         self._store_id = store_id
         self._store = store
         self._is_saved = False
-        self.positions: dict[str, tuple[Position, ...]] = self._load()
+        self._writes = 0
+        """Of the store, as of the last save."""
+        self._positions = self._load()
+        self._is_compared = store is None
+
+    @property
+    def positions(self) -> dict[str, tuple[Position, ...]]:
+        """Where to go on. Asks the store how far it came, the first time; raises `StoreError` where it cannot tell."""
+        if self._store is not None and not self._is_compared:
+            if self._is_saved and self._writes > self._store.writes:
+                self._positions = self._of_store(self._store)
+            self._store.remember(self._text(self._positions))
+            self._is_compared = True
+        return self._positions
 
     def save(self, positions: Mapping[str, Iterable[Position]]) -> None:
         """Keep `positions`; those of logs that are not among them stay. Nothing is written if nothing changed.
@@ -191,13 +204,7 @@ class Checkpoint:
         for file in [file for file in merged if file not in positions][:excess]:
             del merged[file]
             self.logs_forgotten += 1
-        content = {
-            "version": _FORMAT_VERSION,
-            "store": self._store_id,
-            "writes": 0 if self._store is None else self._store.writes,
-            "logs": {file: [asdict(place) for place in places] for file, places in merged.items()},
-        }
-        text = json.dumps(content, indent=1)
+        text = self._text(merged)
         try:
             replace_file(self.path, text.encode())
         except OSError as error:
@@ -207,7 +214,16 @@ class Checkpoint:
             ) from error
         if self._store is not None:
             self._store.remember(text)
-        self.positions, self._is_saved = merged, True
+        self._positions, self._is_saved = merged, True
+
+    def _text(self, positions: Mapping[str, Iterable[Position]]) -> str:
+        content = {
+            "version": _FORMAT_VERSION,
+            "store": self._store_id,
+            "writes": 0 if self._store is None else self._store.writes,
+            "logs": {file: [asdict(place) for place in places] for file, places in positions.items()},
+        }
+        return json.dumps(content, indent=1)
 
     def _load(self) -> dict[str, tuple[Position, ...]]:
         try:
@@ -220,7 +236,7 @@ class Checkpoint:
                 "to read the logs again."
             ) from error
         try:
-            store_id, writes, positions = _decode(content)
+            store_id, self._writes, positions = _decode(content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             aside = self.path.with_name(self.path.name + ".corrupt")
             self.path.replace(aside)
@@ -232,8 +248,6 @@ class Checkpoint:
             )
             return {}
         self._is_saved = store_id == self._store_id
-        if self._is_saved and self._store is not None and writes > self._store.writes:
-            return self._of_store(self._store, positions)
         if self._is_saved or not (store_id and self._store_id and positions):
             return positions
         _LOGGER.warning(
@@ -244,20 +258,20 @@ class Checkpoint:
         )
         return dict.fromkeys(positions, (BEFORE_ALL,))
 
-    def _of_store(self, store: Filled, positions: dict[str, tuple[Position, ...]]) -> dict[str, tuple[Position, ...]]:
+    def _of_store(self, store: Filled) -> dict[str, tuple[Position, ...]]:
         """Return how far the store says that it came; the file is ahead of it."""
         self._is_saved = False
         _LOGGER.warning(
             "%s is ahead of its store: the store was restored from a backup, or its disk lost what was written. The %d "
             "logs are read again from where the store ends; what it has already is not stored twice.",
             self.path,
-            len(positions),
+            len(self._positions),
         )
         try:
             _, _, known = _decode(store.remembered().encode())
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             known = {}
-        return {file: known.get(file, (BEFORE_ALL,)) for file in positions}
+        return {file: known.get(file, (BEFORE_ALL,)) for file in self._positions}
 
 
 def _decode(content: bytes) -> tuple[str, int, dict[str, tuple[Position, ...]]]:

@@ -47,10 +47,10 @@ class Store(Protocol):
 
     @property
     def writes(self) -> int:
-        """How many writes it has had, also by others; 0: it does not count them. A backup has had fewer."""
+        """How many writes it has had, also by others; InfluxDB: of this bridge. A backup has had fewer."""
 
     def remember(self, text: str) -> None:
-        """Keep a text with the next write, in the same transaction: how far the logs were read."""
+        """Keep a text with the next write, in the same transaction or after it: how far the logs were read."""
 
     def remembered(self) -> str:
         """Return the text that was kept last, or nothing."""

@@ -4,6 +4,7 @@
 |---|---|
 | the store acknowledged a batch | tells the tail, then saves the positions |
 | the store fails | keeps the batch, reads no further, tries again after a pause that doubles up to `RETRY_MAX_S` |
+| the store lacks what it has acknowledged (a backup was put in its place) | begins again from where the store ends |
 | a crash before the positions are saved | the same lines come again, and the store knows them by their keys |
 | it is not known yet whose a line is | it waits (`rows/hold`), a minute at most |
 | a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tailtrace_bridge.core.errors import LogFileError, StoreError
+from tailtrace_bridge.core.errors import LogFileError, StoreError, StoreRestoredError
 from tailtrace_bridge.core.records import Access, RejectedLine, Row
 from tailtrace_bridge.logs.checkpoint import TailLine
 from tailtrace_bridge.logs.parser import LineParser
@@ -143,6 +144,10 @@ class Pipeline:
                 pause_s, self.problem, self.store_problem = poll_s, "", ""
             except StoreError as error:
                 self.counters.store_failures += 1
+                if isinstance(error, StoreRestoredError) and self._reopen_tail is not None:
+                    _LOGGER.warning("%s", error)
+                    self._begin_again(self._reopen_tail)
+                    continue
                 self.store_problem = self.problem = f"{error} ({len(self._rows)} rows wait)"
                 _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, len(self._rows), pause_s)
                 stop.wait(pause_s)

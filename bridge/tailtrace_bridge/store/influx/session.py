@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.store.influx import directory, rejected
+from tailtrace_bridge.core.errors import StoreError, StoreRestoredError
+from tailtrace_bridge.store.influx import directory, progress, rejected
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.known import Known
@@ -28,6 +28,7 @@ class Session:
     directory: directory.Directory
     routes: set[str]
     rejected: set[int]
+    progress: progress.Progress
     close: Callable[[], None]
     heads: dict[lines.Head, str] = field(default_factory=dict)
 
@@ -42,11 +43,17 @@ class Session:
 
 
 def open_session(
-    config: InfluxConfig, timing: Timing, reads: Reads, write_log: WriteLog, counters: Mapping[str, WriteCounters]
+    config: InfluxConfig,
+    timing: Timing,
+    reads: Reads,
+    write_log: WriteLog,
+    counters: Mapping[str, WriteCounters],
+    writes: int,
 ) -> Session:
     """Make the buckets, write again what an earlier session failed to, and read what this source has stored.
 
-    Raises `StoreError`. `counters` are those of the writers of rows and of rollups, in this order.
+    Raises `StoreError`; `StoreRestoredError` where it has fewer than `writes`. `counters` are those of the writers of
+    rows and of rollups, in this order.
     """
     influx, buckets = reads.influx, reads.buckets
     for bucket, days in ((buckets.raw, config.raw_days), (buckets.rollups, config.rollup_days)):
@@ -54,6 +61,12 @@ def open_session(
     if config.spans_bucket and config.spans_hours:
         spans = Bucket(config.spans_bucket, config.spans_hours * HOUR_S)
         ensure(influx, config.server.url, config.server.org, spans)
+    known = progress.read(influx, buckets.raw, config.source)
+    if known.writes < writes:
+        raise StoreRestoredError(
+            f"store {config.server.url}: has {known.writes} of {writes} writes that it acknowledged: a backup was put"
+            " in its place, or its disk lost what was written; the logs are read again from where it ends"
+        )
     post, close = (
         client_post(config.server)
         if influx.kind.write_path == V2_WRITE
@@ -75,6 +88,7 @@ def open_session(
             ),
             directory=directory.Directory(directory.read(influx, buckets.rollups, config.source), config.source),
             routes={lines.untag(row[1]) for row in routes}, rejected=rejected.known_places(reads, config.source),
+            progress=known,
         )  # fmt: skip
         session.roller.load()
     except StoreError:

@@ -6,6 +6,7 @@
 | a row whose (time, key) this source has stored (`known`) | a duplicate, and not written: what was first stays |
 | a row older than the raw bucket keeps | counted as rejected: InfluxDB would drop it |
 | a new row | its step is announced (`rollups`), then it is written: to `api_access`, then to a batch (`batches`) |
+| the bucket lacks writes that it acknowledged (`progress`) | `StoreRestoredError`; the logs are read again |
 | InfluxDB fails on the way | `StoreError`; the caller keeps the batch and gives it again |
 | the next call after that | all lines of the batch that failed are written again first (`WriteLog`) |
 | a row of such a batch | known by its key, and counted as stored |
@@ -20,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import xxhash
 
 from tailtrace_bridge.core.columns import Columns, columns_of
-from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.errors import StoreError, StoreRestoredError
 from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.store.anonymous import (
     AnonymousUsage,
@@ -49,6 +50,7 @@ from tailtrace_bridge.store.influx.beside import Beside
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
 from tailtrace_bridge.store.influx.erase import Eraser
 from tailtrace_bridge.store.influx.filters import where
+from tailtrace_bridge.store.influx.progress import Progress
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.reader import Buckets, RollupReader
 from tailtrace_bridge.store.influx.session import Session, open_session
@@ -102,6 +104,9 @@ class InfluxStore:
         self._traces = traces.KeptTraces(self._beside)
         self._lock = threading.Lock()
         self._is_rolling = is_rolling
+        self._to_remember = ""
+        """An importer remembers nothing, and its writes are not counted: it would be taken for the bridge."""
+        self._progress: Progress | None = None
         self._session: Session | None = None
         self._write_log = WriteLog()
         """All lines of a batch that failed on the way, and of the one that is being written."""
@@ -131,6 +136,7 @@ class InfluxStore:
         """Keep rows, given as columns, and rejected lines."""
         with self._lock:
             session = self._open()
+            now = Progress(session.progress.writes + 1, self._to_remember)
             try:
                 written = self._batches.write(session, columns)
                 session.write_rollups(
@@ -138,6 +144,9 @@ class InfluxStore:
                         rejected_lines, session.rejected, self._config.source, self._timing.wall_us(), self.counters
                     )
                 )
+                if self._to_remember:
+                    session.write_raw([now.point(self._config.source, self._timing.wall_us())])
+                    session.progress = self._progress = now
             except StoreError:
                 self._session = None  # what it believes to have written, it may not have
                 session.close()
@@ -151,15 +160,16 @@ class InfluxStore:
 
     @property
     def writes(self) -> int:
-        """0: a bucket does not count its writes, and who restores one removes the checkpoint."""
-        return 0
+        """How many writes of this source there were since it was to remember anything. Raises `StoreError`."""
+        return self._read_progress().writes
 
     def remember(self, text: str) -> None:
-        """Do nothing."""
+        """Keep a text with each write from the next one on."""
+        self._to_remember = text
 
     def remembered(self) -> str:
-        """Return nothing."""
-        return ""
+        """Return the text that was kept last, or nothing. Raises `StoreError`."""
+        return self._read_progress().text
 
     def about(self) -> str:
         """Return what the server is and can; raise `StoreError` where it is none for us."""
@@ -416,11 +426,27 @@ class InfluxStore:
 
     def _open(self) -> Session:
         if self._session is None:
-            self._session = open_session(self._config, self._timing, self._reads, self._write_log, self.write_counters)
+            had = self._progress or Progress()
+            try:
+                self._session = open_session(
+                    self._config, self._timing, self._reads, self._write_log, self.write_counters, had.writes
+                )
+            except StoreRestoredError:  # what was not written yet is read again, too
+                self._progress = None
+                self._write_log.calls.clear()
+                self._reads.rollups.forget()
+                raise
+            self._progress = self._session.progress
             if self._is_rolling and self._thread is None:
                 self._thread = threading.Thread(target=self._roll, name="influx-rollups", daemon=True)
                 self._thread.start()
         return self._session
+
+    def _read_progress(self) -> Progress:
+        if self._progress is None:
+            with self._lock:
+                self._progress = self._open().progress
+        return self._progress
 
     def _roll(self) -> None:
         """Roll up what is due, until the store is closed."""
