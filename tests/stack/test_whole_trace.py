@@ -144,7 +144,7 @@ def site(request, jaeger_program, otelcol_program, tmp_path_factory):
 
 def test_one_trace_from_nginx_to_the_database(site):
     assert site.ask("/orders/7") == 200
-    spans = site.spans(site.trace_id("/orders/7"), 5)
+    spans = site.spans(site.trace_id("/orders/7"), 7)
     by_id = {span["spanID"]: span for span in spans}
     roots = [span for span in spans if span["parent"] not in by_id]
     assert [(root["service"], root["operationName"], root["parent"]) for root in roots] == [
@@ -164,6 +164,8 @@ def test_one_trace_from_nginx_to_the_database(site):
     assert {span["service"] for span in spans} == {"edge", "shop", "warehouse"}
     warehouse = next(span for span in spans if span["service"] == "warehouse" and span["said"]["span.kind"] == "server")
     assert by_id[warehouse["parent"]]["service"] == "shop", "below the shop's own httpx span"
+    asked = next(span for span in spans if span["said"].get("db.statement") == "SELECT 40 + 2")
+    assert (asked["service"], asked["parent"]) == ("warehouse", warehouse["spanID"])
 
 
 def test_a_failing_request_is_an_error_on_the_root(site):
