@@ -201,6 +201,18 @@ def test_strangers_words_are_harmless_in_the_terminal(store):
     assert not any(line.startswith("faked") for line in said.splitlines())
 
 
+@pytest.mark.parametrize(("time_us", "said"), [(None, "the log has no times"), (0, "less than a millisecond")])
+def test_a_request_without_phases_says_why(store, time_us, said):
+    """A port that nobody listens on is refused at once: nginx's time is 0.000 s."""
+    one = row(key=2, trace_id=OTHER)
+    one = one._replace(access=one.access._replace(request_time_us=time_us, exchange="", upstream_time_us=None))
+    store.write([one])
+    store.keep_traces([pack(one, "error", [], service="nginx", has_messages=False)], 1 << 20)
+    text = io.StringIO()
+    print_trace(Console(file=text, width=140, force_terminal=False), Traces(store).trace(OTHER))
+    assert text.getvalue().splitlines()[1].strip() == said
+
+
 def test_the_command_draws_it(store):
     done = CliRunner().invoke(app, ["trace", TRACE, "--store", "sqlite:t.db"])
     assert done.exit_code == 0, done.output

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tailtrace_api.access.roles import only_of
 from tailtrace_api.answers.errors import Mark, Markers, WhatBroke
@@ -26,6 +26,7 @@ TEXT_LENGTH_MAX = 200
 class NewMarker:
     """What happened, such as `shop 1.4 deployed`; of which app; when, in ISO 8601, now where it is left out."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}  # `at` for `time` would be now
     text: Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH_MAX, pattern=r"\S")]
     service: Annotated[str, Field(max_length=TEXT_LENGTH_MAX)] = ""
     time: Annotated[str | None, Field(max_length=40)] = None
@@ -69,7 +70,7 @@ def error_router(errors: Errors, clock: Callable[[], int]) -> APIRouter:
     )
     def new_marker(marker: NewMarker) -> Mark:
         """Write down that something happened, such as a deployment. For admins."""
-        at_us = clock() if marker.time is None else moment_us(marker.time)
+        at_us = clock() if marker.time is None else moment_us(marker.time, "time", "body")
         return errors.mark(Marker(at_us, "note", printable(marker.service), printable(marker.text.strip())))
 
     return router

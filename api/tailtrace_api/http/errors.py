@@ -11,7 +11,7 @@ class WrongParameter(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(description="The kind of mistake, for programs.")
-    loc: list[str | int] = Field(description="Where: `query` or `path`, and the name.")
+    loc: list[str | int] = Field(description="Where: `query`, `path` or `body`, and the name.")
     msg: str = Field(description="What is wrong, and what to write.")
 
 

@@ -51,9 +51,9 @@ Only = Annotated[str | None, Depends(_only)]
 """The login that an answer is restricted to: that of a member who asks."""
 
 
-def wrong(name: str, message: str, value: str, kind: str) -> RequestValidationError:
+def wrong(name: str, message: str, value: str, kind: str, within: str = "query") -> RequestValidationError:
     """Make the 422 of a parameter, in the form that FastAPI gives its own."""
-    return RequestValidationError([{"type": kind, "loc": ["query", name], "msg": message, "input": value}])
+    return RequestValidationError([{"type": kind, "loc": [within, name], "msg": message, "input": value}])
 
 
 async def refuse_unknown(request: Request) -> None:
@@ -116,7 +116,7 @@ def at_of(clock: Callable[[], int]) -> Callable[[str | None], int]:
     return at_us  # type: ignore[return-value]  # a coroutine, which FastAPI awaits
 
 
-def moment_us(text: str, name: str = "at") -> int:
+def moment_us(text: str, name: str = "at", within: str = "query") -> int:
     """Read a time. Answers 422, of the parameter of this name, to what is none."""
     from tailtrace_api.answers.requests import time_us  # noqa: PLC0415 - a start needs no records of answers
 
@@ -126,7 +126,7 @@ def moment_us(text: str, name: str = "at") -> int:
         found_us = -1
     if not 0 <= found_us <= AT_US_MAX:
         said = "No time: write one like 2025-10-09T10:00:00Z. The + of a zone is written %2B in an address."
-        raise wrong(name, said, text, "time")
+        raise wrong(name, said, text, "time", within)
     return found_us
 
 

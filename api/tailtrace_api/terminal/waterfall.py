@@ -64,7 +64,7 @@ def _phases(request: TracedRequest) -> Table:
     for phase in request.phases:
         table.add_row(f"{phase.duration_ms:.1f} ms", _PHASES.get(phase.phase, phase.phase))
     if not request.phases:
-        table.add_row("", "the log has no times")
+        table.add_row("", "the log has no times" if request.duration_ms is None else "less than a millisecond")
     return table
 
 

@@ -58,6 +58,25 @@ def test_a_marker_is_an_admins_and_none_of_a_page_elsewhere(make_api, ask, token
 
 
 @pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"text": "deployed", "time": "yesterday"}, ["body", "time"]),
+        ({"text": "deployed", "at": "2026-10-09T10:00:00Z"}, ["body", "at"]),
+        ({"text": " "}, ["body", "text"]),
+        ({}, ["body", "text"]),
+    ],
+)
+def test_a_marker_that_is_not_understood_is_not_written_down(make_api, ask, tokens, body, where):
+    answer = asyncio.run(
+        ask(
+            make_api(access="local,token"), "/analytics/markers", method="POST", token=tokens["admin"],
+            headers={"Content-Type": "application/json"}, content=json.dumps(body),
+        )
+    )  # fmt: skip
+    assert (answer.status_code, [one["loc"] for one in answer.json()["detail"]]) == (422, [where])
+
+
+@pytest.mark.parametrize(
     "path", ["/", "/analytics/access-logs", "/openapi.json", "/metrics", "/mcp", "/analytics/widget"]
 )
 def test_no_page_elsewhere_may_read(api, ask, tokens, path):
