@@ -15,7 +15,8 @@ for a few slots. It holds nothing of the request's state: no scope, no exception
 import random
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from os import register_at_fork
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -38,6 +39,11 @@ ATTRIBUTES_MAX = 128
 EVENTS_MAX = 128
 LINKS_MAX = 128
 STACK_FRAMES_MAX = 50
+"""Of one exception, the innermost."""
+EXCEPTIONS_MAX = 4
+"""One with its causes, and of a group."""
+_CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 PATH_LENGTH_MAX = 2048
 """Characters of `url.path`; the rest of a longer path is cut, and `tailtrace.path_length` says how long it was."""
 
@@ -275,7 +281,35 @@ def type_name(error: BaseException) -> str:
 
 def exception_attributes(error: BaseException) -> Mapping[str, str]:
     """Return class and stack: never the message, which may quote the user's data."""
-    frames = traceback.extract_tb(error.__traceback__)[-STACK_FRAMES_MAX:]
-    return MappingProxyType(
-        {"exception.type": type_name(error), "exception.stacktrace": "".join(traceback.format_list(frames))}
-    )
+    return MappingProxyType({"exception.type": type_name(error), "exception.stacktrace": "".join(_stack(error))})
+
+
+def _stack(error: BaseException) -> Iterator[str]:
+    """Return what Python prints of an exception, its causes before it and those of a group behind it: no messages."""
+    chain, sentences = [error], [""]
+    while len(chain) < EXCEPTIONS_MAX:
+        before, sentence = chain[-1].__cause__, _CAUSE
+        if before is None and not chain[-1].__suppress_context__:
+            before, sentence = chain[-1].__context__, _CONTEXT
+        if before is None or any(before is one for one in chain):
+            break
+        chain.append(before)
+        sentences.append(sentence)
+    for one, sentence in zip(reversed(chain), reversed(sentences), strict=True):
+        yield from _lines(one)
+        yield sentence
+    for one in islice(_members(error), EXCEPTIONS_MAX):
+        yield from _lines(one)
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_list(traceback.extract_tb(error.__traceback__, -STACK_FRAMES_MAX))
+    yield f"{type_name(error)}\n"
+
+
+def _members(error: BaseException) -> Iterator[BaseException]:
+    """Return the exceptions that a group holds, not the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _members(one) if isinstance(one, BaseExceptionGroup) else [one]

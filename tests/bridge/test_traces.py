@@ -377,6 +377,37 @@ def test_a_stack_stays_without_what_the_exceptions_said():
     assert [frame.line for frame in frames_of(kept)] == [frame.line for frame in frames_of(stack)]
 
 
+FRAMED = 'said:\n  File "/srv/app/hers.py", line 3, in hers\n    her_secret()'
+
+
+def test_what_was_said_is_no_frame_even_if_it_looks_like_one():
+    """A note, or a message that quotes the stack of another process."""
+
+    def fails():
+        error = ValueError(FRAMED)
+        error.add_note(FRAMED)
+        raise error
+
+    with pytest.raises(ValueError, match="hers") as caught:
+        fails()
+    stack = "".join(traceback.format_exception(caught.value))
+    kept = without_messages(stack)
+    assert ("hers" in stack, "hers" in kept, kept.splitlines()[-1]) == (True, False, "ValueError")
+    assert frames_of(stack)[-1].function == "fails"
+
+
+def test_a_recursion_keeps_its_class():
+    def deep(n):
+        return deep(n + 1)
+
+    with pytest.raises(RecursionError) as caught:
+        deep(0)
+    kept = without_messages("".join(traceback.format_exception(caught.value)))
+    *_, repeated, last = kept.splitlines()
+    assert (repeated.startswith("  [Previous line repeated "), last) == (True, "RecursionError")
+    assert frames_of(kept)[-1].function == "deep"
+
+
 @pytest.mark.parametrize(
     ("file", "is_own"),
     [

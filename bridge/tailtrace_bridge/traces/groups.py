@@ -144,7 +144,7 @@ def _exceptions(spans: "Iterable[TraceSpan]") -> list[tuple[str, list[Frame]]]:
 
 
 def _named(frame: Frame) -> str:
-    return f"{'/'.join(frame.file.replace(chr(92), '/').split('/')[-2:])} {frame.function}"
+    return f"{'/'.join(frame.file.replace(chr(92), '/').split('/')[-2:])} {frame.function}".rstrip()
 
 
 def _fingerprint(*parts: str) -> str:

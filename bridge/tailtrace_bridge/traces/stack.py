@@ -5,14 +5,17 @@
 | two blanks and `File "…", line N, in NAME` | a frame |
 | four blanks or more | the frame's source, or a mark below it |
 | the traceback's head, the sentences between chained ones | kept |
+| `  [Previous line repeated N more times]` | kept |
 | the same behind `|`, of an exception group | likewise, one exception after another |
-| `package.Error: message`, and what stands below it | the class alone: a message may quote the user's data |
+| `package.Error: message`, and what stands below it, up to the next head | the class alone: a message may quote the
+  user's data, and a note or another process's stack may look like frames |
 
 The text has https://docs.python.org/3/library/traceback.html for its form. Of another language nothing is known, so of
 such a text the class stays and no more.
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 LINES_MAX = 400
@@ -25,11 +28,16 @@ LIBRARIES = re.compile(
 _IN_GROUP = re.compile(r"^ *(?:\| ?|\+ (?=Exception Group)|\+-[^\n]*)", re.MULTILINE)
 _FRAME = re.compile(r'  File "([^"\n]{1,512})", line (\d{1,9})(?:, in (.{1,256}))?')
 _ERROR = re.compile(r"((?:[A-Za-z_][\w<>]*\.)*[A-Za-z_]\w*)(?::.*)?")
-_SENTENCES = frozenset(
+_REPEATED = re.compile(r"  \[Previous line repeated \d{1,9} more times?\]")
+_HEADS = frozenset(
     {
         "Traceback (most recent call last):",
         "Stack (most recent call last):",
         "Exception Group Traceback (most recent call last):",
+    }
+)
+_SENTENCES = _HEADS | frozenset(
+    {
         "During handling of the above exception, another exception occurred:",
         "The above exception was the direct cause of the following exception:",
     }
@@ -54,8 +62,7 @@ class Frame(NamedTuple):
 def frames_of(stack: str) -> list[Frame]:
     """Return the frames of the last exception of a stack, the outermost first."""
     frames: list[Frame] = []
-    for line in _lines(stack):
-        found = _FRAME.fullmatch(line.rstrip())
+    for line, found in _kept(stack):
         if found is not None:
             frames.append(Frame(found[1], int(found[2]), found[3] or "", ""))
         elif line in _SENTENCES:
@@ -67,24 +74,28 @@ def frames_of(stack: str) -> list[Frame]:
 
 def without_messages(stack: str) -> str:
     """Return a stack without what the exceptions said."""
-    kept: list[str] = []
-    is_framed = False
-    """Whether source may follow."""
-    for line in _lines(stack):
-        if _FRAME.fullmatch(line.rstrip()):
+    return "\n".join(line for line, _ in _kept(stack))
+
+
+def _kept(stack: str) -> Iterator[tuple[str, re.Match[str] | None]]:
+    """Return the lines that are no message; with each frame, what stands in it."""
+    may_begin, is_framed = True, False
+    """Whether a frame may follow; whether its source may."""
+    for line in map(str.rstrip, _lines(stack)):
+        found = _FRAME.fullmatch(line) if may_begin else None
+        if found is not None:
             is_framed = True
-            kept.append(line.rstrip())
+            yield line, found
         elif line in _SENTENCES:
-            is_framed = False
-            kept.append(line)
-        elif line.startswith("    ") and is_framed:
-            kept.append(line.rstrip())
+            may_begin, is_framed = line in _HEADS, False
+            yield line, None
+        elif is_framed and (line.startswith("    ") or _REPEATED.fullmatch(line)):
+            yield line, None
         elif is_framed:
-            is_framed = False
+            may_begin = is_framed = False
             error = _ERROR.fullmatch(line)
             if error is not None:
-                kept.append(error[1])
-    return "\n".join(kept)
+                yield error[1], None
 
 
 def _lines(stack: str) -> list[str]:
