@@ -1,6 +1,6 @@
 # Each target does its own set-up; the stamp makes that quick once done.
 #
-#   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself)
+#   make demo                       a real nginx, a real app, the three answers (ARGS='--seconds 10' ends by itself, --docker: as containers)
 #   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
 #   make test-long                  the rest: what starts a collector, InfluxDB or a browser
 #   make test-tailnet               what starts a tailnet

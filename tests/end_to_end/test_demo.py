@@ -322,6 +322,14 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert "is not empty; name a new folder" in output.replace("\n", " ")
 
 
+def test_without_docker_it_says_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*TAILTRACE, "demo", "--docker"], capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)}
+    )
+    assert done.returncode == 1
+    assert done.stdout == "demo: demo --docker: there is no `docker` here: https://docs.docker.com/engine/install/\n"
+
+
 @pytest.mark.long
 @pytest.mark.nginx
 def test_a_newcomer_sees_a_past_a_waterfall_and_what_broke_within_a_minute(tmp_path: Path) -> None:

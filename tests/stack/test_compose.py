@@ -179,6 +179,19 @@ def test_who_is_root(name: str) -> None:
     assert (user == "0:0") is (name == "init")
 
 
+def test_the_demo_changes_nothing_but_what_it_shows() -> None:
+    """deploy/demo.yml stands beside docker-compose.yml; Compose puts the two together."""
+    demo = yaml.safe_load(re.sub(r"\$\{DEMO:\?\}", "/demo", (DEPLOY / "demo.yml").read_text(encoding="utf-8")))
+    added = {name: service["extends"] for name, service in demo["services"].items() if name not in SERVICES}
+    assert added == {name: {"file": "../docker-compose.yml", "service": "app"} for name in ("weather", "people")}
+    keys = {key for name, service in demo["services"].items() if name in SERVICES for key in service}
+    assert keys == {"command", "environment", "volumes"}, "the hardening stays"
+    targets = {target for name in ("nginx", "bridge") for _, target, _ in mounts(demo["services"][name])}
+    assert targets == {"/etc/nginx/apps/neighbours.conf", "/etc/tailtrace/identities.toml"}
+    assert "include /etc/nginx/apps/*.conf;" in (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    assert set(demo["secrets"]) <= STACK["secrets"].keys()
+
+
 def test_only_the_host_reaches_a_port() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"net": ["127.0.0.1:8080:80", "127.0.0.1:8470:8480"]}
@@ -390,8 +403,12 @@ def running_nginx(
     text = text.replace("listen [::]:80;", "")
     text = re.sub(r"listen (?:127\.0\.0\.1:)?(\d+);", lambda m: f"listen 127.0.0.1:{ports[m[1]]};", text)
     text = re.sub(r"http://127\.0\.0\.1:(\d+);", lambda m: f"http://127.0.0.1:{ports[m[1]]};", text)
-    places = {"/etc/nginx/tailtrace/": f"{folder}/include/", " /tmp/": f" {folder}/"}
-    text = re.sub("/etc/nginx/tailtrace/| /tmp/", lambda match: places[match[0]], text)
+    places = {
+        "/etc/nginx/tailtrace/": f"{folder}/include/",
+        "/etc/nginx/apps/": f"{folder}/apps/",
+        " /tmp/": f" {folder}/",
+    }
+    text = re.sub("|".join(places), lambda match: places[match[0]], text)
     if os.geteuid() == 0:
         text = "user root;\n" + text
     config = folder / "nginx.conf"

@@ -14,9 +14,10 @@ def demo(
         int, typer.Option(min=0, max=65535, help="nginx's port; another is taken if it is not free.")
     ] = 8080,
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="The API's port; likewise.")] = 8470,
+    docker: Annotated[bool, typer.Option("--docker", help="As containers, by docker-compose.yml of a clone.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Keep logs and store here (default: a temporary folder).")] = None,
 ) -> None:
     """Show it all: a real nginx, a real FastAPI app, several people, the three answers."""
     from tailtrace_api.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, rate=rate, port=port, api_port=api_port, folder=folder))
+    raise typer.Exit(run_demo(seconds=seconds, rate=rate, port=port, api_port=api_port, folder=folder, docker=docker))

@@ -13,20 +13,25 @@ A device's requests are an endless walk of sessions:
 
 The walk is pure: a `random.Random` in, steps out. The driver sends each step at its time, whether or not those before
 it were answered, as people do not wait for each other; beyond `IN_FLIGHT_MAX` a step is left out and counted.
+
+As a program they go on until SIGTERM or SIGINT, and print their tally as a line of JSON.
 """
 
+import argparse
 import asyncio
+import json
 import random
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import httpx
 
 from tailtrace_api.demo.app import BATCHES
 from tailtrace_api.demo.neighbours import NEIGHBOURS, PAGES
-from tailtrace_api.demo.people import BATCH, DASHBOARD, FORECAST, OPTIMIZE, Person
+from tailtrace_api.demo.people import BATCH, DASHBOARD, FORECAST, OPTIMIZE, PEOPLE, Person
 
 IN_FLIGHT_MAX = 200
 """Each takes a connection to nginx and one from nginx to the app: together they stay below its 512."""
@@ -42,6 +47,7 @@ IMPATIENT_SHARE = 0.1
 NEIGHBOUR_SHARE = 0.7
 FEATURES_MAX = 5
 MISTYPED = "/dashbord"
+SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +171,24 @@ async def _send(client: httpx.AsyncClient, step: Step, tally: Tally) -> None:
         tally.failed += 1
     else:
         tally.statuses[response.status_code] += 1
+
+
+async def _drive_until_signal(url: str, rate: float) -> Tally:
+    tally, stop = Tally(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await drive(PEOPLE, url, rate, random.Random(SEED), tally, stop)  # noqa: S311 - nothing secret
+    return tally
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Be all of the people."""
+    parser = argparse.ArgumentParser(description="The demo's people")
+    parser.add_argument("--url", required=True, help="where nginx is")
+    parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    arguments = parser.parse_args(argv)
+    print(json.dumps(asdict(asyncio.run(_drive_until_signal(arguments.url, arguments.rate)))), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -11,11 +11,11 @@ PAGES = ("/", "/pages/cocoa", "/pages/conche")
 
 _SERVER = """
     server {
-        listen @HOST@:@PORT@;
+        listen @LISTEN@;
         server_name @NAME@;
-        include tailtrace-server.conf;
+        include @INCLUDES@tailtrace-server.conf;
         location / {
-            include tailtrace-proxy.conf;
+            include @INCLUDES@tailtrace-proxy.conf;
             proxy_http_version 1.1;
             proxy_set_header Connection close;
             proxy_pass http://127.0.0.1:@APP_PORT@;
@@ -24,9 +24,12 @@ _SERVER = """
 """
 
 
-def server_blocks(host: str, port: int, app_port: int) -> str:
-    """Return nginx's configuration of them, beside the factory's own server on the same address."""
-    filled = _SERVER.replace("@HOST@", host).replace("@PORT@", str(port)).replace("@APP_PORT@", str(app_port))
+def server_blocks(listen: str, app_port: int, includes: str = "") -> str:
+    """Return nginx's configuration of them, on the address where the factory's own server listens.
+
+    `includes`: the folder of the files of `tailtrace nginx`, with a slash; empty: beside nginx's own file.
+    """
+    filled = _SERVER.replace("@LISTEN@", listen).replace("@APP_PORT@", str(app_port)).replace("@INCLUDES@", includes)
     return "".join(filled.replace("@NAME@", name) for name in NEIGHBOURS)
 
 

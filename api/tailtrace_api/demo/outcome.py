@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tailtrace_api.demo.stack import Stack
+from tailtrace_api.demo.running import Running
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.parser import make_parser
 
@@ -57,7 +57,7 @@ class Outcome:
         )
 
 
-async def settle(stack: Stack, client: httpx.AsyncClient, *, sent: int, failed: int) -> Outcome:
+async def settle(stack: Running, client: httpx.AsyncClient, *, sent: int, failed: int) -> Outcome:
     """Wait, at most `SETTLE_S_MAX`, until the bridge has stored all that nginx wrote. No client may be at work."""
     loop = asyncio.get_running_loop()
     # nginx writes a line just after the client has its answer.
@@ -79,7 +79,7 @@ async def settle(stack: Stack, client: httpx.AsyncClient, *, sent: int, failed: 
         await asyncio.sleep(POLL_S)
 
 
-async def _metrics(stack: Stack, client: httpx.AsyncClient) -> dict[str, float]:
+async def _metrics(stack: Running, client: httpx.AsyncClient) -> dict[str, float]:
     try:
         return parse_metrics((await client.get(f"{stack.api_url}/metrics")).text)
     except httpx.TransportError:

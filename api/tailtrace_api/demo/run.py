@@ -11,12 +11,11 @@ In each case nothing is left running. Without a terminal the live table gives wa
 """
 
 import asyncio
-import random
 import signal
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractAsyncContextManager, ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -24,13 +23,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from tailtrace_api.demo.children import ChildDied, child_environment
-from tailtrace_api.demo.clients import Tally, drive
+from tailtrace_api.demo.children import ChildDied
+from tailtrace_api.demo.clients import Tally
+from tailtrace_api.demo.containers import run_containers
 from tailtrace_api.demo.history import history
 from tailtrace_api.demo.live_table import LiveTable
 from tailtrace_api.demo.outcome import Outcome, settle
 from tailtrace_api.demo.people import PEOPLE
-from tailtrace_api.demo.stack import CLI, STORE, Stack, run_stack
+from tailtrace_api.demo.running import Running
+from tailtrace_api.demo.stack import STORE, run_stack
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import HOUR_US
@@ -43,7 +44,8 @@ PLAIN_LINE_EACH = 5
 PAST_DAYS = 14
 PAGE_ROWS = 500
 """Rows of a refresh: more than a second's requests at any rate that the demo is for."""
-SEED = 7
+Start = Callable[..., AbstractAsyncContextManager[Running]]
+"""`run_stack`, or `run_containers`."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -54,8 +56,11 @@ def run_demo(
     port: int = WISHED_PORT,
     api_port: int = WISHED_API_PORT,
     folder: Path | None = None,
+    docker: bool = False,
 ) -> int:
     """Run the demo for `seconds`, or until a signal, at `rate` requests a second (above 0); give the exit status.
+
+    `docker`: as the containers of docker-compose.yml, with InfluxDB.
 
     `port` (nginx's) and `api_port` are wishes. `folder`, a new or an empty one, keeps the logs and the store;
     without it they are in a temporary folder, which goes at the end.
@@ -64,7 +69,8 @@ def run_demo(
     with ExitStack() as stack:
         try:
             home = _new_folder(folder, stack)
-            return asyncio.run(_Demo(console, home, seconds, rate).run(port, api_port))
+            demo = _Demo(console, home, seconds, rate)
+            return asyncio.run(demo.run(run_containers if docker else run_stack, port, api_port))
         except* (ChildDied, BridgeError) as group:
             for error in _leaves(group):
                 console.print(f"[red]demo:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
@@ -101,9 +107,9 @@ class _Demo:
         self._tally = Tally()
         self._up = False
 
-    async def run(self, port: int, api_port: int) -> int:
+    async def run(self, start: Start, port: int, api_port: int) -> int:
         """Run, and give the exit status."""
-        work = asyncio.create_task(self._work(port, api_port))
+        work = asyncio.create_task(self._work(start, port, api_port))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal, work)
@@ -123,11 +129,10 @@ class _Demo:
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-    async def _work(self, port: int, api_port: int) -> int:
-        self._say("starting the app, tailtrace serve and nginx ...")
+    async def _work(self, start: Start, port: int, api_port: int) -> int:
         await asyncio.to_thread(write_past, self._folder / STORE, time.time_ns() // 1000 - HOUR_US)
         async with (
-            run_stack(self._folder, people=PEOPLE, port=port, api_port=api_port, say=self._say) as stack,
+            start(self._folder, people=PEOPLE, port=port, api_port=api_port, say=self._say) as stack,
             httpx.AsyncClient(timeout=10) as client,
         ):
             self._greet(stack)
@@ -137,28 +142,29 @@ class _Demo:
                 show = group.create_task(self._show(stack, client))
                 name = group.create_task(self._name_a_trace(stack, client))
                 timer = group.create_task(self._end_in_time())
-                await drive(PEOPLE, stack.url, self._rate, random.Random(SEED), self._tally, self._stop)  # noqa: S311
+                await stack.drive(self._rate, self._tally, self._stop)
                 timer.cancel()
                 show.cancel()
                 name.cancel()
                 await asyncio.wait([show, name])
                 outcome = await settle(stack, client, sent=self._tally.sent, failed=self._tally.failed)
-                await _report(stack, self._console)
+                self._console.file.flush()
+                await stack.report()
                 watch.cancel()
             return self._conclude(outcome)
 
-    def _greet(self, stack: Stack) -> None:
+    def _greet(self, stack: Running) -> None:
         self._say(f"the app, through nginx   {stack.url}/dashboard/complete")
         self._say(f"the dashboard            {stack.api_url}/")
         self._say(f"who used what            {stack.api_url}/analytics/access-logs?hours=1")
         self._say(f"what broke               {stack.api_url}/analytics/errors")
         self._say(f"for an assistant (MCP)   {stack.api_url}/mcp")
-        self._say(f"in the terminal          tailtrace report --store {_store(stack)}")
+        self._say(f"in the terminal          {stack.command('report')}")
         self._say(f"logs and store           {self._folder}")
         ends = "Ctrl-C ends it" if self._seconds is None else f"it ends after {self._seconds:g} s, or with Ctrl-C"
         self._say(f"{len(PEOPLE)} devices send {self._rate:g} requests a second; {ends}")
 
-    async def _name_a_trace(self, stack: Stack, client: httpx.AsyncClient) -> None:
+    async def _name_a_trace(self, stack: Running, client: httpx.AsyncClient) -> None:
         """Return where the first request that broke is drawn, once its trace is kept."""
         while True:
             await asyncio.sleep(REFRESH_S)
@@ -166,11 +172,13 @@ class _Demo:
                 answer = await client.get(f"{stack.api_url}/analytics/errors", params={"hours": 1})
             except httpx.TransportError:
                 continue  # the watch tells if the API is gone
+            if not answer.is_success:
+                continue
             traces = [one for group in answer.json()["groups"] for one in group["traces"] if one["kept"]]
             if traces:
                 trace_id = traces[0]["trace_id"]
                 self._say(f"a request that broke     {stack.api_url}/?request={trace_id}")
-                self._say(f"the same in the terminal tailtrace trace {trace_id} --store {_store(stack)}")
+                self._say(f"the same in the terminal {stack.command(f'trace {trace_id}')}")
                 return
 
     async def _end_in_time(self) -> None:
@@ -178,7 +186,7 @@ class _Demo:
             await asyncio.sleep(self._seconds)
             self._stop.set()
 
-    async def _show(self, stack: Stack, client: httpx.AsyncClient) -> None:
+    async def _show(self, stack: Running, client: httpx.AsyncClient) -> None:
         """Show the table, or a line now and then, until cancelled."""
         if not self._console.is_terminal:
             await self._refresh(stack, client, self._plain_line())
@@ -186,7 +194,7 @@ class _Demo:
         with Live(console=self._console, auto_refresh=False) as live:
             await self._refresh(stack, client, lambda table: live.update(table.render(), refresh=True))
 
-    async def _refresh(self, stack: Stack, client: httpx.AsyncClient, show: Callable[[LiveTable], None]) -> None:
+    async def _refresh(self, stack: Running, client: httpx.AsyncClient, show: Callable[[LiveTable], None]) -> None:
         table = LiveTable()
         while True:
             await asyncio.sleep(REFRESH_S)
@@ -222,25 +230,7 @@ class _Demo:
         return 1
 
 
-def _store(stack: Stack) -> str:
-    return stack.environment["TAILTRACE_STORE"]
-
-
 def write_past(store: Path, end_us: int) -> None:
     """Write what the people did in the `PAST_DAYS` before `end_us`, µs since the epoch, into a new store."""
     with closing(SqliteStore(store)) as past:
         past.write(sorted(history(PEOPLE, end_us, PAST_DAYS), key=lambda row: row.access.time_us))
-
-
-async def _report(stack: Stack, console: Console) -> None:
-    """Let `tailtrace report` write the three answers to where we write."""
-    console.file.flush()
-    process = await asyncio.create_subprocess_exec(
-        *CLI,
-        "report",
-        "--hours",
-        "1",
-        cwd=stack.log.parent,
-        env=child_environment(stack.environment),
-    )
-    await process.wait()

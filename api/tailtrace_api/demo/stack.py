@@ -11,6 +11,7 @@ said and another one is used.
 """
 
 import asyncio
+import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -20,7 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from tailtrace_api.demo.children import ChildDied, Children
+from tailtrace_api.demo.children import ChildDied, Children, child_environment
+from tailtrace_api.demo.clients import SEED, Tally, drive
 from tailtrace_api.demo.history import SERVICE
 from tailtrace_api.demo.neighbours import server_blocks
 from tailtrace_api.demo.people import Person, identities_toml, unusable_address
@@ -59,8 +61,24 @@ class Stack:
     """nginx's access log."""
     environment: dict[str, str]
     """The settings that `tailtrace serve` runs with."""
+    people: tuple[Person, ...]
     children: Children
     nginx: NginxServer
+
+    def command(self, words: str) -> str:
+        """As in `Running`."""
+        return f"tailtrace {words} --store {self.environment['TAILTRACE_STORE']}"
+
+    async def drive(self, rate: float, tally: Tally, stop: asyncio.Event) -> None:
+        """As in `Running`."""
+        await drive(self.people, self.url, rate, random.Random(SEED), tally, stop)  # noqa: S311 - nothing secret
+
+    async def report(self) -> None:
+        """As in `Running`."""
+        process = await asyncio.create_subprocess_exec(
+            *CLI, "report", "--hours", "1", cwd=self.log.parent, env=child_environment(self.environment)
+        )
+        await process.wait()
 
     async def watch(self) -> None:
         """Wait until one of the processes is gone, and raise `ChildDied`. Never returns; cancel it."""
@@ -88,6 +106,7 @@ async def run_stack(
 
     Raises `ChildDied`, `NginxError`, and `SettingsError` where the machine lacks the people's addresses.
     """
+    say("starting the app, tailtrace serve and nginx ...")
     people = tuple(people)
     if address := unusable_address(people):
         raise SettingsError(
@@ -143,14 +162,14 @@ async def run_stack(
         locations = _LOCATIONS.replace("@APP_PORT@", str(app_port))
         with NginxServer(
             locations,
-            servers=server_blocks(HOST, port, weather_port),
+            servers=server_blocks(f"{HOST}:{port}", weather_port),
             host=HOST,
             port=port,
             log=log,
             folder=folder,
             server_name=SERVICE,
         ) as nginx:
-            yield Stack(nginx.url, api_url, log, environment, children, nginx)
+            yield Stack(nginx.url, api_url, log, environment, people, children, nginx)
 
 
 def free_port(wished: int, say: Callable[[str], None]) -> int:
