@@ -55,8 +55,10 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def test_rows_that_a_full_disk_refused_are_stored_once_it_has_room(small: Any, disk: Path) -> None:
-    traffic = small.traffic(70)
+@pytest.mark.parametrize("bridge_dies", [False, True])
+def test_rows_that_a_full_disk_refused_are_stored_once_it_has_room(small: Any, disk: Path, bridge_dies: bool) -> None:
+    """Who knew what was refused may be gone: its successor finds it in InfluxDB's memory, and must not believe it."""
+    traffic = small.traffic(71 if bridge_dies else 70)
 
     def is_told() -> bool:
         return bool(small.containers()["bridge"]["State"]["Health"]["Status"] == "unhealthy")
@@ -66,7 +68,14 @@ def test_rows_that_a_full_disk_refused_are_stored_once_it_has_room(small: Any, d
         ballast = fill(disk)
         small.wait_for(is_told, TOLD_S_MAX, "the bridge says that InfluxDB takes nothing")
         time.sleep(FULL_S)
+        if bridge_dies:
+            small.crash("bridge")
+            small.wait_for(is_told, TOLD_S_MAX, "the next one says so too")
+            time.sleep(FULL_S)
         ballast.unlink()
+        if bridge_dies:
+            small.wait_for(lambda: not is_told(), HEAL_S_MAX, "it goes on")
+            time.sleep(FULL_S)
         small.compose("restart", "influxdb")
         small.wait_for(small.is_whole, HEAL_S_MAX, "whole again")
         time.sleep(1)

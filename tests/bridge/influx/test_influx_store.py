@@ -436,9 +436,12 @@ def test_a_step_of_the_hour_that_goes_on_is_put_into_one_when_it_is_over(make, m
     assert [text for texts in asked for text in texts if 'FROM "batch"' in text] == []
 
 
-@pytest.mark.parametrize("failing_call", range(1, 6))
-def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(make, monkeypatch, failing_call):
-    """With its disk full it answers 500, keeps the points in memory, shows them to whoever asks, and loses them later."""
+@pytest.fixture
+def sent_while_full(monkeypatch, failing_call):
+    """What is sent to a server that answers 500 from that call on, 20 times: longer than one `write` goes on trying.
+
+    With its disk full it keeps the points in memory, shows them to whoever asks, and loses them later.
+    """
     client_post, sent = session.client_post, []
 
     def failing_post(server):
@@ -447,13 +450,23 @@ def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(mak
         def write(bucket, body):
             sent.append((bucket, body))
             post(bucket, body)
-            if failing_call <= len(sent) < failing_call + 20:  # longer than one `write` goes on trying
+            if failing_call <= len(sent) < failing_call + 20:
                 raise Answered(500, "no space left on device")
 
         return write, close
 
     monkeypatch.setattr(session, "client_post", failing_post)
     monkeypatch.setattr(batch, "BATCH_LINES_MAX", 20)
+    return sent
+
+
+def lines_of(sent):
+    return {line for _, body in sent for line in body.splitlines()}
+
+
+@pytest.mark.parametrize("failing_call", range(1, 6))
+def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(make, sent_while_full):
+    sent = sent_while_full
     ticks = itertools.count(0, 5_000_000)
     store, now_us = make(monotonic_us=lambda: next(ticks)), clock_us()
     rows = [row(now_us + key * 1000, key) for key in range(40)]
@@ -468,8 +481,34 @@ def test_what_influxdb_answered_500_to_is_sent_again_though_a_query_finds_it(mak
         break
     assert failures > 1
     assert written == Written(40, 0)
-    assert {line for _, body in sent[:began] for line in body.splitlines()} <= {
-        line for _, body in sent[began:] for line in body.splitlines()
-    }
+    assert lines_of(sent[:began]) <= lines_of(sent[began:])
     assert store.write(rows) == Written(0, 40)
     assert sum(one.requests for one in store.usage(Scope.everybody(), EVER, ALL)) == 40
+
+
+@pytest.mark.parametrize("failing_call", range(2, 7))
+def test_what_a_writer_was_answered_500_to_before_it_died_is_sent_again_by_the_next(
+    make, sent_while_full, monkeypatch, failing_call
+):
+    """The first call has names, which are written again whenever they are found out again."""
+    sent, ticks = sent_while_full, itertools.count(0, 5_000_000)
+    dying, now_us = make(monotonic_us=lambda: next(ticks)), clock_us()
+    rows = [row(now_us + key * 1000, key) for key in range(40)]
+    with pytest.raises(StoreError):
+        dying.write(rows)
+    refused = lines_of(sent[failing_call - 1 :])
+    monkeypatch.undo()  # its disk has room
+    sent.clear()
+    post_of_client = session.client_post
+
+    def noting_post(server):
+        post, close = post_of_client(server)
+        return lambda bucket, body: (sent.append((bucket, body)), post(bucket, body))[1], close
+
+    monkeypatch.setattr(session, "client_post", noting_post)
+    following = make()
+    written = following.write(rows)
+    assert written.stored + written.duplicate == 40
+    assert refused <= lines_of(sent)
+    assert sum(one.requests for one in following.usage(Scope.everybody(), EVER, ALL)) == 40
+    assert len(following.log(Scope.everybody(), EVER, ALL, 99, None)) == 40

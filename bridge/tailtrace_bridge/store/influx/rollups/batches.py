@@ -15,11 +15,11 @@ A shift is what a point's time in `api_access` differs by from `lines.first_slot
 | what happens | so |
 |---|---|
 | rows are written | first to `api_access`, then here: what is here counts |
-| the writer dies between | who next writes to that step finds them in `api_access`, and writes them here (`known`) |
+| the writer dies between | who next writes to that step finds them in `api_access`, and writes them to both (`known`) |
 | a batch is written twice, by whomever | a step's requests are the union of its batches by time and key |
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -100,6 +100,13 @@ def points(requests: Iterable[Request], tables: Tables, source: str) -> list[byt
     return made
 
 
+def point(text: str, source: str, time_ns: int) -> bytes:
+    """Return the point that has this `data`, at its time."""
+    tables = Tables()
+    rows = list(read([text], tables))
+    return _point(text, len(rows), rows[-1].time_us, source, time_ns)
+
+
 def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iterator[Request]:
     """Return the requests of points of one step, each once. The hot loop of rolling up.
 
@@ -138,9 +145,13 @@ def _points(bucket_us: int, rows: Sequence[Request], tables: Tables, source: str
         half = len(rows) // 2
         return _points(bucket_us, rows[:half], tables, source) + _points(bucket_us, rows[half:], tables, source)
     text = "".join(texts)  # of one request: as long as it may be, it is stored as it is
-    fields: Mapping[str, object] = {"rows": len(rows), "newest_us": rows[-1].time_us, "data": text}
     place_ns = xxhash.xxh3_64_intdigest(text.encode()) % (BUCKET_US * NS)
-    return [lines.point(MEASUREMENT, {"source": source}, fields, bucket_us * NS + place_ns)]
+    return [_point(text, len(rows), rows[-1].time_us, source, bucket_us * NS + place_ns)]
+
+
+def _point(text: str, count: int, newest_us: int, source: str, time_ns: int) -> bytes:
+    fields = {"rows": count, "newest_us": newest_us, "data": text}
+    return lines.point(MEASUREMENT, {"source": source}, fields, time_ns)
 
 
 def _decoded(text: str, tables: Tables) -> Iterable[Row]:

@@ -4,17 +4,24 @@
 |---|---|
 | nobody has announced it (`rollups`) | nothing: it has no rows |
 | is touched for the first time since the writer began | its batches; its rows in `api_access`, by time and key |
-| has rows in `api_access` that no batch has: a writer died | these rows, whole; they are written as a batch |
+| has rows in `api_access` that no batch has: a writer died | these rows, whole; written again, and as a batch |
+| is of the first rows that this writer is given | its batches are written again as they are |
 | was touched before | which batches there are, and those that are not our own |
+
+Why again: a writer died, perhaps while the server's disk was full. What the server shows then may be in its memory
+alone (`write`), and the writer that knew what it had answered to is gone. Another writer of a log goes on where that
+one was sure: what it finds stored there is what nobody is sure of.
 
 At most `NAMES_MAX` requests are kept in mind, and always the two steps touched last, as a line may come late; a step
 that is forgotten is read anew.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import TypeVar
+from itertools import groupby, islice
+from typing import Any, TypeVar
 
+from tailtrace_bridge.core.columns import columns_of
+from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import Tables
@@ -26,6 +33,10 @@ from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.values import Window
 
 NAMES_MAX = 20_000
+ROWS_AT_ONCE = 5_000
+"""Of those that no batch has."""
+BATCHES_AT_ONCE = 50
+"""Written again: some MB."""
 T = TypeVar("T")
 
 
@@ -73,13 +84,14 @@ class Known:
         Requests of other milliseconds have neither the name nor the slot of one of these.
         """
         touched = sorted({time_us // BUCKET_US * BUCKET_US for time_us in times_us})
+        is_sure = bool(self._steps)
         first = [us for us in touched if us not in self._steps]
         announced = {us for _, us in self._rollups.untils(_spans(first), BUCKET_US, self._source)} if first else set()
         read = [us for us in touched if us in announced or us in self._steps]
         for us in touched:  # those touched last are the last to go
             self._steps[us] = self._steps.pop(us) if us in self._steps else _Step()
         self._forget(len(touched))
-        self._read_batches(read)
+        self._read_batches(read, is_sure=is_sure)
         self.find([us for us in first if us in announced])
         wanted = {time_us // lines.MS_US for time_us in times_us}
         seconds = {time_us // SECOND_US for time_us in times_us}
@@ -110,7 +122,7 @@ class Known:
                 break
             names -= self._steps.pop(us).seen.count
 
-    def _read_batches(self, steps: list[int]) -> None:
+    def _read_batches(self, steps: list[int], *, is_sure: bool) -> None:
         where = f' FROM "{batches.MEASUREMENT}" WHERE "source" = $source AND time >= {{start}} AND time < {{end}}'
         values, wanted = {"source": self._source}, set(steps)
 
@@ -123,6 +135,8 @@ class Known:
             row[0] // batches.NS // BUCKET_US * BUCKET_US for result in there for row in result.rows if is_new(row[0])
         }
         for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
+            if not is_sure:
+                self._write_batches_again(result.rows)
             for time_ns, data in result.rows:
                 if is_new(time_ns):
                     step = self._step(time_ns // batches.NS)
@@ -131,8 +145,14 @@ class Known:
                         name = one.time_us, one.key
                         step.add(name, lines.first_slot(*name) + one.shift)
 
+    def _write_batches_again(self, there: Sequence[Sequence[Any]]) -> None:
+        for start in range(0, len(there), BATCHES_AT_ONCE):
+            self._write(
+                [batches.point(data, self._source, time_ns) for time_ns, data in there[start : start + BATCHES_AT_ONCE]]
+            )
+
     def find(self, times_us: Iterable[int]) -> None:
-        """Write as a batch what `api_access` has, of the steps that these times lie in, and no batch."""
+        """Write again, and as a batch, what `api_access` has, of the steps that these times lie in, and no batch."""
         steps = sorted({time_us // BUCKET_US * BUCKET_US for time_us in times_us})
         spans = _spans(steps)
         text = (
@@ -143,13 +163,23 @@ class Known:
         names = ((time_us, key) for result in there for _, time_us, key in result.rows)
         lost = {name[0] // BUCKET_US * BUCKET_US for name in self._new(names, lambda name: name)}
         for span in _spans(sorted(lost & set(steps))):
-            tables = Tables()
-            found = list(self._new(self._whole(span, tables), lambda pair: (pair[1].time_us, pair[1].key)))
-            requests = [one for _, one in found]
-            points = batches.points(requests, tables, self._source)
-            self._write(points)
-            self.add((((one.time_us, one.key), slot_ns) for slot_ns, one in found), points)
-            self.found_count += len(found)
+            found = self._new(self._whole(span), lambda pair: (pair[1].access.time_us, pair[1].access.key))
+            while part := list(islice(found, ROWS_AT_ONCE)):
+                self._adopt(part)
+
+    def _adopt(self, found: Sequence[tuple[int, Row]]) -> None:
+        """Write rows, each given with the time of its point, ns: as they are, then as a batch."""
+        columns, tables = columns_of([row for _, row in found]), Tables()
+        routes = [route for _, route in columns.endpoints]
+        fresh = [(slot_ns, number) for number, (slot_ns, _) in enumerate(found)]
+        maker = lines.LineMaker(columns, columns.identities, routes, self._source)
+        self._write([maker.line(number, slot_ns) for slot_ns, number in fresh])
+        points = batches.points(
+            batches.requests_of(columns, columns.identities, routes, fresh, tables), tables, self._source
+        )
+        self._write(points)
+        self.add((((row.access.time_us, row.access.key), slot_ns) for slot_ns, row in found), points)
+        self.found_count += len(found)
 
     def _new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
         """Return those whose name is not known, of the steps that are."""
@@ -157,21 +187,13 @@ class Known:
             if (step := self._steps.get(bucket_us)) is not None:
                 yield from step.seen.new(of_step, name_of)
 
-    def _whole(self, span: Window, tables: Tables) -> Iterator[tuple[int, batches.Request]]:
+    def _whole(self, span: Window) -> Iterator[tuple[int, Row]]:
         reader = lines.RowReader()
         for values in self._influx.pages(
-            self._raw, lines.SELECT_SUMS, ' AND "source" = $source', {"source": self._source},
+            self._raw, lines.SELECT_ROWS, ' AND "source" = $source', {"source": self._source},
             (span.start_us * batches.NS, span.end_us * batches.NS),
         ):  # fmt: skip
-            (time_us, route, service, method, status, traffic, request_ms, app_ms, sent, key) = values[
-                1 + lines.IDENTITY_WIDTH :
-            ]
-            yield values[0], batches.Request(
-                tables.identities[reader.identity(values[1:])],
-                tables.endpoints[(lines.untag(service), lines.untag(route))],
-                time_us, key, values[0] - lines.first_slot(time_us, key), lines.untag(method), status, traffic,
-                lines.to_us(request_ms), lines.to_us(app_ms), sent,
-            )  # fmt: skip
+            yield values[0], reader.row(values)
 
 
 def _spans(steps: list[int]) -> list[Window]:

@@ -54,6 +54,8 @@ class Roller:
         self._rollups, self._source, self._clock = rollups, source, clock
         self._write, self._write_raw = write, write_raw
         self._untils: dict[int, int] = {}
+        self._announced: set[int] = set()
+        """By ourselves: what another one did that died may be in the server's memory alone (`known`)."""
         self._asofs: dict[int, dict[int, int]] = {size_us: {} for size_us in SUM_SIZES}
         self._joined: dict[int, int] = {}
         """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
@@ -73,11 +75,15 @@ class Roller:
         now_us = self._clock()
         steps = {time_us // BUCKET_US * BUCKET_US for time_us in times_us}
         # An open step is announced once. One that is over is each time: another process may have settled it since.
-        return [
+        points = [
             self._point(bucket_us, max(now_us + WRITE_US, bucket_us + BUCKET_US + GRACE_US))
             for bucket_us in sorted(steps)
-            if self._untils.get(bucket_us, 0) < now_us + WRITE_US or _is_over(bucket_us, BUCKET_US, now_us)
+            if bucket_us not in self._announced
+            or self._untils.get(bucket_us, 0) < now_us + WRITE_US
+            or _is_over(bucket_us, BUCKET_US, now_us)
         ]
+        self._announced = steps | {us for us in self._announced if not _is_over(us, BUCKET_US, now_us)}
+        return points
 
     def settle(self) -> list[bytes]:
         """Return the points that say that this process writes no more to steps that are over.

@@ -39,12 +39,9 @@ _IDENTITY_COLUMNS = (
     "ip", "kind", "user", "device", "node_id", "id_tags", "provider", "user_id", "via", "reason", "expired",
 )  # fmt: skip
 """In the order of `Identity`."""
-_SUM_COLUMNS = (
-    "time_us", "endpoint", "service", "method", "status_code", "traffic", "response_time_ms", "app_time_ms", "bytes",
-    "key",
-)  # fmt: skip
 _ROW_COLUMNS = (
-    *_SUM_COLUMNS, "path", "trace_id", "span_id", "error_type", "identified_us", "upstream_time_ms", "agent",
+    "time_us", "endpoint", "service", "method", "status_code", "traffic", "response_time_ms", "app_time_ms", "bytes",
+    "key", "path", "trace_id", "span_id", "error_type", "identified_us", "upstream_time_ms", "agent",
 )  # fmt: skip
 
 
@@ -53,7 +50,6 @@ def _select(columns: Sequence[str]) -> str:
     return f"SELECT {quoted} FROM {RAW}"  # noqa: S608  # our own names
 
 
-SELECT_SUMS = _select(_IDENTITY_COLUMNS + _SUM_COLUMNS)
 SELECT_ROWS = _select(_IDENTITY_COLUMNS + _ROW_COLUMNS)
 IDENTITY_WIDTH = len(_IDENTITY_COLUMNS)
 
@@ -164,7 +160,7 @@ class LineMaker:
 
 
 class RowReader:
-    """Reads rows of `SELECT_SUMS` and `SELECT_ROWS`: one object for each identity, not for each row."""
+    """Reads rows of `SELECT_ROWS`: one object for each identity, not for each row."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Identity] = {}
