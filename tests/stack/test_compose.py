@@ -183,7 +183,7 @@ def test_the_demo_changes_nothing_but_what_it_shows() -> None:
     """deploy/demo.yml stands beside docker-compose.yml; Compose puts the two together."""
     demo = yaml.safe_load(re.sub(r"\$\{DEMO:\?\}", "/demo", (DEPLOY / "demo.yml").read_text(encoding="utf-8")))
     added = {name: service["extends"] for name, service in demo["services"].items() if name not in SERVICES}
-    assert added == {name: {"file": "../docker-compose.yml", "service": "app"} for name in ("weather", "people")}
+    assert added == {name: {"file": "docker-compose.yml", "service": "app"} for name in ("weather", "people")}
     keys = {key for name, service in demo["services"].items() if name in SERVICES for key in service}
     assert keys == {"command", "environment", "volumes"}, "the hardening stays"
     targets = {target for name in ("nginx", "bridge") for _, target, _ in mounts(demo["services"][name])}

@@ -193,10 +193,12 @@ def _nothing_there(files: Sequence[Path]) -> "Imported | None":
 
 def _folded(store: "Store") -> list[str]:
     """Return which addresses and user agents a store did not keep apart."""
-    counters = getattr(store, "counters", None)  # SQLite's: InfluxDB has no such limit
-    if counters is None or not (counters.addresses_over_limit or counters.agents_over_limit):
+    counters = getattr(store, "counters", None)  # a store of somebody's own may have none
+    addresses, agents = (
+        getattr(counters, f"{what}_over_limit", 0) for what in ("addresses", "agents")
+    )  # InfluxDB has no limit of agents
+    if not (addresses or agents):
         return []
-    addresses, agents = counters.addresses_over_limit, counters.agents_over_limit
     of_what = f"{addresses} addresses without a name and {agents} user agents"
     return [f"{of_what}, past the limit of TAILTRACE_DISTINCT_MAX, are stored as __other__"]
 

@@ -3,7 +3,7 @@
 | what happens | what is done |
 |---|---|
 | no Docker, no Compose, no clone of the project | `SettingsError` that says which |
-| it does not come up, or the people's container ends | `ChildDied`, with the end of `containers.log` |
+| it does not come up, or the people's container ends | `ChildDied`, with the end of their logs |
 | the demo ends, however it ends | `docker compose down --volumes`: containers, networks, data go; images stay |
 
 Compose itself writes to the terminal, so that one sees what it pulls and builds. It runs in a session of its own: the
@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailtrace_api.demo.children import LOG_TAIL_LINES, ChildDied, child_environment
+from tailtrace_api.demo.children import ChildDied, child_environment
 from tailtrace_api.demo.clients import Tally
 from tailtrace_api.demo.history import SERVICE
 from tailtrace_api.demo.neighbours import server_blocks
@@ -36,6 +36,8 @@ FILES = ("docker-compose.yml", "deploy/demo.yml")
 INCLUDES = "/etc/nginx/tailtrace/"
 WEATHER_PORT = 8001
 """As in deploy/demo.yml."""
+LOG_TAIL_LINES = 5
+"""Of each container."""
 LINES_S = 1.0
 """nginx writes its last line, and Docker its container's, within that."""
 
@@ -99,7 +101,7 @@ class Containers:
     async def drive(self, rate: float, tally: Tally, stop: asyncio.Event) -> None:
         """As in `Running`."""
         self._compose.environment["DEMO_RATE"] = f"{rate:g}"
-        if await self._compose.run("up", "--detach", "people"):
+        if await self._compose.run("up", "--detach", "--no-deps", "people"):
             raise await _problem(self._compose, "the people's container did not start")
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch_people())
@@ -196,12 +198,10 @@ async def _import_past(compose: Compose) -> None:
         await export.wait()
     source = ("-e", "TAILTRACE_SOURCE=past")
     if await compose.run("exec", "-T", *source, "bridge", "tailtrace", "import", "-", stdin=rows):
-        raise await _problem(compose, "the past could not be imported")
+        raise ChildDied("the past could not be imported: see above")
 
 
 async def _problem(compose: Compose, what: str) -> ChildDied:
-    """Make the error that tells `what` and shows the end of the containers' logs."""
-    log = compose.folder / "containers.log"
-    await compose.run("logs", "--no-color", stdout=log)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return ChildDied(f"{what}; the end of {log}:\n" + "\n".join(lines[-LOG_TAIL_LINES:]))
+    """Make the error that tells `what` and shows the end of each container's log."""
+    said = await compose.read("logs", "--no-color", "--tail", str(LOG_TAIL_LINES))
+    return ChildDied(f"{what}; the end of each container's log:\n{said}")

@@ -215,7 +215,8 @@ class _Demo:
             nonlocal refreshes
             refreshes += 1
             if refreshes % PLAIN_LINE_EACH == 0:
-                self._say(f"{self._tally.sent} requests sent, {table.total} stored")
+                sent = f"{self._tally.sent} requests sent, " if self._tally.sent else ""  # containers tell at the end
+                self._say(f"{sent}{table.total} stored")
 
         return show
 

@@ -39,10 +39,11 @@ class Recall:
 
 def recalled(store: Store, now_us: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a store's endpoints, and the (service, route) of those that an app told lately. Raises `StoreError`."""
+    endpoints = store.endpoints(Scope.everybody())  # first: it makes the buckets of an InfluxDB that is new
     lately = Window(now_us - RECALLED_DAYS * DAY_US, now_us + DAY_US)
     usages = store.usage(Scope.everybody(), lately, Filters(), By.ENDPOINT)
     told = {(usage.service, usage.endpoint) for usage in usages if _is_reported(usage)}
-    return store.endpoints(Scope.everybody()), sorted(told)
+    return endpoints, sorted(told)
 
 
 def _is_reported(usage: Usage) -> bool:
