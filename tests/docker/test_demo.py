@@ -53,6 +53,8 @@ class Demo:
             self.process.send_signal(signal.SIGINT if gently else signal.SIGKILL)
         status = self.process.wait(END_S_MAX)
         self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return status
 
 

@@ -13,6 +13,7 @@ terminal's Ctrl-C is the demo's. A user's .env, secrets and running stack have n
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -109,9 +110,11 @@ class Containers:
             watch.cancel()
         await self._compose.run("stop", "people")
         await asyncio.sleep(LINES_S)
-        counted = json.loads((await self._compose.read("logs", "--no-log-prefix", "people")).splitlines()[-1])
-        for name in ("sent", "held_back", "given_up", "failed"):
-            setattr(tally, name, counted[name])
+        said = re.findall(r"\{.*\}", await self._compose.read("logs", "--no-log-prefix", "people"))
+        if not said:
+            raise await _problem(self._compose, "the people did not say what they sent")
+        for name, count in json.loads(said[-1]).items():
+            setattr(tally, name, count)
         written = "cat $(ls -tr /var/log/nginx/tailtrace.log*)"  # with those that were rotated
         await self._compose.run("exec", "-T", "nginx", "sh", "-c", written, stdout=self.log)
 
@@ -150,6 +153,7 @@ async def run_containers(
     try:
         if await compose.run("up", "--build", "--wait", "--quiet-pull"):
             raise await _problem(compose, "the containers did not come up")
+        environment["COMPOSE_PROFILES"] = "people"  # theirs from here on: `down` ends what is of a profile
         await _import_past(compose)
         log = folder / "access.log"
         yield Containers(f"http://{HOST}:{port}", f"http://{HOST}:{api_port}", log, compose)
