@@ -10,6 +10,8 @@ def main() -> None:
     """Run the command line."""
     # Plugins of pydantic are looked for in the metadata of every package that is installed. None is meant for us.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # No search for cycles among what is being loaded, until the command runs.
+    gc.disable()
     try:
         from tailtrace_api.commands.cli import app  # noqa: PLC0415  # only here can its absence be told
     except ModuleNotFoundError as missing:

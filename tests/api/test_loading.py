@@ -44,7 +44,7 @@ def test_a_server_starts_without_what_only_some_ask_for(own_folder):
     code = """
 import asyncio, sys
 from tailtrace_api.server import loading
-with loading.quickly():
+with loading.quickly("uvicorn"):
     from tailtrace_api.server.serve import make_app
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
@@ -88,6 +88,22 @@ finally:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
     assert '"stored": 1' in done[0]
     assert done[1] == "[]"
+
+
+def test_a_command_loads_without_a_search_for_cycles_and_runs_with_it(own_folder):
+    code = """
+import gc, sys
+from tailtrace_api.main import main
+frozen = []
+gc.callbacks.append(lambda *_: frozen.append(gc.get_freeze_count()))
+sys.argv = ["tailtrace", "token", "list"]
+try:
+    main()
+finally:
+    print(gc.isenabled(), min(frozen, default=1) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
 
 
 def test_cycles_are_searched_for_again_whatever_happens():

@@ -12,7 +12,7 @@ def api(
     """Run the API alone, on the store that a bridge fills."""
     from tailtrace_api.server import loading
 
-    with loading.quickly():
+    with loading.quickly("uvicorn"):
         from tailtrace_api.server.serve import serve_api
         from tailtrace_bridge.settings import table as settings
 

@@ -31,7 +31,7 @@ def bridge(
     """Run the bridge alone: from the log and the spans to the store, no answers."""
     from tailtrace_api.server import loading
 
-    with loading.quickly():
+    with loading.quickly("uvicorn"):
         from tailtrace_api.server.serve import serve_bridge
         from tailtrace_bridge.settings import table as settings
 

@@ -4,6 +4,7 @@ A command is a file of its own here, and a line in `COMMANDS`; a group has a tab
 """
 
 import functools
+import gc
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from tailtrace_api.commands.report import report
 from tailtrace_api.commands.serve import serve
 from tailtrace_api.commands.trace import trace
 from tailtrace_api.commands.whois import whois
+from tailtrace_api.server import loading
 from tailtrace_api.terminal.console import Formatter, lines, note
 from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError, SettingsError
 
@@ -79,6 +81,8 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        if not gc.isenabled():  # by `main`: a test calls this without
+            loading.end()
         try:
             command(*args, **kwargs)
         except BridgeError as error:

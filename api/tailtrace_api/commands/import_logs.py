@@ -25,6 +25,7 @@ from tailtrace_api.commands.options import (
     StoreOption,
     conf_formats,
 )
+from tailtrace_api.server import loading
 from tailtrace_api.terminal.console import errors, lines, note
 
 if TYPE_CHECKING:
@@ -143,16 +144,17 @@ def run_import(
     # A worker's own input is its job; and what makes spans is loaded here.
     is_large = unpacked_bytes >= WORKER_BYTES_MIN and Path(STDIN) not in files and not export
     with _worker() if is_large else nullcontext() as worker:
-        from tailtrace_bridge.settings.table import load
+        with loading.quickly():
+            from tailtrace_bridge.settings.table import load
 
-        settings = load(**flags)
-        job = _job(files, settings, formats)
-        exporter = _exporter(settings) if export else None
-        chunks = job.chunks(with_rows=export) if worker is None else worker.chunks(job)
+            settings = load(**flags)
+            job = _job(files, settings, formats)
+            exporter = _exporter(settings) if export else None
+            chunks = job.chunks(with_rows=export) if worker is None else worker.chunks(job)
 
-        # The worker is at it by now, and the rest loads meanwhile.
-        from tailtrace_bridge.transfer.importer import store_chunks
-        from tailtrace_bridge.wiring.parts import open_store
+            # The worker is at it by now, and the rest loads meanwhile.
+            from tailtrace_bridge.transfer.importer import store_chunks
+            from tailtrace_bridge.wiring.parts import open_store
 
         with closing(open_store(settings)) as store:
             with _progress(console, total_bytes) as on_bytes:

@@ -26,7 +26,7 @@ def serve(
     """Run the bridge and the API in one process (embedded mode)."""
     from tailtrace_api.server import loading
 
-    with loading.quickly():
+    with loading.quickly("uvicorn"):
         from tailtrace_api.server.serve import serve as run
         from tailtrace_bridge.settings import table as settings
 

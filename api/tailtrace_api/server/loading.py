@@ -15,14 +15,16 @@ import sys
 from collections.abc import Iterator
 
 from tailtrace_bridge.core.lazy_models import models_deferred
-from tailtrace_bridge.core.lazy_package import gather_lazily
 
 
 @contextlib.contextmanager
-def quickly() -> Iterator[None]:
-    """Load without a search for cycles, up to `end`."""
+def quickly(*gathering: str) -> Iterator[None]:
+    """Load without a search for cycles, up to `end`, and of these packages what is asked for alone."""
     gc.disable()
-    gather_lazily("uvicorn")
+    if gathering:
+        from tailtrace_bridge.core.lazy_package import gather_lazily  # noqa: PLC0415 - it reads Python
+
+        gather_lazily(*gathering)
     try:
         yield
     finally:
