@@ -199,12 +199,15 @@ class InfluxDB1(Server):
 
 
 class OpenGemini:
-    """A cluster: 3 × meta, 3 × store, 2 × sql, on 127.0.0.1 to .3. `url` is the first sql's, `urls` both."""
+    """A cluster: 3 × meta, 3 × store, 2 × sql, on 127.0.0.1 to .3. `url` is the first sql's, `urls` both.
+
+    `policy` is its `ha-policy`. With `shared-storage` the three store nodes have one folder, as on a network's disk.
+    """
 
     org = token = ""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs, self._folder = programs, folder
+    def __init__(self, programs: Path, folder: Path, policy: str = "write-available-first") -> None:
+        self._programs, self._folder, self.policy = programs, folder, policy
         (self._port,) = free_ports(1)
         self.urls = [f"http://127.0.0.{number}:{self._port}" for number in (1, 2)]
         self.url = self.urls[0]
@@ -214,13 +217,15 @@ class OpenGemini:
         meta = ", ".join(f'"127.0.0.{number}:{OPENGEMINI_META}"' for number in (1, 2, 3))
         for number in (1, 2, 3):
             ip, data = f"127.0.0.{number}", self._folder / str(number)
+            points = self._folder / "points" if self.policy == "shared-storage" else data
             (self._folder / f"{number}.conf").write_text(
                 f"[common]\nmeta-join = [{meta}]\nreport-enable = false\npprof-enabled = false\n"
+                f'ha-policy = "{self.policy}"\n'
                 f'[meta]\nbind-address = "{ip}:8088"\nhttp-bind-address = "{ip}:8091"\n'
                 f'rpc-bind-address = "{ip}:{OPENGEMINI_META}"\ndir = "{data}/meta"\n'
                 f'[http]\nbind-address = "{ip}:{self._port}"\nflight-address = "{ip}:8087"\n'
-                f'[data]\nstore-ingest-addr = "{ip}:8400"\nstore-select-addr = "{ip}:8401"\nstore-data-dir = "{data}"\n'
-                f'store-wal-dir = "{data}"\nstore-meta-dir = "{data}/meta"\n'
+                f'[data]\nstore-ingest-addr = "{ip}:8400"\nstore-select-addr = "{ip}:8401"\nstore-data-dir = "{points}"\n'
+                f'store-wal-dir = "{points}"\nstore-meta-dir = "{data}/meta"\n'
                 f'[logging]\npath = "{data}/logs"\n[gossip]\nenabled = true\nbind-address = "{ip}"\n'
                 f'store-bind-port = 8011\nmeta-bind-port = 8010\nmembers = ["127.0.0.1:8010", "127.0.0.2:8010", "127.0.0.3:8010"]\n',
                 encoding="utf-8",
