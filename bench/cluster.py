@@ -1,6 +1,7 @@
 """What a cluster of openGemini answers while its nodes die under writes, by each of its `ha-policy`.
 
     python bench/cluster.py --policy replication
+    python bench/cluster.py --policy replication --series-max 20
 
 Three meta, three store, two sql (`make opengemini`). First a point of a new series at a time is written, acknowledged,
 and asked for until it is there. Then points are written without a pause, by both SQL nodes in turn, each until it is
@@ -12,7 +13,8 @@ acknowledged; a node dies or is stopped, and comes back. Meanwhile both SQL node
 | fewer, and no error | short: wrong without a word |
 | an error, or none came | honest |
 
-In the end, with all nodes back, each point that was acknowledged is looked for.
+In the end, with all nodes back, each point that was acknowledged is looked for. With `--series-max` nobody dies: the
+store nodes take so many series, and three times as many are written: is what they do not take acknowledged?
 """
 
 import argparse
@@ -40,8 +42,7 @@ POLICIES = ("write-available-first", "shared-storage", "replication")
 LATE_S_MAX = 30.0
 SETTLED_S = 10.0
 """Far above what an index takes to show a new series."""
-DEAD_S, BACK_S = 30.0, 30.0
-LOOK_EACH_S = 0.5
+DEAD_S, BACK_S, LOOK_EACH_S = 30.0, 30.0, 0.5
 BATCH_POINTS = 5
 FAULTS = (
     "store-1", "store-2", "store-3", "store-1 store-2", "sql-2", "meta-1", "meta-1 meta-2", "~store-1", "~store-2",
@@ -109,8 +110,8 @@ def _seen(cluster: Cluster, series: int) -> int | str:
 class Load:
     """Writes points without a pause and counts them over and over, until it is stopped."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: Cluster, look_each_s: float) -> None:
+        self.cluster, self.look_each_s = cluster, look_each_s
         self.acknowledged: list[tuple[float, int]] = []
         """When, and how many then."""
         self.lines = 0
@@ -156,7 +157,7 @@ class Load:
 
     def _look(self, url: str) -> None:
         self.begin()
-        while not self._stop.wait(LOOK_EACH_S):
+        while not self._stop.wait(self.look_each_s):
             settled_s = time.monotonic() - SETTLED_S
             due = next((lines for at_s, lines in reversed(self.acknowledged) if at_s <= settled_s), 0)
             looks = self.looks[url]
@@ -185,21 +186,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0])
     parser.add_argument("--series", type=int, default=100)
+    parser.add_argument("--series-max", type=int, default=0, help="of a store node: write more than it takes")
     parser.add_argument("--faults", nargs="*", default=FAULTS, help="nodes that die at once, one argument each fault")
     parser.add_argument("--dead-s", type=float, default=DEAD_S)
+    parser.add_argument("--back-s", type=float, default=BACK_S, help="from a node's return to the next fault")
+    parser.add_argument("--look-each-s", type=float, default=LOOK_EACH_S)
     parser.add_argument("--folder", help="where the cluster's files go, and stay")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tailtrace-cluster-") as folder:
-        server = OpenGemini(PROGRAMS, Path(asked.folder or folder), asked.policy)
+        server = OpenGemini(PROGRAMS, Path(asked.folder or folder), asked.policy, asked.series_max)
         try:
             server.start()
             cluster = Cluster(server)
+            if asked.series_max:
+                show_refused(cluster, 3 * asked.series_max)
+                return 0
             show_late(cluster, asked.series)
-            with Load(cluster) as load:
+            with Load(cluster, asked.look_each_s) as load:
                 time.sleep(SETTLED_S)
                 load.show("nobody dead")
                 for fault in asked.faults:
-                    try_fault(load, fault.split(), asked.dead_s)
+                    try_fault(load, fault.split(), asked.dead_s, asked.back_s)
             time.sleep(SETTLED_S)
             show_end(cluster, load)
         finally:
@@ -214,7 +221,21 @@ def show_late(cluster: Cluster, series: int) -> None:
               f"p95 {times_s[int(0.95 * len(times_s))]:.2f} s, most {times_s[-1]:.2f} s", flush=True)  # fmt: skip
 
 
-def try_fault(load: Load, nodes: list[str], dead_s: float) -> None:
+def show_refused(cluster: Cluster, series: int) -> None:
+    """Write more series than the nodes take; show how many were acknowledged, and how many are there."""
+    said: Counter[str] = Counter()
+    for one in range(series):
+        try:
+            cluster.write(cluster.server.urls[one % 2], [f"many,who=person-{one} n={one}i {BASE_NS + one}"])
+            said["acknowledged"] += 1
+        except httpx.HTTPStatusError as error:
+            said[str(error.response.status_code)] += 1
+    time.sleep(SETTLED_S)
+    counts = [cluster.count(url, "many") for url in cluster.server.urls]
+    print(f"{series} new series, where a node takes {cluster.server.series_max}: {dict(said)}, there are {counts}")
+
+
+def try_fault(load: Load, nodes: list[str], dead_s: float, back_s: float) -> None:
     """Kill nodes, wait, bring them back, wait; show what was answered meanwhile."""
     server, failed = load.cluster.server, load.failed.total()
     load.begin()
@@ -236,7 +257,7 @@ def try_fault(load: Load, nodes: list[str], dead_s: float) -> None:
         else:
             part, _, number = node.partition("-")
             server.start_one(part, int(number))
-    time.sleep(BACK_S)
+    time.sleep(back_s)
     load.show(f"{' '.join(nodes)} back")
     print(f"{'':24} written: {load.lines - began_lines} points", flush=True)
 

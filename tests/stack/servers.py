@@ -202,12 +202,15 @@ class OpenGemini:
     """A cluster: 3 × meta, 3 × store, 2 × sql, on 127.0.0.1 to .3. `url` is the first sql's, `urls` both.
 
     `policy` is its `ha-policy`. With `shared-storage` the three store nodes have one folder, as on a network's disk.
+    A node takes `series_max` series of a database, 0: any number.
     """
 
     org = token = ""
 
-    def __init__(self, programs: Path, folder: Path, policy: str = "write-available-first") -> None:
-        self._programs, self._folder, self.policy = programs, folder, policy
+    def __init__(
+        self, programs: Path, folder: Path, policy: str = "write-available-first", series_max: int = 0
+    ) -> None:
+        self._programs, self._folder, self.policy, self.series_max = programs, folder, policy, series_max
         (self._port,) = free_ports(1)
         self.urls = [f"http://127.0.0.{number}:{self._port}" for number in (1, 2)]
         self.url = self.urls[0]
@@ -225,7 +228,7 @@ class OpenGemini:
                 f'rpc-bind-address = "{ip}:{OPENGEMINI_META}"\ndir = "{data}/meta"\n'
                 f'[http]\nbind-address = "{ip}:{self._port}"\nflight-address = "{ip}:8087"\n'
                 f'[data]\nstore-ingest-addr = "{ip}:8400"\nstore-select-addr = "{ip}:8401"\nstore-data-dir = "{points}"\n'
-                f'store-wal-dir = "{points}"\nstore-meta-dir = "{data}/meta"\n'
+                f'max-series-per-database = {self.series_max}\nstore-wal-dir = "{points}"\nstore-meta-dir = "{data}/meta"\n'
                 f'[logging]\npath = "{data}/logs"\n[gossip]\nenabled = true\nbind-address = "{ip}"\n'
                 f'store-bind-port = 8011\nmeta-bind-port = 8010\nmembers = ["127.0.0.1:8010", "127.0.0.2:8010", "127.0.0.3:8010"]\n',
                 encoding="utf-8",

@@ -7,7 +7,8 @@
 | `X-Geminidb-Version` | openGemini | databases | `/write` | nothing: it has no `DELETE` |
 | anything else | unknown | databases | `/write` | nothing |
 
-What is no InfluxDB 1 or 2 has to show that it computes as they do before a row is written or read: `probe`.
+What is no InfluxDB 1 or 2 has to show that it computes as they do before a row is written or read: `probe`. openGemini
+may not try: what is wrong with its answers shows only while its nodes are dead.
 
 https://docs.influxdata.com/influxdb/v1/tools/api/ , https://docs.opengemini.org/
 """
@@ -17,6 +18,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 V2_WRITE = "/api/v2/write"
+
+
+SHORT = (
+    "with nodes of it dead its answers lack what they have, without an error, whatever its ha-policy, and it has no "
+    "DELETE: docs/scaling.md"
+)
+"""Of openGemini 1.3, by `bench/cluster.py`."""
 
 
 class Erases(StrEnum):
@@ -38,6 +46,8 @@ class Kind:
     erases: Erases
     is_known: bool
     """That it computes as we need it: the store's contract is tested on it."""
+    wrong: str = ""
+    """What we know to be wrong with it, and no probe could see."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".rstrip()
@@ -50,5 +60,6 @@ def kind_of(said: Mapping[str, str]) -> Kind:
         return Kind("InfluxDB", version, False, V2_WRITE, Erases.STATEMENT, True)
     if version.startswith("2.") or "cloud" in said.get("x-influxdb-build", "").lower():
         return Kind("InfluxDB", version, True, V2_WRITE, Erases.PREDICATE, True)
-    name = "openGemini" if "x-geminidb-version" in said else "unknown server"
-    return Kind(name, version or said.get("x-geminidb-version", ""), False, "/write", Erases.NOTHING, False)
+    if "x-geminidb-version" in said:
+        return Kind("openGemini", said["x-geminidb-version"], False, "/write", Erases.NOTHING, False, SHORT)
+    return Kind("unknown server", version, False, "/write", Erases.NOTHING, False)

@@ -35,6 +35,7 @@ PAGE_ROWS = 20_000
 """Rows asked for at once where there may be many."""
 SAID_LENGTH_MAX = 300
 CONNECTIONS_MAX = 8
+CURE = "use InfluxDB 1.8 to 2.x, or TAILTRACE_STORE=sqlite:PATH"
 NO_MEASUREMENT = "measurement not found"
 """What openGemini says where InfluxDB gives no rows."""
 
@@ -88,7 +89,8 @@ class InfluxQL:
         return self._query_all(bucket, texts, values)
 
     def command(self, bucket: str, text: str) -> list[list[Any]]:
-        """Have a database made or changed, by any server; return rows. Raises `StoreError`."""
+        """Have a database made or changed, by a server that may be tried; return rows. Raises `StoreError`."""
+        self._refuse_wrong()
         return [row for result in self._query_all(bucket, (text,), None)[0] for row in result.rows]
 
     def _query_all(self, bucket: str, texts: Sequence[str], values: Mapping[str, object] | None) -> list[list[Result]]:
@@ -141,6 +143,7 @@ class InfluxQL:
         with self._lock:
             if self._is_trusted:
                 return
+            self._refuse_wrong()
             said = self._ping
             told = parsedate_to_datetime(said["date"]).timestamp() if "date" in said else 0.0
             wrong = find_wrong(
@@ -152,9 +155,13 @@ class InfluxQL:
             if wrong:
                 raise StoreError(
                     f"store {self._server.url}: {self.kind} does not compute as InfluxDB does, and numbers would be "
-                    f"wrong: {wrong}; use InfluxDB 1.8 to 2.x, or TAILTRACE_STORE=sqlite:PATH"
+                    f"wrong: {wrong}; {CURE}"
                 )
             self._is_trusted = True
+
+    def _refuse_wrong(self) -> None:
+        if self.kind.wrong:
+            raise StoreError(f"store {self._server.url}: {self.kind} is refused: {self.kind.wrong}; {CURE}")
 
     def _write_probe(self, bucket: str, body: bytes) -> None:
         status, said, _ = self.post_lines("/write?" + urlencode({"db": bucket, "precision": "ns"}), body)
