@@ -202,6 +202,7 @@ def main() -> int:
                 show_refused(cluster, 3 * asked.series_max)
                 return 0
             show_late(cluster, asked.series)
+            show_erased(cluster)
             with Load(cluster, asked.look_each_s) as load:
                 time.sleep(SETTLED_S)
                 load.show("nobody dead")
@@ -219,6 +220,31 @@ def show_late(cluster: Cluster, series: int) -> None:
     if times_s:
         print(f"{series} new series, shown after: median {statistics.median(times_s):.2f} s, "
               f"p95 {times_s[int(0.95 * len(times_s))]:.2f} s, most {times_s[-1]:.2f} s", flush=True)  # fmt: skip
+
+
+def show_erased(cluster: Cluster) -> None:
+    """Say what each statement that erases does to one of three series."""
+    url = cluster.server.url
+    cluster.write(url, [f"gone,who=person-{one} n={one}i {BASE_NS + one}" for one in range(3)])
+    time.sleep(SETTLED_S)
+    statements = (
+        "DELETE FROM gone WHERE who = 'person-1'",
+        f"DELETE FROM gone WHERE time = {BASE_NS + 1}",
+        "DROP SERIES FROM gone WHERE who = 'person-1'",
+        "DROP MEASUREMENT gone",
+    )
+    for statement in statements:
+        try:
+            cluster.ask(url, statement)
+            said = "done"
+        except ValueError as error:
+            said = str(error)
+        time.sleep(1)
+        try:
+            left = str(cluster.count(url, "gone"))
+        except ValueError as error:
+            left = str(error)
+        print(f"{statement}: {said}; of 3 points there are: {left}", flush=True)
 
 
 def show_refused(cluster: Cluster, series: int) -> None:
