@@ -39,7 +39,9 @@ ATTRIBUTES_MAX = 128
 EVENTS_MAX = 128
 LINKS_MAX = 128
 STACK_FRAMES_MAX = 50
-"""Of one exception, the innermost."""
+"""Of the exception, the innermost."""
+OTHER_FRAMES_MAX = 10
+"""Of each cause, and each one of a group: a span of more than 64 KiB is not kept."""
 EXCEPTIONS_MAX = 4
 """One with its causes, and of a group."""
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -296,20 +298,24 @@ def _stack(error: BaseException) -> Iterator[str]:
         chain.append(before)
         sentences.append(sentence)
     for one, sentence in zip(reversed(chain), reversed(sentences), strict=True):
-        yield from _lines(one)
+        yield from _lines(one, STACK_FRAMES_MAX if one is error else OTHER_FRAMES_MAX)
         yield sentence
     for one in islice(_members(error), EXCEPTIONS_MAX):
-        yield from _lines(one)
+        yield from _lines(one, OTHER_FRAMES_MAX)
 
 
-def _lines(error: BaseException) -> Iterator[str]:
+def _lines(error: BaseException, frames_max: int) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
-    yield from traceback.format_list(traceback.extract_tb(error.__traceback__, -STACK_FRAMES_MAX))
+    yield from traceback.format_list(traceback.extract_tb(error.__traceback__, -frames_max))
     yield f"{type_name(error)}\n"
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:
-    """Return the exceptions that a group holds, not the groups in it."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _members(one) if isinstance(one, BaseExceptionGroup) else [one]
+    """Return the exceptions that a group holds, not the groups in it: however deep it is."""
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseExceptionGroup):
+            waiting += reversed(one.exceptions)
+        elif one is not error:
+            yield one

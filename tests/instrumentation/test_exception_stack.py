@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tailtrace.light_span import EXCEPTIONS_MAX, STACK_FRAMES_MAX, exception_attributes
+from tailtrace.light_span import EXCEPTIONS_MAX, OTHER_FRAMES_MAX, STACK_FRAMES_MAX, exception_attributes
 from tailtrace_bridge.traces.stack import frames_of, without_messages
 
 SECRET = "secret of hers"
@@ -78,6 +78,13 @@ def fails_in_many():
     raise ExceptionGroup(SECRET, [ExceptionGroup(SECRET, [caught(KeyError(n)) for n in range(99)])])
 
 
+def fails_nested():
+    error = ExceptionGroup(SECRET, [caught(KeyError(SECRET)), caught(ValueError(SECRET))])
+    for _ in range(5_000):
+        error = ExceptionGroup(SECRET, [error])
+    raise error
+
+
 @pytest.mark.parametrize(
     ("function", "lines"),
     [
@@ -88,6 +95,7 @@ def fails_in_many():
         (fails_in_a_task, ["ExceptionGroup", "KeyError"]),
         (fails_in_circles, ["ValueError", CAUSE, "KeyError"]),
         (fails_in_many, ["ExceptionGroup", *["KeyError"] * EXCEPTIONS_MAX]),
+        (fails_nested, ["ExceptionGroup", "KeyError", "ValueError"]),
         (lambda: fails_because(9), ["RuntimeError", *[CAUSE, "RuntimeError"] * (EXCEPTIONS_MAX - 1)]),
     ],
 )
@@ -103,8 +111,19 @@ def test_the_last_one_says_where_it_broke(function, where):
     assert frames_of(raised(function))[-1].function == where
 
 
-def test_a_deep_stack_is_bounded():
-    def deep(n):
-        return fails() if n == 0 else deep(n - 1) + len([n])
+def test_a_deep_stack_is_bounded_and_its_causes_more_so():
+    def even(n, then):
+        return then() if n == 0 else odd(n - 1, then)
 
-    assert len(frames_of(raised(lambda: deep(300)))) <= STACK_FRAMES_MAX
+    def odd(n, then):
+        return even(n - 1, then)
+
+    def fails_deep():
+        try:
+            even(300, fails)
+        except KeyError as error:
+            raise RuntimeError(SECRET) from error
+
+    stack = raised(lambda: even(300, fails_deep))
+    cause, _, error = stack.partition(CAUSE)
+    assert [one.count("  File ") for one in (cause, error)] == [OTHER_FRAMES_MAX, STACK_FRAMES_MAX]
