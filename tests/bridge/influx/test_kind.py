@@ -111,7 +111,7 @@ def test_each_thing_that_is_wrong_is_seen(asked, answer, says):
 @pytest.mark.parametrize(
     ("is_tried", "says"),
     [
-        (False, r"openGemini is refused: with nodes of it dead its answers lack .*use InfluxDB 1\.8"),
+        (False, r"openGemini is refused: while nodes of it are dead .* leave points out .*use InfluxDB 1\.8"),
         (True, r"openGemini does not compute .*not there to be read.*use InfluxDB 1\.8"),
     ],
     ids=["known to be wrong", "probed"],

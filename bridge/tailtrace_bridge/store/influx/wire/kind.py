@@ -21,7 +21,7 @@ V2_WRITE = "/api/v2/write"
 
 
 SHORT = (
-    "with nodes of it dead its answers lack what they have, without an error, whatever its ha-policy, and it has no "
+    "while nodes of it are dead its answers leave points out without an error, whatever its ha-policy, and it has no "
     "DELETE: docs/scaling.md"
 )
 """Of openGemini 1.3, by `bench/cluster.py`."""
