@@ -86,10 +86,9 @@ class Mcp:
 
     def _make(self) -> "StreamableHTTPSessionManager":
         gather_lazily("mcp", "mcp.server")
-        with models_deferred():  # of a protocol in two versions, 400 models: a server needs some ten of them
-            import mcp_types.methods  # noqa: F401, PLC0415
-        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
-        from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
+        with models_deferred():  # of a protocol in two versions, 500 models: a server needs some twenty of them
+            from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
+            from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
 
         from tailtrace_api.mcp_server.server import make_server  # noqa: PLC0415
         from tailtrace_api.mcp_server.tools import TOOLS, Toolbox  # noqa: PLC0415
