@@ -48,6 +48,7 @@ from tailtrace_bridge.store.values import (
     Written,
 )
 from tailtrace_bridge.testing import FakeClock, FakeProvider
+from tailtrace_bridge.traces.joined import failed_requests, join_groups
 from tailtrace_bridge.transfer.importer import import_logs
 
 S = 1_000_000
@@ -677,6 +678,20 @@ def test_markers_are_kept_once_and_the_newest(store):
     assert [one.text for one in store.markers(EVERYBODY, Window(T0 + 1, T0 + 3))] == ["m 3", "m 4"]
     store.add_markers([Marker(T0 + S + n, "note", "", f"{n}") for n in range(MARKERS_MAX + 5)])
     assert [one.text for one in store.markers(EVERYBODY, DAY)] == [f"{n}" for n in range(5, MARKERS_MAX + 5)]
+
+
+def test_what_failed_in_a_window_is_found_with_its_runs_of_499(store):
+    left = [row(T0 + n * S, 10 + n, route="/slow", status=499, service=("", "shop")[n % 2]) for n in range(12)]
+    parted = [row(T0 + n * S, 30 + n, route="/b", status=(499, 200)[n == 4]) for n in range(9)]
+    told = [
+        row(T0 + 1, 40, status=422, error="invalid body.price: missing"), row(T0 + 2, 41, status=422),
+        row(T0 + 3, 42, status=499, error="CancelledError"), row(T0 + 4, 43, status=503), row(T0 + 5, 44, status=404),
+    ]  # fmt: skip
+    store.write([*left, *parted, *told])
+    found = failed_requests(store, Window(T0, T0 + 12 * S), 1_000)
+    assert [one.key for one in found] == [10, 40, 42, 43, *range(11, 22)]
+    assert join_groups(store, Window(T0, T0 + 12 * S)) == 15
+    assert join_groups(store, Window(T0, T0 + 12 * S)) == 0
 
 
 # Both stores, the same input.
