@@ -25,7 +25,7 @@ import re
 from itertools import islice
 
 EMAIL, TOKEN = "[email]", "[token]"
-AT_SIGNS_MAX = 8
+AT_SIGNS_MAX = 4
 """Of one path, `%40` counted: no path of an app has more, and each is looked at."""
 _FILES = "png|jpe?g|gif|webp|avif|svg|ico|css|js|mjs|map|woff2?|ttf|html?|json|pdf|txt|xml"
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+=?^_`{|}~%-"
@@ -50,13 +50,15 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _SUSPECT = re.compile(r"[@=]|%40|%(?:25)*3D|[A-Za-z0-9_+=.-]{14}", re.IGNORECASE)
+_LONG = re.compile(r"[A-Za-z0-9_+=.-]{13}")
+"""No token is shorter."""
 _CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
 _EQUALS = re.compile("=|%(?:25)*+3D", re.IGNORECASE)
 _NAMED = re.compile(
-    r"(?=[tspajc])"  # most letters begin none of them, and are told so at once
-    r"(token|secret|passw(?:or)?d|pwd|api[_-]?key|sess(?:ion)?_?id|\bsid|auth|jwt|signature|\bsig|credential)(=|%(?:25)*3D)"
-    r"[^/;&\s\"'…]++",
-    re.IGNORECASE,
+    r"([TtSsPpAaJjCc](?=[OoEeIiAaWwPpUuRr][KkCcSsGgDdIiTtEe])"  # most letters begin none, and are told so at once
+    r"(?i:(?<=t)oken|(?<=s)(?:ecret|ess(?:ion)?_?id|ignature)|(?<=\bs)i[dg]|(?<=p)(?:assw(?:or)?d|wd)"
+    r"|(?<=a)(?:pi[_-]?key|uth)|(?<=j)wt|(?<=c)redential))"
+    r"(=|%(?:25)*3[Dd])[^/;&\s\"'…]++"
 )
 """Parameters that stand in a path, as where a `?` was encoded."""
 UUID_LENGTH = 36
@@ -77,7 +79,7 @@ def scrub(text: str) -> str:
         text = _without_emails(text) if at_signs <= AT_SIGNS_MAX else _without_emails(_cut(text)) + EMAIL
     if "eyJ" in text:
         return _without_tokens(text)
-    return _TOKEN.sub(_token, text)
+    return _TOKEN.sub(_token, text) if _LONG.search(text) else text
 
 
 def _cut(text: str) -> str:

@@ -43,7 +43,7 @@ _VALUE = re.compile(
     r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
     r"|(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9._~=-]{16,}"  # base64, a JWT
     r"|(?=(?:[^0-9]*[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
-    r"|.*[@%{}].*"  # an e-mail address; text that someone typed
+    r"|[^@%{}]*+[@%{}].*"  # an e-mail address; text that someone typed
 )
 _EXTENSION = re.compile(r"(.+)(\.[a-z][a-z0-9]{0,4})")
 
