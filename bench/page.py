@@ -55,13 +55,15 @@ def free_port() -> int:
 WATCH = """
   const painted = (name) => requestAnimationFrame(() => setTimeout(() => { window[name] ??= performance.now(); }));
   const isSeen = (panel) => !panel.hidden && panel.getBoundingClientRect().top < innerHeight;
+  const isAnswered = () => performance.getEntriesByType('resource')
+    .some(({name}) => name.endsWith('overview?period=7d'));
   new MutationObserver(() => {
     const totals = document.querySelector('#totals dl');
     if (!totals) return;
     painted('totalsMs');
     const waits = (panel) => isSeen(panel) && panel.querySelector('.skeleton');
     if (![...document.querySelectorAll('.panel')].some(waits)) painted('allMs');
-    if (window.before && totals !== window.before) painted('newMs');
+    if (window.before && totals !== window.before && isAnswered()) painted('newMs');
     window.lastTotals = totals;
   }).observe(document, {childList: true, subtree: true});
   addEventListener('click', () => { window.clickMs ??= performance.now(); window.before ??= window.lastTotals; }, true);

@@ -174,15 +174,15 @@ def heat(quarters: Iterable[Quarter], zone: tzinfo) -> tuple[tuple[int, ...], ..
     return tuple(map(tuple, cells))
 
 
-def choices(visits: Iterable[Visits], usages: Sequence[Usage]) -> Choices:
-    """Return the names that the filters offer, most used first; `usages` is by endpoint, of everybody."""
+def choices(callers: Iterable[Usage], usages: Sequence[Usage]) -> Choices:
+    """Return the names that the filters offer, most used first: `callers` is by identity, `usages` by endpoint."""
     users: Counter[str] = Counter()  # whom nobody names goes by the address
     devices: Counter[str] = Counter()
     endpoints: Counter[str] = Counter()
     services: Counter[str] = Counter()
-    for visit in visits:
-        users[visit.identity.user or ("" if visit.identity.device else visit.identity.address)] += visit.requests
-        devices[visit.identity.device] += visit.requests
+    for usage in answers.usage_only(callers):
+        users[usage.identity.user or ("" if usage.identity.device else usage.identity.address)] += usage.requests
+        devices[usage.identity.device] += usage.requests
     for usage in answers.usage_only(usages):
         endpoints[usage.endpoint] += usage.requests
     for usage in usages:

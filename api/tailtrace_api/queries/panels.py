@@ -41,7 +41,7 @@ from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window, back
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Usage, Window, back
 
 OUTAGES_EXPLAINED = 5
 """The newest."""
@@ -79,10 +79,10 @@ class Panels:
             earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
         else:
             offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
-        now = self._counted(scope, window, filters, anonymous)
+        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered)
+        now = self._counted(scope, window, filters, anonymous, callers if filters == Filters() else None)
         then = self._counted(scope, before, filters, earlier)
         is_covered = self.queries.is_covered(before)
-        visits = self.store.visits(scope, window, listed=offered)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         buckets = self.store.endpoint_buckets(scope, window, cut.bars.bucket_us, filters, By.ALL)
         return Overview(
@@ -97,7 +97,7 @@ class Panels:
             series_before=self._ghost(scope, window, before, filters, cut.bars) if is_covered else (),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
-            choices=panels.choices(visits, usages),
+            choices=panels.choices(callers, usages),
             only=only,
             newest=None if newest_us is None else answers.iso(newest_us),
         )
@@ -271,11 +271,20 @@ class Panels:
         return answers.quarters_of(self.store.endpoint_buckets(scope, window, HOUR_US, filters, By.ALL), window)
 
     def _counted(
-        self, scope: Scope, window: Window, filters: Filters, anonymous: AnonymousUsage | None
+        self,
+        scope: Scope,
+        window: Window,
+        filters: Filters,
+        anonymous: AnonymousUsage | None,
+        usages: Sequence[Usage] | None = None,
     ) -> panels.Counted:
-        """Count a window. Its anonymous visitors are added up; a filter leaves the one that is asked for, if any."""
+        """Count a window. Its anonymous visitors are added up; a filter leaves the one that is asked for, if any.
+
+        `usages` is of the window under the filters by identity, where it was read already.
+        """
         listed = filters.users if filters.address is None else (filters.address,)
-        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
+        if usages is None:
+            usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
         sessions = answers.sessions(self._activity(scope, window, filters, listed))

@@ -105,6 +105,22 @@ def join_runs(runs: Iterable[Run]) -> list[Run]:
     return joined
 
 
+def joined_runs(parts: Iterable[bytes | int]) -> list[Run]:
+    """Join the packed runs of one identity; no line of Python runs for a run, where no two parts overlap."""
+    arrays = [array("q", (part, part, 1)) if isinstance(part, int) else run_values(part) for part in parts]
+    whole: array[int] = array("q")
+    for cells in sorted(arrays, key=_FIRST):
+        if whole and cells[0] < whole[-2]:
+            return join_runs(run for one in arrays for run in _runs_in(one))
+        if whole and cells[0] - whole[-2] <= SESSION_GAP_US:
+            whole[-2] = cells[1]
+            whole[-1] += cells[2]
+            whole.extend(cells[3:])
+        else:
+            whole.extend(cells)
+    return _runs_in(whole)
+
+
 def pack_runs(runs: Iterable[Run]) -> bytes:
     """Pack what `join_runs` gave."""
     return _bytes(array("q", [value for run in runs for value in run]))
@@ -114,8 +130,7 @@ def unpack_runs(packed: bytes | int) -> list[Run]:
     """Return the runs, in order of time; a number is the time of one request."""
     if isinstance(packed, int):
         return [(packed, packed, 1)]
-    cells = iter(run_values(packed))
-    return list(zip(cells, cells, cells, strict=True))
+    return _runs_in(run_values(packed))
 
 
 def run_values(packed: bytes) -> "array[int]":
@@ -133,6 +148,11 @@ def merged_runs(one: bytes, other: bytes) -> bytes:
         before[-1] += after[2]
         after = after[3:]
     return _bytes(before + after)
+
+
+def _runs_in(values: "array[int]") -> list[Run]:
+    cells = iter(values)
+    return list(zip(cells, cells, cells, strict=True))
 
 
 def _array(code: str, packed: bytes) -> "array[int]":

@@ -11,6 +11,9 @@ const engine = import("./chart_engine.js").then(({ Chart }) => {
   return Chart;
 });
 
+/** Calls something once what the page has now is painted. */
+export const afterPaint = (then) => requestAnimationFrame(() => setTimeout(then));
+
 const NARROW_PX = 560;
 const drawn = new Map();
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -71,8 +74,8 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     Object.assign(kept.chart.data, { labels, datasets });
     kept.chart.options = options;
   }
-  // Chart.js measures the place of its canvas: it is drawn once it has one.
-  engine.then((Chart) => requestAnimationFrame(() => {
+  // Chart.js measures the place of its canvas: it is drawn once it has one, and after the numbers beside it are painted.
+  engine.then((Chart) => afterPaint(() => {
     if (!canvas.isConnected) return;
     const now = drawn.get(id);
     if (now) now.chart.update();

@@ -5,6 +5,7 @@ import { chooseLang, moment, speak, speaks, t } from "../shared/words.js";
 import { browserZone, chooseZone } from "../shared/zone.js";
 import { ask } from "./ask.js";
 import { Banner } from "./banner.js";
+import { afterPaint } from "./charts.js";
 import { copy } from "./copy.js";
 import { Filters } from "./filters.js";
 import { FirstRun } from "./first_run.js";
@@ -48,7 +49,7 @@ const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
 const chosenLang = () => chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
 await speak(chosenLang());
-const header = new Header({ onLang: (lang) => rename({ lang }), onZone: say, onTheme: () => panels.forEach((panel) => panel.show()) });
+const header = new Header({ onLang: (lang) => rename({ lang }), onZone: () => say(), onTheme: () => panels.forEach((panel) => panel.show()) });
 const boxes = h("div", { class: "panels" });
 const firstRun = new FirstRun({ problems, panels: boxes });
 const pages = new Pages();
@@ -65,7 +66,7 @@ const walk = new Trail({
   onWalk: () => {
     const [asked, lang] = [logAsked(state), state.lang];
     ({ state, misread } = read());
-    if (logAsked(state) !== asked || state.lang !== lang) show();
+    if (logAsked(state) !== asked || state.lang !== lang) show({ isOfState: true });
     else overlay();
   },
 });
@@ -78,8 +79,7 @@ const markers = rounds.share("markers", { filters: [] });
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
-  problems.refresh(signal).then(() => firstRun.say());
-  const answer = await overview(now, signal);
+  const answer = await overview(now, signal).finally(() => problems.refresh(signal).then(() => firstRun.say()));
   filters.offer(answer.choices);
   banner.show(answer, now);
   // Of the past, only what came before it is told; and a member is told of their own requests alone.
@@ -167,7 +167,7 @@ function change(next) {
     misread = [];
     if (write(state) === before) return;
     walk.step(write(state));
-    show().then(keepFocus);
+    show({ isOfState: true }).then(keepFocus);
   });
 }
 
@@ -185,14 +185,15 @@ function keepFocus() {
   if (document.activeElement === document.body) $("main").focus({ preventScroll: true });
 }
 
-/** Says everything in the language of now. */
-function say() {
+/** Says everything in the language of now; of the panels, where only the state is new, nothing: they will be answered anew. */
+function say({ isOfState = false } = {}) {
   root.dataset.said = "";
   const lang = chosenLang();
   if (!speaks(lang)) {
-    speak(lang).then(say, (error) => console.error(error));
+    speak(lang).then(() => say(), (error) => console.error(error));
     return;
   }
+  const isKnown = isOfState && root.lang === lang;
   root.lang = lang;
   header.say(state);
   filters.render(state, root.lang);
@@ -201,11 +202,11 @@ function say() {
   banner.say();
   problems.say();
   firstRun.say();
-  for (const panel of panels) panel.show();
+  if (!isKnown) for (const panel of panels) panel.show();
 }
 
-function show() {
-  say();
+function show(how) {
+  say(how);
   overlay();
   return rounds.now().then(() => { $("said").textContent = t("said-shown"); });
 }
@@ -240,7 +241,7 @@ const keys = new Keys({
 });
 $("pause").addEventListener("click", pause);
 $("pin").addEventListener("click", () => copy($("pin"), pinned()));
-$("print").addEventListener("click", () => rounds.showAll().then(() => print()));
+$("print").addEventListener("click", () => rounds.showAll().then(() => afterPaint(print)));
 $("help").addEventListener("click", () => keys.open());
 
 boxes.append(...panels.map((panel) => panel.element));
@@ -251,7 +252,6 @@ for (const panel of panels) panel.lead = panels[0];
 panels[0].onFailure = () => panels.forEach((panel) => panel.tellFailure());
 rounds.watch(panels);
 show();
-showSession();
 
 /** Tells whether there is anything to ask for: the first word of the stream says what the page was just answered. */
 function isNews(news) {
@@ -260,7 +260,7 @@ function isNews(news) {
   return header.newest !== undefined && news.newest !== header.newest;
 }
 
-listen({
+const follow = () => listen({
   onNews: (news) => {
     const isNew = isNews(news);
     told = news;
@@ -271,4 +271,9 @@ listen({
   onState: (...line) => {
     header.line = line;
   },
+});
+// What says nothing of the numbers does not keep the server from them.
+rounds.led.then(() => {
+  showSession();
+  follow();
 });

@@ -26,7 +26,7 @@ export class Rounds {
   #waiting = 0;
   #isWalked = false;
   /** Until the others may ask, too. */
-  #led = Promise.resolve();
+  led = Promise.resolve();
   /** While somebody holds the numbers still. */
   isPaused = false;
 
@@ -57,7 +57,7 @@ export class Rounds {
 
   #behind(load) {
     return async (state, signal, panel) => {
-      await this.#led;
+      await this.led;
       signal.throwIfAborted();
       return load(state, signal, panel);
     };
@@ -106,7 +106,7 @@ export class Rounds {
     this.#startedMs = performance.now();
     const [lead, ...others] = this.#panels;
     const led = lead.refresh(this.state());
-    this.#led = Promise.race([led, new Promise((resolve) => { setTimeout(resolve, LEAD_MS); })]);
+    this.led = Promise.race([led, new Promise((resolve) => { setTimeout(resolve, LEAD_MS); })]);
     await Promise.all([led, ...others.map((panel) => panel.refresh(this.state()))]);
     this.#tookMs = performance.now() - this.#startedMs;
     if (!this.#waiting && this.#panels.some((panel) => panel.failure)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);

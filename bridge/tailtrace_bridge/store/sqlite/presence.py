@@ -3,14 +3,14 @@
 import sqlite3
 from collections.abc import Collection
 
-from tailtrace_bridge.store.packed import add_counts, join_runs, unpack_runs
+from tailtrace_bridge.store.packed import add_counts, joined_runs
 from tailtrace_bridge.store.sqlite import windows
 from tailtrace_bridge.store.sqlite.anonymous import listed_numbers
 from tailtrace_bridge.store.sqlite.identities import read_identities
 from tailtrace_bridge.store.sqlite.reads import packed, widened
 from tailtrace_bridge.store.sqlite.totals import USAGE
 from tailtrace_bridge.store.uptime import minutes_within, uptime_hour
-from tailtrace_bridge.store.values import HOUR_US, QUARTER_US, Activity, Quarter, Run, UptimeHour, Window
+from tailtrace_bridge.store.values import HOUR_US, QUARTER_US, Activity, Quarter, UptimeHour, Window
 
 _QUARTERS = "SELECT step, usage_0, usage_15, usage_30, usage_45 FROM hour WHERE step >= ? AND step < ?"
 _COUNT_USAGE = f"""
@@ -20,12 +20,12 @@ _COUNT_USAGE = f"""
 
 def activity(connection: sqlite3.Connection, window: Window, listed: Collection[str] | None) -> list[Activity]:
     """Return usage in runs."""
-    totals: dict[int, list[Run]] = {}
+    parts: dict[int, list[bytes | int]] = {}
     numbers = listed_numbers(connection, listed)
     for _, identity_id, runs in packed(connection, window, "visit", "runs", listed=numbers):
-        totals.setdefault(identity_id, []).extend(unpack_runs(runs))
-    identities = read_identities(connection, totals)
-    return [Activity(identities[identity_id], join_runs(runs)) for identity_id, runs in totals.items()]
+        parts.setdefault(identity_id, []).append(runs)
+    identities = read_identities(connection, parts)
+    return [Activity(identities[identity_id], joined_runs(theirs)) for identity_id, theirs in parts.items()]
 
 
 def quarters(connection: sqlite3.Connection, window: Window) -> list[Quarter]:
