@@ -63,8 +63,7 @@ def test_what_moves_moves_by_opacity_alone_and_each_panel_as_one(unspoken):
 
 
 def test_a_choice_draws_no_number_anew_before_its_answer(open_page, factory):
-    page = open_page(factory)
-    page.until("!document.querySelector('.panel-body[aria-busy]')")
+    page = open_page(factory, ready="#users table")
     page.evaluate("window.drawn = [...document.querySelectorAll('#totals dl, #users table')]")
     page.route("**/analytics/panels/**", lambda _: None)  # no answer, as long as the test looks
     page.get_by_label("7 days").check()

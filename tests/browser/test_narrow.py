@@ -76,4 +76,18 @@ def test_on_a_phone_a_row_is_a_card(factory, open_page, show_all):
         name, *others = [cell.bounding_box() for cell in first.locator("th, td").all()]
         assert all(box["y"] >= name["y"] + name["height"] for box in others), "what is said of it stands below its name"
         label = first.locator("td").first.get_attribute("data-label")
-        assert label in page.locator(f"{table} thead").inner_text(), "each beside its heading"
+        assert label in page.locator(f"{table} thead th").all_text_contents(), "each beside its heading"
+
+
+def test_on_a_phone_the_requests_are_sorted_by_what_one_can_touch(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d", phone=True)
+    show_all(page)
+    page.locator("#requests").get_by_role("button", name="Time taken").click()
+    page.until("document.querySelector('#requests th[aria-sort]')?.textContent === 'Time taken'")
+    assert page.locator("#requests th[aria-sort=descending]").is_visible()
+    assert page.locator("#requests thead").evaluate("(head) => head.scrollWidth <= head.clientWidth")
+    # Of a table of cards, headings that sort nothing are not there.
+    headings = page.locator("#endpoints thead th")
+    seen = [one.text_content() for one in headings.all() if one.is_visible()]
+    assert "p95" in seen
+    assert set(seen) < set(headings.all_text_contents())

@@ -201,6 +201,8 @@ def test_a_heading_sorts_the_list_on_the_server_and_back_undoes_it(office, open_
 def test_one_person_has_a_trail(office, open_page, show_all):
     page = open_page(f"{office}/?{AT}")
     show_all(page)
+    page.keyboard.press("Tab")  # from now on each panel answers, wherever it is
+    page.until("document.querySelector('#requests tbody tr') && !document.querySelector('.panel-body[aria-busy]')")
     assert page.locator("#trail").is_hidden()
     page.locator("#users").get_by_role("button", name=ANA).click()
     page.wait_for_selector("#trail .trail-lane")

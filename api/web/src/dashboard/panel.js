@@ -42,6 +42,7 @@ export class Panel {
     this.failure = null;
     this.isDue = true;
     this.isSeen = false;
+    this.isOffered = true;
     this.answer = null;
     this.skeleton();
   }
@@ -53,7 +54,8 @@ export class Panel {
 
   /** Shows the box or not: one that is of no use for now neither asks nor waits. */
   offer(isOffered) {
-    if (isOffered === !this.element.hidden) return;
+    if (isOffered === this.isOffered) return;
+    this.isOffered = isOffered;
     this.element.hidden = !isOffered;
     if (!isOffered) {
       this.body.removeAttribute("aria-busy");
@@ -65,7 +67,7 @@ export class Panel {
   async refresh(state) {
     this.state = state;
     // The first one asks wherever it is: what it hears says whether the others are shown.
-    if (!(this.isSeen || this.isLead) || document.hidden) {
+    if (!this.isOffered || !(this.isSeen || this.isLead) || document.hidden) {
       this.isDue = true;
       return;
     }
