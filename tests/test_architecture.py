@@ -52,7 +52,7 @@ API_BRIDGE = {
     "queries": "core identity rows settings store traces wiring",
     "monthly": "alerts core rows settings store texts wiring",
     "terminal": "core texts",
-    "demo": "core logs store",
+    "demo": "core logs store traces",
     "doctor": "alerts core identity logs settings spans store wiring",
     "http": "alerts core export settings spans store wiring",
     "mcp_server": "core settings wiring texts",

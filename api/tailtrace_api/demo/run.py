@@ -34,7 +34,8 @@ from tailtrace_api.demo.running import Running
 from tailtrace_api.demo.stack import STORE, run_stack
 from tailtrace_bridge.core.errors import BridgeError, SettingsError
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import HOUR_US
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window
+from tailtrace_bridge.traces.joined import join_groups
 
 WISHED_PORT = 8080
 WISHED_API_PORT = 8470
@@ -232,6 +233,10 @@ class _Demo:
 
 
 def write_past(store: Path, end_us: int) -> None:
-    """Write what the people did in the `PAST_DAYS` before `end_us`, µs since the epoch, into a new store."""
+    """Write what the people did in the `PAST_DAYS` before `end_us`, µs since the epoch, into a new store.
+
+    What failed is grouped, as an import would.
+    """
     with closing(SqliteStore(store)) as past:
         past.write(sorted(history(PEOPLE, end_us, PAST_DAYS), key=lambda row: row.access.time_us))
+        join_groups(past, Window(end_us - (PAST_DAYS + 1) * DAY_US, end_us))

@@ -56,7 +56,10 @@ function outages({ outages: rows, uptime_by_service: all }) {
   ];
 }
 
-const said = (row) => t("outage", { from: moment(row.start, "short"), to: moment(row.end, "time"), n: tn("minutes", row.minutes) });
+const said = ({ start, end, minutes }) => {
+  const isOneDay = moment(start, "day") === moment(end, "day");
+  return t("outage", { from: moment(start, "short"), to: moment(end, isOneDay ? "hour" : "short"), n: tn("minutes", minutes) });
+};
 
 /** What of the state changes to look at what failed in an outage. */
 const failedIn = ({ start, end, service }) => ({ ...UNFILTERED, ...NOW, from: start, to: end, status: "5xx", service: service ?? "" });
