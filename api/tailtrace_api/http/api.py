@@ -4,11 +4,9 @@ FastAPI reads the types of a route's parameters and of its answer when the route
 fourth of a start, and `/health`, the page and a login need none.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
@@ -22,11 +20,14 @@ class Api(FastAPI):
     def __init__(self, **more: Any) -> None:
         self._below: Collection[str] = ()
         self._make: MakeRouters = tuple
-        self._making = asyncio.Lock()
         super().__init__(**more)
 
     def put_off(self, below: Collection[str], make: MakeRouters) -> None:
-        """Make routers when a path is asked for whose first part is one of these. In a thread: it takes a while."""
+        """Make routers when a path is asked for whose first part is one of these.
+
+        Nobody else is answered meanwhile: FastAPI sets the filters of warnings as it makes a route, those of all
+        threads.
+        """
         self._below, self._make = below, make
 
     def take(self, router: APIRouter) -> None:
@@ -36,15 +37,13 @@ class Api(FastAPI):
     @property
     def routes(self) -> list[BaseRoute]:
         """Return all routes, for the document."""
-        self._take_all(self._make() if self._below else ())
+        self._take_all()
         return super().routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and make the routes that it is for."""
         if scope["type"] == "http" and _first_part(scope["path"]) in self._below:
-            async with self._making:
-                if self._below:
-                    self._take_all(await to_thread.run_sync(self._make))
+            self._take_all()
         await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
@@ -58,10 +57,11 @@ class Api(FastAPI):
             complete(super().openapi())
         return super().openapi()
 
-    def _take_all(self, routers: Sequence[APIRouter]) -> None:
-        self._below = ()
-        for router in routers:
-            self.take(router)
+    def _take_all(self) -> None:
+        if self._below:
+            for router in self._make():
+                self.take(router)
+            self._below = ()
 
 
 def _first_part(path: str) -> str:
