@@ -258,7 +258,7 @@ class Settings(BaseSettings):
         int,
         Field(
             description="So many addresses without a name, and so many user agents, are kept apart; more are "
-            "`__other__`. People and devices always are. InfluxDB: addresses, since the bridge started.",
+            "`__other__`. People and devices always are. InfluxDB: addresses, since 30 days before the bridge started.",
             ge=1,
             le=100_000_000,
         ),

@@ -204,6 +204,23 @@ def test_the_number_of_addresses_without_a_name_is_bounded(make):
     assert store.anonymous_usage(Scope.everybody(), EVER, Order.SESSIONS, 9).addresses == 4
 
 
+@pytest.mark.parametrize("age_us", [0, 3 * DAY_US, 40 * DAY_US], ids=["now", "rolled up", "long ago"])
+def test_the_number_of_addresses_holds_over_restarts(make, age_us):
+    now_us = clock_us()
+
+    def stranger(at_us, key, number):
+        who = Identity(f"203.0.113.{number}", "unknown", reason="no-whois")
+        return row(at_us, key, "")._replace(identity=who)
+
+    before = make(distinct_max=2)
+    before.write([stranger(now_us - age_us, 1, 1), stranger(now_us - age_us, 2, 2)])
+    before.close()
+    after = make(distinct_max=2)
+    after.write([stranger(now_us, 3, 3), stranger(now_us, 4, 2), row(now_us, 5, "ana")])
+    newest = {one.key: one.identity.address for one in after.log(Scope.everybody(), EVER, ALL, 3, None)}
+    assert newest == {3: "203.0.113.3" if age_us > 30 * DAY_US else "__other__", 4: "203.0.113.2", 5: "100.64.0.7"}
+
+
 def test_the_endpoints_of_the_store_are_told_to_the_next_bridge(make):
     store, now_us = make(), clock_us()
     store.write([row(now_us, 1, "ana", "/a"), row(now_us, 2, "ana", "/b/{id}")])

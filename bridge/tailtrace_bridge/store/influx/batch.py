@@ -7,13 +7,15 @@ from tailtrace_bridge.core.records import OTHER, Identity
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
 from tailtrace_bridge.store.influx.distinct import Distinct
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.encoding import Tables
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.influx.session import Session
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX
-from tailtrace_bridge.store.values import DAY_US, HOUR_US, Written
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, Window, Written
 
 ENDPOINTS_MAX = 5_000
+RECALLED_DAYS = 30
+"""Before its start, of which a bridge knows whose addresses it kept apart."""
 EXPIRY_MARGIN_US = 2 * HOUR_US
 """Before the raw bucket's retention ends: a step that is rolled up again must still have all of its rows."""
 
@@ -24,6 +26,7 @@ class BatchWriter:
     def __init__(self, config: InfluxConfig, clock: Callable[[], int], counters: InfluxCounters) -> None:
         self._config, self._clock, self._counters = config, clock, counters
         self._distinct = Distinct(config.distinct_max)
+        self._is_recalled = False
         self._unsure: set[tuple[int, int]] = set()
         """(time, key) of the new rows of a batch that failed on the way: some may have been stored."""
 
@@ -32,6 +35,8 @@ class BatchWriter:
         found = zip(columns.identities, columns.identified_us, strict=True)
         identities, points = session.directory.take(found, self._clock())
         session.write_rollups(points)
+        if not self._is_recalled:
+            self._recall(session)
         identities = self._distinct.as_stored(identities)
         self._counters.addresses_over_limit = self._distinct.over_limit_count
         known = session.known.around(columns.time_us)
@@ -60,6 +65,17 @@ class BatchWriter:
         self._counters.expired += expired
         self._counters.rejected += rejected
         return Written(stored + len(fresh) - rejected, duplicate, expired + rejected)
+
+    def _recall(self, session: Session) -> None:
+        """Know who was kept apart lately, so that the limit holds over restarts: of one day at a time."""
+        tomorrow_us = (self._clock() // DAY_US + 1) * DAY_US  # what comes later is of a wrong clock
+        for start_us in range(tomorrow_us - RECALLED_DAYS * DAY_US, tomorrow_us, DAY_US):
+            tables, day = Tables(), Window(start_us, start_us + DAY_US)
+            for _ in session.rollups.parts(day, Kind.USAGE_IDENTITY, tables, source=self._config.source):
+                pass  # each names its identities in the tables
+            self._distinct.recall(tables.identities)
+        session.rollups.forget()
+        self._is_recalled = True
 
     def _write_fresh(
         self, session: Session, columns: Columns, identities: Sequence[Identity], fresh: Sequence[tuple[int, int]]

@@ -6,7 +6,8 @@
 | an address of a person or a device | itself, always |
 | an address that nobody is behind, past the limit | `__other__`, of the same kind and for the same reason; counted |
 
-Counted from the bridge's start. A user agent is text in a row here, by which nothing is rolled up: it needs no limit.
+Counted from the bridge's start and over the days before it that are recalled (`batch`). A user agent is text in a row
+here, by which nothing is rolled up: it needs no limit.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,12 @@ class Distinct:
         self._limit = limit
         self._seen: set[int] = set()
         """Hashes: eight bytes say which identity it was."""
+
+    def recall(self, identities: Iterable[Identity]) -> None:
+        """Know who is kept apart already."""
+        for one in identities:
+            if one.address != OTHER and not (one.user or one.device) and len(self._seen) < self._limit:
+                self._seen.add(hash(one))
 
     def as_stored(self, identities: Iterable[Identity]) -> list[Identity]:
         """Return what each is stored as."""

@@ -8,7 +8,7 @@ from tailtrace_bridge.store.influx import directory, progress, rejected
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.known import Known
-from tailtrace_bridge.store.influx.rollups.reader import Buckets
+from tailtrace_bridge.store.influx.rollups.reader import Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
@@ -23,6 +23,7 @@ class Session:
     writer: Writer
     write_log: WriteLog
     buckets: Buckets
+    rollups: RollupReader
     roller: Roller
     known: Known
     directory: directory.Directory
@@ -78,7 +79,7 @@ def open_session(
         routes = influx.rows(buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
         session = Session(
             writer=writer, write_log=write_log, buckets=buckets, close=close,
-            roller=Roller(
+            rollups=reads.rollups, roller=Roller(
                 reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
                 lambda points: rolling.write(buckets.raw, points), timing.wall_us,
             ),
