@@ -79,6 +79,16 @@ def test_clients_that_left_in_a_row_join_as_one_and_what_the_app_refused_by_its_
     assert groups(store) == found
 
 
+def test_runs_are_looked_for_where_clients_left_within_the_shortest_time(tmp_path, monkeypatch):
+    """One that leaves now and then is no sign of a hang, and to be sure of it all answers would have to be read."""
+    monkeypatch.setattr(joined, "READ_MAX", 5)
+    log, store = tmp_path / "old.log", tmp_path / "t.db"
+    slowly = [line(2, "/often", 499).replace("12:00:00", f"12:0{minute}:00") for minute in range(6)]
+    log.write_text("".join([*slowly, *(line(2, "/hangs", 499) for _ in range(5))]))
+    assert run("import", log, "--store", f"sqlite:{store}", "--json")["stored"] == 11
+    assert {title: one.requests for title, one in groups(store).items()} == {"499 /hangs": 5}
+
+
 def test_the_newest_of_very_many_join(tmp_path, monkeypatch):
     monkeypatch.setattr(joined, "PAGE_MAX", 2)
     monkeypatch.setattr(joined, "JOINED_MAX", 3)

@@ -19,7 +19,9 @@ from tailtrace_bridge.traces.groups import Grouping, failed_entry
 from tailtrace_bridge.traces.runs import GAP_US, RUN_MIN, Runs
 
 JOINED_MAX = 20_000
-"""Failures of a status that join: the newest. As many requests are read of an endpoint whose clients left."""
+"""Failures of a status that join: the newest."""
+READ_MAX = 20_000
+"""Requests that are read to find runs: where clients left within the shortest time first. It takes half a second."""
 PAGE_MAX = 1_000
 EARLIER_US = 60_000_000
 """So much longer than the client that left first, another request may have waited for its answer."""
@@ -37,8 +39,7 @@ def failed_requests(store: Store, window: Window, count_max: int) -> list[LogEnt
     """Return what failed in a window, the oldest first, at most so many of a status. Raises `StoreError`."""
     left = _newest(store, window, Filters(status=str(CLIENT_CLOSED)), count_max)
     found = [one for one in left if one.error_type]
-    for crowd in _crowds(left):
-        found += _of_runs(store, crowd, count_max)
+    found += _of_runs(store, left)
     found += (one for one in _newest(store, window, Filters(status=str(INVALID_REQUEST)), count_max) if one.error_type)
     found += _newest(store, window, Filters(status="5xx"), count_max)
     by_name = {(one.time_us, one.key): one for one in found}
@@ -70,18 +71,24 @@ def _crowds(left: Iterable[LogEntry]) -> Iterator[list[LogEntry]]:
         yield from (crowd for crowd in crowds if len(crowd) >= RUN_MIN)
 
 
-def _of_runs(store: Store, crowd: list[LogEntry], count_max: int) -> list[LogEntry]:
-    """Return those of a crowd that no other answer of their endpoint parts."""
-    newest, oldest = crowd[0], crowd[-1]
-    window = Window(oldest.time_us - EARLIER_US, newest.time_us + max(newest.request_time_us or 0, 0) + 1)
-    of_endpoint = Filters(endpoint=newest.endpoint, service=newest.service)
-    runs = Runs()
-    failures = {
-        (one.time_us, one.key)
-        for entry in sorted(_newest(store, window, of_endpoint, count_max), key=_logged)
-        for one in runs.failures(failed_entry(entry))
-    }
-    return [one for one in crowd if (one.time_us, one.key) in failures]
+def _of_runs(store: Store, left: Iterable[LogEntry]) -> Iterator[LogEntry]:
+    """Return those that no other answer of their endpoint parts."""
+    budget = READ_MAX
+    for crowd in sorted(_crowds(left), key=lambda crowd: (crowd[0].time_us - crowd[-1].time_us) / len(crowd)):
+        newest, oldest = crowd[0], crowd[-1]
+        window = Window(oldest.time_us - EARLIER_US, newest.time_us + (newest.request_time_us or 0) + 1)
+        of_endpoint = Filters(endpoint=newest.endpoint, service=newest.service)
+        answers = _newest(store, window, of_endpoint, budget)
+        budget -= len(answers)
+        runs = Runs()
+        failures = {
+            (one.time_us, one.key)
+            for entry in sorted(answers, key=_logged)
+            for one in runs.failures(failed_entry(entry))
+        }
+        yield from (one for one in crowd if (one.time_us, one.key) in failures)
+        if budget <= 0:
+            break
 
 
 def _logged(one: LogEntry) -> tuple[int, int]:
