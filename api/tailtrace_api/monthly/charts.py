@@ -4,7 +4,7 @@ Everything goes through ElementTree, which escapes; colours are attributes, sinc
 style. They are those of the dashboard's light theme. The unit is a point of the printed page.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -13,6 +13,8 @@ WIDTH = 510.0
 """Of a chart that takes the whole width of the page."""
 INK, MUTED, LINE = "#1a211f", "#586560", "#e2e6e2"
 BAR, BAR_WEEKEND, BAD = "#3d9d93", "#a9d3cd", "#b3261e"
+IN_PART = "#e9ece9"
+"""The ground of what is not whole."""
 _FONT = "Noto Sans, Inter, DejaVu Sans, sans-serif"
 _LABEL = 7.0
 """Size of the letters."""
@@ -95,10 +97,11 @@ def bars(
     height: float = 165.0,
     fill: str = BAR,
     every: int = 1,
+    in_part: Collection[int] = (),
 ) -> Markup:
     """Draw a bar for each value, each `every`th labelled; those `muted` are lighter, the highest has its number.
 
-    Where there is nothing but zeros, `empty` says so.
+    The places `in_part`, whose values are not whole, have a ground. Where there is nothing but zeros, `empty` says so.
     """
     svg = _svg(width, height, title)
     if not any(values):
@@ -114,6 +117,8 @@ def bars(
     slot = (width - left) / max(1, len(values))
     for index, value in enumerate(values):
         x = left + index * slot
+        if index in in_part:
+            _rect(svg, x, top, slot, bottom - top, IN_PART)
         length = (bottom - top) * value / ceiling
         if value > 0:
             # The smallest must be seen, too: nothing and little are not the same.

@@ -16,8 +16,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, time, tzinfo
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from tailtrace_api.answers import insights
 from tailtrace_api.answers import requests as answers
@@ -213,6 +214,7 @@ class Numbers:
     comparable: bool
     """The month before is whole."""
     days: tuple[Day, ...]
+    """Those of `days_in_part` are not whole."""
     hours: tuple[tuple[int, ...], ...]
     """Usage by weekday (Monday first) and hour of the day."""
     people: tuple[Person, ...]
@@ -231,6 +233,16 @@ class Numbers:
     known_routes: int
     """Declared by the app, or ever seen."""
     declared_routes: int
+
+    @property
+    def days_in_part(self) -> set[date]:
+        """Days that are not over, or of which not all is stored."""
+        found = {self.began} if self.began in self.month.days else set()
+        if self.until_us is not None:
+            until = _local(self.until_us, ZoneInfo(self.zone))
+            if until.time() > time.min:
+                found.add(until.date())
+        return {day for day in found if day is not None}
 
 
 def numbers(

@@ -254,6 +254,7 @@ def _uptime(totals: Totals, words: Words) -> str:
 def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
     labels = [str(day.day.day) for day in numbers.days]
     half = (charts.WIDTH - 14) / 2
+    in_part = [place for place, day in enumerate(numbers.days) if day.day in numbers.days_in_part]
     return {
         "days": charts.bars(
             [day.requests for day in numbers.days],
@@ -262,6 +263,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             title=words("days"),
             number=words.short,
             empty=words("empty.usage"),
+            in_part=in_part,
         ),
         "hours": charts.heat(numbers.hours, words.weekdays(), title=words("hours"), number=words.number),
         "errors": charts.bars(
@@ -275,6 +277,7 @@ def _charts(numbers: Numbers, words: Words) -> dict[str, Markup]:
             height=78,
             fill=charts.BAD,
             every=5,
+            in_part=in_part,
         ),
         "p95": charts.line(
             [day.p95_ms for day in numbers.days],

@@ -271,6 +271,21 @@ def test_charts_are_well_formed_and_escape():
     ]
 
 
+def test_days_that_are_not_whole_are_marked_and_the_mark_is_explained(example):
+    whole = render(example, "en")
+    days = Month(2025, 10).days
+    nine_us = EXAMPLE["MADE_US"] - 10 * 86_400_000_000  # 22 October, 9 in the morning: of summer time
+    found = dataclasses.replace(example, until_us=nine_us, began=days[2])
+    assert found.days_in_part == {days[2], days[21]}
+    assert (example.days_in_part, "grey ground" in whole) == (set(), False)
+    html = render(found, "en")
+    assert html.count(f'fill="{charts.IN_PART}"') == 4  # of the requests and of the errors
+    assert "On grey ground" in html
+    assert "Con fondo gris" in render(found, "es")
+    midnight = dataclasses.replace(example, until_us=nine_us - 9 * 3_600_000_000)
+    assert midnight.days_in_part == set()
+
+
 def test_a_chart_of_nothing_says_so_and_has_no_axis():
     for chart in (
         charts.bars([0, 0], ["1", "2"], muted=[False] * 2, title="t", number=str, empty="<none>"),
