@@ -13,7 +13,6 @@ terminal's Ctrl-C is the demo's. A user's .env, secrets and running stack have n
 import asyncio
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -110,7 +109,8 @@ class Containers:
             watch.cancel()
         await self._compose.run("stop", "people")
         await asyncio.sleep(LINES_S)
-        said = re.findall(r"\{.*\}", await self._compose.read("logs", "--no-log-prefix", "people"))
+        lines = (await self._compose.read("logs", "--no-log-prefix", "people")).splitlines()
+        said = [line for line in lines if line.startswith("{")]
         if not said:
             raise await _problem(self._compose, "the people did not say what they sent")
         for name, count in json.loads(said[-1]).items():
