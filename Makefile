@@ -97,9 +97,12 @@ demo: $(DEMO)/.ready $(WEB_IF_NPM)
 	.venv/demo/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
-# `long` is given in tests/conftest.py, to what starts servers that want much of the machine: file by file, two at a time.
+# A quick test waits for half of its time, so there are two for each core.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
+# `long` is given in tests/conftest.py, to what starts servers that want much of the machine: file by file, few at a time.
 test: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'not long' --numprocesses auto --dist worksteal $(ARGS)
+	$(BIN)/pytest -m 'not long' --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale' --numprocesses 2 --dist loadfile $(ARGS)
