@@ -538,6 +538,8 @@ STORED = {
     "usage": OF_NOBODY, "usage_identity": OF_NOBODY, "visit": OF_NOBODY, "brief": OF_NOBODY,
     # Together they are the view `access`, which stands above.
     "entry": OF_NOBODY, "request": OF_NOBODY,
+    # Numbers of `identity` alone.
+    "shared_address": OF_NOBODY,
 }  # fmt: skip
 """Every table and column of the store: how its value stands in what a person gets, or why it is not theirs."""
 

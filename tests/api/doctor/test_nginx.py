@@ -296,7 +296,7 @@ def test_no_http(tmp_path):
 
 
 def test_the_widget_handed_on_as_the_docs_say_is_no_app(look):
-    from tailtrace_api.http.cards import COMPONENTS, WIDGET
+    from tailtrace_api.http.cors import COMPONENTS, WIDGET
 
     assert OWN_PATHS == (COMPONENTS, WIDGET)
     docs = Path(__file__).parents[3] / "docs" / "cards.md"
