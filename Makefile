@@ -105,7 +105,7 @@ test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale' --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale' --numprocesses 3 --dist loadfile $(ARGS)
 
 # Apart from the rest: near a tailscaled the API believes nobody of this machine, and whenever a network comes or goes,
 # Chromium breaks off what it loads.
