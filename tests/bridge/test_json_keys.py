@@ -49,8 +49,16 @@ def read(**line: object) -> object:
             "uri": "/index.php",
             "status": 200,
         },
+        {
+            "@timestamp": TIME,
+            "clientip": CLIENT,
+            "verb": "GET",
+            "request": "/a",
+            "httpversion": "1.1",
+            "response": "200",
+        },
     ],
-    ids=["elastic", "upstream", "headers", "within", "rewritten"],
+    ids=["elastic", "upstream", "headers", "within", "rewritten", "logstash"],
 )  # fmt: skip
 def test_only_what_tells_of_the_request_is_read(line):
     record = read(**line)
@@ -58,6 +66,18 @@ def test_only_what_tells_of_the_request_is_read(line):
     assert (record.address, record.method, record.path, record.status, record.time_us) == (
         CLIENT, "GET", "/a", 200, TIME_US
     )  # fmt: skip
+
+
+def test_what_was_answered_is_never_guessed():
+    line = {"time": TIME, "remote_addr": CLIENT, "request": "GET /a HTTP/1.1"}
+    assert not isinstance(read(**line, outcome=500), Access)
+    assert isinstance(read(**line, response_code=500), Access)
+
+
+def test_a_client_that_sends_no_request_is_counted():
+    record = read(time=TIME, remote_addr=CLIENT, request="", status=400)
+    assert isinstance(record, Access), record
+    assert (record.method, record.status) == ("_OTHER", 400)
 
 
 def test_a_shippers_own_words_are_no_request():
@@ -78,7 +98,7 @@ def test_caddys_error_log_tells_of_a_request_again():
 
 
 def test_half_a_character_is_none():
-    record = read(time=TIME, remote_addr=CLIENT, request="GET /a\ud800 HTTP/1.1", ua="c\udfff")
+    record = read(time=TIME, remote_addr=CLIENT, request="GET /a\ud800 HTTP/1.1", status=200, ua="c\udfff")
     assert isinstance(record, Access), record
     assert (record.path, record.user_agent) == ("/a%EF%BF%BD", "c\N{REPLACEMENT CHARACTER}")
     line = json.dumps({"log": "\ud800 no line\n", "stream": "stdout"})

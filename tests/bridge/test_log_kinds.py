@@ -242,3 +242,15 @@ def test_zeros_are_no_part_of_a_line(tmp_path):
 def test_utf_16_is_read(tmp_path):
     (tmp_path / "a").write_bytes(f"{COMBINED}\r\n".encode("utf-16"))
     assert [line for line, _, _ in read_lines(tmp_path / "a")] == [COMBINED.encode()]
+
+
+def test_traefiks_format_has_its_name_whatever_its_columns_hold():
+    tail = '"-" "curl/8" 7 "app@docker" "http://172.18.0.3:80" 3ms'
+    _, understood = understand(make_parser(), "f", [f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 {tail}'.encode()])
+    assert [one.name for one in understood.formats] == ["traefik"]
+
+
+def test_two_requests_on_a_line_of_json_are_called_so():
+    line = json.dumps({"time": "2024-03-10T10:00:00Z", "ip": "198.51.100.1", "uri": "/a", "status": 200})
+    _, understood = understand(make_parser(), "f", [(line + line).encode()])
+    assert list(understood.unsure) == ["they hold two requests, as after a full disk"]

@@ -4,7 +4,7 @@ r"""JSON logs whose keys name what they hold: Caddy's, Traefik's, and those of n
 |---|---|---|
 | Caddy | `request` is an object with `remote_ip` or `client_ip` | seconds |
 | Traefik | `ClientHost` and `DownstreamStatus` | nanoseconds; `StartUTC` is the request's begin |
-| any other | keys for the time, the address, and for request, path or status | seconds, as nginx writes them |
+| any other | keys for the time, the address, the status, and for request or path | seconds, as nginx writes them |
 
 `KEYS` has the keys, by the variable that they stand for; case and `_`, `-`, `.` do not count. What nginx writes with no
 quotes though it is no JSON (`-`, `0.1, 0.2`, `0.1 : 0.2`, `009`) and the `\xHH` of `escape=default` are read. A key that stands twice
@@ -33,7 +33,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "request": ("request", "requestline", "req"),
     "request_method": ("requestmethod", "method", "verb", "httpmethod"),
     "request_uri": ("requesturi", "uri", "path", "url", "requestpath", "target", "requesturl", "urloriginal", "urlpath"),
-    "status": ("status", "statuscode", "responsestatus", "responsecode", "httpstatus", "code", "downstreamstatus"),
+    "status": ("status", "statuscode", "responsestatus", "responsecode", "httpstatus", "code", "downstreamstatus", "response"),
     "bytes_sent": ("bytessent", "bodybytessent", "bytes", "size", "responsesize", "responsebytes", "downstreamcontentsize"),
     "request_time": ("requesttime", "duration", "requestduration", "responsetime", "latency", "elapsed", "reqtime", "rt"),
     "upstream_response_time": ("upstreamresponsetime", "upstreamtime", "urt", "apptime"),
@@ -64,6 +64,8 @@ _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of a pair that some write alone; the others are bytes that were no UTF-8."""
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.-]+(?:(?:, | : )[0-9.-]+)+")
+_TARGET = re.compile(r"(?:/|[a-z]{2,8}://)[^ ]*+\Z")
+"""Of a request line, without what stands around it."""
 _WHOLE = re.compile(r"(?<=[0-9])\.0+\Z")
 """Of a number that some write as `200.0`."""
 _ZONE = re.compile(r"\A(\[?fe80:[0-9a-f:]{1,36})%[A-Za-z0-9_.-]{1,15}(?=\]|\Z)", re.IGNORECASE)
@@ -152,11 +154,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _named(data: dict[str, Any]) -> Line | None:
     best: dict[str, tuple[tuple[int, int], str, str]] = {}
+    asked = False
     for keys, value in _flat(data, ()):
         squashed = _known_key(keys)
         if not squashed or value is None:
             continue
         name, known_as = _VARIABLES[squashed]
+        asked |= name in {"request", "request_uri"}  # empty where a client sent no request at all
         text, rank = _text(value), (known_as, len(keys))
         if text in {"", "-"} or (name in best and best[name][0] <= rank):
             continue
@@ -168,9 +172,11 @@ def _named(data: dict[str, Any]) -> Line | None:
         # A whole number may be of any unit: only nginx's own name says that it is seconds.
         if name in best and not _SECONDS.fullmatch(values[name]) and best[name][2] not in _NUMBERS_NAMED:
             del values[name]
+    if _TARGET.match(values.get("request", "")):  # of those who write method and protocol under keys of their own
+        values.setdefault("request_uri", values["request"])
+        del values["request"]
     has_address = any(name in values for name in list(KEYS)[2:7])
-    has_what = any(name in values for name in ("request", "request_uri", "status"))
-    if not ({"msec", "time_iso8601"} & values.keys() and has_address and has_what):
+    if not ({"msec", "time_iso8601"} & values.keys() and has_address and asked and "status" in values):
         return None
     if not re.match(r"[0-9]", values.get("msec") or values["time_iso8601"]):
         return None

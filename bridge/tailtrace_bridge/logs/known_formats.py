@@ -27,5 +27,5 @@ KNOWN_FORMATS: dict[str, str] = {
     + ' [Gzip $gzip_ratio] "$http_user_agent" "$http_referer"',
     "traefik": COMBINED_FORMAT + ' $column_word_requests "$column_router" "$column_server" $request_time',
 }
-RECOGNISED_WHOLE = ("ingress-nginx", "nginx-proxy-manager", "nginx-proxy-manager-standard")
+RECOGNISED_WHOLE = ("ingress-nginx", "nginx-proxy-manager", "nginx-proxy-manager-standard", "traefik")
 """Those that no other format looks like: a line that fits is of that format."""

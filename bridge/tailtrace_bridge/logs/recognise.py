@@ -77,6 +77,7 @@ _AGENT = re.compile(
 )
 _DURATION = re.compile(r"(?:-|[0-9]{1,6}\.[0-9]{3})(?:(?:, ?| : )(?:-|[0-9]{1,6}\.[0-9]{3}))*")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}ms")
+_OF_TRAEFIK = re.compile(r'" [0-9]{1,20} "[^"]*" "[^"]*" [0-9]{1,9}ms\Z')
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,9})?(?:(?:, ?| : )[0-9.-]+)*")
 _UPSTREAM_ITEM = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|unix:[^ ,]+)"
 _UPSTREAM = re.compile(rf"(?:{_UPSTREAM_ITEM})(?:(?:, ?| : )(?:{_UPSTREAM_ITEM}|-|[\w.-]+))*")
@@ -176,9 +177,9 @@ def recognise_line(text: str) -> AnyFormat | None:
 def _whole(text: str) -> AnyFormat | None:
     if text.startswith("{"):
         return format_of(text)
-    if not text.startswith("[") and "] [" not in text:
-        return None
-    return next((fmt for name in RECOGNISED_WHOLE if (fmt := _known(name)).pattern.fullmatch(text)), None)
+    if text.startswith("[") or "] [" in text or _OF_TRAEFIK.search(text):
+        return next((fmt for name in RECOGNISED_WHOLE if (fmt := _known(name)).pattern.fullmatch(text)), None)
+    return None
 
 
 @lru_cache
@@ -232,12 +233,12 @@ def _why_not(text: str) -> str:
             "they begin with a list of addresses (X-Forwarded-For?): say whose they are, with --log-format "
             "'$http_x_forwarded_for - $remote_user [$time_local] \"$request\" …'"
         )
-    if len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1:
+    if (text.startswith("{") and "}{" in text) or len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1:
         return "they hold two requests, as after a full disk"
     if _IPV6.fullmatch(text.partition(" ")[0]) and _IPV6_OR_4.match(text.partition(" ")[2]):
         return _TWO_ADDRESSES
     if text.startswith("{"):
-        return "they are JSON without keys for time, address and request, or are cut"
+        return "they are JSON without keys for time, address, request and status, or are cut"
     if ERROR_LOG.match(text):
         return OF_ERROR_LOG
     return "they do not begin as the common log format does"
