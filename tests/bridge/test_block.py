@@ -179,6 +179,17 @@ def test_a_block_makes_the_records_of_its_lines(made):
         ]
 
 
+@pytest.mark.parametrize("header", ["-", "unknown", "evil", "203.0.113.5, 198.51.100.2"])
+def test_a_header_without_an_address_is_read_in_a_block_as_in_a_line(header):
+    source = COMBINED_FORMAT.replace("$remote_addr", "$http_x_forwarded_for")
+    log = f'{header} - - [24/Apr/2018:06:25:04 +0000] "GET / HTTP/1.1" 200 5 "-" "x"\n'.encode()
+    reader = BlockReader(make_parser(source), "a.log")
+    reader.read(Piece(fingerprint(log[:-1]), (), log, 0))
+    assert [one._replace(proxied=False) for one in reader.take().accesses()] == read_by_line(make_parser(source), log)[
+        0
+    ]
+
+
 @pytest.mark.parametrize("mark", ["t3", "t2"])
 def test_each_odd_value_of_our_own_format_is_read_as_in_a_line(mark):
     usual = {name: VALUES.get(ALIKE.get(name, name), ["-"])[0] for name in TAILTRACE_FIELDS}

@@ -215,7 +215,10 @@ class Front(NamedTuple):
 class Lines:
     """Lines that were read, as columns: a table of each thing that repeats, and each line's place in it."""
 
-    addresses: Table[bytes, str] = field(default_factory=lambda: Table(lambda raw: address_of(_text(raw))))
+    addresses: Table[bytes, str] = field(
+        default_factory=lambda: Table(lambda raw: address_of(_text(raw)) if raw else "")
+    )
+    """Empty where a header that a format has in the place of the address names none."""
     requests: _Requests = field(default_factory=lambda: _Requests(_request))
     """Method, path and card."""
     agents: Table[bytes, str] = field(default_factory=lambda: Table(_agent))
