@@ -1,7 +1,7 @@
 """The MCP server as an assistant meets it: how soon it first answers, each tool's time, what `serve` pays for it.
 
-    python bench/mcp.py --rows 1000000
-    python bench/mcp.py --rows 10000000 --store /tmp/bench.db      filled once, then asked again
+    python bench/mcp_server.py --rows 1000000
+    python bench/mcp_server.py --rows 10000000 --store /tmp/bench.db      filled once, then asked again
 
 | measured | how |
 |---|---|
@@ -39,7 +39,7 @@ CALLS = 40
 DEVICES = 100
 START_S_MAX = 0.7
 P95_MS_MAX = 150
-MEMORY_MIB_MAX = 16
+MEMORY_MIB_MAX = 8
 TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 UNKNOWN_TRACE = "0" * 32
 

@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tailtrace_api.answers.insight_records import ActiveUsers
-from tailtrace_api.mcp_server import source
-from tailtrace_api.mcp_server.source import HttpSource, SourceError
+from tailtrace_api.mcp_server import api_source
+from tailtrace_api.mcp_server.api_source import HttpSource
+from tailtrace_api.mcp_server.source import SourceError
 from tailtrace_api.queries.tailnet import FoundDevice
 from tailtrace_bridge.core.errors import SettingsError
 
@@ -79,7 +80,7 @@ def test_an_answer_that_trickles(serve):
 
 
 def test_an_answer_without_an_end(serve, monkeypatch):
-    monkeypatch.setattr(source, "RESPONSE_BYTES_MAX", 1000)
+    monkeypatch.setattr(api_source, "RESPONSE_BYTES_MAX", 1000)
     with pytest.raises(SourceError, match="more than 1000 bytes"):
         HttpSource(serve(says(b'"' + b"x" * 1_000_000))[0]).answer(ActiveUsers, {})
     nobody = {"active_users": [], "total_active": 0, "services_active": 0, "offline_now": 0}

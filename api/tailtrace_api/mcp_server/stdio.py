@@ -11,8 +11,9 @@ import anyio
 import anyio.to_thread
 from mcp.server.stdio import stdio_server
 
+from tailtrace_api.mcp_server.api_source import HttpSource
 from tailtrace_api.mcp_server.server import make_server
-from tailtrace_api.mcp_server.source import HttpSource, LocalSource, Source
+from tailtrace_api.mcp_server.source import LocalSource, Source
 from tailtrace_api.mcp_server.tool import AnyTool
 from tailtrace_api.mcp_server.tools import Toolbox
 from tailtrace_api.mcp_server.words import Words
