@@ -13,6 +13,7 @@
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
 #   make docker                     the stack in real containers, 15 to 30 minutes (root, docker.io, mmdebstrap; the images are made here)
+#   make docker-short               a part of these, as CI has it: each kind of fault once, some six minutes
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make lighthouse                 installs Lighthouse, which marks the page in the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)
@@ -58,7 +59,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lighthouse lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
+.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-short docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lighthouse lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -117,6 +118,11 @@ docker: $(READY) docker-parts
 	nice $(BIN)/python tests/docker/engine.py
 	nice $(BIN)/pytest -m docker tests/docker $(ARGS)
 
+# Each kind of fault once.
+docker-short: $(READY) docker-parts
+	$(BIN)/python tests/docker/engine.py
+	$(BIN)/pytest -m 'docker and not slow' tests/docker $(ARGS)
+
 docker-parts: collector influxdb tailnet $(COMPOSE)/$(call made_by,tests/stack/build_go.sh) $(DOCKER)/containerboot
 
 $(COMPOSE)/.made-by-%:
@@ -128,7 +134,7 @@ $(DOCKER)/containerboot:
 		&& GOBIN=$(DOCKER) GOFLAGS=-buildvcs=false CGO_ENABLED=0 nice go install tailscale.com/cmd/containerboot@$$version
 
 test-slow: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m 'slow and not docker' $(ARGS)
 
 matrix: $(READY) $(PYTHON_UNPACKED)/usr/bin/python$(PYTHON_NEWEST)
 	nice $(BIN)/pytest tests/instrumentation/test_servers.py $(ARGS)

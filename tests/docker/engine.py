@@ -1,6 +1,7 @@
 """A Docker of the tests' own, with Compose, and the images that the project names.
 
     python tests/docker/engine.py        makes the images and ends: what `make docker` does before its tests
+    python tests/docker/engine.py try    starts an engine and ends it: 1, and why, where the machine lets none run
 
 | part | from |
 |---|---|
@@ -184,5 +185,11 @@ def _static_nginx() -> Path:
 if __name__ == "__main__":
     if (reason := lacks()) is not None:
         sys.exit(reason)
+    if sys.argv[1:] == ["try"]:
+        try:
+            with running():
+                sys.exit()
+        except AssertionError as error:
+            sys.exit(str(error))
     with running() as made:
         make_images(made)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.docker]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 DEMO = (sys.executable, "-u", "-m", "tailtrace_api.commands.cli", "demo", "--docker")
 END_S_MAX = 300

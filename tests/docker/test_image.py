@@ -42,6 +42,7 @@ def test_the_image_is_small(stack_image: str, engine: Any) -> None:
     assert megabytes(engine, stack_image) <= MB_MAX["plain"]
 
 
+@pytest.mark.slow
 def test_the_image_with_a_pdf_is_small_and_makes_one(pdf_image: str, engine: Any, tmp_path: Path) -> None:
     assert megabytes(engine, pdf_image) <= MB_MAX["pdf"]
     tmp_path.chmod(0o755)

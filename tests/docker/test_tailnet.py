@@ -116,6 +116,7 @@ def test_the_api_is_not_for_the_tailnet(site: tuple[Any, Peer]) -> None:
     assert peer.get(f"{v4}:8470", "/health") == 0
 
 
+@pytest.mark.slow
 def test_when_tailscaled_dies_everyone_has_a_name_still(site: tuple[Any, Peer]) -> None:
     """No row by another address than the person's, none without their name, none without what the app said."""
     stack, peer = site
