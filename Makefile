@@ -13,7 +13,7 @@
 #   make jaeger                     builds the Jaeger of the tests (Go; minutes at first)
 #   make headscale                  builds the Headscale of the tests (Go; minutes at first)
 #   make docker                     the stack in real containers, 15 to 30 minutes (root, docker.io, mmdebstrap; the images are made here)
-#   make docker-short               a part of these, as CI has it: each kind of fault once, some six minutes
+#   make docker-short               a part of these, as CI has it: each kind of fault once, some five minutes
 #   make inspector                  installs the MCP Inspector, a foreign client of the tests (npm)
 #   make lighthouse                 installs Lighthouse, which marks the page in the tests (npm)
 #   make web                        builds the page, api/web → api/tailtrace_api/static (Node.js 20 with npm)

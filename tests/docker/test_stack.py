@@ -180,6 +180,7 @@ def test_down_and_up_keep_everything(stack: Any) -> None:
     traffic.assert_stored()
 
 
+@pytest.mark.slow
 def test_up_says_when_the_collector_crashes_at_its_start(stack: Any) -> None:
     config = stack.folder / "otel-collector.yaml"
     good = config.read_text(encoding="utf-8")
