@@ -101,7 +101,8 @@ def test_what_has_no_ids_or_times_or_is_our_own_is_not_given():
     bad[1].span_id = b"short"
     bad[2].end_time_unix_nano = 1
     bad[3].parent_span_id = b"x"
-    assert decode_traces(request_of(*bad).SerializeToString(), PROTOBUF, has_whole=True).whole == []
+    decoded = decode_traces(request_of(*bad).SerializeToString(), PROTOBUF, has_whole=True)
+    assert (decoded.whole, decoded.reasons, decoded.ignored) == ([], {"bad-id": 3, "bad-time": 1}, 0)
     ours = request_of(span(1), scope="tailtrace.nginx").SerializeToString()
     assert decode_traces(ours, PROTOBUF, has_whole=True).whole == []
 
@@ -123,7 +124,9 @@ def test_json_of_another_shape_is_left_out(broken):
         "endTimeUnixNano": str(T0 * 1000 + 5), "links": [{"traceId": "cd" * 16, "spanId": "12" * 8}],
     }  # fmt: skip
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [one, {**one, **broken}]}]}]}
-    whole = decode_traces(json.dumps(body).encode(), JSON, has_whole=True).whole
+    decoded = decode_traces(json.dumps(body).encode(), JSON, has_whole=True)
+    whole = decoded.whole
+    assert len(whole) + decoded.rejected == 2
     assert all(Span.FromString(span.data).name == "x" for span in whole)
     passed_over = [{"links": 3}, {"kind": "odd"}]  # an unknown name of a kind, or links that are none
     assert len(whole) == (2 if broken in passed_over else 1)

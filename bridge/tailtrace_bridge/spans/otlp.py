@@ -17,6 +17,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | SERVER, no start, an end before the start or beyond 64 bits, or longer than `DURATION_US_MAX` | rejected: bad-time |
 | SERVER | an `AppSpan`; without a parent its `parent_span_id` is empty |
 | of any kind, with ids and times like these, and somebody wants whole spans | a `WholeSpan` as well |
+| of any other kind, without, and somebody wants whole spans | rejected: bad-id, bad-time, unreadable |
 
 Every text is untrusted: cut, and made printable.
 """
@@ -139,7 +140,7 @@ class _RawSpan(NamedTuple):
     """Of a failed span only: an exception that was handled is no error."""
 
 
-_Found = tuple[_Resource, _RawSpan | str | None, WholeSpan | None]
+_Found = tuple[_Resource, _RawSpan | str | None, WholeSpan | str | None]
 
 
 def media_type(content_type: str) -> str:
@@ -191,12 +192,15 @@ def decode_traces(body: bytes, content_type: str, *, has_whole: bool = False) ->
     reasons: Counter[str] = Counter()
     ignored = 0
     for resource, raw, one in read(body, has_whole):
-        if one is not None:
+        if isinstance(one, WholeSpan):
             whole.append(one)
-        if raw is None:
+        if raw is not None:
+            span = raw if isinstance(raw, str) else _app_span(raw, resource.service)
+        elif isinstance(one, str):
+            span = one
+        else:
             ignored += 1
             continue
-        span = raw if isinstance(raw, str) else _app_span(raw, resource.service)
         if isinstance(span, AppSpan):
             spans.append(span)
         else:
@@ -310,7 +314,7 @@ def _text(value: object, length_max: int) -> str:
 
 
 def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
-    """Return each span with its app, as a SERVER's or None, and whole or None; or with the reason that rejects it."""
+    """Return each span with its app, as a SERVER's or None, and whole or None; in place of either the reason against it."""
     request, unreadable = _protobuf_request(body)
     budget = _Budget()
     budget.take(request.resource_spans)
@@ -348,14 +352,14 @@ def _resource(attributes: Mapping[str, str | int]) -> _Resource:
     )
 
 
-def _whole(span: Span, resource: _Resource) -> WholeSpan | None:
-    """Return a span as it is, None for one with ids or times that are none."""
+def _whole(span: Span, resource: _Resource) -> WholeSpan | str:
+    """Return a span as it is, or one of `REASONS` for one with ids or times that are none."""
     ids = len(span.trace_id) == 16 and any(span.trace_id) and len(span.span_id) == 8 and any(span.span_id)
     duration_us = (span.end_time_unix_nano - span.start_time_unix_nano) // 1000
-    if not ids or len(span.parent_span_id) not in {0, 8} or span.start_time_unix_nano <= 0:
-        return None
-    if not 0 <= duration_us <= DURATION_US_MAX:
-        return None
+    if not ids or len(span.parent_span_id) not in {0, 8}:
+        return "bad-id"
+    if span.start_time_unix_nano <= 0 or not 0 <= duration_us <= DURATION_US_MAX:
+        return "bad-time"
     return WholeSpan(span.trace_id, span.SerializeToString(), *resource)
 
 
@@ -407,8 +411,8 @@ def _json_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
                 yield resource, raw, _json_whole(span, resource) if has_whole and not is_ours else None
 
 
-def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | None:
-    """Return a span in protobuf, None for one that does not fit it."""
+def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | str:
+    """Return a span in protobuf, or one of `REASONS` for one that does not fit it."""
     from google.protobuf import json_format  # type: ignore[import-untyped]  # noqa: PLC0415 - few senders write JSON
 
     links = span.get("links")
@@ -424,7 +428,7 @@ def _json_whole(span: dict[str, object], resource: _Resource) -> WholeSpan | Non
             ignore_unknown_fields=True,
         )
     except (json_format.ParseError, ValueError, OverflowError):  # the last of an enum that is Infinity
-        return None
+        return "unreadable"
     return _whole(made, resource)
 
 
