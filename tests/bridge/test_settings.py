@@ -88,6 +88,16 @@ def test_what_is_wrong_is_named(flag, value, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["ADMINS", "HOSTS", "HEALTH_PATHS", "STATIC_PATHS", "TRUSTED_PROXIES", "TRACES_ALWAYS"]
+)
+@pytest.mark.parametrize("between", [" ", "\n", "\t"])
+def test_names_without_commas_are_refused_and_never_one_name(monkeypatch, name, between):
+    monkeypatch.setenv(f"TAILTRACE_{name}", f"user:a{between}user:b")
+    with pytest.raises(SettingsError, match=f"TAILTRACE_{name}: .*write the names with commas: one,two"):
+        load()
+
+
 @pytest.mark.parametrize("name", ["HOSTS", "TRACES_ALWAYS", "FEATURES", "ALERTS"])
 def test_json_without_an_end_is_refused_like_any_other(monkeypatch, name):
     monkeypatch.setenv(f"TAILTRACE_{name}", "[" * 50_000)

@@ -13,6 +13,7 @@ destination by number and kind, `1:tgram`; its URL has tokens in it.
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ from pydantic import SecretStr
 from tailtrace_bridge.alerts.state import Message, Outbox
 from tailtrace_bridge.core.errors import SettingsError
 
+_BETWEEN = re.compile(r",(?=\s*[A-Za-z][A-Za-z0-9+-]{0,20}://)")
+"""A comma between two URLs; others are part of one."""
 SEND_S = 30.0
 PAUSE_S = 15.0
 PAUSE_S_MAX = 900.0
@@ -50,8 +53,8 @@ Send = Callable[[Destination, Message], str]
 
 
 def destinations_of(urls: SecretStr | None) -> list[Destination]:
-    """Read apprise URLs, separated by blanks or lines. Raises `SettingsError`, which does not quote them."""
-    found = urls.get_secret_value().split() if urls is not None else []
+    """Read apprise URLs with commas, blanks or lines between them. Raises `SettingsError`, without them."""
+    found = _BETWEEN.sub(" ", urls.get_secret_value()).split() if urls is not None else []
     if len(found) > DESTINATIONS_MAX:
         raise SettingsError(f"TAILTRACE_ALERT_URLS: {len(found)} URLs; there may be {DESTINATIONS_MAX}")
     destinations = []
@@ -60,7 +63,7 @@ def destinations_of(urls: SecretStr | None) -> list[Destination]:
         if not colon or not rest or not scheme.replace("+", "").replace("-", "").isalnum() or len(scheme) > 20:
             raise SettingsError(
                 f"TAILTRACE_ALERT_URLS: number {number} is no apprise URL (not shown, it may hold a secret); write one "
-                "like ntfys://ntfy.sh/topic, several with blanks between them: https://appriseit.com/services/"
+                "like ntfys://ntfy.sh/topic, several with commas: https://appriseit.com/services/"
             )
         destinations.append(Destination(f"{number}:{scheme.lower()}", SecretStr(url)))
     return destinations

@@ -71,7 +71,11 @@ def _names(value: object) -> object:
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith(("[", '"', "{")):
-        return [name for part in value.split(",") if (name := part.strip())]
+        names = [name for part in value.split(",") if (name := part.strip())]
+        for name in names:
+            if name.split() != [name]:  # another list's syntax; taken for one name it would match nothing, silently
+                raise ValueError(f"{quoted(name)} has a blank in it; write the names with commas: one,two")
+        return names
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
@@ -393,8 +397,7 @@ class Settings(BaseSettings):
     traces_always: Annotated[
         Names,
         Field(
-            description="Whose traces are kept whatever they are: `user:ana@example.com`, `endpoint:/items/{item_id}`. "
-            "JSON in the environment."
+            description="Whose traces are kept whatever they are: `user:ana@example.com`, `endpoint:/items/{item_id}`."
         ),
     ] = []
     traces_messages: Annotated[
@@ -442,7 +445,7 @@ class Settings(BaseSettings):
         Field(description="Rules: tables `[[alerts]]` in `tailtrace.toml`, see [alerts](alerts.md); else JSON."),
     ] = []
     alert_urls: Annotated[
-        SecretStr | None, Field(description="Where alerts go: apprise URLs, with blanks between them.")
+        SecretStr | None, Field(description="Where alerts go: apprise URLs, several with commas.")
     ] = None
     alert_urls_file: Annotated[FilePath, Field(description="A file that holds these URLs, one a line.")] = None
     alert_quiet: Annotated[

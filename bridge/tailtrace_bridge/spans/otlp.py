@@ -314,7 +314,7 @@ def _text(value: object, length_max: int) -> str:
 
 
 def _protobuf_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
-    """Return each span with its app, as a SERVER's or None, and whole or None; in place of either the reason against it."""
+    """Return each span with its app: as a SERVER's or None, and whole or None; or the reason against either."""
     request, unreadable = _protobuf_request(body)
     budget = _Budget()
     budget.take(request.resource_spans)

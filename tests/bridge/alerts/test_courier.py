@@ -107,6 +107,13 @@ def test_what_is_wrong_is_told_without_the_url(receiver, stop, url, said):
     assert SECRET not in problem + repr(destination)
 
 
+@pytest.mark.parametrize("between", [",", ", ", " ", "\n", ",\n"])
+def test_urls_have_commas_blanks_or_lines_between_them(between):
+    urls = ["ntfys://ntfy.sh/a,b", "mailto://host?to=x@example.com,y@example.com", "json://127.0.0.1/"]
+    found = destinations_of(SecretStr(between.join(urls)))
+    assert [one.url.get_secret_value() for one in found] == urls
+
+
 def test_the_form_of_each_url_is_looked_at_and_nothing_is_sent(receiver, stop, caplog):
     urls = f"{receiver.url} nosuch://127.0.0.1/{SECRET} tgram://{SECRET} ntfys://ntfy.sh/{SECRET}"
     destinations = destinations_of(SecretStr(urls))
