@@ -14,11 +14,12 @@ A row keeps the names of its time. Rollups go by who it is, and that needs a nam
 Two people who had the same address, login or device name one after the other stay two, where ids tell them apart.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 from tailtrace_bridge.core.records import Identity
+
+K = TypeVar("K")
 
 
 class Named(NamedTuple):
@@ -38,42 +39,43 @@ def device_key(identity: Identity) -> str:
     return identity.node_id or identity.device
 
 
+class Names:
+    """What identities are called now, by all that are known: given oldest first, since the last word wins."""
+
+    def __init__(self, known: Iterable[Identity]) -> None:
+        named = [one for one in known if one.user or one.device]  # most of a public log's addresses have neither
+        self._logins = {one.user_id: one.user for one in named if one.user_id and one.user}
+        self._id_of_login = _only((one.user, one.user_id) for one in named if one.user and one.user_id)
+        self._devices = {one.node_id: one.device for one in named if one.node_id and one.device}
+        self._node_of_name = _only(
+            ((user_key(self._with_user(one)), one.device), one.node_id) for one in named if one.node_id and one.device
+        )
+
+    def of(self, one: Identity) -> Identity:
+        """Return an identity, which is among the known, with the ids that it can be given and the names of now."""
+        return self._with_device(self._with_user(one)) if one.user or one.device else one
+
+    def _with_user(self, one: Identity) -> Identity:
+        user_id = one.user_id or (self._id_of_login.get(one.user, "") if one.user else "")
+        return one if not user_id else one._replace(user_id=user_id, user=self._logins[user_id])
+
+    def _with_device(self, one: Identity) -> Identity:
+        node_id = one.node_id or (self._node_of_name.get((user_key(one), one.device), "") if one.device else "")
+        return one if not node_id else one._replace(node_id=node_id, device=self._devices.get(node_id, one.device))
+
+
 def names_of_now(known: Mapping[int, Named]) -> dict[int, Identity]:
     """Return each identity, by the same number, with the ids that it can be given and the names of now."""
-    # Oldest first, so that the last word wins; of two at the same time the one stored later.
-    in_order = [
-        named.identity
-        for _, named in sorted(known.items(), key=lambda item: (item[1].named_us, item[0]))
-        if named.identity.user or named.identity.device  # most of a public log's addresses have neither
-    ]
-    logins = {one.user_id: one.user for one in in_order if one.user_id and one.user}
-    ids_of_login = _collect([(one.user, one.user_id) for one in in_order if one.user and one.user_id])
-
-    def with_user(one: Identity) -> Identity:
-        user_id = one.user_id or (_only(ids_of_login.get(one.user, set())) if one.user else "")
-        return one if not user_id else one._replace(user_id=user_id, user=logins[user_id])
-
-    users = [with_user(one) for one in in_order]
-    devices = {one.node_id: one.device for one in in_order if one.node_id and one.device}
-    nodes_of_name = _collect(
-        [((user_key(one), one.device), one.node_id) for one in users if one.node_id and one.device]
-    )
-
-    def with_device(one: Identity) -> Identity:
-        node_id = one.node_id or (_only(nodes_of_name.get((user_key(one), one.device), set())) if one.device else "")
-        return one if not node_id else one._replace(node_id=node_id, device=devices.get(node_id, one.device))
-
-    return {
-        number: with_device(with_user(one)) if one.user or one.device else one for number, (one, _) in known.items()
-    }
+    # Of two that were found out at the same time, the last word has the one stored later.
+    in_order = sorted(known.items(), key=lambda item: (item[1].named_us, item[0]))
+    names = Names(named.identity for _, named in in_order)
+    return {number: names.of(one) for number, (one, _) in known.items()}
 
 
-def _collect(pairs: Sequence[tuple[object, str]]) -> dict[object, set[str]]:
-    found: dict[object, set[str]] = defaultdict(set)
+def _only(pairs: Iterable[tuple[K, str]]) -> dict[K, str]:
+    """Return the one value of each key; nothing of a key that has had several."""
+    found: dict[K, str] = {}
     for key, value in pairs:
-        found[key].add(value)
+        if found.setdefault(key, value) != value:
+            found[key] = ""
     return found
-
-
-def _only(values: set[str]) -> str:
-    return next(iter(values)) if len(values) == 1 else ""

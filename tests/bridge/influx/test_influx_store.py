@@ -24,6 +24,7 @@ from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetche
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Answered, Timing
+from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, Filters, Window, Written
 from tailtrace_bridge.wiring.recall import Recall
@@ -185,6 +186,31 @@ def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
         ("__other__", "__other__"), ("__other__", "__other__"), ("u1", "/r1"), ("u0", "/r0"),
     ]  # fmt: skip
     assert store.counters.endpoints_over_limit == 2
+
+
+def test_a_reader_learns_what_others_wrote_since_and_asks_for_no_more(make, monkeypatch):
+    def named(store):
+        return [one.identity.user for one in store.named(Scope.everybody())]
+
+    seconds = 0
+    writer, reader, now_us = make(), make(monotonic_us=lambda: seconds * 1_000_000), clock_us()
+    ana = row(now_us, 1, "ana@old.example")
+    ana = ana._replace(identity=ana.identity._replace(user_id="u1"), identified_us=now_us)
+    writer.write([ana])
+    assert [one.identity.user for one in reader.activity(Scope.everybody(), EVER)] == ["ana@old.example"]
+    asked = []
+    query = reader._reads.influx.query
+    monkeypatch.setattr(reader._reads.influx, "query", lambda *said: asked.append(said) or query(*said))
+    renamed = ana.identity._replace(user="ana@new.example")
+    writer.write([row(now_us + 1, 2)._replace(identity=renamed, identified_us=now_us + 1)])
+    assert {one.identity.user for one in reader.activity(Scope.everybody(), EVER)} == {"ana@new.example"}
+    assert named(reader) == ["ana@old.example", "ana@new.example"]
+    of_names = [text for _, text, *_ in asked if f'"{directory.MEASUREMENT}"' in text]
+    assert len(of_names) == 2
+    assert all("time >= $start" in text for text in of_names)
+    writer.erase(Person(user="ana@new.example"), is_dry=False)
+    seconds = directory.ALL_AGAIN_US // 1_000_000
+    assert named(reader) == named(writer) == []
 
 
 def test_the_number_of_addresses_without_a_name_is_bounded(make):

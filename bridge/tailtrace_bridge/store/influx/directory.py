@@ -8,45 +8,119 @@ At most `IDENTITIES_MAX` are told apart; a further one's rows go to the user and
 """
 
 import json
-from collections.abc import Iterable
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import Any, NamedTuple, Self
 
 import xxhash
 
 from tailtrace_bridge.core.records import OTHER, Identity
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
-from tailtrace_bridge.store.names import Named
+from tailtrace_bridge.store.names import Named, Names
+from tailtrace_bridge.store.values import MINUTE_US
 
 MEASUREMENT = "identity"
 IDENTITIES_MAX = 20_000
 _VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
-_SELECT = f'SELECT last("data") FROM "{MEASUREMENT}"'  # noqa: S608  # our own name
+ALL_AGAIN_US = 10 * MINUTE_US
+OVERLAP_NS = 2 * MINUTE_US * 1000
+"""How much older than the newest a point may be that comes after it: of another bridge, whose clock is behind."""
 
 
-def read(influx: InfluxQL, bucket: str, source: str | None = None) -> dict[Identity, tuple[int, int]]:
-    """Return each identity with when it was last found out, and its number."""
+Found = tuple[int, int]
+"""When an identity was last found out, µs, and its number."""
+
+_NEVER: Found = (0, sys.maxsize)
+
+
+def read(influx: InfluxQL, bucket: str, source: str | None = None) -> dict[Identity, Found]:
+    """Return each identity with what is known of it."""
+    return _read_up_to(influx, bucket, source)[0]
+
+
+def _read_up_to(influx: InfluxQL, bucket: str, source: str | None) -> tuple[dict[Identity, Found], int]:
+    """Read all, and tell the time of the newest point, ns."""
     where, values = (" WHERE source = $source", {"source": source}) if source else ("", {})
-    known: dict[Identity, tuple[int, int]] = {}
-    for result in influx.query(bucket, f'{_SELECT}{where} GROUP BY "id", "source"', values):
-        for _, data in result.rows:
-            named_us, number, texts = json.loads(data)
-            identity = Identity(*texts)
-            before = known.get(identity, (0, number))
-            known[identity] = (max(named_us, before[0]), min(number, before[1]))
-    return known
+    text = f'SELECT last("data") FROM "{MEASUREMENT}"{where} GROUP BY "id", "source"'  # noqa: S608  # our own name
+    rows = [row for result in influx.query(bucket, text, values) for row in result.rows]
+    return _merged({}, rows), max((row[0] for row in rows), default=0)
 
 
-def numbered(known: dict[Identity, tuple[int, int]], others: Iterable[Identity]) -> dict[int, Named]:
-    """Return what `names_of_now` takes: the known in the order in which they were first stored, then `others`."""
-    in_order = sorted(known, key=lambda identity: known[identity][1])
-    rest = [identity for identity in others if identity not in known]
-    return {
-        number: Named(identity, known[identity][0] if identity in known else 0)
-        for number, identity in enumerate([*in_order, *rest])
-    }
+def _merged(known: Mapping[Identity, Found], rows: Iterable[list[Any]]) -> dict[Identity, Found]:
+    """Return what is known, and what points say besides."""
+    merged = dict(known)
+    for _, data in rows:
+        named_us, number, texts = json.loads(data)
+        identity = Identity(*texts)
+        before = merged.get(identity, (0, number))
+        merged[identity] = (max(named_us, before[0]), min(number, before[1]))
+    return merged
+
+
+class People(NamedTuple):
+    """Everybody with a name, as they are known at one time."""
+
+    found: Mapping[Identity, Found]
+    names: Names
+
+    @classmethod
+    def of(cls, found: Mapping[Identity, Found], others: Iterable[Identity] = ()) -> Self:
+        """Make it of the known, and of others, of whom nobody knows since when."""
+        # Of two that were found out at the same time, the last word has the one stored later.
+        return cls(found, Names(sorted([*found, *others], key=lambda one: found.get(one, _NEVER))))
+
+    def in_order(self) -> list[Named]:
+        """Return all, in the order in which they were first stored."""
+        return [Named(one, self.found[one][0]) for one in sorted(self.found, key=lambda one: self.found[one][1])]
+
+    def renamed(self, identities: Sequence[Identity]) -> list[Identity]:
+        """Return identities with the ids and names of now, in the same order."""
+        unknown = [one for one in identities if (one.user or one.device) and one not in self.found]
+        names = self.of(self.found, unknown).names if unknown else self.names
+        return [names.of(one) for one in identities]
+
+
+NOBODY = People.of({})
+
+
+class DirectoryReader:
+    """Reads the directory once, then what was written since. Safe to share between threads.
+
+    To read all is two seconds of both sides where 20,000 have a name, and an answer asks several times. All is read
+    again now and then: another process may have removed somebody, or written late what an outage held back.
+    """
+
+    def __init__(self, influx: InfluxQL, bucket: str, monotonic_us: Callable[[], int]) -> None:
+        self._influx, self._bucket, self._monotonic_us = influx, bucket, monotonic_us
+        self._lock = threading.Lock()
+        self._people: People | None = None
+        self._newest_ns = self._read_us = 0
+
+    def people(self) -> People:
+        """Return everybody with a name. Raises `StoreError`."""
+        with self._lock:
+            now_us = self._monotonic_us()
+            if self._people is None or now_us - self._read_us >= ALL_AGAIN_US:
+                found, self._newest_ns = _read_up_to(self._influx, self._bucket, None)
+                self._people, self._read_us = People.of(found), now_us
+                return self._people
+            text = f'SELECT "data" FROM "{MEASUREMENT}" WHERE time >= $start'  # noqa: S608  # our own name
+            rows = self._influx.rows(self._bucket, text, {"start": self._newest_ns - OVERLAP_NS})
+            found = _merged(self._people.found, rows)
+            self._newest_ns = max((self._newest_ns, *(row[0] for row in rows)))
+            if found != self._people.found:
+                self._people = People.of(found)
+            return self._people
+
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        with self._lock:
+            self._people = None
 
 
 def id_of(identity: Identity) -> str:
@@ -57,7 +131,7 @@ def id_of(identity: Identity) -> str:
 class Directory:
     """A writer's own view of what it has stored."""
 
-    def __init__(self, known: dict[Identity, tuple[int, int]], source: str) -> None:
+    def __init__(self, known: dict[Identity, Found], source: str) -> None:
         self.over_limit_count = 0
         """Times that an identity became `__other__`."""
         self._known, self._source = known, source

@@ -28,7 +28,7 @@ from tailtrace_bridge.store.error_groups import (
 from tailtrace_bridge.store.influx import traces
 from tailtrace_bridge.store.influx.beside import Beside, Name, Stored, bounds, near
 from tailtrace_bridge.store.influx.filters import where
-from tailtrace_bridge.store.influx.reads import Reads, renamed
+from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import HOUR_US, ErrorGroup, Filters, Window
@@ -181,7 +181,7 @@ def _hits(reads: Reads, window: Window) -> dict[str, list[Hits]]:
     results = reads.influx.query(reads.buckets.raw, text, bounds(window))
     found = [({name: lines.untag(value) for name, value in one.tags.items()}, one.rows) for one in results]
     people = list(dict.fromkeys(_identity(tags) for tags, _ in found))
-    now = dict(zip(people, renamed(reads.known() if people else {}, people), strict=True))
+    now = dict(zip(people, reads.people().renamed(people) if people else [], strict=True))
     hits: defaultdict[str, list[Hits]] = defaultdict(list)
     for tags, rows in found:
         like = now[_identity(tags)], tags["endpoint"], int(tags["status"]), tags["version"]

@@ -1,9 +1,10 @@
 """What a reader filters by: as InfluxQL over the rows, and as a test over rollups that were read."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.store.influx.reads import Reads, renamed
+from tailtrace_bridge.store.influx.directory import People
+from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.encoding import Sought, Tables
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import names
@@ -28,9 +29,9 @@ def where(reads: Reads, filters: Filters) -> tuple[str, dict[str, object]]:
 def _who(reads: Reads, filters: Filters) -> tuple[list[str], dict[str, object]]:
     clauses: list[str] = []
     values: dict[str, object] = {}
-    known = list(reads.known()) if filters.user or filters.device or filters.users else []
+    known = reads.people().found if filters.user or filters.device or filters.users else {}
     if filters.own is not None:
-        clause, values = _owned(reads.known(), filters.own)
+        clause, values = _owned(reads.people(), filters.own)
         clauses.append(f"({clause})")
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
@@ -65,7 +66,7 @@ def _what(filters: Filters) -> tuple[list[str], dict[str, object]]:
 
 
 def _called(
-    known: Iterable[Identity], name: str, stable: str, value: str, prefix: str
+    known: Collection[Identity], name: str, stable: str, value: str, prefix: str
 ) -> tuple[str, dict[str, object]]:
     """Return a clause for whoever has or had a name, and its values, whose names begin with `prefix`."""
     ids, called = _aliases(known, name, stable, value)
@@ -77,9 +78,9 @@ def _called(
     return " OR ".join(same), {prefix: lines.tag(value), **bound_ids, **bound_names}
 
 
-def _owned(known: Mapping[Identity, tuple[int, int]], login: str) -> tuple[str, dict[str, object]]:
+def _owned(people: People, login: str) -> tuple[str, dict[str, object]]:
     """Return a clause for whoever has a login by the names of now, and its values."""
-    theirs = sorted({(one.user, one.user_id) for one in _holders(known, list(known), login)})
+    theirs = sorted({(one.user, one.user_id) for one in _holders(people, list(people.found), login)})
     values: dict[str, object] = {}
     for place, (user, user_id) in enumerate(theirs or [(login, "")]):
         values |= {f"own{place}": lines.tag(user), f"own{place}Id": lines.tag(user_id)}
@@ -87,8 +88,8 @@ def _owned(known: Mapping[Identity, tuple[int, int]], login: str) -> tuple[str, 
     return " OR ".join(pairs), values
 
 
-def _holders(known: Mapping[Identity, tuple[int, int]], identities: Sequence[Identity], login: str) -> list[Identity]:
-    now = renamed(dict(known), identities)
+def _holders(people: People, identities: Sequence[Identity], login: str) -> list[Identity]:
+    now = people.renamed(identities)
     return [one for one, named in zip(identities, now, strict=True) if named.user == login]
 
 
@@ -99,7 +100,7 @@ def _pattern(text: str) -> str:
 
 def matches(
     filters: Filters,
-    known: Mapping[Identity, tuple[int, int]],
+    people: People,
     identities: Sequence[Identity],
     endpoints: Sequence[tuple[str, str]],
 ) -> Callable[[int, int, str, int], bool]:
@@ -107,15 +108,15 @@ def matches(
     who = set(range(-1, len(identities)))  # -1: blank
     for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
         if value is not None:
-            who &= _places(known, identities, name, stable, value)
+            who &= _places(people.found, identities, name, stable, value)
     if filters.own is not None:
-        theirs = set(_holders(known, identities, filters.own))
+        theirs = set(_holders(people, identities, filters.own))
         who &= {place for place, one in enumerate(identities) if one in theirs}
     if filters.users:
         who &= {
             place
             for value in filters.users
-            for place in _places(known, identities, "user", "user_id", value)
+            for place in _places(people.found, identities, "user", "user_id", value)
             | {place for place, one in enumerate(identities) if one.address == value}
         }
     if filters.address is not None:
@@ -150,7 +151,9 @@ def of_service(tables: Tables, service: str | None) -> set[int]:
     return {place for place, (name, _) in enumerate(tables.endpoints) if service in {None, name}}
 
 
-def _places(known: Iterable[Identity], identities: Sequence[Identity], name: str, stable: str, value: str) -> set[int]:
+def _places(
+    known: Collection[Identity], identities: Sequence[Identity], name: str, stable: str, value: str
+) -> set[int]:
     """Return the places of whoever has or had a name."""
     ids, called = _aliases(known, name, stable, value)
     return {
@@ -162,9 +165,8 @@ def _places(known: Iterable[Identity], identities: Sequence[Identity], name: str
     }
 
 
-def _aliases(known: Iterable[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:
+def _aliases(known: Collection[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:
     """Return the ids of whoever has or had a name, and all names that these have had."""
-    known = list(known)
     ids = {getattr(one, stable) for one in known if getattr(one, name) == value} - {""}
     return ids, {getattr(one, name) for one in known if getattr(one, stable) in ids} - {""}
 

@@ -97,7 +97,8 @@ class InfluxStore:
         """Of each of the two writers: by thread, so that neither loses a count of the other's."""
         self._config, self._timing = config, timing
         influx, buckets = InfluxQL(config.server), Buckets(config.bucket, config.bucket + ROLLUPS_SUFFIX)
-        self._reads = Reads(influx, buckets, RollupReader(influx, buckets))
+        reader = directory.DirectoryReader(influx, buckets.rollups, timing.monotonic_us)
+        self._reads = Reads(influx, buckets, RollupReader(influx, buckets), reader)
         self._delete = Deleter(influx, config.server.url, config.server.org)
         self._batches = BatchWriter(config, timing.wall_us, self.counters)
         self._beside = Beside(config, self._reads, self._delete, timing)
@@ -203,7 +204,7 @@ class InfluxStore:
             finally:
                 self._write_log.calls.clear()  # one that failed is begun again, not gone on with
             if not is_dry:
-                self._reads.rollups.forget()
+                self._reads.forget()
                 self._session = None  # what it knows of names and rollups is of before
                 session.close()
             return erased
@@ -228,7 +229,7 @@ class InfluxStore:
     def named(self, scope: Scope) -> list[Named]:
         """Return everybody with a name, oldest first."""
         scope.require_everybody("named")
-        return list(directory.numbered(self._reads.known(), ()).values())
+        return self._reads.people().in_order()
 
     def rejected_lines(self, scope: Scope, after: tuple[str, int] | None, limit: int) -> list[RejectedLine]:
         """Return a page of the kept rejected lines."""
@@ -434,7 +435,7 @@ class InfluxStore:
             except StoreRestoredError:  # what was not written yet is read again, too
                 self._progress = None
                 self._write_log.calls.clear()
-                self._reads.rollups.forget()
+                self._reads.forget()
                 raise
             self._progress = self._session.progress
             if self._is_rolling and self._thread is None:

@@ -1,8 +1,9 @@
 """Usage, from the rollups: by identity and endpoint, and by bucket of time."""
 
 from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.influx.directory import NOBODY
 from tailtrace_bridge.store.influx.filters import matches, of_service, sought
-from tailtrace_bridge.store.influx.reads import Reads, renamed
+from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, merged
 from tailtrace_bridge.store.values import (
@@ -27,15 +28,15 @@ def usage(reads: Reads, window: Window, filters: Filters, by: By = By.ALL) -> li
     rows = reads.rollups.merged(window, kind, tables, sought(filters) if kind is Kind.USAGE else None)
     if not rows:
         return []
-    known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
+    people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
     identities, endpoints = list(tables.identities), list(tables.endpoints)
-    is_wanted = matches(filters, known, identities, endpoints)
+    is_wanted = matches(filters, people, identities, endpoints)
     rows = [row for row in _in_full(kind, rows) if is_wanted(row[0], row[1], row[2], row[3])]
     if by is By.IDENTITY:
         rows = merged(Kind.USAGE, [[(row[0], -1, "", *row[3:]) for row in rows]])
     elif by is By.ENDPOINT:
         rows = merged(Kind.USAGE, [[(-1, row[1], "", *row[3:]) for row in rows]])
-    now = [*renamed(known, identities), Identity("")]
+    now = [*people.renamed(identities), Identity("")]
     places = [*endpoints, ("", "")]
     return [Usage(now[row[0]], *places[row[1]], row[2], row[3], Traffic(row[4]), *row[5:]) for row in rows]
 
@@ -75,9 +76,9 @@ def endpoint_buckets(
     tables = Tables()
     kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
     parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us))
-    known = reads.known() if kind is not Kind.USAGE_ENDPOINT else {}
+    people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
     endpoints = list(tables.endpoints)
-    is_wanted = matches(filters, known, list(tables.identities), endpoints)
+    is_wanted = matches(filters, people, list(tables.identities), endpoints)
     totals: dict[tuple[int, str, str, int], list[int]] = {}
     for part in parts:
         start_us = part.start_us // bucket_us * bucket_us
