@@ -42,7 +42,13 @@ def test_an_address_that_is_none_is_passed_over(real_ip, forwarded, address):
     [("203.0.113.7", "203.0.113.9", "203.0.113.7"), ("nobody", "203.0.113.9", "203.0.113.9")],
 )
 def test_nor_in_a_line_of_json(real_ip, forwarded, address):
-    line = {"msec": "1759933935.000", "http_x_real_ip": real_ip, "http_x_forwarded_for": forwarded, "request": "GET /"}
+    line = {
+        "msec": "1759933935.000",
+        "http_x_real_ip": real_ip,
+        "http_x_forwarded_for": forwarded,
+        "request": "GET /",
+        "status": 200,
+    }
     assert make_parser().parse(json.dumps(line).encode(), "a.log", 0).address == address
 
 
