@@ -32,6 +32,7 @@ def as_lists(columns):
         ROWS._replace(trace_id=[ID + ID[:4], ID[4:]]),
         ROWS._replace(trace_id=(None, None), span_id=(None, None), error_type=(None, None)),
         ROWS._replace(bytes_sent=[1 << 70, 0]),
+        ROWS._replace(request_time_us=[None, 1 << 70]),
     ],
 )
 def test_a_batch_is_restored_as_it_was(columns):

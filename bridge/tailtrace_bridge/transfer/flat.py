@@ -2,10 +2,11 @@
 
 | a column | goes as |
 |---|---|
-| of numbers of 64 bits, some of them perhaps None | bytes: an array, in which `_NONE` stands for None |
+| of numbers of 64 bits | bytes: an array |
+| of such numbers and None | the same in a list, with `_NONE` for None |
 | of trace ids that are all there | bytes: one after the other |
 | of None alone | its length |
-| any other | itself |
+| any other | itself, numbers as a tuple |
 """
 
 from array import array
@@ -54,22 +55,21 @@ def restored(flat: tuple[Any, ...]) -> Columns:
 
 
 def _flat_numbers(column: Sequence[int | None]) -> Any:
-    missing = column.count(None)
-    if missing == len(column):
-        return missing
     try:
-        return array("q", [_NONE if one is None else one for one in column]).tobytes()
+        return array("q", column).tobytes()  # type: ignore[type-var]  # no line of Python runs for a number
+    except TypeError:  # None is among them
+        flat = _or_length(column)
+        return [_flat_numbers([_NONE if one is None else one for one in column])] if isinstance(flat, list) else flat
     except OverflowError:  # no log has such numbers
-        return list(column)
+        return tuple(column)
 
 
 def _numbers(flat: Any) -> Sequence[int | None]:
-    if not isinstance(flat, bytes):
-        return _column(flat)
-    cells = array("q")
-    cells.frombytes(flat)
-    numbers: list[int | None] = cells.tolist()  # type: ignore[assignment]
-    return [None if one == _NONE else one for one in numbers] if _NONE in numbers else numbers
+    if isinstance(flat, bytes):
+        return array("q", flat).tolist()
+    if isinstance(flat, list):
+        return [None if one == _NONE else one for one in _numbers(flat[0])]
+    return _column(flat)
 
 
 def _or_length(column: Sequence[Any]) -> Any:
