@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,7 @@ from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.transfer import importer
 from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
-from tailtrace_bridge.transfer.worker import ImportWorker
+from tailtrace_bridge.transfer.worker import ImportWorker, Sender
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ALL = Window(0, 1 << 60)
@@ -264,6 +265,19 @@ def test_an_importer_that_ends_early_takes_its_worker_along(generated):
         os.kill(worker.pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the writing end of a pipe what waits in it")
+def test_an_importer_is_behind_until_the_pipe_is_empty():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as theirs, os.fdopen(writing, "wb") as ours:
+        sender = Sender(ours)
+        assert not sender.is_behind
+        sender.send(b"a chunk")
+        sender.close()  # by now all is written, and nothing read
+        assert sender.is_behind
+        assert theirs.read(1000).endswith(b"a chunk")
+        assert not sender.is_behind
 
 
 @pytest.mark.shared

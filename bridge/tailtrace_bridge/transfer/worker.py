@@ -12,15 +12,19 @@ It is a plain child with two pipes: no fork, which threads and SQLite would not 
 marshalled value: a chunk, an error (pickled), or None at the end. Both ends are this program, and marshal, which knows
 plain values only, takes a third of the time of pickle.
 
-Rows are counted (`store.tally`) by whoever has the time: here while a chunk still waits, else where they are stored.
+Rows are counted (`store.tally`) by whoever has the time: here while a chunk still waits, be it in the pipe, else where
+they are stored.
 """
 
+import fcntl
 import marshal
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import termios
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -96,7 +100,7 @@ def main() -> None:
     from tailtrace_bridge.store.tally import tally  # noqa: PLC0415  # see above
     from tailtrace_bridge.transfer.importer import ImportJob, no_cycle_search  # noqa: PLC0415
 
-    results = _Sender(sys.stdout.buffer)
+    results = Sender(sys.stdout.buffer)
     try:
         job = pickle.loads(_receive(sys.stdin.buffer))  # noqa: S301
         assert isinstance(job, ImportJob)
@@ -113,7 +117,7 @@ def main() -> None:
     results.close()
 
 
-class _Sender:
+class Sender:
     """Writes messages to the pipe from a thread of its own: who makes them does not wait while the importer stores."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
@@ -131,7 +135,7 @@ class _Sender:
     @property
     def is_behind(self) -> bool:
         """Whether the importer has not taken all yet: it has enough to do."""
-        return self._written < self._sent
+        return self._written < self._sent or _unread_bytes(self._pipe) > 0
 
     def close(self) -> None:
         """Wait until all is written."""
@@ -145,6 +149,13 @@ class _Sender:
                 self._written += 1
             except BrokenPipeError:
                 os._exit(1)  # the importer is gone
+
+
+def _unread_bytes(pipe: IO[bytes]) -> int:
+    """Return what waits in a pipe. macOS does not tell it to the end that writes: 0."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def _packed(chunk: "Chunk") -> tuple[Any, ...]:
