@@ -17,6 +17,7 @@ from tailtrace_bridge.rows.routes import Routes
 UNITS = (
     "a", "a=", "%3D", "%40", "a@a.", "x@a.bc/", "eyJ", "eyJ.", "/eyJaaaaaa.aaaaaa", "A1a", "AKIA", "sk-",
     "0123456789abcdef-", "/", "a/", "1/", "{a}/", "\\x22", "\\x01", "\\xC3\\xA9", "\\xFF", "a\\x22", "<", "{", "token ",
+    "A1a../\\x7F", "deadbeef../\\x7F", "deadbeefx@a.bc../",
 )  # fmt: skip
 LENGTHS = (100, 400, 1_200, 8_000, 60_000)
 BYTES = 400_000
