@@ -88,16 +88,6 @@ def test_what_is_wrong_is_named(flag, value, says):
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["ADMINS", "HOSTS", "HEALTH_PATHS", "STATIC_PATHS", "TRUSTED_PROXIES", "TRACES_ALWAYS"]
-)
-@pytest.mark.parametrize("between", [" ", "\n", "\t"])
-def test_names_without_commas_are_refused_and_never_one_name(monkeypatch, name, between):
-    monkeypatch.setenv(f"TAILTRACE_{name}", f"user:a{between}user:b")
-    with pytest.raises(SettingsError, match=f"TAILTRACE_{name}: .*write the names with commas: one,two"):
-        load()
-
-
 @pytest.mark.parametrize("name", ["HOSTS", "TRACES_ALWAYS", "FEATURES", "ALERTS"])
 def test_json_without_an_end_is_refused_like_any_other(monkeypatch, name):
     monkeypatch.setenv(f"TAILTRACE_{name}", "[" * 50_000)
@@ -211,6 +201,8 @@ def test_listen(value, place):
         ("ana@example.com", ["ana@example.com"]),
         ("ana@example.com, ben@example.com,", ["ana@example.com", "ben@example.com"]),
         ('["ana@example.com", "ben@example.com"]', ["ana@example.com", "ben@example.com"]),
+        ('["Ana Ruiz"]', ["Ana Ruiz"]),
+        ("o'hara@example.com", ["o'hara@example.com"]),
         ("[]", []),
         ("", []),
     ],
@@ -232,6 +224,55 @@ def test_the_file_takes_either_form_of_each_list(tmp_path, monkeypatch, text):
     (tmp_path / "tailtrace.toml").write_text(text)
     found = load()
     assert (found.admins, found.log, found.access) == (["ana", "ben"], "/a.log,/b.log", "token,whois")
+
+
+LISTS = {
+    "admins": ("ana", "ben"),
+    "hosts": ("a.example", "b.example"),
+    "cors_origins": ("https://a.example", "https://b.example"),
+    "health_paths": ("/up", "/ping"),
+    "static_paths": ("/ui/", "/media/"),
+    "trusted_proxies": ("10.0.0.1", "unix:"),
+    "serve_proxies": ("10.0.0.1", "10.1.0.0/16"),
+    "traces_always": ("user:ana", "endpoint:/items/{item_id}"),
+    "log": ("/a.log", "/b b.log"),
+    "access": ("local", "whois"),
+}
+
+
+def test_every_list_has_its_line_above():
+    from tailtrace_bridge.settings.table import Settings, _joined
+
+    assert set(LISTS) == {
+        name
+        for name, field in Settings.model_fields.items()
+        if field.annotation == list[str] or any(getattr(one, "func", None) is _joined for one in field.metadata)
+    }
+
+
+@pytest.mark.parametrize("written", ["{0},{1}", "{0}, {1}", "{0},\n{1}\n", '["{0}", "{1}"]'])
+@pytest.mark.parametrize("field", LISTS)
+def test_each_list_is_written_alike(monkeypatch, field, written):
+    monkeypatch.setenv(
+        f"TAILTRACE_{field.upper()}", written.replace("{0}", LISTS[field][0]).replace("{1}", LISTS[field][1])
+    )
+    found = getattr(load(), field)
+    assert (found.split(",") if isinstance(found, str) else found) == list(LISTS[field])
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\t", ";", '","'])
+@pytest.mark.parametrize("field", sorted(set(LISTS) - {"log", "access"}))
+def test_what_does_not_part_names_is_told(monkeypatch, field, between):
+    monkeypatch.setenv(f"TAILTRACE_{field.upper()}", between.join(LISTS[field]))
+    with pytest.raises(SettingsError, match=f"TAILTRACE_{field.upper()}: .* write the names with commas: one,two"):
+        load()
+
+
+@pytest.mark.parametrize("between", [" ", "\n", ";", "; "])
+def test_two_paths_without_a_comma_are_told(monkeypatch, between):
+    monkeypatch.setenv("TAILTRACE_LOG", f"/a.log{between}/b.log")
+    with pytest.raises(SettingsError, match=r"TAILTRACE_LOG: .* write the paths with commas: /one.log,/two.log"):
+        load()
 
 
 def test_every_list_of_texts_is_read_alike():

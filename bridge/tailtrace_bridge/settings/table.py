@@ -48,6 +48,10 @@ OTHER_VARIABLES = frozenset(
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 """As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""
 
+_TWO_NAMES = re.compile(r"""[\s;"]|^'""")
+_TWO_PATHS = re.compile(r"[\s;]+/")
+_JSON_LIST = re.compile(r"\s*\[\s*[\]\"]")
+
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -67,14 +71,22 @@ def _standard(name: str, field: str) -> AliasChoices:
 
 
 def _names(value: object) -> object:
-    """`a,b` → both. What begins as JSON does is read as JSON, which a list had to be before."""
+    """`a,b` → both. What begins as JSON does is read as JSON, which may hold any name.
+
+    Raises ValueError where blanks, lines, semicolons or quotes part names: taken for one name they would match
+    nothing, silently.
+    """
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith(("[", '"', "{")):
         names = [name for part in value.split(",") if (name := part.strip())]
         for name in names:
-            if name.split() != [name]:  # another list's syntax; taken for one name it would match nothing, silently
-                raise ValueError(f"{quoted(name)} has a blank in it; write the names with commas: one,two")
+            if _TWO_NAMES.search(name):
+                example = json.dumps([name], ensure_ascii=False)
+                raise ValueError(
+                    f"{quoted(name)} is no single name; write the names with commas: one,two (or, where one is "
+                    f"written so, as JSON: {quoted(example)[1:-1]})"
+                )
         return names
     try:
         return json.loads(value)
@@ -83,7 +95,17 @@ def _names(value: object) -> object:
 
 
 def _joined(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+    """Return the same as one text. Paths may have blanks; two of them are told by the second's `/`."""
+    if isinstance(value, str) and _JSON_LIST.match(value):
+        value = _names(value)
+    names = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else None
+    if names is None:
+        return value
+    names = [str(name).strip() for name in names]
+    for name in names:
+        if _TWO_PATHS.search(name):
+            raise ValueError(f"{quoted(name)} is no single path; write the paths with commas: /one.log,/two.log")
+    return ",".join(filter(None, names))
 
 
 def _json(value: object, info: ValidationInfo) -> object:
@@ -102,7 +124,7 @@ def _path(value: object) -> object:
 
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(_names)]
-"""A list: with commas, or a list of `tailtrace.toml`."""
+"""A list: with commas, as JSON, or a list of `tailtrace.toml`."""
 Joined = Annotated[str, BeforeValidator(_joined)]
 """The same, kept as one text."""
 FilePath = Annotated[Path | None, BeforeValidator(_path)]
@@ -807,7 +829,8 @@ def markdown() -> str:
         "A flag beats the environment, the environment beats `tailtrace.toml` in the working folder (same names in\n"
         "lower case, without `TAILTRACE_`), and that beats the default.\n\n"
         "Several of a kind stand with commas, `TAILTRACE_ADMINS=ana@example.com,ben@example.com`; in `tailtrace.toml`\n"
-        'a list does too, `admins = ["ana@example.com", "ben@example.com"]`.\n\n'
+        'a list does too, `admins = ["ana@example.com", "ben@example.com"]`, and in the environment the same as JSON,\n'
+        "which may hold names with blanks. What else might part two names is refused.\n\n"
         "The app's side reads the standard `OTEL_*` variables and nothing else.\n\n"
         "| environment | default | what it sets |\n|---|---|---|\n"
     )
