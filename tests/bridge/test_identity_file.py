@@ -132,6 +132,16 @@ def test_what_is_refused(tmp_path: Path, name: str, text: str, message: str) -> 
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["a.toml", "a.json"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_another_encoding_is_named_with_what_to_do(tmp_path: Path, name: str, encoding: str) -> None:
+    path = tmp_path / name
+    path.write_text('"10.0.0.1" = { user = "é" }', encoding=encoding)
+    with pytest.raises(IdentityError, match="save it as UTF-8") as raised:
+        load_identities(path)
+    assert "codec" not in str(raised.value)
+
+
 _ADDRESSES = st.ip_addresses().map(str) | st.from_regex(r"[0-9a-f:.]{1,20}", fullmatch=True) | st.text(max_size=8)
 _LENGTHS = st.just("") | st.integers(-1, 130).map("/{}".format) | st.text("/0123456789.²x", max_size=5)
 
@@ -167,7 +177,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match=r"cannot be read \(Is a directory\)"):
         load_identities(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b'"10.0.0.1" = { user = "Zo\xe9" }')
-    with pytest.raises(IdentityError, match="not valid TOML: 'utf-8' codec can't decode"):
+    with pytest.raises(IdentityError, match=r"not UTF-8 \(byte 26\); save it as UTF-8"):
         load_identities(tmp_path / "latin.toml")
     (tmp_path / "big.toml").write_bytes(b"#" * (FILE_BYTES_MAX + 1))
     with pytest.raises(IdentityError, match="larger than 8388608 bytes"):

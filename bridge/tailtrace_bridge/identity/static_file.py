@@ -126,7 +126,9 @@ def load_identities(path: Path) -> IdentityMap:
     try:
         text = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _not_valid(file, error, is_json=is_json) from error
+        raise IdentityError(
+            f"{file}: not UTF-8 (byte {error.start + 1}); save it as UTF-8, or convert it with iconv"
+        ) from error
     with suppress(IdentityError, ValueError, RecursionError):
         return _map_of(_json_entries(text) if is_json else _toml_entries(text), file)
     try:
