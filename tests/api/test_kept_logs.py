@@ -65,6 +65,22 @@ def test_what_is_repeated(tmp_path, http, server, kept):
     assert kept_logs(conf) == kept
 
 
+def test_a_second_run_repeats_what_the_first_did(tmp_path):
+    (conf := tmp_path / "nginx.conf").write_text(
+        f"events {{}} http {{ include {tmp_path}/tt/tailtrace-http.conf; log_format x '$host';"
+        " access_log /l/a.log x; access_log /l/b.log combined if=$http_x; access_log syslog:server=127.0.0.1 combined;"
+        f" server {{ include {tmp_path}/tt/tailtrace-server.conf; }} server {{ access_log off; }} }}"
+    )
+    written = []
+    for _ in range(3):
+        result = CliRunner().invoke(app, ["nginx", str(tmp_path / "tt"), "--nginx-conf", str(conf)])
+        assert result.exit_code == 0, result.output
+        written.append((tmp_path / "tt" / "tailtrace-server.conf").read_text())
+    assert "access_log /l/a.log x;\naccess_log /l/b.log combined if=$http_x;\n" in written[0]
+    assert "access_log syslog:server=127.0.0.1 combined;\n" in written[0]
+    assert written == [written[0]] * 3
+
+
 @pytest.mark.parametrize(
     ("http", "server", "lost"),
     [

@@ -8,6 +8,9 @@ GoAccess, fail2ban and log shippers read those, so the include file repeats them
 | logs | one has its own, and so never wrote those | none; the user repeats them where they are missed |
 | none, or `off` | | none |
 
+What stands in our own include file is of neither: the lines that an earlier run repeated there are no server's own, or
+the next run would drop them.
+
 https://nginx.org/en/docs/http/ngx_http_log_module.html#access_log
 """
 
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import crossplane  # type: ignore[import-untyped]
+
+SERVER_FILE = "tailtrace-server.conf"
 
 
 def kept_logs(conf: Path) -> tuple[str, ...]:
@@ -32,8 +37,12 @@ def kept_logs(conf: Path) -> tuple[str, ...]:
 
 
 def _logs(block: dict[str, Any]) -> Sequence[dict[str, Any]]:
-    """Return the logs of a block itself, but for ours and `off`."""
-    found = [one for one in block.get("block", []) if one["directive"] == "access_log"]
+    """Return the logs of a block itself, but for `off`, ours, and what our include file has."""
+    found = [
+        one
+        for one in block.get("block", [])
+        if one["directive"] == "access_log" and Path(one["file"]).name != SERVER_FILE
+    ]
     return [one for one in found if one["args"][:1] != ["off"] and one["args"][1:2] != ["tailtrace"]]
 
 
