@@ -350,6 +350,8 @@ def test_a_newcomer_sees_a_past_a_waterfall_and_what_broke_within_a_minute(tmp_p
     store = f"--store sqlite:{folder / 'tailtrace.db'}"
     assert f"tailtrace report {store}\n" in output
     assert f"tailtrace trace {trace_id} {store}\n" in output
+    typed = re.search(r"in the terminal +(\S*tailtrace trace .*)\n", output)[1]  # type: ignore[index]
+    assert subprocess.run(["bash", "-c", typed], capture_output=True, check=False).returncode == 0, typed
     assert told("trace", trace_id)["spans"]
     past = told("report", "--days", "15", "--limit", "1")["access_logs"]["summary"]["total_requests"]
     lines = (folder / "access.log").read_text(encoding="utf-8").count("\n")

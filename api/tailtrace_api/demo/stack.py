@@ -12,6 +12,7 @@ said and another one is used.
 
 import asyncio
 import random
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -67,7 +68,7 @@ class Stack:
 
     def command(self, words: str) -> str:
         """As in `Running`."""
-        return f"tailtrace {words} --store {self.environment['TAILTRACE_STORE']}"
+        return f"{_program()} {words} --store {self.environment['TAILTRACE_STORE']}"
 
     async def drive(self, rate: float, tally: Tally, stop: asyncio.Event) -> None:
         """As in `Running`."""
@@ -186,3 +187,9 @@ def free_port(wished: int, say: Callable[[str], None]) -> int:
             say(f"port {wished} is taken ({error.strerror}); using {port}")
             return port
         return int(probe.getsockname()[1])
+
+
+def _program() -> str:
+    """Return what a shell finds this program by: `make demo` has its own environment, which is on nobody's PATH."""
+    beside = Path(sys.executable).with_name("tailtrace")
+    return str(beside) if beside.is_file() and shutil.which("tailtrace") is None else "tailtrace"
