@@ -141,3 +141,27 @@ def test_over_http_and_without_groups(store):
     assert asyncio.run(ask("/analytics/errors?hours=0")).status_code == 422
     assert asyncio.run(ask("/analytics/panels/errors?period=24h")).json()["failures"] == 3
     assert asyncio.run(ask("/analytics/panels/errors?period=1w")).status_code == 422
+
+
+def test_what_is_in_no_group_is_no_silence(own_folder):
+    """A store from before there were groups, or requests of the last seconds: 5xx all the same."""
+    store, at_us = SqliteStore(own_folder / "t.db"), clock_us() - HOUR_US
+    for key in (1, 2):
+        access = Access(
+            at_us + key, key, ANA.address, "GET", "/a", 502, 5_000, None, True, 10, "shop", "", "", "curl", ""
+        )
+        store.write([Row(access, ANA, "/a", Traffic.APP, None, "")])
+    hours = back(clock_us(), 24)
+    assert Errors(store).what_broke(hours).ungrouped == 2
+    assert Errors(store).what_broke(hours, only=ANA.user).ungrouped == 0
+    queries = Queries(store, zone=UTC, features={}, store_name="sqlite")
+    source = LocalSource(Insights(store, queries, features={}), None, clock_us, None, Errors(store))
+    said = [Toolbox(TOOLS, source, Words(lang)).call("what_broke", {}).text for lang in ("en", "es")]
+    assert all("5xx" in one and ": 2." in one for one in said)
+    assert not any("Nothing failed" in one or "Nada falló" in one for one in said)
+    assert "2 more answers of 5xx" in CliRunner().invoke(app, ["errors", "--store", "sqlite:t.db"]).stdout
+    store.add_failures([Failure(at_us + 1, 1, "c" * 16, "", "502 /a", "", "")])
+    assert Errors(store).what_broke(hours).ungrouped == 1
+    store.add_failures([Failure(at_us + 2, 2, "c" * 16, "", "502 /a", "", "")])
+    assert Errors(store).what_broke(hours).ungrouped == 0
+    store.close()

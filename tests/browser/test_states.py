@@ -67,7 +67,7 @@ def mend(page):
 STATES = {
     "all boxes": (lambda _page: None, "main", None),
     "a word explained": (lambda page: page.locator("#totals .of").first.click(), ".hint", escape),
-    "keys": (lambda page: page.locator("#help").click(), "dialog.keys", escape),
+    "keys": (lambda page: page.keyboard.press("?"), "dialog.keys", escape),
     "a request": (lambda page: page.locator("#requests button.path").first.click(), "dialog.request", escape),
     "a chart's table": (lambda page: page.locator("#requests-by-hour summary").click(), "#requests-by-hour", None),
     "an hour chosen": (lambda page: page.locator("#heat tbody td").nth(30).click(), "#heat", None),

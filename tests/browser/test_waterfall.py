@@ -156,3 +156,25 @@ def test_what_broke_is_a_table_that_leads_to_the_request(tmp_path, serving, open
         page.locator(".waterfall").wait_for()
         page.keyboard.press("Escape")
         page.until("!location.search.includes('request')")
+
+
+def test_failures_in_no_group_are_told_and_lead_to_their_requests(tmp_path, serving, open_page, show_all):
+    at_us = time.time_ns() // 1000 - 10 * 86_400_000_000  # a server that starts groups those of the last hours
+    access = Access(at_us, 1, ANA.address, "GET", "/a", 502, 9_000, None, True, 10, "shop.example", "", "", "curl", "")
+    store = SqliteStore(tmp_path / "t.db")
+    store.write([Row(access, ANA, "/a", Traffic.APP, None, "")])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?lang=en&period=30d")
+        show_all(page)
+        assert "1 answer of 5xx is in no group" in page.locator("#errors").text_content()
+        page.locator("#errors button", has_text="See the requests").click()
+        page.until("location.search.includes('status=5xx')")
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_keys_are_offered_to_who_has_them(factory, open_page, phone):
+    page = open_page(factory, phone=phone)
+    assert page.locator("#help").is_visible() is not phone
+    page.keyboard.press("?")  # a keyboard may be tied to a phone
+    assert page.locator("dialog.keys").is_visible()

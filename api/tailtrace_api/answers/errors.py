@@ -20,6 +20,7 @@ from tailtrace_bridge.store.values import Window as Period
 
 NAMES_SHOWN = 10
 """People, endpoints and versions of a group."""
+SERVER_ERROR = 500
 
 
 @record
@@ -93,6 +94,9 @@ class WhatBroke(Record):
 
     window: Window
     failures: int
+    ungrouped: Annotated[
+        int, meaning("5xx that are in no group: stored before there were groups, or seconds ago; for a member 0.")
+    ]
     groups: tuple[BrokenThing, ...]
     truncated: bool
     markers: tuple[Mark, ...]
@@ -106,12 +110,18 @@ def what_broke(
     markers: Iterable[Marker],
     window: Period,
     compared: tuple[Deployment, ...] = (),
+    failed: int = 0,
 ) -> WhatBroke:
-    """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit."""
+    """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit.
+
+    `failed`: the 5xx of the window, in groups or not.
+    """
+    grouped = sum(count for one in groups for status, count in one.statuses.items() if status >= SERVER_ERROR)
     things = sorted((_thing(one, window) for one in groups), key=_urgency)
     return WhatBroke(
         window={"from": iso(window.start_us), "to": iso(window.end_us)},
         failures=sum(one.requests for one in groups),
+        ungrouped=max(0, failed - grouped),
         groups=tuple(things[:LISTED_MAX]),
         truncated=len(things) > LISTED_MAX,
         markers=tuple(map(mark, markers)),

@@ -28,6 +28,7 @@ class WhatBrokeOutput(Record):
     """Of `what_broke`. `markers` are deployments and notes, the newest last."""
 
     failures: int
+    ungrouped: int
     groups: tuple[BrokenOutput, ...]
     markers: tuple[str, ...]
 
@@ -36,12 +37,18 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     """Show `what_broke`."""
     words, rows = call.words, answer.groups[: call.limit]
     marks = [_marked(one, call) for one in answer.deployments]
-    structured = WhatBrokeOutput(failures=answer.failures, groups=tuple(map(_output, rows)), markers=tuple(marks))
+    structured = WhatBrokeOutput(
+        failures=answer.failures,
+        ungrouped=answer.ungrouped,
+        groups=tuple(map(_output, rows)),
+        markers=tuple(marks),
+    )
     counts = {"hours": call.arguments["hours"], "until": call.until}
+    ungrouped = [words.say("broke_ungrouped", ungrouped=answer.ungrouped)] if answer.ungrouped else []
     if not answer.groups:
-        return Rendered(structured, [words.say("broke_none", **counts), *marks])
+        return Rendered(structured, [*(ungrouped or [words.say("broke_none", **counts)]), *marks])
     lines = [words.say("broke", failures=answer.failures, groups=len(answer.groups), **counts)]
-    lines += [*marks, *(_line(row, call) for row in rows)]
+    lines += [*marks, *ungrouped, *(_line(row, call) for row in rows)]
     return Rendered(structured, lines, len(rows), len(answer.groups))
 
 

@@ -10,7 +10,7 @@ from tailtrace_bridge.core.histogram import percentiles
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Recent, Window
+from tailtrace_bridge.store.values import HOUR_US, By, Filters, Recent, Window
 
 P95 = 0.95
 
@@ -40,9 +40,13 @@ class Errors:
         scope = scope_of(only)
         groups = self._store.error_groups(scope, window)
         known = self._store.markers(scope, Window(window.start_us - HOUR_US, window.end_us))
+        marks = [one for one in known if one.time_us >= window.start_us]
         # Of all traffic: that is for nobody but admins.
-        compared = deployments(known, groups, window, partial(measure, self._store)) if only is None else ()
-        return what_broke(groups, [one for one in known if one.time_us >= window.start_us], window, compared)
+        if only is not None:
+            return what_broke(groups, marks, window)
+        compared = deployments(known, groups, window, partial(measure, self._store))
+        usages = self._store.usage(scope, window, Filters(status="5xx"), By.ENDPOINT)
+        return what_broke(groups, marks, window, compared, sum(one.requests for one in usages))
 
     def mark(self, marker: Marker) -> Mark:
         """Keep a marker, and return it as answers have it."""

@@ -17,6 +17,8 @@ def print_broken(console: Console, found: WhatBroke) -> None:
     """Print the groups."""
     since = f"{found.window['from']} to {found.window['to']}"
     console.print(Text(f"{found.failures} failed requests in {len(found.groups)} groups, {since}"), soft_wrap=True)
+    if found.ungrouped:
+        console.print(Text(f"{found.ungrouped} more answers of 5xx are in no group"), soft_wrap=True)
     for mark in found.markers[: len(found.markers) - len(found.deployments)]:
         said = f"{mark.time}  {mark.service or ''} {mark.text}".replace("  ", " ")
         console.print(Text(printable(f"▲ {said}"), style="cyan"), soft_wrap=True)

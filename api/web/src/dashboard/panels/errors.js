@@ -2,7 +2,7 @@
 
 import { h } from "../../shared/dom.js";
 import { pageName } from "../../shared/names.js";
-import { duration, moment, number, percent, t } from "../../shared/words.js";
+import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
 import { nameOf } from "../marks.js";
 import { around, UNFILTERED } from "../state.js";
@@ -18,7 +18,9 @@ export function errors(answer, _state, panel, { open, keyOf }) {
   if (!compared) {
     for (const mark of answer.markers.slice(-MARKS_SHOWN)) panel.tell(h("span", { class: "mark" }, "▲ ", nameOf(mark), ", ", moment(mark.time, "short")));
   }
-  if (!answer.groups.length) return compared && [h("p", { class: "empty" }, t("empty-errors")), compared].flat();
+  const ungrouped = answer.ungrouped > 0 && [tn("errors-ungrouped", answer.ungrouped), " ", door({ ...UNFILTERED, status: "5xx" }, t("errors-look"), { to: "requests", key: "errors-ungrouped" })];
+  if (!answer.groups.length) return (compared || ungrouped) && [h("p", { class: "empty" }, ungrouped || t("empty-errors")), compared].flat().filter(Boolean);
+  if (ungrouped) panel.tell(h("span", null, ...ungrouped));
   return [groups(answer, panel, open, keyOf), compared].flat(2);
 }
 
