@@ -442,7 +442,7 @@ class Settings(BaseSettings):
         int, Field(description="How long a line waits for the span of its app.", ge=0, le=60_000)
     ] = 6000
     poll_ms: Annotated[
-        int, Field(description="How often the log is looked at; a busy one twice as often.", ge=10, le=10_000)
+        int, Field(description="How often the log is looked at; a busy one four times as often.", ge=10, le=10_000)
     ] = 200
     lang: Annotated[
         str,

@@ -69,14 +69,15 @@ def pause_after(worked_s: float, poll_s: float) -> float:
     | the step took | the next begins |
     |---|---|
     | less than `BUSY_SHARE` of `poll_s` | `poll_s` after its end: the log is quiet |
-    | more | half of `poll_s` after its begin, `PAUSE_MIN_S` after its end at the soonest |
+    | more | a quarter of `poll_s` after its begin, `PAUSE_MIN_S` after its end at the soonest |
 
-    A line that comes as a step begins waits for this one, the pause and the next. Time that a step waited for a store
+    A line that comes as a step begins waits for this one, the pause and the next; at half of `poll_s` p99 was a quarter
+    more, and the CPU an eighth less (`bench/tail.py`). Time that a step waited for a store
     does not count: what is slow already is not to be asked more often.
     """
     if worked_s < BUSY_SHARE * poll_s:
         return poll_s
-    return max(PAUSE_MIN_S, poll_s / 2 - worked_s)
+    return max(PAUSE_MIN_S, poll_s / 4 - worked_s)
 
 
 class Pipeline:
