@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tailtrace_api.commands.cli import app
 from tailtrace_api.doctor.nginx_config import read_config
 from tailtrace_api.doctor.nginx_logs import check_lost_logs
-from tailtrace_api.nginx.kept_logs import kept_logs
+from tailtrace_api.nginx.kept_logs import kept_logs, missed_logs
 from tailtrace_api.nginx.process import find_nginx
 
 
@@ -63,6 +63,21 @@ def test_what_is_repeated(tmp_path, http, server, kept):
     conf = tmp_path / "nginx.conf"
     conf.write_text(f"events {{}} http {{ {http} server {{ listen 80; {server} }} }}")
     assert kept_logs(conf) == kept
+
+
+def test_where_one_server_has_its_own_the_others_are_named_to_be_mended_by_hand(tmp_path):
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(
+        "events {} http { access_log /l/all.log main buffer=4k; server { server_name a; access_log /l/own.log; }"
+        " server { listen 8080; server_name b c; } server { access_log off; } server { access_log /l/t.log tailtrace; } }"
+    )
+    lines = ("/l/all.log main buffer=4k",)
+    assert missed_logs(conf) == {"b c (listen 8080)": lines, "_ (listen 80)": lines}
+    said = CliRunner().invoke(app, ["nginx", str(tmp_path / "out"), "--nginx-conf", str(conf)]).output
+    assert "server b c (listen 8080): an access_log of its own ends those of http {}; beside its include: " in said
+    assert "access_log /l/all.log main buffer=4k;" in said
+    conf.write_text(conf.read_text().replace("access_log /l/own.log;", ""))
+    assert missed_logs(conf) == {}
 
 
 def test_a_second_run_repeats_what_the_first_did(tmp_path):

@@ -37,12 +37,14 @@ def nginx(
 ) -> None:
     """Write the files that nginx includes, and say where each goes."""
     from tailtrace_api.nginx.include_files import instructions, serve_instructions, write_files
-    from tailtrace_api.nginx.kept_logs import kept_logs
+    from tailtrace_api.nginx.kept_logs import kept_logs, missed_logs
 
     if nginx_conf is not None and not nginx_conf.is_file():
         raise typer.BadParameter(f"--nginx-conf {nginx_conf}: no such file; `nginx -T` begins with its path")
 
-    kept = kept_logs(conf) if (conf := nginx_conf or NGINX_CONF).is_file() else ()
+    has_conf = (conf := nginx_conf or NGINX_CONF).is_file()
+    kept = kept_logs(conf) if has_conf else ()
+    missed = missed_logs(conf) if has_conf else {}
     written = write_files(
         folder,
         log=log,
@@ -53,11 +55,25 @@ def nginx(
         kept=kept,
     )
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in written], "log": str(log), "kept_logs": list(kept)}))
+        typer.echo(
+            json.dumps(
+                {
+                    "files": [str(path) for path in written],
+                    "log": str(log),
+                    "kept_logs": list(kept),
+                    "missed_logs": missed,
+                }
+            )
+        )
     else:
         typer.echo("".join(f"wrote {path}\n" for path in written))
         for line in kept:
             typer.echo(f"kept beside it, as {conf} has it: access_log {line};\n")
+        for server, lines in missed.items():
+            again = " ".join(f"access_log {line};" for line in lines)
+            typer.echo(
+                f"server {server}: an access_log of its own ends those of http {{}}; beside its include: {again}\n"
+            )
         typer.echo(instructions(folder, log=log))
         if behind_serve:
             typer.echo(serve_instructions(folder, socket))

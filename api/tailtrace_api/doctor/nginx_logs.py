@@ -38,6 +38,7 @@ def _lost(server: Directive, lines: Sequence[str]) -> Check:
         "warning",
         f"{server.file}:{server.line}: it writes tailtrace's log alone: what reads "
         f"{', '.join(line.split()[0] for line in lines)} (GoAccess, fail2ban, a shipper) no longer sees its requests",
-        "`sudo tailtrace nginx` writes the include file anew, which repeats them; or beside the include: "
-        + " ".join(f"access_log {line};" for line in lines),
+        "repeat them beside the include: "
+        + " ".join(f"access_log {line};" for line in lines)
+        + " (`sudo tailtrace nginx` writes an include file that has them, where no server has logs of its own)",
     )
