@@ -6,7 +6,8 @@ The lines are those of our include files with the app's header, so none waits fo
 server may run on so many cores. Five times a second a line of a device of its own is written, and the API is asked for
 that device's count until the line is in it: from the write to the answer that shows it, the poll's own 10 ms included,
 and the answer itself, whose median is printed beside.
-What nginx keeps in its buffer before it writes (200 ms at most) is before that.
+What nginx keeps in its buffer before it writes (200 ms at most) is before that. One question is asked before all: it
+loads what answers (`bench/startup.py` times it).
 """
 
 import argparse
@@ -106,6 +107,7 @@ def run(rate: float, seconds: float, cores: int, folder: Path) -> int:
     with serving(folder, folder / "bench.db") as (pid, url), httpx.Client(base_url=url, timeout=VISIBLE_S_MAX) as api:
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), sorted(os.sched_getaffinity(0))[:cores])
+        api.get("/analytics/access-logs")
         load = Load(folder / "access.log", rate)
         thread = threading.Thread(target=load.run, args=(seconds,))
         thread.start()
