@@ -177,13 +177,12 @@ def test_what_was_written_before_a_failure_counts_as_stored_when_it_comes_again(
     )
 
 
-def test_the_number_of_names_and_routes_is_bounded(make, monkeypatch):
-    monkeypatch.setattr(directory, "IDENTITIES_MAX", 2)
+def test_the_number_of_routes_is_bounded_and_that_of_people_is_not(make, monkeypatch):
     monkeypatch.setattr(batch, "ENDPOINTS_MAX", 2)
     store, now_us = make(), clock_us()
     store.write([row(now_us + key, key, f"u{key}", f"/r{key}") for key in range(4)])
     assert [(one.identity.user, one.endpoint) for one in store.log(Scope.everybody(), EVER, ALL, 9, None)] == [
-        ("__other__", "__other__"), ("__other__", "__other__"), ("u1", "/r1"), ("u0", "/r0"),
+        ("u3", "__other__"), ("u2", "__other__"), ("u1", "/r1"), ("u0", "/r0"),
     ]  # fmt: skip
     assert store.counters.endpoints_over_limit == 2
 

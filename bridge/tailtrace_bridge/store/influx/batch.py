@@ -33,11 +33,10 @@ class BatchWriter:
     def write(self, session: Session, columns: Columns) -> Written:
         """Write rows. Raises `StoreError`; the same rows are then to be given again, in another session."""
         found = zip(columns.identities, columns.identified_us, strict=True)
-        identities, points = session.directory.take(found, self._clock())
-        session.write_rollups(points)
+        session.write_rollups(session.directory.take(found, self._clock()))
         if not self._is_recalled:
             self._recall(session)
-        identities = self._distinct.as_stored(identities)
+        identities = self._distinct.as_stored(columns.identities)
         self._counters.addresses_over_limit = self._distinct.over_limit_count
         known = session.known.around(columns.time_us)
         taken = set(known.values())

@@ -4,7 +4,7 @@ Measurement `identity`: tags `id` (a hash of the identity) and source, one strin
 out, µs; a number that grows with when it was first stored; the identity. A point is written before the first row that
 names the identity, and again when it was found out later. The newest point of each id and source counts.
 
-At most `IDENTITIES_MAX` are told apart; a further one's rows go to the user and device `__other__`, and are counted.
+All are kept: a tailnet has so many people and devices, and no stranger can add one.
 """
 
 import json
@@ -16,14 +16,13 @@ from typing import Any, NamedTuple, Self
 
 import xxhash
 
-from tailtrace_bridge.core.records import OTHER, Identity
+from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.names import Named, Names
 from tailtrace_bridge.store.values import MINUTE_US
 
 MEASUREMENT = "identity"
-IDENTITIES_MAX = 20_000
 _VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
@@ -132,32 +131,23 @@ class Directory:
     """A writer's own view of what it has stored."""
 
     def __init__(self, known: dict[Identity, Found], source: str) -> None:
-        self.over_limit_count = 0
-        """Times that an identity became `__other__`."""
         self._known, self._source = known, source
         self._next = max((number for _, number in known.values()), default=0) + 1
 
-    def take(self, found: Iterable[tuple[Identity, int]], now_us: int) -> tuple[list[Identity], list[bytes]]:
-        """Return the identities under which rows are stored, and the points to write first; on failure, read anew.
+    def take(self, found: Iterable[tuple[Identity, int]], now_us: int) -> list[bytes]:
+        """Return the points to write before rows of these identities; where that fails, the directory is read anew.
 
         `found` has identities and when they were found out, µs.
         """
-        admitted: list[Identity] = []
         points: list[bytes] = []
         for identity, named_us in found:
             known = self._known.get(identity)
-            is_named = bool(identity.user or identity.device)
-            if is_named and known is None and len(self._known) >= IDENTITIES_MAX:
-                self.over_limit_count += 1
-                admitted.append(Identity(identity.address, identity.kind, OTHER, OTHER))
-                continue
-            admitted.append(identity)
-            if is_named and (known is None or named_us > known[0]):
+            if (identity.user or identity.device) and (known is None or named_us > known[0]):
                 number = max(self._next, now_us) if known is None else known[1]
                 self._next = max(self._next, number + 1)
                 self._known[identity] = (named_us, number)
                 points.append(self._point(identity, named_us, number, now_us))
-        return admitted, points
+        return points
 
     def _point(self, identity: Identity, named_us: int, number: int, now_us: int) -> bytes:
         texts = _VALUES(identity)
