@@ -409,6 +409,27 @@ def test_a_file_that_appears_later(log, start, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "commas"),
+    [
+        ("a.log b.log", "a.log,b.log"),
+        ("a.log;  b.log", "a.log,b.log"),
+        ("shop*.log blog*.log", "shop*.log,blog*.log"),
+    ],
+)
+def test_names_without_commas_are_told_where_no_such_file_is_there(name, commas, log, start):
+    tail = start(str(log.with_name(name)))
+    tail.read()
+    (said,) = tail.problems().values()
+    assert said.endswith(f"(read as one name; several are written with commas: {log.with_name(commas)})")
+
+
+def test_a_name_with_a_blank_is_one_log(log, start):
+    log.with_name("my app.log").write_bytes(b"1\n")
+    tail = start(str(log.with_name("my app.log")))
+    assert (texts(tail), tail.problems()) == ([b"1"], {})
+
+
 def test_a_folder_is_no_log_until_it_is_mended(log, start):
     log.mkdir()
     tail = start()

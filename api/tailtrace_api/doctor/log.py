@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tailtrace_api.doctor.checks import Check, Status, make_check
 from tailtrace_bridge.core.records import Access, RejectedLine
-from tailtrace_bridge.logs.files import fingerprint, unreadable
+from tailtrace_bridge.logs.files import fingerprint, if_several, unreadable
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.rotation import is_rotated_name
 
@@ -64,7 +64,7 @@ def check_logs(pattern: str, parser: LineParser, now_us: int, *, rotation: tuple
     for part in filter(None, map(str.strip, pattern.split(","))):
         found = sorted(glob.glob(part)) if glob.has_magic(part) else [part]  # noqa: PTH207 - a pattern of any root
         if not found:
-            return LogReport((make_check("log", "failure", f"{part}: names no file", _NO_FILE),))
+            return LogReport((make_check("log", "failure", f"{part}: names no file{if_several(part)}", _NO_FILE),))
         paths |= dict.fromkeys(found)
     rules = read_rules(rotation)
     checks: list[Check] = []

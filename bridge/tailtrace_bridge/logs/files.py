@@ -41,6 +41,7 @@ LINE_KEPT_MAX = LINE_LENGTH_MAX + 1
 NAME_IT = "Name the log with TAILTRACE_LOG, or make nginx write it."
 NAME_ANOTHER = "Name one that is there."
 
+_BETWEEN_NAMES = re.compile(r"[\s;]+")
 _BREAK = re.compile(rb"\0*\n|\0+")
 _MASK_63 = (1 << 63) - 1
 
@@ -241,10 +242,19 @@ def is_packed_file(descriptor: int) -> bool:
     return is_packed(os.pread(descriptor, MAGIC_BYTES_MAX, 0))
 
 
+def if_several(name: str) -> str:
+    """Return how TAILTRACE_LOG names several logs, where a name that names none may be those of several; else nothing.
+
+    A file's name may have a blank, so only one that is not there tells.
+    """
+    names = [one for one in _BETWEEN_NAMES.split(name) if one]
+    return f" (read as one name; several are written with commas: {','.join(names)})" if len(names) > 1 else ""
+
+
 def unreadable(path: str, error: OSError, *, missing: str = NAME_IT) -> LogFileError:
     """Make the error for `path`: what is wrong, whose file it is, what to do; `missing`: where there is no file."""
     if isinstance(error, FileNotFoundError):
-        return LogFileError(f"{path}: no such file. {missing}")
+        return LogFileError(f"{path}: no such file{if_several(path) if missing == NAME_IT else ''}. {missing}")
     if isinstance(error, IsADirectoryError):
         return LogFileError(f"{path}: {_owner_and_mode(path)} is a folder, not a log. Name a file in it: {path}/*.log")
     if isinstance(error, PermissionError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.checkpoint import Position, TailLine
-from tailtrace_bridge.logs.files import LINE_KEPT_MAX, fingerprint, unreadable
+from tailtrace_bridge.logs.files import LINE_KEPT_MAX, fingerprint, if_several, unreadable
 from tailtrace_bridge.logs.rotation import ROTATED_MAX, TO_THE_END, LogFile, after, index_of, list_log_files
 from tailtrace_bridge.logs.source import Source, TruncatedError
 from tailtrace_bridge.logs.tail_state import TailState
@@ -179,7 +179,9 @@ class Log:
             return os.stat(self.file)  # noqa: PTH116 - once for each poll
         except FileNotFoundError:
             if not self.sources:
-                self._state.say(self.file, f"{self.file}: no such file yet; it is read as soon as it appears")
+                self._state.say(
+                    self.file, f"{self.file}: no such file yet; it is read as soon as it appears{if_several(self.file)}"
+                )
             return None
 
     def _read_source(self, source: Source, inode: int | None) -> tuple[list[TailLine], int]:

@@ -25,6 +25,7 @@ from typing import Self
 
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.logs.checkpoint import Checkpoint, TailLine
+from tailtrace_bridge.logs.files import if_several
 from tailtrace_bridge.logs.log import Log
 from tailtrace_bridge.logs.rotation import is_rotated_name
 from tailtrace_bridge.logs.tail_state import TailState
@@ -151,7 +152,8 @@ class Tail:
         for pattern in self._patterns:
             paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 - any root
             if not paths:
-                self._state.say(pattern, f"{pattern}: names no file yet; logs are read as soon as they appear")
+                said = f"{pattern}: names no file yet; logs are read as soon as they appear{if_several(pattern)}"
+                self._state.say(pattern, said)
             found += paths
         new = [path for path in dict.fromkeys(found) if path not in self._logs]
         for path in new:
