@@ -114,7 +114,7 @@ def test_import_takes_the_format_from_nginx_conf(run, tmp_path):
 def test_an_import_of_nothing_makes_no_store(run, tmp_path):
     (tmp_path / "folder").mkdir()
     result = run("import", "nofile", "folder")
-    assert result.exit_code == 1
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "tailtrace: nofile: no such file. Name one that is there." in result.stderr
     assert "is a folder, not a log." in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]

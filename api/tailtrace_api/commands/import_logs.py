@@ -107,10 +107,11 @@ def import_logs(
         for one in done.understood:
             print_understood(one)
         reasons = ", ".join(f"{reason} {count}" for reason, count in result["refused_by_reason"].items())
-        typer.echo(
-            f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.rejected} rejected"
-            f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
-        )
+        if done.lines or not done.problems:  # of what could not be read at all there is nothing to count
+            typer.echo(
+                f"{done.lines} lines: {done.stored} stored, {done.duplicate} known already, {done.rejected} rejected"
+                f"{f' ({reasons})' if reasons else ''} in {result['seconds']} s"
+            )
         if export:
             typer.echo(f"{done.spans_exported} spans exported")
     for text in done.notes:
