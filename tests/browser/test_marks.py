@@ -83,3 +83,24 @@ def test_without_one_there_is_no_line(tmp_path, serving, open_page, show_all):
         page.locator("#requests-by-hour canvas").wait_for()
         assert page.locator(".legend .mark").count() == 0
         assert page.evaluate(UPRIGHT, "#requests-by-hour") < 0.3
+
+
+@pytest.mark.parametrize("width", [1100, 1280])
+def test_a_legend_keeps_its_words_whole_and_clear_of_the_heading(tmp_path, serving, open_page, show_all, width):
+    filled(tmp_path, "1.3", "1.4 of the twenty-eighth of November, with all that was asked for", "1.5")
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?lang=en&period=6h")
+        page.set_viewport_size({"width": width, "height": 900})
+        show_all(page)
+        assert page.locator("#requests-by-hour .legend .mark").count() == 3
+        lines = page.locator(".legend li").evaluate_all("(all) => all.map((one) => one.clientHeight)")
+        assert max(lines) < 2 * min(lines), "a line each"
+        for panel in ("#requests-by-hour", "#health"):
+            box = page.locator(panel).bounding_box()
+            parts = [one.bounding_box() for one in page.locator(f"{panel} .legend li").all()]
+            assert all(box["x"] <= one["x"] and one["x"] + one["width"] <= box["x"] + box["width"] for one in parts)
+        heading = page.locator("#requests-by-hour h2").bounding_box()
+        first = page.locator("#requests-by-hour .legend li").evaluate_all(
+            "(all) => Math.min(...all.map((one) => one.getBoundingClientRect().left))"
+        )
+        assert first >= heading["x"] + heading["width"]

@@ -91,3 +91,17 @@ def test_on_a_phone_the_requests_are_sorted_by_what_one_can_touch(factory, open_
     seen = [one.text_content() for one in headings.all() if one.is_visible()]
     assert "p95" in seen
     assert set(seen) < set(headings.all_text_contents())
+
+
+@pytest.mark.parametrize("phone", [True, False])
+def test_what_stands_at_the_foot_covers_no_chart_of_a_phone(factory, open_page, phone):
+    page = open_page(f"{factory}/?period=30d&at=2026-10-09T08:30:00Z&lang=en", phone=phone)
+    page.until("document.querySelector('.banner').checkVisibility()")
+    seen = "(({ top, bottom }) => top >= 0 && bottom <= innerHeight)(document.querySelector('.banner').getBoundingClientRect())"
+    page.until(seen)
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.evaluate("scrollTo(0, 400)")
+    page.until(f"scrollY === 400 && {seen} === {str(not phone).lower()}")
+    assert page.evaluate("document.documentElement.scrollHeight") == height, "nothing moved"
+    page.evaluate("scrollTo(0, 0)")
+    page.until(seen)

@@ -196,3 +196,24 @@ def test_apps_behind_one_nginx_are_told_apart(apps, open_page, show_all, lang, p
     page.until("document.querySelectorAll('#endpoints tbody tr').length === 1")
     page.until("document.querySelectorAll('#health .services').length === 0")
     page.until("document.querySelectorAll('#totals .figure')[2].textContent === '5'")
+
+
+def test_a_long_name_of_a_service_takes_one_line(tmp_path, serving, row, open_page, show_all):
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+    store = SqliteStore(tmp_path / "t.db")
+    names = ("the-factory-of-chocolate.internal.example", "wiki.example")
+    made = [row(number, "u1@example.com", "d1") for number in range(2)]
+    store.write([one._replace(access=one.access._replace(service=name)) for one, name in zip(made, names, strict=True)])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(f"{url}/?lang=en")
+        show_all(page)
+        cells = page.locator("#endpoints td.one-line button")
+        assert sorted(cells.all_text_contents()) == list(names)
+        heights = cells.evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().height)")
+        assert heights[0] == heights[1]
+        assert all(
+            names[0] in title or names[1] in title
+            for title in cells.evaluate_all("(all) => all.map((one) => one.title)")
+        )

@@ -168,7 +168,9 @@ def test_failures_in_no_group_are_told_and_lead_to_their_requests(tmp_path, serv
         page = open_page(f"{url}/?lang=en&period=30d")
         show_all(page)
         assert "1 answer of 5xx is in no group" in page.locator("#errors").text_content()
-        page.locator("#errors button", has_text="See the requests").click()
+        way = page.locator("#errors button", has_text="See the requests")
+        assert way.evaluate("(one) => getComputedStyle(one).textDecorationLine") == "underline", "it looks like a way"
+        way.click()
         page.until("location.search.includes('status=5xx')")
 
 

@@ -6,6 +6,9 @@
 // | nothing in the period, nothing filtered | when the newest request was | to go there |
 // | the newest request is older than STALE_S | how old it is | what to type |
 // | is a member's | that it is theirs alone | |
+//
+// It stands at the foot of the window. A phone's has no room for that: there it is let go once somebody scrolls, and stays at
+// the foot of the page. Both take the same place in the page, so nothing moves.
 
 import { h, replace } from "../shared/dom.js";
 import { ago, moment, t } from "../shared/words.js";
@@ -17,6 +20,7 @@ export class Banner {
   constructor(goTo) {
     this.goTo = goTo;
     this.element = h("div", { class: "banner", hidden: true, role: "status" });
+    addEventListener("scroll", () => this.element.classList.toggle("passed", scrollY > 0), { passive: true });
   }
 
   show(overview, state) {

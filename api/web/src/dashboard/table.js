@@ -12,7 +12,7 @@ const collator = new Intl.Collator();
 const views = new Map();
 
 /**
- * `columns`: {key, title, cell(row), value?(row), kind?: "number" | "main"}; with `value` one can sort by it.
+ * `columns`: {key, title, cell(row), value?(row), kind?: "number" | "main" | "one-line"}; with `value` one can sort by it.
  * `total`: how many rows there are, where the answer has but the first of them. `again()` is called when the view changed.
  */
 export function table({ id, label, columns, rows, total = rows.length, again }) {

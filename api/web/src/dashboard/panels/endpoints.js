@@ -39,7 +39,7 @@ export function endpoints({ endpoints: rows, spark_in_part: inPart, has_percenti
     again: () => panel.show(),
     columns: [
       { key: "endpoint", title: "endpoint", kind: "main", value: (row) => pageName(row.endpoint), cell: name },
-      ...(isOneService(rows) ? [] : [{ key: "service", title: "service", value: (row) => row.service ?? "", cell: service }]),
+      ...(isOneService(rows) ? [] : [{ key: "service", title: "service", kind: "one-line", value: (row) => row.service ?? "", cell: service }]),
       { key: "spark", title: "trend", cell: (row) => spark(row.spark, inPart) },
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door(itself(row), number(row.calls), { to: "requests" }) },
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),

@@ -56,9 +56,9 @@ function groups(answer, panel, open, keyOf) {
       { key: "what", title: "what-broke", kind: "main", cell: (one) => what(one, open) },
       { key: "state", title: "state", value: (one) => one.state, cell: (one) => h("span", { class: `state ${one.state}` }, t(`state-${one.state}`)) },
       { key: "requests", title: "metric-requests", kind: "number", value: (one) => one.requests, cell: failed },
-      { key: "people", title: "people-hit", kind: "number", value: (one) => one.people, cell: (one) => [number(one.people), ...one.hit.slice(0, HIT_SHOWN).map((share) => filterButton(keyOf(share.name), share.name, "device"))] },
+      { key: "people", title: "people-hit", value: (one) => one.people, cell: (one) => [number(one.people), ...one.hit.slice(0, HIT_SHOWN).map((share) => filterButton(keyOf(share.name), share.name, "device"))] },
       { key: "version", title: "span-version", cell: (one) => one.versions.map((share) => share.name).join(", ") },
-      { key: "seen", title: "last-seen", value: (one) => one.last_seen, cell: (one) => [moment(one.last_seen, "short"), h("span", { class: "device" }, t("error-since", { time: moment(one.first_seen, "short") }))] },
+      { key: "seen", title: "last-seen", value: (one) => one.last_seen, cell: (one) => [h("span", { class: "nowrap" }, moment(one.last_seen, "short")), h("span", { class: "part" }, t("error-since", { time: moment(one.first_seen, "short") }))] },
     ],
   });
 }
