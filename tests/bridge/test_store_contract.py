@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC
 
@@ -483,6 +484,25 @@ def test_a_renamed_person_is_one_and_is_found_by_either_name(store, settle):
     assert [entry.identity.user for entry in store.log(Scope.everybody(), DAY, ALL, 10, None)] == [
         "ana@example.com", "ana@new.example", "ana@example.com",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("server", ["sqlite", *SERVERS])
+def test_who_has_a_name_never_folds_however_few_addresses_are_kept_apart(request, tmp_path, server, settle):
+    if server == "sqlite":
+        store = SqliteStore(tmp_path / "few.db", distinct_max=1)
+    else:
+        store = request.getfixturevalue("make_influx")(distinct_max=1)
+    people = [Identity(f"100.64.1.{n}", "user", f"u{n}@example.com", f"u{n}-laptop") for n in range(3)]
+    devices = [Identity(f"100.64.2.{n}", "tagged", "", f"runner-{n}", tags="tag:ci") for n in range(3)]
+    strangers = [Identity(f"203.0.113.{n}", "external") for n in range(3)]
+    everyone = [*strangers, *people, *devices]
+    with closing(store):
+        store.write([row(T0 + n * S, n, who) for n, who in enumerate(everyone)])
+        settle(store)
+        found = sorted(one.identity for one in store.log(EVERYBODY, DAY, ALL, 99, None))
+        assert found == sorted([*people, *devices, strangers[0], *2 * [Identity("__other__", "external")]])
+        assert {one.identity.user for one in store.usage(EVERYBODY, DAY, ALL)} >= {one.user for one in people}
+        assert store.counters.addresses_over_limit == 2
 
 
 def test_hostile_texts_come_back(store, settle):

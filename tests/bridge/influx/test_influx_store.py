@@ -1,6 +1,7 @@
 """The store against a real InfluxDB 2: set-up, tokens, retention, limits, failures on the way."""
 
 import itertools
+import re
 import time
 from contextlib import closing
 
@@ -348,6 +349,24 @@ def test_a_writer_that_forgets_reads_anew(make, monkeypatch):
         assert store.write(minutes(first, first + 50)) == Written(50, 0)
     assert len(store._session.known._steps) < 10
     assert store.write(minutes(0, 600)) == Written(0, 600)
+
+
+def test_steps_are_read_and_written_again_some_batches_at_a_time(make, monkeypatch):
+    first, written = make(), []
+    rows = [row(DAY_AGO_US + 4_000_000 * key, key) for key in range(196)]  # of two steps
+    for start, end in ((0, 30), (30, 60), (60, 160), (160, 170), (170, 195)):
+        first.write(rows[start:end])
+    monkeypatch.setattr(known_module, "ROWS_AT_ONCE", 40)
+    second = make()
+    second.write([])
+    known = second._session.known
+    write = known._write
+    monkeypatch.setattr(known, "_write", lambda points: (written.append(points), write(points)))
+    assert second.write(rows) == Written(1, 195)
+    held = [sum(int(re.search(rb"rows=(\d+)i", point)[1]) for point in points) for points in written]
+    assert sum(held) == 195
+    assert all(count <= 40 or len(points) == 1 for count, points in zip(held, written, strict=True))
+    assert sum(one.requests for one in make().usage(Scope.everybody(), EVER, ALL)) == 196
 
 
 def test_a_late_line_finds_the_step_before_in_mind(make, monkeypatch):

@@ -18,7 +18,7 @@ that is forgotten is read anew.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tailtrace_bridge.core.columns import columns_of
 from tailtrace_bridge.core.records import Row
@@ -34,9 +34,7 @@ from tailtrace_bridge.store.values import Window
 
 NAMES_MAX = 20_000
 ROWS_AT_ONCE = 5_000
-"""Of those that no batch has."""
-BATCHES_AT_ONCE = 50
-"""Written again: some MB."""
+"""Held at once while a step is read: some MB, where all of a busy step are tens."""
 T = TypeVar("T")
 
 
@@ -131,25 +129,19 @@ class Known:
             return us in wanted and time_ns not in self._steps[us].batches
 
         there = self._rollups.each(self._raw, (f'SELECT "rows"{where}',), _spans(steps), values)[0]
-        new = {
-            row[0] // batches.NS // BUCKET_US * BUCKET_US for result in there for row in result.rows if is_new(row[0])
-        }
-        for result in self._rollups.each(self._raw, (f'SELECT "data"{where}',), _spans(sorted(new)), values)[0]:
+        new = ((time_ns, count) for result in there for time_ns, count in result.rows if is_new(time_ns))
+        text = f'SELECT "data"{where}'.format(start="$start", end="$end")
+        for start_ns, end_ns in _pieces(new):
+            page = self._influx.rows(self._raw, text, {**values, "start": start_ns, "end": end_ns})
             if not is_sure:
-                self._write_batches_again(result.rows)
-            for time_ns, data in result.rows:
+                self._write([batches.point(data, self._source, time_ns) for time_ns, data in page])
+            for time_ns, data in page:
                 if is_new(time_ns):
                     step = self._step(time_ns // batches.NS)
                     step.batches.add(time_ns)
                     for one in batches.read([data], Tables()):
                         name = one.time_us, one.key
                         step.add(name, lines.first_slot(*name) + one.shift)
-
-    def _write_batches_again(self, there: Sequence[Sequence[Any]]) -> None:
-        for start in range(0, len(there), BATCHES_AT_ONCE):
-            self._write(
-                [batches.point(data, self._source, time_ns) for time_ns, data in there[start : start + BATCHES_AT_ONCE]]
-            )
 
     def find(self, times_us: Iterable[int]) -> None:
         """Write again, and as a batch, what `api_access` has, of the steps that these times lie in, and no batch."""
@@ -203,3 +195,20 @@ class Known:
 
 def _spans(steps: list[int]) -> list[Window]:
     return joined(Window(us, us + BUCKET_US) for us in steps)
+
+
+def _pieces(there: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Return spans, ns, that have at most `ROWS_AT_ONCE` requests each, or one batch.
+
+    `there` has the time of each batch, in order, and how many requests it has.
+    """
+    start_ns = last_ns = held = 0
+    for time_ns, count in there:
+        if held and held + count > ROWS_AT_ONCE:
+            yield start_ns, last_ns + 1
+            held = 0
+        if not held:
+            start_ns = time_ns
+        last_ns, held = time_ns, held + count
+    if held:
+        yield start_ns, last_ns + 1
