@@ -14,6 +14,7 @@ from tailtrace_bridge.store.anonymous import (
     callers_of,
     folded,
     is_anonymous,
+    is_listed,
 )
 from tailtrace_bridge.store.person import Person
 from tailtrace_bridge.store.scope import Scope
@@ -119,6 +120,8 @@ def test_both_ways_give_the_same(store, seed, monkeypatch):
                     assert callers == callers_of(usages, limit, usage_only=usage_only)
                 listed = store.usage(ALL, window, filters, By.IDENTITY, listed=callers.first)
                 assert sorted(listed) == sorted(folded(usages, callers.first))
+                alone = store.usage(ALL, window, filters, By.IDENTITY, listed=callers.first, with_rest=False)
+                assert sorted(alone) == sorted(one for one in usages if is_listed(one.identity, callers.first))
         few = {"203.0.113.3", "203.0.113.4"}
         kept = [one for one in activity if one.identity.address in few or not is_anonymous(one.identity)]
         assert sorted(store.activity(ALL, window, listed=few)) == sorted(kept)

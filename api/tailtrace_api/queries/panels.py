@@ -79,7 +79,9 @@ class Panels:
             earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
         else:
             offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
-        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered)
+        # The rest has no name to offer: it is only counted, where nobody filters.
+        with_rest = filters == Filters()
+        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered, with_rest=with_rest)
         now = self._counted(scope, window, filters, anonymous, callers if filters == Filters() else None)
         then = self._counted(scope, before, filters, earlier)
         is_covered = self.queries.is_covered(before)

@@ -113,11 +113,12 @@ class Store(Protocol):
         by: By = By.ALL,
         *,
         listed: Collection[str] | None = None,
+        with_rest: bool = True,
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these.
 
-        `listed` are addresses of anonymous visitors (`store.anonymous`) to tell apart: all others are one, `FOLDED`.
-        None: all are told apart.
+        `listed` are addresses of anonymous visitors (`store.anonymous`) to tell apart: all others are one, `FOLDED`,
+        or stay out, without the rest. None: all are told apart. By endpoint, nobody is, and nobody stays out.
         """
 
     def visits(

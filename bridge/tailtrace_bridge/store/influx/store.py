@@ -244,10 +244,13 @@ class InfluxStore:
         by: By = By.ALL,
         *,
         listed: Collection[str] | None = None,
+        with_rest: bool = True,
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
         found = usage.usage(self._reads, window, scope.narrowed(filters), by)
-        return found if by is By.ENDPOINT else folded(found, listed)
+        if by is By.ENDPOINT:
+            return found
+        return folded(found, listed) if with_rest else [one for one in found if is_listed(one.identity, listed)]
 
     def visits(
         self,

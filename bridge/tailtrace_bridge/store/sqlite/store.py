@@ -216,10 +216,11 @@ class SqliteStore:
         by: By = By.ALL,
         *,
         listed: Collection[str] | None = None,
+        with_rest: bool = True,
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
         with self._connections.reading() as connection:
-            return usage.usage(connection, window, scope.narrowed(filters), by, listed)
+            return usage.usage(connection, window, scope.narrowed(filters), by, listed, with_rest=with_rest)
 
     def visits(
         self,

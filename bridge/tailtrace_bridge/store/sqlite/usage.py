@@ -56,11 +56,15 @@ def usage(
     filters: Filters,
     by: By = By.ALL,
     listed: Collection[str] | None = None,
+    *,
+    with_rest: bool = True,
 ) -> list[Usage]:
     """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
     numbers = listed_numbers(connection, listed) if by is not By.ENDPOINT else None
     if numbers is None:
         rows = _sums(connection, window, filters, by)
+    elif not with_rest:
+        rows = _sums(connection, window, filters, by, listed=numbers)
     elif by is By.IDENTITY and smallest_rollups(filters, by) is by and not filters.has_identity:
         rows = _sums_with_rest(connection, window, filters, numbers)
     else:
