@@ -38,8 +38,9 @@ from tailtrace_api.terminal.report import print_report
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 
 IMAGES = Path(__file__).with_name("images")
-COLOURS = 128
-"""Of a picture's palette: half the bytes, and nobody sees it."""
+COLOURS = 256
+"""Of a picture's palette: with fewer, the colour of a small mark becomes that of another."""
+PHONE_WIDTH_MAX = 560
 DAYS = 60
 TERMINAL_COLUMNS = 118
 
@@ -134,6 +135,8 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
         locale="en-GB",
         timezone_id="Europe/Madrid",
         reduced_motion="reduce",
+        has_touch=shot.width < PHONE_WIDTH_MAX,
+        is_mobile=shot.width < PHONE_WIDTH_MAX,
     )
     page = context.new_page()
     page.goto(f"{url}/{shot.query}")
@@ -142,6 +145,7 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
     if shot.click:
         page.locator("#requests").scroll_into_view_if_needed()
         page.locator(shot.click).first.click()
+        page.wait_for_selector("dialog .phases")  # its parts come after it
     page.wait_for_timeout(600)
     picture = page.screenshot()
     context.close()
