@@ -49,9 +49,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_SUSPECT = re.compile(r"[@=]|%40|%(?:25)*3D|[A-Za-z0-9_+=.-]{14}", re.IGNORECASE)
-_LONG = re.compile(r"[A-Za-z0-9_+=.-]{13}")
-"""No token is shorter."""
+_SUSPECT = re.compile(r"(?<![A-Za-z0-9_+=.-])[A-Za-z0-9_+=.-]{14}|[@=]|%(?:40|(?:25)*3[Dd])")
+_LONG = re.compile(r"(?<![A-Za-z0-9_+=.-])[A-Za-z0-9_+=.-]{13}")
+"""No token is shorter. Both look at a run from its start alone: to begin at each character reads it many times."""
 _CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
 _EQUALS = re.compile("=|%(?:25)*+3D", re.IGNORECASE)
 _NAMED = re.compile(

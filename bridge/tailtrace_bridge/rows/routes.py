@@ -45,6 +45,8 @@ _VALUE = re.compile(
     r"|(?=(?:[^0-9]*[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
     r"|[^@%{}]*+[@%{}].*"  # an e-mail address; text that someone typed
 )
+_NO_VALUE = re.compile(r"[^0-9@%{}]*+")
+"""Each alternative of `_VALUE` has one of these: most segments have none, and are told by one look."""
 _EXTENSION = re.compile(r"(.+)(\.[a-z][a-z0-9]{0,4})")
 
 
@@ -235,7 +237,11 @@ def _fold(path: str, segments: list[str]) -> str:
 
 
 def _fold_segment(segment: str) -> str:
-    if len(segment) > SEGMENT_LENGTH_MAX or _VALUE.fullmatch(segment):
+    if len(segment) > SEGMENT_LENGTH_MAX:
+        return "{id}"
+    if _NO_VALUE.fullmatch(segment):
+        return segment
+    if _VALUE.fullmatch(segment):
         return "{id}"
     if (file := _EXTENSION.fullmatch(segment)) and _VALUE.fullmatch(file[1]):
         return "{id}" + file[2]
