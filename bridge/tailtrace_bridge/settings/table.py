@@ -49,7 +49,7 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 """As a browser writes it (RFC 6454 section 6.2): lower case, no path, the port only where it is not the scheme's."""
 
 _TWO_NAMES = re.compile(r"""[\s;"]|^'""")
-_TWO_PATHS = re.compile(r"[\s;]+/")
+_TWO_PATHS = re.compile(r"[\s;]/")
 _JSON_LIST = re.compile(r"\s*\[\s*[\]\"]")
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
