@@ -38,15 +38,15 @@ UNKNOWN_STATUSES = frozenset({400, 404, 444})
 """444 is nginx's own: the connection was closed without an answer."""
 
 _VALUE = re.compile(
-    r"[+-]?[0-9][0-9TZ.,:+_-]*"  # a number, a date, a list of numbers
+    r"[^@%{}]*+[@%{}].*"  # an e-mail address; text that someone typed: first, as a stranger's is told so at once
+    r"|[+-]?[0-9][0-9TZ.,:+_-]*"  # a number, a date, a list of numbers
     r"|(?=[^0-9]*[0-9])[0-9A-Fa-f]{8,}"  # hex
     r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
     r"|(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9._~=-]{16,}"  # base64, a JWT
     r"|(?=(?:[^0-9]*[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
-    r"|[^@%{}]*+[@%{}].*"  # an e-mail address; text that someone typed
 )
-_NO_VALUE = re.compile(r"[^0-9@%{}]*+")
-"""Each alternative of `_VALUE` has one of these: most segments have none, and are told by one look."""
+_TELLING = re.compile("[0-9@%{}-]")
+"""Each value has one of these: a segment with none is a word, whatever else is in it, and is told so at one look."""
 _EXTENSION = re.compile(r"(.+)(\.[a-z][a-z0-9]{0,4})")
 
 
@@ -239,7 +239,7 @@ def _fold(path: str, segments: list[str]) -> str:
 def _fold_segment(segment: str) -> str:
     if len(segment) > SEGMENT_LENGTH_MAX:
         return "{id}"
-    if _NO_VALUE.fullmatch(segment):
+    if _TELLING.search(segment) is None:
         return segment
     if _VALUE.fullmatch(segment):
         return "{id}"
