@@ -1,10 +1,14 @@
 """Paths, and what is kept of them."""
 
+import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import RejectedLine
+from tailtrace_bridge.logs import scrub as scrubbing
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.scrub import AT_SIGNS_MAX, scrub
 
@@ -61,6 +65,23 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
 def test_what_is_kept_of_a_path(path, kept):
     assert scrub(path) == kept
     assert scrub(kept) == kept
+
+
+PIECES = (
+    "/", "a", "A", "1", "f", "_", "-", "+", "=", "%40", "%3D", "%253d", "@", ".", "x@a.bc", "ghp_", "glpat-", "sk-", "pk_test_",
+    "AKIA", "ya29.", "tskey-", "SG.", "token=", "deadbeef", "0123456789abcdef", "Ab1", "%7F", ":", "{", " ",
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 5)), max_size=14))
+def test_no_first_look_passes_a_token_over(made):
+    """The cheap looks before `_TOKEN` see what it would find."""
+    text = "/" + "".join(piece * count for piece, count in made)
+    if scrubbing._PLAIN.fullmatch(text):
+        assert not re.search("@|=|%40", text)
+    if scrubbing._PLAIN.fullmatch(text) or not scrubbing._MAYBE.search(text):
+        assert scrubbing._TOKEN.search(text.replace("eyJ", "")) is None
 
 
 def test_the_parser_keeps_neither():
