@@ -98,10 +98,17 @@ def test_a_head_is_answered_as_its_get(folder):
     ]
 
 
-def test_without_a_build_it_says_what_to_do(tmp_path):
+def test_without_a_build_it_says_what_to_do(tmp_path, caplog):
     answer = ask(tmp_path, "/")
     assert answer.status_code == 503
     assert "<code>make web</code>" in answer.text
+    (said,) = caplog.messages
+    assert all(word in said for word in ("not built", "Node.js 20", "`make web`", "--force-reinstall"))
+
+
+def test_of_a_page_that_is_built_the_log_says_nothing(folder, caplog):
+    assert ask(folder, "/").status_code == 200
+    assert caplog.messages == []
 
 
 def test_components_are_for_all_pages_and_kept_for_a_short_time(folder):

@@ -7,7 +7,7 @@
 | `/static/assets/…`, with a hash in the name | for good: a new build has new names |
 | `/static/js/components/…`, which pages of other origins link to | kept for `SHORT`, then revalidated by its ETag |
 | other files of `/static/` | revalidated by their ETag |
-| anything, where nothing was built | 503, a page that says what to do |
+| anything, where nothing was built | 503, a page that says what to do, as the log does at the start |
 
 Only files that were there at the start are given, by their exact names; so no name can lead elsewhere. A `.gz` beside
 a file is sent to who takes it. The page carries no script or style in itself, and may load from its own host only.
@@ -15,12 +15,15 @@ a file is sent to who takes it. The page carries no script or style in itself, a
 
 import gzip
 import hashlib
+import logging
 import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
+
+_LOGGER = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parents[1] / "static"
 PAGE = "index.html"
@@ -117,6 +120,12 @@ def dashboard_router(*, lang: str, zone: str, folder: Path = STATIC) -> APIRoute
     """Make the routes of the page and its files, as they are now in `folder`."""
     router = APIRouter(include_in_schema=False)
     files = load_files(folder, lang, zone)
+    if PAGE not in files:  # pip shows no warning of a build that went well
+        _LOGGER.warning(
+            "the dashboard is not built: install Node.js 20 or later with npm; then run `make web` in a clone that is "
+            "run as it is, or `pip install --force-reinstall --no-deps .` in the clone that was installed from. The "
+            "API and `tailtrace report` work without"
+        )
 
     @router.api_route("/", methods=METHODS)
     def page(request: Request) -> Response:
