@@ -5,6 +5,9 @@ import gc
 import os
 import sys
 
+INTERRUPTED = 130
+"""What a shell says of a program that SIGINT ended: 128 and the signal's number."""
+
 
 def main() -> None:
     """Run the command line."""
@@ -22,9 +25,14 @@ def main() -> None:
             "    pip install 'tailtrace[server]'\n"
         )
         sys.exit(1)
+    except KeyboardInterrupt:  # nothing runs yet
+        sys.exit(INTERRUPTED)
     # A command that ends needs no search for cycles in all that it loaded: it took 45 ms of an import's second.
     atexit.register(gc.freeze)
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # a second one, while the first is being answered
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
