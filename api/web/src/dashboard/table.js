@@ -4,6 +4,9 @@
 import { h } from "../shared/dom.js";
 import { number, t } from "../shared/words.js";
 
+/** So many columns stand closer together. */
+const MANY = 12;
+
 /** On a phone, where a row is a card, fewer. */
 const ROWS_FIRST = matchMedia("(max-width: 560px)").matches ? 5 : 10;
 const ROWS_MORE = 50;
@@ -45,7 +48,7 @@ export function table({ id, label, columns, rows, total = rows.length, again }) 
   return [
     rows.length > ROWS_FIRST && main?.value ? search(id, label, view.sought, (sought) => change({ sought })) : null,
     h("div", { class: isLong ? "scroll long" : "scroll", tabindex: "0", role: "group", "aria-label": label },
-      h("table", { class: "stack" },
+      h("table", { class: columns.length < MANY ? "stack" : "stack many" },
         h("thead", null, h("tr", null, ...head)),
         h("tbody", null, ...shown.map((row) =>
           h("tr", null, ...columns.map((column) =>
