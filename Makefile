@@ -114,14 +114,12 @@ test-tailnet: $(READY)
 	$(BIN)/pytest -m '(tailnet or headscale) and not slow and not docker' --numprocesses 2 --dist loadfile tests/end_to_end tests/stack $(ARGS)
 
 # One after another: an engine of their own, whose images stay in the cache.
-docker: $(READY) docker-parts
-	nice $(BIN)/python tests/docker/engine.py
-	nice $(BIN)/pytest -m docker tests/docker $(ARGS)
-
+docker: CONTAINED := docker
 # Each kind of fault once.
-docker-short: $(READY) docker-parts
-	$(BIN)/python tests/docker/engine.py
-	$(BIN)/pytest -m 'docker and not slow' tests/docker $(ARGS)
+docker-short: CONTAINED := docker and not slow
+docker docker-short: $(READY) docker-parts
+	nice $(BIN)/python tests/docker/engine.py
+	nice $(BIN)/pytest -m '$(CONTAINED)' tests/docker $(ARGS)
 
 docker-parts: collector influxdb tailnet $(COMPOSE)/$(call made_by,tests/stack/build_go.sh) $(DOCKER)/containerboot
 

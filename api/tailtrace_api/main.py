@@ -10,7 +10,14 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. A second SIGINT, or one while it loads, ends it without a traceback."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     # Plugins of pydantic are looked for in the metadata of every package that is installed. None is meant for us.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # No search for cycles among what is being loaded, until the command runs.
@@ -25,14 +32,9 @@ def main() -> None:
             "    pip install 'tailtrace[server]'\n"
         )
         sys.exit(1)
-    except KeyboardInterrupt:  # nothing runs yet
-        sys.exit(INTERRUPTED)
     # A command that ends needs no search for cycles in all that it loaded: it took 45 ms of an import's second.
     atexit.register(gc.freeze)
-    try:
-        app()
-    except KeyboardInterrupt:  # a second one, while the first is being answered
-        sys.exit(INTERRUPTED)
+    app()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from tailtrace_bridge.store.values import Window as Period
 
 NAMES_SHOWN = 10
 """People, endpoints and versions of a group."""
-SERVER_ERROR = 500
 
 
 @record
@@ -116,7 +115,7 @@ def what_broke(
 
     `failed`: the 5xx of the window, in groups or not.
     """
-    grouped = sum(count for one in groups for status, count in one.statuses.items() if status >= SERVER_ERROR)
+    grouped = sum(count for one in groups for status, count in one.statuses.items() if status >= 500)
     things = sorted((_thing(one, window) for one in groups), key=_urgency)
     return WhatBroke(
         window={"from": iso(window.start_us), "to": iso(window.end_us)},

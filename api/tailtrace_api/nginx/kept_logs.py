@@ -35,11 +35,12 @@ def kept_logs(conf: Path) -> tuple[str, ...]:
 
 def missed_logs(conf: Path) -> dict[str, tuple[str, ...]]:
     """Return the logs of http {} by the servers that write them, where others do not: no include file fits both."""
-    if kept_logs(conf):
+    blocks = _http_blocks(conf)
+    if not any(_logs(server) for http in blocks for server in _servers(http)):
         return {}
     return {
         _name(server): tuple(lines)
-        for http in _http_blocks(conf)
+        for http in blocks
         if (lines := _lines(http))
         for server in _servers(http)
         if not any(one["directive"] == "access_log" and not _is_ours(one) for one in server["block"])

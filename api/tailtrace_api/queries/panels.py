@@ -74,15 +74,14 @@ class Panels:
         weeks = back(window.end_us, hours)
         newest_us = self._newest_us(scope, Window(before.start_us, max(asked.end_us, window.end_us)))
         anonymous = earlier = None
-        if filters == Filters():
+        if is_all := filters == Filters():
             anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
             earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
         else:
             offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
         # The rest has no name to offer: it is only counted, where nobody filters.
-        with_rest = filters == Filters()
-        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered, with_rest=with_rest)
-        now = self._counted(scope, window, filters, anonymous, callers if filters == Filters() else None)
+        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered, with_rest=is_all)
+        now = self._counted(scope, window, filters, anonymous, callers if is_all else None)
         then = self._counted(scope, before, filters, earlier)
         is_covered = self.queries.is_covered(before)
         usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
