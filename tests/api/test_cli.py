@@ -133,6 +133,19 @@ def test_inspect_stores_nothing_and_shows_the_fields(run, tmp_path):
     assert not (tmp_path / "tailtrace.db").exists()
 
 
+@pytest.mark.parametrize("command", ["inspect", "import"])
+def test_where_a_log_goes_on_in_another_format_that_is_shown(run, tmp_path, command):
+    line = '100.64.0.7 - - [24/Apr/2026:06:25:07 +0000] "GET /a/{} HTTP/1.1" 200 32 "-" "curl/8"'
+    later = [line.format(number) + " eu-west frontend" for number in range(50)]
+    log = [*(line.format(number) for number in range(1200)), "half a line", *later]
+    (tmp_path / "on.log").write_text("".join(f"{one}\n" for one in log))
+    result = run(command, "on.log")
+    shown = result.stdout if command == "inspect" else result.stderr
+    assert "combined, 1000 of the first 1000 lines" in shown
+    assert "combined, and more, 50 of 51 lines that were looked at, from line 1201 on" in shown
+    assert ("1 rejected" in result.stdout, result.exit_code) == (True, command == "inspect")
+
+
 def test_import_of_what_the_store_has_removed_does_not_blame_the_format(run):
     assert run("import", COMBINED).exit_code == 1
     store = SqliteStore("tailtrace.db")

@@ -344,3 +344,59 @@ def test_an_old_line_is_named_only_if_its_address_was_seen_then(store, tmp_path)
         "/public": ("", ""),
     }
     assert all(entry.identified_us > created_us for entry in store.log(Scope.everybody(), ALL, Filters(), 9, None))
+
+
+COMBINED = '100.64.0.7 - - [24/Apr/2026:06:25:{:02} +0000] "GET /a/{} HTTP/1.1" 200 32 "-" "Dalvik/2.1.0"'
+OURS = (
+    "t3\t1777012000.0{:02}\t0b3510b0b46ee1da317017a62057{:04}\t\t\t01\t100.64.0.2\t9992\t\t\tGET\t/c\t200\t82\t0.117"
+    "\tfactory\tMozilla/5.0\t\t\t\t\t127.0.0.1:8000\t0.117\t200\t\t\t\t\tHTTP/1.1\thttp\t\t\tfactory"
+)
+GOES_ON = {
+    "main": (COMBINED + ' "203.0.113.9"', ["combined", "main"]),
+    "words that nobody knows": (COMBINED + " eu-west frontend", ["combined", "combined, and more"]),
+    "JSON": (
+        '{{"time":"2026-04-24T06:26:{:02}+00:00","client_ip":"100.64.0.8","method":"GET","uri":"/b/{}","status":200}}',
+        ["combined", "json"],
+    ),
+    "ours": (OURS, ["combined", "tailtrace"]),
+}
+"""A log that went on when nginx's configuration was changed: its later lines, and what it is read as."""
+
+
+def gone_on(path: Path, kind: str, lines: int, before: int = 2000) -> Path:
+    later = GOES_ON[kind][0]
+    texts = [COMBINED.format(at % 60, at % 7) for at in range(before)]
+    path.write_text("".join(f"{one}\n" for one in [*texts, *(later.format(at % 60, at) for at in range(lines))]))
+    return path
+
+
+@pytest.mark.parametrize("kind", GOES_ON)
+@pytest.mark.parametrize("lines", [4, 9000])
+def test_a_log_that_goes_on_in_another_format_is_read_to_its_end_and_that_is_told(store, tmp_path, kind, lines):
+    done = run(store, gone_on(tmp_path / "access.log", kind, lines))
+    assert (done.lines, done.stored, done.rejected) == (2000 + lines, 2000 + lines, 0)
+    first, *later = done.understood
+    assert [fmt.name for one in (first, *later) for fmt in one.formats] == GOES_ON[kind][1][: 1 + len(later)]
+    if kind != "ours":  # which is known without a look
+        assert [(one.from_line, one.looked_at) for one in later] == [(2001, min(lines, 1000))]
+    again = run(store, tmp_path / "access.log")
+    assert (again.duplicate, again.stored) == (2000 + lines, 0)
+
+
+def test_lines_that_are_of_no_format_do_not_end_the_search_for_one(store, tmp_path):
+    log = gone_on(tmp_path / "access.log", "words that nobody knows", 3000)
+    texts = log.read_text().splitlines()
+    texts[2000:2000] = ["a hole in the disk"] * 3000
+    log.write_text("".join(f"{one}\n" for one in texts))
+    done = run(store, log)
+    assert (done.lines, done.rejected_by_reason) == (8000, {"no-format": 3000})
+    assert done.first_rejected_line == {"no-format": 2001}
+    assert all(one.is_sure for one in done.understood)
+
+
+@pytest.mark.parametrize("kind", GOES_ON)
+def test_a_worker_finds_it_too(store, tmp_path, kind):
+    log = gone_on(tmp_path / "access.log", kind, 9000)
+    expected = run(store, log).understood
+    with ImportWorker() as worker:
+        assert [one for chunk in worker.chunks(job(log)) for one in chunk.understood] == expected

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import typer
@@ -23,12 +23,11 @@ from tailtrace_api.commands.understood import as_plain, print_understood
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.files import fingerprint, lines_of, read_pieces
 from tailtrace_bridge.logs.parser import LineParser
-from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.rejected import reject
-from tailtrace_bridge.logs.understood import Understood, understand
-from tailtrace_bridge.transfer.importer import is_shortened
+from tailtrace_bridge.logs.understood import Understood, understand, understand_next
+from tailtrace_bridge.transfer.importer import first_pieces, is_shortened, texts_of, with_next
 
 TEXT_LENGTH_MAX = 120
 """Characters shown of a rejected line, or of a file's name."""
@@ -55,7 +54,7 @@ class Findings:
     lines: int = 0
     parsed: int = 0
     parsed_by_format: Counter[str] = field(default_factory=Counter)
-    """Of the first lines of each file."""
+    """Of the lines of each file that were looked at together."""
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     shown: list[Sample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -66,31 +65,39 @@ class Findings:
     def read(self, path: Path, parser: LineParser) -> None:
         """Take the lines of a file."""
         cut: list[tuple[bytes, int, int, bool]] = []
+        before, others = 0, len(self.understood)
         try:
-            read = read_lines(path, on_cut=lambda *one: cut.append(one), now_s=time.time())
-            first: list[tuple[bytes, int, int]] = []
-            try:
-                first.extend(islice(read, SAMPLE_LINES_MAX))
-            finally:
-                parser, found = understand(parser, str(path), [line for line, _, _ in first])
-                self.understood.append(found)
-                for one in found.formats:
-                    self.parsed_by_format[one.name] += one.lines
-                for number, (line, offset, seed) in enumerate(first, start=1):
-                    self._take(parser.parse(line, str(path), offset, seed), number)
-            for number, (line, offset, seed) in enumerate(chain(read), start=len(first) + 1):
-                self._take(parser.parse(line, str(path), offset, seed), number)
+            read = read_pieces(path, on_cut=lambda *one: cut.append(one), now_s=time.time())
+            pieces, first, failed = first_pieces(read)
+            parser, found = understand(parser, str(path), first)
+            self._note_understood(found)
+            for piece, after in with_next(chain(pieces, read)):
+                more = texts_of(after) if after else []
+                parser, goes_on = understand_next(parser, str(path), texts_of(piece), more, before + 1)
+                if goes_on is not None:
+                    self._note_understood(goes_on)
+                for line, offset in piece.lines or lines_of(piece.block, piece.offset):
+                    self._take(parser.parse(line, str(path), offset, piece.seed or fingerprint(line)), before + 1)
+                    before += 1
+            if failed is not None:
+                raise failed
             if cut and not cut[0][-1]:
                 line, offset, seed, _ = cut.pop()
-                is_short = is_shortened(line, parser, {one.source for one in found.formats})
+                formats = {fmt.source for one in self.understood[others:] for fmt in one.formats}
+                is_short = is_shortened(line, parser, formats)
                 record = reject("no-format", line, str(path), offset) if is_short else None
-                self._take(record or parser.parse(line, str(path), offset, seed), self.lines + 1)
+                self._take(record or parser.parse(line, str(path), offset, seed), before + 1)
         except LogFileError as error:
             self.problems.append(printable(str(error), 500))
         if cut:
             self.notes.append(
                 f"{printable(str(path), TEXT_LENGTH_MAX)}: the last line has no newline yet; it is left out"
             )
+
+    def _note_understood(self, found: Understood) -> None:
+        self.understood.append(found)
+        for one in found.formats:
+            self.parsed_by_format[one.name] += one.lines
 
     def _take(self, record: object, number: int) -> None:
         self.lines += 1

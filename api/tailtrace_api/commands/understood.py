@@ -19,18 +19,24 @@ def print_understood(found: Understood, say: Callable[[str], None] = note) -> No
         return
     file = printable(found.file, WIDTH_MAX * 2)
     for one in found.formats[:FORMATS_SHOWN]:
-        say(f"{file}: {one.name}, {one.lines} of the first {found.looked_at} lines")
+        say(f"{file}: {one.name}, {one.lines} of {_looked_at(found)}")
         say(f"  {printable(one.source, 1000)}")
         _print_table(one, say)
     if len(found.formats) > FORMATS_SHOWN:
         say(f"  and {len(found.formats) - FORMATS_SHOWN} more formats, in few lines each; --json has all")
     for why, count in found.unsure.items():
-        say(f"{file}: not sure of {count} of the first {found.looked_at} lines: {why}")
+        say(f"{file}: not sure of {count} of {_looked_at(found)}: {why}")
     if found.unsure.keys() - {OF_ERROR_LOG} or not (found.formats or found.unsure):
         say(
             "  Say the format: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' as `nginx -T` prints it; "
             f"`tailtrace inspect {file}` tries it without storing anything."
         )
+
+
+def _looked_at(found: Understood) -> str:
+    if found.from_line == 1:
+        return f"the first {found.looked_at} lines"
+    return f"{found.looked_at} lines that were looked at, from line {found.from_line} on"
 
 
 def _print_table(one: FormatFound, say: Callable[[str], None]) -> None:

@@ -362,6 +362,10 @@ class BlockReader:
         self.count = 0
         """Lines that were read."""
 
+    def read_on(self, parser: LineParser) -> None:
+        """Read what comes by a parser that knows more formats."""
+        self._parser = parser
+
     def take(self) -> Lines:
         """Return what was read since the last time."""
         lines, self.lines = self.lines, self._empty()

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.format import LogFormat
 from tailtrace_bridge.logs.parser import LineParser
-from tailtrace_bridge.logs.recognise import AnyFormat, recognise
+from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX, AnyFormat, recognise
 from tailtrace_bridge.logs.wrappers import unwrap_line
 
 LINES_SHOWN = 3
@@ -31,13 +32,15 @@ class FormatFound:
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """What the first lines of a log are."""
+    """What the first lines of a log are, or lines further on."""
 
     file: str
     looked_at: int
     formats: tuple[FormatFound, ...] = ()
     unsure: dict[str, int] = field(default_factory=dict)
     """Why lines were not understood, and how many."""
+    from_line: int = 1
+    """The number of the first line that was looked at."""
 
     @property
     def is_sure(self) -> bool:
@@ -45,9 +48,13 @@ class Understood:
         return not self.looked_at or 2 * sum(one.lines for one in self.formats) > self.looked_at
 
 
+FORMATS_MAX = 24
+"""Formats of one log, with those that `LineParser` knows by itself; of further ones each line speaks for itself."""
+
+
 def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[LineParser, Understood]:
     """Find out what a log is from its first lines; returns the parser for the whole of it."""
-    bare = [(unwrap_line(line) or line) if parser.is_auto else line for line in lines]
+    bare = list(map(_bare, lines)) if parser.is_auto else lines
     unsure: dict[str, int] = {}
     if parser.is_auto:
         found = recognise(line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
@@ -73,6 +80,29 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
         ),
         unsure,
     )
+
+
+def understand_next(
+    parser: LineParser, file: str, lines: Sequence[bytes], after: Sequence[bytes], number: int
+) -> tuple[LineParser, Understood | None]:
+    """Find out whether a log goes on in another format, from its next lines, of which the first has this number.
+
+    It does where the configuration of nginx was changed, or logs were put together. No line but the last is looked at,
+    as long as that is of a format that is known; what comes `after` these lines is evidence, too.
+    """
+    if not parser.is_auto or not lines or len(parser.formats) >= FORMATS_MAX or parser.fits(_bare(lines[-1])):
+        return parser, None
+    strange = [(at, line) for at, line in enumerate(lines, start=number) if not parser.fits(_bare(line))]
+    sample = [line for _, line in strange[-SAMPLE_LINES_MAX // 2 :]]
+    sample += islice((line for line in after if not parser.fits(_bare(line))), SAMPLE_LINES_MAX - len(sample))
+    learned, found = understand(parser, file, sample)
+    if len(learned.formats) == len(parser.formats):
+        return parser, None
+    return learned, replace(found, unsure={}, from_line=strange[0][0])  # what is rejected is told line by line
+
+
+def _bare(line: bytes) -> bytes:
+    return unwrap_line(line) or line
 
 
 def _has_agent(fmt: AnyFormat) -> bool:

@@ -4,7 +4,8 @@ Two halves, with chunks between them: `read_chunks` reads, parses and enriches, 
 runs both in turns; for a large one `import_worker` runs the first half in a process of its own.
 
 Of `auto`, the first lines of each log say which formats it has (`logs.recognise`); they are kept until then, so that no
-file is read twice and standard input can be one. What was understood is in the log's first chunk.
+file is read twice and standard input can be one. Where a piece of the log ends in a line that has none of them, it is
+looked at before it is read. What was understood is in the chunk that begins so.
 
 The last line of a plain file is no line before its newline is there: it is left out and told; the same log imported
 later has it. Only where the file has not been written for a day, and the line is whole by the format of the others, it
@@ -38,7 +39,7 @@ from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.rejected import reject
-from tailtrace_bridge.logs.understood import Understood, understand
+from tailtrace_bridge.logs.understood import Understood, understand, understand_next
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
@@ -97,8 +98,8 @@ class Chunk(NamedTuple):
     """By reason, the number of the first line of the log that was rejected for it, from 1."""
     note: str = ""
     """What was left out of the log on purpose, or empty."""
-    understood: Understood | None = None
-    """In the first chunk of a log: what it is read as."""
+    understood: Sequence[Understood] = ()
+    """In the first chunk of a log: what it is read as. In another: what its lines are read as from there on, too."""
     settled: tuple[str, tuple[int, ...]] | None = None
     """In the last chunk of a log that was read to its end: its name, and the places of all that was rejected."""
     counted: Tally | None = None
@@ -230,8 +231,7 @@ def store_chunks(
                     total.first_rejected_line[one.reason] = numbers.get(one.reason, 0)
             if note:
                 total.notes.append(note)
-            if understood is not None:
-                total.understood.append(understood)
+            total.understood += understood
             if settled is not None:
                 store.settle_rejected(*settled)
             if problem:
@@ -282,33 +282,36 @@ class _LogReader:
         self._cut: list[tuple[bytes, int, int, bool]] = []
         self._places: list[int] = []
         """Of the lines that were rejected."""
-        self._understood: Understood | None = None
+        self._understood: list[Understood] = []
+        self._formats: set[str] = set()
+        """All that were understood."""
 
     def chunks(self, now_s: float) -> Iterator[Chunk]:
         """Return its lines."""
-        problem, formats = "", set[str]()
+        problem = ""
         self._lines = BlockReader(self._parser, self._name)
         rows_max = min(FIRST_BATCH_ROWS, BATCH_ROWS)
         read = read_pieces(
             self._path, on_bytes=self._read_bytes.append, on_cut=lambda *cut: self._cut.append(cut), now_s=now_s
         )
         try:
-            pieces, first, failed = _sample(read)
+            pieces, first, failed = first_pieces(read)
             if first and is_export(first[0]):
                 self._lines = _ExportLines(self._name, self._enricher)
             elif first:
-                self._parser, self._understood = understand(self._parser, self._name, first)
-                formats = {one.source for one in self._understood.formats}
+                self._parser, found = understand(self._parser, self._name, first)
+                self._note_understood(found)
                 self._lines = BlockReader(self._parser, self._name)
             size = 0
-            for piece in chain(pieces, read):
+            for piece, after in with_next(chain(pieces, read)):
+                self._look_again(piece, after)
                 self._lines.read(piece)
                 size += len(piece.block) or sum(len(line) for line, _ in piece.lines)
                 if max(len(self._lines.lines), len(self._lines.rejected)) >= rows_max or size >= BATCH_BYTES:
                     yield self._chunk("")
                     rows_max, size = min(2 * rows_max, BATCH_ROWS), 0
             if self._cut and not self._cut[0][-1]:
-                self._read_cut(formats)
+                self._read_cut()
             if failed is not None:
                 raise failed
         except LogFileError as error:
@@ -321,10 +324,28 @@ class _LogReader:
         is_settled = not problem and len(self._places) <= PLACES_MAX
         yield last._replace(note=self._note(), settled=(self._name, tuple(self._places)) if is_settled else None)
 
-    def _read_cut(self, formats: set[str]) -> None:
+    def _note_understood(self, found: Understood) -> None:
+        self._understood.append(found)
+        self._formats |= {one.source for one in found.formats}
+
+    def _look_again(self, piece: Piece, after: Piece | None) -> None:
+        """Find out whether the log goes on in another format than it had so far."""
+        if not isinstance(self._lines, BlockReader) or not self._parser.is_auto:
+            return
+        # The usual piece is not split for it.
+        end = piece.block[piece.block.rfind(b"\n", 0, -1) + 1 : -1] if piece.block else piece.lines[-1][0]
+        if self._parser.fits(end):
+            return
+        lines, more = texts_of(piece), texts_of(after) if after else []
+        self._parser, found = understand_next(self._parser, self._name, lines, more, self._lines.count + 1)
+        if found is not None:
+            self._note_understood(found)
+            self._lines.read_on(self._parser)
+
+    def _read_cut(self) -> None:
         """Read the last line, which has no newline, of a file that grows no more: it is whole, or rejected."""
         line, offset, seed, _ = self._cut.pop()
-        if isinstance(self._lines, BlockReader) and is_shortened(line, self._parser, formats):
+        if isinstance(self._lines, BlockReader) and is_shortened(line, self._parser, self._formats):
             self._lines.rejected.append((reject("no-format", line, self._name, offset), self._lines.count))
             self._lines.count += 1
         else:
@@ -338,7 +359,7 @@ class _LogReader:
                 self._places.append(one.offset)
         read_bytes, understood = sum(self._read_bytes), self._understood
         self._read_bytes.clear()
-        self._understood = None
+        self._understood = []
         rows: list[Row] = []
         if isinstance(self._lines, _ExportLines):
             columns = self._lines.columns()
@@ -416,7 +437,7 @@ def is_shortened(line: bytes, parser: LineParser, formats: set[str]) -> bool:
     return fmt is not None and bool(formats) and fmt.source not in formats
 
 
-def _sample(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFileError | None]:
+def first_pieces(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFileError | None]:
     """Take the first pieces of a log, its first lines, and what ended it among them."""
     pieces: list[Piece] = []
     first: list[bytes] = []
@@ -433,6 +454,28 @@ def _sample(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFileErr
     except LogFileError as error:
         return pieces, first, error
     return pieces, first, None
+
+
+def with_next(read: Iterator[Piece]) -> Iterator[tuple[Piece, Piece | None]]:
+    """Return each piece and the one after it. Raises what ended the log too early after the last of them."""
+    before: Piece | None = None
+    failed: LogFileError | None = None
+    try:
+        for piece in read:
+            if before is not None:
+                yield before, piece
+            before = piece
+    except LogFileError as error:
+        failed = error
+    if before is not None:
+        yield before, None
+    if failed is not None:
+        raise failed
+
+
+def texts_of(piece: Piece) -> list[bytes]:
+    """Return the lines of a piece, without their places."""
+    return [line for line, _ in piece.lines or lines_of(piece.block, piece.offset)]
 
 
 @contextmanager

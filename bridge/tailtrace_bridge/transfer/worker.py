@@ -163,7 +163,7 @@ def _packed(chunk: "Chunk") -> tuple[Any, ...]:
     from tailtrace_bridge.transfer.flat import flattened  # noqa: PLC0415
 
     columns, rejected_lines, *rest, understood, settled, counted, _ = chunk
-    said = None if understood is None else pickle.dumps(understood)
+    said = pickle.dumps(understood) if understood else None
     return (
         flattened(columns),
         list(map(_REJECTED_LINE, rejected_lines)),
@@ -194,7 +194,7 @@ def _unpacked(message: tuple[Any, ...]) -> "Chunk":
         problem,
         numbers,
         note,
-        None if said is None else pickle.loads(said),  # noqa: S301
+        () if said is None else pickle.loads(said),  # noqa: S301
         settled,
         None if counted is None else Tally(*counted),
     )
