@@ -31,7 +31,7 @@ from tailtrace_api.http.operation import Keeps, create_operation_app
 from tailtrace_api.server import loading
 from tailtrace_api.server.answers import BELOW, Answers
 from tailtrace_api.server.connections import BoundedProtocol
-from tailtrace_api.server.heap import share_one
+from tailtrace_api.server.heap import give_back_at_times, share_one
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
@@ -317,12 +317,14 @@ async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    watch = None if bridge is None else asyncio.create_task(_watch(bridge))
+    beside = [asyncio.create_task(give_back_at_times())]
+    if bridge is not None:
+        beside.append(asyncio.create_task(_watch(bridge)))
     try:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in servers))
     finally:
-        if watch is not None:
-            watch.cancel()
+        for task in beside:
+            task.cancel()
 
 
 async def _watch(bridge: Bridge) -> None:

@@ -48,15 +48,19 @@ def failed_requests(store: Store, window: Window, count_max: int) -> list[LogEnt
 
 def _newest(store: Store, window: Window, filters: Filters, count_max: int) -> list[LogEntry]:
     """Return the newest requests of a window, the newest first."""
-    found: list[LogEntry] = []
+    return [one for page in _pages(store, window, filters, count_max) for one in page]
+
+
+def _pages(store: Store, window: Window, filters: Filters, count_max: int) -> Iterator[list[LogEntry]]:
+    """Return them a page at a time."""
     before: tuple[int, int] | None = None
-    while len(found) < count_max:
-        page = store.log(Scope.everybody(), window, filters, min(PAGE_MAX, count_max - len(found)), before)
-        found += page
+    while count_max > 0:
+        page = store.log(Scope.everybody(), window, filters, min(PAGE_MAX, count_max), before)
+        yield page
         if len(page) < PAGE_MAX:
-            break
+            return
+        count_max -= len(page)
         before = page[-1].time_us, page[-1].key
-    return found
 
 
 def _crowds(left: Iterable[LogEntry]) -> Iterator[list[LogEntry]]:
@@ -78,14 +82,14 @@ def _of_runs(store: Store, left: Iterable[LogEntry]) -> Iterator[LogEntry]:
         newest, oldest = crowd[0], crowd[-1]
         window = Window(oldest.time_us - EARLIER_US, newest.time_us + (newest.request_time_us or 0) + 1)
         of_endpoint = Filters(endpoint=newest.endpoint, service=newest.service)
-        answers = _newest(store, window, of_endpoint, budget)
+        answers = [
+            (*_logged(one), failed_entry(one))  # a tenth of the entry, of which there may be 20,000
+            for page in _pages(store, window, of_endpoint, budget)
+            for one in page
+        ]
         budget -= len(answers)
         runs = Runs()
-        failures = {
-            (one.time_us, one.key)
-            for entry in sorted(answers, key=_logged)
-            for one in runs.failures(failed_entry(entry))
-        }
+        failures = {(one.time_us, one.key) for *_, entry in sorted(answers) for one in runs.failures(entry)}
         yield from (one for one in crowd if (one.time_us, one.key) in failures)
         if budget <= 0:
             break

@@ -21,7 +21,7 @@ from tailtrace_bridge.store.influx.rollups import known as known_module
 from tailtrace_bridge.store.influx.rollups import reader as rollups
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
-from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _Fetched, _Fetches
+from tailtrace_bridge.store.influx.rollups.reader import FETCHED_LENGTH, _fetches
 from tailtrace_bridge.store.influx.store import InfluxStore
 from tailtrace_bridge.store.influx.wire.query import Server
 from tailtrace_bridge.store.influx.wire.write import Answered, Timing
@@ -443,13 +443,10 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
 
 
 def test_busy_steps_are_fetched_few_at_a_time():
-    places = [("", number) for number in range(100)]
-    fetches, fetched = _Fetches(places, 1), []
-    for some, length in zip(fetches, (FETCHED_LENGTH // 8, 0, 2 * FETCHED_LENGTH, FETCHED_LENGTH, 40), strict=False):
-        fetched.append(len(some))
-        fetches.report(_Fetched({some[0]: ["x" * length]}, {place: ["x" * length] for place in some[1:]}))
-    assert fetched == [1, 8, 8, 1, 1]
-    assert [one for some in _Fetches(places, 36) for one in some] == places
+    lengths = [FETCHED_LENGTH // 2, FETCHED_LENGTH // 2, 1, 0, 2 * FETCHED_LENGTH, 1, FETCHED_LENGTH]
+    fetched = _fetches({("", number): length for number, length in enumerate(lengths)})
+    assert [[number for _, number in some] for some in fetched] == [[0, 1], [2, 3], [4], [5], [6]]
+    assert list(_fetches({})) == []
 
 
 def test_what_is_kept_is_bounded():

@@ -7,7 +7,7 @@ from tailtrace_bridge.core.records import OTHER, Identity
 from tailtrace_bridge.store.influx.config import InfluxConfig, InfluxCounters
 from tailtrace_bridge.store.influx.distinct import Distinct
 from tailtrace_bridge.store.influx.rollups import batches
-from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables
+from tailtrace_bridge.store.influx.rollups.encoding import Tables
 from tailtrace_bridge.store.influx.session import Session
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.write import BATCH_LINES_MAX
@@ -69,10 +69,8 @@ class BatchWriter:
         """Know who was kept apart lately, so that the limit holds over restarts: of one day at a time."""
         tomorrow_us = (self._clock() // DAY_US + 1) * DAY_US  # what comes later is of a wrong clock
         for start_us in range(tomorrow_us - RECALLED_DAYS * DAY_US, tomorrow_us, DAY_US):
-            tables, day = Tables(), Window(start_us, start_us + DAY_US)
-            for _ in session.rollups.parts(day, Kind.USAGE_IDENTITY, tables, source=self._config.source):
-                pass  # each names its identities in the tables
-            self._distinct.recall(tables.identities)
+            day = Window(start_us, start_us + DAY_US)
+            self._distinct.recall(session.rollups.identities(day, self._config.source))
         session.rollups.forget()
         self._is_recalled = True
 

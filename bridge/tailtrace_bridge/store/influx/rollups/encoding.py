@@ -141,13 +141,25 @@ def decoded(kind: Kind, texts: Iterable[str], tables: Tables) -> Iterator[list[R
         yield _read(kind, one, tables)
 
 
-def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
+def identities_of(texts: Iterable[str]) -> Iterator[Identity]:
+    """Return who is named by the documents of one step, of a kind that goes by identity. Raises as `decode` does."""
+    for one in "".join(texts).split(_BETWEEN):
+        head, _, _ = _opened(one)
+        yield from (Identity(*values) for values in head.get("identities", ()))
+
+
+def _opened(text: str) -> tuple[dict[str, Any], bytes, int]:
+    """Return a document's head, all of it, and where its columns begin."""
     try:
         document = zlib.decompress(b64decode(text))
     except zlib.error as error:
         raise ValueError(str(error)) from error
     place = document.index(b"\n") + 1
-    head = json.loads(document[:place])
+    return json.loads(document[:place]), document, place
+
+
+def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
+    head, document, place = _opened(text)
     columns: list[Iterable[Any]] = []
     for how in head["columns"]:
         end = place + how["bytes"]

@@ -29,15 +29,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import (
+    TEXT_LENGTH_MAX,
     Kind,
     Row,
     Sought,
     Tables,
     chosen,
     decode,
+    identities_of,
     merged,
     rows_of,
     translated,
@@ -55,9 +58,11 @@ GRACE_US = 2 * MINUTE_US
 QUERIES_MAX = 16
 """For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
 STEPS_MAX = 36
-"""Whose requests are fetched in one call."""
-FETCHED_LENGTH = 4_000_000
-"""Characters: of 150,000 requests, or so."""
+"""That are looked at in one call."""
+FETCHED_LENGTH = 1_000_000
+"""Characters of requests fetched in one call, unless one step has more: of 40,000, or so."""
+REQUEST_LENGTH = 30
+"""Characters that a request takes in a batch, or so."""
 KEPT_CELLS_MAX = 500_000
 """Of rollups, in all that is kept: some 15 MB. An answer over a month needs 20,000 to 250,000."""
 KEPT_REQUESTS_MAX = 60_000
@@ -109,11 +114,6 @@ class _Fetched(NamedTuple):
     """Of steps whose batches were put into one."""
     loose: Mapping[Place, Sequence[str]]
 
-    @property
-    def length(self) -> int:
-        """How many characters they are."""
-        return sum(len(text) for places in self for texts in places.values() for text in texts)
-
     def count(self, place: Place) -> int:
         """Return the number of batches of a step."""
         return 1 if place in self.whole else len(self.loose.get(place, ()))
@@ -124,25 +124,19 @@ class _Fetched(NamedTuple):
             return batches.read_whole(self.whole[place], tables)
         return batches.read(self.loose.get(place, ()), tables, is_kept=is_kept)
 
+    def identities(self) -> Iterator[Identity]:
+        """Return who sent requests of these steps, some more than once."""
+        for texts in (*self.whole.values(), *([text] for theirs in self.loose.values() for text in theirs)):
+            yield from identities_of(texts)
 
-class _Fetches:
-    """Which steps to fetch in one call: as many as would have `FETCHED_LENGTH` if they are like those before."""
 
-    def __init__(self, places: Sequence[Place], first: int) -> None:
-        self._places, self._size = places, first
+class _Version(NamedTuple):
+    """What the requests of a step are made of."""
 
-    def __iter__(self) -> Iterator[Sequence[Place]]:
-        start = 0
-        while start < len(self._places):
-            end = start + self._size
-            yield self._places[start:end]
-            start = end
-
-    def report(self, found: _Fetched) -> None:
-        """Take what the last gave."""
-        if found.length:
-            count = len(found.whole) + len(found.loose)
-            self._size = min(STEPS_MAX, max(1, count * FETCHED_LENGTH // found.length))
+    name: Any
+    """As of when they were put into one, or the times of the batches."""
+    length: int
+    """How many characters they are, or so."""
 
 
 def sizes_up_to(bucket_us: int) -> list[int]:
@@ -187,17 +181,25 @@ class RollupReader:
             return
         if sizes and sizes[0] == DAY_US:
             window = self._widened(window)
-        rest: dict[str | None, list[Window]] = {source: [window]}
-        for size_us in sizes:
-            inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
-            rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
-            places, asofs = self._asofs(kind, size_us, inner)
-            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
+        levels, rest = self._rolled_up(window, kind, sizes, source, sought=sought, is_apart=is_apart)
+        while levels:
+            level = levels.pop(0)
             for part in level.parts:
                 yield part._replace(rows=translated(kind, part.rows, level.tables, tables))
-            for one, start_us in places - level.places:
-                rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
         yield from self._ends(kind, rest, tables, sought)
+
+    def identities(self, window: Window, source: str) -> Iterator[Identity]:
+        """Return who is in a window of whole days of a source, some more than once.
+
+        Of requests that no rollups are there for, the heads of their documents say it: no request is looked at.
+        """
+        levels, rest = self._rolled_up(window, Kind.USAGE_IDENTITY, SUM_SIZES, source, sought=None, is_apart=True)
+        for level in levels:
+            yield from level.tables.identities
+        untils, wanted = self._wanted(rest)
+        for versions in self._versions(untils, list(wanted), source):
+            for some in _fetches({place: version.length for place, version in versions.items()}):
+                yield from self._fetch({place: untils[place] for place in some}, source).identities()
 
     def by_bucket(self, window: Window, kind: Kind, tables: Tables, bucket_us: int) -> Iterator[Part]:
         """Return the totals of a window in parts that each lie in one bucket of time."""
@@ -212,6 +214,29 @@ class RollupReader:
                 rollups = Rollups()
                 rollups.add(batches.counted(theirs))
                 yield Part(start_us, 0, rows_of(kind, rollups, tables))
+
+    def _rolled_up(
+        self,
+        window: Window,
+        kind: Kind,
+        sizes: Sequence[int],
+        source: str | None,
+        *,
+        sought: Sought | None,
+        is_apart: bool,
+    ) -> tuple[list[_Level], dict[str | None, list[Window]]]:
+        """Return the totals of a window of which there are rollups, by size, and where it has none."""
+        levels: list[_Level] = []
+        rest: dict[str | None, list[Window]] = {source: [window]}
+        for size_us in sizes:
+            inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
+            rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
+            places, asofs = self._asofs(kind, size_us, inner)
+            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
+            levels.append(level)
+            for one, start_us in places - level.places:
+                rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
+        return levels, rest
 
     def _level(
         self,
@@ -247,27 +272,24 @@ class RollupReader:
         return level
 
     def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
-        """Return the totals of what no rollups are there for, a few steps at a time."""
+        """Return the totals of what no rollups are there for, a few steps at a time; in no order."""
         source = _only(spans)
         untils, wanted = self._wanted(spans)
-        fetches = _Fetches(list(wanted), STEPS_MAX)
-        for some in fetches:
-            versions = self._versions({place: untils[place] for place in some}, source)
-            names = {place: (place, tuple(wanted[place]), version) for place, version in versions.items()}
-            steps = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
-            found = self._fetch({place: untils[place] for place in names.keys() - steps.keys()}, source)
-            fetches.report(found)
-            for place, name in names.items():
-                if (step := steps.get(place)) is None:
+        for versions in self._versions(untils, list(wanted), source):
+            names = {place: (place, tuple(wanted[place]), version.name) for place, version in versions.items()}
+            kept = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
+            for place, step in kept.items():
+                yield _part(kind, place, step, tables, sought)
+            for some in _fetches({place: version.length for place, version in versions.items() if place not in kept}):
+                found = self._fetch({place: untils[place] for place in some}, source)
+                for place in some:
                     step = _Step(Tables(), Rollups())
                     requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
                     for piece in batches.pieces(requests):
                         step.rollups.add(batches.counted(piece))
                         count += len(piece)
-                    self._steps.put(name, step, count)
-                rows = rows_of(kind, step.rollups, step.tables)
-                rows = chosen(rows, step.tables, sought) if sought else rows
-                yield Part(place[1], 0, translated(kind, rows, step.tables, tables))
+                    self._steps.put(names[place], step, count)
+                    yield _part(kind, place, step, tables, sought)
 
     def requests(
         self, spans: Spans, tables: Tables, *, is_kept: bool = False
@@ -278,13 +300,12 @@ class RollupReader:
         """
         source = _only(spans)
         untils, wanted = self._wanted(spans)
-        fetches = _Fetches(list(wanted), 1)  # who rolls up has hours that are busy, or years that are not
-        for some in fetches:
-            found = self._fetch({place: untils[place] for place in some}, source)
-            fetches.report(found)
-            for place in some:
-                requests = found.requests(place, tables, is_kept=is_kept)
-                yield place, found.count(place), _within(requests, place, wanted[place])
+        for versions in self._versions(untils, list(wanted), source):
+            for some in _fetches({place: version.length for place, version in versions.items()}):
+                found = self._fetch({place: untils[place] for place in some}, source)
+                for place in some:
+                    requests = found.requests(place, tables, is_kept=is_kept)
+                    yield place, found.count(place), _within(requests, place, wanted[place])
 
     def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
         """Return until when rows may come, and what is asked for of each step, in order of time."""
@@ -298,19 +319,25 @@ class RollupReader:
                 wanted[place] = shared
         return untils, wanted
 
-    def _versions(self, untils: Mapping[Place, int], source: str | None) -> dict[Place, Any]:
-        """Return the parts of the steps that have any: as of when, or the times of batches."""
+    def _versions(
+        self, untils: Mapping[Place, int], places: Sequence[Place], source: str | None
+    ) -> Iterator[dict[Place, _Version]]:
+        """Return what those of the places that have requests are made of, some places at a time, in their order."""
         where, values = _of_source(source)
         text = _sums_text(Kind.ROWS, BUCKET_US, where, '"asof_us", "parts"')
-        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], BUCKET_US)
-        versions: dict[Place, Any] = {
-            place: points[place][0][1] for place in untils if _is_valid(points.get(place, ()), untils[place])
-        }
-        loose = joined(_step(place) for place in untils if place not in versions)
-        for place, rows in self._batches("rows", loose, source).items():
-            if place in untils:
-                versions.setdefault(place, tuple(time_ns for time_ns, _ in rows))
-        return versions
+        for start in range(0, len(places), STEPS_MAX):
+            some = places[start : start + STEPS_MAX]
+            points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, some)), values)[0], BUCKET_US)
+            versions = {
+                place: _Version(theirs[0][1], theirs[0][2] * TEXT_LENGTH_MAX)
+                for place in some
+                if _is_valid(theirs := points.get(place, []), untils[place])
+            }
+            loose = joined(_step(place) for place in some if place not in versions)
+            for place, rows in self._batches("rows", loose, source).items():
+                version = _Version(tuple(time_ns for time_ns, _ in rows), sum(n for _, n in rows) * REQUEST_LENGTH)
+                versions.setdefault(place, version)
+            yield {place: versions[place] for place in some if place in versions}
 
     def _fetch(self, untils: Mapping[Place, int], source: str | None) -> "_Fetched":
         """Fetch the requests of steps."""
@@ -401,6 +428,27 @@ class RollupReader:
         bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
         found = iter(self._influx.query_all(bucket, asked, {**values, **bounds}))
         return [[one for _ in covering for one in next(found)] for _ in texts]
+
+
+def _fetches(lengths: Mapping[Place, int]) -> Iterator[list[Place]]:
+    """Return which steps to fetch in one call: such as have `FETCHED_LENGTH` together, or one that is longer."""
+    some: list[Place] = []
+    held = 0
+    for place, length in lengths.items():
+        if some and held + length > FETCHED_LENGTH:
+            yield some
+            some, held = [], 0
+        some.append(place)
+        held += length
+    if some:
+        yield some
+
+
+def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought | None) -> Part:
+    """Return the totals of one kind of a step."""
+    rows = rows_of(kind, step.rollups, step.tables)
+    rows = chosen(rows, step.tables, sought) if sought else rows
+    return Part(place[1], 0, translated(kind, rows, step.tables, tables))
 
 
 def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:

@@ -31,8 +31,8 @@ from tailtrace_bridge.store.influx.wire.probe import find_wrong
 QUERY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
-PAGE_ROWS = 20_000
-"""Rows asked for at once where there may be many."""
+PAGE_ROWS = 5_000
+"""Rows asked for at once where there may be many: whole ones take 2 kB each, for a moment."""
 SAID_LENGTH_MAX = 300
 CONNECTIONS_MAX = 8
 CURE = "use InfluxDB 1.8 to 2.x, or TAILTRACE_STORE=sqlite:PATH"
@@ -123,10 +123,11 @@ class InfluxQL:
         text = f"{select} WHERE time >= $start AND time < $end{where} LIMIT {PAGE_ROWS}"
         while True:
             page = self.rows(bucket, text, {**values, "start": start_ns, "end": end_ns})
+            start_ns, is_last = (page[-1][0] + 1 if page else end_ns), len(page) < PAGE_ROWS
             yield from page
-            if len(page) < PAGE_ROWS:
+            if is_last:
                 return
-            start_ns = page[-1][0] + 1
+            del page  # before the next is there
 
     @property
     def kind(self) -> Kind:
