@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from tailtrace_api.http.page import dashboard_router
+from tailtrace_api.http.page_files import load_files
 
 PAGE = '<html data-lang="en" data-zone=""><script src="/static/assets/main-X.js"></script></html>'
 SCRIPT = "console.log('ñ')\n" * 50
@@ -27,7 +28,7 @@ def folder(tmp_path):
 
 def ask(folder, path, lang="es", **headers):
     app = FastAPI()
-    app.include_router(dashboard_router(lang=lang, zone="Europe/Madrid", folder=folder))
+    app.include_router(dashboard_router(load_files(folder, lang, "Europe/Madrid")))
 
     async def get():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -85,7 +86,7 @@ def test_only_what_was_built_is_given(folder, path):
 
 def test_a_head_is_answered_as_its_get(folder):
     app = FastAPI()
-    app.include_router(dashboard_router(lang="en", zone="UTC", folder=folder))
+    app.include_router(dashboard_router(load_files(folder, "en", "UTC")))
 
     async def head(path):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

@@ -5,8 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from starlette.testclient import TestClient
 
 from tailtrace_api.server import loading
+from tailtrace_api.server.serve import make_guarded
+from tailtrace_bridge.settings import table as settings
+from tailtrace_bridge.wiring import parts
 
 SAYS = """
 import sys
@@ -45,12 +49,12 @@ def test_a_server_starts_without_what_only_some_ask_for(own_folder):
 import asyncio, sys
 from tailtrace_api.server import loading
 with loading.quickly("uvicorn"):
-    from tailtrace_api.server.serve import make_app
+    from tailtrace_api.server.serve import make_guarded
     from tailtrace_bridge.settings import table as settings
     from tailtrace_bridge.wiring import parts
     chosen = settings.load(store="sqlite:t.db", hosts=["test"])
-    app = make_app(chosen, parts.open_store(chosen), parts.make_routes(chosen))
-LATER = ("prometheus_client", "mcp", "rich", "influxdb_client", "jinja2", "click", "pydantic.v1",
+    app = make_guarded(chosen, parts.open_store(chosen), parts.make_routes(chosen))
+LATER = ("fastapi", "opentelemetry.trace", "prometheus_client", "mcp", "rich", "influxdb_client", "jinja2", "click", "pydantic.v1",
          "tailtrace_api.queries.requests", "tailtrace_api.answers.request_records")
 async def ask(path):  # by hand: a client loads some of these
     async def receive():
@@ -67,8 +71,8 @@ for path in ("/health", "/session", "/analytics/access-logs"):
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert answer.splitlines() == [
         "200 []",
-        "200 []",
-        "200 ['tailtrace_api.queries.requests', 'tailtrace_api.answers.request_records']",
+        "200 ['fastapi', 'opentelemetry.trace']",
+        "200 ['fastapi', 'opentelemetry.trace', 'tailtrace_api.queries.requests', 'tailtrace_api.answers.request_records']",
     ]
 
 
@@ -119,3 +123,29 @@ def test_cycles_are_searched_for_again_whatever_happens():
     with pytest.raises(OSError, match=r"^no file$"):
         load(fails=True)
     assert gc.isenabled()
+
+
+def test_health_is_what_the_api_would_answer(own_folder):
+    app = made("test", "*.example.com").app
+
+    def answers(app):
+        client = TestClient(app, base_url="http://test")
+        for method in ("GET", "HEAD", "POST"):
+            for host in ("test", "a.example.com", "evil.com"):
+                found = client.request(method, "/health", headers={"host": host})
+                yield method, host, found.status_code, found.text, dict(found.headers)
+
+    early = list(answers(app))
+    assert [status for _, _, status, _, _ in early] == [200, 200, 400, 405, 405, 400, 405, 405, 400]
+    assert early == list(answers(app.api))
+
+
+def test_a_server_that_nobody_asked_ends_without_making_its_api(own_folder):
+    guard = made("test")
+    guard.app.close()
+    assert "api" not in vars(guard.app)
+
+
+def made(*hosts):
+    chosen = settings.load(store="sqlite:t.db", hosts=list(hosts))
+    return make_guarded(chosen, parts.open_store(chosen), parts.make_routes(chosen))

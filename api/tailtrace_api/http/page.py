@@ -1,4 +1,4 @@
-"""The dashboard's page at `/`, and the files under `/static/` that `make web` built, with the headers that guard them.
+"""The dashboard's page at `/`, and the files under `/static/` that `make web` built.
 
 | asked for | answered |
 |---|---|
@@ -8,45 +8,16 @@
 | `/static/js/components/…`, which pages of other origins link to | kept for `SHORT`, then revalidated by its ETag |
 | other files of `/static/` | revalidated by their ETag |
 | anything, where nothing was built | 503, a page that says what to do, as the log does at the start |
-
-Only files that were there at the start are given, by their exact names; so no name can lead elsewhere. A `.gz` beside
-a file is sent to who takes it. The page carries no script or style in itself, and may load from its own host only.
 """
 
-import gzip
-import hashlib
-import logging
-import mimetypes
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-_LOGGER = logging.getLogger(__name__)
+from tailtrace_api.http.page_files import COMPONENTS, LOGIN_PAGE, PAGE, SECURITY, File
 
-STATIC = Path(__file__).parents[1] / "static"
-PAGE = "index.html"
-LOGIN_PAGE = "login/index.html"
 METHODS = ["GET", "HEAD"]
-FOREVER = "public, max-age=31536000, immutable"
-REVALIDATE = "no-cache"
-SHORT = "public, max-age=300"
-COMPONENTS = "js/components/"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
-SECURITY = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-_LANG, _ZONE = b'data-lang="en"', b'data-zone=""'
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
 <h1>The dashboard is not built yet</h1>
 <p>It needs Node.js 20 or later with npm. In a clone that is run as it is: <code>make web</code>.
@@ -56,76 +27,9 @@ Then start tailtrace again.</p>
 """
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file as it is sent: plain, packed, and how long it may be kept."""
-
-    plain: Path | bytes
-    packed: Path | bytes
-    etag: str
-    media_type: str
-    cache: str
-    is_for_all: bool = False
-    """Pages of other origins load it, even those that take only what says so (COEP)."""
-
-    def answer(self, request: Request) -> Response:
-        """Return the file, packed to who takes that, or 304 to who has it."""
-        headers = {**SECURITY, "ETag": self.etag, "Cache-Control": self.cache, "Vary": "Accept-Encoding"}
-        if self.is_for_all:
-            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        if self.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return Response(_read(self.packed), headers=headers, media_type=self.media_type)
-        return Response(_read(self.plain), headers=headers, media_type=self.media_type)
-
-
-def _read(source: Path | bytes) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
-
-
-def load_files(folder: Path, lang: str, zone: str) -> dict[str, File]:
-    """Find what was built.
-
-    The page learns `lang`, for who prefers no language that it has, and the server's time zone.
-    """
-    files: dict[str, File] = {}
-    for path in sorted(folder.rglob("*")):
-        packed = path.with_name(f"{path.name}.gz")
-        if path.suffix == ".gz" or not path.is_file() or not packed.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        text = path.read_bytes()
-        if name in {PAGE, LOGIN_PAGE}:
-            text = text.replace(_LANG, f'data-lang="{lang}"'.encode()).replace(_ZONE, f'data-zone="{zone}"'.encode())
-            files[name] = File(text, gzip.compress(text, mtime=0), _etag(text), media_type, REVALIDATE)
-        else:
-            files[name] = File(path, packed, _etag(text), media_type, _cache(name), name.startswith(COMPONENTS))
-    return files
-
-
-def _cache(name: str) -> str:
-    if name.startswith("assets/"):
-        return FOREVER
-    return SHORT if name.startswith(COMPONENTS) else REVALIDATE
-
-
-def _etag(text: bytes) -> str:
-    return f'"{hashlib.sha256(text).hexdigest()[:20]}"'
-
-
-def dashboard_router(*, lang: str, zone: str, folder: Path = STATIC) -> APIRouter:
-    """Make the routes of the page and its files, as they are now in `folder`."""
+def dashboard_router(files: Mapping[str, File]) -> APIRouter:
+    """Make the routes of the page and its files."""
     router = APIRouter(include_in_schema=False)
-    files = load_files(folder, lang, zone)
-    if PAGE not in files:  # pip shows no warning of a build that went well
-        _LOGGER.warning(
-            "the dashboard is not built: install Node.js 20 or later with npm; then run `make web` in a clone that is "
-            "run as it is, or `pip install --force-reinstall --no-deps .` in the clone that was installed from. The "
-            "API and `tailtrace report` work without"
-        )
 
     @router.api_route("/", methods=METHODS)
     def page(request: Request) -> Response:

@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,14 @@ from uvicorn.server import Server
 
 from tailtrace_api.access.auth_methods import make_callers, make_sessions, make_trusted_proxies, require_way
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
+from tailtrace_api.http.hosts import host_forms
 from tailtrace_api.http.operation import Keeps, create_operation_app
+from tailtrace_api.http.page_files import STATIC, File, load_files
 from tailtrace_api.server import loading
 from tailtrace_api.server.answers import BELOW, Answers
 from tailtrace_api.server.connections import BoundedProtocol
 from tailtrace_api.server.heap import give_back_at_times, share_one
+from tailtrace_api.server.late_api import LateApi
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
@@ -124,9 +127,10 @@ def make_guarded(
     bridge: Bridge | None = None,
     counters: AccessCounters | None = None,
 ) -> Guard:
-    """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; neither loads anything yet."""
+    """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; nothing of it is loaded yet."""
     counters = counters or AccessCounters()
-    app = make_app(settings, store, routes, bridge, counters)
+    files = load_files(STATIC, settings.lang, settings.timezone)
+    app = LateApi(lambda: make_app(settings, store, routes, bridge, counters, files), _hosts(settings))
     return _guarded(settings, app, counters, is_unix=unix_path(settings.listen) is not None)
 
 
@@ -135,7 +139,7 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
 
     # Outside the guard, so that a page of another origin can read why it was refused.
     app = PagesElsewhere(guard, settings.cors_origins)
-    return _server(app, guard.counters.closed, guard.app.state.event_stream.close)
+    return _server(app, guard.counters.closed, guard.app.close)
 
 
 def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
@@ -151,10 +155,11 @@ def make_app(
     routes: Routes,
     bridge: Bridge | None = None,
     counters: AccessCounters | None = None,
+    files: Mapping[str, File] | None = None,
 ) -> "Api":
     """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
 
-    Nothing asks or loads anything yet. `state.event_stream.close` ends the streams of open pages, which would not end
+    Nothing asks anything yet. `state.event_stream.close` ends the streams of open pages, which would not end
     by themselves.
     """
     # A bridge without an API does not pay for it.
@@ -163,7 +168,6 @@ def make_app(
 
     from tailtrace_api.http.app import create_app  # noqa: PLC0415
     from tailtrace_api.http.event_stream import EventStream  # noqa: PLC0415
-    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
     from tailtrace_api.http.login import login_router  # noqa: PLC0415
     from tailtrace_api.http.page import dashboard_router  # noqa: PLC0415
     from tailtrace_api.mcp_server.mount import Mcp  # noqa: PLC0415
@@ -180,7 +184,7 @@ def make_app(
         mcp_counts=mcp.counts, access=counters, keeps=_keeps(settings),
     )  # fmt: skip
     stream = app.state.event_stream = EventStream(lambda: answers.insights.latest(clock_us()))
-    app.take(dashboard_router(lang=settings.lang, zone=settings.timezone))
+    app.take(dashboard_router(load_files(STATIC, settings.lang, settings.timezone) if files is None else files))
     app.take(login_router(make_sessions(settings)))
     app.put_off(BELOW, lambda: answers.routers(stream))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
@@ -198,8 +202,6 @@ def _keeps(settings: Settings) -> Keeps:
 
 
 def _hosts(settings: Settings) -> list[str]:
-    from tailtrace_api.http.hosts import host_forms  # noqa: PLC0415
-
     listening = host_forms(listen_host(settings.listen))
     return ["localhost", "127.0.0.1", "::1", "[::1]", *listening, *settings.hosts]
 

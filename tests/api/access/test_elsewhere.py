@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 
 from tailtrace_api.access.guard import SECURITY_HEADERS
 from tailtrace_api.http.cors import PagesElsewhere
-from tailtrace_api.http.page import POLICY
+from tailtrace_api.http.page_files import POLICY
 from tailtrace_bridge.spans.receiver import make_receiver
 
 EVIL = {"Origin": "https://evil.example"}
@@ -23,7 +23,7 @@ def api(make_api):
 
 def test_nothing_is_changed_by_a_route_except_these(make_api):
     """What a forged request could do is nothing: the others are tried one by one, here and in `test_sessions`."""
-    methods = {context.path: context.methods for context in iter_route_contexts(make_api().app.routes)}
+    methods = {context.path: context.methods for context in iter_route_contexts(make_api().app.api.routes)}
     others = {path for path, allowed in methods.items() if not allowed or allowed - {"GET", "HEAD"}}
     assert others == {"/mcp", "/analytics/markers", "/login", "/logout"}
 

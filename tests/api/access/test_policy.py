@@ -97,7 +97,7 @@ def names_ben(answer):
 
 
 def paths_of(guard):
-    app = guard.app
+    app = guard.app.api
     return {context.path for context in iter_route_contexts(app.routes)}
 
 
