@@ -98,8 +98,7 @@ def test_overview(store, queries, everybody):
         one.metric: one.now for one in panels.totals(now, panels.Counted([], 0), is_covered=True)
     }
     assert found.named == panels.named(now)
-    assert len(found.choices.users) == panels.CHOICES_MAX
-    assert asks.overview(back(END, 30 * 24), Filters(status="2xx")).choices == found.choices
+    assert len(asks.choices(back(END, 30 * 24)).users) == panels.CHOICES_MAX
 
 
 def test_who_is_here(store, queries):

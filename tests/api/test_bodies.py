@@ -78,6 +78,7 @@ PATHS = [
     *(path + more for path in PANELS for more in ("", "&limit=2")[-1 if "requests" in path else 0 :][:1]),
     *(f"/analytics/panels/{panel}?period=24h&{one}" for panel in ("overview", "people", "endpoints") for one in FILTERS),
     *(f"/analytics/panels/requests?period=7d&limit=1&{one}" for one in FILTERS),
+    "/analytics/panels/choices?period=24h", "/analytics/panels/choices?period=7d",
     "/analytics/panels/overview?period=30d", "/analytics/panels/overview?period=24h&at=2025-01-01",
     "/analytics/panels/people?period=24h&at=2025-01-01", "/analytics/panels/endpoints?period=24h&at=2025-01-01",
     "/analytics/panels/health?period=24h", "/analytics/panels/health?period=30d", f"/analytics/panels/request/{TRACE}",

@@ -123,8 +123,13 @@ def test_the_heat_map_spans_a_week_whatever_the_period(client):
         count = {"": 6, "status": 3, "user": 4}["".join(filters)]
         assert sum(map(sum, answer["heat"])) == count, filters
     assert answer["heat"][2][13] == 2  # Wednesday, 13:59:58 in Madrid
-    assert set(answer["choices"]["users"]) == {"ana@example.com", "ben@example.com"}
-    assert answer["choices"]["endpoints"][0] == "/a"
+
+
+def test_filters_offer_who_asked_and_what_was_asked_for(client):
+    answer = client("choices").json()
+    assert set(answer["users"]) == {"ana@example.com", "ben@example.com"}
+    assert answer["endpoints"][0] == "/a"
+    assert client("choices", user="ana@example.com").status_code == 422, "it is of everybody"
 
 
 def test_people_and_cards(client):
@@ -196,7 +201,7 @@ def test_an_address_is_a_filter_like_a_login(tmp_path):
     panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
     day, filters = back(NOW, 24), Filters(address="203.0.113.9")
     overview, people = plain(panel.overview(day, filters)), plain(panel.people(day, filters))
-    assert overview["choices"]["users"] == ["203.0.113.9", "ana@example.com"]
+    assert panel.choices(day).users == ("203.0.113.9", "ana@example.com")
     assert {row["metric"]: row["now"] for row in overview["totals"]} == {
         "sessions": 3,
         "users": 1,
@@ -244,7 +249,7 @@ def test_equals_are_offered_by_name_in_whatever_order_they_came(tmp_path):
         store.write(written)
         queries = Queries(store, zone=MADRID, features={}, store_name="sqlite")
         panel = Panels(store, queries, Insights(store, queries, features={}), MADRID, {})
-        orders.append(panel.overview(back(NOW, 24), Filters()).choices)
+        orders.append(panel.choices(back(NOW, 24)))
         store.close()
     assert orders[0] == orders[1]
     assert orders[0].users == ("ana@example.com", "ben@example.com")

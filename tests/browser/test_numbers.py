@@ -96,6 +96,8 @@ def test_what_fits_no_route_has_one_name(tmp_path, serving, row, open_page, show
         show_all(page)
         row_of_it = page.locator("#endpoints tbody th")
         assert row_of_it.all_text_contents() == [name], "said once, and under no other name beside it"
+        page.locator("#filter-endpoint").focus()
+        page.until("document.querySelector('#choices-endpoint option')")
         assert page.locator("#choices-endpoint option").get_attribute("label") == name
         row_of_it.get_by_role("button").click()
         page.until("new URLSearchParams(location.search).get('endpoint') === '__other__'")

@@ -39,6 +39,23 @@ def paths(page):
     return [text.split(" ", 1)[1] for text in page.locator("#requests button.path").all_text_contents()]
 
 
+ASKED = "performance.getEntriesByType('resource').filter(({name}) => name.includes('/panels/choices')).length"
+
+
+def test_names_are_asked_for_by_who_is_about_to_choose_one(office, open_page):
+    page = open_page(f"{office}/?{AT}")
+    page.until("document.getElementById('said').textContent")
+    assert page.evaluate(ASKED) == 0
+    page.locator("#filter-user").focus()
+    page.until("document.querySelectorAll('#choices-user option').length === 2")
+    page.locator("#filter-device").focus()
+    assert page.evaluate(ASKED) == 1, "all names come with one answer"
+    page.locator("#filter-user").fill("runo@")
+    page.locator("#filter-user").press("Enter")
+    page.until(f"new URLSearchParams(location.search).get('user') === '{BEN}'")
+    assert chips(page) == [f"User {BEN} ✕"]
+
+
 def test_from_an_error_to_the_failing_request(office, open_page, show_all):
     page = open_page(f"{office}/?{AT}")
     show_all(page)

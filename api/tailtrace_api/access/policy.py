@@ -42,6 +42,7 @@ ROUTES: Mapping[str, Reach] = {
     "/session": Reach.OWN,
     "/analytics/stream": Reach.ADMIN,
     "/analytics/panels/overview": Reach.OWN,
+    "/analytics/panels/choices": Reach.OWN,
     "/analytics/panels/people": Reach.OWN,
     "/analytics/panels/endpoints": Reach.OWN,
     "/analytics/panels/health": Reach.ADMIN,

@@ -58,7 +58,7 @@ class Choices(Record):
 
 @record
 class Overview(Record):
-    """The first panel: totals, series, heat map and what the filters offer."""
+    """The first panel: totals, series and heat map."""
 
     window: Window
     timezone: str
@@ -80,7 +80,6 @@ class Overview(Record):
         tuple[tuple[int, ...], ...],
         meaning("Requests of usage by day of the week, Monday first, and hour of the day, in `timezone`."),
     ]
-    choices: Choices
     only: Annotated[str | None, meaning("Whom the answer is restricted to.")]
     newest: Annotated[
         str | None, meaning("When the newest request began; a member's: of theirs, since the window before.")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import StringConstraints
 
 from tailtrace_api.answers.panel_records import (
+    Choices,
     Endpoints,
     Health,
     Missing,
@@ -60,12 +61,17 @@ def panel_router(panels: Panels, clock: Callable[[], int]) -> APIRouter:
 
     @router.get("/overview")
     def overview(window: window_type, filters: filters_type, only: Only) -> Overview:
-        """Return the totals beside those of the period before, the series, the heat map and what filters offer.
+        """Return the totals beside those of the period before, the series and the heat map.
 
         Requests and errors (5xx) are of usage: health checks, bots and static files stay out; `health` has all traffic.
         `only` is whom the answer is restricted to, or null.
         """
         return panels.overview(window, filters, only)
+
+    @router.get("/choices")
+    def choices(window: window_type, only: Only) -> Choices:
+        """Return what the filters offer: names of all that asked or was asked for in a window, whatever is filtered."""
+        return panels.choices(window, only)
 
     @router.get("/people")
     def people(window: window_type, filters: filters_type, only: Only) -> People:

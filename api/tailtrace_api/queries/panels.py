@@ -21,6 +21,7 @@ from tailtrace_api.answers.insight_records import TraceRequests
 from tailtrace_api.answers.log_order import LogSort, in_order
 from tailtrace_api.answers.panel_records import (
     Cause,
+    Choices,
     Endpoints,
     EndpointsParts,
     Health,
@@ -41,7 +42,7 @@ from tailtrace_bridge.core.records import Traffic
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Order
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
-from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Usage, Window, back
+from tailtrace_bridge.store.values import HOUR_US, Activity, By, Filters, LogEntry, Quarter, Window, back
 
 OUTAGES_EXPLAINED = 5
 """The newest."""
@@ -74,17 +75,11 @@ class Panels:
         weeks = back(window.end_us, hours)
         newest_us = self._newest_us(scope, Window(before.start_us, max(asked.end_us, window.end_us)))
         anonymous = earlier = None
-        if is_all := filters == Filters():
-            anonymous = self.store.anonymous_usage(scope, window, Order.REQUESTS, LISTED_MAX)
-            earlier, offered = self.store.anonymous_usage(scope, before, Order.REQUESTS, 0), anonymous.first
-        else:
-            offered = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
-        # The rest has no name to offer: it is only counted, where nobody filters.
-        callers = self.store.usage(scope, window, Filters(), By.IDENTITY, listed=offered, with_rest=is_all)
-        now = self._counted(scope, window, filters, anonymous, callers if is_all else None)
+        if filters == Filters():
+            anonymous, earlier = (self.store.anonymous_usage(scope, one, Order.REQUESTS, 0) for one in (window, before))
+        now = self._counted(scope, window, filters, anonymous)
         then = self._counted(scope, before, filters, earlier)
         is_covered = self.queries.is_covered(before)
-        usages = self.store.usage(scope, window, Filters(), By.ENDPOINT)
         buckets = self.store.endpoint_buckets(scope, window, cut.bars.bucket_us, filters, By.ALL)
         return Overview(
             window=answers.window(window),
@@ -98,16 +93,25 @@ class Panels:
             series_before=self._ghost(scope, window, before, filters, cut.bars) if is_covered else (),
             heat_days=hours // 24,
             heat=panels.heat(self._quarters(scope, weeks, filters), self.zone),
-            choices=panels.choices(callers, usages),
             only=only,
             newest=None if newest_us is None else answers.iso(newest_us),
         )
+
+    def choices(self, asked: Window, only: str | None = None) -> Choices:
+        """Answer `GET /analytics/panels/choices`: addresses without a name are among them if they asked for most."""
+        scope, (window, _) = scope_of(only), self._kept(asked)
+        listed = self.store.callers(scope, window, Filters(), LISTED_MAX, usage_only=True).first
+        callers, usages = (
+            self.store.usage(scope, window, Filters(), by, listed=listed, with_rest=False, requests_only=True)
+            for by in (By.IDENTITY, By.ENDPOINT)
+        )
+        return panels.choices(callers, usages)
 
     def people(self, asked_window: Window, filters: Filters, only: str | None = None) -> People:
         """Answer `GET /analytics/panels/people`."""
         scope, (window, _) = scope_of(only), self._kept(asked_window)
         callers = self.store.callers(scope, window, filters, LISTED_MAX, usage_only=True)
-        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first, requests_only=True)
         activity = self._activity(scope, window, filters, callers.first)
         sessions = panels.sessions_of(answers.sessions(activity), usages, filters)
         asked = {answers.visitor(usage.identity) for usage in usages}
@@ -256,7 +260,7 @@ class Panels:
         is_gone = (
             window.end_us - window.start_us <= FINE_US_MAX
             and not self.store.log(everybody, hours, Filters(), 1, None)
-            and bool(self.store.bucket_usage(everybody, hours, HOUR_US))
+            and self.store.has_any(everybody, hours)
         )
         return (hours, cut_of(hours, is_fine=False)) if is_gone else (window, cut_of(window))
 
@@ -277,15 +281,10 @@ class Panels:
         window: Window,
         filters: Filters,
         anonymous: AnonymousUsage | None,
-        usages: Sequence[Usage] | None = None,
     ) -> panels.Counted:
-        """Count a window. Its anonymous visitors are added up; a filter leaves the one that is asked for, if any.
-
-        `usages` is of the window under the filters by identity, where it was read already.
-        """
+        """Count a window. Its anonymous visitors are added up; a filter leaves the one that is asked for, if any."""
         listed = filters.users if filters.address is None else (filters.address,)
-        if usages is None:
-            usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed)
+        usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=listed, requests_only=True)
         if not panels.has_sessions(filters):
             return panels.Counted(usages, None)
         sessions = answers.sessions(self._activity(scope, window, filters, listed))

@@ -44,7 +44,7 @@ QUERY_TIMES_MAX = 10_000
 def stored_us(store: Store, window: Window, bucket_us: int) -> int | None:
     """Return the bucket in which what is stored begins, µs; None: it begins before the window, or there is nothing."""
     everybody, before = Scope.everybody(), Window(window.start_us - COVERED_US, window.start_us)
-    if store.bucket_usage(everybody, before, DAY_US):
+    if store.has_any(everybody, before):
         return None
     return min((one.time_us for one in store.bucket_usage(everybody, window, bucket_us)), default=None)
 
@@ -272,7 +272,7 @@ class Queries:
         """Return whether a time is stored whole: whether there is anything of the days before it."""
         missing_us = min(HOUR_US, (window.end_us - window.start_us) // COVERED_PART)
         days = Window(window.start_us - COVERED_US, window.start_us + missing_us)
-        return bool(self._store.bucket_usage(Scope.everybody(), days, DAY_US))
+        return self._store.has_any(Scope.everybody(), days)
 
     def timed(self, query: Callable[[], T], now_us: int) -> T:
         """Ask the store, and remember how long it took."""

@@ -25,7 +25,8 @@ EXPECTED = {
     "/logout": (405, 405, 405, False),  # it takes POST alone: `test_sessions`
     "/session": (401, 200, 200, False),
     "/analytics/stream": (401, 403, 0, False),  # 0: not asked, it has no end
-    "/analytics/panels/overview": (401, 200, 200, True),
+    "/analytics/panels/overview": (401, 200, 200, False),  # it names nobody
+    "/analytics/panels/choices": (401, 200, 200, True),
     "/analytics/panels/people": (401, 200, 200, True),
     "/analytics/panels/endpoints": (401, 200, 200, True),
     "/analytics/panels/health": (401, 403, 200, False),
@@ -149,13 +150,18 @@ def test_a_member_gets_what_is_theirs(api, ask, tokens):
         compared = (await ask(api, "/analytics/compare", token=tokens["member"])).json()
         panels = {
             name: await ask(api, f"/analytics/panels/{name}", token=tokens["member"])
-            for name in ("overview?period=24h", "requests?period=24h", "overview?period=24h&user=ben@example.com")
+            for name in (
+                "overview?period=24h",
+                "choices?period=24h",
+                "requests?period=24h",
+                "overview?period=24h&user=ben@example.com",
+            )
         }
         return logs, own, others, usage, compared, panels
 
     logs, own, others, usage, compared, panels = asyncio.run(talk())
-    overview, requests, of_ben = panels.values()
-    assert (overview.json()["only"], overview.json()["choices"]["users"]) == ("ana@example.com", ["ana@example.com"])
+    overview, choices, requests, of_ben = panels.values()
+    assert (overview.json()["only"], choices.json()["users"]) == ("ana@example.com", ["ana@example.com"])
     assert {row["metric"]: row["now"] for row in overview.json()["totals"]}["requests"] == 3
     assert {line["user"] for line in requests.json()["requests"]} == {"ana@example.com"}
     assert of_ben.status_code == 403

@@ -19,17 +19,24 @@ const TYPING_MS = 1200;
 export class Filters {
   #lang = null;
   #state = null;
+  #offered = null;
 
-  constructor({ change }) {
-    this.change = change;
+  /** `choices` gives the names to choose from, of a state. */
+  constructor({ change, choices }) {
+    Object.assign(this, { change, choices });
     this.lists = Object.fromEntries(Object.keys(NAMES).map((kind) => [kind, h("datalist", { id: `choices-${kind}` })]));
     this.element = h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() });
+    // Who points at a field is about to go there.
+    for (const event of ["focusin", "pointerover"]) this.element.addEventListener(event, ({ target }) => target.list && this.#offerNames().catch(() => {})); // any can still be typed
   }
 
   /** Offers names; what somebody types stays. */
-  offer(choices) {
+  async #offerNames() {
+    const choices = await this.choices.of(this.#state);
+    if (choices === this.#offered) return;
+    this.#offered = choices;
     for (const [kind, key] of Object.entries(NAMES)) {
-      this.lists[kind].replaceChildren(...(choices[key] ?? []).map((value) => h("option", kind === "endpoint" ? { value, label: pageName(value) } : { value })));
+      this.lists[kind].replaceChildren(...choices[key].map((value) => h("option", kind === "endpoint" ? { value, label: pageName(value) } : { value })));
     }
   }
 
@@ -69,7 +76,10 @@ export class Filters {
 
   /** A value that is not offered, such as a code by itself, is chosen by the address or a click elsewhere. */
   #offer(select, values, chosen, any, said) {
-    select.replaceChildren(...[...new Set([...values, chosen])].map((value) => h("option", { value }, value ? said(value) : any)));
+    const offered = [...new Set([...values, chosen])];
+    if (String(offered) !== String([...select.options].map(({ value }) => value))) {
+      select.replaceChildren(...offered.map((value) => h("option", { value }, value ? said(value) : any)));
+    }
     this.#fill(select, chosen);
   }
 
@@ -114,8 +124,8 @@ export class Filters {
       spellcheck: "false", placeholder: t(`any-${kind}`),
     });
     // `search` comes of the cross in the field, which empties it.
-    const choose = () => {
-      const value = this.#meant(kind, input.value.trim());
+    const choose = async () => {
+      const value = await this.#meant(kind, input.value.trim());
       if (kind !== "user") this.change({ [kind]: value });
       else if (value) this.change({ user: withUser(this.#state.user, value) });
     };
@@ -124,10 +134,11 @@ export class Filters {
   }
 
   /** A part of a name is enough: of those that are offered, the first that has it, which is used most. */
-  #meant(kind, typed) {
-    const names = [...this.lists[kind].children].map((option) => option.value);
+  async #meant(kind, typed) {
+    if (!typed) return typed;
+    const names = (await this.choices.of(this.#state).catch(() => ({})))[NAMES[kind]] ?? [];
     const part = typed.toLowerCase();
-    return !typed || names.includes(typed) ? typed : (names.find((name) => name.toLowerCase().includes(part)) ?? typed);
+    return names.includes(typed) ? typed : (names.find((name) => name.toLowerCase().includes(part)) ?? typed);
   }
 
   /** A browser tells of each digit of a year: what is typed counts after a pause, with Enter, or when the field is left. */

@@ -6,6 +6,7 @@ import { browserZone, chooseZone } from "../shared/zone.js";
 import { ask } from "./ask.js";
 import { Banner } from "./banner.js";
 import { afterPaint } from "./charts.js";
+import { Choices } from "./choices.js";
 import { copy } from "./copy.js";
 import { Filters } from "./filters.js";
 import { FirstRun } from "./first_run.js";
@@ -43,7 +44,8 @@ let { state, misread } = read();
 const rounds = new Rounds(() => state);
 const overview = rounds.share("overview");
 rounds.ahead(overview);
-const filters = new Filters({ change });
+const choices = new Choices();
+const filters = new Filters({ change, choices });
 const banner = new Banner((at) => change({ ...NOW, at }));
 const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
@@ -76,18 +78,22 @@ let told = null;
 
 const people = rounds.share("people");
 const markers = rounds.share("markers", { filters: [] });
+/** Gives a panel's `load` that has what `keyOf` must know as well. */
+const withNames = (load) => async (now, signal) => {
+  const answer = await load(now, signal);
+  if (answer.groups.length) deviceNames = new Set(await choices.of(now).then(({ devices }) => devices, () => []));
+  return answer;
+};
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
   const answer = await overview(now, signal).finally(() => problems.refresh(signal).then(() => firstRun.say()));
-  filters.offer(answer.choices);
   banner.show(answer, now);
   // Of the past, only what came before it is told; and a member is told of their own requests alone.
   if (!endOf(now) && answer.only === null) firstRun.show(answer.newest);
   if (told && told.newest !== answer.newest && !endOf(now)) rounds.soon(); // it came while this was answered
   header.newest = answer.newest;
   ({ only } = answer);
-  deviceNames = new Set(answer.choices.devices);
   offerTrail();
   header.answeredAt = new Date().toISOString();
   header.show();
@@ -111,7 +117,7 @@ const panels = [
   new Panel({ id: "alerts", title: "alerts", follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
   new Panel({ id: "health", title: "health", follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
-    id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: own("/analytics/panels/errors", { filters: [] }), empty: () => t("empty-errors"),
+    id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: withNames(own("/analytics/panels/errors", { filters: [] })), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf }),
   }),
   new Panel({
@@ -187,17 +193,16 @@ function keepFocus() {
 
 /** Says everything in the language of now; of the panels, where only the state is new, nothing: they will be answered anew. */
 function say({ isOfState = false } = {}) {
-  root.dataset.said = "";
+  if (!("said" in root.dataset)) root.dataset.said = "";
   const lang = chosenLang();
   if (!speaks(lang)) {
     speak(lang).then(() => say(), (error) => console.error(error));
     return;
   }
   const isKnown = isOfState && root.lang === lang;
-  root.lang = lang;
-  header.say(state);
+  if (root.lang !== lang) root.lang = lang; // the same one again would be styled anew, too
+  header.say(state, { isKnown });
   filters.render(state, root.lang);
-  offerTrail();
   notice.show(misread);
   banner.say();
   problems.say();
@@ -206,9 +211,12 @@ function say({ isOfState = false } = {}) {
 }
 
 function show(how) {
+  offerTrail();
+  // What is asked first is answered while the page says the rest.
+  const answered = rounds.now();
   say(how);
   overlay();
-  return rounds.now().then(() => { $("said").textContent = t("said-shown"); });
+  return answered.then(() => { $("said").textContent = t("said-shown"); });
 }
 
 document.addEventListener("narrow", (event) => {
