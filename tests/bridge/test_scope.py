@@ -100,6 +100,7 @@ OF_ALL = {
     "endpoints": lambda store, scope: store.endpoints(scope),
     "rejected_lines": lambda store, scope: store.rejected_lines(scope, None, 10),
     "bucket_usage": lambda store, scope: store.bucket_usage(scope, WINDOW, HOUR_US),
+    "has_any": lambda store, scope: store.has_any(scope, WINDOW),
     "latency": lambda store, scope: store.latency(scope, WINDOW),
     "bucket_latency": lambda store, scope: store.bucket_latency(scope, WINDOW, HOUR_US),
     "quarters": lambda store, scope: store.quarters(scope, WINDOW),

@@ -230,6 +230,29 @@ def test_buckets_of_less_than_an_hour_are_made_of_the_requests(store, settle, by
         ]  # fmt: skip
 
 
+def test_whether_anything_was_asked_for(store, settle):
+    store.write(ROWS)
+    settle(store)
+    times = sorted(one.access.time_us for one in ROWS)
+    for window in (DAY, Window(times[0], times[0] + 1), Window(times[-1], DAY.end_us), Window(T0, T0 + HOUR_US)):
+        assert store.has_any(Scope.everybody(), window)
+    for window in (Window(times[0] - DAY_US, times[0]), Window(times[-1] + 1, times[-1] + 9 * DAY_US)):
+        assert not store.has_any(Scope.everybody(), window)
+
+
+@pytest.mark.parametrize("by", By)
+@pytest.mark.parametrize("filters", [ALL, Filters(user="ana@example.com"), Filters(status="5xx")])
+def test_requests_alone_are_the_same_requests(store, settle, by, filters):
+    store.write(ROWS)
+    settle(store)
+
+    def counted(*, requests_only):
+        found = store.usage(Scope.everybody(), DAY, filters, by, listed=(), requests_only=requests_only)
+        return sorted((repr(one.identity), one.endpoint, one.status, one.traffic, one.requests) for one in found)
+
+    assert counted(requests_only=True) == counted(requests_only=False) != []
+
+
 def test_sums(store, settle):
     store.write(ROWS)
     settle(store)

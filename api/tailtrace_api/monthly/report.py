@@ -136,7 +136,7 @@ def _rollups(store: Store, window: Window) -> WindowRollups:
 def _began(store: Store, times: Span, zone: tzinfo) -> date | None:
     """Return the first day with anything, where that is in one of the two months: a month looked at is short then."""
     start_us = times.before.start_us
-    if store.bucket_usage(Scope.everybody(), Window(start_us - EARLIER_US, start_us), DAY_US):
+    if store.has_any(Scope.everybody(), Window(start_us - EARLIER_US, start_us)):
         return None
     for window in (times.before, times.window):
         if steps := store.bucket_usage(Scope.everybody(), window, HOUR_US):

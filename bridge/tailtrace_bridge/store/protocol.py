@@ -114,11 +114,13 @@ class Store(Protocol):
         *,
         listed: Collection[str] | None = None,
         with_rest: bool = True,
+        requests_only: bool = False,
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these.
 
         `listed` are addresses of anonymous visitors (`store.anonymous`) to tell apart: all others are one, `FOLDED`,
         or stay out, without the rest. None: all are told apart. By endpoint, nobody is, and nobody stays out.
+        `requests_only`: of the totals, nothing else is looked at; the others may be 0.
         """
 
     def visits(
@@ -143,6 +145,9 @@ class Store(Protocol):
 
         `bucket_us`, here and below: `DAY_US`, `HOUR_US`, or a part of it, which is made of the requests.
         """
+
+    def has_any(self, scope: Scope, window: Window) -> bool:
+        """Return whether anything was asked for in a window."""
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT

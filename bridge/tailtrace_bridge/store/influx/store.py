@@ -63,6 +63,7 @@ from tailtrace_bridge.store.person import Erased, Person
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.tally import Tally
 from tailtrace_bridge.store.values import (
+    DAY_US,
     Activity,
     AlertEvent,
     BucketLatency,
@@ -245,6 +246,7 @@ class InfluxStore:
         *,
         listed: Collection[str] | None = None,
         with_rest: bool = True,
+        requests_only: bool = False,  # noqa: ARG002  # all totals stand in one rollup
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
         found = usage.usage(self._reads, window, scope.narrowed(filters), by)
@@ -270,6 +272,11 @@ class InfluxStore:
         """Return totals by bucket of time."""
         scope.require_everybody("bucket_usage")
         return usage.buckets(self._reads, window, bucket_us, service)
+
+    def has_any(self, scope: Scope, window: Window) -> bool:
+        """Return whether anything was asked for in a window."""
+        scope.require_everybody("has_any")
+        return bool(usage.buckets(self._reads, window, DAY_US))
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT

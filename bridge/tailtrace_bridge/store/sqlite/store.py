@@ -25,6 +25,7 @@ from tailtrace_bridge.core.records import Failure, KeptTrace, Marker, RejectedLi
 from tailtrace_bridge.store.anonymous import AnonymousUsage, Callers, Order
 from tailtrace_bridge.store.names import Named
 from tailtrace_bridge.store.person import Erased, Person
+from tailtrace_bridge.store.rollups import SUMS
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite import (
     alert_events,
@@ -217,10 +218,12 @@ class SqliteStore:
         *,
         listed: Collection[str] | None = None,
         with_rest: bool = True,
+        requests_only: bool = False,
     ) -> list[Usage]:
         """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
+        sums = ("requests",) if requests_only else tuple(SUMS)
         with self._connections.reading() as connection:
-            return usage.usage(connection, window, scope.narrowed(filters), by, listed, with_rest=with_rest)
+            return usage.usage(connection, window, scope.narrowed(filters), by, listed, with_rest=with_rest, sums=sums)
 
     def visits(
         self,
@@ -245,6 +248,12 @@ class SqliteStore:
         scope.require_everybody("bucket_usage")
         with self._connections.reading() as connection:
             return usage.buckets(connection, window, bucket_us, service)
+
+    def has_any(self, scope: Scope, window: Window) -> bool:
+        """Return whether anything was asked for in a window."""
+        scope.require_everybody("has_any")
+        with self._connections.reading() as connection:
+            return usage.has_any(connection, window)
 
     def endpoint_buckets(
         self, scope: Scope, window: Window, bucket_us: int, filters: Filters, by: By = By.ENDPOINT

@@ -34,15 +34,14 @@ _COLUMNS_BY = {
     By.IDENTITY: ("identity_id", "status", "traffic"),
     By.ENDPOINT: ("endpoint_id", "status", "traffic"),
 }
-_SUMS = ", ".join(f"sum({name})" for name in SUMS)
 _NOBODY = Identity("")
 FEW_MAX = 1000
 """Identities that are looked up one by one in each step; of more, all are read."""
-_FOLDED = f"""
+_FOLDED = """
     SELECT CASE WHEN identity_id IN (SELECT value FROM json_each(?)) THEN identity_id ELSE 0 END AS identity_id,
-           endpoint_id, method, status, traffic, {", ".join(SUMS)}
-    FROM ({{}})
-"""  # noqa: S608  # our own words
+           endpoint_id, method, status, traffic, {sums}
+    FROM ({})
+"""
 """Rows of usage in which all but those that are listed are 0."""
 _LISTED = """
     WITH listed AS MATERIALIZED (SELECT value FROM json_each(?))
@@ -58,17 +57,18 @@ def usage(
     listed: Collection[str] | None = None,
     *,
     with_rest: bool = True,
+    sums: Collection[str] = tuple(SUMS),
 ) -> list[Usage]:
-    """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
+    """Return totals by identity, endpoint, method, status and traffic, or by less of these; 0 for all but `sums`."""
     numbers = listed_numbers(connection, listed) if by is not By.ENDPOINT else None
     if numbers is None:
-        rows = _sums(connection, window, filters, by)
+        rows = _sums(connection, window, filters, by, sums)
     elif not with_rest:
-        rows = _sums(connection, window, filters, by, listed=numbers)
+        rows = _sums(connection, window, filters, by, sums, listed=numbers)
     elif by is By.IDENTITY and smallest_rollups(filters, by) is by and not filters.has_identity:
-        rows = _sums_with_rest(connection, window, filters, numbers)
+        rows = _sums_with_rest(connection, window, filters, sums, numbers)
     else:
-        rows = _sums(connection, window, filters, by, folded=numbers)
+        rows = _sums(connection, window, filters, by, sums, folded=numbers)
     identities = read_identities(connection, {row[0] for row in rows} - {0}) if by is not By.ENDPOINT else {}
     identities[0] = FOLDED
     endpoints = read_endpoints(connection) if rows and by is not By.IDENTITY else {}
@@ -84,35 +84,38 @@ def _sums(
     window: Window,
     filters: Filters,
     by: By,
+    sums: Collection[str],
     *,
     listed: str | None = None,
     folded: str | None = None,
 ) -> list[tuple[Any, ...]]:
     """Return totals: of the identities that are `listed` alone; all that are not in `folded` as one."""
     columns = ", ".join(_COLUMNS_BY[by])
-    facts, values = _facts(connection, window, filters, by, few=listed if _is_few(listed) else None)
+    few = listed if _is_few(listed) else None
+    facts, values = _facts(connection, window, filters, by, few=few, sums=sums)
+    totals = ", ".join(f"sum({name})" if name in sums else "0" for name in SUMS)
     for form, numbers in ((_LISTED, listed), (_FOLDED, folded)):
         if numbers is not None:
-            facts, values = form.format(facts), (numbers, *values)
+            facts, values = form.format(facts, sums=", ".join(sums)), (numbers, *values)
     query = f"""
-        SELECT {columns}, {_SUMS}
+        SELECT {columns}, {totals}
         FROM ({facts}) GROUP BY {columns}
     """  # noqa: S608
     return connection.execute(query, values).fetchall()
 
 
 def _sums_with_rest(
-    connection: sqlite3.Connection, window: Window, filters: Filters, numbers: str
+    connection: sqlite3.Connection, window: Window, filters: Filters, sums: Collection[str], numbers: str
 ) -> list[tuple[Any, ...]]:
     """Return the totals of those that are listed, and of the others what is left: all of them need not be sorted."""
-    rows = _sums(connection, window, filters, By.IDENTITY, listed=numbers)
+    rows = _sums(connection, window, filters, By.IDENTITY, sums, listed=numbers)
     rest: dict[tuple[int, int], list[int]] = {}
-    for _, status, traffic, *sums in _sums(connection, window, filters, By.ENDPOINT):
-        total = rest.setdefault((status, traffic), [0] * len(sums))
-        total[:] = map(add, total, sums)
-    for _, status, traffic, *sums in rows:
+    for _, status, traffic, *counts in _sums(connection, window, filters, By.ENDPOINT, sums):
+        total = rest.setdefault((status, traffic), [0] * len(counts))
+        total[:] = map(add, total, counts)
+    for _, status, traffic, *counts in rows:
         total = rest[status, traffic]
-        total[:] = map(sub, total, sums)
+        total[:] = map(sub, total, counts)
     return [*rows, *((0, *key, *total) for key, total in rest.items() if total[0])]
 
 
@@ -193,12 +196,19 @@ def visits_of(
     ]
 
 
+def has_any(connection: sqlite3.Connection, window: Window) -> bool:
+    """Return whether anything was asked for in a window."""
+    facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", sums=("requests",))
+    return connection.execute(f"SELECT 1 FROM ({facts}) LIMIT 1", bounds).fetchone() is not None  # noqa: S608
+
+
 def buckets(
     connection: sqlite3.Connection, window: Window, bucket_us: int, service: str | None = None
 ) -> list[BucketUsage]:
     """Return totals by bucket of time."""
     clauses, values = where(Filters(service=service))
-    facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", bucket_us)
+    sums = ("requests", "timed", "request_time_us")
+    facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", bucket_us, sums)
     query = f"""
         SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, sum(requests), sum(requests * (status >= 500)),
                sum(timed), sum(request_time_us)
@@ -213,17 +223,17 @@ def endpoint_buckets(
     """Return totals by bucket of time, endpoint and traffic."""
     clauses, values = where(filters)
     table = _USAGE_TABLE[smallest_bucket_rollups(filters, by)]
-    facts, bounds = windows.usage(widened(connection, window), table, bucket_us, listed=_few(connection, filters))
-    names, of_names = (
-        ("service, route", "JOIN endpoint e ON e.id = endpoint_id")
-        if by is By.ENDPOINT
-        else ("'' AS service, '' AS route", "")
-    )
+    few = _few(connection, filters)
+    facts, bounds = windows.usage(widened(connection, window), table, bucket_us, ("requests",), listed=few)
+    where_to = "endpoint_id" if by is By.ENDPOINT else "0"
+    # Names are looked up of the few totals, not of all rows that these are made of.
     query = f"""
-        SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {names}, traffic,
-               sum(requests), sum(requests * (status >= 500))
-        FROM ({facts}) {of_names}
-        WHERE 1 {clauses} GROUP BY bucket_us, service, route, traffic ORDER BY bucket_us
+        SELECT bucket_us, ifnull(service, '') AS service, ifnull(route, '') AS route, traffic, requests, errors
+        FROM (
+            SELECT time_us / {bucket_us} * {bucket_us} AS bucket_us, {where_to} AS endpoint_id, traffic,
+                   sum(requests) AS requests, sum(requests * (status >= 500)) AS errors
+            FROM ({facts}) WHERE 1 {clauses} GROUP BY 1, 2, 3
+        ) LEFT JOIN endpoint e ON e.id = endpoint_id ORDER BY bucket_us, service, route, traffic
     """  # noqa: S608
     rows = connection.execute(query, (*bounds, *values))
     return [
