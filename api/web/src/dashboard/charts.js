@@ -16,16 +16,22 @@ export const afterPaint = (then) => requestAnimationFrame(() => setTimeout(then)
 
 const NARROW_PX = 560;
 const drawn = new Map();
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const dark = matchMedia("(prefers-color-scheme: dark)");
+/** What asks for a computed style has the page styled anew: once for each colour of a theme is enough. */
+const computed = new Map();
 /** Colours as the theme of now has them: a custom property holds `light-dark(…)`, which a canvas does not understand. */
 function resolved(name) {
-  const probe = h("span", { hidden: true });
-  probe.style.color = colour(name);
-  document.body.append(probe);
-  const value = getComputedStyle(probe).color;
-  probe.remove();
-  return value;
+  const key = `${name} ${document.documentElement.dataset.theme} ${dark.matches}`;
+  if (!computed.has(key)) {
+    const probe = h("span", { hidden: true });
+    probe.style.color = `var(--${name})`;
+    document.body.append(probe);
+    computed.set(key, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  return computed.get(key);
 }
+let family = "";
 
 /**
  * Gives a chart for a panel; the canvas is kept between answers.
@@ -33,7 +39,7 @@ function resolved(name) {
  * `spans`: begin and end of each step; with these, people can look into a part of it. `inPart`: places of the steps that
  * are not whole. `dates`: the day of each label that names but a time of day.
  */
-export function chart({ id, label, labels, titles, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null, inPart = [], dates = null }) {
+export function chart({ id, label, labels, titleOf, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null, inPart = [], dates = null }) {
   const kept = drawn.get(id);
   const canvas = kept?.canvas ?? h("canvas");
   canvas.setAttribute("role", "img");
@@ -55,13 +61,13 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     maintainAspectRatio: false,
     animation: false,
     interaction: { mode: "index", intersect: false },
-    font: { family: getComputedStyle(document.body).fontFamily },
+    font: { family: (family ||= getComputedStyle(document.body).fontFamily) },
     plugins: {
       legend: { display: false },
       marks: { all, colour: ink },
       inPart: { places: inPart, colour: resolved("line") },
       tooltip: {
-        callbacks: { title: (items) => titles[items[0].dataIndex], label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}`, footer: ([{ dataIndex: place }]) => [inPart.includes(place) && t("in-part-how"), ...tipOf(all, place)].filter(Boolean) },
+        callbacks: { title: (items) => titleOf(items[0].dataIndex), label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}`, footer: ([{ dataIndex: place }]) => [inPart.includes(place) && t("in-part-how"), ...tipOf(all, place)].filter(Boolean) },
       },
     },
     scales: {
@@ -91,7 +97,8 @@ export function chart({ id, label, labels, titles, sets, format = number, stacke
     const placeOf = (x) => Math.max(0, Math.min(spans.length - 1, drawn.get(id)?.chart.scales.x.getValueForPixel(x) ?? 0));
     brush(host, placeOf, spans);
   }
-  return [legend, host, asTable({ id, label, titles: titles.map((title, place) => (inPart.includes(place) ? `${title} (${t("in-part")})` : title)), sets, format, spans })];
+  const titled = (place) => (inPart.includes(place) ? `${titleOf(place)} (${t("in-part")})` : titleOf(place));
+  return [legend, host, asTable({ id, label, titleOf: titled, sets, format, spans })];
 }
 
 /** Puts its day below the first label, and below each that begins another. */
@@ -104,7 +111,7 @@ function dated(ticks, dates) {
   }
 }
 
-function asTable({ id, label, titles, sets, format, spans }) {
+function asTable({ id, label, titleOf, sets, format, spans }) {
   const step = (title, place) => (spans?.length > 1
     ? h("button", { type: "button", class: "link", title: t("zoom-in"), onclick: () => zoom(spans[place], spans[place]) }, title)
     : title);
@@ -118,8 +125,8 @@ function asTable({ id, label, titles, sets, format, spans }) {
         h("div", { class: "scroll low", tabindex: "0", role: "group", "aria-label": label },
           h("table", null,
             h("thead", null, h("tr", null, h("th", { scope: "col" }, t("time")), ...sets.map((set) => h("th", { scope: "col", class: "number" }, set.label)))),
-            h("tbody", null, ...titles.map((title, place) =>
-              h("tr", null, h("th", { scope: "row" }, step(title, place)), ...sets.map((set) => h("td", { class: "number" }, format(set.values[place])))))))),
+            h("tbody", null, ...sets[0].values.map((_, place) =>
+              h("tr", null, h("th", { scope: "row" }, step(titleOf(place), place)), ...sets.map((set) => h("td", { class: "number" }, format(set.values[place])))))))),
       );
     }
   });

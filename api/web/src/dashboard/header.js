@@ -58,12 +58,14 @@ export class Header {
     setInterval(() => this.show(), REFRESH_MS);
   }
 
-  /** Says everything of the page's frame in the language of now. */
-  say(state) {
+  /** Says everything of the page's frame in the language of now, or what changes with the state, where it `isKnown` otherwise. */
+  say(state, { isKnown = false } = {}) {
     this.#isPast = Boolean(endOf(state));
-    $("lang").value = root.lang;
-    for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-    this.#offerZones();
+    if (!isKnown) {
+      $("lang").value = root.lang;
+      for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
+      this.#offerZones();
+    }
     const narrowed = usersOf(state).join(", ") || state.device || pageName(state.endpoint) || state.service;
     document.title = narrowed ? `${narrowed} · tailtrace` : "tailtrace";
     this.show();

@@ -24,13 +24,24 @@ export const sr = (text) => h("span", { class: "sr" }, text);
 /** Gives a text with what stands between `backticks` as code. */
 export const rich = (text) => text.split("`").map((part, place) => (place % 2 ? h("code", null, part) : part));
 
+/** To ask an element how far it was scrolled lays out the page: only those that ever were are asked. */
+const moved = new WeakSet();
+const watched = new WeakSet();
+
+function watch(host) {
+  if (watched.has(host)) return;
+  watched.add(host);
+  host.addEventListener("scroll", ({ target }) => moved.add(target), { capture: true, passive: true });
+}
+
 /** Puts new content in, and leaves focus and scrolling where they were: elements with the same `data-key` are the same. */
 export function replace(host, ...children) {
   const key = host.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  const scrolled = [...host.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]);
+  watch(host);
+  const scrolled = [...host.querySelectorAll(".scroll")].map((one) => moved.has(one) && [one.scrollLeft, one.scrollTop]);
   host.replaceChildren(...children.flat(Infinity).filter(Boolean));
   host.querySelectorAll(".scroll").forEach((one, place) => {
-    [one.scrollLeft, one.scrollTop] = scrolled[place] ?? [0, 0];
+    if (scrolled[place]) [one.scrollLeft, one.scrollTop] = scrolled[place];
   });
   if (key !== undefined) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }

@@ -54,7 +54,7 @@ export function series({ series: points, series_in_part: inPart, series_before: 
   const peak = points.reduce((best, point) => (point.requests > best.requests ? point : best));
   return chart({
     id: "series",
-    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: said.titles[points.indexOf(peak)] }),
+    label: t("series-label", { n: number(sum), peak: number(peak.requests), time: said.titleOf(points.indexOf(peak)) }),
     ...said,
     spans: spansOf(begins, shown.to),
     inPart,
