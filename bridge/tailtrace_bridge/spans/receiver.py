@@ -11,7 +11,8 @@
 | another method, another path | 405, 404 |
 
 An answer is in the encoding of its request. No CORS header is ever sent, so a page of another origin, whose browser
-asks first before it may post either content type, cannot write here.
+asks first before it may post either content type, cannot write here. What reads spans, protobuf with it, is loaded
+with the first request: a twentieth of a start.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from typing import Any
 from tailtrace_bridge.core.errors import OtlpError
 from tailtrace_bridge.core.records import AppSpan, WholeSpan
 from tailtrace_bridge.core.text import parse_address
-from tailtrace_bridge.spans.otlp import JSON, PROTOBUF, decode_traces, encode_error, encode_success, media_type, unpack
 
 _LOGGER = logging.getLogger(__name__)
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -133,18 +133,20 @@ class _Receiver:
             await send({"type": "websocket.close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from tailtrace_bridge.spans import otlp  # noqa: PLC0415
+
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._counters.requests += 1
-        media, status, extra = PROTOBUF, 200, {}
-        if headers.get("content-type", "").lower().startswith(JSON):
-            media = JSON
+        media, status, extra = otlp.PROTOBUF, 200, {}
+        if headers.get("content-type", "").lower().startswith(otlp.JSON):
+            media = otlp.JSON
         try:
             body = await self._handle(scope, headers, receive)
         except _DisconnectedError:
             self._counters.disconnected += 1
             return
         except OtlpError as error:
-            status, body = error.status, encode_error(media, str(error))
+            status, body = error.status, otlp.encode_error(media, str(error))
             self._counters.refused[status] = self._counters.refused.get(status, 0) + 1
             if status in {429, 503}:
                 extra["retry-after"] = str(RETRY_AFTER_S)
@@ -157,6 +159,8 @@ class _Receiver:
 
     async def _handle(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
         """Return the body of a 200, or raise `OtlpError`."""
+        from tailtrace_bridge.spans import otlp  # noqa: PLC0415
+
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         signal = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}.get(path)
         if signal is None:
@@ -164,11 +168,11 @@ class _Receiver:
         if scope["method"] != "POST":
             raise OtlpError(f"{path} takes POST only", 405)
         body = await self._read(scope, receive)
-        media = media_type(headers.get("content-type", ""))
+        media = otlp.media_type(headers.get("content-type", ""))
         if signal != "traces":
             self._discard(signal)
-            return encode_success(media)
-        return self._take(unpack(body, headers.get("content-encoding", "")), media)
+            return otlp.encode_success(media)
+        return self._take(otlp.unpack(body, headers.get("content-encoding", "")), media)
 
     def _discard(self, signal: str) -> None:
         if not self._counters.discarded[signal]:
@@ -181,7 +185,9 @@ class _Receiver:
         self._counters.discarded[signal] += 1
 
     def _take(self, body: bytes, media: str) -> bytes:
-        decoded = decode_traces(body, media, has_whole=self._hold is not None)
+        from tailtrace_bridge.spans import otlp  # noqa: PLC0415
+
+        decoded = otlp.decode_traces(body, media, has_whole=self._hold is not None)
         if decoded.spans and not self._sink(decoded.spans):
             raise OtlpError(f"the bridge's queue is full: send again in {RETRY_AFTER_S} s", 503)
         if self._hold is not None and decoded.whole:
@@ -192,7 +198,7 @@ class _Receiver:
         counters.spans_ignored += decoded.ignored
         for reason, count in decoded.reasons.items():
             counters.spans_rejected[reason] = counters.spans_rejected.get(reason, 0) + count
-        return encode_success(media, decoded.rejected, decoded.message)
+        return otlp.encode_success(media, decoded.rejected, decoded.message)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         number = next(self._numbers)

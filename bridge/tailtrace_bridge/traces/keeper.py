@@ -29,7 +29,6 @@ from tailtrace_bridge.traces.choice import TraceChoice
 from tailtrace_bridge.traces.groups import Failed, Grouping, failed, failed_entry
 from tailtrace_bridge.traces.held import HeldSpans
 from tailtrace_bridge.traces.joined import failed_requests
-from tailtrace_bridge.traces.pack import pack, unpack
 from tailtrace_bridge.traces.runs import Runs
 from tailtrace_bridge.traces.versions import Versions
 
@@ -139,6 +138,8 @@ class TraceKeeper:
         for entry in entries:
             if entry[:2] in there:
                 self._grouping.recall(failed_entry(entry), there[entry[:2]])
+        from tailtrace_bridge.traces.pack import unpack  # noqa: PLC0415 - with protobuf
+
         found = []
         for entry in [one for one in entries if one[:2] not in there and one.time_us >= now_us - HOUR_US]:
             at = Window(entry.time_us, entry.time_us + 1)
@@ -206,6 +207,8 @@ class TraceKeeper:
         return False
 
     def _keep(self, due: list[tuple[Row, str]]) -> list[KeptTrace]:
+        from tailtrace_bridge.traces.pack import pack  # noqa: PLC0415 - a start needs no protobuf
+
         traces = [
             pack(
                 row,
@@ -228,6 +231,8 @@ class TraceKeeper:
         return traces
 
     def _group(self, of_failed: list[Failed], traces: dict[tuple[int, int], KeptTrace]) -> None:
+        from tailtrace_bridge.traces.pack import unpack  # noqa: PLC0415 - with protobuf
+
         found = []
         # Those with spans first: they say what the others are.
         for one in sorted(of_failed, key=lambda one: (one[:2] not in traces, one)):

@@ -26,7 +26,6 @@ from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_thei
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import Window
-from tailtrace_bridge.traces.pack import texts_of
 from tailtrace_bridge.wiring.parts import lock_checkpoint
 
 EVER = Window(0, 2**53)
@@ -114,6 +113,8 @@ def _drop_named(store: Store, person: Person, found: Erased, called: Person | No
     """
     if person == Person():
         return 0, 0
+    from tailtrace_bridge.traces.pack import texts_of  # noqa: PLC0415 - each start imports this for an erase cut short
+
     theirs = {*found.identities, _asked(person), _asked(called or person)}
     others = [one.identity for one in store.named(Scope.everybody()) if one.identity not in theirs]
     is_theirs = make_is_their_event(theirs, others)
