@@ -5,6 +5,8 @@ import gc
 import os
 import sys
 
+from tailtrace_bridge.core.lazy_module import load_later
+
 INTERRUPTED = 130
 """What a shell says of a program that SIGINT ended: 128 and the signal's number."""
 
@@ -18,11 +20,10 @@ def main() -> None:
 
 
 def _run() -> None:
-    # Plugins of pydantic are looked for in the metadata of every package that is installed. None is meant for us.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # No search for cycles among what is being loaded, until the command runs.
     gc.disable()
     try:
+        _without_plugins()
         from tailtrace_api.commands.cli import app  # noqa: PLC0415  # only here can its absence be told
     except ModuleNotFoundError as missing:
         if missing.name and missing.name.startswith("tailtrace"):
@@ -35,6 +36,16 @@ def _run() -> None:
     # A command that ends needs no search for cycles in all that it loaded: it took 45 ms of an import's second.
     atexit.register(gc.freeze)
     app()
+
+
+def _without_plugins() -> None:
+    """Have pydantic look for no plugins in the metadata of every package that is installed: none is meant for us."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # With these alone it would load what reads metadata, and `email` with it: a thirtieth of a small import.
+    where = "pydantic.plugin._loader"
+    load_later(where)
+    if where in sys.modules:
+        vars(sys.modules[where]).update(get_plugins=tuple)
 
 
 if __name__ == "__main__":

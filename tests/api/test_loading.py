@@ -72,7 +72,7 @@ for path in ("/health", "/session", "/analytics/access-logs"):
     assert answer.splitlines() == [
         "200 []",
         "200 ['fastapi', 'opentelemetry.trace']",
-        "200 ['fastapi', 'opentelemetry.trace', 'tailtrace_api.queries.requests', 'tailtrace_api.answers.request_records']",
+        "200 ['fastapi', 'google.protobuf', 'opentelemetry.trace', 'tailtrace_api.queries.requests', 'tailtrace_api.answers.request_records']",
     ]
 
 
@@ -81,11 +81,12 @@ def test_a_small_import_loads_nothing_that_it_does_not_use(tmp_path):
     log.write_text('203.0.113.9 - - [24/Apr/2018:06:25:04 +0000] "GET /a HTTP/1.1" 500 5 "-" "curl"\n')
     code = """
 import sys
-from tailtrace_api.commands.cli import app
+from tailtrace_api.main import main
+sys.argv[1:] = ["import", *sys.argv[1:], "--json"]
 try:
-    app(["import", *sys.argv[1:], "--json"])
+    main()
 finally:
-    unused = ("google.protobuf", "rich", "fastapi", "httpx", "asyncio.events", "tarfile", "pickle", "ssl")
+    unused = ("importlib.metadata", "google.protobuf", "rich", "fastapi", "httpx", "asyncio.events", "tarfile", "pickle", "ssl")
     print([name for name in unused if sys.modules.get(name)])
 """
     command = [sys.executable, "-c", code, str(log), "--store", f"sqlite:{store}"]

@@ -35,6 +35,14 @@ def test_what_it_has_not_is_missed_as_ever(written):
     assert written == [NAME]
 
 
+def test_what_is_given_beforehand_loads_nothing_when_it_is_imported(written):
+    load_later(NAME)
+    vars(sys.modules[NAME]).update(value=8)
+    found = {}
+    exec(f"from {NAME} import value", found)
+    assert (found["value"], written) == (8, [])
+
+
 def test_one_that_is_loaded_stays_and_one_that_is_not_there_stays_missing(written):
     module = __import__(NAME)
     load_later(NAME)

@@ -16,6 +16,8 @@ def load_later(name: str) -> None:
     loader, module = spec.loader, module_from_spec(spec)
 
     def load(attribute: str) -> object:  # PEP 562
+        if attribute == "__path__":  # each `from … import` asks for it; a package has it
+            raise AttributeError(f"module {name!r} has no attribute '__path__'")
         vars(module).pop("__getattr__", None)
         loader.exec_module(module)
         return getattr(module, attribute)
