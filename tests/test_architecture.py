@@ -58,6 +58,7 @@ API_BRIDGE = {
     "mcp_server": "core settings wiring texts",
     "server": "core rows settings spans store wiring",
     "commands": "alerts core export identity logs rows settings store traces transfer wiring texts",
+    "main": "core",
 }
 ARROWS = (
     ("tailtrace_bridge", "tailtrace_bridge", BRIDGE_ROOMS),

@@ -99,3 +99,14 @@ def test_a_column_comes_back(column):
 def test_a_column_takes_no_more_bytes_than_its_widest_cell_needs():
     columns = ([255, 0], [256, 0], [2**50, 2**50 + 255], [2**40, 0], [None, 0, 255])
     assert [chunks._pack(column)[0]["code"] for column in columns] == ["B", "H", "B", "Q", "H"]
+
+
+@pytest.mark.parametrize("length", [1, 5, 7, 8, 9, 100])
+def test_documents_come_back_one_by_one_however_the_texts_are_cut(monkeypatch, length):
+    documents = ["abcdefg", "h", "", "ijklmnopqrstuvw", "xyz"]
+    monkeypatch.setattr(chunks, "TEXT_LENGTH_MAX", length)
+    texts = chunks.cut(iter(documents))
+    assert {len(text) for text in texts[:-1]} <= {length}
+    assert 0 < len(texts[-1]) <= length
+    assert list(chunks.documents_of(iter(texts))) == documents
+    assert chunks.cut([]) == []

@@ -464,6 +464,52 @@ def test_what_is_kept_is_bounded():
     assert kept.get("a") is None
 
 
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_a_step_that_is_long_is_fetched_as_it_is_read(make, monkeypatch, is_joined):
+    now_us, fetched = [DAY_AGO_US + 5 * 60_000_000], []
+    store = make(wall_us=lambda: now_us[0])
+    rows = [row(DAY_AGO_US + 4_000_000 * key, key) for key in range(1, 141)]
+    for start in range(0, 140, 10):
+        store.write([*rows[start : start + 10], rows[start // 2]])
+    if is_joined:
+        monkeypatch.setattr("tailtrace_bridge.store.influx.rollups.batches.REQUESTS_AT_ONCE", 9)
+        monkeypatch.setattr("tailtrace_bridge.store.influx.rollups.encoding.TEXT_LENGTH_MAX", 70)
+        now_us[0] += 10 * 60_000_000
+        store.settle()
+    monkeypatch.setattr(rollups, "TEXT_LENGTH_MAX", 70)
+    monkeypatch.setattr(rollups, "FETCHED_LENGTH", 700)
+    reader = make(wall_us=lambda: now_us[0])
+    rows_of = reader._reads.influx.rows
+    monkeypatch.setattr(
+        reader._reads.influx,
+        "rows",
+        lambda bucket, text, values=None: [fetched.append(text), rows_of(bucket, text, values)][1],
+    )
+    assert count(reader) == 140
+    measurement = "rows" if is_joined else "batch"
+    assert sum(f'"data" FROM "{measurement}"' in text for text in fetched) > 3
+    assert len(reader.log(Scope.everybody(), EVER, ALL, 200, None)) == 140
+
+
+def test_a_step_that_is_put_together_anew_while_it_is_read_is_an_error_and_no_wrong_number(make, monkeypatch):
+    now_us = [DAY_AGO_US + 20 * 60_000_000]
+    store = make(wall_us=lambda: now_us[0])
+    for key in range(20):
+        store.write([row(DAY_AGO_US + key, key)])
+    store.settle()
+    monkeypatch.setattr(rollups, "FETCHED_LENGTH", 1)
+    reader = make()
+    rows_of = reader._reads.influx.rows
+
+    def later(bucket, text, values=None):
+        found = rows_of(bucket, text, values)
+        return [[one[0], one[1] + 1, *one[2:]] for one in found] if '"asof_us", "data"' in text else found
+
+    monkeypatch.setattr(reader._reads.influx, "rows", later)
+    with pytest.raises(StoreError, match="put together anew"):
+        count(reader)
+
+
 def test_any_number_of_steps_is_read_in_pieces(make, monkeypatch):
     store = make()
     store.write(minutes(0, 300))

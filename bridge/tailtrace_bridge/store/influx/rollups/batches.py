@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import xxhash
 
@@ -44,6 +44,16 @@ SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
 REQUESTS_AT_ONCE = 2_500
 """Held, and put into one document, of a step: some MB."""
 NS = 1000
+
+
+class Texts(Protocol):
+    """Texts, each with the requests of a batch; they may be fetched one after another."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Return them."""
 
 
 class Request(NamedTuple):
@@ -107,7 +117,7 @@ def point(text: str, source: str, time_ns: int) -> bytes:
     return _point(text, len(rows), rows[-1].time_us, source, time_ns)
 
 
-def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iterator[Request]:
+def read(texts: Texts, tables: Tables, *, is_kept: bool = False) -> Iterator[Request]:
     """Return the requests of points of one step, each once. The hot loop of rolling up.
 
     `is_kept`: small texts are kept decoded, as they will be read again.
@@ -122,9 +132,26 @@ def read(texts: Sequence[str], tables: Tables, *, is_kept: bool = False) -> Iter
         yield from map(_named, rows)
 
 
-def read_whole(texts: Sequence[str], tables: Tables) -> Iterator[Request]:
+def read_whole(texts: Iterable[str], tables: Tables) -> Iterator[Request]:
     """Return the requests of one step whose batches were put into one, a document at a time."""
     return map(_named, chain.from_iterable(decoded(Kind.ROWS, texts, tables)))
+
+
+def spans(there: Iterable[tuple[int, int]], size_max: int) -> Iterator[tuple[int, int]]:
+    """Return spans, ns, whose points have at most `size_max` together, or one point.
+
+    `there` has the time of each point, in order, and its size: of a batch, how many requests it has.
+    """
+    start_ns = last_ns = held = 0
+    for time_ns, size in there:
+        if held and held + size > size_max:
+            yield start_ns, last_ns + 1
+            held = 0
+        if not held:
+            start_ns = time_ns
+        last_ns, held = time_ns, held + size
+    if held:
+        yield start_ns, last_ns + 1
 
 
 def pieces(requests: Iterable[Request]) -> Iterator[list[Request]]:

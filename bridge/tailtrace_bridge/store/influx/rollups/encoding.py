@@ -104,9 +104,24 @@ def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
 
 
 def cut(documents: Iterable[str]) -> list[str]:
-    """Return documents of one step as texts."""
-    text = _BETWEEN.join(documents)
-    return [text[start : start + TEXT_LENGTH_MAX] for start in range(0, len(text), TEXT_LENGTH_MAX)]
+    """Return documents of one step as texts. They may be made one by one: together they are some MB."""
+    texts: list[str] = []
+    rest = ""
+    for number, one in enumerate(documents):
+        rest += _BETWEEN * (number > 0) + one
+        whole = len(rest) // TEXT_LENGTH_MAX * TEXT_LENGTH_MAX
+        texts += (rest[start : start + TEXT_LENGTH_MAX] for start in range(0, whole, TEXT_LENGTH_MAX))
+        rest = rest[whole:]
+    return [*texts, rest] if rest else texts
+
+
+def documents_of(texts: Iterable[str]) -> Iterator[str]:
+    """Return them again, one by one."""
+    rest = ""
+    for text in texts:
+        *whole, rest = (rest + text).split(_BETWEEN)
+        yield from whole
+    yield rest
 
 
 def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
@@ -137,13 +152,13 @@ def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
 
 def decoded(kind: Kind, texts: Iterable[str], tables: Tables) -> Iterator[list[Row]]:
     """Read rows of one step back, a document at a time. Raises ValueError as `decode` does."""
-    for one in "".join(texts).split(_BETWEEN):
+    for one in documents_of(texts):
         yield _read(kind, one, tables)
 
 
 def identities_of(texts: Iterable[str]) -> Iterator[Identity]:
     """Return who is named by the documents of one step, of a kind that goes by identity. Raises as `decode` does."""
-    for one in "".join(texts).split(_BETWEEN):
+    for one in documents_of(texts):
         head, _, _ = _opened(one)
         yield from (Identity(*values) for values in head.get("identities", ()))
 

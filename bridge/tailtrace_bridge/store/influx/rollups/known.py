@@ -131,7 +131,7 @@ class Known:
         there = self._rollups.each(self._raw, (f'SELECT "rows"{where}',), _spans(steps), values)[0]
         new = ((time_ns, count) for result in there for time_ns, count in result.rows if is_new(time_ns))
         text = f'SELECT "data"{where}'.format(start="$start", end="$end")
-        for start_ns, end_ns in _pieces(new):
+        for start_ns, end_ns in batches.spans(new, ROWS_AT_ONCE):
             page = self._influx.rows(self._raw, text, {**values, "start": start_ns, "end": end_ns})
             if not is_sure:
                 self._write([batches.point(data, self._source, time_ns) for time_ns, data in page])
@@ -195,20 +195,3 @@ class Known:
 
 def _spans(steps: list[int]) -> list[Window]:
     return joined(Window(us, us + BUCKET_US) for us in steps)
-
-
-def _pieces(there: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Return spans, ns, that have at most `ROWS_AT_ONCE` requests each, or one batch.
-
-    `there` has the time of each batch, in order, and how many requests it has.
-    """
-    start_ns = last_ns = held = 0
-    for time_ns, count in there:
-        if held and held + count > ROWS_AT_ONCE:
-            yield start_ns, last_ns + 1
-            held = 0
-        if not held:
-            start_ns = time_ns
-        last_ns, held = time_ns, held + count
-    if held:
-        yield start_ns, last_ns + 1

@@ -26,9 +26,10 @@ the number of sources and steps, one call says until when and one gives the roll
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
@@ -107,12 +108,40 @@ class _Step(NamedTuple):
     rollups: Rollups
 
 
+class _Version(NamedTuple):
+    """What the requests of a step are made of."""
+
+    asof_us: int | None
+    """As of when they were put into one; None: they are in batches."""
+    points: tuple[tuple[int, int], ...]
+    """The times of its points, ns, and how many characters each has, or so."""
+
+    @property
+    def length(self) -> int:
+        """How many characters they are together."""
+        return sum(length for _, length in self.points)
+
+
+class _Texts:
+    """The texts of a step of more than `FETCHED_LENGTH`, which are fetched as they are read. Raises `StoreError`."""
+
+    def __init__(self, version: _Version, fetch: Callable[[int, int], Iterable[str]]) -> None:
+        self._version, self._fetch = version, fetch
+
+    def __len__(self) -> int:
+        return len(self._version.points)
+
+    def __iter__(self) -> Iterator[str]:
+        for start_ns, end_ns in batches.spans(self._version.points, FETCHED_LENGTH):
+            yield from self._fetch(start_ns, end_ns)
+
+
 class _Fetched(NamedTuple):
     """The requests of some steps, still as texts."""
 
-    whole: Mapping[Place, Sequence[str]]
+    whole: Mapping[Place, Iterable[str]]
     """Of steps whose batches were put into one."""
-    loose: Mapping[Place, Sequence[str]]
+    loose: Mapping[Place, batches.Texts]
 
     def count(self, place: Place) -> int:
         """Return the number of batches of a step."""
@@ -128,15 +157,6 @@ class _Fetched(NamedTuple):
         """Return who sent requests of these steps, some more than once."""
         for texts in (*self.whole.values(), *([text] for theirs in self.loose.values() for text in theirs)):
             yield from identities_of(texts)
-
-
-class _Version(NamedTuple):
-    """What the requests of a step are made of."""
-
-    name: Any
-    """As of when they were put into one, or the times of the batches."""
-    length: int
-    """How many characters they are, or so."""
 
 
 def sizes_up_to(bucket_us: int) -> list[int]:
@@ -199,7 +219,7 @@ class RollupReader:
         untils, wanted = self._wanted(rest)
         for versions in self._versions(untils, list(wanted), source):
             for some in _fetches({place: version.length for place, version in versions.items()}):
-                yield from self._fetch({place: untils[place] for place in some}, source).identities()
+                yield from self._fetch(some, versions, untils, source).identities()
 
     def by_bucket(self, window: Window, kind: Kind, tables: Tables, bucket_us: int) -> Iterator[Part]:
         """Return the totals of a window in parts that each lie in one bucket of time."""
@@ -276,12 +296,15 @@ class RollupReader:
         source = _only(spans)
         untils, wanted = self._wanted(spans)
         for versions in self._versions(untils, list(wanted), source):
-            names = {place: (place, tuple(wanted[place]), version.name) for place, version in versions.items()}
+            names = {
+                place: (place, tuple(wanted[place]), version.asof_us, version.points)
+                for place, version in versions.items()
+            }
             kept = {place: step for place, name in names.items() if (step := self._steps.get(name)) is not None}
             for place, step in kept.items():
                 yield _part(kind, place, step, tables, sought)
             for some in _fetches({place: version.length for place, version in versions.items() if place not in kept}):
-                found = self._fetch({place: untils[place] for place in some}, source)
+                found = self._fetch(some, versions, untils, source)
                 for place in some:
                     step = _Step(Tables(), Rollups())
                     requests, count = _within(found.requests(place, step.tables, is_kept=True), place, wanted[place]), 0
@@ -302,7 +325,7 @@ class RollupReader:
         untils, wanted = self._wanted(spans)
         for versions in self._versions(untils, list(wanted), source):
             for some in _fetches({place: version.length for place, version in versions.items()}):
-                found = self._fetch({place: untils[place] for place in some}, source)
+                found = self._fetch(some, versions, untils, source)
                 for place in some:
                     requests = found.requests(place, tables, is_kept=is_kept)
                     yield place, found.count(place), _within(requests, place, wanted[place])
@@ -329,24 +352,46 @@ class RollupReader:
             some = places[start : start + STEPS_MAX]
             points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, some)), values)[0], BUCKET_US)
             versions = {
-                place: _Version(theirs[0][1], theirs[0][2] * TEXT_LENGTH_MAX)
+                place: _Version(theirs[0][1], tuple((point[0], TEXT_LENGTH_MAX) for point in theirs[: theirs[0][2]]))
                 for place in some
                 if _is_valid(theirs := points.get(place, []), untils[place])
             }
             loose = joined(_step(place) for place in some if place not in versions)
             for place, rows in self._batches("rows", loose, source).items():
-                version = _Version(tuple(time_ns for time_ns, _ in rows), sum(n for _, n in rows) * REQUEST_LENGTH)
-                versions.setdefault(place, version)
+                versions.setdefault(place, _Version(None, tuple((us, count * REQUEST_LENGTH) for us, count in rows)))
             yield {place: versions[place] for place in some if place in versions}
 
-    def _fetch(self, untils: Mapping[Place, int], source: str | None) -> "_Fetched":
-        """Fetch the requests of steps."""
+    def _fetch(
+        self, some: Sequence[Place], versions: Mapping[Place, _Version], untils: Mapping[Place, int], source: str | None
+    ) -> _Fetched:
+        """Fetch the requests of steps: at once, or as they are read."""
+        if len(some) == 1 and versions[some[0]].length > FETCHED_LENGTH:
+            return self._fetch_later(some[0], versions[some[0]])
         where, values = _of_source(source)
         text = _sums_text(Kind.ROWS, BUCKET_US, where, '"asof_us", "parts", "data"')
-        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, untils)), values)[0], BUCKET_US)
-        whole = {place: texts for place in untils if (texts := _valid_texts(points.get(place, []), untils[place]))}
-        loose = self._batches("data", joined(_step(place) for place in untils if place not in whole), source)
+        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, some)), values)[0], BUCKET_US)
+        whole = {place: texts for place in some if (texts := _valid_texts(points.get(place, []), untils[place]))}
+        loose = self._batches("data", joined(_step(place) for place in some if place not in whole), source)
         return _Fetched(whole, {place: [text for _, text in rows] for place, rows in loose.items()})
+
+    def _fetch_later(self, place: Place, version: _Version) -> _Fetched:
+        of_source = ' FROM "{}" WHERE "source" = $source AND time >= $start AND time < $end'
+
+        def rows(text: str, start_ns: int, end_ns: int) -> list[list[Any]]:
+            return self._influx.rows(self._buckets.raw, text, {"source": place[0], "start": start_ns, "end": end_ns})
+
+        def of_whole(start_ns: int, end_ns: int) -> Iterator[str]:
+            for _, asof_us, data in rows(f'SELECT "asof_us", "data"{of_source.format(Kind.ROWS)}', start_ns, end_ns):
+                if asof_us != version.asof_us:
+                    raise StoreError("store: a step was put together anew while it was read; it is read again")
+                yield data
+
+        def of_batches(start_ns: int, end_ns: int) -> Iterator[str]:
+            return (data for _, data in rows(f'SELECT "data"{of_source.format(batches.MEASUREMENT)}', start_ns, end_ns))
+
+        if version.asof_us is None:
+            return _Fetched({}, {place: _Texts(version, of_batches)})
+        return _Fetched({place: _Texts(version, of_whole)}, {})
 
     def untils(self, spans: Sequence[Window], size_us: int, source: str | None = None) -> dict[Place, int]:
         """Return until when rows may come, of each step of a size that has any in these spans."""

@@ -188,13 +188,15 @@ class Roller:
         rollups: Rollups | None = None,
     ) -> None:
         """Roll up the requests of a step, if it is to be, and put them together if they came in many batches."""
-        documents: list[str] = []
-        for some in batches.pieces(requests):
-            if rollups is not None:
-                rollups.add(batches.counted(some))
-            if count > BATCHES_MAX:
-                documents.append(document(Kind.ROWS, some, tables))
-        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})
+
+        def documents() -> Iterator[str]:
+            for some in batches.pieces(requests):
+                if rollups is not None:
+                    rollups.add(batches.counted(some))
+                if count > BATCHES_MAX:
+                    yield document(Kind.ROWS, some, tables)
+
+        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents())})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
 
