@@ -23,11 +23,11 @@ from tailtrace_api.commands.understood import as_plain, print_understood
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.files import fingerprint, lines_of, read_pieces
+from tailtrace_bridge.logs.files import fingerprint, lines_of, read_pieces, texts_of, with_next
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.rejected import reject
 from tailtrace_bridge.logs.understood import Understood, understand, understand_next
-from tailtrace_bridge.transfer.importer import first_pieces, is_shortened, texts_of, with_next
+from tailtrace_bridge.transfer.importer import first_pieces, is_shortened
 
 TEXT_LENGTH_MAX = 120
 """Characters shown of a rejected line, or of a file's name."""

@@ -209,6 +209,28 @@ def lines_of(block: bytes, offset: int) -> list[tuple[bytes, int]]:
     return [(line[:LINE_KEPT_MAX], at) for line, at in zip(lines, offsets, strict=False)]
 
 
+def with_next(read: Iterator[Piece]) -> Iterator[tuple[Piece, Piece | None]]:
+    """Return each piece and the one after it. Raises what ended the log too early after the last of them."""
+    before: Piece | None = None
+    failed: LogFileError | None = None
+    try:
+        for piece in read:
+            if before is not None:
+                yield before, piece
+            before = piece
+    except LogFileError as error:
+        failed = error
+    if before is not None:
+        yield before, None
+    if failed is not None:
+        raise failed
+
+
+def texts_of(piece: Piece) -> list[bytes]:
+    """Return the lines of a piece, without their places."""
+    return [line for line, _ in piece.lines or lines_of(piece.block, piece.offset)]
+
+
 def _opened(path: str | Path) -> BinaryIO:
     if str(path) == STDIN:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)

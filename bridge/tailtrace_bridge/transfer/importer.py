@@ -35,7 +35,7 @@ from tailtrace_bridge.identity.pseudonyms import Pseudonyms
 from tailtrace_bridge.identity.sockets import DEFAULT
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.block import BlockReader
-from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces
+from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces, texts_of, with_next
 from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.rejected import reject
@@ -454,28 +454,6 @@ def first_pieces(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFi
     except LogFileError as error:
         return pieces, first, error
     return pieces, first, None
-
-
-def with_next(read: Iterator[Piece]) -> Iterator[tuple[Piece, Piece | None]]:
-    """Return each piece and the one after it. Raises what ended the log too early after the last of them."""
-    before: Piece | None = None
-    failed: LogFileError | None = None
-    try:
-        for piece in read:
-            if before is not None:
-                yield before, piece
-            before = piece
-    except LogFileError as error:
-        failed = error
-    if before is not None:
-        yield before, None
-    if failed is not None:
-        raise failed
-
-
-def texts_of(piece: Piece) -> list[bytes]:
-    """Return the lines of a piece, without their places."""
-    return [line for line, _ in piece.lines or lines_of(piece.block, piece.offset)]
 
 
 @contextmanager
