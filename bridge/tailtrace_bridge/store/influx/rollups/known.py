@@ -35,6 +35,8 @@ from tailtrace_bridge.store.values import Window
 NAMES_MAX = 20_000
 ROWS_AT_ONCE = 5_000
 """Held at once while a step is read: some MB, where all of a busy step are tens."""
+WHOLE_ROWS_AT_ONCE = 2_000
+"""With paths and user agents: 2 kB each."""
 T = TypeVar("T")
 
 
@@ -188,7 +190,7 @@ class Known:
         reader = lines.RowReader()
         for values in self._influx.pages(
             self._raw, lines.SELECT_ROWS, ' AND "source" = $source', {"source": self._source},
-            (span.start_us * batches.NS, span.end_us * batches.NS),
+            (span.start_us * batches.NS, span.end_us * batches.NS), WHOLE_ROWS_AT_ONCE,
         ):  # fmt: skip
             yield values[0], reader.row(values)
 
