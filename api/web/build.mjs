@@ -7,10 +7,12 @@
 // | src/login/ | static/login/ | as it is: the page of a login link, which loads nothing else |
 // | each of FIXED | static/… | as it says: others link to it; a `.css` that it imports is a text, minified |
 //
+// All of it is built beside what is served, and takes its place at once: a server that runs meanwhile has one or the other.
+//
 // Beside each file stands its `.gz`. A page and all it loads may weigh PAGE_BYTES_MAX packed, and what FIXED names COMPONENT_BYTES_MAX each, or
 // the build fails.
 
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -19,7 +21,8 @@ import { build, transform } from "esbuild";
 const PAGE_BYTES_MAX = 100_000;
 const COMPONENT_BYTES_MAX = 10_000;
 const here = dirname(fileURLToPath(import.meta.url));
-const out = join(here, "..", "tailtrace_api", "static");
+const served = join(here, "..", "tailtrace_api", "static");
+const [out, before] = ["new", "before"].map((name) => join(here, "node_modules", ".built", name));
 const page = join(here, "src", "dashboard");
 /** Entry points that others link to, by their place in static/ without `.js`. */
 const FIXED = {
@@ -28,7 +31,8 @@ const FIXED = {
 };
 
 const options = { bundle: true, minify: true, target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
-await rm(out, { recursive: true, force: true });
+await rm(dirname(out), { recursive: true, force: true });
+await mkdir(out, { recursive: true });
 const { metafile } = await build({
   ...options,
   entryPoints: [join(page, "main.js"), join(page, "theme.js"), join(page, "style", "main.css")],
@@ -90,3 +94,7 @@ for (const [name, packed] of weights) {
   console.log(`${name} weighs ${(packed / 1000).toFixed(1)} kB packed`);
   if (packed > COMPONENT_BYTES_MAX) throw new Error(`${name}: more than ${COMPONENT_BYTES_MAX} bytes`);
 }
+
+await rename(served, before).catch(() => rm(served, { recursive: true, force: true }));
+await rename(out, served);
+await rm(dirname(out), { recursive: true, force: true });

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from tailtrace_api.http.page import dashboard_router
-from tailtrace_api.http.page_files import load_files
+from tailtrace_api.http.page_files import Built
 
 PAGE = '<html data-lang="en" data-zone=""><script src="/static/assets/main-X.js"></script></html>'
 SCRIPT = "console.log('ñ')\n" * 50
@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 def ask(folder, path, lang="es", **headers):
     app = FastAPI()
-    app.include_router(dashboard_router(load_files(folder, lang, "Europe/Madrid")))
+    app.include_router(dashboard_router(Built(folder, lang, "Europe/Madrid")))
 
     async def get():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -84,9 +84,37 @@ def test_only_what_was_built_is_given(folder, path):
     assert answer.text != "no"
 
 
+def test_a_page_that_is_built_under_a_running_server_is_given(folder, caplog):
+    built = Built(folder, "en", "UTC")
+    assert built.get("assets/main-X.js") is not None
+    folder.rename(folder.parent / "before")
+    assert built.get("index.html") is built.get("assets/main-X.js") is None
+    assert "not built" in caplog.text
+    (folder / "assets").mkdir(parents=True)
+    for name, text in (("assets/main-Y.js", "anew()"), ("index.html", PAGE.replace("X", "Y"))):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    assert b"main-Y.js" in built.get("index.html").plain
+    assert built.get("assets/main-Y.js").plain.read_text() == "anew()"
+    assert built.get("assets/main-X.js") is None
+
+
+def test_a_file_that_goes_while_it_is_asked_for_is_no_failure(folder):
+    app = FastAPI()
+    app.include_router(dashboard_router(Built(folder, "en", "UTC")))
+
+    async def get():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.get("/static/assets/main-X.js")
+
+    for file in (folder / "assets").iterdir():
+        file.unlink()
+    assert asyncio.run(get()).status_code == 404
+
+
 def test_a_head_is_answered_as_its_get(folder):
     app = FastAPI()
-    app.include_router(dashboard_router(load_files(folder, "en", "UTC")))
+    app.include_router(dashboard_router(Built(folder, "en", "UTC")))
 
     async def head(path):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

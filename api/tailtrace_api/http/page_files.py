@@ -1,7 +1,8 @@
 """The files of the page that `make web` built, and the headers that guard them.
 
-Only files that were there at the start are given, by their exact names; so no name can lead elsewhere. A `.gz` beside
-a file is sent to who takes it. The page carries no script or style in itself, and may load from its own host only.
+Only files that are there when the page is looked for are given, by their exact names; so no name can lead elsewhere.
+A `.gz` beside a file is sent to who takes it. The page carries no script or style in itself, and may load from its own
+host only.
 """
 
 import gzip
@@ -62,6 +63,28 @@ class File:
             headers["Content-Encoding"] = "gzip"
             return Response(_read(self.packed), headers=headers, media_type=self.media_type)
         return Response(_read(self.plain), headers=headers, media_type=self.media_type)
+
+
+class Built:
+    """The files by their names. A page that is built anew is found without a new start: it comes with all its files."""
+
+    def __init__(self, folder: Path, lang: str, zone: str) -> None:
+        self._folder, self._lang, self._zone = folder, lang, zone
+        self._of, self._files = self._build(), load_files(folder, lang, zone)
+
+    def get(self, name: str) -> File | None:
+        """Return a file, or None."""
+        if (build := self._build()) != self._of:
+            self._of, self._files = build, load_files(self._folder, self._lang, self._zone)
+        return self._files.get(name)
+
+    def _build(self) -> tuple[int, int] | None:
+        """Return what tells one build from another."""
+        try:
+            found = (self._folder / PAGE).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
 
 
 def _read(source: Path | bytes) -> bytes:

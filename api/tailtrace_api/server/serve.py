@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from tailtrace_api.access.auth_methods import make_callers, make_sessions, make_
 from tailtrace_api.access.guard import AccessCounters, Guard, of_spans
 from tailtrace_api.http.hosts import host_forms
 from tailtrace_api.http.operation import Keeps, create_operation_app
-from tailtrace_api.http.page_files import STATIC, File, load_files
+from tailtrace_api.http.page_files import STATIC, Built
 from tailtrace_api.server import loading
 from tailtrace_api.server.answers import BELOW, Answers
 from tailtrace_api.server.connections import BoundedProtocol
@@ -129,7 +129,7 @@ def make_guarded(
 ) -> Guard:
     """Make the API behind its guard, with what it knows of the tailnet and `/mcp`; nothing of it is loaded yet."""
     counters = counters or AccessCounters()
-    files = load_files(STATIC, settings.lang, settings.timezone)
+    files = Built(STATIC, settings.lang, settings.timezone)
     app = LateApi(lambda: make_app(settings, store, routes, bridge, counters, files), _hosts(settings))
     return _guarded(settings, app, counters, is_unix=unix_path(settings.listen) is not None)
 
@@ -155,7 +155,7 @@ def make_app(
     routes: Routes,
     bridge: Bridge | None = None,
     counters: AccessCounters | None = None,
-    files: Mapping[str, File] | None = None,
+    files: Built | None = None,
 ) -> "Api":
     """Make the API with the page, the tailnet and `/mcp`, without its guard: whoever reaches this one sees all.
 
@@ -184,7 +184,7 @@ def make_app(
         mcp_counts=mcp.counts, access=counters, keeps=_keeps(settings),
     )  # fmt: skip
     stream = app.state.event_stream = EventStream(lambda: answers.insights.latest(clock_us()))
-    app.take(dashboard_router(load_files(STATIC, settings.lang, settings.timezone) if files is None else files))
+    app.take(dashboard_router(files or Built(STATIC, settings.lang, settings.timezone)))
     app.take(login_router(make_sessions(settings)))
     app.put_off(BELOW, lambda: answers.routers(stream))
     app.router.routes.append(Route("/mcp", endpoint=mcp))
