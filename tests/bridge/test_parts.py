@@ -4,7 +4,7 @@ import pytest
 
 from tailtrace_bridge.core.errors import BusyError, SettingsError, StoreError
 from tailtrace_bridge.settings import table as settings
-from tailtrace_bridge.wiring.parts import lock_checkpoint, open_store
+from tailtrace_bridge.wiring.parts import lock_checkpoint, open_store, require_store
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,15 @@ def test_what_is_no_store(store, said):
     with pytest.raises(SettingsError, match="TAILTRACE_STORE: ") as refused:
         open_store(settings.load(store=store))
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["", "influxdb:", "sqlite:"])
+@pytest.mark.parametrize("opens", [open_store, require_store])
+def test_the_address_of_a_server_has_a_setting_of_its_own(kind, opens, tmp_path):
+    with pytest.raises(SettingsError, match="in INFLUXDB_V2_URL") as refused:
+        opens(settings.load(store=f"{kind}HTTP://ana:secret@127.0.0.1:8086"))
+    assert "secret" not in str(refused.value)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_path_that_holds_something_else(tmp_path):

@@ -45,6 +45,7 @@ OPENAPI_BYTES_MAX = 8 * 1024 * 1024
 LOAD_DEVICES_S = 30.0
 
 _FILE_NAME = re.compile(r"[\w./-]{1,60}")
+_ADDRESS = re.compile(r"(?:\w+:)?https?://", re.IGNORECASE)
 
 
 def clock_us() -> int:
@@ -69,6 +70,7 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
     """
     if settings.store == "influxdb":
         return open_influx(settings)
+    _require_no_address(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
         meant = settings.store if _FILE_NAME.fullmatch(settings.store) else "PATH"
@@ -119,8 +121,18 @@ def open_influx(settings: Settings) -> "InfluxStore":
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
 
 
+def _require_no_address(settings: Settings) -> None:
+    """Raise `SettingsError` for a server's address, which may hold a password: it is not repeated."""
+    if _ADDRESS.match(settings.store):
+        raise SettingsError("TAILTRACE_STORE is an address; write influxdb there, and the address in INFLUXDB_V2_URL")
+
+
 def require_store(settings: Settings) -> None:
-    """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path."""
+    """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path.
+
+    Raises `SettingsError` for an address.
+    """
+    _require_no_address(settings)
     kind, _, path = settings.store.partition(":")
     if kind != "sqlite" or not path:
         return  # InfluxDB says by itself what is missing, `open_store` what is no store
