@@ -249,7 +249,18 @@ const keys = new Keys({
 });
 $("pause").addEventListener("click", pause);
 $("pin").addEventListener("click", () => copy($("pin"), pinned()));
-$("print").addEventListener("click", () => rounds.showAll().then(() => afterPaint(print)));
+const printAll = () => rounds.showAll().then(() => afterPaint(print));
+$("print").addEventListener("click", printAll);
+addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== "p") return;
+  event.preventDefault();
+  printAll();
+});
+// The browser's own menu waits for nothing: what it prints without numbers says so (`.skeleton`), and has them the next time.
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll(".on-paper")) one.textContent = t("not-on-paper");
+  rounds.showAll();
+});
 $("help").addEventListener("click", () => keys.open());
 
 boxes.append(...panels.map((panel) => panel.element));

@@ -49,7 +49,7 @@ export class Panel {
 
   skeleton() {
     this.body.setAttribute("aria-busy", "true");
-    replace(this.body, h("div", { class: "skeleton", "aria-hidden": "true" }, ...Array.from({ length: this.lines }, () => h("i"))));
+    replace(this.body, h("div", { class: "skeleton", "aria-hidden": "true" }, h("p", { class: "on-paper" }), ...Array.from({ length: this.lines }, () => h("i"))));
   }
 
   /** Shows the box or not: one that is of no use for now neither asks nor waits. */

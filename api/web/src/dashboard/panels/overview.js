@@ -41,7 +41,7 @@ function tile({ metric, now, before, change_percent: change }, state, isCovered)
 /** Where the number of a tile leads. */
 function way(metric, now) {
   if (!now) return number(now);
-  if (metric === "errors") return door({ status: "5xx" }, number(now), { key: "tile-errors" });
+  if (metric === "errors") return door({ status: "5xx" }, number(now), { key: "tile-errors", to: "requests" });
   return leap(metric === "requests" ? "requests" : "users", number(now));
 }
 
