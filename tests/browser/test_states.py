@@ -140,3 +140,32 @@ def test_it_prints(full, open_page, show_all):
     assert page.locator(".tools, .foot, .skip").evaluate_all("(all) => all.every((one) => !one.checkVisibility())")
     assert page.locator("#totals .tile").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth") <= 794
+
+
+def test_what_was_never_scrolled_to_is_printed_with_its_numbers(full, open_page):
+    waiting = "document.querySelectorAll('.panel:not([hidden]) .skeleton').length"
+    page = open_page(full)
+    page.evaluate("void (window.print = () => { window.printed = document.body.innerText; })")
+    assert page.evaluate(waiting) > 0
+    # The browser's menu waits for nothing: what it prints without numbers says so.
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert "not there yet" in page.locator("#requests .on-paper").text_content()
+    page.emulate_media(media="screen")
+    page.reload()
+    page.wait_for_selector("#totals dl")
+    page.evaluate("void (window.print = () => { window.printed = document.body.innerText; })")
+    page.keyboard.press("Control+p")
+    page.until("window.printed")
+    assert page.evaluate(waiting) == 0
+    assert "not there yet" not in page.evaluate("window.printed")
+
+
+def test_each_column_of_the_endpoints_is_in_sight_on_a_laptop(full, open_page, show_all):
+    page = open_page(full)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    show_all(page)
+    assert page.locator("#endpoints tbody tr:first-child > *").count() >= 12
+    assert page.evaluate(
+        "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('#endpoints .scroll'))"
+    )
