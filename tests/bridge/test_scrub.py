@@ -80,8 +80,22 @@ def test_no_first_look_passes_a_token_over(made):
     text = "/" + "".join(piece * count for piece, count in made)
     if scrubbing._PLAIN.fullmatch(text):
         assert not re.search("@|=|%40", text)
-    if scrubbing._PLAIN.fullmatch(text) or not scrubbing._MAYBE.search(text):
+    if scrubbing._PLAIN.fullmatch(text) or (scrubbing._SHORT.fullmatch(text) and not scrubbing._KEY.search(text)):
         assert scrubbing._TOKEN.search(text.replace("eyJ", "")) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/a@a.de/b@b.de/c@c.de/d@d.de/e", "/[email]/[email]/[email]/[email]/e"),
+        ("/a@a.de/b@b.de/c@c.de/d@d.de/x.e@e.de/f", "/[email]/[email]/[email]/[email]/[email]"),
+        ("/a@a.de/b@b.de/c@c.de/d@d.de/@", "/[email]/[email]/[email]/[email]/[email]"),
+        ("/a@a.de/b@b.de/c%40c.de/d@d.de/x.e@e.de/f", "/[email]/[email]/[email]/[email]/[email]"),
+        ("/a@a.de/b@b.de/c@c.de/d@d.de/x.e%40e.de/@/f", "/[email]/[email]/[email]/[email]/[email]"),
+    ],
+)
+def test_from_the_word_of_the_fifth_at_sign_on_nothing_is_kept(path, kept):
+    assert scrub(path) == kept
 
 
 def test_the_parser_keeps_neither():

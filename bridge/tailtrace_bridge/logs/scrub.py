@@ -55,8 +55,10 @@ _PLAIN = re.compile(
     r"(?:[^A-Za-z0-9_+.=@%-]++|[A-Za-z0-9_+.-]{1,13}+(?![A-Za-z0-9_+.-])|%(?!40|(?:25)*+3[Dd]))*+",
 )
 """Neither an `@` nor a `=`, and each word too short for a token; each character is looked at once."""
-_MAYBE = re.compile(rf"(?<![A-Za-z0-9_+=-])[A-Za-z0-9_+=-]{{28}}|(?:{_KEYS})[A-Za-z0-9_.-]{{10}}")
-"""Each token but a JSON Web Token has this in it. To look for it is cheaper than to look where a token may begin."""
+_SHORT = re.compile(r"(?:[^A-Za-z0-9_+=-]++|[A-Za-z0-9_+=-]{1,27}+(?![A-Za-z0-9_+=-]))*+")
+_KEY = re.compile(rf"(?:{_KEYS})[A-Za-z0-9_.-]{{10}}")
+"""Each token but a JSON Web Token is a word that is not short, or has a key in it. To look for these, word by word and
+at letters that begin a key, is cheaper than to look where a token may begin."""
 _CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
 _EQUALS = re.compile("=|%(?:25)*+3[Dd]")
 _NAMED = re.compile(
@@ -77,20 +79,23 @@ def scrub(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     if _EQUALS.search(text):
-        text = _NAMED.sub(rf"\1\2{TOKEN}", text)
+        text = _NAMED.sub(_named, text)
     if ":" in text and "@" in text:
         text = _CREDENTIALS.sub(f"{TOKEN}@", text)
     if at_signs := text.count("@") + text.count("%40"):
         text = _without_emails(text) if at_signs <= AT_SIGNS_MAX else _without_emails(_cut(text)) + EMAIL
     if "eyJ" in text:
         return _without_tokens(text)
-    return _TOKEN.sub(_token, text) if _MAYBE.search(text) else text
+    return text if _SHORT.fullmatch(text) and not _KEY.search(text) else _TOKEN.sub(_token, text)
 
 
 def _cut(text: str) -> str:
     """Return what stands before the word of the first `@` too many."""
-    end = next(islice(_AT.finditer(text), AT_SIGNS_MAX, None)).start()
-    return text[:end].rstrip(_LOCAL)
+    if "%40" in text:
+        before = text[: next(islice(_AT.finditer(text), AT_SIGNS_MAX, None)).start()]
+    else:
+        before = text[: -len(text.split("@", AT_SIGNS_MAX + 1)[-1]) - 1]
+    return before.rstrip(_LOCAL)
 
 
 def _without_emails(text: str) -> str:
@@ -131,6 +136,11 @@ def _without_tokens(text: str) -> str:
             parts += (text[kept : match.start()], TOKEN)
             kept = match.end()
     return "".join((*parts, text[kept:]))
+
+
+def _named(match: re.Match[str]) -> str:
+    """Return the name and `[token]`. As a template `re` would make an expander of it at each call."""
+    return match[1] + match[2] + TOKEN
 
 
 def _token(match: re.Match[str]) -> str:
