@@ -76,6 +76,29 @@ for path in ("/health", "/session", "/analytics/access-logs"):
     ]
 
 
+def test_mcp_over_http_loads_no_command_line(own_folder):
+    code = """
+import asyncio, sys
+from tailtrace_api.server import loading
+with loading.quickly("uvicorn"):
+    from tailtrace_api.mcp_server.mount import Mcp
+mcp = Mcp(lambda: None, lang="en", hosts=["test"])
+async def ask():
+    async def receive():
+        return {"type": "http.request", "body": b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'}
+    async def send(message):
+        if "status" in message:
+            print(message["status"], [name for name in ("click", "multiprocessing", "httpx") if sys.modules.get(name)])
+    heads = {b"host": b"test", b"content-type": b"application/json", b"accept": b"application/json, text/event-stream"}
+    scope = {"type": "http", "method": "POST", "scheme": "http", "http_version": "1.1", "path": "/mcp",
+             "query_string": b"", "headers": list(heads.items()), "client": ("127.0.0.1", 4711), "server": ("test", 80)}
+    await mcp(scope, receive, send)
+asyncio.run(ask())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["200 []"], done.stderr
+
+
 def test_a_small_import_loads_nothing_that_it_does_not_use(tmp_path):
     log, store = tmp_path / "access.log", tmp_path / "a.db"
     log.write_text('203.0.113.9 - - [24/Apr/2018:06:25:04 +0000] "GET /a HTTP/1.1" 500 5 "-" "curl"\n')

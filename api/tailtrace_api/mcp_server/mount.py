@@ -16,14 +16,17 @@ Who asks is what the guard before the app found (`access.callers`).
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import Server
 
 from tailtrace_api.access.roles import Role, caller_of
 from tailtrace_bridge.core.lazy_models import models_deferred
+from tailtrace_bridge.core.lazy_module import load_later
 from tailtrace_bridge.core.lazy_package import gather_lazily
 
 if TYPE_CHECKING:
@@ -86,6 +89,9 @@ class Mcp:
 
     def _make(self) -> "StreamableHTTPSessionManager":
         gather_lazily("mcp", "mcp.server")
+        # Where the SDK's stream of events looks for the server. A command line and `multiprocessing` came with it.
+        load_later("uvicorn.main")
+        vars(sys.modules["uvicorn.main"]).setdefault("Server", Server)
         with models_deferred():  # of a protocol in two versions, 500 models: a server needs some twenty of them
             from mcp.server.streamable_http_manager import StreamableHTTPSessionManager  # noqa: PLC0415
             from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415
