@@ -4,8 +4,9 @@ import pytest
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
-from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, decode, encode, merged
+from tailtrace_bridge.store.influx.rollups.encoding import Kind, Sought, Tables, chosen, decode, encode, merged
 from tailtrace_bridge.store.influx.rollups.spans import groups
+from tailtrace_bridge.store.influx.rollups.whose import Called, Whose
 from tailtrace_bridge.store.values import Window
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben", expired=True)
@@ -26,6 +27,26 @@ def test_a_step_is_complete_in_itself(monkeypatch):
     assert (list(other.identities), list(other.endpoints)) == ([BEN], [("s", "/a")])
     with pytest.raises(ValueError, match=r".+"):
         decode(Kind.USAGE, texts[:-1], other)
+
+
+def test_rows_of_others_are_left_out_as_they_are_read():
+    tables = Tables()
+    who = [tables.identities[one] for one in (ANA, BEN)]
+    of_usage = [(one, tables.endpoints[("s", f"/{one}")], "GET", 200, 0, 1, 1, 5, 0, 0, 9, 0, 0) for one in who]
+    of_runs = [(one, 540 + one, 550, 2) for one in who]
+    ben = Called("user", "user_id", "ben", frozenset(), frozenset())
+    nobody = ben._replace(value="nobody")
+    for kind, rows in ((Kind.USAGE, of_usage), (Kind.RUNS, of_runs)):
+        texts = encode(kind, rows, tables)
+        for whose, wanted in (
+            (Whose(None, (ben,), ()), rows[1:]), (Whose(BEN.address, (), ()), rows[1:]), (Whose(None, (), (nobody, ben)), rows[1:]),
+            (Whose(ANA.address, (ben,), ()), []), (Whose(None, (nobody,), ()), []),
+        ):  # fmt: skip
+            assert decode(kind, texts, tables, whose) == wanted
+            assert chosen(kind, rows, tables, Sought(whose, None, None, None, 0, 999)) == wanted
+        other = Tables()
+        decode(kind, texts, other, Whose(None, (ben,), ()))
+        assert list(other.identities) == [BEN], "nobody else is known to who reads"
 
 
 @pytest.mark.parametrize(

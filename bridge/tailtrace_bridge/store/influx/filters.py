@@ -6,6 +6,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.directory import People
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.encoding import Sought, Tables
+from tailtrace_bridge.store.influx.rollups.whose import Called, Whose
 from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.query import names
 from tailtrace_bridge.store.values import Filters, statuses
@@ -106,21 +107,11 @@ def matches(
 ) -> Callable[[int, int, str, int], bool]:
     """Return what tells whether rollups of an identity, endpoint, method and status are asked for."""
     who = set(range(-1, len(identities)))  # -1: blank
-    for name, stable, value in (("user", "user_id", filters.user), ("device", "node_id", filters.device)):
-        if value is not None:
-            who &= _places(people.found, identities, name, stable, value)
+    if (whose := _whose(filters, people)) is not None:
+        who = {place for place, one in enumerate(identities) if whose.has(one)}
     if filters.own is not None:
         theirs = set(_holders(people, identities, filters.own))
         who &= {place for place, one in enumerate(identities) if one in theirs}
-    if filters.users:
-        who &= {
-            place
-            for value in filters.users
-            for place in _places(people.found, identities, "user", "user_id", value)
-            | {place for place, one in enumerate(identities) if one.address == value}
-        }
-    if filters.address is not None:
-        who &= {place for place, one in enumerate(identities) if one.address == filters.address}
     where = {-1} | {
         place
         for place, (service, route) in enumerate(endpoints)
@@ -139,30 +130,35 @@ def matches(
     return is_wanted
 
 
-def sought(filters: Filters) -> Sought | None:
+def sought(filters: Filters, people: People) -> Sought | None:
     """Return what can be told of a row by itself: most are left out before they are added up."""
-    if (filters.service, filters.endpoint, filters.method, filters.status) == (None, None, None, None):
+    whose = _whose(filters, people)
+    if (whose, filters.service, filters.endpoint, filters.method, filters.status) == (None,) * 5:
         return None
-    return Sought(filters.service, filters.endpoint, filters.method, *_statuses(filters.status))
+    return Sought(whose, filters.service, filters.endpoint, filters.method, *_statuses(filters.status))
+
+
+def _whose(filters: Filters, people: People) -> Whose | None:
+    """Return whose rollups are asked for; None: everybody's. A member's may be among others' who had their login."""
+    if not filters.has_identity:
+        return None
+
+    def called(name: str, stable: str, value: str | None) -> list[Called]:
+        if value is None:
+            return []
+        ids, aliases = _aliases(people.found, name, stable, value)
+        return [Called(name, stable, value, frozenset(ids), frozenset(aliases))]
+
+    def user(value: str | None) -> list[Called]:
+        return called("user", "user_id", value)
+
+    all_of = [*user(filters.user), *user(filters.own), *called("device", "node_id", filters.device)]
+    return Whose(filters.address, tuple(all_of), tuple(one for value in filters.users for one in user(value)))
 
 
 def of_service(tables: Tables, service: str | None) -> set[int]:
     """Return the places of a service's endpoints; of all, where none is asked for."""
     return {place for place, (name, _) in enumerate(tables.endpoints) if service in {None, name}}
-
-
-def _places(
-    known: Collection[Identity], identities: Sequence[Identity], name: str, stable: str, value: str
-) -> set[int]:
-    """Return the places of whoever has or had a name."""
-    ids, called = _aliases(known, name, stable, value)
-    return {
-        place
-        for place, one in enumerate(identities)
-        if getattr(one, name) == value
-        or getattr(one, stable) in ids
-        or (not getattr(one, stable) and getattr(one, name) in called)
-    }
 
 
 def _aliases(known: Collection[Identity], name: str, stable: str, value: str) -> tuple[set[str], set[str]]:

@@ -25,10 +25,10 @@ def usage(reads: Reads, window: Window, filters: Filters, by: By = By.ALL) -> li
     """Return totals by identity, endpoint, method, status and traffic, or by less of these."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_rollups(filters, by)]
-    rows = reads.rollups.merged(window, kind, tables, sought(filters) if kind is Kind.USAGE else None)
+    people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
+    rows = reads.rollups.merged(window, kind, tables, sought(filters, people))
     if not rows:
         return []
-    people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
     identities, endpoints = list(tables.identities), list(tables.endpoints)
     is_wanted = matches(filters, people, identities, endpoints)
     rows = [row for row in _in_full(kind, rows) if is_wanted(row[0], row[1], row[2], row[3])]
@@ -75,8 +75,8 @@ def endpoint_buckets(
     """Return totals by bucket of time, endpoint and traffic."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
-    parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us))
     people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
+    parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us, sought(filters, people)))
     endpoints = list(tables.endpoints)
     is_wanted = matches(filters, people, list(tables.identities), endpoints)
     totals: dict[tuple[int, str, str, int], list[int]] = {}

@@ -31,12 +31,13 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, compress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.influx.rollups.whose import Whose
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
 from tailtrace_bridge.store.values import MINUTE_US, QUARTER_US, Run
@@ -80,8 +81,9 @@ _USAGE_KEY_WIDTH = {Kind.USAGE: 5, Kind.USAGE_IDENTITY: 3, Kind.USAGE_ENDPOINT: 
 
 
 class Sought(NamedTuple):
-    """Which rows of `usage` are wanted, of all identities. None: any."""
+    """Which rows are wanted: whose, and of `usage` which. None: any."""
 
+    whose: Whose | None
     service: str | None
     endpoint: str | None
     method: str | None
@@ -145,15 +147,15 @@ def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
     return b64encode(zlib.compress(content, level)).decode()
 
 
-def decode(kind: Kind, texts: Iterable[str], tables: Tables) -> list[Row]:
-    """Read rows of one step back. Raises ValueError where the texts are not whole."""
-    return list(chain.from_iterable(decoded(kind, texts, tables)))
+def decode(kind: Kind, texts: Iterable[str], tables: Tables, whose: Whose | None = None) -> list[Row]:
+    """Read rows of one step back; of a kind that goes by identity, those alone. ValueError: the texts are not whole."""
+    return list(chain.from_iterable(decoded(kind, texts, tables, whose)))
 
 
-def decoded(kind: Kind, texts: Iterable[str], tables: Tables) -> Iterator[list[Row]]:
+def decoded(kind: Kind, texts: Iterable[str], tables: Tables, whose: Whose | None = None) -> Iterator[list[Row]]:
     """Read rows of one step back, a document at a time. Raises ValueError as `decode` does."""
     for one in documents_of(texts):
-        yield _read(kind, one, tables)
+        yield _read(kind, one, tables, whose)
 
 
 def identities_of(texts: Iterable[str]) -> Iterator[Identity]:
@@ -173,7 +175,7 @@ def _opened(text: str) -> tuple[dict[str, Any], bytes, int]:
     return json.loads(document[:place]), document, place
 
 
-def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
+def _read(kind: Kind, text: str, tables: Tables, whose: Whose | None) -> list[Row]:
     head, document, place = _opened(text)
     columns: list[Iterable[Any]] = []
     for how in head["columns"]:
@@ -183,7 +185,14 @@ def _read(kind: Kind, text: str, tables: Tables) -> list[Row]:
     if not columns:
         return []
     if (place := _IDENTITY_COLUMN.get(kind, -1)) >= 0:
-        here = [tables.identities[Identity(*values)] for values in head["identities"]]
+        identities = [Identity(*values) for values in head["identities"]]
+        if whose is not None:
+            meant = [whose.has(one) for one in identities]
+            wanted = [meant[one] for one in columns[place]]
+            columns = [compress(column, wanted) for column in columns]
+            here = [tables.identities[one] if is_meant else -1 for one, is_meant in zip(identities, meant, strict=True)]
+        else:
+            here = [tables.identities[one] for one in identities]
         columns[place] = map(here.__getitem__, columns[place])
     if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
         here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
@@ -200,9 +209,14 @@ def _with_both_times(row: Row) -> Row:
     return (*row, app_timed, request_time_us - app_time_us) if is_whole else (*row, 0, 0)
 
 
-def chosen(rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
-    """Return the rows of `usage` that are wanted."""
-    service, endpoint, method, low, high = sought
+def chosen(kind: Kind, rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
+    """Return the rows that are wanted."""
+    whose, service, endpoint, method, low, high = sought
+    if whose is not None and (column := _IDENTITY_COLUMN.get(kind)) is not None:
+        who = {place for place, one in enumerate(tables.identities) if whose.has(one)}
+        rows = [row for row in rows if row[column] in who]
+    if kind is not Kind.USAGE:
+        return rows
     where = {
         place
         for place, (of_service, route) in enumerate(tables.endpoints)

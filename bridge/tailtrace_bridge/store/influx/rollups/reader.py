@@ -48,6 +48,7 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
 )
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
+from tailtrace_bridge.store.influx.rollups.whose import Whose
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Window
@@ -178,7 +179,7 @@ class RollupReader:
         self._steps.clear()
 
     def merged(self, window: Window, kind: Kind, tables: Tables, sought: Sought | None = None) -> list[Row]:
-        """Return the totals of a window as one; of `usage`, those that are sought."""
+        """Return the totals of a window as one, those that are sought."""
         parts = self.parts(window, kind, tables, sought=sought, is_apart=False)
         return merged(kind, (part.rows for part in parts))
 
@@ -221,10 +222,12 @@ class RollupReader:
             for some in _fetches({place: version.length for place, version in versions.items()}):
                 yield from self._fetch(some, versions, untils, source).identities()
 
-    def by_bucket(self, window: Window, kind: Kind, tables: Tables, bucket_us: int) -> Iterator[Part]:
-        """Return the totals of a window in parts that each lie in one bucket of time."""
+    def by_bucket(
+        self, window: Window, kind: Kind, tables: Tables, bucket_us: int, sought: Sought | None = None
+    ) -> Iterator[Part]:
+        """Return the totals of a window in parts that each lie in one bucket of time, what is not sought among it."""
         if bucket_us >= BUCKET_US:
-            yield from self.parts(window, kind, tables, sizes_up_to(bucket_us))
+            yield from self.parts(window, kind, tables, sizes_up_to(bucket_us), sought=sought)
             return
         for _, _, requests in self.requests({None: [window]}, tables, is_kept=True):
             buckets: dict[int, list[batches.Request]] = {}
@@ -280,10 +283,10 @@ class RollupReader:
         points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
         tables, parts, places = Tables(), [], set()
         for place, asof_us in asofs.items():
-            rows = _valid(kind, points.get(place, []), asof_us, tables)
+            rows = _valid(kind, points.get(place, []), asof_us, tables, sought.whose if sought else None)
             if rows is not None:
                 places.add(place)
-                parts.append(Part(place[1], size_us, chosen(rows, tables, sought) if sought else rows))
+                parts.append(Part(place[1], size_us, chosen(kind, rows, tables, sought) if sought else rows))
         if not is_apart and parts:
             parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
         level = _Level(frozenset(places), tables, parts)
@@ -492,17 +495,19 @@ def _fetches(lengths: Mapping[Place, int]) -> Iterator[list[Place]]:
 def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought | None) -> Part:
     """Return the totals of one kind of a step."""
     rows = rows_of(kind, step.rollups, step.tables)
-    rows = chosen(rows, step.tables, sought) if sought else rows
+    rows = chosen(kind, rows, step.tables, sought) if sought else rows
     return Part(place[1], 0, translated(kind, rows, step.tables, tables))
 
 
-def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:
-    """Return the rows that points of one step hold, if these are valid."""
+def _valid(
+    kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables, whose: Whose | None = None
+) -> list[Row] | None:
+    """Return the rows that points of one step hold, or those of some identities, if these are valid."""
     texts = _valid_texts(points, asof_us)
     if texts is None:
         return None
     try:
-        return decode(kind, texts, tables)
+        return decode(kind, texts, tables, whose)
     except ValueError:
         return None
 
