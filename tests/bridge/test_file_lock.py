@@ -26,6 +26,16 @@ def test_the_second_one_learns_who_is_first(tmp_path):
     assert path.exists(), "the file stays"
 
 
+@pytest.mark.parametrize("mode", [None, 0o644, 0o666])
+def test_nobody_else_may_read_the_file_and_so_lock_it(tmp_path, mode):
+    path = tmp_path / "c.lock"
+    if mode is not None:
+        path.touch()
+        path.chmod(mode)
+    FileLock(path).release()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_stands_in_the_file_is_not_believed_to_be_a_process(tmp_path):
     path = tmp_path / "c.lock"
     first = FileLock(path)
