@@ -400,6 +400,21 @@ def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(s
     assert [one.text for one in store.markers(ALL, WEEK)] == ["1.2"]
 
 
+def test_traces_that_waited_at_a_kill_are_counted_at_the_next_start(store):
+    statuses = {1: 500, 2: 200, 3: 500, 4: 422}
+    rows = [row(key, at_us=T0 + key * S, status=status, trace=f"{key:032x}") for key, status in statuses.items()]
+    killed = keeper_of(store, [0.0])
+    store.write(rows[:2])
+    killed.offer(rows[:2])
+    killed.keep_due(10.0)
+    store.write(rows[2:])
+    killed.offer(rows[2:])
+    again = keeper_of(store, [0.0])
+    again.begin()
+    again.begin()
+    assert (killed.counters.kept, killed.counters.cut_off, again.counters.cut_off) == (1, 0, 1)
+
+
 def test_a_run_of_499_that_a_crash_left_joins_at_the_next_start(store):
     """In the order of the log: a slow answer parts those that began after it and ended before it."""
     alone = rows_of(499, 499, 499, 499, 200, 499, 499, 499, 499, route="/parted")

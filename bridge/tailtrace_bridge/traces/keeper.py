@@ -12,6 +12,7 @@
 | the store fails at a start | it is asked again soon, then each `AGE_S` |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
 | the end of the process | what waits is stored with the spans that came |
+| the process is killed | what waits is lost: the next one counts it (`cut_off`), as far as it failed |
 """
 
 import logging
@@ -60,6 +61,8 @@ class KeptCounters:
     """Failed requests that joined a group."""
     failures_dropped: int = 0
     """Failed requests that found `FAILED_MAX` before them, or that the store did not take."""
+    cut_off: int = 0
+    """5xx that joined at a start and have no trace: it waited when the process before was killed, or was not wanted."""
 
 
 class TraceKeeper:
@@ -144,7 +147,9 @@ class TraceKeeper:
         for entry in [one for one in entries if one[:2] not in there and one.time_us >= now_us - HOUR_US]:
             at = Window(entry.time_us, entry.time_us + 1)
             kept = self._store.traces(everybody, entry.trace_id, at) if entry.trace_id else []
-            spans = [span for other, one in kept if other.key == entry.key for span in unpack(one.data)]
+            mine = [one for other, one in kept if other.key == entry.key]
+            self.counters.cut_off += entry.status >= 500 and bool(entry.trace_id) and not mine
+            spans = [span for one in mine for span in unpack(one.data)]
             found.append(self._grouping.failure(failed_entry(entry), spans))
         self.counters.failures += self._store.add_failures(found)
 
