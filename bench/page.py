@@ -53,7 +53,9 @@ def free_port() -> int:
 
 
 WATCH = """
-  const painted = (name) => requestAnimationFrame(() => setTimeout(() => { window[name] ??= performance.now(); }));
+  const after = new MessageChannel(); // it comes right after the frame, a timer after those of the page
+  after.port1.onmessage = ({data}) => { window[data] ??= performance.now(); };
+  const painted = (name) => requestAnimationFrame(() => after.port2.postMessage(name));
   const isSeen = (panel) => !panel.hidden && panel.getBoundingClientRect().top < innerHeight;
   const isAnswered = () => performance.getEntriesByType('resource')
     .some(({name}) => name.endsWith('overview?period=7d'));

@@ -87,7 +87,10 @@ const withNames = (load) => async (now, signal) => {
 const own = (path, options) => (now, signal) => ask(path, parameters(now, options), signal);
 
 async function leading(now, signal) {
-  const answer = await overview(now, signal).finally(() => problems.refresh(signal).then(() => firstRun.say()));
+  const answer = await overview(now, signal).finally(() => {
+    rounds.release();
+    problems.refresh(signal).then(() => firstRun.say()); // the numbers do not wait for it
+  });
   banner.show(answer, now);
   // Of the past, only what came before it is told; and a member is told of their own requests alone.
   if (!endOf(now) && answer.only === null) firstRun.show(answer.newest);

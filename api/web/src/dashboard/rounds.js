@@ -4,9 +4,11 @@
 // that is off the screen waits until it is seen, or until somebody goes through the page by Tab, which leads into what is
 // there already; a page in the background asks nothing. The first round takes what was asked for before it (`ahead`).
 // In each the first panel's question goes ahead of the others (LEAD_MS): its numbers come three times as soon, all of
-// them no later, since a server makes few answers at a time.
+// them no later, since a server makes few answers at a time. They are painted before the rest of that answer is drawn, and
+// the others ask meanwhile.
 
 import { ask } from "./ask.js";
+import { afterPaint } from "./charts.js";
 import { endOf, parameters } from "./state.js";
 
 const ROUND_MS_MIN = 5000;
@@ -25,8 +27,9 @@ export class Rounds {
   #tookMs = 0;
   #waiting = 0;
   #isWalked = false;
-  /** Until the others may ask, too. */
+  /** Until the others may ask, too; `release` lets them. */
   led = Promise.resolve();
+  release = () => {};
   /** While somebody holds the numbers still. */
   isPaused = false;
 
@@ -41,7 +44,7 @@ export class Rounds {
 
   watch(panels) {
     this.#panels = panels;
-    for (const panel of panels) if (!panel.isLead && !panel.isOfLead) panel.load = this.#behind(panel.load);
+    for (const panel of panels) if (!panel.isLead) panel.load = panel.isOfLead ? this.#later(panel.load) : this.#behind(panel.load);
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         const panel = panels.find((one) => one.element === entry.target);
@@ -60,6 +63,15 @@ export class Rounds {
       await this.led;
       signal.throwIfAborted();
       return load(state, signal, panel);
+    };
+  }
+
+  #later(load) {
+    return async (state, signal, panel) => {
+      const answer = await load(state, signal, panel);
+      await new Promise(afterPaint);
+      signal.throwIfAborted();
+      return answer;
     };
   }
 
@@ -105,8 +117,11 @@ export class Rounds {
     if (this.#startedMs) this.#number += 1;
     this.#startedMs = performance.now();
     const [lead, ...others] = this.#panels;
-    const led = lead.refresh(this.state());
-    this.led = Promise.race([led, new Promise((resolve) => { setTimeout(resolve, LEAD_MS); })]);
+    this.led = new Promise((resolve) => {
+      this.release = resolve;
+      setTimeout(resolve, LEAD_MS);
+    });
+    const led = lead.refresh(this.state()).finally(this.release);
     await Promise.all([led, ...others.map((panel) => panel.refresh(this.state()))]);
     this.#tookMs = performance.now() - this.#startedMs;
     if (!this.#waiting && this.#panels.some((panel) => panel.failure)) this.#waiting = setTimeout(() => this.now(), RETRY_MS);
