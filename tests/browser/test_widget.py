@@ -105,6 +105,9 @@ def test_in_a_narrow_column_names_have_room(shown, open_page):
         .map((one) => one.textContent)"""
     assert page.evaluate(cut) == []
     assert len(text(page, "li span")) == 5
+    assert page.evaluate(
+        "(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('tailtrace-widget'))"
+    ) == 0  # fmt: skip
 
 
 def colours(page):

@@ -6,7 +6,7 @@
 | of a trusted proxy | counted for the address that it speaks for |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
 | whose body is longer than `body_bytes_max` | 413, before it is read |
-| of nobody, for what is not for all | 401, with why, and what to do |
+| of nobody, for what is not for all | 401, with why, and what to do; to a browser that opens the page, as one |
 | of a member, for what is an admin's | 403 |
 | of a session, to change something, from a page of another origin | 403: a browser sends its cookie by itself |
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
@@ -17,6 +17,7 @@ A websocket is closed: there is none. The one cookie is that of a session (`sess
 """
 
 import asyncio
+import html
 import json
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -67,6 +68,14 @@ class AccessCounters:
     """Connections, by why they were closed: `connections`."""
     peers_forgotten: dict[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
     """Peers whose use of a limit was forgotten, since as many as are remembered had come after them; by limit."""
+
+
+_NOBODY_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<h1>You are not logged in</h1>
+<p>Open the login link that you were sent. Whoever runs tailtrace makes one: <code>tailtrace token link NAME</code>.</p>
+<p>{why}</p></html>
+"""
 
 
 def of_table(caller: Caller, path: str) -> int:
@@ -141,7 +150,10 @@ class Guard:
         is_forged = caller.way == "session" and scope["method"] not in SAFE_METHODS and is_cross_origin(dict(headers))
         if status or is_forged:
             why = CROSS_ORIGIN if is_forged else caller.why if status == 401 else policy.ADMINS_ONLY
-            await self._refuse(send, status or 403, why, {"www-authenticate": "Bearer"} if status == 401 else {})
+            await self._refuse(
+                send, status or 403, why, {"www-authenticate": "Bearer"} if status == 401 else {},
+                as_page=status == 401 and scope["path"] == "/" and "text/html" in dict(headers).get("accept", ""),
+            )  # fmt: skip
             return
         if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
             know()
@@ -174,10 +186,13 @@ class Guard:
 
         return counting
 
-    async def _refuse(self, send: Send, status: int, why: str, headers: dict[str, str]) -> None:
+    async def _refuse(
+        self, send: Send, status: int, why: str, headers: dict[str, str], *, as_page: bool = False
+    ) -> None:
         self.counters.refused[status] = self.counters.refused.get(status, 0) + 1
-        body = json.dumps({"detail": why}).encode()
-        head = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        body = (_NOBODY_PAGE.format(why=html.escape(why)) if as_page else json.dumps({"detail": why})).encode()
+        media_type = "text/html; charset=utf-8" if as_page else "application/json"
+        head = {"content-type": media_type, "content-length": str(len(body)), **headers}
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,7 @@
 """The guard: limits, headers, cookies, and what starts and what does not."""
 
 import asyncio
+import html
 import logging
 
 import pytest
@@ -92,6 +93,22 @@ def test_every_answer_has_the_headers_and_no_cookie(make_api, ask, tokens):
         assert "set-cookie" not in answer.headers
         assert "access-control-allow-origin" not in answer.headers
         assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+
+
+def test_a_browser_of_nobody_is_told_how_to_log_in(make_api, ask):
+    async def talk():
+        api = make_api()
+        return [
+            await ask(api, path, headers={"accept": accept})
+            for path, accept in (("/", "text/html,*/*"), ("/", "*/*"), ("/session", "text/html,*/*"))
+        ]
+
+    page, *others = asyncio.run(talk())
+    assert page.status_code == 401
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "You are not logged in" in page.text
+    assert "tailtrace token link NAME" in page.text
+    assert [html.escape(one.json()["detail"]) in page.text for one in others] == [True, True]
 
 
 def test_an_app_says_by_itself_what_differs(ask, chosen):

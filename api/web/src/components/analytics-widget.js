@@ -241,11 +241,12 @@ function chart({ by_day: days, by_day_in_part: inPart = [] }, { t, day, short })
 }
 
 function table({ by_day: days, by_day_in_part: inPart = [] }, { t, day, number }) {
-  return h("table", { class: "sr" },
+  // A table itself would be as wide as its words, and what it stands in would scroll.
+  return h("div", { class: "sr" }, h("table", null,
     h("caption", null, t("by-day")),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, t("day")), h("th", { scope: "col" }, t("requests")))),
     h("tbody", null, days.map(({ day: iso, requests }, place) =>
-      h("tr", null, h("th", { scope: "row" }, day(iso, LONG), inPart.includes(place) && ` (${t("in-part")})`), h("td", null, number(requests))))));
+      h("tr", null, h("th", { scope: "row" }, day(iso, LONG), inPart.includes(place) && ` (${t("in-part")})`), h("td", null, number(requests)))))));
 }
 
 function features(rows, { t }) {
