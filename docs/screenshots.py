@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -36,6 +37,8 @@ from tailtrace_api.demo.history import history
 from tailtrace_api.demo.people import PEOPLE
 from tailtrace_api.terminal.report import print_report
 from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, Window
+from tailtrace_bridge.traces.joined import join_groups
 
 IMAGES = Path(__file__).with_name("images")
 COLOURS = 256
@@ -72,6 +75,9 @@ SHOTS = (
     ),
 )
 
+PANELS = ("?period=7d", "?period=7d&user=ana@factory.example")
+"""What shows each panel: the second the trail, which is of one person."""
+
 WIDGET_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>elsewhere</title>
 <style>body { margin: 0; display: flex; width: max-content } div { padding: 28px }
 .light { background: #f5f6f4 } .dark { background: #0e1312 } tailtrace-widget { width: 330px }</style>
@@ -91,9 +97,14 @@ def served(elsewhere: str) -> Iterator[str]:
     """Run `tailtrace serve` over the factory's past, its widget for pages of `elsewhere`; give its address."""
     with tempfile.TemporaryDirectory(prefix="tailtrace-shots-") as name:
         folder, port = Path(name), _free_port()
-        store = SqliteStore(folder / "t.db")
-        rows = history(PEOPLE, time.time_ns() // 1000, DAYS)
+        store, now_us = SqliteStore(folder / "t.db"), time.time_ns() // 1000
+        rows = history(PEOPLE, now_us, DAYS)
         store.write(sorted(rows, key=lambda row: row.access.time_us))
+        join_groups(store, Window(now_us - (DAYS + 1) * DAY_US, now_us))
+        store.add_alert_events([
+            AlertEvent(now_us - 26 * HOUR_US, "slow plans", "p95", "started", "", 812.0, "p95 is 812 ms of 64"),
+            AlertEvent(now_us - 25 * HOUR_US, "slow plans", "p95", "ended", "", 421.0, "p95 is 421 ms of 71"),
+        ])  # fmt: skip
         store.close()
         (folder / "access.log").touch()
         (folder / "openapi.json").write_text(json.dumps(make_app().openapi()), encoding="utf-8")
@@ -106,6 +117,7 @@ def served(elsewhere: str) -> Iterator[str]:
             "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{_free_port()}",
             "TAILTRACE_TIMEZONE": "Europe/Madrid",
             "TAILTRACE_CORS_ORIGINS": json.dumps([elsewhere]),
+            "TAILTRACE_ALERTS": json.dumps([{"name": "slow plans", "kind": "p95", "window": "10m", "threshold": 800}]),
         }
         command = [sys.executable, "-m", "tailtrace_api.main", "serve"]
         with subprocess.Popen(command, env={**os.environ, **settings}, cwd=folder) as process:  # noqa: S603 - our own
@@ -150,6 +162,29 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
     picture = page.screenshot()
     context.close()
     return _keep(picture, shot.name)
+
+
+def take_panels(browser: Browser, url: str, scheme: Literal["light", "dark"]) -> Iterator[Path]:
+    """Take each panel by itself; give their files."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 1010}, color_scheme=scheme, locale="en-GB", timezone_id="Europe/Madrid",
+        reduced_motion="reduce",
+    )  # fmt: skip
+    page, taken = context.new_page(), set()
+    for query in PANELS:
+        page.goto(f"{url}/{query}")
+        page.wait_for_selector("#totals dl")
+        page.keyboard.press("Tab")  # who walks through the page has all of it
+        while page.locator(".panel:visible .skeleton").count():
+            page.wait_for_timeout(100)
+        page.locator(":focus").evaluate("(one) => one.blur()")
+        page.wait_for_timeout(600)
+        for panel in page.locator(".panel[id]:visible").all():
+            name = panel.get_attribute("id")
+            if name not in taken:
+                taken.add(name)
+                yield _keep(panel.screenshot(), f"panels/{name}-{scheme}")
+    context.close()
 
 
 @contextmanager
@@ -222,11 +257,12 @@ def main() -> None:
     program = os.environ.get("TAILTRACE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         raise SystemExit("screenshots: no chromium: apt install chromium, or TAILTRACE_CHROMIUM names one")
-    IMAGES.mkdir(exist_ok=True)
+    (IMAGES / "panels").mkdir(parents=True, exist_ok=True)
     with page_elsewhere() as server, served(_origin(server)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for path in (
             *(take(browser, url, shot) for shot in SHOTS),
+            *(path for scheme in ("light", "dark") for path in take_panels(browser, url, scheme)),
             take_widget(browser, url, server),
             take_terminal(browser, url),
         ):
