@@ -75,8 +75,11 @@ def test_behind_each_number_are_its_requests_and_back_comes_back(house, open_pag
         page.until(" && ".join(f"location.search.includes('{key}=')" for key in wished))
         assert [asked(page)[key][: len(value)] for key, value in wished.items()] == list(wished.values()), clicks
         page.until(f"document.querySelectorAll('#requests tbody tr').length === {count}")
+        page.evaluate("document.getElementById('said').textContent = ''")
         page.go_back()
         page.until(f"location.search === '?{AT}' && document.querySelectorAll('.chip').length === 0")
+        # What stands there until all have answered again is of before, and goes while it is clicked.
+        page.until("document.getElementById('said').textContent")
 
 
 def test_a_members_doors_lead_to_their_own(house, open_page, show_all):
