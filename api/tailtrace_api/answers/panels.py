@@ -225,9 +225,11 @@ def _endpoints_behind(visits: Iterable[Visits], features: Mapping[str, str]) -> 
     for visit in visits:
         if visit.traffic is Traffic.APP:
             calls[(answers.person(visit.identity), visit.endpoint)] += visit.requests
-    return {
-        (who, features.get(endpoint, endpoint)): endpoint for (who, endpoint), _ in reversed(answers.most_first(calls))
-    }
+    first: dict[tuple[str, str], tuple[int, str]] = {}
+    for (who, endpoint), requests in calls.items():
+        key, rank = (who, features.get(endpoint, endpoint)), (-requests, endpoint)
+        first[key] = min(rank, first.get(key, rank))
+    return {key: endpoint for key, (_, endpoint) in first.items()}
 
 
 def endpoints(

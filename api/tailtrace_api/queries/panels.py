@@ -114,20 +114,19 @@ class Panels:
         usages = self.store.usage(scope, window, filters, By.IDENTITY, listed=callers.first, requests_only=True)
         activity = self._activity(scope, window, filters, callers.first)
         sessions = panels.sessions_of(answers.sessions(activity), usages, filters)
-        asked = {answers.visitor(usage.identity) for usage in usages}
-        visits, views = (
-            [
-                visit
-                for visit in found
-                if filters.address in {None, visit.identity.address}
-                and (filters == Filters() or answers.visitor(visit.identity) in asked)
-            ]
-            for found in (
-                self.store.visits(scope, window, listed=callers.first),
-                self.store.visits(scope, window, traffic=Traffic.CARD),
+        visits = self.store.visits(scope, window, listed=callers.first)
+        views = self.store.visits(scope, window, traffic=Traffic.CARD)
+        if filters != Filters():
+            asked = {answers.visitor(usage.identity) for usage in usages}
+            visits, views = (
+                [
+                    visit
+                    for visit in found
+                    if filters.address in {None, visit.identity.address} and answers.visitor(visit.identity) in asked
+                ]
+                for found in (visits, views)
             )
-        )
-        views = [view for view in views if panels.is_view_of(filters, view)]
+            views = [view for view in views if panels.is_view_of(filters, view)]
         people = panels.people(sessions, usages, visits, self.features)
         more = {"users": answers.unlisted(callers.anonymous, (one.identity for one in answers.usage_only(usages)))}
         cards = variants.divided(answers.most_viewed_cards(views, self.features), views)
