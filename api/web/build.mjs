@@ -95,6 +95,7 @@ for (const [name, packed] of weights) {
   if (packed > COMPONENT_BYTES_MAX) throw new Error(`${name}: more than ${COMPONENT_BYTES_MAX} bytes`);
 }
 
+await mkdir(dirname(served), { recursive: true }); // where the page alone is built, as for the image, it is not there
 await rename(served, before).catch(() => rm(served, { recursive: true, force: true }));
 await rename(out, served);
 await rm(dirname(out), { recursive: true, force: true });
