@@ -7,6 +7,7 @@ given whole and in its order; whoever answers with it cuts it (`record.cut`).
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from operator import itemgetter
 from typing import NamedTuple, TypedDict, TypeVar
 
 from tailtrace_api.answers.request_records import (
@@ -57,6 +58,10 @@ Endpoint = tuple[str, str]
 Counted = TypeVar("Counted", str, tuple[int, str], tuple[str, str])
 
 
+_FIRST_US, _LAST_US, _REQUESTS = map(itemgetter, range(3))
+"""Of a `Run`."""
+
+
 class Sessions(NamedTuple):
     """Those of one visitor, in order of time: in each, no request comes more than 30 minutes after the one before."""
 
@@ -66,12 +71,13 @@ class Sessions(NamedTuple):
     @property
     def requests(self) -> int:
         """Count requests."""
-        return sum(requests for _, _, requests in self.runs)
+        return sum(map(_REQUESTS, self.runs))  # of thousands, for a page
 
     @property
     def spent_us(self) -> int:
         """Add up how long they lasted."""
-        return sum(last_us - first_us for first_us, last_us, _ in self.runs)
+        spent_us: int = sum(map(_LAST_US, self.runs)) - sum(map(_FIRST_US, self.runs))
+        return spent_us
 
 
 class Spanned(NamedTuple):

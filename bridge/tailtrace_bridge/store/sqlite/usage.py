@@ -180,7 +180,9 @@ def visits(connection: sqlite3.Connection, window: Window, listed: Collection[st
 def visits_of(
     connection: sqlite3.Connection, window: Window, traffic: Traffic, listed: Collection[str] | None
 ) -> list[Visits]:
-    """Return usage of one kind of traffic by identity and endpoint."""
+    """Return usage of one kind of traffic by identity and endpoint. Many apps have no card: that costs one look."""
+    if not has_any(connection, window, traffic):
+        return []
     facts, values = _facts(connection, window, Filters(), By.ALL)
     theirs = listed_numbers(connection, listed)
     query = f"""
@@ -196,10 +198,12 @@ def visits_of(
     ]
 
 
-def has_any(connection: sqlite3.Connection, window: Window) -> bool:
-    """Return whether anything was asked for in a window."""
+def has_any(connection: sqlite3.Connection, window: Window, traffic: Traffic | None = None) -> bool:
+    """Return whether anything was asked for in a window, or anything of one kind of traffic."""
     facts, bounds = windows.usage(widened(connection, window), "usage_endpoint", sums=("requests",))
-    return connection.execute(f"SELECT 1 FROM ({facts}) LIMIT 1", bounds).fetchone() is not None  # noqa: S608
+    only, values = ("", ()) if traffic is None else ("WHERE traffic = ?", (traffic,))
+    query = f"SELECT 1 FROM ({facts}) {only} LIMIT 1"  # noqa: S608
+    return connection.execute(query, (*bounds, *values)).fetchone() is not None
 
 
 def buckets(
