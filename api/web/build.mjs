@@ -69,7 +69,6 @@ const html = (await readFile(join(page, "index.html"), "utf8")).replace(/@([a-z]
   if (!names[name]) throw new Error(`index.html: nothing was built of ${name}`);
   return `/static/assets/${names[name]}`;
 });
-await mkdir(out, { recursive: true });
 await writeFile(join(out, "index.html"), html);
 await writeFile(join(out, "favicon.svg"), await readFile(join(page, "favicon.svg")));
 

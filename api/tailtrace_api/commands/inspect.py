@@ -23,7 +23,7 @@ from tailtrace_api.commands.understood import as_plain, print_understood
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.files import fingerprint, lines_of, read_pieces, texts_of, with_next
+from tailtrace_bridge.logs.files import fingerprint, lines_of, read_pieces, with_next
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.rejected import reject
 from tailtrace_bridge.logs.understood import Understood, understand, understand_next
@@ -72,8 +72,7 @@ class Findings:
             parser, found = understand(parser, str(path), first)
             self._note_understood(found)
             for piece, after in with_next(chain(pieces, read)):
-                more = texts_of(after) if after else []
-                parser, goes_on = understand_next(parser, str(path), texts_of(piece), more, before + 1)
+                parser, goes_on = understand_next(parser, str(path), piece, after, before + 1)
                 if goes_on is not None:
                     self._note_understood(goes_on)
                 for line, offset in piece.lines or lines_of(piece.block, piece.offset):

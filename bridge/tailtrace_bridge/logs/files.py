@@ -231,6 +231,13 @@ def texts_of(piece: Piece) -> list[bytes]:
     return [line for line, _ in piece.lines or lines_of(piece.block, piece.offset)]
 
 
+def last_of(piece: Piece) -> bytes:
+    """Return the last line of a piece, as `texts_of` does; a block is not split for it."""
+    if not piece.block:
+        return piece.lines[-1][0]
+    return piece.block[piece.block.rfind(b"\n", 0, -1) + 1 : -1][:LINE_KEPT_MAX]
+
+
 def _opened(path: str | Path) -> BinaryIO:
     if str(path) == STDIN:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)

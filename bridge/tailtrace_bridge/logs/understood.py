@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from tailtrace_bridge.core.records import Access
+from tailtrace_bridge.logs.files import Piece, last_of, texts_of
 from tailtrace_bridge.logs.format import LogFormat
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX, AnyFormat, recognise
@@ -83,18 +84,19 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
 
 
 def understand_next(
-    parser: LineParser, file: str, lines: Sequence[bytes], after: Sequence[bytes], number: int
+    parser: LineParser, file: str, piece: Piece, after: Piece | None, number: int
 ) -> tuple[LineParser, Understood | None]:
-    """Find out whether a log goes on in another format, from its next lines, of which the first has this number.
+    """Find out whether a log goes on in another format, from its next piece, whose first line has this number.
 
     It does where the configuration of nginx was changed, or logs were put together. No line but the last is looked at,
-    as long as that is of a format that is known; what comes `after` these lines is evidence, too.
+    as long as that is of a format that is known; what comes `after` the piece is evidence, too.
     """
-    if not parser.is_auto or not lines or len(parser.formats) >= FORMATS_MAX or parser.fits(_bare(lines[-1])):
+    if not parser.is_auto or len(parser.formats) >= FORMATS_MAX or parser.fits(_bare(last_of(piece))):
         return parser, None
-    strange = [(at, line) for at, line in enumerate(lines, start=number) if not parser.fits(_bare(line))]
+    strange = [(at, line) for at, line in enumerate(texts_of(piece), start=number) if not parser.fits(_bare(line))]
     sample = [line for _, line in strange[-SAMPLE_LINES_MAX // 2 :]]
-    sample += islice((line for line in after if not parser.fits(_bare(line))), SAMPLE_LINES_MAX - len(sample))
+    more = texts_of(after) if after is not None else []
+    sample += islice((line for line in more if not parser.fits(_bare(line))), SAMPLE_LINES_MAX - len(sample))
     learned, found = understand(parser, file, sample)
     if len(learned.formats) == len(parser.formats):
         return parser, None

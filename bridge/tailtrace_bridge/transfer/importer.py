@@ -330,14 +330,9 @@ class _LogReader:
 
     def _look_again(self, piece: Piece, after: Piece | None) -> None:
         """Find out whether the log goes on in another format than it had so far."""
-        if not isinstance(self._lines, BlockReader) or not self._parser.is_auto:
+        if not isinstance(self._lines, BlockReader):
             return
-        # The usual piece is not split for it.
-        end = piece.block[piece.block.rfind(b"\n", 0, -1) + 1 : -1] if piece.block else piece.lines[-1][0]
-        if self._parser.fits(end):
-            return
-        lines, more = texts_of(piece), texts_of(after) if after else []
-        self._parser, found = understand_next(self._parser, self._name, lines, more, self._lines.count + 1)
+        self._parser, found = understand_next(self._parser, self._name, piece, after, self._lines.count + 1)
         if found is not None:
             self._note_understood(found)
             self._lines.read_on(self._parser)
@@ -445,7 +440,7 @@ def first_pieces(read: Iterator[Piece]) -> tuple[list[Piece], list[bytes], LogFi
     try:
         for piece in read:
             pieces.append(piece)
-            for line, _ in piece.lines or lines_of(piece.block, piece.offset):
+            for line in texts_of(piece):
                 if len(first) < SAMPLE_LINES_MAX and size < SAMPLE_BYTES_MAX:
                     first.append(line)
                     size += len(line)
