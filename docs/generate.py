@@ -33,8 +33,12 @@ ROUTES_BEGIN = "<!-- routes: made by `make docs` -->"
 
 
 def imports() -> dict[str, set[str]]:
-    """Find which modules of ours each module of ours imports, imports inside functions too."""
+    """Find which modules of ours each module of ours imports, imports inside functions too, and commands by name."""
+    from tailtrace_api.commands import cli  # noqa: PLC0415 - as below
+
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    for file in cli.COMMANDS.values():
+        graph.add_import(importer=cli.__name__, imported=f"tailtrace_api.commands.{file}")
     return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
 
 

@@ -9,6 +9,8 @@ from tailtrace_bridge.core.lazy_module import load_later
 
 INTERRUPTED = 130
 """What a shell says of a program that SIGINT ended: 128 and the signal's number."""
+LATER = ("hashlib", "hmac", "platform", "secrets", "socket", "subprocess", "zipfile")
+"""What typer, pydantic and we import for a line that few commands come to: a twentieth of a small import."""
 
 
 def main() -> None:
@@ -24,6 +26,8 @@ def _run() -> None:
     gc.disable()
     try:
         _without_plugins()
+        for name in LATER:
+            load_later(name)
         from tailtrace_api.commands.cli import app  # noqa: PLC0415  # only here can its absence be told
     except ModuleNotFoundError as missing:
         if missing.name and missing.name.startswith("tailtrace"):

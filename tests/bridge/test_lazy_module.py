@@ -1,6 +1,7 @@
 """A module that loads at its first use."""
 
 import sys
+import threading
 
 import pytest
 
@@ -50,3 +51,30 @@ def test_one_that_is_loaded_stays_and_one_that_is_not_there_stays_missing(writte
     assert written == [NAME]
     load_later("never_heard_of")
     assert "never_heard_of" not in sys.modules
+
+
+def test_a_module_asks_for_what_it_has_not_yet_while_it_loads(tmp_path, monkeypatch, written):
+    (tmp_path / f"{NAME}.py").write_text(f"import {NAME}\nearly = hasattr({NAME}, 'value')\nvalue = 7\n")
+    load_later(NAME)
+    module = __import__(NAME)
+    assert (module.value, module.early) == (7, False)
+
+
+def test_a_module_may_have_a_getattr_of_its_own(tmp_path, written):
+    (tmp_path / f"{NAME}.py").write_text("value = 7\ndef __getattr__(name):\n    return name.upper()\n")
+    load_later(NAME)
+    module = __import__(NAME)
+    assert (module.other, module.value) == ("OTHER", 7)
+
+
+def test_two_threads_that_ask_at_once_get_the_same(tmp_path, written):
+    waits = f"import sys, time\nsys.{NAME}.append(1)\ntime.sleep(0.2)\nvalue = 7\n"
+    (tmp_path / f"{NAME}.py").write_text(waits)
+    load_later(NAME)
+    module, found = __import__(NAME), []
+    threads = [threading.Thread(target=lambda: found.append(module.value)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found, written) == ([7] * 5, [1])

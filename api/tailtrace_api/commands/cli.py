@@ -1,79 +1,97 @@
 """The program `tailtrace`. Exit 0 done, 1 failed, 2 wrong use; each command imports what it needs when it runs.
 
-A command is a file of its own here, and a line in `COMMANDS`; a group has a table of its own.
+A command is a file of its own here, and a line in `COMMANDS`; a group has a table of its own. A file is loaded when its
+command is asked for: all of them took a fifteenth of a small import.
 """
 
 import functools
 import gc
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from typing import Annotated, ParamSpec
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, ParamSpec
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
-from tailtrace_api.commands import token
-from tailtrace_api.commands.alert import alert
-from tailtrace_api.commands.api import api
-from tailtrace_api.commands.backup import backup
-from tailtrace_api.commands.bridge import bridge
-from tailtrace_api.commands.demo import demo
-from tailtrace_api.commands.doctor import doctor
-from tailtrace_api.commands.erase import erase
-from tailtrace_api.commands.errors import errors
-from tailtrace_api.commands.export import export
-from tailtrace_api.commands.import_logs import import_logs
-from tailtrace_api.commands.inspect_logs import inspect_logs
-from tailtrace_api.commands.mark import mark
-from tailtrace_api.commands.mcp import mcp
-from tailtrace_api.commands.nginx import nginx
-from tailtrace_api.commands.report import report
-from tailtrace_api.commands.serve import serve
-from tailtrace_api.commands.trace import trace
-from tailtrace_api.commands.whois import whois
 from tailtrace_api.server import loading
 from tailtrace_api.terminal.console import Formatter, lines, note
 from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError, SettingsError
 
 P = ParamSpec("P")
 
+WRONG_USE = (SettingsError, FormatError, IdentityError)
+"""What a user wrote is wrong: trying again does not help."""
+Command = Callable[..., None]
+COMMANDS = {
+    "serve": "serve",
+    "bridge": "bridge",
+    "api": "api",
+    "import": "import_logs",
+    "inspect": "inspect_logs",
+    "erase": "erase",
+    "export": "export",
+    "backup": "backup",
+    "report": "report",
+    "trace": "trace",
+    "errors": "errors",
+    "mark": "mark",
+    "whois": "whois",
+    "nginx": "nginx",
+    "doctor": "doctor",
+    "alert": "alert",
+    "mcp": "mcp",
+    "demo": "demo",
+    "token": "token",
+}
+"""The file of each, in the order of `--help`. In it is a function of its name; of a group, a table `COMMANDS`."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _made(name, COMMANDS[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Program(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _Commands()  # type: ignore[assignment]  # nobody adds one to it
+
+
 app = typer.Typer(
+    cls=_Program,
     name="tailtrace",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Who used what, when, how fast, and what broke: request analytics for FastAPI behind nginx on a tailnet.",
 )
-WRONG_USE = (SettingsError, FormatError, IdentityError)
-"""What a user wrote is wrong: trying again does not help."""
-Command = Callable[..., None]
-COMMANDS: dict[str, Command] = {
-    "serve": serve,
-    "bridge": bridge,
-    "api": api,
-    "import": import_logs,
-    "inspect": inspect_logs,
-    "erase": erase,
-    "export": export,
-    "backup": backup,
-    "report": report,
-    "trace": trace,
-    "errors": errors,
-    "mark": mark,
-    "whois": whois,
-    "nginx": nginx,
-    "doctor": doctor,
-    "alert": alert,
-    "mcp": mcp,
-    "demo": demo,
-}
-"""In the order of `--help`."""
-TOKEN_COMMANDS: dict[str, Command] = {
-    "create": token.create,
-    "link": token.link,
-    "list": token.list_,
-    "revoke": token.revoke,
-}
+
+
+def _made(name: str, file: str) -> Any:
+    module = import_module(f"tailtrace_api.commands.{file}")
+    group: dict[str, Command] = getattr(module, "COMMANDS", {})
+    made = typer.Typer(name=name, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    if group:
+        made.callback(help=module.HELP, no_args_is_help=True)(lambda: None)
+    for each, command in (group or {name: getattr(module, file)}).items():
+        made.command(each)(_reported(command))
+    return typer.main.get_command(made)
 
 
 def _reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -121,17 +139,6 @@ def _common(
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[log])
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _add(commands: Mapping[str, Command], to: typer.Typer) -> None:
-    for name, command in commands.items():
-        to.command(name)(_reported(command))
-
-
-_add(COMMANDS, app)
-_token_app = typer.Typer(help=token.HELP, no_args_is_help=True, rich_markup_mode=None)
-_add(TOKEN_COMMANDS, _token_app)
-app.add_typer(_token_app, name="token")
 
 
 def main() -> None:

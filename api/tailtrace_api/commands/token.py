@@ -105,3 +105,6 @@ def _tokens() -> "Tokens":
     from tailtrace_bridge.settings import table as settings
 
     return Tokens(tokens_path(settings.load()))
+
+
+COMMANDS = {"create": create, "link": link, "list": list_, "revoke": revoke}

@@ -5,21 +5,30 @@ pydantic-settings imports `asyncio` for command lines of its own, which nobody h
 """
 
 import sys
+import threading
 from importlib.util import find_spec, module_from_spec
+
+_LOADING = threading.RLock()
+"""Held while one is loaded: what another thread asks of it waits."""
 
 
 def load_later(name: str) -> None:
-    """Have a module load at its first use; one that is loaded already stays as it is. For a program's one thread."""
+    """Have a module load at its first use; one that is loaded already stays as it is."""
     spec = None if name in sys.modules else find_spec(name)
     if spec is None or spec.loader is None:
         return
-    loader, module = spec.loader, module_from_spec(spec)
+    loaders, module = [spec.loader], module_from_spec(spec)
 
     def load(attribute: str) -> object:  # PEP 562
         if attribute == "__path__":  # each `from … import` asks for it; a package has it
             raise AttributeError(f"module {name!r} has no attribute '__path__'")
-        vars(module).pop("__getattr__", None)
-        loader.exec_module(module)
+        with _LOADING:
+            if loaders:
+                loaders.pop().exec_module(module)
+                if vars(module)["__getattr__"] is load:  # a module may have one of its own
+                    del module.__getattr__
+            elif vars(module).get("__getattr__") is load:  # it asks for it itself, while it loads
+                raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         return getattr(module, attribute)
 
     module.__getattr__ = load  # type: ignore[method-assign]
