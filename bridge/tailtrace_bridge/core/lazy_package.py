@@ -1,7 +1,7 @@
 """Packages whose `__init__` only gathers names of their modules, imported without the modules that nobody asks for.
 
-`influxdb_client` imports each of InfluxDB's 320 models, 5.5 MiB of a bridge that is to stay below 64 and uses four;
-`mcp` a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them; `uvicorn` its command line.
+`mcp` imports a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them; `uvicorn` its command
+line.
 """
 
 import ast

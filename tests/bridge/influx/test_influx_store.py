@@ -546,10 +546,10 @@ def sent_while_full(monkeypatch, failing_call):
 
     With its disk full it keeps the points in memory, shows them to whoever asks, and loses them later.
     """
-    client_post, sent = session.client_post, []
+    make_post, sent = session.make_post, []
 
-    def failing_post(server):
-        post, close = client_post(server)
+    def failing_post(influx, org):
+        post = make_post(influx, org)
 
         def write(bucket, body):
             sent.append((bucket, body))
@@ -557,9 +557,9 @@ def sent_while_full(monkeypatch, failing_call):
             if failing_call <= len(sent) < failing_call + 20:
                 raise Answered(500, "no space left on device")
 
-        return write, close
+        return write
 
-    monkeypatch.setattr(session, "client_post", failing_post)
+    monkeypatch.setattr(session, "make_post", failing_post)
     monkeypatch.setattr(batch, "BATCH_LINES_MAX", 20)
     return sent
 
@@ -603,13 +603,13 @@ def test_what_a_writer_was_answered_500_to_before_it_died_is_sent_again_by_the_n
     refused = lines_of(sent[failing_call - 1 :])
     monkeypatch.undo()  # its disk has room
     sent.clear()
-    post_of_client = session.client_post
+    make_post = session.make_post
 
-    def noting_post(server):
-        post, close = post_of_client(server)
-        return lambda bucket, body: (sent.append((bucket, body)), post(bucket, body))[1], close
+    def noting_post(influx, org):
+        post = make_post(influx, org)
+        return lambda bucket, body: (sent.append((bucket, body)), post(bucket, body))[1]
 
-    monkeypatch.setattr(session, "client_post", noting_post)
+    monkeypatch.setattr(session, "make_post", noting_post)
     following = make()
     written = following.write(rows)
     assert written.stored + written.duplicate == 40
