@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tailtrace_api.access.roles import KEY, Caller, Role
 from tailtrace_api.http.page import dashboard_router
 from tailtrace_api.http.page_files import Built
 
@@ -49,6 +50,25 @@ def test_the_page_and_its_guards(folder):
     assert (answer.headers["x-content-type-options"], answer.headers["x-frame-options"]) == ("nosniff", "DENY")
     assert ask(folder, "/", **{"if-none-match": answer.headers["etag"]}).status_code == 304
     assert ask(folder, "/", lang="en").headers["etag"] != answer.headers["etag"]
+
+
+def test_a_member_gets_a_page_that_says_so(folder):
+    (folder / "index.html").write_text('<html data-role="admin">', encoding="utf-8")
+    app = FastAPI()
+    app.include_router(dashboard_router(Built(folder, "en", "UTC")))
+
+    async def get(caller):
+        async def guarded(scope, receive, send):
+            await app({**scope, KEY: caller}, receive, send)
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://test") as client:
+            return await client.get("/")
+
+    admin, member = (asyncio.run(get(Caller(role, "ben@example.com"))) for role in (Role.ADMIN, Role.MEMBER))
+    assert admin.text == '<html data-role="admin">'
+    assert member.text == '<html data-role="member">'
+    assert member.headers["etag"] != admin.headers["etag"]
+    assert member.headers["cache-control"] == "no-cache"
 
 
 def test_files_with_a_hash_are_kept_for_good_and_come_packed(folder):

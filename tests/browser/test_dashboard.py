@@ -368,12 +368,20 @@ def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all, ro
         assert totals(page)["Requests"] == 3
         assert page.locator(".banner").text_content() == "You see what is yours alone, ben@example.com."
         assert page.locator("#users tbody tr").count() == 1
-        assert page.locator("#health").is_hidden()
+        assert page.locator("#health").count() == 0
         text = page.locator("main").text_content()
         assert "ben-phone" in text
         assert "ana" not in text.replace("Analytics", "")
         assert "/secret" not in text
-        refused = [said for said in page.said if "403" in said]
-        assert refused, "the health panel and the stream are an admin's"
-        for said in refused:
-            page.said.remove(said)
+        assert page.locator("#unused, #alerts").count() == 0
+        assert page.locator(".foot a").evaluate_all(
+            "all => all.filter((one) => one.checkVisibility()).map((one) => one.pathname)"
+        ) == ["/openapi.json"]
+        asked = page.evaluate("performance.getEntriesByType('resource').map(({name}) => new URL(name).pathname)")
+        assert "/analytics/panels/overview" in asked
+        assert not {
+            "/analytics/stream",
+            "/analytics/panels/health",
+            "/analytics/unused-endpoints",
+            "/analytics/alerts",
+        } & {*asked}

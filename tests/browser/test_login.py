@@ -64,4 +64,4 @@ def test_a_link_that_is_used_up(login, open_page):
     second.wait_for_selector("#said:has-text('ya se usó')")
     assert second.is_hidden("#log-in")
     for page in (first, second):
-        page.said.clear()  # the 401, and what a member's page asks for in vain
+        page.said.clear()  # the 401

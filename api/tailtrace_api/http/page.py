@@ -2,7 +2,7 @@
 
 | asked for | answered |
 |---|---|
-| `/` | the page; revalidated by its ETag each time |
+| `/` | the page, a member's or an admin's; revalidated by its ETag each time |
 | `/login`, `/login/…` | the page of a login link, and its files; revalidated by their ETag |
 | `/static/assets/…`, with a hash in the name | for good: a new build has new names |
 | `/static/js/components/…`, which pages of other origins link to | kept for `SHORT`, then revalidated by its ETag |
@@ -15,7 +15,8 @@ from contextlib import suppress
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-from tailtrace_api.http.page_files import COMPONENTS, LOGIN_PAGE, PAGE, SECURITY, Built
+from tailtrace_api.access.roles import sees_all
+from tailtrace_api.http.page_files import COMPONENTS, LOGIN_PAGE, MEMBERS_PAGE, PAGE, SECURITY, Built
 
 METHODS = ["GET", "HEAD"]
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tailtrace</title>
@@ -37,7 +38,7 @@ def dashboard_router(files: Built) -> APIRouter:
 
     @router.api_route("/", methods=METHODS)
     def page(request: Request) -> Response:
-        return page_of(PAGE, request)
+        return page_of(PAGE if sees_all(request.scope) else MEMBERS_PAGE, request)
 
     @router.api_route("/login", methods=METHODS)
     def login(request: Request) -> Response:

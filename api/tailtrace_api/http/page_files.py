@@ -19,6 +19,8 @@ _LOGGER = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parents[1] / "static"
 PAGE = "index.html"
+MEMBERS_PAGE = "member.html"
+"""The same for a member: it asks nothing that only an admin is told."""
 LOGIN_PAGE = "login/index.html"
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -36,7 +38,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LANG, _ZONE = b'data-lang="en"', b'data-zone=""'
+_LANG, _ZONE, _ROLE = b'data-lang="en"', b'data-zone=""', b'data-role="admin"'
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 
@@ -94,7 +96,7 @@ def _read(source: Path | bytes) -> bytes:
 def load_files(folder: Path, lang: str, zone: str) -> dict[str, File]:
     """Find what was built, and say in the log where that is nothing.
 
-    The page learns `lang`, for who prefers no language that it has, and the server's time zone.
+    The page learns `lang`, for who prefers no language that it has, the server's time zone, and whether a member looks.
     """
     files: dict[str, File] = {}
     for path in sorted(folder.rglob("*")):
@@ -106,7 +108,9 @@ def load_files(folder: Path, lang: str, zone: str) -> dict[str, File]:
         text = path.read_bytes()
         if name in {PAGE, LOGIN_PAGE}:
             text = text.replace(_LANG, f'data-lang="{lang}"'.encode()).replace(_ZONE, f'data-zone="{zone}"'.encode())
-            files[name] = File(text, gzip.compress(text, mtime=0), _etag(text), media_type, REVALIDATE)
+            files[name] = _of_text(text)
+            if name == PAGE:
+                files[MEMBERS_PAGE] = _of_text(text.replace(_ROLE, b'data-role="member"'))
         else:
             files[name] = File(path, packed, _etag(text), media_type, _cache(name), name.startswith(COMPONENTS))
     if PAGE not in files:  # pip shows no warning of a build that went well
@@ -116,6 +120,10 @@ def load_files(folder: Path, lang: str, zone: str) -> dict[str, File]:
             "API and `tailtrace report` work without"
         )
     return files
+
+
+def _of_text(text: bytes) -> File:
+    return File(text, gzip.compress(text, mtime=0), _etag(text), _TYPES[".html"], REVALIDATE)
 
 
 def _cache(name: str) -> str:

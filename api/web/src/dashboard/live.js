@@ -4,14 +4,18 @@
 // |---|---|
 // | live | events come |
 // | lost | the stream broke: the browser tries again by itself |
-// | polling | the server gives no stream (too many pages are open) |
+// | polling | the server gives no stream (too many pages are open), or has none for who asks: it tells of everybody |
 // | trouble | the store does not answer, says the server |
 
 const POLL_MS = 15_000;
 const REOPEN_MS = 60_000;
 
-export function listen({ onNews, onState }) {
+export function listen({ hasStream, onNews, onState }) {
   let polling = 0;
+  const poll = () => {
+    onState("polling");
+    polling ||= setInterval(() => onNews(null), POLL_MS);
+  };
   const open = () => {
     const source = new EventSource("/analytics/stream");
     source.addEventListener("news", (event) => {
@@ -22,8 +26,7 @@ export function listen({ onNews, onState }) {
     source.addEventListener("error", () => {
       // CLOSED: refused for good, by a status other than 200. The browser tries again by itself otherwise.
       if (source.readyState !== EventSource.CLOSED) return onState("lost");
-      onState("polling");
-      polling ||= setInterval(() => onNews(null), POLL_MS);
+      poll();
       setTimeout(() => {
         clearInterval(polling);
         polling = 0;
@@ -32,5 +35,6 @@ export function listen({ onNews, onState }) {
     });
     addEventListener("pagehide", () => source.close(), { once: true });
   };
-  open();
+  if (hasStream) open();
+  else poll();
 }

@@ -39,6 +39,8 @@ const root = document.documentElement;
 const $ = (id) => document.getElementById(id);
 // An address may name a time without a zone.
 chooseZone(stored("zone") ? browserZone : root.dataset.zone);
+/** Of a member's page some boxes are missing: what nobody but an admin is told is not asked for. */
+const isMember = root.dataset.role === "member";
 let { state, misread } = read();
 
 const rounds = new Rounds(() => state);
@@ -115,10 +117,10 @@ const panels = [
   new Panel({ id: "heat", title: "heat", isOfLead: true, wide: "two", lines: 7, load: overview, render: heat, empty: nothing }),
   new Panel({ id: "cards", title: "cards", lines: 5, load: people, render: cards, empty: (now) => t(hasFilters(now) ? "empty-filter" : "empty-cards") }),
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: withParts(own("/analytics/panels/endpoints"), own("/analytics/panels/parts")), render: endpoints, empty: nothing }),
-  new Panel({ id: "unused", title: "unused", follows: [], wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
+  new Panel({ id: "unused", title: "unused", isOfAdmins: true, follows: [], wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
   new Panel({ id: "missing", title: "missing", wide: "full", lines: 4, load: own("/analytics/panels/missing"), render: missing, empty: () => t("empty-missing") }),
-  new Panel({ id: "alerts", title: "alerts", follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
-  new Panel({ id: "health", title: "health", follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
+  new Panel({ id: "alerts", title: "alerts", isOfAdmins: true, follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
+  new Panel({ id: "health", title: "health", isOfAdmins: true, follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: withNames(own("/analytics/panels/errors", { filters: [] })), empty: () => t("empty-errors"),
     render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf }),
@@ -131,7 +133,7 @@ const panels = [
     id: "requests", title: "requests", isLog: true, wide: "full", lines: 8, load: (now, signal) => pages.load(now, signal), empty: nothing,
     render: (answer, now, panel) => requests(answer, now, panel, { open, more: () => pages.more(panel) }),
   }),
-];
+].filter((panel) => !(panel.isOfAdmins && isMember));
 
 /** A name of which nobody says what it is: a device's, where it is one that filters offer. */
 let deviceNames = new Set();
@@ -283,6 +285,7 @@ function isNews(news) {
 }
 
 const follow = () => listen({
+  hasStream: !isMember,
   onNews: (news) => {
     const isNew = isNews(news);
     told = news;

@@ -8,7 +8,7 @@
 // | empty | what to do so that there is something |
 // | failed | what went wrong, what to do, a button to try again; an older answer to the same stays visible below, marked as old |
 //
-// An answer that is an admin's only (403) has no box on a member's page.
+// An answer that is an admin's only has no box on a member's page, nor where who looks became a member meanwhile (403).
 // What stops all of them (`COMMON`) is said by the first panel alone, while that has it too. A panel that nobody sees asks nothing until it is seen.
 
 import { h, replace, rich } from "../shared/dom.js";
@@ -26,8 +26,8 @@ export class Panel {
    * filters that the answer obeys; under another one it says that it is of everybody. `isOfLead`: it shows a part of the
    * first panel's answer.
    */
-  constructor({ id, title, isLead = false, isOfLead = false, isLog = false, wide, load, render, empty, lines = 4, follows = FILTERS, extra }) {
-    Object.assign(this, { id, load, render, empty, lines, title, isLead, isOfLead, isLog, follows });
+  constructor({ id, title, isLead = false, isOfLead = false, isLog = false, isOfAdmins = false, wide, load, render, empty, lines = 4, follows = FILTERS, extra }) {
+    Object.assign(this, { id, load, render, empty, lines, title, isLead, isOfLead, isLog, isOfAdmins, follows });
     this.heading = h("h2", { id: `${id}-title` });
     this.note = h("p", { class: "panel-note" });
     this.body = h("div", { class: "panel-body" });
