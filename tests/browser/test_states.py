@@ -163,9 +163,10 @@ def test_what_was_never_scrolled_to_is_printed_with_its_numbers(full, open_page)
 
 def test_each_column_of_the_endpoints_is_in_sight_on_a_laptop(full, open_page, show_all):
     page = open_page(full)
-    page.set_viewport_size({"width": 1280, "height": 900})
     show_all(page)
     assert page.locator("#endpoints tbody tr:first-child > *").count() >= 12
-    assert page.evaluate(
-        "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('#endpoints .scroll'))"
-    )
+    for width in (1024, 1280, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(
+            "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('#endpoints .scroll'))"
+        ), width
