@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -36,6 +37,8 @@ from tailtrace_api.demo.app import make_app
 from tailtrace_api.demo.history import history
 from tailtrace_api.demo.people import PEOPLE
 from tailtrace_api.terminal.report import print_report
+from tailtrace_bridge.alerts.words import Words
+from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, AlertEvent, Window
 from tailtrace_bridge.traces.joined import join_groups
@@ -46,6 +49,7 @@ COLOURS = 256
 PHONE_WIDTH_MAX = 560
 DAYS = 60
 TERMINAL_COLUMNS = 118
+RULE = {"name": "slow plans", "kind": "p95", "window": "10m", "threshold": 800}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,13 @@ WIDGET_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>els
 <div class="dark"><tailtrace-widget theme="dark" lang="es"></tailtrace-widget></div></html>"""
 
 
+def _alert(time_us: int, what: str, value: float, **facts: object) -> AlertEvent:
+    """Make what `RULE` tells, in the words that the watch writes."""
+    rule = AlertRule.model_validate(RULE)
+    text = Words("en", ZoneInfo("Europe/Madrid")).event(rule, what, value, facts)
+    return AlertEvent(time_us, rule.name, rule.kind, what, "", value, text)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,8 +113,8 @@ def served(elsewhere: str) -> Iterator[str]:
         store.write(sorted(rows, key=lambda row: row.access.time_us))
         join_groups(store, Window(now_us - (DAYS + 1) * DAY_US, now_us))
         store.add_alert_events([
-            AlertEvent(now_us - 26 * HOUR_US, "slow plans", "p95", "started", "", 812.0, "p95 is 812 ms of 64"),
-            AlertEvent(now_us - 25 * HOUR_US, "slow plans", "p95", "ended", "", 421.0, "p95 is 421 ms of 71"),
+            _alert(now_us - 26 * HOUR_US, "started", 812.0, requests=64),
+            _alert(now_us - 25 * HOUR_US, "ended", 421.0, requests=71, lasted="1 h"),
         ])  # fmt: skip
         store.close()
         (folder / "access.log").touch()
@@ -117,7 +128,7 @@ def served(elsewhere: str) -> Iterator[str]:
             "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{_free_port()}",
             "TAILTRACE_TIMEZONE": "Europe/Madrid",
             "TAILTRACE_CORS_ORIGINS": json.dumps([elsewhere]),
-            "TAILTRACE_ALERTS": json.dumps([{"name": "slow plans", "kind": "p95", "window": "10m", "threshold": 800}]),
+            "TAILTRACE_ALERTS": json.dumps([RULE]),
         }
         command = [sys.executable, "-m", "tailtrace_api.main", "serve"]
         with subprocess.Popen(command, env={**os.environ, **settings}, cwd=folder) as process:  # noqa: S603 - our own
