@@ -22,7 +22,7 @@ BRIDGE_ROOMS = {
     "identity": "core",
     "rows": "core identity logs",
     "store": "core",
-    "texts": "",
+    "texts": "core",
     "alerts": "core settings store texts",
     "transfer": "core logs identity rows store",
     "export": "core identity logs spans",

@@ -114,17 +114,28 @@ def test_an_assistant_is_told(store):
     assert "- nuevo: KeyError" in of_ana.text
 
 
-@pytest.mark.parametrize(("status", "said"), [(499, "4xx in 499 /slow"), (502, "5xx in 502 /slow")])
-def test_an_assistant_is_told_of_what_has_no_class_by_its_status(own_folder, status, said):
+@pytest.mark.parametrize(
+    ("status", "route", "said"),
+    [
+        (499, "/slow", "4xx in 499 /slow"),
+        (502, "/slow", "5xx in 502 /slow"),
+        (502, "__other__", "5xx in 502 other addresses"),
+    ],
+)
+def test_an_assistant_is_told_of_what_has_no_class_by_its_status(own_folder, status, route, said):
     store, at_us = SqliteStore(own_folder / "t.db"), clock_us() - HOUR_US
     access = Access(at_us, 1, ANA.address, "GET", "/slow", status, 5_000, None, True, 10, "shop", "", "", "curl", "")
-    store.write([Row(access, ANA, "/slow", Traffic.APP, None, "")])
-    store.add_failures([Failure(at_us, 1, "c" * 16, "", f"{status} /slow", "", "")])
+    store.write([Row(access, ANA, route, Traffic.APP, None, "")])
+    store.add_failures([Failure(at_us, 1, "c" * 16, "", f"{status} {route}", "", "")])
     queries = Queries(store, zone=UTC, features={}, store_name="sqlite")
     source = LocalSource(Insights(store, queries, features={}), None, clock_us, None, Errors(store))
     lines = Toolbox(TOOLS, source, Words("en")).call("what_broke", {}).text.splitlines()
     store.close()
     assert lines[1].startswith(f"- new: {said}: 1 requests, 1 people (ana@example.com)")
+    assert (
+        said.removeprefix("5xx in ").removeprefix("4xx in ")
+        in CliRunner().invoke(app, ["errors", "--store", "sqlite:t.db"]).stdout
+    ), "the terminal calls it the same"
 
 
 def test_over_http_and_without_groups(store):

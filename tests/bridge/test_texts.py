@@ -50,3 +50,21 @@ def test_a_text_with_its_values():
 def test_a_language_that_we_do_not_speak():
     with pytest.raises(ValueError, match="'fr' is none of our languages: en, es"):
         Texts("report", "fr")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("__other__", "other addresses"),
+        ("502 __other__", "502 other addresses"),
+        ("shop.example __other__", "shop.example other addresses"),
+        ("load (__other__)", "load (other addresses)"),
+        ("/a/__other__", "/a/__other__"),
+        ("/_tailtrace/view?card=__other__", "/_tailtrace/view?card=__other__"),
+        ("__other__s", "__other__s"),
+        ("another", "another"),
+    ],
+)
+def test_what_fits_no_route_is_called_as_on_the_page(text, said):
+    assert Texts("mcp", "en").named(text) == said
+    assert Texts("alerts", "es").named(text) == said.replace("other addresses", "otras direcciones")

@@ -68,7 +68,7 @@ TOOLS: tuple[AnyTool, ...] = (
             Number("hours", 24, 1, 168),
             _AT,
             Text("user", ".+", "ana@example.com", "a login or an address"),
-            Text("endpoint", "/.*|__other__", "/items/{item_id}", "a route"),
+            Text("endpoint", "/.*|__other__", "/items/{item_id}", "a route; __other__: other addresses"),
             Text("status", "[1-5]xx|[0-9]{3}", "5xx", "a code or a class like 5xx"),
             _SERVICE,
             Number("limit", 8, 1, ROWS_MAX),

@@ -115,7 +115,8 @@ class Toolbox:
             structured["note"] = note
             lines.append(note)
         lines.append(self._words.say("from_logs"))
-        return Answer("\n".join(lines), structured)
+        # A program goes on with the key of an endpoint, people read what it is called.
+        return Answer("\n".join(map(self._words.say.named, lines)), structured)
 
     def _note(self, tool: AnyTool, rendered: Rendered[Record], wanted: int) -> str:
         most = next(one.high for one in tool.parameters if isinstance(one, Number) and one.name == "limit")

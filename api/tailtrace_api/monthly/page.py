@@ -92,7 +92,7 @@ def render(numbers: Numbers, lang: str, deployments: Sequence[Deployment] = (), 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["displayed"] = lambda text, *more: spaced(displayed(text, *more))
+    environment.filters["displayed"] = lambda text, *more: spaced(displayed(words.named(text), *more))
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         n=numbers,

@@ -28,6 +28,10 @@ class Words:
         """Return a text."""
         return self._texts(key, **values)
 
+    def named(self, text: str) -> str:
+        """Return a name of an endpoint as the page says it."""
+        return self._texts.named(text)
+
     def count(self, key: str, n: float) -> str:
         """Return a text about so many: `1 request`, `2 requests`."""
         return self._texts.count(key, n, self.number(n))

@@ -8,9 +8,11 @@ from rich.text import Text
 from tailtrace_api.answers.errors import BrokenThing, Share, WhatBroke
 from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.texts.catalogue import Texts
 
 _STATES = {"new": "bold red", "back": "bold red", "ongoing": "yellow", "resolved": "green"}
 FRAMES_SHOWN = 4
+_TEXTS = Texts("report", "en")
 
 
 def print_broken(console: Console, found: WhatBroke) -> None:
@@ -32,7 +34,7 @@ def print_broken(console: Console, found: WhatBroke) -> None:
 
 def _print_group(console: Console, one: BrokenThing) -> None:
     head = Text(f"{one.state:8} ", style=_STATES[one.state])
-    head.append(printable(f"{one.type or 'failed'}  {one.title}"), style="bold")
+    head.append(printable(_TEXTS.named(f"{one.type or 'failed'}  {one.title}")), style="bold")
     console.print(head, soft_wrap=True)
     lines = [
         f"{one.requests} requests, {one.people} people, {one.devices} devices; {one.first_seen} to {one.last_seen}",
@@ -44,7 +46,7 @@ def _print_group(console: Console, one: BrokenThing) -> None:
         f"id {one.id}",
     ]
     for line in lines:
-        console.print(Text(" " * 9 + printable(line)), soft_wrap=True)
+        console.print(Text(" " * 9 + printable(_TEXTS.named(line))), soft_wrap=True)
 
 
 def _listed(what: str, shares: Sequence[Share]) -> list[str]:

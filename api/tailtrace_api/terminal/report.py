@@ -34,7 +34,6 @@ from tailtrace_api.answers.request_records import (
 from tailtrace_api.answers.requests import placed
 from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.core.records import OTHER
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.core.times import parse_time
 from tailtrace_bridge.texts.catalogue import Texts
@@ -163,7 +162,7 @@ def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: i
     room = width - taken - max(map(cell_len, (texts("seen"), *seen))) - GAP - (GAP if is_roomy else 0)
     table.columns[0].min_width = max(1, min(max(map(cell_len, names)), room // 2 if is_roomy else room))
     for index, (name, row) in enumerate(zip(names, rows, strict=True)):
-        favorites = _plain(", ".join(_named(feature, texts) for feature in row.favorite_features))
+        favorites = _plain(", ".join(texts.named(feature) for feature in row.favorite_features))
         table.add_row(
             name, *(cells[index] for cells in numbers.values()), *([favorites] if is_roomy else []), seen[index]
         )
@@ -181,7 +180,7 @@ def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
     for row in routes:
         failed = errors.get((row.service, row.endpoint), 0)
         table.add_row(
-            _plain(placed(_named(row.endpoint, texts), row.service, services)),
+            _plain(placed(texts.named(row.endpoint), row.service, services)),
             str(row.count),
             *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
             _ms(row.app.p95_ms),
@@ -216,10 +215,6 @@ def _bars(counts: list[int]) -> Text:
 def _plain(text: str) -> str:
     """Keep untrusted text from being markup of rich's, or an order to the terminal, which rich lets through."""
     return escape(printable(text))
-
-
-def _named(route: str, texts: Texts) -> str:
-    return texts("other") if route == OTHER else route
 
 
 def _time(text: str, zone: ZoneInfo) -> datetime:

@@ -31,7 +31,7 @@ class Words:
             value=self.value(rule.kind, value),
             threshold=self.value(rule.kind, rule.threshold),
             window=duration(rule.window),
-            **{name: printable(fact, 300) if isinstance(fact, str) else fact for name, fact in facts.items()},
+            **{name: self._shown(fact) if isinstance(fact, str) else fact for name, fact in facts.items()},
         )
         return " ".join([text, *self._scope(rule)])
 
@@ -60,7 +60,7 @@ class Words:
         at, hit = ("around.at", "around.hit") if pointed.is_around else ("at", "hit")
         if pointed.endpoints:
             first = pointed.endpoints[0]
-            lines.append(self._line(at, "endpoint", first, printable(first, 300), len(pointed.endpoints) - 1))
+            lines.append(self._line(at, "endpoint", first, self._shown(first), len(pointed.endpoints) - 1))
         if pointed.people:
             told = ", ".join(printable(name, 100) for name in pointed.people[:PEOPLE_TOLD])
             key = "user" if "@" in pointed.people[0] else ""
@@ -103,8 +103,11 @@ class Words:
     def _number(self, text: str) -> str:
         return text.replace(".", ",") if self._is_comma else text
 
+    def _shown(self, fact: str) -> str:
+        return self.say.named(printable(fact, 300))
+
     def _scope(self, rule: AlertRule) -> list[str]:
-        scope = [("where", {"endpoint": rule.endpoint})] if rule.endpoint else []
+        scope = [("where", {"endpoint": self.say.named(rule.endpoint)})] if rule.endpoint else []
         scope += [("service", {"service": rule.service})] if rule.service else []
         return [self.say(key, **values) for key, values in scope]
 

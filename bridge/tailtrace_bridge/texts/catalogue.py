@@ -14,15 +14,20 @@ them, as a test checks. A new language is a folder, its name in `Lang`, and how 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from tailtrace_bridge.core.records import OTHER
+
 Lang = Literal["en", "es"]
 LANGUAGES: tuple[str, ...] = get_args(Lang)
 Area = Literal["alerts", "login", "mcp", "monthly", "page", "report", "widget"]
 _HERE = Path(__file__).parent
+_OTHER = re.compile(rf"(?<![\w/=]){OTHER}(?!\w)")
+"""As an endpoint, or in the title of what broke at it: no part of a path, nor of a card's name."""
 
 
 class Texts:
@@ -31,7 +36,7 @@ class Texts:
     def __init__(self, area: Area, lang: str) -> None:
         if lang not in LANGUAGES:
             raise ValueError(f"{lang!r} is none of our languages: {', '.join(LANGUAGES)}")
-        self._texts = read(area, lang)
+        self._texts, self._lang = read(area, lang), lang
 
     def __call__(self, key: str, /, **values: object) -> str:
         """Return a text with its values. A value is put in as it is: what stands in it is no format."""
@@ -40,6 +45,10 @@ class Texts:
     def count(self, key: str, n: float, shown: str | None = None) -> str:
         """Return a text about so many: `1 request`, `2 requests`. `shown` is the number as it is to be written."""
         return self(f"{key}.{'one' if n == 1 else 'other'}", n=n if shown is None else shown)
+
+    def named(self, text: str) -> str:
+        """Return a text with what the page calls the endpoint `OTHER`: it has one name wherever it is read."""
+        return _OTHER.sub(lambda _: read("page", self._lang)["other-paths"], text) if OTHER in text else text
 
     def __contains__(self, key: str) -> bool:
         return key in self._texts

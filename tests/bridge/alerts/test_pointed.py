@@ -52,6 +52,13 @@ def test_a_rate_names_what_is_behind_it(make_world, kind):
     assert "ana" not in event.text, "a member reads the history"
 
 
+def test_what_fits_no_route_is_called_as_on_the_page(make_world):
+    world = make_world(url=URL).begin({"kind": "error_rate", "for": "0s"})
+    keys = iter(range(1, 1_000_000))
+    (told,) = world.run(0.5, lambda: [ask(world, next(keys), ANA, "__other__", status=502, ms=5) for _ in range(20)])
+    assert f"At other addresses {URL}?endpoint=__other__" in told[1].splitlines()
+
+
 def test_silence_names_the_last_request(make_world):
     world = make_world(url=URL).begin({"kind": "no_data"})
     ask(world, 1, ANA, "/a", status=200, ms=5)

@@ -10,6 +10,9 @@ const OTHER = "__other__";
 /** Gives the endpoint that is meant by what somebody looks at. */
 export const lookedAt = (page) => (page.startsWith(LOOKED_AT) ? CARD + page.slice(LOOKED_AT.length) : page);
 
+/** Gives the title of what broke, which may name an endpoint. As `Texts.named`. */
+export const titleName = (title) => title.replace(/(?<![\w/=])__other__(?!\w)/u, () => t("other-paths"));
+
 export function pageName(endpoint) {
   if (endpoint === OTHER) return t("other-paths");
   if (endpoint.startsWith(LOOKED_AT)) return t("card-named", { name: endpoint.slice(LOOKED_AT.length) });

@@ -1,7 +1,7 @@
 // What broke, in groups: new ones and those that are back first. A group opens its newest request.
 
 import { h } from "../../shared/dom.js";
-import { pageName } from "../../shared/names.js";
+import { pageName, titleName } from "../../shared/names.js";
 import { duration, moment, number, percent, t, tn } from "../../shared/words.js";
 import { door, filterButton } from "../filter_button.js";
 import { nameOf } from "../marks.js";
@@ -69,7 +69,7 @@ const failed = (one) =>
 
 function what(one, open) {
   const trace = one.traces[0]?.trace_id;
-  const name = [h("strong", null, isException(one.type) ? one.type : t("failed")), " ", one.title];
+  const name = [h("strong", null, isException(one.type) ? one.type : t("failed")), " ", titleName(one.title)];
   return trace
     ? h("button", { type: "button", class: "link path", "data-key": `error-${one.id}`, "aria-haspopup": "dialog", onclick: () => open(trace) }, name)
     : h("span", null, name);
