@@ -14,6 +14,7 @@ from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.format import COMBINED_FORMAT, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.understood import understand
 
 pytestmark = pytest.mark.nginx
 
@@ -48,7 +49,12 @@ NAMES = [
     "connection_requests",
     "request_id",
 ]
+LTSV = (
+    r"time:$time_local\thost:$remote_addr\tforwardedfor:$http_x_forwarded_for\treq:$request\tstatus:$status"
+    r"\tsize:$body_bytes_sent\treferer:$http_referer\tua:$http_user_agent\treqtime:$request_time\tvhost:$host"
+)
 FORMATS = [
+    LTSV,
     COMBINED_FORMAT,
     KNOWN_FORMATS["common"],
     KNOWN_FORMATS["main"],
@@ -176,3 +182,11 @@ def test_every_value_of_every_line_is_what_nginx_knew(written: Path, number: int
         elif "remote_addr" in fmt.names and record.address != truth["remote_addr"]:
             wrong.append((line, "address", record.address))
     assert wrong == []
+
+
+def test_by_its_labels_ltsv_is_what_it_is_by_its_format(written: Path) -> None:
+    lines = (written / f"{1 + FORMATS.index(LTSV)}.log").read_bytes().split(b"\n")[:-1]
+    parser, found = understand(make_parser("auto"), "f", lines)
+    assert [one.name for one in found.formats] == ["ltsv"]
+    by_format = make_parser(LTSV)
+    assert [parser.parse(line, "f", 0) for line in lines] == [by_format.parse(line, "f", 0) for line in lines]

@@ -17,7 +17,7 @@ from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access
 from tailtrace_bridge.logs.addresses import address_of, client_of, proxied_by
 from tailtrace_bridge.logs.format import LogFormat
-from tailtrace_bridge.logs.json_keys import JsonFormat
+from tailtrace_bridge.logs.json_keys import KeyedFormat
 from tailtrace_bridge.logs.numbers import SECONDS, SIZE_DIGITS_MAX, duration_us, no_size, status_of, upstream_us
 from tailtrace_bridge.logs.recognise import AnyFormat
 from tailtrace_bridge.logs.rejected import UnreadableError
@@ -87,7 +87,7 @@ KEY_MASK = (1 << 63) - 1
 @lru_cache(maxsize=256)
 def extractor_of(fmt: AnyFormat, zone: tzinfo) -> "Extractor | KeysExtractor":
     """Return what reads the lines of a format; made once."""
-    return KeysExtractor(fmt, zone) if isinstance(fmt, JsonFormat) else Extractor(fmt, zone)
+    return KeysExtractor(fmt, zone) if isinstance(fmt, KeyedFormat) else Extractor(fmt, zone)
 
 
 def can_read(extractor: "Extractor | KeysExtractor", match: Any, line: bytes) -> bool:
@@ -193,11 +193,11 @@ class Extractor:
 
 
 class KeysExtractor:
-    """Turns a JSON line into an `Access`, by the names of its keys."""
+    """Turns a line whose values have names, JSON or LTSV, into an `Access`."""
 
     __slots__ = ("_read_time", "format", "fullmatch")
 
-    def __init__(self, fmt: JsonFormat, zone: tzinfo) -> None:
+    def __init__(self, fmt: KeyedFormat, zone: tzinfo) -> None:
         self.format = fmt
         self.fullmatch = fmt.match
         local, iso = local_reader(zone), iso_reader(zone)

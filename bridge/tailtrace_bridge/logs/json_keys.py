@@ -17,6 +17,7 @@ nothing of the request. Caddy's error log tells of a request that its access log
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,24 +83,17 @@ class _ForgedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class JsonFormat:
-    """A JSON log that is read by its keys."""
+class KeyedFormat:
+    """A log whose values have names."""
 
     source: str
     """What is shown of it."""
     name: str
-
-    def match(self, text: str) -> Line | None:
-        """Return the values by variable, or None for what is no such line."""
-        return _read(text)
+    match: Callable[[str], Line | None]
+    """Gives the values of a line by variable, or None for what is no such line."""
 
 
-KEYS_FORMAT = JsonFormat("JSON, read by the names of its keys", "json")
-CADDY_FORMAT = JsonFormat("JSON of Caddy", "caddy")
-TRAEFIK_FORMAT = JsonFormat("JSON of Traefik", "traefik-json")
-
-
-def format_of(text: str) -> JsonFormat | None:
+def format_of(text: str) -> KeyedFormat | None:
     """Return which of the three a line is of; None: it is none."""
     values = _read(text)
     if values is None:
@@ -121,7 +115,7 @@ def _read(text: str) -> Line | None:
         return _caddy(data, request)
     if "ClientHost" in data and "DownstreamStatus" in data:
         return _traefik(data)
-    return _named(data)
+    return named(data)
 
 
 def _parse(text: str) -> Any:
@@ -152,7 +146,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _named(data: dict[str, Any]) -> Line | None:
+def named(data: Mapping[str, Any]) -> Line | None:
+    """Return the values by variable of what is given by keys; None: it says too little."""
     best: dict[str, tuple[tuple[int, int], str, str]] = {}
     asked = False
     for keys, value in _flat(data, ()):
@@ -183,10 +178,10 @@ def _named(data: dict[str, Any]) -> Line | None:
     return _rounded(values)
 
 
-def _flat(data: dict[str, Any], above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+def _flat(data: Mapping[str, Any], above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
     found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in data.items():
-        keys = (*above, _SQUASH.sub("", key.lower()))
+        keys = (*above, known_as(key))
         if not isinstance(value, dict):
             found.append((keys, value))
         elif len(keys) <= DEPTH_MAX:
@@ -202,6 +197,11 @@ def _known_key(keys: tuple[str, ...]) -> str:
         if keys[start] not in REQUESTS:
             break
     return ""
+
+
+def known_as(key: str) -> str:
+    """Return how a key stands in `KEYS`."""
+    return _SQUASH.sub("", key.lower())
 
 
 def _text(value: Any) -> str:
@@ -275,3 +275,8 @@ def _without_port(text: str) -> str:
     text = _ZONE.sub(r"\1", text)
     found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+", text)
     return (found[1] or found[2]) if found else text
+
+
+KEYS_FORMAT = KeyedFormat("JSON, read by the names of its keys", "json", _read)
+CADDY_FORMAT = KeyedFormat("JSON of Caddy", "caddy", _read)
+TRAEFIK_FORMAT = KeyedFormat("JSON of Traefik", "traefik-json", _read)

@@ -3,6 +3,7 @@
 | the line | is of the format |
 |---|---|
 | JSON | ours (the parser's own), Caddy's, Traefik's, or one read by the names of its keys (`json_keys`) |
+| values with labels, tabs between them | LTSV (`ltsv`) |
 | fits one of `RECOGNISED_WHOLE` | that one |
 | `[host ]address - user [time] [times ]"request" status[ bytes]…` | what its columns turn out to be |
 | anything else | unknown: say so, and ask for the format |
@@ -34,8 +35,9 @@ from typing import NamedTuple
 from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.logs.format import LogFormat, compile_format
 from tailtrace_bridge.logs.grammar import ERROR_LOG, QUOTED_VALUE
-from tailtrace_bridge.logs.json_keys import JsonFormat, format_of
+from tailtrace_bridge.logs.json_keys import KeyedFormat, format_of
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS, RECOGNISED_WHOLE
+from tailtrace_bridge.logs.ltsv import ltsv_of
 
 SAMPLE_LINES_MAX = 1000
 """Lines of a log that are looked at."""
@@ -45,7 +47,7 @@ FORMATS_MAX = 12
 UNKNOWN_LINES_MIN = 3
 """Lines that must look alike before words that nobody knows are passed over."""
 
-AnyFormat = LogFormat | JsonFormat
+AnyFormat = LogFormat | KeyedFormat
 
 _LOCAL = r"[0-9]{1,2}/[^\s/\"\]]{3,9}/[0-9]{4}:[0-9:]{8}(?: [+-][0-9]{4})?"
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -177,6 +179,8 @@ def recognise_line(text: str) -> AnyFormat | None:
 def _whole(text: str) -> AnyFormat | None:
     if text.startswith("{"):
         return format_of(text)
+    if "\t" in text and (labelled := ltsv_of(text)) is not None:
+        return labelled
     if text.startswith("[") or "] [" in text or _OF_TRAEFIK.search(text):
         return next((fmt for name in RECOGNISED_WHOLE if (fmt := _known(name)).pattern.fullmatch(text)), None)
     return None
