@@ -180,3 +180,30 @@ def test_keys_are_offered_to_who_has_them(factory, open_page, phone):
     assert page.locator("#help").is_visible() is not phone
     page.keyboard.press("?")  # a keyboard may be tied to a phone
     assert page.locator("dialog.keys").is_visible()
+
+
+def test_who_opens_a_request_waits_for_nothing_else_and_the_rest_not_for_ever(tmp_path, serving, open_page):
+    kept(tmp_path, few)
+    with serving(tmp_path) as url:
+        page = open_page(url)
+        requests, traces = [], []
+
+        def hold_request(route):
+            requests.append(route)
+            if traces:
+                route.continue_()
+
+        def hold_trace(route):
+            traces.append(route)
+            for one in requests:
+                one.continue_()
+
+        page.route("**/panels/request/**", hold_request)
+        page.route("**/panels/trace/**", hold_trace)
+        page.goto(f"{url}/?request={TRACE}&lang=en")
+        page.wait_for_selector("dialog[open] .dialog-head")
+        assert traces, "its trace was asked for before the request itself was answered"
+        page.wait_for_selector("#users tbody tr")
+        assert page.locator(".waterfall").count() == 0, "a trace that takes long holds nobody up"
+        traces[0].continue_()
+        page.wait_for_selector(".waterfall")

@@ -163,11 +163,12 @@ function openTrace(trace) {
   });
 }
 
-/** Shows the request that the address or the history names, or none. */
+/** Shows the request that the address or the history names, or none. Gives, of one that must be asked for, when it is shown. */
 function overlay() {
   if (walk.line) dialog.showLine(walk.line);
-  else if (state.request) dialog.showTrace(state.request);
+  else if (state.request) return dialog.showTrace(state.request);
   else dialog.close();
+  return null;
 }
 
 /** Changes what the page shows. */
@@ -218,9 +219,8 @@ function say({ isOfState = false } = {}) {
 function show(how) {
   offerTrail();
   // What is asked first is answered while the page says the rest.
-  const answered = rounds.now();
+  const answered = rounds.now(overlay());
   say(how);
-  overlay();
   return answered.then(() => { $("said").textContent = t("said-shown"); });
 }
 

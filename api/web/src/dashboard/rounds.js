@@ -5,7 +5,7 @@
 // there already; a page in the background asks nothing. The first round takes what was asked for before it (`ahead`).
 // In each the first panel's question goes ahead of the others (LEAD_MS): its numbers come three times as soon, all of
 // them no later, since a server makes few answers at a time. They are painted before the rest of that answer is drawn, and
-// the others ask meanwhile.
+// the others ask meanwhile. Who opens the page at a request has that first, too.
 
 import { ask } from "./ask.js";
 import { afterPaint } from "./charts.js";
@@ -17,6 +17,8 @@ const ROUND_PATIENCE = 10;
 const FRESH_MS = 60_000;
 /** So long at most the others let the first panel go ahead. */
 const LEAD_MS = 300;
+/** So long at most what lies over the page. */
+const OVER_MS = 2000;
 /** After a question without an answer. */
 const RETRY_MS = 10_000;
 
@@ -69,7 +71,7 @@ export class Rounds {
   #later(load) {
     return async (state, signal, panel) => {
       const answer = await load(state, signal, panel);
-      await new Promise(afterPaint);
+      await Promise.all([new Promise(afterPaint), this.led]);
       signal.throwIfAborted();
       return answer;
     };
@@ -111,16 +113,19 @@ export class Rounds {
     if (!document.hidden) load(this.state(), new AbortController().signal).catch(() => {}); // the round asks again, and says why
   }
 
-  async now() {
+  /** `over`: ends when what lies over the page is shown. */
+  async now(over = null) {
     clearTimeout(this.#waiting);
     this.#waiting = 0;
     if (this.#startedMs) this.#number += 1;
     this.#startedMs = performance.now();
     const [lead, ...others] = this.#panels;
-    this.led = new Promise((resolve) => {
+    const ahead = new Promise((resolve) => {
       this.release = resolve;
       setTimeout(resolve, LEAD_MS);
     });
+    const isOver = over && Promise.race([over.then(() => new Promise(afterPaint)), new Promise((resolve) => setTimeout(resolve, OVER_MS))]);
+    this.led = Promise.all([ahead, isOver]);
     const led = lead.refresh(this.state()).finally(this.release);
     await Promise.all([led, ...others.map((panel) => panel.refresh(this.state()))]);
     this.#tookMs = performance.now() - this.#startedMs;

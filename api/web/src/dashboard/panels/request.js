@@ -42,17 +42,22 @@ export class RequestDialog {
     this.show([fromLine(line)], line.trace_id);
   }
 
-  /** Shows what an address names, unless something else was asked for until it is found. */
+  /** Shows what an address names, unless something else was asked for until it is found. Ends when all of it is shown. */
   async showTrace(traceId) {
     const asked = (this.#asked += 1);
+    const kept = this.#askKept(traceId);
     const found = await this.find(traceId).catch((error) => ({ requests: [], problem: error }));
-    if (asked === this.#asked) this.show(found.requests, traceId, found.problem);
+    if (asked === this.#asked) await this.show(found.requests, traceId, found.problem, kept);
+  }
+
+  #askKept(traceId) {
+    return this.findKept(traceId).catch(() => null);
   }
 
   /** Shows the spans, where they are kept, else the three parts of its time; the request is shown already. */
-  async #showKept(traceId, timestamp) {
+  async #showKept(traceId, timestamp, kept) {
     const asked = this.#asked;
-    const found = await this.findKept(traceId).catch(() => null);
+    const found = await kept;
     const { requests } = found ? { requests: [] } : await this.findParts(traceId, after(timestamp)).catch(() => ({ requests: [] }));
     if (asked !== this.#asked) return;
     if (found) replace(this.kept, waterfall(found));
@@ -81,7 +86,7 @@ export class RequestDialog {
     this.element.close();
   }
 
-  show(requests, traceId, problem) {
+  async show(requests, traceId, problem, kept) {
     const first = requests[0];
     // Nobody could say whether there is one.
     const isLost = problem && problem.kind !== "refused";
@@ -98,10 +103,11 @@ export class RequestDialog {
         traceId && copyButton("copy-trace", () => traceId)) : null);
     this.#asked += 1;
     replace(this.kept);
-    if (first && traceId) this.#showKept(traceId, first.timestamp);
-    if (this.element.open) return;
-    this.from = document.activeElement?.dataset?.key;
-    this.element.showModal();
+    if (!this.element.open) {
+      this.from = document.activeElement?.dataset?.key;
+      this.element.showModal();
+    }
+    if (first && traceId) await this.#showKept(traceId, first.timestamp, kept ?? this.#askKept(traceId));
   }
 }
 
