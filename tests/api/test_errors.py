@@ -132,6 +132,8 @@ def test_an_assistant_is_told_of_what_has_no_class_by_its_status(own_folder, sta
     lines = Toolbox(TOOLS, source, Words("en")).call("what_broke", {}).text.splitlines()
     store.close()
     assert lines[1].startswith(f"- new: {said}: 1 requests, 1 people (ana@example.com)")
+    others = " (0 of them answered 5xx)" if status < 500 else ""
+    assert lines[0] == f"1 failed requests{others} in 1 groups in the last 24 hours."
     assert (
         said.removeprefix("5xx in ").removeprefix("4xx in ")
         in CliRunner().invoke(app, ["errors", "--store", "sqlite:t.db"]).stdout

@@ -93,6 +93,12 @@ class WhatBroke(Record):
 
     window: Window
     failures: int
+    errors_5xx: Annotated[
+        int,
+        meaning(
+            "Of these failures, those answered 5xx; the others are 499 that the app failed at, or in a run, and 422."
+        ),
+    ]
     ungrouped: Annotated[
         int, meaning("5xx that are in no group: stored before there were groups, or seconds ago; for a member 0.")
     ]
@@ -120,6 +126,7 @@ def what_broke(
     return WhatBroke(
         window={"from": iso(window.start_us), "to": iso(window.end_us)},
         failures=sum(one.requests for one in groups),
+        errors_5xx=grouped,
         ungrouped=max(0, failed - grouped),
         groups=tuple(things[:LISTED_MAX]),
         truncated=len(things) > LISTED_MAX,

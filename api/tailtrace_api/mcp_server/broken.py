@@ -47,7 +47,8 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     ungrouped = [words.say("broke_ungrouped", ungrouped=answer.ungrouped)] if answer.ungrouped else []
     if not answer.groups:
         return Rendered(structured, [*(ungrouped or [words.say("broke_none", **counts)]), *marks])
-    lines = [words.say("broke", failures=answer.failures, groups=len(answer.groups), **counts)]
+    of_5xx = "" if answer.errors_5xx == answer.failures else words.say("broke_of_5xx", errors=answer.errors_5xx)
+    lines = [words.say("broke", failures=answer.failures, of_5xx=of_5xx, groups=len(answer.groups), **counts)]
     lines += [*marks, *ungrouped, *(_line(row, call) for row in rows)]
     return Rendered(structured, lines, len(rows), len(answer.groups))
 

@@ -18,7 +18,10 @@ _TEXTS = Texts("report", "en")
 def print_broken(console: Console, found: WhatBroke) -> None:
     """Print the groups."""
     since = f"{found.window['from']} to {found.window['to']}"
-    console.print(Text(f"{found.failures} failed requests in {len(found.groups)} groups, {since}"), soft_wrap=True)
+    of_5xx = "" if found.errors_5xx == found.failures else f" ({found.errors_5xx} of them answered 5xx)"
+    console.print(
+        Text(f"{found.failures} failed requests{of_5xx} in {len(found.groups)} groups, {since}"), soft_wrap=True
+    )
     if found.ungrouped:
         console.print(Text(f"{found.ungrouped} more answers of 5xx are in no group"), soft_wrap=True)
     for mark in found.markers[: len(found.markers) - len(found.deployments)]:

@@ -21,6 +21,7 @@ export function errors(answer, _state, panel, { open, keyOf }) {
   const ungrouped = answer.ungrouped > 0 && [tn("errors-ungrouped", answer.ungrouped), " ", door({ ...UNFILTERED, status: "5xx" }, t("errors-look"), { to: "requests", key: "errors-ungrouped" })];
   if (!answer.groups.length) return (compared || ungrouped) && [h("p", { class: "empty" }, ungrouped || t("empty-errors")), compared].flat().filter(Boolean);
   if (ungrouped) panel.tell(h("span", null, ...ungrouped));
+  if (answer.errors_5xx < answer.failures) panel.tell(t("errors-5xx", { n: number(answer.errors_5xx), all: number(answer.failures) }));
   return [groups(answer, panel, open, keyOf), compared].flat(2);
 }
 
