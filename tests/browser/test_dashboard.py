@@ -374,6 +374,7 @@ def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all, ro
         assert "ana" not in text.replace("Analytics", "")
         assert "/secret" not in text
         assert page.locator("#unused, #alerts").count() == 0
+        assert "groups of everybody" in page.locator("#errors .panel-note").text_content()
         assert page.locator(".foot a").evaluate_all(
             "all => all.filter((one) => one.checkVisibility()).map((one) => one.pathname)"
         ) == ["/openapi.json"]

@@ -123,7 +123,7 @@ const panels = [
   new Panel({ id: "health", title: "health", isOfAdmins: true, follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: withNames(own("/analytics/panels/errors", { filters: [] })), empty: () => t("empty-errors"),
-    render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf }),
+    render: (answer, now, panel) => errors(answer, now, panel, { open: openTrace, keyOf, isMember }),
   }),
   new Panel({
     id: "trail", title: "trail", isLog: true, wide: "full", lines: 4, load: loadTrail, empty: nothing,

@@ -12,8 +12,9 @@ import { table } from "../table.js";
 const MARKS_SHOWN = 3;
 const HIT_SHOWN = 3;
 
-/** `open(traceId)` shows a request; `keyOf(name)` says which filter knows a name. */
-export function errors(answer, _state, panel, { open, keyOf }) {
+/** `open(traceId)` shows a request; `keyOf(name)` says which filter knows a name. `isMember`: who looks is told no other names. */
+export function errors(answer, _state, panel, { open, keyOf, isMember }) {
+  if (isMember) panel.tell(t("errors-own"));
   const compared = answer.deployments.length ? deployments(answer.deployments, panel) : null;
   if (!compared) {
     for (const mark of answer.markers.slice(-MARKS_SHOWN)) panel.tell(h("span", { class: "mark" }, "▲ ", nameOf(mark), ", ", moment(mark.time, "short")));
