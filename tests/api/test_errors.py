@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from tailtrace_api.answers.errors import state_of, what_broke
+from tailtrace_api.answers.requests import iso
 from tailtrace_api.commands.cli import app
 from tailtrace_api.http.broken import error_router
 from tailtrace_api.mcp_server.source import LocalSource
@@ -86,6 +87,8 @@ def test_the_command(store):
         "versions: 1.2 (2)", "id aaaaaaaaaaaaaaaa",
     ):  # fmt: skip
         assert words in said.stdout, words
+    before = ["errors", "--at", iso(clock_us() - 2 * HOUR_US), "--store", "sqlite:t.db"]
+    assert "0 failed requests in 0 groups" in CliRunner().invoke(app, before).stdout, "they came later"
     assert CliRunner().invoke(app, ["errors", "--resolve", "a" * 16, "--store", "sqlite:t.db"]).exit_code == 0
     found = json.loads(CliRunner().invoke(app, ["errors", "--json", "--store", "sqlite:t.db"]).stdout)
     assert [(one["id"][0], one["state"]) for one in found["groups"]] == [("b", "new"), ("a", "resolved")]

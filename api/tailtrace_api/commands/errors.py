@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from tailtrace_api.commands.options import Json, StoreOption
+from tailtrace_api.commands.options import Json, StoreOption, time_us
 
 
 def errors(
     *,
     hours: Annotated[int, typer.Option(min=1, max=720, help="How far back to look.")] = 24,
+    at: Annotated[str | None, typer.Option(help="End of the window, ISO 8601 (default: now).")] = None,
     resolve: Annotated[str | None, typer.Option(metavar="ID", help="Note that a group is mended.")] = None,
     store: StoreOption = None,
     as_json: Json = False,
@@ -31,7 +32,8 @@ def errors(
                 )
             typer.echo(f"{resolve} is mended; it is back when it comes again")
             return
-        found = Errors(opened).what_broke(back(parts.clock_us(), hours))
+        end_us = parts.clock_us() if at is None else time_us("--at", at)
+        found = Errors(opened).what_broke(back(end_us, hours))
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
         return
