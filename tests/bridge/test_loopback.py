@@ -1,5 +1,7 @@
 """What loopback is: what tailscaled and the machine show, and the verdict, side by side."""
 
+import tracemalloc
+
 import pytest
 
 from tailtrace_bridge.identity.chain import Unavailable
@@ -150,6 +152,19 @@ def proc(tmp_path, *, sockets=(), processes=()):
 def test_who_is_in_our_network(tmp_path, sockets, processes, has_others, is_near):
     machine = proc(tmp_path, sockets=sockets, processes=processes)
     assert (machine.has_others(), bool(machine.sign_of_tailscale())) == (has_others, is_near)
+
+
+def test_of_a_long_command_line_only_its_program_is_read(tmp_path):
+    machine = proc(tmp_path, processes=((1, "sh", 1, ()), (2, "sh", 1, ())))
+    (tmp_path / "proc/1/cmdline").write_text("/usr/bin/sh\0" + "x" * 2_000_000)
+    (tmp_path / "proc/2/comm").write_text("linker\n")
+    (tmp_path / "proc/2/cmdline").write_text("/opt/tailscaled\0" + "x" * 2_000_000)
+    tracemalloc.start()
+    try:
+        assert machine.sign_of_tailscale()
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_where_there_is_no_proc_nobody_can_tell(tmp_path):

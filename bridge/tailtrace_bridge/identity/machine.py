@@ -23,6 +23,8 @@ _ENGINES = ("docker", "kubepods", "containerd", "libpod", "lxc", "/ecs/", "garde
 _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 _NOT_TAILSCALE = ("TS_NODE_", "TS_JEST_")
 """TypeScript's tools have the prefix too."""
+NAME_LENGTH_MAX = 4096
+"""Characters of a command line in which its program stands. Some user's may be of 2 MB."""
 LOOKS_MAX = 3
 """A socket may close between two looks: only one that is seen each time without its process is another's."""
 
@@ -94,7 +96,7 @@ class Machine:
             return []
 
     def _is_tailscale(self, pid: int) -> bool:
-        first = self._read(f"{pid}/cmdline").partition("\0")[0].rpartition("/")[2]
+        first = self._read(f"{pid}/cmdline", NAME_LENGTH_MAX).partition("\0")[0].rpartition("/")[2]
         return any(
             "tailscaled" in name or name == "containerboot" for name in (self._read(f"{pid}/comm").strip(), first)
         )
@@ -122,8 +124,9 @@ class Machine:
                         found.add(target[8:-1])
         return found
 
-    def _read(self, path: str) -> str:
+    def _read(self, path: str, length_max: int = -1) -> str:
         try:
-            return (self._proc / path).read_text(encoding="utf-8", errors="replace")
+            with (self._proc / path).open(encoding="utf-8", errors="replace") as file:
+                return file.read(length_max)
         except OSError:
             return ""
