@@ -21,6 +21,7 @@ from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
 from tailtrace_bridge.store.values import Filters, Window
 from tailtrace_bridge.testing import FakeClock
+from tailtrace_bridge.wiring import pipeline as wiring_pipeline
 from tailtrace_bridge.wiring.pipeline import DAY_US, PAUSE_MIN_S, Pipeline, pause_after
 
 T0 = 1_759_926_735_000_000
@@ -180,6 +181,49 @@ def test_a_line_whose_span_never_comes_is_stored_after_its_wait(bench):
     bench.clock.now_us += 1
     pipeline.step()
     assert bench.stored() == [("/items/1", "/items/{id}", None)]
+
+
+def test_many_lines_are_stored_some_at_a_time_and_what_fails_halfway_goes_on_there(bench, monkeypatch):
+    monkeypatch.setattr(wiring_pipeline, "ROWS_AT_ONCE", 2)
+    store = FailingStore(bench.store, 0)
+    pipeline = bench.start(store=store)
+    bench.append(*(line(number, proxied=False) for number in range(5)), "not a log line\n")
+    write = store.write
+
+    def failing_at_the_second(rows, rejected_lines=()):
+        store.times = len(store.batches) == 1
+        return write(rows, rejected_lines)
+
+    monkeypatch.setattr(store, "write", failing_at_the_second)
+    with pytest.raises(StoreError, match="disk full"):
+        pipeline.step()
+    assert bench.requests() == 2
+    pipeline.step()
+    first, second, third = ["/items/0", "/items/1"], ["/items/2", "/items/3"], ["/items/4"]
+    assert store.batches == [first, second, second, third]
+    assert (pipeline.counters.stored, pipeline.counters.duplicate, bench.requests()) == (5, 0, 5)
+    assert bench.store.rejected_by_reason() == {"no-format": 1}
+    place = Checkpoint(bench.folder / "positions.json").positions[str(bench.log)][-1]
+    assert place.offset == bench.log.stat().st_size
+
+
+def test_a_log_that_is_behind_is_not_read_while_too_many_lines_wait_for_their_spans(bench, monkeypatch):
+    monkeypatch.setattr(wiring_pipeline, "WAITING_MAX", 2)
+    bench.append(*(line(number) for number in range(6)))
+    pipeline = bench.start()
+    monkeypatch.setattr(pipeline.tail, "_read_bytes_max", 1)
+    monkeypatch.setattr("tailtrace_bridge.logs.source.CHUNK_BYTES", len(line(5)))
+    for _ in range(6):
+        pipeline.step()
+    assert (pipeline.counters.lines, bench.requests()) == (2, 0)
+    bench.spans.put([span(0)])
+    pipeline.step()
+    pipeline.step()
+    assert (pipeline.counters.lines, bench.requests()) == (3, 1), "one left, so one was read"
+    for _ in range(6):
+        bench.clock.now_us += 6_000_000
+        pipeline.step()
+    assert (pipeline.counters.lines, bench.requests(), pipeline.tail.behind) == (6, 6, False)
 
 
 def test_a_store_that_fails_twice_loses_nothing(bench):

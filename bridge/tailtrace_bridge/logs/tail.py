@@ -30,7 +30,7 @@ from tailtrace_bridge.logs.log import Log
 from tailtrace_bridge.logs.rotation import is_rotated_name
 from tailtrace_bridge.logs.tail_state import TailState
 
-READ_BYTES_MAX = 1024 * 1024
+READ_BYTES_MAX = 512 * 1024
 """Bytes that one `read()` takes, over all logs."""
 LOGS_MAX = 256
 """Logs that a glob may name; those beyond are counted in `logs_skipped`."""

@@ -54,9 +54,9 @@ HELD_MAX = 20_000
 ORPHAN_US = 30_000_000
 """Spans of a request come before its line where nginx buffers its log (`access_log … flush=`)."""
 ORPHANS_MAX = 20_000
-RECENT_MAX = 5_000
+RECENT_MAX = 2_500
 """Twice the lines of one `Tail.read`: what a bridge reads again after a defect still finds its spans. A MiB for each
-2,000: a limit of 20,000 took a busy bridge over its 64 MiB."""
+2,000."""
 SPAN_SILENCE_US = 60_000_000
 SPANS_MAX = 4
 """Spans of one request that wait for its line."""

@@ -10,11 +10,14 @@
 | a defect: any other error | logs it, says it in `problem`, begins again from the saved positions: nothing is lost |
 | a stop | lets the waiting lines go, stores them, saves the positions |
 | a step is done, and more lines wait | takes the next at once |
+| the same, and `WAITING_MAX` wait for their spans | reads no further until some have left: the log is the queue |
+| many lines leave at once | stores `ROWS_AT_ONCE` of them at a time, and saves the positions |
 | a step is done, and none waits | pauses, for less where the log is busy (`pause_after`) |
 """
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +35,11 @@ from tailtrace_bridge.spans.receiver import SpanQueue
 from tailtrace_bridge.store.protocol import Store
 
 SPANS_STEP_MAX = 10_000
+WAITING_MAX = 3_000
+"""Lines that wait for their spans, above which a log that is behind is not read: they take a MiB for each 1,000. Those
+that are old wait for a second (`join.GRACE_US`), so as many can still be stored in each."""
+ROWS_AT_ONCE = 2_000
+"""Handed to the store in one write: some MB with it, as lines of InfluxDB."""
 LEARN_AT = frozenset({10, 100, 1000})
 """Numbers of lines that fitted nothing, at which they are looked at together."""
 RETRY_MAX_S = 30.0
@@ -131,6 +139,9 @@ class Pipeline:
         self._retention_days = retention_days
         self._pruned_us = 0
         self._has_written = False
+        self._is_full = False
+        """Whether the last step read nothing because too many lines wait."""
+        self._leaving: deque[Joined[TailLine]] = deque()
         self._rows: list[Row] = []
         self._rejected: list[RejectedLine] = []
         self._lines: list[TailLine] = []
@@ -149,8 +160,8 @@ class Pipeline:
                     _LOGGER.warning("%s", error)
                     self._begin_again(self._reopen_tail)
                     continue
-                self.store_problem = self.problem = f"{error} ({len(self._rows)} rows wait)"
-                _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, len(self._rows), pause_s)
+                self.store_problem = self.problem = f"{error} ({self._waiting_rows} rows wait)"
+                _LOGGER.error("%s; %d rows wait, trying again in %.1f s", error, self._waiting_rows, pause_s)
                 stop.wait(pause_s)
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
                 continue
@@ -167,7 +178,9 @@ class Pipeline:
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
                 self._begin_again(self._reopen_tail)
                 continue
-            if not self.tail.behind:
+            if self._is_full:
+                stop.wait(PAUSE_MIN_S)
+            elif not self.tail.behind:
                 stop.wait(pause_after((self._worked() - begun_us) / 1_000_000, poll_s))
         try:
             self.finish()
@@ -176,20 +189,21 @@ class Pipeline:
 
     def step(self) -> None:
         """Read what is there, and store what is ready. Raises `StoreError`; the batch is kept for the next step."""
-        if self._lines:  # a batch that the store has not taken yet
+        if self._lines or self._leaving:  # what the store has not taken yet
             self._write()
         # Waits go by a clock that is never set back: else lines would wait until the old time is reached again.
         now_us, waits_us = self._clock(), self._monotonic()
         self._notice_jump(now_us - waits_us)
         self._read_spans(waits_us)
-        read = self.tail.read()
+        self._is_full = self.tail.behind and len(self.join) >= WAITING_MAX
+        read = [] if self._is_full else self.tail.read()
         for file in {line.file for line in read} - self._parsers.keys():
             first = [line.data for line in read if line.file == file][:SAMPLE_LINES_MAX]
             self._parsers[file] = self._learned(self._make_parser(), file, first)
         for line in read:
             self._take(line, now_us, waits_us)
         self._ready(self.join.expire(waits_us))
-        self._rows_of(self.hold.release(now_us))
+        self._leaving += self.hold.release(now_us)
         self._write()
         self._prune(now_us)
         self.counters.last_bucket_us = now_us
@@ -203,7 +217,7 @@ class Pipeline:
         self._ready(self.join.flush())
         if len(self.hold):
             self._settle()
-            self._rows_of(self.hold.release(self._clock()))
+            self._leaving += self.hold.release(self._clock())
             self.hold.clear()
         self._write()
 
@@ -212,6 +226,7 @@ class Pipeline:
         self.tail.close()
         self.join.flush()
         self.hold.clear()
+        self._leaving.clear()
         self._rows, self._rejected, self._lines = [], [], []
         self._parsers.clear()
         self.tail = reopen_tail()
@@ -274,21 +289,31 @@ class Pipeline:
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
         age_us = now_us - record.time_us - (record.request_time_us or 0)
-        self._ready(self.join.add_access(record, line, waits_us, age_us))
+        place = line._replace(data=b"")  # what was read of it is in the record
+        self._ready(self.join.add_access(record, place, waits_us, age_us))
 
     def _ready(self, joined: list[Joined[TailLine]]) -> None:
         if joined:
-            self._rows_of(self.hold.add(joined, self._clock()))
+            self._leaving += self.hold.add(joined, self._clock())
 
-    def _rows_of(self, joined: list[Joined[TailLine]]) -> None:
-        for access, span, line in joined:
+    @property
+    def _waiting_rows(self) -> int:
+        return len(self._rows) + len(self._leaving)
+
+    def _make_rows(self) -> None:
+        while self._leaving and len(self._rows) < ROWS_AT_ONCE:
+            access, span, line = self._leaving.popleft()
             self._rows.append(self.enricher.row(access, span))
             self._lines.append(line)
 
     def _write(self) -> None:
+        self._make_rows()
         # The first time also where there is nothing: the store makes what it needs, and its readers find it.
-        if self._has_written and not self._lines:
-            return
+        while self._lines or not self._has_written:
+            self._write_some()
+            self._make_rows()
+
+    def _write_some(self) -> None:
         written = self._store.write(self._rows, self._rejected)
         self._has_written = True
         if self._on_stored is not None:

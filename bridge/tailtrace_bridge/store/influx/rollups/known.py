@@ -33,7 +33,7 @@ from tailtrace_bridge.store.influx.wire.query import InfluxQL
 from tailtrace_bridge.store.values import Window
 
 NAMES_MAX = 20_000
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 2_500
 """Held at once while a step is read: some MB, where all of a busy step are tens."""
 WHOLE_ROWS_AT_ONCE = 2_000
 """With paths and user agents: 2 kB each."""

@@ -61,8 +61,8 @@ QUERIES_MAX = 16
 """For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
 STEPS_MAX = 36
 """That are looked at in one call."""
-FETCHED_LENGTH = 1_000_000
-"""Characters of requests fetched in one call, unless one step has more: of 40,000, or so."""
+FETCHED_LENGTH = 500_000
+"""Characters of requests fetched in one call, unless one step has more: of 20,000, or so."""
 REQUEST_LENGTH = 30
 """Characters that a request takes in a batch, or so."""
 KEPT_CELLS_MAX = 500_000

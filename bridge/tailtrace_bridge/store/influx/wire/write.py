@@ -33,7 +33,8 @@ from tailtrace_bridge.core.retry_after import read_retry_after
 from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
 from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain
 
-BATCH_LINES_MAX = 5_000
+BATCH_LINES_MAX = 2_000
+"""A MB or two, and as much again while it is sent."""
 ATTEMPT_S = 10.0
 TOTAL_S = 20.0
 BACKOFF_S = 0.25
