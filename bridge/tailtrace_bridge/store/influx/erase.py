@@ -237,7 +237,7 @@ class Eraser:
         """Write the requests of a step again as batches, without theirs, in the place of those that there are."""
         tables = Tables()
         spans: dict[str | None, list[Window]] = {source: [Window(bucket_us, bucket_us + BUCKET_US)]}
-        requests = [one for _, _, found in rollups.requests(spans, tables) for one in found]
+        requests = [one for _, found in rollups.requests(spans, tables) for one in found]
         mine = {place for place, one in enumerate(tables.identities) if is_theirs(one)}
         kept = [one for one in requests if one.identity not in mine]
         span_ns = (bucket_us * _NS, (bucket_us + BUCKET_US) * _NS - 1)

@@ -71,7 +71,7 @@ def _newest(
         tables = Tables()
         found = [
             (one[2:4], source, one)
-            for (source, _), _, requests in reads.rollups.requests(
+            for (source, _), requests in reads.rollups.requests(
                 {None: [Window(start_us, before[0] + 1)]}, tables, is_kept=True
             )
             for one in requests

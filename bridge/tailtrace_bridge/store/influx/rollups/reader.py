@@ -144,10 +144,6 @@ class _Fetched(NamedTuple):
     """Of steps whose batches were put into one."""
     loose: Mapping[Place, batches.Texts]
 
-    def count(self, place: Place) -> int:
-        """Return the number of batches of a step."""
-        return 1 if place in self.whole else len(self.loose.get(place, ()))
-
     def requests(self, place: Place, tables: Tables, *, is_kept: bool) -> Iterator[batches.Request]:
         """Return the requests of a step."""
         if place in self.whole:
@@ -229,7 +225,7 @@ class RollupReader:
         if bucket_us >= BUCKET_US:
             yield from self.parts(window, kind, tables, sizes_up_to(bucket_us), sought=sought)
             return
-        for _, _, requests in self.requests({None: [window]}, tables, is_kept=True):
+        for _, requests in self.requests({None: [window]}, tables, is_kept=True):
             buckets: dict[int, list[batches.Request]] = {}
             for one in requests:
                 buckets.setdefault(one.time_us // bucket_us * bucket_us, []).append(one)
@@ -318,20 +314,25 @@ class RollupReader:
                     yield _part(kind, place, step, tables, sought)
 
     def requests(
-        self, spans: Spans, tables: Tables, *, is_kept: bool = False
-    ) -> Iterator[tuple[Place, int, Iterable[batches.Request]]]:
-        """Return the requests of spans of time by step, with the number of batches. In order of time.
+        self, spans: Spans, tables: Tables, *, is_kept: bool = False, loose_over: int | None = None
+    ) -> Iterator[tuple[Place, Iterable[batches.Request]]]:
+        """Return the requests of spans of time by step. In order of time.
 
-        `is_kept`: who answers reads the same small batches again; who rolls up does not.
+        `is_kept`: who answers reads the same small batches again; who rolls up does not. `loose_over`: of those steps
+        alone that are in more batches than that.
         """
         source = _only(spans)
         untils, wanted = self._wanted(spans)
         for versions in self._versions(untils, list(wanted), source):
-            for some in _fetches({place: version.length for place, version in versions.items()}):
+            lengths = {
+                place: version.length
+                for place, version in versions.items()
+                if loose_over is None or (version.asof_us is None and len(version.points) > loose_over)
+            }
+            for some in _fetches(lengths):
                 found = self._fetch(some, versions, untils, source)
                 for place in some:
-                    requests = found.requests(place, tables, is_kept=is_kept)
-                    yield place, found.count(place), _within(requests, place, wanted[place])
+                    yield place, _within(found.requests(place, tables, is_kept=is_kept), place, wanted[place])
 
     def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
         """Return until when rows may come, and what is asked for of each step, in order of time."""

@@ -34,7 +34,7 @@ BATCH_POINTS = 500
 RAW_POINTS = 16
 """Of requests put together, written at once: half a MB."""
 BATCHES_MAX = 8
-"""Of one step: where there are more, they are put into one when the step is rolled up."""
+"""Of one step: where there are more, they are put into one once the step is over."""
 _NS = 1000
 
 
@@ -104,16 +104,18 @@ class Roller:
     def roll_day(self) -> bool:
         """Roll up what is due within the oldest day that has something due. False: nothing is, or can be for now.
 
-        Then the steps of the hour that is not over yet are put together.
+        Steps of many batches are put together first, also those of the hour that is not over yet: of what is whole
+        nothing comes twice, so an hour's steps are read without keeping in mind what was in them.
         """
         now_us, rolled = self._clock(), self.rolled
         due = {us // DAY_US * DAY_US for size_us in SUM_SIZES for us in self._due(size_us, now_us)}
         for day_us in sorted(due):
+            self._join_batches(now_us, Window(day_us, day_us + DAY_US))
             self._roll_hours(day_us, now_us)
             self._roll_day(day_us, now_us)
             if self.rolled > rolled:
                 return True
-        self._join_batches(now_us)
+        self._join_batches(now_us, Window(0, now_us))
         return False
 
     def _due(self, size_us: int, now_us: int) -> list[int]:
@@ -151,15 +153,16 @@ class Roller:
         for hour_us, of_hour in groupby(steps, lambda step: step[0][1] // HOUR_US * HOUR_US):
             with_rows.add(hour_us)
             rollups = Rollups()
-            for (_, bucket_us), count, requests in of_hour:
-                self._take_step(bucket_us, asof_us, count, requests, tables, rollups)
+            for _, requests in of_hour:
+                for some in batches.pieces(requests):
+                    rollups.add(batches.counted(some))
             self._add_hour(batch, hour_us, asof_us, rollups, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
             self._add_hour(batch, hour_us, asof_us, Rollups(), tables)
         batch.flush()
 
-    def _join_batches(self, now_us: int) -> None:
-        """Put the batches of each step that is over into one; those of an hour that was rolled up are, already."""
+    def _join_batches(self, now_us: int, within: Window) -> None:
+        """Put the batches of each step that is over into one where there are many, unless its hour was rolled up."""
         hours = self._asofs[HOUR_US]
         waiting = {
             us: until_us
@@ -171,40 +174,33 @@ class Roller:
         due = [
             us
             for us, until_us in waiting.items()
-            if self._joined.get(us, -1) < until_us <= now_us and _is_over(us, BUCKET_US, now_us)
+            if within.start_us <= us < within.end_us
+            and self._joined.get(us, -1) < until_us <= now_us
+            and _is_over(us, BUCKET_US, now_us)
         ]
         spans = [Window(us, us + BUCKET_US) for us in due]
-        for (_, bucket_us), count, requests in self._rollups.requests({self._source: spans}, tables):
-            self._take_step(bucket_us, asof_us, count, requests, tables)
+        for (_, bucket_us), requests in self._rollups.requests({self._source: spans}, tables, loose_over=BATCHES_MAX):
+            self._join_step(bucket_us, asof_us, requests, tables)
         self._joined |= dict.fromkeys(due, asof_us)
 
-    def _take_step(
-        self,
-        bucket_us: int,
-        asof_us: int,
-        count: int,
-        requests: Iterable[batches.Request],
-        tables: Tables,
-        rollups: Rollups | None = None,
-    ) -> None:
-        """Roll up the requests of a step, if it is to be, and put them together if they came in many batches."""
-
-        def documents() -> Iterator[str]:
-            for some in batches.pieces(requests):
-                if rollups is not None:
-                    rollups.add(batches.counted(some))
-                if count > BATCHES_MAX:
-                    yield document(Kind.ROWS, some, tables)
-
-        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents())})
+    def _join_step(self, bucket_us: int, asof_us: int, requests: Iterable[batches.Request], tables: Tables) -> None:
+        """Put the requests of a step together."""
+        documents = (document(Kind.ROWS, some, tables) for some in batches.pieces(requests))
+        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, rollups: Rollups, tables: Tables) -> None:
-        rows: Mapping[Kind, list[Row]] = {kind: merged(kind, [rows_of(kind, rollups, tables)]) for kind in SUMS}
+        def rows_made(kind: Kind) -> list[Row]:
+            rows = rows_of(kind, rollups, tables)
+            return list(rows) if kind is Kind.USAGE else merged(kind, [rows])  # of one hour no usage comes twice
+
+        made: Callable[[Kind], list[Row]] = rows_made
         if hour_us in (self._older or ()):
-            rows = without_loss(self._rollups, self._source, hour_us, rows, tables)
-        texts: dict[Kind, list[str]] = {kind: encode(kind, rows[kind], tables) for kind in SUMS}
+            all_made: Mapping[Kind, list[Row]] = {kind: rows_made(kind) for kind in SUMS}
+            made = without_loss(self._rollups, self._source, hour_us, all_made, tables).__getitem__
+        # One kind at a time: as rows they take ten times what they take as texts.
+        texts: dict[Kind, list[str]] = {kind: encode(kind, made(kind), tables) for kind in SUMS}
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
