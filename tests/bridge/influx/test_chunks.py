@@ -42,10 +42,10 @@ def test_rows_of_others_are_left_out_as_they_are_read():
             (Whose(None, (ben,), ()), rows[1:]), (Whose(BEN.address, (), ()), rows[1:]), (Whose(None, (), (nobody, ben)), rows[1:]),
             (Whose(ANA.address, (ben,), ()), []), (Whose(None, (nobody,), ()), []),
         ):  # fmt: skip
-            assert decode(kind, texts, tables, whose) == wanted
+            assert decode(kind, texts, tables, whose.finder()) == wanted
             assert chosen(kind, rows, tables, Sought(whose, None, None, None, 0, 999)) == wanted
         other = Tables()
-        decode(kind, texts, other, Whose(None, (ben,), ()))
+        decode(kind, texts, other, Whose(None, (ben,), ()).finder())
         assert list(other.identities) == [BEN], "nobody else is known to who reads"
 
 

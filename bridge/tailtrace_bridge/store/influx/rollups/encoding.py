@@ -31,13 +31,13 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain, compress
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.store.influx.rollups.whose import Whose
+from tailtrace_bridge.store.influx.rollups.whose import Find, Whose
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
 from tailtrace_bridge.store.values import MINUTE_US, QUARTER_US, Run
@@ -147,15 +147,18 @@ def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
     return b64encode(zlib.compress(content, level)).decode()
 
 
-def decode(kind: Kind, texts: Iterable[str], tables: Tables, whose: Whose | None = None) -> list[Row]:
-    """Read rows of one step back; of a kind that goes by identity, those alone. ValueError: the texts are not whole."""
-    return list(chain.from_iterable(decoded(kind, texts, tables, whose)))
+def decode(kind: Kind, texts: Iterable[str], tables: Tables, find: Find | None = None) -> list[Row]:
+    """Read rows of one step back; of a kind that goes by identity, of those that `find` gives.
+
+    ValueError: the texts are not whole.
+    """
+    return list(chain.from_iterable(decoded(kind, texts, tables, find)))
 
 
-def decoded(kind: Kind, texts: Iterable[str], tables: Tables, whose: Whose | None = None) -> Iterator[list[Row]]:
+def decoded(kind: Kind, texts: Iterable[str], tables: Tables, find: Find | None = None) -> Iterator[list[Row]]:
     """Read rows of one step back, a document at a time. Raises ValueError as `decode` does."""
     for one in documents_of(texts):
-        yield _read(kind, one, tables, whose)
+        yield _read(kind, one, tables, find)
 
 
 def identities_of(texts: Iterable[str]) -> Iterator[Identity]:
@@ -175,28 +178,30 @@ def _opened(text: str) -> tuple[dict[str, Any], bytes, int]:
     return json.loads(document[:place]), document, place
 
 
-def _read(kind: Kind, text: str, tables: Tables, whose: Whose | None) -> list[Row]:
-    head, document, place = _opened(text)
-    columns: list[Iterable[Any]] = []
+def _read(kind: Kind, text: str, tables: Tables, find: Find | None) -> list[Row]:
+    head, document, start = _opened(text)
+    packed: list[tuple[Mapping[str, Any], bytes]] = []
     for how in head["columns"]:
-        end = place + how["bytes"]
-        columns.append(_unpack(how, document[place:end]))
-        place = end
-    if not columns:
+        packed.append((how, document[start : start + how["bytes"]]))
+        start += how["bytes"]
+    if not packed:
         return []
-    if (place := _IDENTITY_COLUMN.get(kind, -1)) >= 0:
-        identities = [Identity(*values) for values in head["identities"]]
-        if whose is not None:
-            meant = [whose.has(one) for one in identities]
-            wanted = [meant[one] for one in columns[place]]
-            columns = [compress(column, wanted) for column in columns]
-            here = [tables.identities[one] if is_meant else -1 for one, is_meant in zip(identities, meant, strict=True)]
-        else:
-            here = [tables.identities[one] for one in identities]
+    rows_of_theirs: Sequence[int] | None = None
+    place = _IDENTITY_COLUMN.get(kind, -1)
+    here: list[int] = []
+    if place >= 0 and find is None:
+        here = [tables.identities[Identity(*values)] for values in head["identities"]]
+    elif place >= 0 and find is not None:
+        found = [find(values) for values in head["identities"]]
+        here = [-1 if one is None else tables.identities[one] for one in found]
+        # Of a person's few rows the cells are read, of the others one alone: whose they are.
+        rows_of_theirs = [row for row, one in enumerate(_unpack(*packed[place])) if here[one] >= 0]
+    columns: list[Iterable[Any]] = [_unpack(how, data, rows_of_theirs) for how, data in packed]
+    if place >= 0:
         columns[place] = map(here.__getitem__, columns[place])
     if (place := _ENDPOINT_COLUMN.get(kind, -1)) >= 0:
-        here = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
-        columns[place] = map(here.__getitem__, columns[place])
+        there = [tables.endpoints[(service, route)] for service, route in head["endpoints"]]
+        columns[place] = map(there.__getitem__, columns[place])
     rows: list[Row] = list(zip(*columns, strict=True))
     width = _USAGE_KEY_WIDTH.get(kind)
     return rows if width is None or len(columns) > width + _SUMS_BEFORE else [_with_both_times(row) for row in rows]
@@ -267,10 +272,12 @@ def _pack(column: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
     return {**how, "code": code, "base": base, "bytes": len(data)}, data
 
 
-def _unpack(how: Mapping[str, Any], data: bytes) -> Sequence[Any]:
-    cells = array(how["code"], data)
+def _unpack(how: Mapping[str, Any], data: bytes, rows: Sequence[int] | None = None) -> Sequence[Any]:
+    """Read a column, or its cells in some rows."""
+    whole = array(how["code"], data)
     if sys.byteorder == "big":
-        cells.byteswap()
+        whole.byteswap()
+    cells: Sequence[int] = whole if rows is None else [whole[row] for row in rows]
     base = how["base"]
     if "texts" in how:
         texts = how["texts"]

@@ -26,7 +26,8 @@ the number of sources and steps, one call says until when and one gives the roll
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.errors import StoreError
@@ -48,7 +49,7 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
 )
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
-from tailtrace_bridge.store.influx.rollups.whose import Whose
+from tailtrace_bridge.store.influx.rollups.whose import Find
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
 from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.values import DAY_US, HOUR_US, MINUTE_US, Window
@@ -273,22 +274,30 @@ class RollupReader:
             return kept
         if not asofs:
             return _Level(frozenset(), Tables(), [])
+        if not is_apart and sought is not None and sought.whose is not None:
+            # Few rows: they are kept apart, too, for who asks for the same by bucket of time.
+            apart = self._level(kind, size_us, asofs, source, sought=sought, is_apart=True)
+            level = apart._replace(parts=_as_one(kind, apart.parts))
+            self._keep(name, level, asofs, source)
+            return level
+        find = sought.whose.finder() if sought is not None and sought.whose is not None else None
         where, values = _of_source(source)
         spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
         text = _sums_text(kind, size_us, where, '"asof_us", "parts", "data"')
         points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
         tables, parts, places = Tables(), [], set()
         for place, asof_us in asofs.items():
-            rows = _valid(kind, points.get(place, []), asof_us, tables, sought.whose if sought else None)
+            rows = _valid(kind, points.get(place, []), asof_us, tables, find)
             if rows is not None:
                 places.add(place)
                 parts.append(Part(place[1], size_us, chosen(kind, rows, tables, sought) if sought else rows))
-        if not is_apart and parts:
-            parts = [Part(min(asofs, key=_start_us)[1], size_us, merged(kind, (part.rows for part in parts)))]
-        level = _Level(frozenset(places), tables, parts)
-        if source is None and len(places) == len(asofs):  # who rolls up reads what it reads once
-            self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in parts if part.rows))
+        level = _Level(frozenset(places), tables, parts if is_apart else _as_one(kind, parts))
+        self._keep(name, level, asofs, source)
         return level
+
+    def _keep(self, name: Hashable, level: _Level, asofs: Mapping[Place, int], source: str | None) -> None:
+        if source is None and len(level.places) == len(asofs):  # who rolls up reads what it reads once
+            self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in level.parts if part.rows))
 
     def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
         """Return the totals of what no rollups are there for, a few steps at a time; in no order."""
@@ -479,6 +488,13 @@ class RollupReader:
         return [[one for _ in covering for one in next(found)] for _ in texts]
 
 
+def _as_one(kind: Kind, parts: Sequence[Part]) -> list[Part]:
+    if not parts:
+        return []
+    first = min(parts, key=attrgetter("start_us"))
+    return [first._replace(rows=merged(kind, (part.rows for part in parts)))]
+
+
 def _fetches(lengths: Mapping[Place, int]) -> Iterator[list[Place]]:
     """Return which steps to fetch in one call: such as have `FETCHED_LENGTH` together, or one that is longer."""
     some: list[Place] = []
@@ -501,14 +517,14 @@ def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought 
 
 
 def _valid(
-    kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables, whose: Whose | None = None
+    kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables, find: Find | None = None
 ) -> list[Row] | None:
     """Return the rows that points of one step hold, or those of some identities, if these are valid."""
     texts = _valid_texts(points, asof_us)
     if texts is None:
         return None
     try:
-        return decode(kind, texts, tables, whose)
+        return decode(kind, texts, tables, find)
     except ValueError:
         return None
 

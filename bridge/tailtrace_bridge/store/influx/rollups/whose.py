@@ -1,8 +1,12 @@
 """Whose rollups are asked for, told of one identity by itself: so those of others are left out before they are read."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.records import Identity
+
+Find = Callable[[Sequence[Any]], Identity | None]
+"""Gives the identity that has these values, where it is meant."""
 
 
 class Called(NamedTuple):
@@ -39,3 +43,16 @@ class Whose(NamedTuple):
             and all(called.has(one) for called in self.all_of)
             and (not self.any_of or any(called.has(one) or one.address == called.value for called in self.any_of))
         )
+
+    def finder(self) -> Find:
+        """Return what finds those that are meant. It looks at each once: the steps of a month have the same few."""
+        known: dict[tuple[Any, ...], Identity | None] = {}
+
+        def find(values: Sequence[Any]) -> Identity | None:
+            key = tuple(values)
+            if key not in known:
+                one = Identity(*values)
+                known[key] = one if self.has(one) else None
+            return known[key]
+
+        return find
