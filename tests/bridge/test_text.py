@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtrace_bridge.core.text import exception_of, parse_address
+from tailtrace_bridge.core.text import exception_of, parse_address, percentage
 
 OCTETS = st.sampled_from(
     ["0", "1", "100", "255", "256", "01", "", "-1", "+1", " 1", "1a", "\N{ARABIC-INDIC DIGIT THREE}", "1_0"]
@@ -48,3 +48,23 @@ def test_an_address_in_any_form(text, expected):
 )
 def test_a_status_is_no_exception(error_type, exception):
     assert exception_of(error_type) == exception
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (0, 2, ("", 0)),
+        (0.004, 2, ("<", 0.01)),
+        (0.3, 0, ("<", 1)),
+        (0.02, 2, ("", 0.02)),
+        (42, 1, ("", 42)),
+        (99.95, 2, ("", 99.95)),
+        (99.996, 2, ("", 99.99)),
+        (99.8, 0, ("", 99)),
+        (100, 2, ("", 100)),
+        (2138, 0, ("", 2138)),
+        (-3, 0, ("", -3)),
+    ],
+)
+def test_some_is_not_nothing_and_not_all_is_not_all(value, digits, shown):
+    assert percentage(value, digits) == shown

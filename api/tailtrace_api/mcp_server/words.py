@@ -1,5 +1,6 @@
 """Values as words for people, in the language set: `2 min ago`, `99.8%`, `1 session`, `234 accesos`. Pure."""
 
+from tailtrace_bridge.core.text import percentage
 from tailtrace_bridge.texts.catalogue import Texts
 
 
@@ -34,9 +35,9 @@ class Words:
         """`99.8%` of 99.8; small values keep two decimals."""
         if value is None:
             return self.say("unknown")
-        # Rounded down above 99: 99.97 is not 100.
-        shown = int(value * 10) / 10 if 99 < value < 100 else round(value, 1 if value >= 1 else 2)
-        return f"{shown:g}%"
+        digits = 1 if value >= 1 else 2
+        less, shown = percentage(value, digits)
+        return f"{less}{round(shown, digits):g}%"
 
     def millis(self, value: float | None) -> str:
         """`892ms`, `1.3s`, `4.2ms`."""

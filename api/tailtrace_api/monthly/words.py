@@ -7,6 +7,7 @@ from babel.dates import format_date, format_skeleton, get_day_names
 from babel.numbers import format_decimal
 
 from tailtrace_api.monthly.month import Month
+from tailtrace_bridge.core.text import percentage
 from tailtrace_bridge.texts.catalogue import Texts
 
 _LOCALES = {"en": "en_GB", "es": "es"}
@@ -50,7 +51,8 @@ class Words:
         """`0.1234` → `12%`, in Spanish `12 %`."""
         if part is None:
             return NONE
-        text = format_decimal(100 * part, "#,##0" + ("." + "#" * digits if digits else ""), locale=self._locale)
+        less, shown = percentage(100 * part, digits)
+        text = less + format_decimal(shown, "#,##0" + ("." + "#" * digits if digits else ""), locale=self._locale)
         return f"{text}\N{NO-BREAK SPACE}%" if self.lang == "es" else f"{text}%"
 
     def duration(self, value_ms: float | None) -> str:

@@ -34,7 +34,7 @@ from tailtrace_api.answers.request_records import (
 from tailtrace_api.answers.requests import placed
 from tailtrace_api.terminal.deployments import print_deployments
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.core.text import percentage, printable
 from tailtrace_bridge.core.times import parse_time
 from tailtrace_bridge.texts.catalogue import Texts
 
@@ -232,4 +232,7 @@ def _ms(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}%"
+    if value is None:
+        return "–"
+    less, shown = percentage(value, 2)
+    return f"{less}{shown:.2f}%"

@@ -41,6 +41,17 @@ def exception_of(error_type: str) -> str:
     return "" if error_type.isdigit() or error_type == "_OTHER" else error_type
 
 
+def percentage(value: float, digits: int) -> tuple[str, float]:
+    """Return a percentage as it is written with so many digits, after what stands before it: `<`, or nothing.
+
+    Some is not 0 %, and not all is not 100 %.
+    """
+    least: float = 10**-digits
+    if 0 < value < least / 2:
+        return "<", least
+    return "", 100 - least if 100 - least / 2 <= value < 100 else value
+
+
 def replaced(text: str, but: str = "") -> str:
     """Return a text with U+FFFD for each character that cannot be printed, but for those of `but`."""
     if text.isprintable():

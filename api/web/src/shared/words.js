@@ -65,10 +65,14 @@ export function hours(value) {
   return `${number(Math.floor(minutes / 60))} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
 }
 
-export const percent = (fraction, digits = 1) =>
-  fraction === null || fraction === undefined
-    ? NONE
-    : decimals(fraction, digits, { style: "percent" });
+/** Some is not 0 %, and not all is not 100 %. */
+export function percent(fraction, digits = 1) {
+  if (fraction === null || fraction === undefined) return NONE;
+  const least = 10 ** (-digits - 2);
+  const isLess = fraction > 0 && fraction < least / 2;
+  const shown = isLess ? least : fraction < 1 && fraction >= 1 - least / 2 ? 1 - least : fraction;
+  return (isLess ? "<" : "") + decimals(shown, digits, { style: "percent" });
+}
 
 export const bytes = (value) =>
   value >= 1e6 ? `${decimals(value / 1e6, 1)} MB` : value >= 1e3 ? `${decimals(value / 1e3, 1)} kB` : `${number(value)} B`;

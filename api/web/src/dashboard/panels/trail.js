@@ -13,6 +13,8 @@ const REQUESTS_MAX = 200;
 const LANES_MAX = 12;
 /** A longer pause ends a session, as everywhere. */
 const GAP_MS = 30 * 60_000;
+/** Less than that, seconds tell its ends apart. */
+const SHORT_MS = 10 * 60_000;
 
 /** Whether the page is about one person; `only` is the member whom it shows alone. */
 export const isOfOne = (state, only) => Boolean(only) || usersOf(state).length === 1;
@@ -30,7 +32,7 @@ export function trail({ requests: lines, next_cursor: more }, state, panel, { op
     lane(tn("sessions", runs.length), runs.map(([from, to]) => bar(place(from), place(to) - place(from), `${moment(from, "short")} – ${moment(to, "time")}`))),
     ...lanes(lines).map(([endpoint, own]) =>
       lane(door({ endpoint }, pageName(endpoint), { look: "path", stays: true }), own.map((line) => mark(line, place(Date.parse(line.timestamp)), open)))),
-    h("p", { class: "trail-ends" }, h("time", null, moment(first, "short")), h("time", null, moment(last, "short"))));
+    h("p", { class: "trail-ends" }, ...[first, last].map((at) => h("time", null, moment(at, last - first < SHORT_MS ? "seconds" : "short")))));
 }
 
 const lane = (name, marks) => h("div", { class: "trail-lane" }, h("span", { class: "trail-name" }, name), h("div", { class: "lane" }, ...marks));
