@@ -19,6 +19,10 @@ from tailtrace_bridge.rows.routes import ROUTE_LENGTH_MAX, Routes
         ("/o/5af7183f-b1d4-4f5f-a0b5-a2d7d4b3c1aa", "/o/{id}"),
         ("/commit/1a2b3c4d", "/commit/{id}"),
         ("/word/deadbeef", "/word/deadbeef"),
+        ("/t/AbC1AbC1AbC1AbC1AbC1.pdf", "/t/{id}"),  # as base64 it has dots of its own
+        ("/t/abcdefghijklmnopq1234.pdf", "/t/{id}.pdf"),
+        ("/t/abcdefghijklmnopq123.m4", "/t/abcdefghijklmnopq123.m4"),  # a digit of the extension is none of it
+        ("/1.5.x2/7.tar.gz/x7", "/{id}.x2/7.tar.gz/x7"),
         ("/t/cus9s6XKzkNRiz8i3", "/t/{id}"),
         ("/t/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/t/{id}"),
         ("/blog/how-to-use-python-3-well", "/blog/how-to-use-python-3-well"),

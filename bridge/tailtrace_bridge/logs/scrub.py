@@ -27,13 +27,14 @@ from itertools import islice
 EMAIL, TOKEN = "[email]", "[token]"
 AT_SIGNS_MAX = 4
 """Of one path, `%40` counted: no path of an app has more, and each is looked at."""
-_FILES = "png|jpe?g|gif|webp|avif|svg|ico|css|js|mjs|map|woff2?|ttf|html?|json|pdf|txt|xml"
+_FILES = "p(?:ng|df)|j(?:pe?g|s(?:on)?)|gif|w(?:ebp|off2?)|avif|svg|ico|css|m(?:js|ap)|t(?:tf|xt)|html?|xml"
+"""Endings of files, by their first letters: most words are told to be none at the first."""
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+=?^_`{|}~%-"
 """What may stand before the `@`; it holds `%40` as well."""
 _AT = re.compile("@|%40")
 _AT_DOMAIN = re.compile(
     r"[@%](?:(?<=@)|40)(?=[A-Za-z0-9-]++\.[A-Za-z0-9-])(?!\d[Xx]\.)"
-    rf"(?:[A-Za-z0-9-]++\.)+(?!(?i:{_FILES})(?![A-Za-z0-9-]))[A-Za-z]{{2,24}}+(?![A-Za-z0-9-])"
+    rf"(?:[A-Za-z0-9-]++\.)+(?=[A-Za-z]{{2,24}}+(?![A-Za-z0-9-]))(?!(?i:{_FILES})(?![A-Za-z0-9-]))[A-Za-z]++"
 )
 _KEYS = (
     r"gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-(?=[A-Za-z0-9_-]{16})|rk_(?:live|test)_|sk_(?:live|test)_"
@@ -59,6 +60,11 @@ _SHORT = re.compile(r"(?:[^A-Za-z0-9_+=-]++|[A-Za-z0-9_+=-]{1,27}+(?![A-Za-z0-9_
 _KEY = re.compile(rf"(?:{_KEYS})[A-Za-z0-9_.-]{{10}}")
 """Each token but a JSON Web Token is a word that is not short, or has a key in it. To look for these, word by word and
 at letters that begin a key, is cheaper than to look where a token may begin."""
+_WORD = re.compile(r"[A-Za-z0-9_+=-]++")
+_BASE64 = re.compile("(?=[a-z0-9_+=-]*+[A-Z])(?=[A-Z0-9_+=-]*+[a-z])[A-Za-z_+=-]*+[0-9]")
+_HEX = re.compile("(?<![A-Za-z0-9])[0-9A-Fa-f]{32}")
+"""Of a long word: whether it can be base64, and whether a part of it can be hex."""
+_WEB_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{6}")
 _CREDENTIALS = re.compile(r"(?:(?<=/)|\A)[^/@:\s]*+:[^/@\s]++@")
 _EQUALS = re.compile("=|%(?:25)*+3[Dd]")
 _NAMED = re.compile(
@@ -78,15 +84,26 @@ def scrub(text: str) -> str:
     """Return a path without addresses and tokens. Most have neither, and cost one look."""
     if _PLAIN.fullmatch(text):
         return text
-    if _EQUALS.search(text):
+    if ("=" in text or "%" in text) and _EQUALS.search(text):
         text = _NAMED.sub(_named, text)
     if ":" in text and "@" in text:
         text = _CREDENTIALS.sub(f"{TOKEN}@", text)
     if at_signs := text.count("@") + text.count("%40"):
         text = _without_emails(text) if at_signs <= AT_SIGNS_MAX else _without_emails(_cut(text)) + EMAIL
-    if "eyJ" in text:
+    if "eyJ" in text and _WEB_TOKEN.search(text):
         return _without_tokens(text)
-    return text if _SHORT.fullmatch(text) and not _KEY.search(text) else _TOKEN.sub(_token, text)
+    return _TOKEN.sub(_token, text) if _may_be_token(text) or _KEY.search(text) else text
+
+
+def _may_be_token(text: str) -> bool:
+    """Return whether a long word can be a token: to look where one may begin in it takes several times as long."""
+    end = 0
+    while (short := _SHORT.match(text, end)) and (end := short.end()) < len(text):
+        word = _WORD.match(text, end)
+        if word is None or _BASE64.match(text, end) or _HEX.search(text, end, word.end()):
+            return True
+        end = word.end()
+    return False
 
 
 def _cut(text: str) -> str:

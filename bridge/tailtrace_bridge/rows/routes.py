@@ -37,17 +37,20 @@ ANY_METHOD = ""
 UNKNOWN_STATUSES = frozenset({400, 404, 444})
 """444 is nginx's own: the connection was closed without an answer."""
 
-_VALUE = re.compile(
-    r"[^@%{}]*+[@%{}].*"  # an e-mail address; text that someone typed: first, as a stranger's is told so at once
+_TELLING = re.compile(rf"[0-9@%{{}}-]|/[^/]{{{SEGMENT_LENGTH_MAX + 1}}}")
+"""Each value has one of these, or is as long: a path with none is of words, and is told so at one look."""
+_VALUES = re.compile(
+    r"/(?:"
+    rf"[^/]{{{SEGMENT_LENGTH_MAX + 1},}}"
+    r"|[^@%{}/]*+[@%{}][^/]*"  # an e-mail address; text that someone typed
+    r"|(?=[^0-9/]*+[0-9])(?=[^a-z/]*+[a-z])(?=[^A-Z/]*+[A-Z])[A-Za-z0-9._~=-]{16,}"  # base64, a JWT
     r"|[+-]?[0-9][0-9TZ.,:+_-]*"  # a number, a date, a list of numbers
-    r"|(?=[^0-9]*[0-9])[0-9A-Fa-f]{8,}"  # hex
+    r"|(?=[A-Fa-f]*+[0-9])[0-9A-Fa-f]{8,}"  # hex
     r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
-    r"|(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9._~=-]{16,}"  # base64, a JWT
-    r"|(?=(?:[^0-9]*[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
+    r"|(?=(?:[A-Za-z]*+[0-9]){4})[A-Za-z0-9]{16,}"  # base32, a ULID
+    r")(?=/|\Z|\.[a-z][a-z0-9]{0,4}(?:/|\Z))"
 )
-_TELLING = re.compile("[0-9@%{}-]")
-"""Each value has one of these: a segment with none is a word, whatever else is in it, and is told so at one look."""
-_EXTENSION = re.compile(r"(.+)(\.[a-z][a-z0-9]{0,4})")
+"""All values of a path, in one pass; the extension behind one stays. A date or hex may be the begin of base64."""
 
 
 @dataclass(slots=True)
@@ -228,21 +231,11 @@ def _matches(node: _Node, segments: list[str], depth: int) -> Iterator[dict[str,
 
 def _fold(path: str, segments: list[str]) -> str:
     if extension := static_extension(path):
-        folder = f"/{_fold_segment(segments[0])}" if len(segments) > 1 else ""
+        folder = _with_ids(f"/{segments[0]}") if len(segments) > 1 else ""
         return f"{folder}/*.{extension}"
-    folded = [_fold_segment(segment) for segment in segments[:DEPTH_MAX]]
-    if len(segments) > DEPTH_MAX:
-        folded.append("*")
-    return "/" + "/".join(folded)
+    folded = _with_ids("/" + "/".join(segments[:DEPTH_MAX]))
+    return f"{folded}/*" if len(segments) > DEPTH_MAX else folded
 
 
-def _fold_segment(segment: str) -> str:
-    if len(segment) > SEGMENT_LENGTH_MAX:
-        return "{id}"
-    if _TELLING.search(segment) is None:
-        return segment
-    if _VALUE.fullmatch(segment):
-        return "{id}"
-    if (file := _EXTENSION.fullmatch(segment)) and _VALUE.fullmatch(file[1]):
-        return "{id}" + file[2]
-    return segment
+def _with_ids(path: str) -> str:
+    return path if _TELLING.search(path) is None else _VALUES.sub("/{id}", path)
