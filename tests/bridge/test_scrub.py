@@ -4,13 +4,15 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs import scrub as scrubbing
 from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.request_line import new_request_of
 from tailtrace_bridge.logs.scrub import AT_SIGNS_MAX, scrub
+from tailtrace_bridge.logs.texts import clean_path
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 
@@ -27,6 +29,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
         ("/npm/@scope/package", "/npm/@scope/package"),
         ("/@ana", "/@ana"),
         (f"/login/{JWT}", "/login/[token]"),
+        ("/hook/SG.abcdefghij/x", "/hook/[token]/x"),  # the shortest that there is
         (f"/login/eyJ.eyJ/{JWT}", "/login/eyJ.eyJ/[token]"),
         ("/eyJ.eyJ./eyJabc", "/eyJ.eyJ./eyJabc"),
         (f"/{'a=' * 20}0123456789abcdef0123456789abcdef", f"/{'a=' * 20}[token]"),
@@ -80,13 +83,16 @@ PIECES = (
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 5)), max_size=14))
+@example([("SG.", 1), ("a", 10)])
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 16)), max_size=14))
 def test_no_first_look_passes_a_token_over(made):
     """The cheap looks before `_TOKEN` see what it would find."""
     text = "/" + "".join(piece * count for piece, count in made)
+    method, path, _ = new_request_of(f"GET {text} HTTP/1.1")
+    assert (method, path) == ("GET", scrub(clean_path(text.rstrip(" "))))
     if scrubbing._PLAIN.fullmatch(text):
         assert not re.search("@|=|%40", text)
-    if scrubbing._PLAIN.fullmatch(text) or (scrubbing._SHORT.fullmatch(text) and not scrubbing._KEY.search(text)):
+    if scrubbing._PLAIN.fullmatch(text) or not (scrubbing._may_be_token(text) or scrubbing._KEY.search(text)):
         assert scrubbing._TOKEN.search(text.replace("eyJ", "")) is None
 
 

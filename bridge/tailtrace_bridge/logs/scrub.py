@@ -53,7 +53,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PLAIN = re.compile(
-    r"(?:[^A-Za-z0-9_+.=@%-]++|[A-Za-z0-9_+.-]{1,13}+(?![A-Za-z0-9_+.-])|%(?!40|(?:25)*+3[Dd]))*+",
+    r"(?:[^A-Za-z0-9_+.=@%-]++|[A-Za-z0-9_+.-]{1,12}+(?![A-Za-z0-9_+.-])|%(?!40|(?:25)*+3[Dd]))*+",
 )
 """Neither an `@` nor a `=`, and each word too short for a token; each character is looked at once."""
 _SHORT = re.compile(r"(?:[^A-Za-z0-9_+=-]++|[A-Za-z0-9_+=-]{1,27}+(?![A-Za-z0-9_+=-]))*+")
