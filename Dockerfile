@@ -22,7 +22,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
         "$(echo /dist/tailtrace-*.whl)[server]" \
     && find /opt/tailtrace -path '*/babel/locale-data/*' ! -name root.dat ! -name 'en*' ! -name 'es*' -delete \
     && find /opt/tailtrace -name '_cffi.*.so' -path '*/zstandard/*' -delete \
-    && /opt/tailtrace/bin/python -m compileall -q -x '/(apprise/plugins|pygments)/' /opt/tailtrace
+    && /opt/tailtrace/bin/python -m compileall -q -x '/(apprise/plugins|influxdb_client/(domain|service)|pygments)/' /opt/tailtrace
 
 FROM build AS build-pdf
 RUN pip --python /opt/tailtrace/bin/python install --no-cache-dir --no-compile --constraint constraints.txt \

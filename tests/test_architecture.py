@@ -233,7 +233,7 @@ def test_no_import_cycle() -> None:
 def test_a_bridge_on_influxdb_loads_nothing_that_it_does_not_use() -> None:
     code = """
 import sys, tailtrace_api.commands.cli, tailtrace_api.server.serve, tailtrace_bridge.store.influx.store
-print(sorted({"fastapi", "mcp", "rich.console", "sqlite3"} & set(sys.modules)))
+print(sorted({"fastapi", "influxdb_client", "mcp", "rich.console", "sqlite3"} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -54,7 +54,7 @@ with loading.quickly("uvicorn"):
     from tailtrace_bridge.wiring import parts
     chosen = settings.load(store="sqlite:t.db", hosts=["test"])
     app = make_guarded(chosen, parts.open_store(chosen), parts.make_routes(chosen))
-LATER = ("fastapi", "google.protobuf", "opentelemetry.trace", "prometheus_client", "mcp", "rich", "urllib3", "jinja2", "click", "pydantic.v1",
+LATER = ("fastapi", "google.protobuf", "opentelemetry.trace", "prometheus_client", "mcp", "rich", "influxdb_client", "jinja2", "click", "pydantic.v1",
          "tailtrace_api.queries.requests", "tailtrace_api.answers.request_records")
 async def ask(path):  # by hand: a client loads some of these
     async def receive():

@@ -111,6 +111,25 @@ def test_no_such_package():
     assert "never_heard_of" not in sys.modules
 
 
+def test_influxdb_client_is_such_a_package_and_each_of_its_names_is_there():
+    code = """
+import sys
+from tailtrace_bridge.core.lazy_package import gather_lazily
+gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+from influxdb_client.client.influxdb_client import InfluxDBClient
+import influxdb_client
+print(sum(name.startswith("influxdb_client.domain.") for name in sys.modules))
+print(influxdb_client.InfluxDBClient is InfluxDBClient, influxdb_client.WritePrecision.NS, influxdb_client.__version__)
+from influxdb_client.domain import Dashboard
+print(Dashboard is influxdb_client.Dashboard)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    from influxdb_client.version import VERSION
+
+    assert int(said[0]) < 100, "of more than 300"
+    assert said[1:] == ["True", "ns", VERSION, "True"]
+
+
 def test_mcp_is_such_a_package_and_its_server_comes_without_a_client():
     code = """
 import sys

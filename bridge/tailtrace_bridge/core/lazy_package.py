@@ -1,7 +1,8 @@
 """Packages whose `__init__` only gathers names of their modules, imported without the modules that nobody asks for.
 
-`mcp` imports a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of them; `uvicorn` its command
-line.
+`influxdb_client` imports each of InfluxDB's 320 models and what batches by itself, 13 MiB of a bridge that is to stay
+below 64 and uses its write service; `mcp` a client, its HTTP and `cryptography`, 9 MiB of a server that uses none of
+them; `uvicorn` its command line.
 """
 
 import ast

@@ -546,10 +546,10 @@ def sent_while_full(monkeypatch, failing_call):
 
     With its disk full it keeps the points in memory, shows them to whoever asks, and loses them later.
     """
-    make_post, sent = session.make_post, []
+    client_post, sent = session.client_post, []
 
-    def failing_post(influx, org):
-        post = make_post(influx, org)
+    def failing_post(server):
+        post, close = client_post(server)
 
         def write(bucket, body):
             sent.append((bucket, body))
@@ -557,9 +557,9 @@ def sent_while_full(monkeypatch, failing_call):
             if failing_call <= len(sent) < failing_call + 20:
                 raise Answered(500, "no space left on device")
 
-        return write
+        return write, close
 
-    monkeypatch.setattr(session, "make_post", failing_post)
+    monkeypatch.setattr(session, "client_post", failing_post)
     monkeypatch.setattr(batch, "BATCH_LINES_MAX", 20)
     return sent
 
@@ -603,13 +603,13 @@ def test_what_a_writer_was_answered_500_to_before_it_died_is_sent_again_by_the_n
     refused = lines_of(sent[failing_call - 1 :])
     monkeypatch.undo()  # its disk has room
     sent.clear()
-    make_post = session.make_post
+    post_of_client = session.client_post
 
-    def noting_post(influx, org):
-        post = make_post(influx, org)
-        return lambda bucket, body: (sent.append((bucket, body)), post(bucket, body))[1]
+    def noting_post(server):
+        post, close = post_of_client(server)
+        return lambda bucket, body: (sent.append((bucket, body)), post(bucket, body))[1], close
 
-    monkeypatch.setattr(session, "make_post", noting_post)
+    monkeypatch.setattr(session, "client_post", noting_post)
     following = make()
     written = following.write(rows)
     assert written.stored + written.duplicate == 40

@@ -67,7 +67,7 @@ def test_a_known_server_computes_as_it_should(request, name, shown):
     ensure(influx, server.url, server.org, Bucket(bucket, 0))
 
     def write(body):
-        status, said, _ = influx.post_lines(f"/write?db={bucket}&precision=ns", body, 10.0)
+        status, said, _ = influx.post_lines(f"/write?db={bucket}&precision=ns", body)
         assert status == 204, said
 
     def ask(text, values):

@@ -14,7 +14,7 @@ from tailtrace_bridge.store.influx.wire import lines
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.kind import Erases
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import Timing, Writer, make_post
+from tailtrace_bridge.store.influx.wire.write import Timing, Writer, plain_post
 from tailtrace_bridge.store.values import Window
 
 Name = tuple[int, int]
@@ -49,7 +49,7 @@ class Beside:
         self.reads, self.delete, self.source = reads, delete, config.source
         self.lock = threading.Lock()
         self._config = config
-        self._writer = Writer(config.server.url, make_post(reads.influx, config.server.org), timing)
+        self._writer = Writer(config.server.url, plain_post(reads.influx, config.server.org), timing)
         self._has_rollups = False
 
     @property

@@ -1,9 +1,9 @@
 """A session of writing to InfluxDB: what this source has stored already, and the two writers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tailtrace_bridge.core.errors import StoreRestoredError
+from tailtrace_bridge.core.errors import StoreError, StoreRestoredError
 from tailtrace_bridge.store.influx import directory, progress, rejected
 from tailtrace_bridge.store.influx.config import InfluxConfig
 from tailtrace_bridge.store.influx.reads import Reads
@@ -11,8 +11,9 @@ from tailtrace_bridge.store.influx.rollups.known import Known
 from tailtrace_bridge.store.influx.rollups.reader import Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
+from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
 from tailtrace_bridge.store.influx.wire.setup import DAY_S, HOUR_S, Bucket, ensure
-from tailtrace_bridge.store.influx.wire.write import Timing, WriteCounters, WriteLog, Writer, make_post
+from tailtrace_bridge.store.influx.wire.write import Timing, WriteCounters, WriteLog, Writer, client_post, plain_post
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Session:
     routes: set[str]
     rejected: set[int]
     progress: progress.Progress
+    close: Callable[[], None]
     heads: dict[lines.Head, str] = field(default_factory=dict)
 
     def write_raw(self, points: list[bytes]) -> int:
@@ -66,23 +68,35 @@ def open_session(
             f"store {config.server.url}: has {known.writes} of {writes} writes that it acknowledged: a backup was put"
             " in its place, or its disk lost what was written; the logs are read again from where it ends"
         )
-    post = make_post(influx, config.server.org)
+    post, close = (
+        client_post(config.server)
+        if influx.kind.write_path == V2_WRITE
+        else (plain_post(influx, config.server.org), _nothing)
+    )
     writer, rolling = (Writer(config.server.url, post, timing, each) for each in counters.values())
-    write_log.write_again(writer)
-    routes = influx.rows(buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
-    session = Session(
-        writer=writer, write_log=write_log, buckets=buckets,
-        rollups=reads.rollups, roller=Roller(
-            reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
-            lambda points: rolling.write(buckets.raw, points), timing.wall_us,
-        ),
-        known=Known(
-            influx, buckets, reads.rollups, config.source,
-            lambda points: write_log.write(writer, buckets.raw, points),
-        ),
-        directory=directory.Directory(directory.read(influx, buckets.rollups, config.source), config.source),
-        routes={lines.untag(row[1]) for row in routes}, rejected=rejected.known_places(reads, config.source),
-        progress=known,
-    )  # fmt: skip
-    session.roller.load()
+    try:
+        write_log.write_again(writer)
+        routes = influx.rows(buckets.raw, f'SHOW TAG VALUES FROM "{lines.RAW}" WITH KEY = "endpoint"')
+        session = Session(
+            writer=writer, write_log=write_log, buckets=buckets, close=close,
+            rollups=reads.rollups, roller=Roller(
+                reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
+                lambda points: rolling.write(buckets.raw, points), timing.wall_us,
+            ),
+            known=Known(
+                influx, buckets, reads.rollups, config.source,
+                lambda points: write_log.write(writer, buckets.raw, points),
+            ),
+            directory=directory.Directory(directory.read(influx, buckets.rollups, config.source), config.source),
+            routes={lines.untag(row[1]) for row in routes}, rejected=rejected.known_places(reads, config.source),
+            progress=known,
+        )  # fmt: skip
+        session.roller.load()
+    except StoreError:
+        close()
+        raise
     return session
+
+
+def _nothing() -> None:
+    """Close nothing: the connections are the reader's."""

@@ -151,6 +151,7 @@ class InfluxStore:
                     session.progress = self._progress = now
             except StoreError:
                 self._session = None  # what it believes to have written, it may not have
+                session.close()
                 raise
             self._write_log.calls.clear()
         return written
@@ -206,6 +207,7 @@ class InfluxStore:
             if not is_dry:
                 self._reads.forget()
                 self._session = None  # what it knows of names and rollups is of before
+                session.close()
             return erased
 
     def log(
@@ -427,6 +429,7 @@ class InfluxStore:
                 self.settle()
             except StoreError as error:
                 _LOGGER.warning("%s; the rollups are made at the next start", error)
+            self._session.close()
             self._session = None
         self._reads.influx.close()
 

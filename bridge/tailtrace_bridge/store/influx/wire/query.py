@@ -70,7 +70,11 @@ class InfluxQL:
         self._ping: dict[str, str] = {}
         self._is_trusted = False
         self._lock = threading.Lock()
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS_MAX, retries=False)
+        self._pool = urllib3.PoolManager(
+            maxsize=CONNECTIONS_MAX,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=QUERY_TIMEOUT_S),
+        )
 
     def query(self, bucket: str, text: str, values: Mapping[str, object] | None = None) -> list[Result]:
         """Run one query. Raises `StoreError`."""
@@ -168,9 +172,7 @@ class InfluxQL:
             raise StoreError(f"store {self._server.url}: {self.kind} is refused: {self.kind.wrong}; {CURE}")
 
     def _write_probe(self, bucket: str, body: bytes) -> None:
-        status, said, _ = self.post_lines(
-            "/write?" + urlencode({"db": bucket, "precision": "ns"}), body, QUERY_TIMEOUT_S
-        )
+        status, said, _ = self.post_lines("/write?" + urlencode({"db": bucket, "precision": "ns"}), body)
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise StoreError(explain(self._server.url, bucket, status, said.decode(errors="replace")))
 
@@ -185,28 +187,18 @@ class InfluxQL:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         return self._request(method, path, data, headers)[:2]
 
-    def post_lines(self, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes, str]:
+    def post_lines(self, path: str, body: bytes) -> tuple[int, bytes, str]:
         """Send line protocol, packed; return the status, what was said, and how long to wait. Raises `StoreError`."""
         headers = {**self._server.headers, "Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-        status, said, answered = self._request("POST", path, gzip.compress(body, 1), headers, timeout_s)
+        status, said, answered = self._request("POST", path, gzip.compress(body, 1), headers)
         return status, said, answered.get("retry-after", "")
 
     def _request(
-        self,
-        method: str,
-        path: str,
-        data: bytes | None,
-        headers: Mapping[str, str],
-        timeout_s: float = QUERY_TIMEOUT_S,
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes, dict[str, str]]:
         try:
             response = self._pool.request(
-                method,
-                self._server.url + path,
-                body=data,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s),
-                preload_content=False,
+                method, self._server.url + path, body=data, headers=headers, preload_content=False
             )
             try:
                 answer: bytes = response.read(ANSWER_BYTES_MAX + 1)

@@ -18,20 +18,22 @@ every line to be written once more, also those of calls that went well before it
 https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/
 """
 
+import gzip
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from tailtrace_bridge.core.errors import StoreError
+from tailtrace_bridge.core.lazy_package import gather_lazily
 from tailtrace_bridge.core.retry import Pace, TryAgainError, retrying
 from tailtrace_bridge.core.retry_after import read_retry_after
 from tailtrace_bridge.store.influx.wire.kind import V2_WRITE
-from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, explain
+from tailtrace_bridge.store.influx.wire.query import SAID_LENGTH_MAX, InfluxQL, Server, explain
 
 BATCH_LINES_MAX = 2_000
 """A MB or two, and as much again while it is sent."""
@@ -167,18 +169,15 @@ class WriteLog:
             del self.calls[0]
 
 
-def make_post(influx: InfluxQL, org: str) -> Post:
-    """Return a `Post` over the connections that questions go by: to `/write`, or `/api/v2/write` where that is.
-
-    InfluxDB's own client would post the same bytes, and take 7 MiB of a bridge for it.
-    """
+def plain_post(influx: InfluxQL, org: str) -> Post:
+    """Return a `Post` that needs no client: by `/write`, or `/api/v2/write` where the server has it."""
 
     def post(bucket: str, body: bytes) -> None:
         try:
             path = influx.kind.write_path
             where = {"org": org, "bucket": bucket} if path == V2_WRITE else {"db": bucket}
             query = urlencode({**where, "precision": "ns"})
-            status, said, retry_after = influx.post_lines(f"{path}?{query}", body, ATTEMPT_S)
+            status, said, retry_after = influx.post_lines(f"{path}?{query}", body)
         except StoreError as error:
             raise Answered(0, str(error)) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
@@ -187,8 +186,44 @@ def make_post(influx: InfluxQL, org: str) -> Post:
     return post
 
 
-def _said(body: bytes) -> str:
-    text = body.decode(errors="replace")
+def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
+    """Return a `Post` that goes through influxdb-client, and what closes it.
+
+    Its write service alone: what it has for batches of its own (reactivex, dateutil) would take 7 MiB of a bridge.
+    """
+    import urllib3  # noqa: PLC0415 - only who writes pays for these
+
+    gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+    from influxdb_client._sync.api_client import ApiClient  # noqa: PLC0415 - its public name imports all the rest
+    from influxdb_client.configuration import Configuration  # noqa: PLC0415
+    from influxdb_client.rest import ApiException  # noqa: PLC0415
+    from influxdb_client.service.write_service import WriteService  # noqa: PLC0415
+
+    settings: Any = Configuration()
+    settings.host = server.url
+    client: Any = ApiClient(settings, *(("Authorization", f"Token {server.token}") if server.token else ()))
+    service: Any = WriteService(client)
+    described = {
+        "precision": "ns",
+        "content_type": "text/plain; charset=utf-8",
+        "content_encoding": "gzip",
+        "_request_timeout": ATTEMPT_S * 1000,
+    }
+
+    def post(bucket: str, body: bytes) -> None:
+        try:
+            service.post_write(server.org, bucket, gzip.compress(body, 1), **described)
+        except ApiException as error:
+            headers: Mapping[str, str] = error.headers or {}
+            raise Answered(error.status or 0, _said(error.body), headers.get("Retry-After", "")) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Answered(0, f"no answer ({type(error).__name__})") from None
+
+    return post, client.rest_client.pool_manager.clear
+
+
+def _said(body: bytes | str | None) -> str:
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
         answer = json.loads(text)
     except ValueError:
