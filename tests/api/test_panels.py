@@ -151,10 +151,13 @@ def test_endpoints(client):
     assert {**first, "spark": sum(first["spark"])} == {
         "endpoint": "/a", "service": None, "feature": "Dashboard", "calls": 2, "calls_before": 2, "avg_ms": 30.0,
         "p50_ms": first["p50_ms"], "p95_ms": first["p95_ms"], "p99_ms": first["p99_ms"],
+        "p95_before_ms": first["p95_before_ms"],
         "app_ms": 10.0, "app_calls": 1, "proxy_ms": 20.0, "proxy_calls": 1,
         "errors_5xx": 1, "errors_4xx": 0, "client_closed_499": 0, "error_rate": 0.5, "spark": 2,
     }  # fmt: skip
     assert first["p95_ms"] == pytest.approx(30.0, rel=0.02)
+    day_before = client("endpoints", to=client("overview").json()["window"]["from"]).json()["endpoints"]
+    assert first["p95_before_ms"] == next(row["p95_ms"] for row in day_before if row["endpoint"] == "/a") is not None
     assert (second["endpoint"], second["errors_4xx"], len(second["spark"])) == ("/b", 1, 24)
     assert client("endpoints", endpoint="/b").json()["has_percentiles"] is True
     of_ana = client("endpoints", user="ana@example.com").json()
@@ -493,7 +496,8 @@ def test_the_time_before_lies_under_the_series(client):
     assert half["series_before"][30] == 1, "5:00, an hour later"
     new = {row["endpoint"]: row["calls_before"] for row in client("endpoints").json()["endpoints"]}
     assert new == {"/a": 2, "/b": 0}
-    assert client("endpoints", period="90d").json()["endpoints"][0]["calls_before"] is None
+    uncovered = client("endpoints", period="90d").json()["endpoints"][0]
+    assert (uncovered["calls_before"], uncovered["p95_before_ms"]) == (None, None)
 
 
 def test_steps_that_are_not_whole_are_named(client):

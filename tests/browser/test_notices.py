@@ -51,7 +51,8 @@ def say(browser, tmp_path_factory):
 
 def text(lang, key, **values):
     """A text of the catalogue with its values, in plain letters."""
-    return re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), TEXTS[lang][key]).replace("`", "")
+    shown = re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), TEXTS[lang][key])
+    return shown.replace("`", "").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def user(**changed):
@@ -70,7 +71,17 @@ def endpoint(**changed):
     times = dict.fromkeys(("avg_ms", "p50_ms", "p95_ms", "p99_ms", "app_ms", "proxy_ms"), 5)
     counts = dict.fromkeys(("errors_5xx", "errors_4xx", "client_closed_499", "error_rate"), 0)
     names = {"endpoint": "/a", "service": None, "feature": "/a", "spark": [1]}
-    return {**names, **times, **counts, "calls": 7, "app_calls": 7, "proxy_calls": 7, "calls_before": 4, **changed}
+    return {
+        **names,
+        **times,
+        **counts,
+        "calls": 7,
+        "app_calls": 7,
+        "proxy_calls": 7,
+        "calls_before": 4,
+        "p95_before_ms": 5,
+        **changed,
+    }
 
 
 def endpoints(*, has_percentiles=True, **changed):
@@ -170,8 +181,17 @@ WITHIN = [
     ("totals", totals(5, 0, None), {}, ["none-before"], ["part-before", "than-before"]),
     ("totals", totals(5, 0, None, covered=False), {}, ["part-before"], ["none-before"]),
     ("totals", totals(None, None, None), {"status": "5xx"}, ["not-under-filter"], ["none-before"]),
-    ("endpoints", endpoints(), {}, [("calls-before", {"n": 4})], ["outside-unknown", "part-how", "new-here"]),
+    (
+        "endpoints",
+        endpoints(),
+        {},
+        [("calls-before", {"n": 4})],
+        ["outside-unknown", "part-how", "new-here", "p95-up", "p95-down"],
+    ),
     ("endpoints", endpoints(calls_before=0), {}, ["new-here"], []),
+    ("endpoints", endpoints(p95_before_ms=4), {}, [("p95-up", {"time": "4 ms"})], ["p95-down"]),
+    ("endpoints", endpoints(p95_before_ms=9), {}, [("p95-down", {"time": "9 ms"})], ["p95-up"]),
+    ("endpoints", endpoints(p95_before_ms=None), {}, [], ["p95-up", "p95-down"]),
     ("endpoints", endpoints(app_calls=2), {}, [("part", {"n": 2, "all": 7}), "part-how"], []),
     ("endpoints", endpoints(proxy_ms=None, proxy_calls=0), {}, ["outside-unknown"], ["part-how"]),
     ("health", health(), {}, ["freshness-how", ("error-rate-how", {"errors": 3, "n": 30})], ["freshness-stale"]),
@@ -209,7 +229,9 @@ def test_within_a_box(say, lang):
         for key, values in map(keyed, expected):
             assert text(lang, key, period=PERIOD[lang], **values) in found, (box, state, key)
         for key in others:
-            begin = re.split(r"\{\w+\}", text(lang, key, **dict.fromkeys(("period", "n", "share", "all"), "\0")))[0]
+            begin = re.split(
+                r"\{\w+\}", text(lang, key, **dict.fromkeys(("period", "n", "share", "all", "time"), "\0"))
+            )[0]
             begin = max(begin.split("\0"), key=len)
             assert begin not in found, (box, state, key)
 

@@ -136,6 +136,7 @@ class Endpoint(Record):
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    p95_before_ms: Annotated[float | None, meaning("As `p95_ms`, of the time of `calls_before`; null as that is.")]
     app_ms: Annotated[float | None, meaning("The mean of the app's part.")]
     app_calls: Annotated[int, meaning("How many of the calls `app_ms` is of: those with an app time.")]
     proxy_ms: Annotated[float | None, meaning("The mean of what passed outside the app.")]

@@ -234,7 +234,7 @@ def _endpoints_behind(visits: Iterable[Visits], features: Mapping[str, str]) -> 
 
 def endpoints(
     usages: Sequence[Usage],
-    usages_before: Iterable[Usage] | None,
+    before: tuple[Iterable[Usage], Iterable[Latency]] | None,
     latency: Iterable[Latency] | None,
     buckets: Iterable[EndpointBucket],
     window: Window,
@@ -243,16 +243,15 @@ def endpoints(
 ) -> list[Endpoint]:
     """Return a row for each endpoint of the app, most called first.
 
-    `usages_before` None: not all of the time before is stored; `latency` None: percentiles cannot be told.
+    `before` None: not all of the time before is stored; `latency` None: percentiles cannot be told.
     """
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
     names = {(usage.service, usage.endpoint) for usage in of_app}
     times = answers.response_times(of_app, [cell for cell in latency or () if (cell.service, cell.endpoint) in names])
     rates = {(row.service, row.endpoint): row for row in answers.error_rates(of_app).by_endpoint}
-    calls_before: Counter[tuple[str | None, str]] = Counter()
-    for usage in usages_before or ():
-        if usage.traffic is Traffic.APP:
-            calls_before[(usage.service or None, usage.endpoint)] += usage.requests
+    usages_before, latency_before = before or ((), ())
+    of_app_before = [usage for usage in usages_before if usage.traffic is Traffic.APP]
+    times_before = {(row.service, row.endpoint): row for row in answers.response_times(of_app_before, latency_before)}
     begins = spark.begins(window)
     sparks: dict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0] * len(begins))
     for bucket in buckets:
@@ -264,11 +263,12 @@ def endpoints(
             service=row.service,
             feature=features.get(row.endpoint, row.endpoint),
             calls=row.count,
-            calls_before=None if usages_before is None else calls_before[(row.service, row.endpoint)],
+            calls_before=None if before is None else was.count if was else 0,
             avg_ms=row.avg_ms,
             p50_ms=row.p50_ms,
             p95_ms=row.p95_ms,
             p99_ms=row.p99_ms,
+            p95_before_ms=was.p95_ms if was else None,
             app_ms=row.app.avg_ms,
             app_calls=row.app_count,
             proxy_ms=row.proxy_avg_ms,
@@ -279,7 +279,7 @@ def endpoints(
             error_rate=rates[(row.service, row.endpoint)].error_rate,
             spark=tuple(sparks[(row.service, row.endpoint)]),
         )
-        for row in times
+        for row, was in ((row, times_before.get((row.service, row.endpoint))) for row in times)
     ]
     return sorted(rows, key=lambda row: (-row.calls, row.endpoint, row.service or ""))
 

@@ -145,9 +145,11 @@ class Panels:
         has_latency = filters == Filters(endpoint=filters.endpoint, service=filters.service)
         latency = self.store.latency(scope, window) if has_latency else None
         earlier = _before(window)
-        is_covered = self.queries.is_covered(earlier)
-        usages_before = self.store.usage(scope, earlier, filters, By.ENDPOINT) if is_covered else None
-        rows = panels.endpoints(usages, usages_before, latency, buckets, window, cut.spark, self.features)
+        before = None
+        if self.queries.is_covered(earlier):
+            latency_before = self.store.latency(scope, earlier) if has_latency else ()
+            before = self.store.usage(scope, earlier, filters, By.ENDPOINT), latency_before
+        rows = panels.endpoints(usages, before, latency, buckets, window, cut.spark, self.features)
         return Endpoints(
             endpoints=first(rows),
             spark_in_part=self._in_part(window, cut.spark),

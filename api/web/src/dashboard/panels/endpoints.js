@@ -12,6 +12,11 @@ import { table } from "../table.js";
 /** A time of which a share is slower leads to those requests. */
 const slower = (key) => ({ ...time(key, key.slice(0, -3)), cell: (row) => (row[key] ? door({ ...itself(row), slower: String(Math.floor(row[key])) }, duration(row[key]), { title: t("look-at-slower"), to: "requests" }) : duration(row[key])) });
 
+/** A p95 is said beside that of the time before where it moved by so much. */
+const MOVED = 0.1;
+const before = ({ p95_ms: now, p95_before_ms: then }) =>
+  now === null || !then || Math.abs(now / then - 1) < MOVED ? null : h("span", { class: "part" }, t(now > then ? "p95-up" : "p95-down", { time: duration(then) }));
+
 const itself = ({ endpoint, service }) => ({ endpoint, ...(service && { service }) });
 
 const time = (key, title) => ({ key, title, kind: "number", value: (row) => row[key], cell: (row) => duration(row[key]) });
@@ -44,7 +49,7 @@ export function endpoints({ endpoints: rows, spark_in_part: inPart, has_percenti
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door(itself(row), number(row.calls), { to: "requests" }) },
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
-      ...(hasPercentiles ? ["p50_ms", "p95_ms", "p99_ms"].map(slower) : []),
+      ...(hasPercentiles ? ["p50_ms", "p95_ms", "p99_ms"].map(slower).map((one) => (one.key === "p95_ms" ? { ...one, cell: (row) => [one.cell(row), before(row)] } : one)) : []),
       { key: "parts", title: "waterfall", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
