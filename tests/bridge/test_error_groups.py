@@ -1,5 +1,6 @@
 """What broke, in groups: what makes two failures one, how a group comes, goes and comes back, and versions."""
 
+import stat
 import time
 
 import pytest
@@ -22,6 +23,7 @@ from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.traces.pack import SpanEvent, TraceSpan
 from tailtrace_bridge.traces.runs import GAP_US, Runs
 from tailtrace_bridge.traces.versions import FORGET_S, Versions
+from tailtrace_bridge.traces.waiting import Waiting
 
 S = 1_000_000
 T0 = 1_759_924_800 * S
@@ -223,10 +225,10 @@ def test_a_deployment_is_a_version_that_was_not_there():
     assert versions.changes(version_of("1", service="other"), 5.0, T0)
 
 
-def keeper_of(store, now):
+def keeper_of(store, now, choice=None, **more):
     return TraceKeeper(
-        store, TraceChoice(Wanted(per_minute=1, one_in=0)), bytes_max=1 << 20, service="nginx", has_messages=False,
-        clock=lambda: T0 + 60 * S, monotonic_s=lambda: now[0],
+        store, choice or TraceChoice(Wanted(per_minute=1, one_in=0)), bytes_max=1 << 20, service="nginx",
+        has_messages=False, clock=lambda: T0 + 60 * S, monotonic_s=lambda: now[0], **more,
     )  # fmt: skip
 
 
@@ -400,19 +402,32 @@ def test_what_a_crash_left_joins_at_the_next_start_and_versions_are_remembered(s
     assert [one.text for one in store.markers(ALL, WEEK)] == ["1.2"]
 
 
-def test_traces_that_waited_at_a_kill_are_counted_at_the_next_start(store):
-    statuses = {1: 500, 2: 200, 3: 500, 4: 422}
-    rows = [row(key, at_us=T0 + key * S, status=status, trace=f"{key:032x}") for key, status in statuses.items()]
-    killed = keeper_of(store, [0.0])
-    store.write(rows[:2])
+def test_traces_that_waited_at_a_kill_are_counted_at_the_next_start(store, tmp_path, caplog):
+    """Of whatever reason: failures, and the sample of each endpoint."""
+    made = {1: (500, "/a"), 2: (200, "/a"), 3: (500, "/a"), 4: (200, "/b"), 5: (200, "/b"), 6: (200, "/b")}
+    rows = [
+        row(key, at_us=T0 + key * S, status=status, trace=f"{key:032x}")._replace(route=route)
+        for key, (status, route) in made.items()
+    ]
+
+    def start():
+        choice = TraceChoice(Wanted(one_in=1_000))
+        return keeper_of(store, [0.0], choice=choice, waiting=Waiting(tmp_path / "c.json.traces"))
+
+    killed = start()
+    store.write(rows)
     killed.offer(rows[:2])
     killed.keep_due(10.0)
-    store.write(rows[2:])
     killed.offer(rows[2:])
-    again = keeper_of(store, [0.0])
+    again = start()
     again.begin()
-    again.begin()
-    assert (killed.counters.kept, killed.counters.cut_off, again.counters.cut_off) == (1, 0, 1)
+    assert (killed.choice.counters.wanted, killed.counters.kept, killed.counters.cut_off) == (4, 2, 0)
+    assert again.counters.cut_off == 2, "the failure, and the first of /b"
+    assert "2 waited for their spans" in caplog.text
+    again.offer(rows[:1])
+    again.keep_due(10.0)
+    assert start().counters.cut_off == 0
+    assert stat.S_IMODE((tmp_path / "c.json.traces").stat().st_mode) == 0o600
 
 
 def test_a_run_of_499_that_a_crash_left_joins_at_the_next_start(store):

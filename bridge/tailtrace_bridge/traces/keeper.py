@@ -12,7 +12,7 @@
 | the store fails at a start | it is asked again soon, then each `AGE_S` |
 | the store fails | the traces of that time are lost, counted (`failed`), and said in the log |
 | the end of the process | what waits is stored with the spans that came |
-| the process is killed | what waits is lost: the next one counts it (`cut_off`), as far as it failed |
+| the process is killed | what waits is lost: the next one counts it (`waiting`) as `cut_off`, and says so |
 """
 
 import logging
@@ -32,6 +32,7 @@ from tailtrace_bridge.traces.held import HeldSpans
 from tailtrace_bridge.traces.joined import failed_requests
 from tailtrace_bridge.traces.runs import Runs
 from tailtrace_bridge.traces.versions import Versions
+from tailtrace_bridge.traces.waiting import Waiting
 
 WAIT_S = 10.0
 """Twice what SDKs gather spans for (`OTEL_BSP_SCHEDULE_DELAY`)."""
@@ -62,7 +63,7 @@ class KeptCounters:
     failures_dropped: int = 0
     """Failed requests that found `FAILED_MAX` before them, or that the store did not take."""
     cut_off: int = 0
-    """5xx that joined at a start and have no trace: it waited when the process before was killed, or was not wanted."""
+    """Traces that waited when the process before was killed; some may have been stored, or decided on again."""
 
 
 class TraceKeeper:
@@ -84,8 +85,16 @@ class TraceKeeper:
         monotonic_s: Callable[[], float],
         wait_s: float = WAIT_S,
         known: Callable[[Identity], Identity] = lambda who: who,
+        waiting: Waiting | None = None,
     ) -> None:
-        self.counters = KeptCounters()
+        self._waiting = waiting or Waiting()
+        self.counters = KeptCounters(cut_off=self._waiting.left)
+        if self._waiting.left:
+            _LOGGER.warning(
+                "traces: %d waited for their spans when the process before was killed, and are lost; their requests"
+                " are not",
+                self._waiting.left,
+            )
         self.choice = choice
         self.held = HeldSpans()
         self._store, self._bytes_max = store, bytes_max
@@ -148,7 +157,6 @@ class TraceKeeper:
             at = Window(entry.time_us, entry.time_us + 1)
             kept = self._store.traces(everybody, entry.trace_id, at) if entry.trace_id else []
             mine = [one for other, one in kept if other.key == entry.key]
-            self.counters.cut_off += entry.status >= 500 and bool(entry.trace_id) and not mine
             spans = [span for one in mine for span in unpack(one.data)]
             found.append(self._grouping.failure(failed_entry(entry), spans))
         self.counters.failures += self._store.add_failures(found)
@@ -163,6 +171,7 @@ class TraceKeeper:
         while self._failed and self._failed[0][0] <= now_s:
             of_failed.append(self._failed.popleft()[1])
         traces = self._keep(due) if due else []
+        self._waiting.add(-len(due))
         if of_failed:
             self._group(of_failed, {(one.time_us, one.key): one for one in traces})
         if self._markers:
@@ -186,6 +195,7 @@ class TraceKeeper:
             self.held.refuse(trace_id)
         else:
             self.held.want(trace_id)
+            self._waiting.add(1)
             self._wanted.append((due_s, row, reason))
 
     def _run(self) -> None:

@@ -8,13 +8,14 @@ from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.keeper import TraceKeeper
+from tailtrace_bridge.traces.waiting import Waiting
 from tailtrace_bridge.wiring.parts import clock_us, make_pseudonyms
 
 _MIB = 1024 * 1024
 
 
 def make_keeper(settings: Settings, store: Store, known: Callable[[Identity], Identity]) -> TraceKeeper:
-    """Make the keeper, not started; `known` says who a pseudonym is."""
+    """Make the keeper, not started; `known` says who a pseudonym is. The checkpoint is locked: nobody else counts."""
     return TraceKeeper(
         store,
         TraceChoice(_wanted(settings)),
@@ -24,6 +25,7 @@ def make_keeper(settings: Settings, store: Store, known: Callable[[Identity], Id
         clock=clock_us,
         monotonic_s=time.monotonic,
         known=known,
+        waiting=Waiting(settings.checkpoint.with_name(settings.checkpoint.name + ".traces")),
     )
 
 
