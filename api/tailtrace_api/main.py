@@ -9,7 +9,7 @@ from tailtrace_bridge.core.lazy_module import load_later
 
 INTERRUPTED = 130
 """What a shell says of a program that SIGINT ended: 128 and the signal's number."""
-LATER = ("hashlib", "hmac", "platform", "secrets", "socket", "subprocess", "zipfile")
+LATER = ("configparser", "hashlib", "hmac", "html", "platform", "secrets", "socket", "subprocess", "zipfile")
 """What typer, pydantic and we import for a line that few commands come to: a twentieth of a small import."""
 
 

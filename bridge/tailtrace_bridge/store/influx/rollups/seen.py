@@ -1,4 +1,4 @@
-"""Which requests there were, where they may be 100,000: numbers side by side, 16 bytes a request.
+"""Which requests there were, where they may be 100,000: numbers side by side, 12 bytes a request.
 
 As tuples in a set they would take 200. They are looked for by second, and what is asked about is of few seconds.
 """
@@ -20,17 +20,21 @@ class Seen:
 
     def __init__(self) -> None:
         self.count = 0
-        self._seconds: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
-        """The time of a request, its key, those of the next."""
+        self._seconds: defaultdict[int, tuple[array[int], array[int]]] = defaultdict(lambda: (array("I"), array("q")))
+        """The µs of requests in their second, and their keys."""
 
     def of(self, second: int) -> Iterator[Name]:
         """Return the names of one second since the epoch."""
-        numbers = iter(self._seconds.get(second, ()))
-        return zip(numbers, numbers, strict=True)
+        begin_us = second * SECOND_US
+        for within_us, key in zip(*self._seconds.get(second, ((), ())), strict=True):
+            yield begin_us + within_us, key
 
     def add(self, name: Name) -> None:
         """Take a name, which may be here."""
-        self._seconds[name[0] // SECOND_US].extend(name)
+        second, within_us = divmod(name[0], SECOND_US)
+        of_second = self._seconds[second]
+        of_second[0].append(within_us)
+        of_second[1].append(name[1])
         self.count += 1
 
     def new(self, things: Iterable[T], name_of: Callable[[T], Name]) -> Iterator[T]:
