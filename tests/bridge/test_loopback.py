@@ -19,7 +19,7 @@ class Place:
 
     def __init__(self, sockets=(), *, tailscale="", container="", strangers=False, trusted=False):
         self.sockets = {path: (1, number, 1) for number, path in enumerate(dict(sockets))}
-        self.says, self.asked, self.looks = dict(sockets), 0, 0
+        self.says, self.asked, self.looks, self.searches = dict(sockets), 0, 0, 0
         self.tailscale, self.container, self.strangers = tailscale, container, strangers
         self.clock = FakeClock(0)
         self.loopback = Loopback(
@@ -32,6 +32,7 @@ class Place:
         return Unavailable("no answer") if tun is None else BackendStatus("Running", "nSELF", tun)
 
     def sign_of_tailscale(self):
+        self.searches += 1
         return self.tailscale
 
     def sign_of_container(self):
@@ -91,6 +92,18 @@ def test_a_network_of_our_own_is_looked_at_again_and_again():
     assert [place.loopback.look().is_this_machine for _ in range(3)] == [False] * 3
     assert place.looks == 4, "that somebody is there is not kept"
     place.strangers = False
+    assert place.loopback.look().is_this_machine
+
+
+def test_no_request_is_worth_a_look_at_each_process_of_the_machine():
+    place = Place()
+    assert [place.loopback.look().is_this_machine for _ in range(99)] == [True] * 99
+    assert place.searches == 1
+    place.clock.now_us += KEPT_US
+    place.tailscale = "process 7 is tailscaled"
+    assert [place.loopback.look().is_this_machine for _ in range(3)] == [False] * 3
+    assert place.searches == 4, "that somebody is there is not kept"
+    place.tailscale = ""
     assert place.loopback.look().is_this_machine
 
 

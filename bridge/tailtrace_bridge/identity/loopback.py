@@ -11,7 +11,8 @@
 | cannot be asked | neither | this machine: a plain one, or a container with a network of its own |
 
 All sockets that are there count, the setting's and those in `sockets.PLACES`: one without TUN is enough. That a
-tailscaled cannot be asked is never kept: it may be there the next moment.
+tailscaled cannot be asked is never kept: it may be there the next moment. That none is near is, for `KEPT_US`: to see
+that takes a look at each process of the machine, and any request would be one.
 
 Source: `TUN` of https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status
 """
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.local_api import BackendStatus
 
 KEPT_US = 250_000
-"""How long our network is believed to have no other process: a tailscaled takes longer to let the first peer in."""
+"""How long what was not there is believed not to be: a tailscaled takes longer to let the first peer in."""
 WITHOUT_TUN = "tailscaled runs without TUN, so every peer of the tailnet looks like this machine"
 _SETTING = (
     "or set TAILTRACE_TRUST_LOOPBACK=true, which makes every peer of the tailnet an admin wherever tailscaled turns "
@@ -64,6 +65,23 @@ class Signs(Protocol):
         """Whether our network has sockets of others, or of Tailscale."""
 
 
+class _Absent:
+    """Looks for something; that it is not there is believed for `KEPT_US`."""
+
+    def __init__(self, look: Callable[[], str | bool], clock: Callable[[], int]) -> None:
+        self._look, self._clock = look, clock
+        self._until_us: int | None = None
+
+    def look(self) -> str | bool:
+        """Return what there is, or something false."""
+        now_us = self._clock()
+        if self._until_us is not None and now_us < self._until_us:
+            return False
+        found = self._look()
+        self._until_us = None if found else now_us + KEPT_US
+        return found
+
+
 class Loopback:
     """Knows what loopback is. `ask` asks the tailscaled of a socket; `clock` gives µs and never goes back."""
 
@@ -78,10 +96,10 @@ class Loopback:
         is_trusted: bool = False,
     ) -> None:
         self._sockets, self._ask, self._signature = tuple(dict.fromkeys(sockets)), ask, signature
-        self._signs, self._clock, self._is_trusted = signs, clock, is_trusted
+        self._signs, self._is_trusted = signs, is_trusted
+        self._near, self._others = _Absent(signs.sign_of_tailscale, clock), _Absent(signs.has_others, clock)
         self._said: dict[str, tuple[Signature, bool]] = {}
         """Socket → which one it was, and whether its tailscaled has TUN."""
-        self._alone_until_us: int | None = None
 
     def look(self) -> Verdict:
         """Return what loopback is now. It may wait for tailscaled."""
@@ -95,9 +113,9 @@ class Loopback:
             return WITH_TUN
         if silent := [path for path, has_tun in said.items() if has_tun is None]:
             return _not_known(f"the tailscaled of {silent[0]} does not answer")
-        if sign := self._signs.sign_of_tailscale():
+        if sign := self._near.look():
             return _not_known(f"tailscaled cannot be asked, and may be near: {sign}")
-        if (sign := self._signs.sign_of_container()) and not self._is_alone():
+        if (sign := self._signs.sign_of_container()) and self._others.look():
             return _not_known(f"this is a container ({sign}), and others share its network")
         return THIS_MACHINE
 
@@ -112,12 +130,6 @@ class Loopback:
         if self._signature(path) == signature:
             self._said[path] = signature, status.has_tun
         return status.has_tun
-
-    def _is_alone(self) -> bool:
-        now_us = self._clock()
-        if self._alone_until_us is None or now_us >= self._alone_until_us:
-            self._alone_until_us = None if self._signs.has_others() else now_us + KEPT_US
-        return self._alone_until_us is not None
 
 
 def _not_known(reason: str) -> Verdict:
