@@ -74,7 +74,7 @@ def printed(answer, lang="en", width=120) -> str:
             """\
 Usage: 7 requests from 3 addresses, by 1 user on 2 devices; 0 errors (5xx), 12 ms on average
 All traffic: 2,000 requests, 1,993 of them no usage (health checks, bots, files); 1 error (5xx), 6.25%
-Uptime: 99.50% of 200 minutes with traffic; down in 1 minute, in 4 partly
+Uptime: 99.5% of 200 minutes with traffic; down in 1 minute, in 4 partly
 """,
         ),
         (
@@ -82,8 +82,8 @@ Uptime: 99.50% of 200 minutes with traffic; down in 1 minute, in 4 partly
             """\
 Uso: 7 accesos desde 3 direcciones, de 1 usuario en 2 dispositivos; 0 errores (5xx), 12 ms de media
 Todo el tráfico: 2.000 accesos, de ellos 1.993 que no son uso (comprobaciones de salud, robots, ficheros); 1 error
-(5xx), 6.25%
-Disponible: 99.50% de 200 minutos con tráfico; caído en 1 minuto, en 4 en parte
+(5xx), 6,25 %
+Disponible: 99,5 % de 200 minutos con tráfico; caído en 1 minuto, en 4 en parte
 """,
         ),
     ],

@@ -33,8 +33,9 @@ from tailtrace_api.answers.request_records import (
 )
 from tailtrace_api.answers.requests import placed
 from tailtrace_api.terminal.deployments import print_deployments
+from tailtrace_api.terminal.numbers import decimal, milliseconds, percent
 from tailtrace_bridge.core.cards import CARD_PREFIX
-from tailtrace_bridge.core.text import percentage, printable
+from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.core.times import parse_time
 from tailtrace_bridge.texts.catalogue import Texts
 
@@ -74,7 +75,7 @@ def _parts(report: Report, lang: str, width: int, *, is_narrow: bool) -> Iterabl
         yield from _more(usage.truncated.get("user_sessions", len(usage.user_sessions)), texts)
     else:
         yield Text(f"{texts('people.none')}\n", style="bold")
-    yield _endpoints(health, texts, width)
+    yield _endpoints(health, lang, width)
     cards = len(health.api_response_times) - len(_own_routes(health))
     routes = health.truncated.get("api_response_times", len(health.api_response_times))
     yield from _more(routes - cards, texts)
@@ -100,7 +101,7 @@ def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable
     texts, overall = Texts("report", lang), health.error_rate.overall
 
     def count(what: str, n: int) -> str:
-        return texts.count(what, n, _number(n, lang))
+        return texts.count(what, n, decimal(n, lang))
 
     average = summary.avg_response_time_ms
     yield Text(
@@ -111,7 +112,7 @@ def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable
             users=count("user", summary.unique_users),
             devices=count("device", summary.unique_devices),
             errors=count("error", summary.errors_5xx),
-            avg=texts("untimed") if average is None else texts("avg", avg=_ms(average)),
+            avg=texts("untimed") if average is None else texts("avg", avg=milliseconds(average, lang)),
         ),
         style="bold",
     )
@@ -119,18 +120,20 @@ def _heading(summary: UsageSummary, health: SystemHealth, lang: str) -> Iterable
         texts(
             "all",
             requests=count("request", overall.requests),
-            apart=_number(overall.requests - summary.total_requests, lang),
+            apart=decimal(overall.requests - summary.total_requests, lang),
             errors=count("error", overall.errors_5xx),
-            rate=_percent(100 * overall.error_rate),
+            rate=percent(100 * overall.error_rate, lang),
         )
     )
     minutes = count("minute", health.minutes_with_traffic)
-    down = texts("down", down=count("minute", health.minutes_down), partial=_number(health.minutes_partial, lang))
-    yield Text(texts("uptime", uptime=_percent(health.uptime_percentage), minutes=minutes) + down)
+    down = texts("down", down=count("minute", health.minutes_down), partial=decimal(health.minutes_partial, lang))
+    yield Text(texts("uptime", uptime=percent(health.uptime_percentage, lang), minutes=minutes) + down)
     if len(health.uptime_by_service) > 1:
         for one in health.uptime_by_service[:ROWS_MAX]:
             minutes = count("minute", one.minutes_with_traffic)
-            up = texts("uptime-of", service=one.service or "–", uptime=_percent(one.uptime_percentage), minutes=minutes)
+            up = texts(
+                "uptime-of", service=one.service or "–", uptime=percent(one.uptime_percentage, lang), minutes=minutes
+            )
             yield Text(printable(up))
 
 
@@ -169,7 +172,8 @@ def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: i
     return table
 
 
-def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
+def _endpoints(health: SystemHealth, lang: str, width: int) -> Table:
+    texts = Texts("report", lang)
     errors = {(row.service, row.endpoint): row.errors_5xx for row in health.error_rate.by_endpoint}
     routes = _own_routes(health)[:ROWS_MAX]
     services = {row.service for row in routes}
@@ -181,10 +185,10 @@ def _endpoints(health: SystemHealth, texts: Texts, width: int) -> Table:
         failed = errors.get((row.service, row.endpoint), 0)
         table.add_row(
             _plain(placed(texts.named(row.endpoint), row.service, services)),
-            str(row.count),
-            *(_ms(getattr(row, f"{rank}_ms")) for rank in ranks),
-            _ms(row.app.p95_ms),
-            f"[red]{failed}[/]" if failed else "0",
+            decimal(row.count, lang),
+            *(milliseconds(getattr(row, f"{rank}_ms"), lang) for rank in ranks),
+            milliseconds(row.app.p95_ms, lang),
+            f"[red]{decimal(failed, lang)}[/]" if failed else "0",
         )
     return table
 
@@ -219,20 +223,3 @@ def _plain(text: str) -> str:
 
 def _time(text: str, zone: ZoneInfo) -> datetime:
     return parse_time(text).astimezone(zone)
-
-
-def _number(value: int, lang: str) -> str:
-    return f"{value:,}" if lang == "en" else f"{value:,}".replace(",", ".")
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
-
-
-def _percent(value: float | None) -> str:
-    if value is None:
-        return "–"
-    less, shown = percentage(value, 2)
-    return f"{less}{shown:.2f}%"

@@ -9,7 +9,7 @@ const WORDS = { en, es };
 export function speak(...tags) {
   const tag = tags.find((one) => one && one.slice(0, 2).toLowerCase() in WORDS) ?? "en";
   const lang = tag.slice(0, 2).toLowerCase();
-  const format = (value, options) => new Intl.NumberFormat(tag, options).format(value);
+  const format = (value, options) => new Intl.NumberFormat(tag, { useGrouping: "always", ...options }).format(value);
   return {
     lang,
     t(key, values = {}) {

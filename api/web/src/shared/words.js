@@ -48,7 +48,7 @@ export const tn = (key, count) => t(`${key}.${format("PluralRules", lang).select
 
 const NONE = "–";
 /** The one way to write a number, grouped as the reader's place does. */
-const decimals = (value, digits, options) => format("NumberFormat", locale, { maximumFractionDigits: digits, ...options }).format(value);
+const decimals = (value, digits, options) => format("NumberFormat", locale, { maximumFractionDigits: digits, useGrouping: "always", ...options }).format(value);
 
 export const number = (value, digits = 0) => (value === null || value === undefined ? NONE : decimals(value, digits));
 
