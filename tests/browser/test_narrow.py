@@ -94,8 +94,12 @@ def test_on_a_phone_the_requests_are_sorted_by_what_one_can_touch(factory, open_
 
 
 @pytest.mark.parametrize("phone", [True, False])
-def test_what_stands_at_the_foot_covers_no_chart_of_a_phone(factory, open_page, phone):
+def test_what_stands_at_the_foot_covers_no_chart_of_a_phone(factory, open_page, show_all, phone):
     page = open_page(f"{factory}/?period=30d&at=2026-10-09T08:30:00Z&lang=en", phone=phone)
+    size = page.viewport_size
+    show_all(page)  # a box that is answered as it comes into sight changes the height
+    page.set_viewport_size(size)
+    page.evaluate("scrollTo(0, 0)")
     page.until("document.querySelector('.banner').checkVisibility()")
     seen = "(({ top, bottom }) => top >= 0 && bottom <= innerHeight)(document.querySelector('.banner').getBoundingClientRect())"
     page.until(seen)
