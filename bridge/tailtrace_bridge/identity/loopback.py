@@ -17,6 +17,7 @@ that takes a look at each process of the machine, and any request would be one.
 Source: `TUN` of https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -66,20 +67,22 @@ class Signs(Protocol):
 
 
 class _Absent:
-    """Looks for something; that it is not there is believed for `KEPT_US`."""
+    """Looks for something, one thread for all that ask; that it is not there is believed for `KEPT_US`."""
 
     def __init__(self, look: Callable[[], str | bool], clock: Callable[[], int]) -> None:
         self._look, self._clock = look, clock
+        self._lock = threading.Lock()
         self._until_us: int | None = None
 
     def look(self) -> str | bool:
         """Return what there is, or something false."""
-        now_us = self._clock()
-        if self._until_us is not None and now_us < self._until_us:
-            return False
-        found = self._look()
-        self._until_us = None if found else now_us + KEPT_US
-        return found
+        with self._lock:
+            now_us = self._clock()
+            if self._until_us is not None and now_us < self._until_us:
+                return False
+            found = self._look()
+            self._until_us = None if found else now_us + KEPT_US
+            return found
 
 
 class Loopback:

@@ -117,7 +117,7 @@ class Machine:
     def _sockets_of(self, pid: int) -> set[str]:
         found: set[str] = set()
         with suppress(OSError):  # another user's, or ended
-            for entry in os.scandir(self._proc / str(pid) / "fd"):
+            for entry in os.scandir(f"{self._proc}/{pid}/fd"):
                 with suppress(OSError):
                     target = os.readlink(entry.path)  # noqa: PTH115
                     if target.startswith("socket:["):
@@ -126,7 +126,8 @@ class Machine:
 
     def _read(self, path: str, length_max: int = -1) -> str:
         try:
-            with (self._proc / path).open(encoding="utf-8", errors="replace") as file:
+            # By its name: to make a Path of each took a third of a look at all processes.
+            with open(f"{self._proc}/{path}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 return file.read(length_max)
         except OSError:
             return ""
