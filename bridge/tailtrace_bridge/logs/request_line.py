@@ -10,7 +10,9 @@ from tailtrace_bridge.logs.texts import clean, clean_path
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """https://opentelemetry.io/docs/specs/semconv/http/http-spans/ : known methods; any other is `_OTHER`."""
-_USUAL = re.compile(rf"({'|'.join(sorted(METHODS))}) ((?:/[A-Za-z0-9_.-]{{0,12}}+){{1,36}}+)(?:\?[^ ]*+)? HTTP/[0-9.]+")
+_USUAL = re.compile(
+    rf"({'|'.join(sorted(METHODS))}) ((?:/(?!SG\.)[A-Za-z0-9_.-]{{0,13}}+){{1,36}}+)(?:\?[^ ]*+)? HTTP/[0-9.]+"
+)
 """Most lines: their path is too short, in all and in its segments, for `clean_path` or `scrub` to change it."""
 _REQUEST = re.compile(r"([^ ]+) (.(?:[^ ]++| (?!HTTP/[0-9.]+\Z))*+)( HTTP/[0-9.]+)?", re.DOTALL)
 """The target by words, not by characters: a stranger's may have blanks in it, and the last word counts."""

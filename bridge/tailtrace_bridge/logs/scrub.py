@@ -53,9 +53,10 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PLAIN = re.compile(
-    r"(?:[^A-Za-z0-9_+.=@%-]++|[A-Za-z0-9_+.-]{1,12}+(?![A-Za-z0-9_+.-])|%(?!40|(?:25)*+3[Dd]))*+",
+    r"(?:[^A-Za-z0-9_+.=@%-]++|(?!SG\.)[A-Za-z0-9_+.-]{1,13}+(?![A-Za-z0-9_+.-])|%(?!40|(?:25)*+3[Dd]))*+",
 )
-"""Neither an `@` nor a `=`, and each word too short for a token; each character is looked at once."""
+"""Neither an `@` nor a `=`, and each word too short for a token; each character is looked at once. The one kind of 13
+characters is `SG.` and ten."""
 _SHORT = re.compile(r"(?:[^A-Za-z0-9_+=-]++|[A-Za-z0-9_+=-]{1,27}+(?![A-Za-z0-9_+=-]))*+")
 _KEY = re.compile(rf"(?:{_KEYS})[A-Za-z0-9_.-]{{10}}")
 """Each token but a JSON Web Token is a word that is not short, or has a key in it. To look for these, word by word and
