@@ -12,6 +12,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
+pytestmark = pytest.mark.long  # each starts a program that loads the SDK of MCP, some more than once
+
 TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 OLD_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
