@@ -218,6 +218,7 @@ def test_user_sessions():
         visits(ANA_PHONE, "/b"),
         visits(endpoint="/c", requests=1),
         visits(endpoint="/d", requests=1),
+        visits(endpoint="__other__", requests=50),
         visits(endpoint="/_tailtrace/view?card=prices", traffic=Traffic.CARD, requests=99),
     ]
     assert plain(answers.user_sessions(answers.sessions(activity), visited, {"/b": "Batches"})) == [

@@ -11,6 +11,7 @@ from tailtrace_api.answers.record import fields_of
 from tailtrace_api.answers.request_records import EndpointTimes, Times
 from tailtrace_bridge.core.histogram import bucket_of
 from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.store.anonymous import AnonymousUsage
 from tailtrace_bridge.store.values import Activity, Latency, LogEntry, Usage, Window
 
 MINUTE = 60_000_000
@@ -205,3 +206,10 @@ def test_outside_the_app_of_one_request(status, request_us, app_us, outside_ms):
     entry = LogEntry(0, 1, NOBODY, "", "/a", "GET", "/a", status, Traffic.APP, request_us, app_us, 10, "", "")
     (told,) = insights.explain([entry], {})
     assert told.timing.outside_ms == outside_ms
+
+
+def test_what_fits_no_route_is_no_feature():
+    usages = [usage(3, route="/a"), usage(50, 404, route="__other__")]
+    found = insights.usage_stats(7, usages, [], AnonymousUsage(), {"/a": "Batches"})
+    assert [(one.feature, one.requests) for one in found.top_features] == [("Batches", 3)]
+    assert (found.features_total, found.total_requests) == (1, 53)

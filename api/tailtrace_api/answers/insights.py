@@ -178,7 +178,7 @@ def usage_stats(
             names[who] = one.identity.user
     by_feature: Counter[str] = Counter()
     for usage in usages:
-        if usage.traffic is Traffic.APP:
+        if answers.is_of_feature(usage):
             by_feature[features.get(usage.endpoint, usage.endpoint)] += usage.requests
     spent_us, count = answers.spent_us(sessions, anonymous), answers.session_count(sessions, anonymous)
     top = min(by_user, key=lambda who: (-by_user[who], names[who])) if by_user else None

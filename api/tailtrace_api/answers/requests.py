@@ -27,7 +27,7 @@ from tailtrace_api.answers.request_records import (
 )
 from tailtrace_bridge.core.cards import split_endpoint
 from tailtrace_bridge.core.histogram import percentiles
-from tailtrace_bridge.core.records import Identity, Traffic
+from tailtrace_bridge.core.records import OTHER, Identity, Traffic
 from tailtrace_bridge.core.times import parse_time, since_epoch_us
 from tailtrace_bridge.store.anonymous import FOLDED, AnonymousUsage, is_anonymous
 from tailtrace_bridge.store.names import device_key, user_key
@@ -302,9 +302,14 @@ def sessions_by_person(
 def _favorites(visits: Iterable[Visits], features: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for visit in visits:
-        if visit.traffic is Traffic.APP:
+        if is_of_feature(visit):
             counts[person(visit.identity)][features.get(visit.endpoint, visit.endpoint)] += visit.requests
     return {who: tuple(feature for feature, _ in most_first(count)[:FAVORITES_MAX]) for who, count in counts.items()}
+
+
+def is_of_feature(one: Visits | Usage) -> bool:
+    """Tell whether something of the app was used: what fits no route is none of its features."""
+    return one.traffic is Traffic.APP and one.endpoint != OTHER
 
 
 def api_calls_by_endpoint(visits: Iterable[Visits | Usage]) -> list[dict[str, int]]:

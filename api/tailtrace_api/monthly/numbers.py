@@ -366,7 +366,7 @@ def _people(now: WindowRollups, before: WindowRollups, features: Mapping[str, st
             who = answers.person(visit.identity)
             names[who] = visit.identity.user
             counts[side][who] += visit.requests
-            if side == 0 and visit.traffic is Traffic.APP and visit.endpoint != OTHER:
+            if side == 0 and answers.is_of_feature(visit):
                 favorites[who][features.get(visit.endpoint, visit.endpoint)] += visit.requests
     count: Counter[str] = Counter()
     spent_us: Counter[str] = Counter()
@@ -392,8 +392,7 @@ def _features(now: WindowRollups, before: WindowRollups, names: Mapping[str, str
     """Return all features of both months, most used first."""
 
     def feature(one: Usage | Visits) -> str | None:
-        is_one = one.traffic is Traffic.APP and one.endpoint != OTHER
-        return names.get(one.endpoint, one.endpoint) if is_one else None
+        return names.get(one.endpoint, one.endpoint) if answers.is_of_feature(one) else None
 
     return _used(now, before, feature)
 
