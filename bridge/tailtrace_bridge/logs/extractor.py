@@ -144,7 +144,7 @@ class Extractor:
             values = self._first_with_a_value(match, values)
         if b"\\" in line:
             unescape = self._unescape
-            values = tuple(unescape(_short(value)) if value and "\\" in value else value for value in values)
+            values = tuple([unescape(_short(value)) if value and "\\" in value else value for value in values])
         more = _NOTHING_MORE
         if self._more_groups is not None:
             trace_id, span_id, more = self._more(

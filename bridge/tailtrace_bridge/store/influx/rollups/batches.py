@@ -41,7 +41,7 @@ ROWS_MAX = TEXT_LENGTH_MAX // 32
 """Of a point, at first: where that is more than a string field holds, each half goes to a point of its own."""
 SMALL_LENGTH_MAX, SMALL_COUNT_MAX = 1_000, 1_000
 """Characters and number of the texts that are kept decoded, some 4 MB: a bridge writes such a one each second."""
-REQUESTS_AT_ONCE = 2_500
+REQUESTS_AT_ONCE = 1_500
 """Held, and put into one document, of a step: some MB."""
 NS = 1000
 
