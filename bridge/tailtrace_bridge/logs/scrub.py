@@ -32,10 +32,12 @@ _FILES = "p(?:ng|df)|j(?:pe?g|s(?:on)?)|gif|w(?:ebp|off2?)|avif|svg|ico|css|m(?:
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+=?^_`{|}~%-"
 """What may stand before the `@`; it holds `%40` as well."""
 _AT = re.compile("@|%40")
-_AT_DOMAIN = re.compile(
-    r"[@%](?:(?<=@)|40)(?=[A-Za-z0-9-]++\.[A-Za-z0-9-])(?!\d[Xx]\.)"
+_DOMAIN_PATTERN = (
+    r"(?=[A-Za-z0-9-]++\.[A-Za-z0-9-])(?!\d[Xx]\.)"
     rf"(?:[A-Za-z0-9-]++\.)+(?=[A-Za-z]{{2,24}}+(?![A-Za-z0-9-]))(?!(?i:{_FILES})(?![A-Za-z0-9-]))[A-Za-z]++"
 )
+_DOMAIN = re.compile(_DOMAIN_PATTERN)
+_AT_DOMAIN = re.compile(rf"[@%](?:(?<=@)|40){_DOMAIN_PATTERN}")
 _KEYS = (
     r"gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-(?=[A-Za-z0-9_-]{16})|rk_(?:live|test)_|sk_(?:live|test)_"
     r"|pk_(?:live|test)_|AKIA|ASIA|AIza|ya29\.|tskey-|tt[kls]_|npm_|pypi-|dop_v1_|SG\."
@@ -117,7 +119,24 @@ def _cut(text: str) -> str:
 
 
 def _without_emails(text: str) -> str:
-    """Replace addresses. Of several `%40` in one run of `_LOCAL`, the last with a domain behind it is the address's."""
+    """Replace addresses."""
+    if "%40" in text:
+        return _without_encoded(text)
+    parts: list[str] = []
+    first, *behind = text.split("@")
+    for part in behind:
+        domain = _DOMAIN.match(part)
+        if domain and len(before := first.rstrip(_LOCAL)) < len(first):
+            parts += (before, EMAIL)
+            first = part[domain.end() :]
+        else:
+            parts += (first, "@")
+            first = part
+    return "".join((*parts, first))
+
+
+def _without_encoded(text: str) -> str:
+    """Do so where there are `%40`: of several in one run of `_LOCAL`, the last with a domain behind it counts."""
     parts: list[str] = []
     kept = looked = start = end = 0
     """Up to where `text` is in `parts`, and was looked at; where the last address starts, and ends: 0, none yet."""
