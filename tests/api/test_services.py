@@ -208,8 +208,8 @@ def test_the_report_names_the_services(queries):
     console = Console(width=100, record=True, file=io.StringIO())
     print_report(console, queries.report(NOW, hours=24, limit=1), "en")
     said = console.export_text()
-    assert "Uptime: 75.00% of 8 minutes with traffic; down in 2 minutes, in 1 partly" in said
-    assert "shop: 50.00% of 4 minutes" in said
+    assert "Uptime: 75% of 8 minutes with traffic; down in 2 minutes, in 1 partly" in said
+    assert "shop: 50% of 4 minutes" in said
     assert "shop /" in said
     assert "wiki /pages/{id}" in said
     of_wiki = json.dumps(
