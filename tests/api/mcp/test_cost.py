@@ -80,7 +80,7 @@ def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
     assert max(costs.values()) <= TOKENS_MAX, costs
     usage = answers["get_usage_stats"].structured_content
     assert (usage["total_requests"], usage["unique_users"], len(usage["top_features"])) == (136_853, 0, 5)
-    assert " 32 " in usage["note"]
+    assert " 31 " in usage["note"]
     performance = answers["get_system_performance"].structured_content
     assert (performance["blame"]["verdict"], performance["blame"]["because"]) == ("unknown", "no-times")
 
