@@ -28,7 +28,7 @@ from tailtrace_api.demo.clients import Tally
 from tailtrace_api.demo.history import SERVICE
 from tailtrace_api.demo.neighbours import server_blocks
 from tailtrace_api.demo.people import Person, identities_toml
-from tailtrace_api.demo.stack import CLI, HOST, STORE, free_port
+from tailtrace_api.demo.stack import CLI, HOST, STORE, free_ports
 from tailtrace_bridge.core.errors import SettingsError
 
 PROJECT = "tailtrace-demo"
@@ -137,7 +137,7 @@ async def run_containers(
     Raises `SettingsError` and `ChildDied`.
     """
     clone = _require_docker()
-    port, api_port = free_port(port, say), free_port(api_port, say)
+    port, api_port = free_ports((port, api_port), say)
     _write_files(folder, people, clone)
     (folder / ".env").write_text(
         f"COMPOSE_PROFILES=\nNGINX_PORT={port}\nAPI_PORT={api_port}\nOTEL_SERVICE_NAME={SERVICE}\nDEMO={folder}\n",

@@ -15,8 +15,8 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,8 +114,7 @@ async def run_stack(
             f"demo: {address} is no address of this machine; on macOS and BSD add each client's first: "
             + "; ".join(f"sudo ifconfig lo0 alias {person.address}" for person in people)
         )
-    app_port, otlp_port, weather_port = free_port(0, say), free_port(0, say), free_port(0, say)
-    port, api_port = free_port(port, say), free_port(api_port, say)
+    port, api_port, app_port, otlp_port, weather_port = free_ports((port, api_port, 0, 0, 0), say)
     identities = folder / "identities.toml"
     identities.write_text(identities_toml(people), encoding="utf-8")
     api_url = f"http://{HOST}:{api_port}"
@@ -173,20 +172,28 @@ async def run_stack(
             yield Stack(nginx.url, api_url, log, environment, people, children, nginx)
 
 
-def free_port(wished: int, say: Callable[[str], None]) -> int:
-    """Return the wished port, or, where it is taken or 0, another one that is free, and say so."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wished))
-            probe.listen(1)
-        except OSError as error:
-            with socket.socket() as other:
-                other.bind((HOST, 0))
-                port = int(other.getsockname()[1])
-            say(f"port {wished} is taken ({error.strerror}); using {port}")
-            return port
-        return int(probe.getsockname()[1])
+def free_ports(wished: Sequence[int], say: Callable[[str], None]) -> list[int]:
+    """Return each wished port, or, where it is taken or 0, another one that is free, and say so.
+
+    All are held until the last is found: of five asked for one by one, two are the same once in 800 times.
+    """
+    with ExitStack() as held:
+        return [_free_port(port, say, held) for port in wished]
+
+
+def _free_port(wished: int, say: Callable[[str], None], held: ExitStack) -> int:
+    probe = held.enter_context(socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((HOST, wished))
+        probe.listen(1)
+    except OSError as error:
+        other = held.enter_context(socket.socket())
+        other.bind((HOST, 0))
+        port = int(other.getsockname()[1])
+        say(f"port {wished} is taken ({error.strerror}); using {port}")
+        return port
+    return int(probe.getsockname()[1])
 
 
 def _program() -> str:
