@@ -16,6 +16,7 @@ const slower = (key) => ({ ...time(key, key.slice(0, -3)), cell: (row) => (row[k
 const MOVED = 0.1;
 const before = ({ p95_ms: now, p95_before_ms: then }) =>
   now === null || !then || Math.abs(now / then - 1) < MOVED ? null : h("span", { class: "part" }, t(now > then ? "p95-up" : "p95-down", { time: duration(then) }));
+const withBefore = (p95) => ({ ...p95, cell: (row) => [p95.cell(row), before(row)] });
 
 const itself = ({ endpoint, service }) => ({ endpoint, ...(service && { service }) });
 
@@ -49,7 +50,7 @@ export function endpoints({ endpoints: rows, spark_in_part: inPart, has_percenti
       { key: "calls", title: "calls", kind: "number", value: (row) => row.calls, cell: (row) => door(itself(row), number(row.calls), { to: "requests" }) },
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
-      ...(hasPercentiles ? ["p50_ms", "p95_ms", "p99_ms"].map(slower).map((one) => (one.key === "p95_ms" ? { ...one, cell: (row) => [one.cell(row), before(row)] } : one)) : []),
+      ...(hasPercentiles ? [slower("p50_ms"), withBefore(slower("p95_ms")), slower("p99_ms")] : []),
       { key: "parts", title: "waterfall", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
