@@ -126,3 +126,32 @@ def test_of_rows_that_have_expired_what_is_known_stays(make):
     assert (sum(one.both_timed for one in found), sum(one.outside_us for one in found)) == (7, 34_000)
     # As it was told then: in the second minute of each hour some answer was good.
     assert again.uptime(EVERYBODY, day) == [one._replace(partial=0) for one in UP]
+
+
+def hours_of_ana(store):
+    day_us = T0 // DAY_US * DAY_US
+    window = Window(day_us, day_us + DAY_US)
+    found = store.endpoint_buckets(EVERYBODY, window, HOUR_US, Filters(user=ANA.user), By.ALL)
+    return [(one.time_us - T0, one.requests, one.errors) for one in found]
+
+
+def test_a_day_of_before_is_given_its_hours(make):
+    store = make()
+    store.write([*ROWS, row(T0 + 30 * HOUR_US, 99)])
+    store.settle()
+    expected = [(0, 7, 0), (HOUR_US, 8, 3)]
+    day_us, reads = T0 // DAY_US * DAY_US, store._reads
+    as_of = reads.rollups.asofs(DAY_US, "a")[day_us]
+    assert hours_of_ana(store) == expected
+    store._delete(reads.buckets.rollups, {"_measurement": Kind.USAGE_HOURS})
+    reads.rollups.forget()
+    assert hours_of_ana(store) == expected, "a reader of now reads the hours of a store of before"
+    again = make()
+    again.write([row(T0 + 30 * HOUR_US + 1, 100)])
+    again.settle()
+    assert again._reads.rollups.asofs(DAY_US, "a", Kind.USAGE_HOURS)[day_us] == as_of
+    again._delete(reads.buckets.rollups, {"_measurement": Kind.USAGE_IDENTITY, "size": "1h"})
+    for measurement in (lines.RAW, batches.MEASUREMENT, Kind.ROWS):
+        again._delete(reads.buckets.raw, {"_measurement": measurement})
+    again._reads.rollups.forget()
+    assert hours_of_ana(again) == expected, "the day alone knows them now"

@@ -26,7 +26,7 @@ from tailtrace_bridge.store.influx import traces as kept_traces
 from tailtrace_bridge.store.influx.alerts import EVENTS
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
-from tailtrace_bridge.store.influx.rollups.encoding import SUMS, Kind, Tables, decode, encode
+from tailtrace_bridge.store.influx.rollups.encoding import DAY_SUMS, Kind, Tables, decode, encode
 from tailtrace_bridge.store.influx.rollups.reader import SIZES, SUM_SIZES, Buckets, RollupReader
 from tailtrace_bridge.store.influx.rollups.writer import Roller
 from tailtrace_bridge.store.influx.wire import lines
@@ -43,7 +43,7 @@ from tailtrace_bridge.store.person import (
 from tailtrace_bridge.store.values import DAY_US, Window
 
 _NS = 1000
-_OF_SOMEBODY = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0}
+_OF_SOMEBODY = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.USAGE_HOURS: 0, Kind.VISITS: 0, Kind.RUNS: 0}
 """Kinds whose rows name an identity, and in which column."""
 _SELECT = (
     'SELECT "ip", "kind", "user", "device", "node_id", "id_tags", "provider", "user_id", "via", "reason", "expired",'  # noqa: S608
@@ -192,7 +192,7 @@ class Eraser:
         for bucket_us in sorted({point.time_us // BUCKET_US * BUCKET_US for point in points}):
             self._write_step_anew(rollups, source, bucket_us, is_theirs)
         for day_us in rebuilt:
-            for kind in SUMS:
+            for kind in DAY_SUMS:
                 span_ns = (day_us * _NS, (day_us + DAY_US) * _NS - 1)
                 self.delete(self.buckets.rollups, {"_measurement": kind, "source": source}, span_ns)
         for day_us in days.keys() - rebuilt:

@@ -7,6 +7,8 @@ from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
 from tailtrace_bridge.store.influx.rollups.encoding import Kind, Tables, merged
 from tailtrace_bridge.store.values import (
+    DAY_US,
+    HOUR_US,
     BucketUsage,
     By,
     EndpointBucket,
@@ -75,6 +77,8 @@ def endpoint_buckets(
     """Return totals by bucket of time, endpoint and traffic."""
     tables = Tables()
     kind = _USAGE_KIND[smallest_bucket_rollups(filters, by)]
+    if kind is Kind.USAGE_IDENTITY and HOUR_US <= bucket_us < DAY_US:
+        return _hours(reads, window, bucket_us, filters)
     people = reads.people() if kind is not Kind.USAGE_ENDPOINT else NOBODY
     parts = list(reads.rollups.by_bucket(window, kind, tables, bucket_us, sought(filters, people)))
     endpoints = list(tables.endpoints)
@@ -91,6 +95,23 @@ def endpoint_buckets(
     return [
         EndpointBucket(us, route, Traffic(traffic), requests, errors, service)
         for (us, service, route, traffic), (requests, errors) in sorted(totals.items())
+    ]
+
+
+def _hours(reads: Reads, window: Window, bucket_us: int, filters: Filters) -> list[EndpointBucket]:
+    """Return totals by bucket of an hour or more and traffic: a day has its hours, so a month is 30 steps, not 720."""
+    tables, people = Tables(), reads.people()
+    rows = reads.rollups.merged(window, Kind.USAGE_HOURS, tables, sought(filters, people))
+    is_wanted = matches(filters, people, list(tables.identities), [])
+    totals: dict[tuple[int, int], list[int]] = {}
+    for who, hour, status, traffic, requests in rows:
+        if is_wanted(who, -1, "", status):
+            total = totals.setdefault((hour * HOUR_US // bucket_us * bucket_us, traffic), [0, 0])
+            total[0] += requests
+            total[1] += requests if status >= 500 else 0
+    return [
+        EndpointBucket(us, "", Traffic(traffic), requests, errors)
+        for (us, traffic), (requests, errors) in sorted(totals.items())
     ]
 
 

@@ -10,6 +10,7 @@ are several such documents, with a `.` between them. Its rows:
 | usage | **identity, endpoint, method, status, traffic**, `rollups.SUMS` | adding up |
 | usage_identity | **identity, status, traffic**, the same totals | adding up |
 | usage_endpoint | **endpoint, status, traffic**, the same totals | adding up |
+| usage_hours | **identity, hour, status, traffic**, requests: a day's; an hour has `usage_identity` | adding up |
 | visits | **identity, endpoint, traffic**, requests; usage only | adding up |
 | latency | **side, endpoint, bucket**, requests | adding up |
 | latency_all | **bucket**, requests: nginx's times, all endpoints | adding up |
@@ -61,6 +62,7 @@ class Kind(StrEnum):
     USAGE = "usage"
     USAGE_IDENTITY = "usage_identity"
     USAGE_ENDPOINT = "usage_endpoint"
+    USAGE_HOURS = "usage_hours"
     VISITS = "visits"
     LATENCY = "latency"
     LATENCY_ALL = "latency_all"
@@ -71,9 +73,13 @@ class Kind(StrEnum):
     ROWS = "rows"
 
 
-SUMS = tuple(kind for kind in Kind if kind not in {Kind.HOURS, Kind.ROWS})
+SUMS = tuple(kind for kind in Kind if kind not in {Kind.USAGE_HOURS, Kind.HOURS, Kind.ROWS})
+"""Of an hour."""
+DAY_SUMS = (Kind.USAGE_HOURS, *SUMS)
 
-_IDENTITY_COLUMN = {Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0}
+_IDENTITY_COLUMN = {
+    Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.USAGE_HOURS: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0,
+}  # fmt: skip
 _ENDPOINT_COLUMN = {
     Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.UPTIME: 0, Kind.ROWS: 1,
 }  # fmt: skip
@@ -230,6 +236,11 @@ def chosen(kind: Kind, rows: list[Row], tables: Tables, sought: Sought) -> list[
     return [row for row in rows if row[1] in where and low <= row[3] <= high and method in {None, row[2]}]
 
 
+def with_hour(rows: Iterable[Row], hour: int) -> list[Row]:
+    """Return the `usage_identity` of an hour as its `usage_hours`."""
+    return [(who, hour, status, traffic, requests) for who, status, traffic, requests, *_ in rows]
+
+
 def translated(kind: Kind, rows: list[Row], here: Tables, there: Tables) -> list[Row]:
     """Return rows whose places are those of other tables."""
     maps: dict[int, list[int]] = {}
@@ -307,6 +318,8 @@ def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:
         return _merged_uptime(parts)
     if (width := _USAGE_KEY_WIDTH.get(kind)) is not None:
         return _merged_usage(parts, width)
+    if kind is Kind.USAGE_HOURS:
+        return _merged_hours(parts)
     counts: dict[Any, int] = {}
     known = counts.get
     if kind is Kind.VISITS or kind is Kind.LATENCY:
@@ -342,6 +355,15 @@ def _merged_usage(parts: Iterable[Iterable[Row]], width: int) -> list[Row]:
     return [(*key, *values) for key, values in totals.items()]
 
 
+def _merged_hours(parts: Iterable[Iterable[Row]]) -> list[Row]:
+    counts: dict[tuple[int, int, int, int], int] = {}
+    for rows in parts:
+        for who, hour, status, traffic, requests in rows:
+            key = (who, hour, status, traffic)
+            counts[key] = counts.get(key, 0) + requests
+    return [(*key, counts[key]) for key in sorted(counts)]  # a person's hours side by side: they pack well
+
+
 def _merged_runs(parts: Iterable[Iterable[Row]]) -> list[Row]:
     runs: dict[int, list[Run]] = {}
     for rows in parts:
@@ -366,6 +388,9 @@ _ROWS_OF: dict[Kind, Callable[[Rollups], Iterable[Row]]] = {
     ),
     Kind.USAGE_ENDPOINT: lambda rollups: (
         (where, status, traffic, *v) for (_, _, where, _, status, traffic), v in rollups.usage.items()
+    ),
+    Kind.USAGE_HOURS: lambda rollups: (
+        (who, hour, status, traffic, v[0]) for (hour, who, _, _, status, traffic), v in rollups.usage.items()
     ),
     Kind.VISITS: lambda rollups: (
         (who, where, traffic, v[0])

@@ -46,6 +46,7 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
     merged,
     rows_of,
     translated,
+    with_hour,
 )
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
@@ -283,14 +284,16 @@ class RollupReader:
         find = sought.whose.finder() if sought is not None and sought.whose is not None else None
         where, values = _of_source(source)
         spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
-        text = _sums_text(kind, size_us, where, '"asof_us", "parts", "data"')
+        stored = _stored(kind, size_us)
+        text = _sums_text(stored, size_us, where, '"asof_us", "parts", "data"')
         points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
         tables, parts, places = Tables(), [], set()
         for place, asof_us in asofs.items():
-            rows = _valid(kind, points.get(place, []), asof_us, tables, find)
+            rows = _valid(stored, points.get(place, []), asof_us, tables, find)
             if rows is not None:
+                rows = chosen(stored, rows, tables, sought) if sought else rows
                 places.add(place)
-                parts.append(Part(place[1], size_us, chosen(kind, rows, tables, sought) if sought else rows))
+                parts.append(Part(place[1], size_us, rows if kind is stored else with_hour(rows, place[1] // HOUR_US)))
         level = _Level(frozenset(places), tables, parts if is_apart else _as_one(kind, parts))
         self._keep(name, level, asofs, source)
         return level
@@ -449,7 +452,7 @@ class RollupReader:
         where, values = _of_source(_only(spans))
         untils, points = self.each(
             self._buckets.rollups,
-            (_untils_text(size_us, where), _sums_text(kind, size_us, where, '"asof_us", "parts"')),
+            (_untils_text(size_us, where), _sums_text(_stored(kind, size_us), size_us, where, '"asof_us", "parts"')),
             joined(span for theirs in spans.values() for span in theirs),
             values,
         )
@@ -507,6 +510,11 @@ def _fetches(lengths: Mapping[Place, int]) -> Iterator[list[Place]]:
         held += length
     if some:
         yield some
+
+
+def _stored(kind: Kind, size_us: int) -> Kind:
+    """Return the kind that rollups of a size hold this one in."""
+    return Kind.USAGE_IDENTITY if kind is Kind.USAGE_HOURS and size_us < DAY_US else kind
 
 
 def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought | None) -> Part:

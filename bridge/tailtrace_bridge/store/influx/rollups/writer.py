@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import (
+    DAY_SUMS,
     SUMS,
     Kind,
     Row,
@@ -61,6 +62,8 @@ class Roller:
         """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
         self._older: AbstractSet[int] | None = None
         """Hours with rollups of an older tailtrace alone; None: nobody has looked yet."""
+        self._without_hours: list[int] = []
+        """Days that an older tailtrace rolled up, without their `usage_hours`; in order of time."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
@@ -69,6 +72,8 @@ class Roller:
             known.update(self._rollups.asofs(size_us, self._source))
         if self._older is None:
             self._older = self._rollups.asofs(HOUR_US, self._source, Kind.HOURS).keys() - self._asofs[HOUR_US].keys()
+            whole = self._rollups.asofs(DAY_US, self._source, Kind.USAGE_HOURS).keys()
+            self._without_hours = sorted(self._asofs[DAY_US].keys() - whole)
 
     def announce(self, times_us: Iterable[int]) -> list[bytes]:
         """Return the points to write before rows of these times are."""
@@ -116,7 +121,7 @@ class Roller:
             if self.rolled > rolled:
                 return True
         self._join_batches(now_us, Window(0, now_us))
-        return False
+        return self._complete_day()
 
     def _due(self, size_us: int, now_us: int) -> list[int]:
         return [
@@ -209,12 +214,27 @@ class Roller:
             return
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
         texts: dict[Kind, list[str]] = {}
-        for kind in SUMS:
+        for kind in DAY_SUMS:
             parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
             if not all(part.size_us for part in parts):
                 return
             texts[kind] = encode(kind, merged(kind, (part.rows for part in parts)), tables)
         self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
+
+    def _complete_day(self) -> bool:
+        """Add what a day of an older tailtrace lacks, as of when it was made, the newest first. False: none lacks any.
+
+        One whose hours are not all valid is due anyway, once they are.
+        """
+        if not self._without_hours:
+            return False
+        day_us, kind, tables = self._without_hours.pop(), Kind.USAGE_HOURS, Tables()
+        day, asof_us = Window(day_us, day_us + DAY_US), self._asofs[DAY_US][day_us]
+        parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
+        if all(part.size_us for part in parts):
+            texts = {kind: encode(kind, merged(kind, (part.rows for part in parts)), tables)}
+            self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
+        return True
 
     def _points(
         self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]
