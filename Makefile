@@ -195,6 +195,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p $(package))
+	MYPYPATH=bench:scripts:instrumentation:bridge:api:. $(BIN)/mypy --implicit-reexport --follow-imports=silent scripts bench
 	.ci/check_subjects.sh
 
 # pip-audit has an environment of its own: it must not be what it looks at.

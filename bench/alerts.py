@@ -77,7 +77,7 @@ def measure(folder: Path, requests: int) -> tuple[int, float]:
     spent_ms = []
     for number in range(ROUNDS):
         watch._due_us.clear()  # noqa: SLF001  # each round judges all rules
-        reader.set_progress_handler(step if number == 0 else None, 1)  # type: ignore[arg-type]
+        reader.set_progress_handler(step if number == 0 else None, 1)
         started_s = time.perf_counter()
         watch.round()
         if number:

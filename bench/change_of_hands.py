@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.end_to_end.conftest import BINARIES, TEMPORARY, Tailnet, wait_for
 
+from tailtrace_bridge.identity.chain import Found
 from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.wiring.parts import make_watched
 
@@ -45,7 +46,7 @@ def measure(tailnet: Tailnet, folder: Path, changes: int) -> list[tuple[float, f
         while not (whois_s and history_s):
             answer = local_api.whois(address)
             whois_s = whois_s or (
-                time.perf_counter() if getattr(answer, "identity", None) and answer.identity.user == login else 0.0
+                time.perf_counter() if isinstance(answer, Found) and answer.identity.user == login else 0.0
             )
             history_s = history_s or (time.perf_counter() if holder() == login else 0.0)
         times.append((1000 * (history_s - said_s), 1000 * (history_s - whois_s)))

@@ -41,7 +41,10 @@ _STACK = "Traceback (most recent call last):\n" + "".join(
 ) + '  File "/srv/shop/orders.py", line 40, in total\n    return prices[name]\nKeyError: bench'  # fmt: skip
 
 
-def add(spans: list[Span], trace: bytes, number: int, parent: bytes, name: str, kind: int, **attributes: str) -> Span:
+def add(
+    spans: list[Span], trace: bytes, number: int, parent: bytes, name: str,
+    kind: "Span.SpanKind.ValueType", **attributes: str,
+) -> Span:  # fmt: skip
     now_ns = time.time_ns()
     span = Span(
         trace_id=trace, span_id=trace[:7] + bytes([number]), parent_span_id=parent, name=name, kind=kind,
@@ -60,14 +63,14 @@ def spans_of(trace: bytes, route: str, number: int) -> list[Span]:
         "http__request__method": "GET", "http__route": route, "url__scheme": "http", "url__path": route,
         "server__address": "bench", "client__address": "127.0.0.1", "user_agent__original": "bench/1.0",
     }  # fmt: skip
-    app = add(made, trace, 1, bytes.fromhex(ROOT_SPAN_ID), f"GET {route}", 2, **http)
+    app = add(made, trace, 1, bytes.fromhex(ROOT_SPAN_ID), f"GET {route}", Span.SPAN_KIND_SERVER, **http)
     sql = {"db__system__name": "postgresql", "db__namespace": "shop", "server__address": "db.internal"}
     for place, table in ((2, "orders"), (3, "prices")):
         text = f"SELECT id, name, amount, created_at FROM {table} WHERE id = %(id)s ORDER BY created_at DESC LIMIT 20"
-        add(made, trace, place, app.span_id, f"SELECT {table}", 3, db__query__text=text, **sql)
+        add(made, trace, place, app.span_id, f"SELECT {table}", Span.SPAN_KIND_CLIENT, db__query__text=text, **sql)
     url = "http://stock.internal/items/7"
-    call = add(made, trace, 4, app.span_id, "GET", 3, http__request__method="GET", url__full=url)
-    add(made, trace, 5, call.span_id, "GET /items/{id}", 2, **http)
+    call = add(made, trace, 4, app.span_id, "GET", Span.SPAN_KIND_CLIENT, http__request__method="GET", url__full=url)
+    add(made, trace, 5, call.span_id, "GET /items/{id}", Span.SPAN_KIND_SERVER, **http)
     if number % FAILS_EACH == 0:
         app.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR))
         event = app.events.add(name="exception", time_unix_nano=time.time_ns())
@@ -151,8 +154,9 @@ def waterfall_s(folder: Path) -> float:
     for number in range(SPANS_MAX):
         parent = spans[number // 3].span_id if spans else bytes.fromhex(ROOT_SPAN_ID)
         one = add(
-            spans, bytes.fromhex(trace), number % 250, parent, f"work {number}", 1, note="bench", place=str(number)
-        )
+            spans, bytes.fromhex(trace), number % 250, parent, f"work {number}", Span.SPAN_KIND_INTERNAL,
+            note="bench", place=str(number),
+        )  # fmt: skip
         one.span_id = number.to_bytes(8)
     sent = [WholeSpan(one.trace_id, one.SerializeToString(), "shop", "1.2") for one in spans]
     store = SqliteStore(folder / "waterfall.db")

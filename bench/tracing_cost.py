@@ -59,10 +59,10 @@ print(server.server_address[1], flush=True)
 server.serve_forever()
 """
 SMALL = ("bare", "tailtrace, not sampled")
-OFF = {"tracing": False, "metrics": False, "logs": False}
+OFF: Any = {"tracing": False, "metrics": False, "logs": False}
 
 
-def new_app(telemetry: dict[str, Any]) -> FastAPI:
+def new_app(telemetry: Any) -> FastAPI:
     try:
         app = FastAPI(telemetry=telemetry)
     except TypeError:  # Before 0.16x.
@@ -184,8 +184,9 @@ def kinds() -> dict[str, tuple[FastAPI, str, Callable[[], object]]]:
     os.environ["TAILTRACE_UNSAMPLED_SPANS"] = "2048"
     tailtrace.instrument(ours)
     tailtrace.instrument(keeping)
-    ours.middleware_stack = ours.build_middleware_stack()
-    ours.middleware_stack.late = None  # One process has one setting: this app is as without it.
+    middleware: Any = ours.build_middleware_stack()
+    ours.middleware_stack = middleware
+    middleware.late = None  # One process has one setting: this app is as without it.
     meters = MeterProvider([InMemoryMetricReader()])
     first, second, third = provider(), provider(), provider()
     FastAPIInstrumentor.instrument_app(default, tracer_provider=first, meter_provider=meters)

@@ -36,9 +36,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 
-from tailtrace_api.demo.stack import APP, CLI, free_port
+from tailtrace_api.demo.stack import APP, CLI, free_ports
 from tailtrace_api.nginx.process import NginxServer
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.logs.parser import make_parser
@@ -99,7 +100,7 @@ class Soak:
         self.has_tmpfs = self._mount()
         self.clock = folder / "clock"
         self.clock.write_text("+0")
-        self.app_port, self.otlp_port, self.api_port, self.bridge_port = (free_port(0, print) for _ in range(4))
+        self.app_port, self.otlp_port, self.api_port, self.bridge_port, port = free_ports((0,) * 5, print)
         self.influxdb = InfluxDB(INFLUXD, self._folder("influxdb")) if INFLUXD.exists() else None
         self.collector: Collector | None = None
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -107,7 +108,7 @@ class Soak:
         self.unanswered = 0
         self._is_asking, self._quiet = threading.Event(), threading.Semaphore(4)
         self.nginx = NginxServer(
-            LOCATIONS.replace("@PORT@", str(self.app_port)), host=HOST, port=free_port(0, print), log=self.log,
+            LOCATIONS.replace("@PORT@", str(self.app_port)), host=HOST, port=port, log=self.log,
             folder=folder / "nginx",
         )  # fmt: skip
 
@@ -273,8 +274,8 @@ class Soak:
             "disk full": self.fill_disk if self.has_tmpfs else None,
             "clock jump": self.jump if faketime() else None,
             "kill bridge": (lambda: self.restart("bridge")) if self.influxdb else None,
-            "InfluxDB away": (lambda: self.leave(influx)) if (influx := self.influxdb) else None,
-            "collector away": (lambda: self.leave(collector)) if (collector := self.collector) else None,
+            "InfluxDB away": partial(self.leave, self.influxdb) if self.influxdb else None,
+            "collector away": partial(self.leave, self.collector) if self.collector else None,
         }
 
     @contextlib.contextmanager

@@ -249,6 +249,13 @@ def _is_of_another_nginx(item: pytest.Item) -> bool:
     return nginx is not None and nginx in nginx_binaries()[1:]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test that was run once more had failed: its second run may fail for another reason, or pass."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"first run of {report.nodeid}", sep="_")
+        terminalreporter.write_line(report.longreprtext)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for name, lacks in LACKS.items():
         if item.get_closest_marker(name) is None or (reason := lacks()) is None:
