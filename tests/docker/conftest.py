@@ -4,6 +4,7 @@ import http.client
 import importlib.util
 import itertools
 import json
+import math
 import os
 import secrets
 import shutil
@@ -43,6 +44,14 @@ def wait_for(look: Any, within_s: float, what: str = "") -> Any:
         assert time.monotonic() < end_s, f"not within {within_s:g} s: {what}"
         time.sleep(0.2)
     return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a container's first process has ended: it becomes a zombie once all others in it are gone (pid_namespaces(7))."""
+    try:
+        return ") Z" in Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def copy_project(folder: Path) -> None:
@@ -128,15 +137,22 @@ class Stack:
         shown = json.loads(self.engine.docker("inspect", *ids)) if ids else []
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in shown}
 
-    def crash(self, *services: str, pause_s: float = 0) -> None:
-        """End their first processes as a crash would, and not as `docker kill`, after which the engine lets them lie."""
+    def crash(self, *services: str, pause_s: float = 0) -> tuple[float, float]:
+        """End their first processes as a crash would, and not as `docker kill`, after which the engine lets them lie.
+
+        Return between which moments they died, by the monotonic clock: a first process is gone when the rest of its
+        container is, which works on for some milliseconds.
+        """
         shown = self.containers()
         pids = {service: shown[service]["State"]["Pid"] for service in services}
         assert all(pids.values()), f"one does not run: {pids}"
+        began_s = time.monotonic()
         for pid in pids.values():
             with suppress(ProcessLookupError):  # it ended by itself, as another did that it needs
                 os.kill(pid, signal.SIGKILL)
             time.sleep(pause_s)
+        self.wait_for(lambda: all(map(is_gone, pids.values())), 60, "gone")
+        return began_s, time.monotonic()
 
     def is_whole(self) -> bool:
         """Whether everything runs, and is healthy where it can say so."""
@@ -191,19 +207,22 @@ class Traffic:
         self._stack = stack
         # The count is there for a test that is run once more on the same stack: its first run's rows are none of its own.
         self.begins = f"/batches/{kind}{next(self._made):03}"
-        self.answered: dict[str, float] = {}
+        self.answered: dict[str, tuple[float, float]] = {}
+        """When each was asked, and when it had its answer."""
         self.count = 0
         self._end = threading.Event()
 
-    def assert_stored(self, within_s: float = 300, *, nginx_died_s: float = -NGINX_HOLDS_S) -> None:
+    def assert_stored(self, within_s: float = 300, *, nginx_died_s: tuple[float, float] | None = None) -> None:
         """Wait until all that was answered is stored; then nothing may be there twice.
 
         nginx holds its lines for a moment: when it is killed, those of that moment were never written.
         """
-        held = [
-            path for path, time_s in self.answered.items() if nginx_died_s - NGINX_HOLDS_S <= time_s <= nginx_died_s
-        ]
-        due = self.answered.keys() - set(held)
+        since_s, until_s = nginx_died_s or (math.inf, -math.inf)
+        due = {
+            path
+            for path, (asked_s, had_s) in self.answered.items()
+            if had_s < since_s - NGINX_HOLDS_S or asked_s > until_s
+        }
         assert due
         end_s = time.monotonic() + within_s
         while missing := sorted(due - self._stack.seen(self.begins).keys()):
@@ -235,12 +254,13 @@ class Traffic:
     def _one(self) -> None:
         self.count += 1
         path = f"{self.begins}{self.count:05}"
+        asked_s = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=5)
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers={"Connection": "close"})
             answer = connection.getresponse()
             answer.read()
-            self.answered[path] = time.monotonic()
+            self.answered[path] = asked_s, time.monotonic()
         connection.close()
 
 
