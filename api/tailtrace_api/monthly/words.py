@@ -7,7 +7,7 @@ from babel.dates import format_date, format_skeleton, get_day_names
 from babel.numbers import format_decimal
 
 from tailtrace_api.monthly.month import Month
-from tailtrace_bridge.core.text import percentage
+from tailtrace_bridge.core.text import duration, percentage
 from tailtrace_bridge.texts.catalogue import Texts
 
 _LOCALES = {"en": "en_GB", "es": "es"}
@@ -59,9 +59,8 @@ class Words:
         """`83.1` → `83 ms`, `1530` → `1.53 s`, `12345` → `12.3 s`: as the dashboard writes it."""
         if value_ms is None:
             return NONE
-        if value_ms >= 999.5:
-            return f"{self.number(round(value_ms / 1000, 1 if value_ms >= 10_000 else 2))}\N{NO-BREAK SPACE}s"
-        return f"{self.number(round(value_ms, 0 if value_ms >= 10 else 1))}\N{NO-BREAK SPACE}ms"
+        shown, digits, unit = duration(value_ms)
+        return f"{self.number(round(shown, digits))}\N{NO-BREAK SPACE}{unit}"
 
     def hours(self, value: float) -> str:
         """`0.2` → `12 min`, `3.25` → `3 h 15 min`: as the dashboard writes it."""

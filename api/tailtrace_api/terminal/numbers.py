@@ -1,12 +1,9 @@
 """How the terminal writes numbers: as the page does, in either language. Pure."""
 
-from tailtrace_bridge.core.text import percentage
+from tailtrace_bridge.core.text import duration, percentage
 
 NONE = "–"
 """What is not known."""
-_SECOND_MS = 1000
-_LONG_S = 10
-_SHORT_MS = 10
 _SPANISH = str.maketrans(",.", ".,")
 
 
@@ -21,10 +18,8 @@ def milliseconds(value: float | None, lang: str) -> str:
     """`4.25` → `4.2 ms`, `83.1` → `83 ms`, `1530` → `1.53 s`."""
     if value is None:
         return NONE
-    if value >= _SECOND_MS:
-        seconds = value / _SECOND_MS
-        return f"{decimal(seconds, lang, 1 if seconds >= _LONG_S else 2)} s"
-    return f"{decimal(value, lang, 0 if value >= _SHORT_MS else 1)} ms"
+    shown, digits, unit = duration(value)
+    return f"{decimal(shown, lang, digits)} {unit}"
 
 
 def percent(value: float | None, lang: str) -> str:

@@ -52,6 +52,16 @@ def percentage(value: float, digits: int) -> tuple[str, float]:
     return "", 100 - least if 100 - least / 2 <= value < 100 else value
 
 
+def duration(value_ms: float) -> tuple[float, int, str]:
+    """Return how a time is written: the number, its digits behind the point, and the unit, `ms` or `s`.
+
+    `4.25` is 4.2 ms, `83.1` 83 ms, `999.7` 1 s, `1530` 1.53 s, `12345` 12.3 s.
+    """
+    if round(value_ms) >= 1000:
+        return value_ms / 1000, 1 if value_ms >= 10_000 else 2, "s"
+    return value_ms, 0 if value_ms >= 10 else 1, "ms"
+
+
 def replaced(text: str, but: str = "") -> str:
     """Return a text with U+FFFD for each character that cannot be printed, but for those of `but`."""
     if text.isprintable():

@@ -55,7 +55,7 @@ export const number = (value, digits = 0) => (value === null || value === undefi
 /** Gives milliseconds, from a second on as seconds. */
 export function duration(ms) {
   if (ms === null || ms === undefined) return NONE;
-  return ms >= 1000 ? `${decimals(ms / 1000, ms >= 10_000 ? 1 : 2)} s` : `${decimals(ms, ms < 10 ? 1 : 0)} ms`;
+  return Math.round(ms) >= 1000 ? `${decimals(ms / 1000, ms >= 10_000 ? 1 : 2)} s` : `${decimals(ms, ms < 10 ? 1 : 0)} ms`;
 }
 
 /** Gives hours as `1 h 20 min`. */
