@@ -115,6 +115,32 @@ def test_the_error_log_is_named_as_such(tmp_path):
     assert run("import", tmp_path / "access.log").exit_code == 0
 
 
+def test_tabs_that_rsyslog_escaped_come_back_as_the_advice_says(tmp_path):
+    own = (
+        "t3",
+        "1767225600.000",
+        "0b3510b0b46ee1da317017a6205738d1",
+        "",
+        "",
+        "01",
+        "100.64.0.2",
+        "9992",
+        "",
+        "",
+        "GET",
+        "/a",
+    )
+    rest = ("200", "5", "0.117", "shop", "curl/8", "", "", "1;t=105300;r=/a", "", "127.0.0.1:8000", "0.117", "200")
+    line = "Jan  1 00:00:00 web-1 nginx: " + "#011".join([*own, *rest, *[""] * 4, "HTTP/1.1", "http", "", "", "shop"])
+    log = tmp_path / "a.log"
+    log.write_text(f"{line}\n" * 2)
+    first = run("import", log)
+    assert (first.exit_code, r"`sed 's/#011/\t/g' FILE | tailtrace import -`" in first.stderr) == (1, True)
+    log.write_text(log.read_text().replace("#011", "\t"))
+    again = run("import", log)
+    assert (again.exit_code, ", 0 rejected" in again.stdout) == (0, True)
+
+
 def test_a_hole_of_nul_bytes_rejects_nothing(tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(f"{LINE}\n".encode() + b"\0" * 200_000 + f"{LINE}\n".encode())

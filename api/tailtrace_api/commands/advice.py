@@ -48,6 +48,15 @@ _SHOWN = (
         ),
     ),
     (
+        "no-format",
+        re.compile(r"t[0-9]#011[0-9]{10}\."),
+        (
+            "rsyslog wrote #011 for each tab of our format. Let it keep them, "
+            '`global(parser.escapeControlCharacterTab="off")`; for the lines that are there: '
+            r"`sed 's/#011/\t/g' FILE | tailtrace import -`."
+        ),
+    ),
+    (
         "bad-time",
         re.compile(r"[0-9]{2}/[^/\s]*[^/\sA-Za-z][^/\s]*/[0-9]{4}:|[0-9]{2}/[A-Za-z]{3}[A-Za-z.]+/[0-9]{4}:"),
         (
