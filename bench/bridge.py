@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,7 @@ from store import AGENTS, ENDPOINTS, IDENTITIES, STATUSES
 
 ROOT = Path(__file__).parents[1]
 INFLUXD = Path.home() / ".cache" / "tailtrace" / "influxdb" / "influxd"
+TAILTRACE = str(Path(sys.executable).with_name("tailtrace"))
 PSS_MIB_MAX = 64
 START_S_MAX = 20.0
 SETTLE_S_MAX = 30.0
@@ -33,12 +34,12 @@ TICK_S = 0.1
 
 
 class Load:
-    """Writes lines, and sends the app's spans of them, as many a second as asked."""
+    """Writes lines, and sends the app's spans of them, as many a second as asked; `ahead_ns` of the clock."""
 
-    def __init__(self, log: Path, spans_url: str, rate: float) -> None:
+    def __init__(self, log: Path, spans_url: str, rate: float, ahead_ns: int = 0) -> None:
         self.sent = 0
         self._dice = random.Random(7)
-        self._log, self._rate = log, rate
+        self._log, self._rate, self._ahead_ns = log, rate, ahead_ns
         self._client = httpx.Client(base_url=spans_url)
 
     def run(self, until_s: float) -> None:
@@ -51,10 +52,12 @@ class Load:
             due += (now_s - last_s) * self._rate
             last_s, count = now_s, int(due)
             due -= count
-            self._give([self._request() for _ in range(count)])
+            now_ns = time.time_ns() + self._ahead_ns
+            self._give([self.request(now_ns) for _ in range(count)])
 
-    def _request(self) -> tuple[dict[str, str], dict[str, object]]:
-        dice, now_ns = self._dice, time.time_ns()
+    def request(self, now_ns: int) -> tuple[dict[str, str], dict[str, object]]:
+        """Return the line of a request that is over at this time, and its span."""
+        dice = self._dice
         path, route = ENDPOINTS[min(int(dice.expovariate(0.1)), len(ENDPOINTS) - 1)]
         trace, parent, span = (
             f"{dice.getrandbits(128):032x}",
@@ -105,7 +108,9 @@ def influxdb(servers: object, folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def bridge(folder: Path, settings: Mapping[str, str], ports: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+def bridge(
+    folder: Path, settings: Mapping[str, str], ports: list[int], program: Sequence[str] = (TAILTRACE,)
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `tailtrace bridge`; its health listens on the first port, its receiver on the second."""
     environment = os.environ | dict(settings) | {
         "TAILTRACE_LOG": str(folder / "access.log"),
@@ -115,9 +120,8 @@ def bridge(folder: Path, settings: Mapping[str, str], ports: list[int]) -> Itera
         "TAILTRACE_OTLP_LISTEN": f"127.0.0.1:{ports[1]}",
         "TAILSCALE_SOCKET": str(folder / "none.sock"),
     }  # fmt: skip
-    program = str(Path(sys.executable).with_name("tailtrace"))
     with (folder / "bridge.txt").open("wb") as said:
-        process = subprocess.Popen([program, "bridge"], env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen([*program, "bridge"], env=environment, stdout=said, stderr=said)
     try:
         end_s = time.monotonic() + START_S_MAX
         while True:

@@ -4,9 +4,23 @@ import pytest
 
 from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups import encoding as chunks
-from tailtrace_bridge.store.influx.rollups.encoding import Kind, Sought, Tables, chosen, decode, encode, merged
+from tailtrace_bridge.store.influx.rollups.encoding import (
+    Kind,
+    Sought,
+    Tables,
+    chosen,
+    decode,
+    document,
+    document_of,
+    encode,
+    merged,
+    rows_of,
+    shares,
+    usage_columns,
+)
 from tailtrace_bridge.store.influx.rollups.spans import groups
 from tailtrace_bridge.store.influx.rollups.whose import Called, Whose
+from tailtrace_bridge.store.rollups import Rollups
 from tailtrace_bridge.store.values import Window
 
 ANA, BEN = Identity("100.64.0.7", "user", "ana"), Identity("100.64.0.8", "user", "ben", expired=True)
@@ -63,6 +77,38 @@ def test_sums_of_before_have_both_times_where_each_request_has(kind, key, sums, 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_no_rows(kind):
     assert decode(kind, encode(kind, [], Tables()), Tables()) == []
+
+
+def test_the_usage_of_an_hour_is_written_from_its_columns_as_from_its_rows():
+    tables, rollups = Tables(), Rollups()
+    who, where = tables.identities[BEN], tables.endpoints[("s", "/a")]
+    assert document_of(Kind.USAGE, usage_columns(rollups), tables) == document(Kind.USAGE, [], tables)
+    rollups.add([(540, who, where, "GET", 200, 0, 9, 7, 1), (541, who, where, "PUT", 500, 0, None, None, 2)])
+    text = document_of(Kind.USAGE, usage_columns(rollups), tables)
+    assert text == document(Kind.USAGE, list(rows_of(Kind.USAGE, rollups, tables)), tables)
+    assert decode(Kind.USAGE, [text], tables) == [
+        (0, 0, "GET", 200, 0, 1, 1, 9, 1, 7, 1, 1, 2), (0, 0, "PUT", 500, 0, 1, 0, 0, 0, 0, 2, 0, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_each_identity_is_in_one_share(count):
+    all_tables = Tables()
+    people = [Identity(f"100.64.0.{n}", "user", f"person{n}") for n in range(5)]
+    hours = []
+    for some in (people[:4], people[::-1]):  # not each is in each, and none has the same place in both
+        here = Tables()
+        where = here.endpoints[("s", "/a")]
+        rows = [(here.identities[one], where, 0, requests) for requests, one in enumerate(some, start=1)]
+        hours.append(encode(Kind.VISITS, rows, here))
+    found = [
+        merged(Kind.VISITS, [decode(Kind.VISITS, texts, all_tables, find) for texts in hours])
+        for find in shares(count, all_tables)
+    ]
+    of_all = [row for rows in found for row in rows]
+    requests = {list(all_tables.identities)[who].user: n for who, _, _, n in of_all}
+    assert requests == {"person0": 6, "person1": 6, "person2": 6, "person3": 6, "person4": 1}
+    assert (len(found), len(of_all)) == (count, 5), "nobody is in two shares"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import itertools
 import re
 import time
+from collections import Counter
 from contextlib import closing
 
 import httpx
@@ -289,6 +290,29 @@ def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make)
     # Nothing is read from rows now: they could be gone.
     sums = store._reads.rollups.parts(window, Kind.USAGE, Tables())
     assert [part.size_us for part in sums] == [DAY_US]
+
+
+@pytest.mark.parametrize("length_max", [32_000, 150])
+def test_a_day_is_added_up_of_its_hours_some_people_at_a_time_where_there_is_much(make, monkeypatch, length_max):
+    monkeypatch.setattr("tailtrace_bridge.store.influx.rollups.encoding.TEXT_LENGTH_MAX", length_max)
+    store, day_us = make(), clock_us() // DAY_US * DAY_US - 3 * DAY_US
+    rows = [row(day_us + 600_000_000 * key, key, f"person{key % 7}", f"/{key % 3}") for key in range(140)]
+    held, by_hour = [], store._reads.rollups.by_hour
+    monkeypatch.setattr(
+        store._reads.rollups, "by_hour",
+        lambda *a: (held.append((a[1], len(hour))) or hour for hour in by_hour(*a)),
+    )  # fmt: skip
+    store.write(rows)
+    store.settle()
+    window, expected = Window(day_us, day_us + DAY_US), Counter((r.identity.user, r.route) for r in rows)
+    parts = list(store._reads.rollups.parts(window, Kind.USAGE, Tables()))
+    assert [part.size_us for part in parts] == [DAY_US]
+    found = store.usage(Scope.everybody(), window, ALL)
+    assert {(one.identity.user, one.endpoint): one.requests for one in found} == expected
+    assert len(parts[0].rows) == 21, "no key is there twice"
+    of_usage = [n for kind, n in held if kind is Kind.USAGE]
+    is_some_at_a_time = length_max < 1_000
+    assert (len(of_usage) > 24, max(of_usage) < 6) == (is_some_at_a_time, is_some_at_a_time)
 
 
 DAY_AGO_US = clock_us() // DAY_US * DAY_US - 3 * DAY_US

@@ -3,7 +3,7 @@
 A step's rollups go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
 of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
 are, compressed, cut into texts that a string field can hold. So many rows that they should not be held all at once
-are several such documents, with a `.` between them. Its rows:
+are several such documents, with a `.` between them, and no key is in two of them. Its rows:
 
 | kind | row | two with the same key become one by |
 |---|---|---|
@@ -33,7 +33,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.columns import InterningTable
@@ -41,6 +41,7 @@ from tailtrace_bridge.core.records import Identity
 from tailtrace_bridge.store.influx.rollups.whose import Find, Whose
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
+from tailtrace_bridge.store.rollups import SUMS as TOTALS
 from tailtrace_bridge.store.values import MINUTE_US, QUARTER_US, Run
 
 TEXT_LENGTH_MAX = 32_000
@@ -48,8 +49,8 @@ TEXT_LENGTH_MAX = 32_000
 _IDENTITY_VALUES = attrgetter(
     "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
 )
-_SUMS_BEFORE = 6
-"""Of usage, as it was written before there were totals of requests with both times."""
+_SUMS, _SUMS_BEFORE = len(TOTALS), 6
+"""Of usage; and as it was written before there were totals of requests with both times."""
 _BETWEEN = "."
 _ROWS_LEVEL, _SUMS_LEVEL = 1, 6
 """Of compression: rows are written while a log waits, rollups are read for years."""
@@ -80,6 +81,7 @@ DAY_SUMS = (Kind.USAGE_HOURS, *SUMS)
 _IDENTITY_COLUMN = {
     Kind.USAGE: 0, Kind.USAGE_IDENTITY: 0, Kind.USAGE_HOURS: 0, Kind.VISITS: 0, Kind.RUNS: 0, Kind.ROWS: 0,
 }  # fmt: skip
+BY_IDENTITY = frozenset(_IDENTITY_COLUMN)
 _ENDPOINT_COLUMN = {
     Kind.USAGE: 1, Kind.USAGE_ENDPOINT: 0, Kind.VISITS: 1, Kind.LATENCY: 1, Kind.UPTIME: 0, Kind.ROWS: 1,
 }  # fmt: skip
@@ -134,23 +136,40 @@ def documents_of(texts: Iterable[str]) -> Iterator[str]:
 
 def document(kind: Kind, rows: Sequence[Row], tables: Tables) -> str:
     """Write rows, all or some of one step."""
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    width = len(rows[0]) if rows else 0
+    return document_of(kind, (list(map(itemgetter(place), rows)) for place in range(width)), tables)
+
+
+def document_of(kind: Kind, columns: Iterable[Sequence[Any]], tables: Tables) -> str:
+    """Write columns. They may be made one by one: together, and as rows, they take twenty times their text."""
     head: dict[str, Any] = {}
-    if columns and (place := _IDENTITY_COLUMN.get(kind)) is not None:
-        identities = list(tables.identities)
-        used: InterningTable[int] = InterningTable()
-        columns[place] = [used[one] for one in columns[place]]
-        head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in used]
-    if columns and (place := _ENDPOINT_COLUMN.get(kind)) is not None:
-        endpoints = list(tables.endpoints)
-        used = InterningTable()
-        columns[place] = [used[one] for one in columns[place]]
-        head["endpoints"] = [endpoints[one] for one in used]
-    packed = [_pack(column) for column in columns]
+    packed: list[tuple[dict[str, Any], bytes]] = []
+    identity, endpoint = _IDENTITY_COLUMN.get(kind), _ENDPOINT_COLUMN.get(kind)
+    for place, cells in enumerate(columns):
+        column = cells
+        if place == identity:
+            column, places = _used(column)
+            identities = list(tables.identities)
+            head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in places]
+        elif place == endpoint:
+            column, places = _used(column)
+            endpoints = list(tables.endpoints)
+            head["endpoints"] = [endpoints[one] for one in places]
+        packed.append(_pack(column))
     head["columns"] = [how for how, _ in packed]
     content = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(cells for _, cells in packed)
     level = _ROWS_LEVEL if kind is Kind.ROWS else _SUMS_LEVEL
     return b64encode(zlib.compress(content, level)).decode()
+
+
+def usage_columns(rollups: Rollups) -> Iterator[list[Any]]:
+    """Return the columns of `usage`, for `document_of`: of one hour no key comes twice."""
+    if not rollups.usage:
+        return
+    for place in range(_USAGE_KEY_WIDTH[Kind.USAGE]):
+        yield [key[place + 1] for key in rollups.usage]
+    for place in range(_SUMS):
+        yield [sums[place] for sums in rollups.usage.values()]
 
 
 def decode(kind: Kind, texts: Iterable[str], tables: Tables, find: Find | None = None) -> list[Row]:
@@ -218,6 +237,19 @@ def _with_both_times(row: Row) -> Row:
     requests, timed, request_time_us, app_timed, app_time_us, _ = row[-_SUMS_BEFORE:]
     is_whole = requests == timed == app_timed
     return (*row, app_timed, request_time_us - app_time_us) if is_whole else (*row, 0, 0)
+
+
+def shares(count: int, tables: Tables) -> Iterator[Find | None]:
+    """Return what finds the identities of each of `count` shares: each is in one of them. None: all."""
+
+    def share(number: int) -> Find:
+        def find(values: Sequence[Any]) -> Identity | None:
+            one = Identity(*values)
+            return one if tables.identities[one] % count == number else None
+
+        return find
+
+    return map(share, range(count)) if count > 1 else iter((None,))
 
 
 def chosen(kind: Kind, rows: list[Row], tables: Tables, sought: Sought) -> list[Row]:
@@ -298,16 +330,22 @@ def _unpack(how: Mapping[str, Any], data: bytes, rows: Sequence[int] | None = No
     return [base + one for one in cells] if base else cells
 
 
+def _used(column: Iterable[int]) -> tuple[list[int], list[int]]:
+    """Return a column of places by places among those that are used, and these."""
+    used: InterningTable[int] = InterningTable()
+    return [used[one] for one in column], list(used)
+
+
 def _code(high: int) -> str:
     return "B" if high < 2**8 else "H" if high < 2**16 else "I" if high < 2**32 else "Q"
 
 
-def rows_of(kind: Kind, rollups: Rollups, tables: Tables) -> list[Row]:
-    """Return the rows of rollups. Keys may come twice: `merged` makes them one."""
+def rows_of(kind: Kind, rollups: Rollups, tables: Tables) -> Iterable[Row]:
+    """Return the rows of rollups, one by one. Keys may come twice: `merged` makes them one."""
     if kind is Kind.UPTIME:
         places = {place: tables.endpoints[(service, "")] for place, (service, _) in enumerate(list(tables.endpoints))}
-        return [(places[where], minute, *counts) for (minute, where), counts in rollups.minutes.items()]
-    return list(_ROWS_OF[kind](rollups))
+        return ((places[where], minute, *counts) for (minute, where), counts in rollups.minutes.items())
+    return _ROWS_OF[kind](rollups)
 
 
 def merged(kind: Kind, parts: Iterable[Iterable[Row]]) -> list[Row]:

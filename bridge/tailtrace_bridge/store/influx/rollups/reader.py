@@ -104,6 +104,14 @@ class _Level(NamedTuple):
     parts: list[Part]
 
 
+class Kept(NamedTuple):
+    """Rollups of one kind of a step that are valid."""
+
+    asof_us: int
+    texts: int
+    """How many they are cut into."""
+
+
 class _Step(NamedTuple):
     """The rollups of requests of one step."""
 
@@ -234,7 +242,7 @@ class RollupReader:
             for start_us, theirs in buckets.items():
                 rollups = Rollups()
                 rollups.add(batches.counted(theirs))
-                yield Part(start_us, 0, rows_of(kind, rollups, tables))
+                yield Part(start_us, 0, list(rows_of(kind, rollups, tables)))
 
     def _rolled_up(
         self,
@@ -252,7 +260,8 @@ class RollupReader:
         for size_us in sizes:
             inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
             rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
-            places, asofs = self._asofs(kind, size_us, inner)
+            places, kept = self._found(kind, size_us, inner)
+            asofs = {place: one.asof_us for place, one in kept.items()}
             level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
             levels.append(level)
             for one, start_us in places - level.places:
@@ -433,6 +442,31 @@ class RollupReader:
         points = _points(found, HOUR_US).get((source, hour_us), [])
         return _valid(kind, points, points[0][1], tables) if points else None
 
+    def hours(self, day: Window, kind: Kind, source: str) -> dict[Place, Kept] | None:
+        """Return which totals a day's hours have, of those with rows; None where those of one are not valid."""
+        places, found = self._found(kind, HOUR_US, {source: [day]})
+        return found if places == found.keys() else None
+
+    def by_hour(
+        self, hours: Mapping[Place, Kept], kind: Kind, tables: Tables, find: Find | None
+    ) -> Iterator[list[Row]]:
+        """Return the totals of hours of one source, one hour's at a time, or those of some identities.
+
+        Raises ValueError where an hour was made anew since it was looked at, or is not whole.
+        """
+        where, values = _of_source(next(iter(hours))[0] if hours else None)
+        stored = _stored(kind, HOUR_US)
+        text = _sums_text(stored, HOUR_US, where, '"asof_us", "parts", "data"')
+        for some in _fetches({place: one.texts * TEXT_LENGTH_MAX for place, one in hours.items()}):
+            spans = joined(Window(us, us + HOUR_US) for _, us in some)
+            points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], HOUR_US)
+            for place in some:
+                texts = _valid_texts(points.pop(place, ()), hours[place].asof_us)
+                if texts is None:
+                    raise ValueError("an hour was rolled up anew")
+                rows = decode(stored, texts, tables, find)
+                yield rows if kind is stored else with_hour(rows, place[1] // HOUR_US)
+
     def asofs(self, size_us: int, source: str, kind: Kind = Kind.UPTIME) -> dict[int, int]:
         """Return what was rolled up already, and as of when; `kind` is the one that is written last."""
         text = f'SELECT "asof_us" FROM "{kind}" WHERE "source" = $source AND "size" = $size'  # noqa: S608
@@ -447,8 +481,8 @@ class RollupReader:
         newest_us = self.newest_bucket_us()
         return window if newest_us is None or newest_us + BUCKET_US > window.end_us else Window(window.start_us, end_us)
 
-    def _asofs(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, int]]:
-        """Return the steps with rows, and as of when the rollups of those are that are valid: in one call."""
+    def _found(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, Kept]]:
+        """Return the steps with rows, and the rollups of those where they are valid: in one call."""
         where, values = _of_source(_only(spans))
         untils, points = self.each(
             self._buckets.rollups,
@@ -462,8 +496,10 @@ class RollupReader:
             for (one, start_us), until_us in _untils(untils).items()
             if any(w.start_us <= start_us < w.end_us for w in (*spans.get(one, ()), *spans.get(None, ())))
         }
-        asofs = {place: found[place][0][1] for place in places if _is_valid(found.get(place, ()), places[place])}
-        return set(places), asofs
+        kept = {
+            place: Kept(*found[place][0][1:3]) for place in places if _is_valid(found.get(place, ()), places[place])
+        }
+        return set(places), kept
 
     def _batches(self, field: str, spans: Sequence[Window], source: str | None) -> dict[Place, list[tuple[int, Any]]]:
         """Return a field of the batches of each step, with their times, ns."""
@@ -519,7 +555,7 @@ def _stored(kind: Kind, size_us: int) -> Kind:
 
 def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought | None) -> Part:
     """Return the totals of one kind of a step."""
-    rows = rows_of(kind, step.rollups, step.tables)
+    rows = list(rows_of(kind, step.rollups, step.tables))
     rows = chosen(kind, rows, step.tables, sought) if sought else rows
     return Part(place[1], 0, translated(kind, rows, step.tables, tables))
 

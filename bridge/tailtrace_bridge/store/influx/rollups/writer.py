@@ -1,7 +1,7 @@
 """Rolls up what one source has written: hours from their requests, days from their hours. See `rollups` for when.
 
-An hour's rollups are made of requests that are read once, a few steps at a time; so a writer that rolls up a year holds
-no more than one that rolls up an hour.
+An hour's rollups are made of requests that are read once, a few steps at a time, and a day's of an hour at a time; so a
+writer that rolls up a year holds no more than one that rolls up an hour.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
 from tailtrace_bridge.store.influx.rollups.encoding import (
+    BY_IDENTITY,
     DAY_SUMS,
     SUMS,
     Kind,
@@ -18,9 +19,12 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
     Tables,
     cut,
     document,
+    document_of,
     encode,
     merged,
     rows_of,
+    shares,
+    usage_columns,
 )
 from tailtrace_bridge.store.influx.rollups.older import without_loss
 from tailtrace_bridge.store.influx.rollups.reader import GRACE_US, SIZES, STEPS, SUM_SIZES, RollupReader
@@ -36,6 +40,8 @@ RAW_POINTS = 16
 """Of requests put together, written at once: half a MB."""
 BATCHES_MAX = 8
 """Of one step: where there are more, they are put into one once the step is over."""
+SHARES_MAX = 8
+"""Of a day's identities: each takes a look at all its hours."""
 _NS = 1000
 
 
@@ -123,6 +129,12 @@ class Roller:
         self._join_batches(now_us, Window(0, now_us))
         return self._complete_day()
 
+    def keep_hour(self, hour_us: int, rollups: Rollups, tables: Tables) -> None:
+        """Keep rollups of an hour as those of now, without a look at its rows; for who made both."""
+        batch = _Batch(self._keep)
+        self._add_hour(batch, hour_us, self._clock(), rollups, tables)
+        batch.flush()
+
     def _due(self, size_us: int, now_us: int) -> list[int]:
         return [
             start_us
@@ -196,16 +208,22 @@ class Roller:
             self._write_raw(some_points)
 
     def _add_hour(self, batch: "_Batch", hour_us: int, asof_us: int, rollups: Rollups, tables: Tables) -> None:
-        def rows_made(kind: Kind) -> list[Row]:
-            rows = rows_of(kind, rollups, tables)
-            return list(rows) if kind is Kind.USAGE else merged(kind, [rows])  # of one hour no usage comes twice
+        def merged_rows(kind: Kind) -> list[Row]:
+            return merged(kind, [rows_of(kind, rollups, tables)])
 
-        made: Callable[[Kind], list[Row]] = rows_made
+        def encoded(kind: Kind) -> list[str]:
+            if kind is Kind.USAGE:
+                return cut([document_of(kind, usage_columns(rollups), tables)])
+            return encode(kind, merged_rows(kind), tables)
+
+        # One kind at a time, and of the longest a column at a time: as rows they take ten times what their texts do.
+        texts: dict[Kind, list[str]]
         if hour_us in (self._older or ()):
-            all_made: Mapping[Kind, list[Row]] = {kind: rows_made(kind) for kind in SUMS}
-            made = without_loss(self._rollups, self._source, hour_us, all_made, tables).__getitem__
-        # One kind at a time: as rows they take ten times what they take as texts.
-        texts: dict[Kind, list[str]] = {kind: encode(kind, made(kind), tables) for kind in SUMS}
+            all_made: Mapping[Kind, list[Row]] = {kind: merged_rows(kind) for kind in SUMS}
+            made = without_loss(self._rollups, self._source, hour_us, all_made, tables)
+            texts = {kind: encode(kind, made[kind], tables) for kind in SUMS}
+        else:
+            texts = {kind: encoded(kind) for kind in SUMS}
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
@@ -215,10 +233,10 @@ class Roller:
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
         texts: dict[Kind, list[str]] = {}
         for kind in DAY_SUMS:
-            parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
-            if not all(part.size_us for part in parts):
+            of_kind = self._day_texts(kind, day, tables)
+            if of_kind is None:
                 return
-            texts[kind] = encode(kind, merged(kind, (part.rows for part in parts)), tables)
+            texts[kind] = of_kind
         self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
 
     def _complete_day(self) -> bool:
@@ -228,13 +246,29 @@ class Roller:
         """
         if not self._without_hours:
             return False
-        day_us, kind, tables = self._without_hours.pop(), Kind.USAGE_HOURS, Tables()
+        day_us, kind = self._without_hours.pop(), Kind.USAGE_HOURS
         day, asof_us = Window(day_us, day_us + DAY_US), self._asofs[DAY_US][day_us]
-        parts = list(self._rollups.parts(day, kind, tables, (HOUR_US,), self._source))
-        if all(part.size_us for part in parts):
-            texts = {kind: encode(kind, merged(kind, (part.rows for part in parts)), tables)}
-            self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
+        of_kind = self._day_texts(kind, day, Tables())
+        if of_kind is not None:
+            points = self._points(DAY_US, day_us, asof_us, {kind: of_kind})
+            self._keep(list(points), [(DAY_US, day_us, asof_us)])
         return True
+
+    def _day_texts(self, kind: Kind, day: Window, tables: Tables) -> list[str] | None:
+        """Return what a day's hours add up to; None where not all of them are valid.
+
+        An hour at a time is held, and of many rows those of some identities.
+        """
+        hours = self._rollups.hours(day, kind, self._source)
+        if hours is None:
+            return None
+        longest = max((one.texts for one in hours.values()), default=1)
+        some = shares(min(longest, SHARES_MAX) if kind in BY_IDENTITY else 1, tables)
+        added_up = (merged(kind, self._rollups.by_hour(hours, kind, tables, find)) for find in some)
+        try:
+            return cut(document(kind, rows, tables) for rows in added_up)
+        except ValueError:  # an hour is being rolled up anew
+            return None
 
     def _points(
         self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]
