@@ -84,6 +84,10 @@ def test_names_are_those_of_the_format():
         (r"é\xC3\xA9", "éé"),
         (r"\xFF", "\udcff"),
         (r"\xG1\x2", r"\xG1\x2"),
+        (r"\x41\xG1", r"A\xG1"),
+        (r"\\x41\x41", r"\x41A"),
+        (r"\x5Cx41", r"\x41"),
+        (r"\x41\N{DIGIT ONE}\u0031", r"A\N{DIGIT ONE}\u0031"),
         (r"a\"b\\c\\x41\t", 'a"b\\c\\x41\t'),
     ],
 )

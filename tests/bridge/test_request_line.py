@@ -16,6 +16,7 @@ CHARS = st.text("abZ059_.-/?#=@%:+;é\x00\n", max_size=40)
 @example("GET", "/ghp_0123456789abcdef", "")
 @example("POST", "/ann@example.com", "")
 @example("GET", "/a/" * 300, "")
+@example("GET", "b/a/" * 200 + "word", "?a=b")
 @example("GET", VIEW_PATH, "?card=one&variant=two")
 @example("GET", "//evil", "?a#b")
 def test_the_usual_request_is_read_as_its_target_is(method, path, query):

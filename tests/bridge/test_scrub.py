@@ -96,6 +96,18 @@ def test_no_first_look_passes_a_token_over(made):
         assert scrubbing._TOKEN.search(text.replace("eyJ", "")) is None
 
 
+@settings(deadline=None)
+@example([("eyJ", 16), ("a", 6), (".", 1), ("eyJ", 9)])
+@given(st.lists(st.tuples(st.sampled_from((*PIECES, "eyJ", "eyJhbGci.")), st.integers(1, 16)), max_size=14))
+def test_what_begins_like_a_web_token_is_the_same_whether_it_is_hidden_or_read(made):
+    text = "/" + "".join(piece * count for piece, count in made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scrubbing, "WEB_TOKENS_FEW", 10_000)
+        read = scrub(text)
+        patch.setattr(scrubbing, "WEB_TOKENS_FEW", -1)
+        assert scrub(text) == read
+
+
 @pytest.mark.parametrize(
     ("path", "kept"),
     [

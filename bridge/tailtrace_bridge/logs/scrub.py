@@ -27,6 +27,8 @@ from itertools import islice
 EMAIL, TOKEN = "[email]", "[token]"
 AT_SIGNS_MAX = 4
 """Of one path, `%40` counted: no path of an app has more, and each is looked at."""
+WEB_TOKENS_FEW = 8
+"""So often each `eyJ` may read on to the end of its word, in vain: a path is short enough for that."""
 _FILES = "p(?:ng|df)|j(?:pe?g|s(?:on)?)|gif|w(?:ebp|off2?)|avif|svg|ico|css|m(?:js|ap)|t(?:tf|xt)|html?|xml"
 """Endings of files, by their first letters: most words are told to be none at the first."""
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+=?^_`{|}~%-"
@@ -91,8 +93,11 @@ def scrub(text: str) -> str:
         text = _NAMED.sub(_named, text)
     if ":" in text and "@" in text:
         text = _CREDENTIALS.sub(f"{TOKEN}@", text)
-    if at_signs := text.count("@") + text.count("%40"):
-        text = _without_emails(text) if at_signs <= AT_SIGNS_MAX else _without_emails(_cut(text)) + EMAIL
+    if "%40" in text:
+        at_signs = text.count("@") + text.count("%40")
+        text = _without_encoded(text) if at_signs <= AT_SIGNS_MAX else _without_encoded(_cut(text)) + EMAIL
+    elif "@" in text:
+        text = _without_emails(text)
     if "eyJ" in text and _WEB_TOKEN.search(text):
         return _without_tokens(text)
     return _TOKEN.sub(_token, text) if _may_be_token(text) or _KEY.search(text) else text
@@ -110,20 +115,17 @@ def _may_be_token(text: str) -> bool:
 
 
 def _cut(text: str) -> str:
-    """Return what stands before the word of the first `@` too many."""
-    if "%40" in text:
-        before = text[: next(islice(_AT.finditer(text), AT_SIGNS_MAX, None)).start()]
-    else:
-        before = text[: -len(text.split("@", AT_SIGNS_MAX + 1)[-1]) - 1]
-    return before.rstrip(_LOCAL)
+    """Return what stands before the word of the first `@` too many, where some are `%40`."""
+    return text[: next(islice(_AT.finditer(text), AT_SIGNS_MAX, None)).start()].rstrip(_LOCAL)
 
 
 def _without_emails(text: str) -> str:
-    """Replace addresses."""
-    if "%40" in text:
-        return _without_encoded(text)
+    """Replace addresses, none of whose `@` is `%40`."""
     parts: list[str] = []
     first, *behind = text.split("@")
+    is_cut = len(behind) > AT_SIGNS_MAX
+    if is_cut:
+        behind = [*behind[: AT_SIGNS_MAX - 1], behind[AT_SIGNS_MAX - 1].rstrip(_LOCAL)]
     for part in behind:
         domain = _DOMAIN.match(part)
         if domain and len(before := first.rstrip(_LOCAL)) < len(first):
@@ -132,7 +134,7 @@ def _without_emails(text: str) -> str:
         else:
             parts += (first, "@")
             first = part
-    return "".join((*parts, first))
+    return "".join((*parts, first, EMAIL) if is_cut else (*parts, first))
 
 
 def _without_encoded(text: str) -> str:
@@ -163,7 +165,8 @@ def _without_encoded(text: str) -> str:
 
 def _without_tokens(text: str) -> str:
     """Replace tokens in a text with `eyJ` in it: where it begins no token it is hidden, letter for letter alike."""
-    hidden = _ALONE.sub(lambda word: word[0].replace("eyJ", "eyI"), text)
+    few = text.count("eyJ") <= WEB_TOKENS_FEW
+    hidden = text if few else _ALONE.sub(lambda word: word[0].replace("eyJ", "eyI"), text)
     if hidden == text:
         return _TOKEN.sub(_token, text)
     parts: list[str] = []
