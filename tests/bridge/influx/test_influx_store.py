@@ -454,16 +454,16 @@ def test_what_was_read_is_not_read_again_until_it_changes(make, monkeypatch):
         requests = count(reader, window)
         return requests, sum('"asof_us", "parts", "data"' in text or '"data" FROM "batch"' in text for text in asked)
 
-    hours, requests_of_ends, batches_of_ends = 1, 1, 1  # calls
-    assert read() == (1439, hours + requests_of_ends + batches_of_ends)
+    hours, batches_of_ends = 1, 1  # calls
+    assert read() == (1439, hours + batches_of_ends)
     assert read() == (1439, 0)
     other_end = Window(RAGGED.start_us, RAGGED.end_us - 60_000_000)
-    assert read(other_end) == (1438, requests_of_ends + batches_of_ends), "one step is cut elsewhere; no hour is read"
+    assert read(other_end) == (1438, batches_of_ends), "one step is cut elsewhere; no hour is read"
     writer.write([row(DAY_AGO_US + 5 * HOUR_US, 10_000)])
-    assert read() == (1440, hours + requests_of_ends + batches_of_ends), "the other hours, and the steps of this one"
+    assert read() == (1440, hours + batches_of_ends), "the other hours, and the steps of this one"
     assert read() == (1440, 0)
     reader._reads.rollups.forget()
-    assert read() == (1440, hours + requests_of_ends + batches_of_ends)
+    assert read() == (1440, hours + batches_of_ends)
 
 
 def test_busy_steps_are_fetched_few_at_a_time():

@@ -3,7 +3,8 @@
 A step's rollups go by identity, address and all: as tags these would be a series for each. So a step is kept as a table
 of its own, complete in itself: columns of numbers as little-endian arrays behind a line of JSON that says what they
 are, compressed, cut into texts that a string field can hold. So many rows that they should not be held all at once
-are several such documents, with a `.` between them, and no key is in two of them. Its rows:
+are several such documents, with a `.` between them, and no key is in two of them. Rollups that go by identity are, too,
+those with a name first, and each document begins a text (`owners`). Its rows:
 
 | kind | row | two with the same key become one by |
 |---|---|---|
@@ -32,12 +33,13 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
-from operator import attrgetter, itemgetter
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.store.influx.rollups import owners
 from tailtrace_bridge.store.influx.rollups.whose import Find, Whose
 from tailtrace_bridge.store.packed import join_runs
 from tailtrace_bridge.store.rollups import PROXY, USAGE_TRAFFIC, Rollups
@@ -46,12 +48,13 @@ from tailtrace_bridge.store.values import MINUTE_US, QUARTER_US, Run
 
 TEXT_LENGTH_MAX = 32_000
 """A string field holds 64 KiB."""
-_IDENTITY_VALUES = attrgetter(
-    "address", "kind", "user", "device", "node_id", "tags", "provider", "user_id", "via", "reason", "expired"
-)
 _SUMS, _SUMS_BEFORE = len(TOTALS), 6
 """Of usage; and as it was written before there were totals of requests with both times."""
 _BETWEEN = "."
+DOCUMENT_ROWS = 1_000
+"""Of a document, or all of one identity where these are more."""
+_HEAD_LENGTH = 2_048
+"""Characters that are unpacked at first, to see whose a document is."""
 _ROWS_LEVEL, _SUMS_LEVEL = 1, 6
 """Of compression: rows are written while a log waits, rollups are read for years."""
 Row = Sequence[Any]
@@ -100,6 +103,14 @@ class Sought(NamedTuple):
     """The lowest and the highest status, both included."""
 
 
+class Text(NamedTuple):
+    """A piece of the rollups of a step."""
+
+    data: str
+    who: str = ""
+    """Whose rows it has (`owners`)."""
+
+
 class Tables:
     """The places of identities and endpoints for one reader."""
 
@@ -110,7 +121,22 @@ class Tables:
 
 def encode(kind: Kind, rows: Sequence[Row], tables: Tables) -> list[str]:
     """Write rows of one step."""
-    return cut([document(kind, rows, tables)])
+    return [text.data for text in texts_of(kind, [rows], tables)]
+
+
+def texts_of(kind: Kind, parts: Iterable[Sequence[Row]], tables: Tables) -> list[Text]:
+    """Write rows of one step, with whose they are. Its parts are read one by one; no identity may be in two of them."""
+    if kind not in BY_IDENTITY or kind is Kind.ROWS:
+        return [Text(text) for text in cut(document(kind, rows, tables) for rows in parts)]
+    column = _IDENTITY_COLUMN[kind]
+    texts: list[Text] = []
+    for rows in parts:
+        identities = list(tables.identities)
+        for some in _by_identity(rows, column, identities):
+            who = owners.pack(identities[place] for place in dict.fromkeys(row[column] for row in some))
+            one = _BETWEEN * bool(texts) + document(kind, some, tables)
+            texts += (Text(data, who) for data in cut([one]))
+    return texts
 
 
 def cut(documents: Iterable[str]) -> list[str]:
@@ -128,8 +154,9 @@ def cut(documents: Iterable[str]) -> list[str]:
 def documents_of(texts: Iterable[str]) -> Iterator[str]:
     """Return them again, one by one."""
     rest = ""
-    for text in texts:
-        *whole, rest = (rest + text).split(_BETWEEN)
+    for number, text in enumerate(texts):
+        here = text if number else text.removeprefix(_BETWEEN)  # those before it may have been left out
+        *whole, rest = (rest + here).split(_BETWEEN)
         yield from whole
     yield rest
 
@@ -150,7 +177,7 @@ def document_of(kind: Kind, columns: Iterable[Sequence[Any]], tables: Tables) ->
         if place == identity:
             column, places = _used(column)
             identities = list(tables.identities)
-            head["identities"] = [_IDENTITY_VALUES(identities[one]) for one in places]
+            head["identities"] = [owners.VALUES(identities[one]) for one in places]
         elif place == endpoint:
             column, places = _used(column)
             endpoints = list(tables.endpoints)
@@ -172,6 +199,18 @@ def usage_columns(rollups: Rollups) -> Iterator[list[Any]]:
         yield [sums[place] for sums in rollups.usage.values()]
 
 
+def _by_identity(rows: Sequence[Row], column: int, identities: Sequence[Identity]) -> Iterator[list[Row]]:
+    """Return rows some at a time, those of an identity together; none at once, where there are none."""
+    order = [(not (one.user or one.device), place) for place, one in enumerate(identities)]
+    some: list[Row] = []
+    for _, theirs in groupby(sorted(rows, key=lambda row: order[row[column]]), itemgetter(column)):
+        if len(some) >= DOCUMENT_ROWS:
+            yield some
+            some = []
+        some += theirs
+    yield some
+
+
 def decode(kind: Kind, texts: Iterable[str], tables: Tables, find: Find | None = None) -> list[Row]:
     """Read rows of one step back; of a kind that goes by identity, of those that `find` gives.
 
@@ -189,36 +228,59 @@ def decoded(kind: Kind, texts: Iterable[str], tables: Tables, find: Find | None 
 def identities_of(texts: Iterable[str]) -> Iterator[Identity]:
     """Return who is named by the documents of one step, of a kind that goes by identity. Raises as `decode` does."""
     for one in documents_of(texts):
-        head, _, _ = _opened(one)
-        yield from (Identity(*values) for values in head.get("identities", ()))
+        yield from (Identity(*values) for values in _Opened(one).head.get("identities", ()))
 
 
-def _opened(text: str) -> tuple[dict[str, Any], bytes, int]:
-    """Return a document's head, all of it, and where its columns begin."""
-    try:
-        document = zlib.decompress(b64decode(text))
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    place = document.index(b"\n") + 1
-    return json.loads(document[:place]), document, place
+class _Opened:
+    """A document of which no more than the head is unpacked at first. Raises ValueError where it is not whole."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._length = text, 0
+        self._unpacker = zlib.decompressobj()
+        self._unpacked = b""
+        while (end := self._unpacked.find(b"\n")) < 0:
+            if self._length >= len(text):
+                raise ValueError("a document without a head")
+            self._unpack(self._length + _HEAD_LENGTH)
+        self._begin = end + 1
+        self.head: dict[str, Any] = json.loads(self._unpacked[:end])
+
+    def columns(self) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+        """Return how each column is written, and its bytes."""
+        self._unpack(len(self._text))
+        if not self._unpacker.eof:
+            raise ValueError("a document without its end")
+        start = self._begin
+        for how in self.head["columns"]:
+            yield how, self._unpacked[start : start + how["bytes"]]
+            start += how["bytes"]
+
+    def _unpack(self, length: int) -> None:
+        """Unpack as many characters of the text, four at a time."""
+        try:
+            self._unpacked += self._unpacker.decompress(b64decode(self._text[self._length : length]))
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        self._length = length
 
 
 def _read(kind: Kind, text: str, tables: Tables, find: Find | None) -> list[Row]:
-    head, document, start = _opened(text)
-    packed: list[tuple[Mapping[str, Any], bytes]] = []
-    for how in head["columns"]:
-        packed.append((how, document[start : start + how["bytes"]]))
-        start += how["bytes"]
-    if not packed:
+    opened = _Opened(text)
+    head = opened.head
+    if not head["columns"]:
         return []
-    rows_of_theirs: Sequence[int] | None = None
     place = _IDENTITY_COLUMN.get(kind, -1)
     here: list[int] = []
     if place >= 0 and find is None:
         here = [tables.identities[Identity(*values)] for values in head["identities"]]
     elif place >= 0 and find is not None:
         found = [find(values) for values in head["identities"]]
+        if not any(found):
+            return []
         here = [-1 if one is None else tables.identities[one] for one in found]
+    packed = list(opened.columns())
+    rows_of_theirs: Sequence[int] | None = None
+    if find is not None and -1 in here:
         # Of a person's few rows the cells are read, of the others one alone: whose they are.
         rows_of_theirs = [row for row, one in enumerate(_unpack(*packed[place])) if here[one] >= 0]
     columns: list[Iterable[Any]] = [_unpack(how, data, rows_of_theirs) for how, data in packed]

@@ -21,12 +21,15 @@ Three things are kept, for each source by itself; the last in the bucket of the 
 
 Rollups are made of all rows that the step has, never added to; so to make them twice changes nothing.
 
-A window is read from the days in it, then the hours at its ends, then the steps at theirs: for each of these, whatever
-the number of sources and steps, one call says until when and one gives the rollups.
+A window is read from the days in it, then the hours at its ends, then the steps at theirs. Whatever the number of
+sources and steps, one call says of all of them until when and as of when (`_Survey`), and one for each size gives the
+rollups. Where some are not valid, more is asked: of what is smaller in their place.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -49,6 +52,7 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
     with_hour,
 )
 from tailtrace_bridge.store.influx.rollups.lru import LruCache
+from tailtrace_bridge.store.influx.rollups.owners import can_be_named, may_have
 from tailtrace_bridge.store.influx.rollups.spans import cut, edges, groups, joined, whole
 from tailtrace_bridge.store.influx.rollups.whose import Find
 from tailtrace_bridge.store.influx.wire.query import InfluxQL, Result
@@ -61,6 +65,8 @@ GRACE_US = 2 * MINUTE_US
 """How long after its end a step waits for rows: for lines that wait for their span, and their write."""
 QUERIES_MAX = 16
 """For the points of one size: with more gaps than that, what lies in the smaller gaps is read as well."""
+TEXTS_MAX = 200
+"""That one call names; the server writes an answer ten times as long as it takes to look through what it has."""
 STEPS_MAX = 36
 """That are looked at in one call."""
 FETCHED_LENGTH = 500_000
@@ -72,6 +78,7 @@ KEPT_CELLS_MAX = 500_000
 KEPT_REQUESTS_MAX = 60_000
 """Whose rollups are kept, of the steps at the ends of windows: some 15 MB at most."""
 STEPS = "step"
+_NEWEST_TEXT = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
 _NS = 1000
 Place = tuple[str, int]
 """A source, and the start of a step of time, µs."""
@@ -95,6 +102,32 @@ class Buckets(NamedTuple):
     rollups: str
 
 
+class Kept(NamedTuple):
+    """Rollups of one kind of a step that are valid."""
+
+    asof_us: int
+    texts: int
+    """How many they are cut into."""
+
+
+class _Survey(NamedTuple):
+    """What was found out at once of a window and its steps of each size: what is needed where all that is due is valid.
+
+    Another size, or a span that is not in `spans`, is asked for by itself.
+    """
+
+    newest_us: int | None
+    """The beginning of the newest step with rows, wherever."""
+    spans: Mapping[int, Sequence[Window]]
+    untils: Mapping[int, Mapping[Place, int]]
+    points: Mapping[int, Mapping[Place, list[list[Any]]]]
+
+    def has(self, size_us: int, spans: Iterable[Window]) -> bool:
+        """Return whether it says of all steps of a size in these spans."""
+        known = self.spans.get(size_us, ())
+        return all(any(one.start_us <= span.start_us and span.end_us <= one.end_us for one in known) for span in spans)
+
+
 class _Level(NamedTuple):
     """The rollups of one kind in steps of one size."""
 
@@ -102,14 +135,6 @@ class _Level(NamedTuple):
     """Which steps; all sources of a step are one part."""
     tables: Tables
     parts: list[Part]
-
-
-class Kept(NamedTuple):
-    """Rollups of one kind of a step that are valid."""
-
-    asof_us: int
-    texts: int
-    """How many they are cut into."""
 
 
 class _Step(NamedTuple):
@@ -206,24 +231,27 @@ class RollupReader:
         """
         if window.start_us >= window.end_us:
             return
+        survey = self._survey(window, kind, sizes, source)
         if sizes and sizes[0] == DAY_US:
-            window = self._widened(window)
-        levels, rest = self._rolled_up(window, kind, sizes, source, sought=sought, is_apart=is_apart)
+            window = _widened(window, survey.newest_us)
+        levels, rest = self._rolled_up(window, kind, sizes, source, survey, sought=sought, is_apart=is_apart)
         while levels:
             level = levels.pop(0)
             for part in level.parts:
                 yield part._replace(rows=translated(kind, part.rows, level.tables, tables))
-        yield from self._ends(kind, rest, tables, sought)
+        yield from self._ends(kind, rest, tables, sought, survey)
 
     def identities(self, window: Window, source: str) -> Iterator[Identity]:
         """Return who is in a window of whole days of a source, some more than once.
 
         Of requests that no rollups are there for, the heads of their documents say it: no request is looked at.
         """
-        levels, rest = self._rolled_up(window, Kind.USAGE_IDENTITY, SUM_SIZES, source, sought=None, is_apart=True)
+        kind = Kind.USAGE_IDENTITY
+        survey = self._survey(window, kind, SUM_SIZES, source)
+        levels, rest = self._rolled_up(window, kind, SUM_SIZES, source, survey, sought=None, is_apart=True)
         for level in levels:
             yield from level.tables.identities
-        untils, wanted = self._wanted(rest)
+        untils, wanted = self._wanted(rest, survey)
         for versions in self._versions(untils, list(wanted), source):
             for some in _fetches({place: version.length for place, version in versions.items()}):
                 yield from self._fetch(some, versions, untils, source).identities()
@@ -250,6 +278,7 @@ class RollupReader:
         kind: Kind,
         sizes: Sequence[int],
         source: str | None,
+        survey: _Survey,
         *,
         sought: Sought | None,
         is_apart: bool,
@@ -260,9 +289,8 @@ class RollupReader:
         for size_us in sizes:
             inner = {one: [w for w in (whole(span, size_us) for span in spans) if w] for one, spans in rest.items()}
             rest = {one: [edge for span in spans for edge in edges(span, size_us)] for one, spans in rest.items()}
-            places, kept = self._found(kind, size_us, inner)
-            asofs = {place: one.asof_us for place, one in kept.items()}
-            level = self._level(kind, size_us, asofs, source, sought=sought, is_apart=is_apart)
+            places, kept = self._found(kind, size_us, inner, survey)
+            level = self._level(kind, size_us, kept, source, sought=sought, is_apart=is_apart)
             levels.append(level)
             for one, start_us in places - level.places:
                 rest.setdefault(one, []).append(Window(start_us, start_us + size_us))
@@ -272,7 +300,7 @@ class RollupReader:
         self,
         kind: Kind,
         size_us: int,
-        asofs: Mapping[Place, int],
+        asofs: Mapping[Place, Kept],
         source: str | None,
         *,
         sought: Sought | None,
@@ -290,15 +318,17 @@ class RollupReader:
             level = apart._replace(parts=_as_one(kind, apart.parts))
             self._keep(name, level, asofs, source)
             return level
-        find = sought.whose.finder() if sought is not None and sought.whose is not None else None
-        where, values = _of_source(source)
-        spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
-        stored = _stored(kind, size_us)
-        text = _sums_text(stored, size_us, where, '"asof_us", "parts", "data"')
-        points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
+        whose = sought.whose if sought is not None else None
+        find, stored = whose.finder() if whose is not None else None, _stored(kind, size_us)
+        if whose is not None and find is not None and any(one.texts > 1 for one in asofs.values()):
+            texts = self._texts_of(
+                stored, size_us, asofs, source, partial(may_have, find=find, by_address=whose.by_address)
+            )
+        else:
+            texts = self._texts(stored, size_us, asofs, source)
         tables, parts, places = Tables(), [], set()
-        for place, asof_us in asofs.items():
-            rows = _valid(stored, points.get(place, []), asof_us, tables, find)
+        for place, of_place in texts.items():
+            rows = _decoded(stored, of_place, tables, find)
             if rows is not None:
                 rows = chosen(stored, rows, tables, sought) if sought else rows
                 places.add(place)
@@ -307,14 +337,56 @@ class RollupReader:
         self._keep(name, level, asofs, source)
         return level
 
-    def _keep(self, name: Hashable, level: _Level, asofs: Mapping[Place, int], source: str | None) -> None:
+    def _texts(
+        self, kind: Kind, size_us: int, asofs: Mapping[Place, Kept], source: str | None
+    ) -> dict[Place, list[str]]:
+        """Fetch the texts of rollups that are valid as of then, or later."""
+        where, values = _of_source(source)
+        spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
+        text = _sums_text(kind, size_us, where, '"asof_us", "parts", "data"')
+        points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
+        found = {place: _valid_texts(points.get(place, []), one.asof_us) for place, one in asofs.items()}
+        return {place: texts for place, texts in found.items() if texts is not None}
+
+    def _texts_of(
+        self,
+        kind: Kind,
+        size_us: int,
+        asofs: Mapping[Place, Kept],
+        source: str | None,
+        is_wanted: Callable[[Sequence[Any]], bool],
+    ) -> dict[Place, list[str]]:
+        """Do the same for those texts alone that are wanted: it is asked first whose rows each has."""
+        where, values = _of_source(source)
+        spans = joined(Window(start_us, start_us + size_us) for _, start_us in asofs)
+        text = _sums_text(kind, size_us, where, '"asof_us", "parts", "who", "who_asof_us"')
+        points = _points(self.each(self._buckets.rollups, (text,), spans, values)[0], size_us)
+        valid = {place: points[place] for place, one in asofs.items() if _is_valid(points.get(place, ()), one.asof_us)}
+        wanted = {place: [one for one in theirs[: theirs[0][2]] if is_wanted(one)] for place, theirs in valid.items()}
+        unnamed = {place: asofs[place] for place, theirs in wanted.items() if not all(map(can_be_named, theirs))}
+        whole = self._texts(kind, size_us, unnamed, source) if unnamed else {}
+        made = {place: {one[0]: one[1:3] for one in wanted[place]} for place in wanted.keys() - unnamed.keys()}
+        found: dict[Place, list[str]] = {place: [] for place in made}
+        times_ns = sorted({time_ns for of_place in made.values() for time_ns in of_place})
+        for start in range(0, len(times_ns), TEXTS_MAX):
+            some = times_ns[start : start + TEXTS_MAX]
+            named = " OR ".join(f'"at_ns" = {time_ns}' for time_ns in some)
+            text = _sums_text(kind, size_us, f"{where} AND ({named})", '"asof_us", "parts", "data"')
+            span = Window(some[0] // _NS, some[-1] // _NS + 1)
+            for place, theirs in _points(self.each(self._buckets.rollups, (text,), [span], values)[0], size_us).items():
+                if place in found:
+                    found[place] += (data for ns, *as_of, data in theirs if made[place].get(ns) == as_of)
+        # One that was made anew meanwhile counts as none.
+        return {**whole, **{place: texts for place, texts in found.items() if len(texts) == len(made[place])}}
+
+    def _keep(self, name: Hashable, level: _Level, asofs: Mapping[Place, Kept], source: str | None) -> None:
         if source is None and len(level.places) == len(asofs):  # who rolls up reads what it reads once
             self._levels.put(name, level, sum(len(part.rows) * len(part.rows[0]) for part in level.parts if part.rows))
 
-    def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None) -> Iterator[Part]:
+    def _ends(self, kind: Kind, spans: Spans, tables: Tables, sought: Sought | None, survey: _Survey) -> Iterator[Part]:
         """Return the totals of what no rollups are there for, a few steps at a time; in no order."""
         source = _only(spans)
-        untils, wanted = self._wanted(spans)
+        untils, wanted = self._wanted(spans, survey)
         for versions in self._versions(untils, list(wanted), source):
             names = {
                 place: (place, tuple(wanted[place]), version.asof_us, version.points)
@@ -355,11 +427,16 @@ class RollupReader:
                 for place in some:
                     yield place, _within(found.requests(place, tables, is_kept=is_kept), place, wanted[place])
 
-    def _wanted(self, spans: Spans) -> tuple[dict[Place, int], dict[Place, list[Window]]]:
+    def _wanted(
+        self, spans: Spans, survey: _Survey | None = None
+    ) -> tuple[Mapping[Place, int], dict[Place, list[Window]]]:
         """Return until when rows may come, and what is asked for of each step, in order of time."""
         spans_of = {one: joined(theirs) for one, theirs in spans.items()}
         around = joined(_steps_around(span) for theirs in spans_of.values() for span in theirs)
-        untils = self.untils(around, BUCKET_US, _only(spans)) if around else {}
+        if survey is not None and survey.has(BUCKET_US, around):
+            untils = survey.untils.get(BUCKET_US, {})
+        else:
+            untils = self.untils(around, BUCKET_US, _only(spans))
         wanted: dict[Place, list[Window]] = {}
         for place in sorted(untils, key=_start_us):
             step, asked = _step(place), (*spans_of.get(place[0], ()), *spans_of.get(None, ()))
@@ -394,7 +471,8 @@ class RollupReader:
             return self._fetch_later(some[0], versions[some[0]])
         where, values = _of_source(source)
         text = _sums_text(Kind.ROWS, BUCKET_US, where, '"asof_us", "parts", "data"')
-        points = _points(self.each(self._buckets.raw, (text,), joined(map(_step, some)), values)[0], BUCKET_US)
+        put_together = joined(_step(place) for place in some if versions[place].asof_us is not None)
+        points = _points(self.each(self._buckets.raw, (text,), put_together, values)[0], BUCKET_US)
         whole = {place: texts for place in some if (texts := _valid_texts(points.get(place, []), untils[place]))}
         loose = self._batches("data", joined(_step(place) for place in some if place not in whole), source)
         return _Fetched(whole, {place: [text for _, text in rows] for place, rows in loose.items()})
@@ -431,8 +509,7 @@ class RollupReader:
 
     def newest_bucket_us(self) -> int | None:
         """Return the beginning of the newest step with rows."""
-        text = f'SELECT last("until_us") FROM "{STEPS}"'  # noqa: S608
-        return max((row[0] // _NS for row in self._influx.rows(self._buckets.rollups, text)), default=None)
+        return _newest_us(self._influx.query(self._buckets.rollups, _NEWEST_TEXT))
 
     def kept(self, kind: Kind, hour_us: int, source: str, tables: Tables) -> list[Row] | None:
         """Return the totals of an hour of a source, whether valid or not; None where there are none."""
@@ -473,27 +550,40 @@ class RollupReader:
         rows = self._influx.rows(self._buckets.rollups, text, {"source": source, "size": SIZES[size_us]})
         return {time_ns // _NS // size_us * size_us: asof_us for time_ns, asof_us in rows}
 
-    def _widened(self, window: Window) -> Window:
-        """Return a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
-        end_us = -(-window.end_us // DAY_US) * DAY_US
-        if end_us == window.end_us:
-            return window
-        newest_us = self.newest_bucket_us()
-        return window if newest_us is None or newest_us + BUCKET_US > window.end_us else Window(window.start_us, end_us)
-
-    def _found(self, kind: Kind, size_us: int, spans: Spans) -> tuple[set[Place], dict[Place, Kept]]:
-        """Return the steps with rows, and the rollups of those where they are valid: in one call."""
-        where, values = _of_source(_only(spans))
-        untils, points = self.each(
-            self._buckets.rollups,
-            (_untils_text(size_us, where), _sums_text(_stored(kind, size_us), size_us, where, '"asof_us", "parts"')),
-            joined(span for theirs in spans.values() for span in theirs),
-            values,
+    def _survey(self, window: Window, kind: Kind, sizes: Sequence[int], source: str | None) -> _Survey:
+        """Find out what is needed of a window where all rollups that are due are valid, in one call."""
+        where, values = _of_source(source)
+        spans: dict[int, list[Window]] = {}
+        rest = [Window(window.start_us, _day_end_us(window)) if sizes and sizes[0] == DAY_US else window]
+        for size_us in sizes:
+            spans[size_us] = [inner for span in rest if (inner := whole(span, size_us))]
+            rest = [edge for span in ([window] if size_us == DAY_US else rest) for edge in edges(span, size_us)]
+        spans[BUCKET_US] = joined(map(_steps_around, rest))
+        asked = [(_untils_text(size_us, where), of_size) for size_us, of_size in spans.items()]
+        asked += [(_asofs_text(kind, size_us, where), spans[size_us]) for size_us in sizes]
+        newest, *found = self._ask(self._buckets.rollups, [(_NEWEST_TEXT, [window]), *asked], values)
+        return _Survey(
+            _newest_us(newest),
+            spans,
+            dict(zip(spans, map(_untils, found), strict=False)),
+            {size_us: _points(of_size, size_us) for size_us, of_size in zip(sizes, found[len(spans) :], strict=True)},
         )
-        found = _points(points, size_us)
+
+    def _found(
+        self, kind: Kind, size_us: int, spans: Spans, survey: _Survey | None = None
+    ) -> tuple[set[Place], dict[Place, Kept]]:
+        """Return the steps with rows, and the rollups of those where they are valid: at most in one call."""
+        together = joined(span for theirs in spans.values() for span in theirs)
+        if survey is not None and survey.has(size_us, together):
+            untils, found = survey.untils.get(size_us, {}), survey.points.get(size_us, {})
+        else:
+            where, values = _of_source(_only(spans))
+            texts = (_untils_text(size_us, where), _asofs_text(kind, size_us, where))
+            until, points = self.each(self._buckets.rollups, texts, together, values)
+            untils, found = _untils(until), _points(points, size_us)
         places = {
             (one, start_us): until_us
-            for (one, start_us), until_us in _untils(untils).items()
+            for (one, start_us), until_us in untils.items()
             if any(w.start_us <= start_us < w.end_us for w in (*spans.get(one, ()), *spans.get(None, ())))
         }
         kept = {
@@ -519,12 +609,23 @@ class RollupReader:
         self, bucket: str, texts: Sequence[str], spans: Sequence[Window], values: Mapping[str, object]
     ) -> list[list[Result]]:
         """Ask each of `texts` of several spans of time, in one call; they have places for `start` and `end`."""
-        covering = groups(spans, QUERIES_MAX)
-        asked = [text.format(start=f"$start{n}", end=f"$end{n}") for text in texts for n in range(len(covering))]
-        bounds = {f"start{n}": span.start_us * _NS for n, span in enumerate(covering)}
-        bounds |= {f"end{n}": span.end_us * _NS for n, span in enumerate(covering)}
-        found = iter(self._influx.query_all(bucket, asked, {**values, **bounds}))
-        return [[one for _ in covering for one in next(found)] for _ in texts]
+        return self._ask(bucket, [(text, spans) for text in texts], values)
+
+    def _ask(
+        self, bucket: str, asked: Sequence[tuple[str, Sequence[Window]]], values: Mapping[str, object]
+    ) -> list[list[Result]]:
+        """Ask each text of spans of its own, in one call."""
+        covering = [groups(spans, QUERIES_MAX) for _, spans in asked]
+        bounds = {span: n for n, span in enumerate(dict.fromkeys(chain.from_iterable(covering)))}
+        texts = [
+            text.format(start=f"$start{bounds[span]}", end=f"$end{bounds[span]}")
+            for (text, _), spans in zip(asked, covering, strict=True)
+            for span in spans
+        ]
+        bound = {f"start{n}": span.start_us * _NS for span, n in bounds.items()}
+        bound |= {f"end{n}": span.end_us * _NS for span, n in bounds.items()}
+        found = iter(self._influx.query_all(bucket, texts, {**values, **bound}))
+        return [[one for _ in spans for one in next(found)] for spans in covering]
 
 
 def _as_one(kind: Kind, parts: Sequence[Part]) -> list[Part]:
@@ -560,15 +661,16 @@ def _part(kind: Kind, place: Place, step: _Step, tables: Tables, sought: Sought 
     return Part(place[1], 0, translated(kind, rows, step.tables, tables))
 
 
-def _valid(
-    kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables, find: Find | None = None
-) -> list[Row] | None:
-    """Return the rows that points of one step hold, or those of some identities, if these are valid."""
+def _valid(kind: Kind, points: Sequence[list[Any]], asof_us: int, tables: Tables) -> list[Row] | None:
+    """Return the rows that points of one step hold, if these are valid."""
     texts = _valid_texts(points, asof_us)
-    if texts is None:
-        return None
+    return None if texts is None else _decoded(kind, texts, tables)
+
+
+def _decoded(kind: Kind, texts: Sequence[str], tables: Tables, find: Find | None = None) -> list[Row] | None:
+    """Return the rows of texts, or those of some identities; None where they are broken."""
     try:
-        return decode(kind, texts, tables, find)
+        return decode(kind, texts, tables, find) if texts else []
     except ValueError:
         return None
 
@@ -585,6 +687,24 @@ def _is_valid(points: Sequence[list[Any]], until_us: int) -> bool:
     _, asof_us, parts = points[0][:3]
     mine = points[:parts]  # what is behind these is left of a longer text of before
     return asof_us >= until_us and len(mine) == parts and all(point[1:3] == [asof_us, parts] for point in mine)
+
+
+def _day_end_us(window: Window) -> int:
+    return -(-window.end_us // DAY_US) * DAY_US
+
+
+def _widened(window: Window, newest_us: int | None) -> Window:
+    """Return a window with the same rows, that ends with a day if it can: so its last day is one step, too."""
+    is_newest_in = newest_us is not None and newest_us + BUCKET_US <= window.end_us
+    return Window(window.start_us, _day_end_us(window)) if is_newest_in else window
+
+
+def _newest_us(results: Iterable[Result]) -> int | None:
+    return max((row[0] // _NS for result in results for row in result.rows), default=None)
+
+
+def _asofs_text(kind: Kind, size_us: int, where: str) -> str:
+    return _sums_text(_stored(kind, size_us), size_us, where, '"asof_us", "parts"')
 
 
 def _untils_text(size_us: int, where: str) -> str:

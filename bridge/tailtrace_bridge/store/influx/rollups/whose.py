@@ -36,6 +36,11 @@ class Whose(NamedTuple):
     all_of: tuple[Called, ...]
     any_of: tuple[Called, ...]
 
+    @property
+    def by_address(self) -> bool:
+        """Tell whether somebody without a name may be meant."""
+        return not self.all_of and (self.address is not None or bool(self.any_of))
+
     def has(self, one: Identity) -> bool:
         """Tell whether an identity is meant."""
         return (

@@ -17,13 +17,14 @@ from tailtrace_bridge.store.influx.rollups.encoding import (
     Kind,
     Row,
     Tables,
+    Text,
     cut,
     document,
     document_of,
-    encode,
     merged,
     rows_of,
     shares,
+    texts_of,
     usage_columns,
 )
 from tailtrace_bridge.store.influx.rollups.older import without_loss
@@ -203,7 +204,7 @@ class Roller:
     def _join_step(self, bucket_us: int, asof_us: int, requests: Iterable[batches.Request], tables: Tables) -> None:
         """Put the requests of a step together."""
         documents = (document(Kind.ROWS, some, tables) for some in batches.pieces(requests))
-        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: cut(documents)})
+        points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: list(map(Text, cut(documents)))})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
 
@@ -211,17 +212,17 @@ class Roller:
         def merged_rows(kind: Kind) -> list[Row]:
             return merged(kind, [rows_of(kind, rollups, tables)])
 
-        def encoded(kind: Kind) -> list[str]:
+        def encoded(kind: Kind) -> list[Text]:
             if kind is Kind.USAGE:
-                return cut([document_of(kind, usage_columns(rollups), tables)])
-            return encode(kind, merged_rows(kind), tables)
+                return [Text(text) for text in cut([document_of(kind, usage_columns(rollups), tables)])]
+            return texts_of(kind, [merged_rows(kind)], tables)
 
         # One kind at a time, and of the longest a column at a time: as rows they take ten times what their texts do.
-        texts: dict[Kind, list[str]]
+        texts: dict[Kind, list[Text]]
         if hour_us in (self._older or ()):
             all_made: Mapping[Kind, list[Row]] = {kind: merged_rows(kind) for kind in SUMS}
             made = without_loss(self._rollups, self._source, hour_us, all_made, tables)
-            texts = {kind: encode(kind, made[kind], tables) for kind in SUMS}
+            texts = {kind: texts_of(kind, [made[kind]], tables) for kind in SUMS}
         else:
             texts = {kind: encoded(kind) for kind in SUMS}
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
@@ -231,7 +232,7 @@ class Roller:
         if day_us not in self._due(DAY_US, now_us):
             return
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
-        texts: dict[Kind, list[str]] = {}
+        texts: dict[Kind, list[Text]] = {}
         for kind in DAY_SUMS:
             of_kind = self._day_texts(kind, day, tables)
             if of_kind is None:
@@ -254,7 +255,7 @@ class Roller:
             self._keep(list(points), [(DAY_US, day_us, asof_us)])
         return True
 
-    def _day_texts(self, kind: Kind, day: Window, tables: Tables) -> list[str] | None:
+    def _day_texts(self, kind: Kind, day: Window, tables: Tables) -> list[Text] | None:
         """Return what a day's hours add up to; None where not all of them are valid.
 
         An hour at a time is held, and of many rows those of some identities.
@@ -266,16 +267,23 @@ class Roller:
         some = shares(min(longest, SHARES_MAX) if kind in BY_IDENTITY else 1, tables)
         added_up = (merged(kind, self._rollups.by_hour(hours, kind, tables, find)) for find in some)
         try:
-            return cut(document(kind, rows, tables) for rows in added_up)
+            return texts_of(kind, added_up, tables)
         except ValueError:  # an hour is being rolled up anew
             return None
 
     def _points(
-        self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[str]]
+        self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[Text]]
     ) -> Iterator[bytes]:
         tags = {"size": SIZES[size_us], "source": self._source}
+
+        def point(kind: Kind, parts: int, at_ns: int, text: Text) -> bytes:
+            fields: dict[str, str | int] = {"asof_us": asof_us, "parts": parts, "data": text.data}
+            if text.who:
+                fields |= {"who": text.who, "who_asof_us": asof_us, "at_ns": at_ns}
+            return lines.point(kind, tags, fields, at_ns)
+
         return (
-            lines.point(kind, tags, {"asof_us": asof_us, "parts": len(of_kind), "data": text}, start_us * _NS + place)
+            point(kind, len(of_kind), start_us * _NS + place, text)
             for kind, of_kind in texts.items()
             for place, text in enumerate(of_kind)
         )
