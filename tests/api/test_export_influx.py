@@ -46,7 +46,7 @@ def of_nobody(_value):
 
 
 PLAIN, NOT = plain, of_nobody
-SUMS = {"asof_us": NOT, "data": NOT, "parts": NOT, "size": NOT, "source": NOT}
+SUMS = dict.fromkeys(("asof_us", "at_ns", "data", "parts", "size", "source", "who", "who_asof_us"), NOT)
 STORED = {
     "api_access": {
         **dict.fromkeys(("agent", "app_time_ms", "bytes", "error_type", "expired", "id_tags", "ip", "path"), PLAIN),
