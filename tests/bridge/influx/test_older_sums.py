@@ -149,7 +149,12 @@ def test_a_day_of_before_is_given_its_hours(make):
     again = make()
     again.write([row(T0 + 30 * HOUR_US + 1, 100)])
     again.settle()
-    assert again._reads.rollups.asofs(DAY_US, "a", Kind.USAGE_HOURS)[day_us] == as_of
+    made = again._reads.rollups.asofs(DAY_US, "a", Kind.USAGE_HOURS)[day_us]
+    assert made > as_of
+    following = make()
+    following.write([row(T0 + 30 * HOUR_US + 2, 101)])
+    following.settle()
+    assert following._reads.rollups.asofs(DAY_US, "a", Kind.USAGE_HOURS)[day_us] == made, "once"
     again._delete(reads.buckets.rollups, {"_measurement": Kind.USAGE_IDENTITY, "size": "1h"})
     for measurement in (lines.RAW, batches.MEASUREMENT, Kind.ROWS):
         again._delete(reads.buckets.raw, {"_measurement": measurement})

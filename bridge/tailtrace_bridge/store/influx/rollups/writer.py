@@ -69,8 +69,8 @@ class Roller:
         """As of when the batches of a step were put into one, or were few; those of an hour that is not rolled up."""
         self._older: AbstractSet[int] | None = None
         """Hours with rollups of an older tailtrace alone; None: nobody has looked yet."""
-        self._without_hours: list[int] = []
-        """Days that an older tailtrace rolled up, without their `usage_hours`; in order of time."""
+        self._of_before: set[int] = set()
+        """Days that an older tailtrace rolled up: without `usage_hours`, or made since these were."""
 
     def load(self) -> None:
         """Read what is there, of this process and others of the same source."""
@@ -79,8 +79,8 @@ class Roller:
             known.update(self._rollups.asofs(size_us, self._source))
         if self._older is None:
             self._older = self._rollups.asofs(HOUR_US, self._source, Kind.HOURS).keys() - self._asofs[HOUR_US].keys()
-            whole = self._rollups.asofs(DAY_US, self._source, Kind.USAGE_HOURS).keys()
-            self._without_hours = sorted(self._asofs[DAY_US].keys() - whole)
+            of_now = self._rollups.asofs(DAY_US, self._source, Kind.USAGE_HOURS)
+            self._of_before = {us for us, asof_us in self._asofs[DAY_US].items() if of_now.get(us, -1) < asof_us}
 
     def announce(self, times_us: Iterable[int]) -> list[bytes]:
         """Return the points to write before rows of these times are."""
@@ -128,7 +128,8 @@ class Roller:
             if self.rolled > rolled:
                 return True
         self._join_batches(now_us, Window(0, now_us))
-        return self._complete_day()
+        self._renew_day()
+        return False
 
     def keep_hour(self, hour_us: int, rollups: Rollups, tables: Tables) -> None:
         """Keep rollups of an hour as those of now, without a look at its rows; for who made both."""
@@ -229,8 +230,16 @@ class Roller:
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
         """Roll up a day from its hours, if all of these are valid; else it waits."""
-        if day_us not in self._due(DAY_US, now_us):
-            return
+        if day_us in self._due(DAY_US, now_us):
+            self._make_day(day_us)
+
+    def _renew_day(self) -> None:
+        """Roll up anew a day of an older tailtrace, the newest first: one a round, as there may be years of them."""
+        if self._of_before:
+            self._make_day(max(self._of_before))
+
+    def _make_day(self, day_us: int) -> None:
+        self._of_before.discard(day_us)
         asof_us, tables, day = self._clock(), Tables(), Window(day_us, day_us + DAY_US)
         texts: dict[Kind, list[Text]] = {}
         for kind in DAY_SUMS:
@@ -239,21 +248,6 @@ class Roller:
                 return
             texts[kind] = of_kind
         self._keep(list(self._points(DAY_US, day_us, asof_us, texts)), [(DAY_US, day_us, asof_us)])
-
-    def _complete_day(self) -> bool:
-        """Add what a day of an older tailtrace lacks, as of when it was made, the newest first. False: none lacks any.
-
-        One whose hours are not all valid is due anyway, once they are.
-        """
-        if not self._without_hours:
-            return False
-        day_us, kind = self._without_hours.pop(), Kind.USAGE_HOURS
-        day, asof_us = Window(day_us, day_us + DAY_US), self._asofs[DAY_US][day_us]
-        of_kind = self._day_texts(kind, day, Tables())
-        if of_kind is not None:
-            points = self._points(DAY_US, day_us, asof_us, {kind: of_kind})
-            self._keep(list(points), [(DAY_US, day_us, asof_us)])
-        return True
 
     def _day_texts(self, kind: Kind, day: Window, tables: Tables) -> list[Text] | None:
         """Return what a day's hours add up to; None where not all of them are valid.
