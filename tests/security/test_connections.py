@@ -76,8 +76,9 @@ def test_who_waits_for_an_answer_is_left_alone(server):
     assert counters.closed == {}
 
 
-def test_too_many_connections_are_refused_with_an_answer_and_the_others_go_on(server):
+def test_too_many_connections_are_refused_with_an_answer_and_the_others_go_on(server, monkeypatch):
     address, counters = server
+    monkeypatch.setattr(connections, "ARRIVAL_S", 30)
     slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
     time.sleep(0.1)
     said, then = talk(address, GET)
@@ -93,9 +94,10 @@ def test_too_many_connections_are_refused_with_an_answer_and_the_others_go_on(se
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000])
-def test_a_refused_peer_reads_its_answer_however_much_it_was_sending(server, size):
+def test_a_refused_peer_reads_its_answer_however_much_it_was_sending(server, monkeypatch, size):
     """No reset takes the answer away, although the server has not read what was sent."""
     address, _ = server
+    monkeypatch.setattr(connections, "ARRIVAL_S", 30)
     slow = [socket.create_connection(address, timeout=2) for _ in range(5)]
     time.sleep(0.1)
     with socket.create_connection(address, timeout=3) as one:
