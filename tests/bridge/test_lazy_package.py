@@ -115,7 +115,7 @@ def test_influxdb_client_is_such_a_package_and_each_of_its_names_is_there():
     code = """
 import sys
 from tailtrace_bridge.core.lazy_package import gather_lazily
-gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+gather_lazily("influxdb_client", "influxdb_client.client", "influxdb_client.domain", "influxdb_client.service")
 from influxdb_client.client.influxdb_client import InfluxDBClient
 import influxdb_client
 print(sum(name.startswith("influxdb_client.domain.") for name in sys.modules))
@@ -128,6 +128,20 @@ print(Dashboard is influxdb_client.Dashboard)
 
     assert int(said[0]) < 100, "of more than 300"
     assert said[1:] == ["True", "ns", VERSION, "True"]
+
+
+def test_who_writes_to_influxdb_loads_the_write_service_and_how_to_sign_in_and_out():
+    code = """
+import sys
+from tailtrace_bridge.store.influx.wire.query import Server
+from tailtrace_bridge.store.influx.wire.write import client_post
+client_post(Server("http://127.0.0.1:9", "org", "token"))
+print(*sorted(name.partition("service.")[2] for name in sys.modules if name.startswith("influxdb_client.service.")))
+import influxdb_client.client
+print(influxdb_client.client.QueryService.__name__)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["_base_service signin_service signout_service write_service", "QueryService"]
 
 
 def test_mcp_is_such_a_package_and_its_server_comes_without_a_client():

@@ -189,11 +189,12 @@ def plain_post(influx: InfluxQL, org: str) -> Post:
 def client_post(server: Server) -> tuple[Post, Callable[[], None]]:
     """Return a `Post` that goes through influxdb-client, and what closes it.
 
-    Its write service alone: what it has for batches of its own (reactivex, dateutil) would take 7 MiB of a bridge.
+    Its write service alone: what it has for batches of its own (reactivex, dateutil) would take 7 MiB of a bridge, its
+    other forty services 2.
     """
     import urllib3  # noqa: PLC0415 - only who writes pays for these
 
-    gather_lazily("influxdb_client", "influxdb_client.domain", "influxdb_client.service")
+    gather_lazily("influxdb_client", *(f"influxdb_client.{name}" for name in ("client", "domain", "service")))
     from influxdb_client._sync.api_client import ApiClient  # noqa: PLC0415 - its public name imports all the rest
     from influxdb_client.configuration import Configuration  # noqa: PLC0415
     from influxdb_client.rest import ApiException  # noqa: PLC0415
