@@ -29,6 +29,22 @@ def test_nothing_is_wider_than_a_small_phone(factory, open_page, show_all, query
         assert page.evaluate(TOO_WIDE) == []
 
 
+def test_charts_that_were_drawn_anew_follow_the_window(factory, open_page, show_all):
+    page = open_page(f"{factory}/?period=30d")
+    show_all(page)
+    page.until("document.querySelectorAll('.chart canvas').length === 3")
+    page.locator("#endpoints tbody th button").first.click()
+    page.until("location.search.includes('endpoint=')")
+    show_all(page)
+    for width in (500, 1100, 360):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.until(f"document.documentElement.scrollWidth <= {width}")
+        page.until(
+            "[...document.querySelectorAll('.chart canvas')].every((one) =>"
+            " Math.abs(one.getBoundingClientRect().width - one.closest('.chart').clientWidth) < 2)"
+        )
+
+
 def shades(page, place):
     """The tones of a column of pixels of the table of users, at an edge, from its heading on."""
     table = page.locator("#users .scroll")

@@ -34,14 +34,16 @@ function resolved(name) {
 let family = "";
 
 /**
- * Gives a chart for a panel; the canvas is kept between answers.
+ * Gives a chart for a panel; its canvas is kept between answers.
  * `sets`: {label, values, colour (of the page), line?: bool, dash?}; `format` writes a value; `showsAll`: no label is left out.
  * `spans`: begin and end of each step; with these, people can look into a part of it. `inPart`: places of the steps that
  * are not whole. `dates`: the day of each label that names but a time of day.
  */
 export function chart({ id, label, labels, titleOf, sets, format = number, stacked = false, showsAll = false, height = "tall", spans = null, inPart = [], dates = null }) {
   const kept = drawn.get(id);
-  const canvas = kept?.canvas ?? h("canvas");
+  // What Chart.js watches the size of is the parent of its canvas: both are kept.
+  const canvas = kept?.chart.canvas ?? h("canvas");
+  const room = kept?.room ?? h("div", { class: "room" }, canvas);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", label);
   const ink = resolved("muted");
@@ -85,14 +87,14 @@ export function chart({ id, label, labels, titleOf, sets, format = number, stack
     if (!canvas.isConnected) return;
     const now = drawn.get(id);
     if (now) now.chart.update();
-    else drawn.set(id, { canvas, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
+    else drawn.set(id, { room, chart: new Chart(canvas, { data: { labels, datasets }, options }) });
   }));
   const legend = h("ul", { class: "legend", "aria-hidden": all.length ? null : "true" }, ...legendOf(all), inPart.length > 0 && h("li", null, h("i", { class: "in-part" }), t("in-part-how")), ...sets.map((set) => {
     const key = h("i");
     key.style.background = `var(--${set.colour})`;
     return h("li", null, key, set.label);
   }));
-  const host = h("div", { class: `chart ${height}` }, canvas);
+  const host = h("div", { class: `chart ${height}` }, room);
   if (spans?.length > 1) {
     const placeOf = (x) => Math.max(0, Math.min(spans.length - 1, drawn.get(id)?.chart.scales.x.getValueForPixel(x) ?? 0));
     brush(host, placeOf, spans);
