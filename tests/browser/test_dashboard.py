@@ -373,6 +373,9 @@ def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all, ro
         assert "ben-phone" in text
         assert "ana" not in text.replace("Analytics", "")
         assert "/secret" not in text
+        page.goto(f"{page.url.partition('?')[0]}?period=7d&at=2026-01-01T00:00:00Z")
+        page.until("document.querySelector('.banner').textContent.includes('up to')")
+        assert "You see what is yours alone, ben@example.com." in page.locator(".banner").text_content()
         assert page.locator("#unused, #alerts").count() == 0
         assert "groups of everybody" in page.locator("#errors .panel-note").text_content()
         assert page.locator(".foot a").evaluate_all(

@@ -97,6 +97,19 @@ def test_a_framework_sets_properties(shown, open_page):
     assert page.locator("tailtrace-widget").get_attribute("days") is None
 
 
+def test_what_it_has_before_it_stands_in_the_page_is_asked_for_once(shown, open_page):
+    page = show(shown, open_page, attributes='days="5" lang="en" refresh="3600"')
+    made = """(made) => { Object.assign(made, { days: 14, refresh: 3600 }); made.setAttribute('lang', 'en');
+        document.body.append(made) }"""
+    asked = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/analytics/widget?'))"
+    assert [one.partition("?")[2] for one in page.evaluate(f"{asked}.map((one) => one.name)")] == ["days=5"]
+    page.evaluate(f"({made})(document.createElement('tailtrace-widget'))")
+    page.until(
+        "document.querySelectorAll('tailtrace-widget')[1].shadowRoot.querySelectorAll('.bars > div').length === 14"
+    )
+    assert [one.partition("?")[2] for one in page.evaluate(f"{asked}.map((one) => one.name)")] == ["days=5", "days=14"]
+
+
 def test_in_a_narrow_column_names_have_room(shown, open_page):
     style = "<style>tailtrace-widget { width: 260px }</style>"
     page = show(shown, open_page, head=style, attributes='days="10"', policy=False)

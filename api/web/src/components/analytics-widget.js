@@ -66,6 +66,7 @@ class TailtraceWidget extends HTMLElement {
   #failures = 0;
   #timer = 0;
   #asking = null;
+  #isHere = false;
   #wake = () => document.hidden || this.#ask();
 
   constructor() {
@@ -82,11 +83,13 @@ class TailtraceWidget extends HTMLElement {
     }
     document.addEventListener("visibilitychange", this.#wake);
     addEventListener("online", this.#wake);
+    this.#isHere = true; // what it had before is asked for once
     this.#show();
     this.#ask();
   }
 
   disconnectedCallback() {
+    this.#isHere = false;
     document.removeEventListener("visibilitychange", this.#wake);
     removeEventListener("online", this.#wake);
     clearTimeout(this.#timer);
@@ -94,7 +97,7 @@ class TailtraceWidget extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, now) {
-    if (!this.isConnected || before === now) return;
+    if (!this.#isHere || before === now) return;
     if (["days", "service", "api"].includes(name)) {
       this.#answer = this.#trouble = null;
       this.#failures = 0;

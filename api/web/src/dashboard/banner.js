@@ -2,7 +2,7 @@
 //
 // | the page, the store | says | offers |
 // |---|---|---|
-// | looks at the past | until when | back to now |
+// | looks at the past | until when; a member's: and that it is theirs alone | back to now |
 // | nothing in the period, nothing filtered | when the newest request was | to go there |
 // | the newest request is older than STALE_S | how old it is | what to type |
 // | is a member's | that it is theirs alone | |
@@ -40,7 +40,7 @@ export class Banner {
     const go = (at, text) => h("button", { type: "button", "data-key": "banner-go", onclick: () => this.goTo(at) }, text);
     if (endOf(state)) {
       const said = state.from ? t("banner-between", { from: moment(shown.from, "full"), to: moment(shown.to, "full") }) : t("banner-past", { time: moment(shown.to, "full") });
-      return [said, go("", t("to-now"))];
+      return [only ? `${said} ${t("banner-own", { user: only })}` : said, go("", t("to-now"))];
     }
     if (!newest) return null; // `first_run.js` says so
     if (!totals.find((row) => row.metric === "requests").now && !hasFilters(state)) {
