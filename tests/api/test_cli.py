@@ -374,6 +374,7 @@ def test_a_report_of_what_is_asked_for(run, options, logged, people, endpoints):
     logs, usage, health = json.loads(result.stdout).values()
     assert logs["summary"]["total_requests"] == health["error_rate"]["overall"]["requests"] == logged
     assert sorted(row["user"] for row in usage["user_sessions"]) == sorted(people)
+    assert sum(row["requests"] for row in usage["user_sessions"]) == usage["summary"]["total_requests"]
     assert len(health["api_response_times"]) == endpoints
     assert (run("report", *AT, *options).stdout.count("filters let through")) == (0 if logged else 1)
 

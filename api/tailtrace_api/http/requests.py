@@ -55,7 +55,7 @@ def analytics_router(queries: Queries, clock: Callable[[], int]) -> APIRouter:
         """Return cards, peak hours, sessions by person and calls by endpoint.
 
         Of usage: health checks, bots and static files stay out, of the errors too. With a service, sessions are those
-        of whoever used it, with all that they did in them.
+        of whoever used it, with all that they did in them; their requests are those to it.
         """
         return queries.dashboard_usage(ends.window(24 * days), service=service)
 

@@ -1,6 +1,6 @@
 """Values as words for people, in the language set: `2 min ago`, `99.8%`, `1 session`, `234 accesos`. Pure."""
 
-from tailtrace_bridge.core.text import percentage
+from tailtrace_bridge.core.text import duration, percentage
 from tailtrace_bridge.texts.catalogue import Texts
 
 
@@ -40,9 +40,8 @@ class Words:
         return f"{less}{round(shown, digits):g}%"
 
     def millis(self, value: float | None) -> str:
-        """`892ms`, `1.3s`, `4.2ms`."""
+        """`892ms`, `1.34s`, `4.2ms`: the numbers and units of the page."""
         if value is None:
             return self.say("unknown")
-        if value >= 10_000:
-            return f"{value / 1000:.1f}s"
-        return f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms"
+        shown, digits, unit = duration(value)
+        return f"{shown:.{digits}f}{unit}"

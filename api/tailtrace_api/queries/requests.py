@@ -4,7 +4,7 @@ HTTP, `tailtrace report` and whatever comes later call these and nothing else. T
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -121,7 +121,10 @@ class Queries:
         )
 
     def _usage_of(self, window: Window, filters: Filters) -> DashboardUsage:
-        """Return the usage that filters let through. Sessions are of whoever is in it, with all that they did."""
+        """Return the usage that filters let through.
+
+        Sessions are of whoever is in it, with all that they did; how many requests each sent, of what is let through.
+        """
         now_us, everybody = window.end_us, Scope.everybody()
         ask = self._store.usage
         asked = self.timed(lambda: self._store.callers(everybody, window, filters, LISTED_MAX, usage_only=True), now_us)
@@ -132,7 +135,10 @@ class Queries:
         steps = self.timed(lambda: self._store.endpoint_buckets(everybody, window, HOUR_US, filters, By.ALL), now_us)
         users = {answers.visitor(usage.identity) for usage in answers.usage_only(of_people)}
         sessions = [one for one in answers.sessions(activity) if answers.visitor(one.identity) in users]
-        people = answers.user_sessions(
+        requests: Counter[str] = Counter()
+        for usage in answers.usage_only(of_people):
+            requests[answers.person(usage.identity)] += usage.requests
+        rows = answers.sessions_by_person(
             sessions,
             [
                 visit
@@ -141,11 +147,12 @@ class Queries:
             ],
             self._features,
         )
+        people = [replace(row, requests=requests[who]) for who, row in rows.items()]
         summary = answers.summary(answers.usage_only(of_people), asked.addresses)
         return self._dashboard_usage(
             window,
             usages,
-            people,
+            sorted(people, key=lambda row: (-row.sessions, -row.requests, row.user)),
             summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
             peak_hours=answers.peak_hours(answers.quarters_of(steps, window), self._zone),
             unlisted=answers.unlisted(asked.anonymous, (one.identity for one in sessions)),

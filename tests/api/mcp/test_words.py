@@ -27,7 +27,8 @@ def test_percent(value, shown):
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(892.4, "892ms"), (4.25, "4.2ms"), (1340.0, "1340ms"), (12_340.0, "12.3s"), (None, "unknown")]
+    ("value", "shown"),
+    [(892.4, "892ms"), (4.25, "4.2ms"), (999.7, "1.00s"), (1340.0, "1.34s"), (12_340.0, "12.3s"), (None, "unknown")],
 )
 def test_millis(value, shown):
     assert EN.millis(value) == shown
