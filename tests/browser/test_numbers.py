@@ -179,7 +179,7 @@ def apps(tmp_path, serving, row):
         yield url
 
 
-@pytest.mark.parametrize(("lang", "part", "down"), [("en", "of 2 of 5", "Down "), ("es", "de 2 de 5", "Caído de ")])
+@pytest.mark.parametrize(("lang", "part", "down"), [("en", "of 2 of 5", "Down "), ("es", "de 2 de 5", "Caído: ")])
 def test_apps_behind_one_nginx_are_told_apart(apps, open_page, show_all, lang, part, down):
     page = open_page(f"{apps}/?lang={lang}")
     show_all(page)
