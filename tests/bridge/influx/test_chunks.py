@@ -102,8 +102,7 @@ def test_each_identity_is_in_one_share(count):
         rows = [(here.identities[one], where, 0, requests) for requests, one in enumerate(some, start=1)]
         hours.append(encode(Kind.VISITS, rows, here))
     found = [
-        merged(Kind.VISITS, [decode(Kind.VISITS, texts, all_tables, find) for texts in hours])
-        for find in shares(count, all_tables)
+        merged(Kind.VISITS, [decode(Kind.VISITS, texts, all_tables, find) for texts in hours]) for find in shares(count)
     ]
     of_all = [row for rows in found for row in rows]
     requests = {list(all_tables.identities)[who].user: n for who, _, _, n in of_all}

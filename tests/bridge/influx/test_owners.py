@@ -54,6 +54,16 @@ def test_a_text_says_whose_rows_it_has(monkeypatch):
         assert some == decode(Kind.RUNS, [one.data for one in texts], tables, find)
 
 
+def test_the_devices_of_a_person_are_in_one_text(monkeypatch):
+    monkeypatch.setattr(encoding, "DOCUMENT_ROWS", 2)
+    tables = Tables()
+    devices = [one._replace(user="ana@example.com") if n % 3 == 0 else one for n, one in enumerate(PEOPLE)]
+    rows = [(tables.identities[one], 600, 620, 1) for one in devices]
+    texts = texts_of(Kind.RUNS, [rows], tables)
+    find = whose(devices[0]).finder()
+    assert [owners.may_have((0, 5, 3, one.who, 5), find, by_address=False) for one in texts] == [True, False, False]
+
+
 def test_of_another_making_or_of_none_it_may_be_anybodys():
     find = whose(PEOPLE[0]).finder()
     of_another = owners.pack(PEOPLE[1:2])

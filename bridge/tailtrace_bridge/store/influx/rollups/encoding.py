@@ -36,6 +36,7 @@ from enum import StrEnum
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from tailtrace_bridge.core.columns import InterningTable
 from tailtrace_bridge.core.records import Identity
@@ -200,8 +201,8 @@ def usage_columns(rollups: Rollups) -> Iterator[list[Any]]:
 
 
 def _by_identity(rows: Sequence[Row], column: int, identities: Sequence[Identity]) -> Iterator[list[Row]]:
-    """Return rows some at a time, those of an identity together; none at once, where there are none."""
-    order = [(not (one.user or one.device), place) for place, one in enumerate(identities)]
+    """Return rows some at a time, those of an identity together, near a user's others; none at once, where none are."""
+    order = [(not (one.user or one.device), one.user, place) for place, one in enumerate(identities)]
     some: list[Row] = []
     for _, theirs in groupby(sorted(rows, key=lambda row: order[row[column]]), itemgetter(column)):
         if len(some) >= DOCUMENT_ROWS:
@@ -301,13 +302,13 @@ def _with_both_times(row: Row) -> Row:
     return (*row, app_timed, request_time_us - app_time_us) if is_whole else (*row, 0, 0)
 
 
-def shares(count: int, tables: Tables) -> Iterator[Find | None]:
-    """Return what finds the identities of each of `count` shares: each is in one of them. None: all."""
+def shares(count: int) -> Iterator[Find | None]:
+    """Return what finds the identities of each of `count` shares: each is in one, a user's in the same. None: all."""
 
     def share(number: int) -> Find:
         def find(values: Sequence[Any]) -> Identity | None:
             one = Identity(*values)
-            return one if tables.identities[one] % count == number else None
+            return one if crc32((one.user or one.address).encode()) % count == number else None
 
         return find
 

@@ -258,7 +258,7 @@ class Roller:
         if hours is None:
             return None
         longest = max((one.texts for one in hours.values()), default=1)
-        some = shares(min(longest, SHARES_MAX) if kind in BY_IDENTITY else 1, tables)
+        some = shares(min(longest, SHARES_MAX) if kind in BY_IDENTITY else 1)
         added_up = (merged(kind, self._rollups.by_hour(hours, kind, tables, find)) for find in some)
         try:
             return texts_of(kind, added_up, tables)
