@@ -155,8 +155,8 @@ def measure(
     minutes_of: dict[int, list[float]] = {}
     for at_s, mib in looks.seen:
         minutes_of.setdefault(int((at_s - started_s - BEFORE_S) // 30), []).append(mib)
-    for place, mib in sorted(minutes_of.items()):
-        print(f"{place / 2:+5.1f} min  largest {max(mib):.1f} MiB, median {sorted(mib)[len(mib) // 2]:.1f}")
+    for place, seen in sorted(minutes_of.items()):
+        print(f"{place / 2:+5.1f} min  largest {max(seen):.1f} MiB, median {sorted(seen)[len(seen) // 2]:.1f}")
     return max((mib for at_s, mib in looks.seen if caught_up_s and at_s > caught_up_s), default=0.0)
 
 
