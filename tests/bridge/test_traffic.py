@@ -48,7 +48,7 @@ def test_what_a_request_was_for(request_, traffic):
 
 
 @pytest.mark.parametrize(
-    "path", ["/.env", "/api/.env.local", "/.git/config", "/wp-login.php", "/blog/wp-admin/", "/phpmyadmin/index.php", "/config.json", "/cgi-bin/luci", "/backup.sql.gz"]
+    "path", ["/.env", "/api/.env.local", "/.git/config", "/wp-login.php", "/blog/wp-admin/", "/phpmyadmin/index.php", "/config.json", "/cgi-bin/luci", "/backup.sql.gz", "/etc/passwd", "/current_config/passwd"]
 )  # fmt: skip
 def test_what_scanners_look_for_is_no_usage_whatever_their_agent(path):
     for status in (404, 403, 300, 301, 502, 400):

@@ -55,7 +55,7 @@ _PROBE = re.compile(
     r"/\.(?:env|git|svn|hg|aws|ssh|vscode|docker|ds_store|htaccess|htpasswd)(?:[./_-]|$)"
     r"|/(?:wp-(?:login|admin|content|includes|json|config|cron)|wordpress|xmlrpc\.php|wlwmanifest\.xml)(?:[/.]|$)"
     r"|/(?:phpmyadmin|pma|phpinfo|adminer|cgi-bin|boaform|hnap1|jmx-console|solr|_ignition|telescope)(?:[/.]|$)"
-    r"|/vendor/phpunit|/actuator(?:/|$)|/owa/|/autodiscover/|/etc/passwd|/eval-stdin\.php|/shell\.php"
+    r"|/vendor/phpunit|/actuator(?:/|$)|/owa/|/autodiscover/|/(?:etc|current_config)/(?:passwd|shadow)|/eval-stdin\.php|/shell\.php"
     r"|/(?:config|backup|dump|db|database|credentials|secrets?)\.(?:json|ya?ml|php|sql|zip|tar|gz|bak|ini|env)(?:\.gz)?$",
     re.IGNORECASE,
 )
