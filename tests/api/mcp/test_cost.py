@@ -79,8 +79,8 @@ def test_of_real_logs(real_store, tailscale_socket, count_tokens, lang):
     costs = {name: cost(result, count_tokens) for name, result in answers.items()}
     assert max(costs.values()) <= TOKENS_MAX, costs
     usage = answers["get_usage_stats"].structured_content
-    assert (usage["total_requests"], usage["unique_users"], len(usage["top_features"])) == (136_853, 0, 5)
-    assert " 31 " in usage["note"]
+    assert (usage["total_requests"], usage["unique_users"], len(usage["top_features"])) == (136_851, 0, 5)
+    assert " 30 " in usage["note"]
     performance = answers["get_system_performance"].structured_content
     assert (performance["blame"]["verdict"], performance["blame"]["because"]) == ("unknown", "no-times")
 
