@@ -155,7 +155,8 @@ def test_fifty_addresses_do_not_shut_everybody_out():
     assert closed["too_many"] >= 50 * 40 - connections.CONNECTIONS_MAX
 
 
-def test_an_ipv6_network_is_one_peer():
+def test_an_ipv6_network_is_one_peer(monkeypatch):
+    monkeypatch.setattr(connections, "GRACE_S", 60)  # however long it takes to open so many, none gives way
     of_one_network = [f"2001:db8:0:7::{n:x}" for n in range(1, 101)]
     other = "2001:db8:0:8::1"
 
