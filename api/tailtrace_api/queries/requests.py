@@ -155,7 +155,7 @@ class Queries:
         return self._dashboard_usage(
             window,
             usages,
-            sorted(people, key=lambda row: (-row.sessions, -row.requests, row.user)),
+            sorted(people, key=answers.most_sessions_first),
             summary=UsageSummary(**fields_of(summary), total_sessions=answers.session_count(sessions)),
             peak_hours=answers.peak_hours(answers.quarters_of(steps, window), self._zone),
             unlisted=answers.unlisted(asked.anonymous, (one.identity for one in sessions)),
