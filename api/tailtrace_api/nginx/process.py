@@ -163,7 +163,7 @@ class NginxServer:
         )
         stack.callback(self._stop)
         for _ in range(int(START_SECONDS_MAX / _POLL_SECONDS)):
-            if pid_file.exists():
+            if pid_file.exists() and pid_file.stat().st_size:  # nginx makes it, then writes into it
                 return
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_POLL_SECONDS)
