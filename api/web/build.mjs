@@ -72,7 +72,7 @@ const html = (await readFile(join(page, "index.html"), "utf8")).replace(/@([a-z]
 await writeFile(join(out, "index.html"), html);
 await writeFile(join(out, "favicon.svg"), await readFile(join(page, "favicon.svg")));
 
-/** A reader loads the texts of one language: the heaviest counts. */
+/** A reader loads the texts of one language: the heaviest counts. Those of an open request are small, and come with it. */
 const texts = Object.entries(metafile.outputs).filter(([, made]) => made.entryPoint?.includes("/texts/")).map(([path]) => basename(path));
 let weight = 0;
 let heaviest = 0;

@@ -1,11 +1,13 @@
 """The catalogue of texts: what every language must have, and how a text is made."""
 
+import re
 import string
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from tailtrace_bridge.identity.chain import REASONS
 from tailtrace_bridge.texts import catalogue
 from tailtrace_bridge.texts.catalogue import LANGUAGES, Area, Texts, read
 
@@ -68,3 +70,15 @@ def test_a_language_that_we_do_not_speak():
 def test_what_fits_no_route_is_called_as_on_the_page(text, said):
     assert Texts("mcp", "en").named(text) == said
     assert Texts("alerts", "es").named(text) == said.replace("other addresses", "otras direcciones")
+
+
+def test_each_reason_for_an_unknown_is_said_on_the_page_and_in_the_definitions():
+    """English as in the terminal, so that both say the same."""
+    said = read("request", "en")
+    assert {key.removeprefix("reason-"): text for key, text in said.items() if key.startswith("reason-")} == REASONS
+    definitions = (Path(__file__).parents[2] / "docs/definitions.md").read_text(encoding="utf-8")
+    assert [reason for reason in REASONS if f"\n| `{reason}` |" not in definitions] == []
+    sources = re.findall(
+        r"^\| `(\w+)` \|", definitions.partition("| provider |")[2].partition("| kind |")[0], re.MULTILINE
+    )
+    assert {f"source-{one}" for one in sources} == {key for key in said if key.startswith("source-")}

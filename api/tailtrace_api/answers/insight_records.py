@@ -260,8 +260,10 @@ class Who(Record):
     device: str | None
     ip: str
     kind: str
+    tags: tuple[str, ...]
     identified_by: str | None
     via: str | None
+    reason: str | None
 
 
 @record

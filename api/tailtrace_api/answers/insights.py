@@ -494,6 +494,8 @@ def _who(identity: Identity) -> Who:
         device=identity.device or None,
         ip=identity.address,
         kind=identity.kind,
+        tags=tuple(identity.tags.split(",")) if identity.tags else (),
         identified_by=identity.provider or None,
         via=identity.via or None,
+        reason=identity.reason or None,
     )

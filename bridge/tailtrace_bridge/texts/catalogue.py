@@ -7,6 +7,7 @@
 | `mcp` | the model that a person asks, and the person |
 | `monthly` | who gets the monthly report |
 | `page`, `widget` | who looks at the page, or at one that has our widget; `make web` bundles them |
+| `request` | who has a request open on the page: what words of the server mean; bundled, loaded when first asked for |
 | `report` | who runs `tailtrace report` |
 
 A text with a number comes in two forms, `….one` and `….other`. The languages have the same keys with the same values in
@@ -24,7 +25,7 @@ from tailtrace_bridge.core.records import OTHER
 
 Lang = Literal["en", "es"]
 LANGUAGES: tuple[str, ...] = get_args(Lang)
-Area = Literal["alerts", "login", "mcp", "monthly", "page", "report", "widget"]
+Area = Literal["alerts", "login", "mcp", "monthly", "page", "report", "request", "widget"]
 _HERE = Path(__file__).parent
 _OTHER = re.compile(rf"(?<![\w/=]){OTHER}(?!\w)")
 """As an endpoint, or in the title of what broke at it: no part of a path, nor of a card's name."""

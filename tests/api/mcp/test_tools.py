@@ -154,7 +154,7 @@ def test_explain_request(box, trace_id):
                 "nginx": {"method": "GET", "path": "/items/7", "status": 500, "service": None, "bytes": 100},
                 "span": {"route": "/items/{item_id}", "error_type": "ValueError"},
                 "feature": "/items/{item_id}",
-                "identity": {"user": "ben@example.com", "device": "ben-phone", "ip": "100.64.0.8", "kind": "user", "identified_by": "static", "via": None},
+                "identity": {"user": "ben@example.com", "device": "ben-phone", "ip": "100.64.0.8", "kind": "user", "tags": [], "identified_by": "static", "via": None, "reason": None},
                 "timing": {"total_ms": 892.0, "app_ms": 880.0, "outside_ms": 12.0},
                 "traffic": "app",
             }

@@ -157,7 +157,7 @@ export class Panel {
     replace(
       this.problem,
       h("p", null, h("strong", null, t(`problem-${kind}`)), " ", rich(t(`problem-${kind}-do`))),
-      message ? h("p", { class: "detail" }, message) : null,
+      message ? h("p", { class: "detail", lang: "en" }, message) : null,
       this.answer === null ? null : h("p", null, t("problem-old", { time: moment(this.answeredAt, "time") })),
       h("button", { type: "button", "data-key": `${this.id}-again`, onclick: () => this.refresh(this.state) }, t("try-again")),
     );

@@ -7,6 +7,11 @@ const LANGUAGES = {
   en: () => import("./texts/en.js"),
   es: () => import("./texts/es.js"),
 };
+/** What words of the server mean in a request that is open: most readers open none. */
+const MEANINGS = {
+  en: () => import("./texts/request_en.js"),
+  es: () => import("./texts/request_es.js"),
+};
 const loaded = {};
 let lang = "en";
 /** The reader's own form of the language, `en-GB`, which says how dates look. */
@@ -42,6 +47,9 @@ function format(kind, tag, options = {}) {
   if (!made.has(key)) made.set(key, new Intl[kind](tag, options));
   return made.get(key);
 }
+
+/** Gives what words of the server mean, in the language of now, from when its file is there. */
+export const meanings = async () => (await MEANINGS[lang]()).default;
 
 /** Gives the text for a count: `key.one` or `key.other`. */
 export const tn = (key, count) => t(`${key}.${format("PluralRules", lang).select(count) === "one" ? "one" : "other"}`, { n: number(count) });

@@ -5,6 +5,7 @@ import { pageName } from "../../shared/names.js";
 import { bytes, duration, moment, percent, t } from "../../shared/words.js";
 import { filterButton } from "../filter_button.js";
 import { copyButton } from "../copy.js";
+import { meaning } from "../meaning.js";
 import { partsWhole } from "../parts.js";
 import { statusClass } from "./requests.js";
 import { waterfall } from "./waterfall.js";
@@ -77,7 +78,7 @@ export class RequestDialog {
   #lost({ kind = "failed", message }, traceId) {
     return h("div", { class: "problem", role: "alert" },
       h("p", null, h("strong", null, t(`problem-${kind}`)), " ", rich(t(`problem-${kind}-do`))),
-      h("p", { class: "detail" }, message),
+      h("p", { class: "detail", lang: "en" }, message),
       h("button", { type: "button", onclick: () => this.showTrace(traceId) }, t("try-again")));
   }
 
@@ -94,7 +95,7 @@ export class RequestDialog {
       h("div", { class: "dialog-head" },
         h("h2", { id: "request-title" }, first ? [h("span", { class: "method" }, first.nginx.method), " ", first.nginx.path] : t(isLost ? "request" : "request-none")),
         h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.element.close() }, "✕")),
-      ...(requests.length ? requests.map(whole) : [isLost ? this.#lost(problem, traceId) : h("p", { class: "empty" }, problem?.message ?? t("request-none-do"))]),
+      ...(requests.length ? requests.map(whole) : [isLost ? this.#lost(problem, traceId) : h("p", { class: "empty", lang: problem && "en" }, problem?.message ?? t("request-none-do"))]),
       this.kept,
       traceId ? h("p", { class: "trace" }, t("trace"), " ", h("code", null, traceId)) : null,
       first ? h("div", { class: "actions" },
@@ -138,13 +139,14 @@ function whole({ timestamp, nginx, span, feature, identity, timing, traffic }) {
         : station("app off", t("the-app"), [], t(nginx.status >= 502 && nginx.status <= 504 ? "no-span-unreached" : "no-span")),
       station("who", t("identity"), [
         ["user", identity.user && filterButton("user", identity.user)], ["device", identity.device && filterButton("device", identity.device)], ["address", identity.ip && filterButton("user", identity.ip)], ["kind", t(`kind-${identity.kind}`)],
-        ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by], ["came-by", cameBy(identity.via)], ["reason", identity.reason],
+        ["tags", identity.tags?.join(", ")], ["identified-by", identity.identified_by && meaning("source", identity.identified_by)], ["came-by", identity.via?.split(", ").map(cameBy).join(", ")],
+        ["reason", identity.reason && meaning("reason", identity.reason)],
       ])));
 }
 
-/** Says through whom an address came: a proxy before nginx, by how it told of it, or a router of the tailnet. */
+/** Says through whom an address came, one of `via`: a proxy before nginx, by how it told of it, or a router of the tailnet. */
 function cameBy(via) {
-  const [, how, peer] = /^(forwarded|PROXY protocol|serve|Funnel) by (.+)$/.exec(via ?? "") ?? [];
+  const [, how, peer] = /^(forwarded|PROXY protocol|serve|Funnel) by (.+)$/.exec(via) ?? [];
   const keys = { forwarded: "came-forwarded", "PROXY protocol": "came-proxy-protocol", serve: "came-serve", Funnel: "came-funnel" };
   return how ? t(keys[how], { peer }) : via;
 }

@@ -3,6 +3,7 @@
 import { h } from "../../shared/dom.js";
 import { duration, t } from "../../shared/words.js";
 import { copy } from "../copy.js";
+import { meaning } from "../meaning.js";
 
 const INDENT_MAX = 12;
 /** Frames that are shown of a stack of libraries alone. */
@@ -83,12 +84,13 @@ function told(span) {
   return h("div", { class: "told" },
     ...span.failures.map(failure),
     span.message ? h("p", null, span.message) : null,
-    h("dl", null, ...[["span-kind", span.kind], ["span-version", span.version]].filter(([, value]) => value).map(([key, value]) => pair(t(key), value)),
-      ...span.attributes.map(({ key, value }) => pair(key, value)),
-      ...span.events.map((event) => pair(`${event.name} (${duration(event.at_ms)})`, event.attributes.map(({ key, value }) => `${key}=${value}`).join("  ")))));
+    h("dl", null, ...[["span-kind", span.kind && meaning("span", span.kind)], ["span-version", span.version]].filter(([, value]) => value).map(([key, value]) => pair(t(key), value)),
+      ...span.attributes.map(({ key, value }) => pair(key, value, "no")),
+      ...span.events.map((event) => pair(`${event.name} (${duration(event.at_ms)})`, event.attributes.map(({ key, value }) => `${key}=${value}`).join("  "), "no"))));
 }
 
-const pair = (key, value) => h("div", null, h("dt", null, key), h("dd", null, value));
+/** `translate`: what the app wrote is code, and stays as it is. */
+const pair = (key, value, translate = null) => h("div", { translate }, h("dt", null, key), h("dd", null, value));
 
 function failure({ type, message, stack, text }) {
   const own = stack.filter((line) => line.own);

@@ -1,0 +1,5 @@
+// What words of the server mean in a request that is open, in one language: a file that is loaded when first asked for.
+
+import texts from "../../../../../bridge/tailtrace_bridge/texts/en/request.json";
+
+export default texts;
