@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 
@@ -82,11 +85,51 @@ def test_it_is_of_one_moment_while_others_write(tmp_path, monkeypatch):
     assert rows % 2 == 0, "no half of a write"
 
 
+def left_beside(path):
+    """Serve a store, and be killed: a WAL with a row of its own is left."""
+    store = SqliteStore(path)
+    store.write([row(n) for n in range(7)])
+    kept = {ending: path.with_name(path.name + ending).read_bytes() for ending in ("", "-wal")}
+    store.close()
+    for ending, content in kept.items():
+        path.with_name(path.name + ending).write_bytes(content)
+    assert kept["-wal"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_wal_of_another_file_gets_into_no_copy(tmp_path, is_there):
+    store = SqliteStore(tmp_path / "tailtrace.db")
+    store.write([row(n) for n in range(3000)])
+    left_beside(tmp_path / "copy.db")
+    if not is_there:
+        (tmp_path / "copy.db").unlink()
+    assert run("backup", "copy.db", *(["--force"] if is_there else [])).exit_code == 0
+    store.close()
+    assert len(paths_in(tmp_path / "copy.db")) == 3000
+
+
+def test_a_copy_that_is_stopped_leaves_nothing(tmp_path):
+    with sqlite3.connect(tmp_path / "tailtrace.db") as db:
+        SqliteStore(tmp_path / "tailtrace.db").close()
+        db.execute("CREATE TABLE much (zeros BLOB)")
+        db.executemany("INSERT INTO much VALUES (zeroblob(1000000))", [()] * 200)
+    db.close()
+    copying = subprocess.Popen([sys.executable, "-m", "tailtrace_api.main", "backup", "copy.db"])
+    while not ((part := tmp_path / ".copy.db.part").exists() and part.stat().st_size):
+        assert copying.poll() is None
+        time.sleep(0.005)
+    copying.send_signal(signal.SIGTERM)
+    assert copying.wait(30) == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (["there.db"], 1, "there.db is there already; name another file, or add --force"),
         (["tailtrace.db", "--force"], 1, "is the store itself"),
+        (["tailtrace.db-wal", "--force"], 1, "is the store itself"),
+        (["copy.db", "--store", "sqlite:empty.db"], 1, "nothing is in it yet"),
         (["nowhere/copy.db"], 1, "nowhere/copy.db: cannot be written"),
         (["copy.db", "--store", "influxdb"], 2, "influx backup"),
         (["copy.db", "--store", "sqlite:none.db"], 1, "none.db"),
@@ -95,6 +138,8 @@ def test_it_is_of_one_moment_while_others_write(tmp_path, monkeypatch):
 def test_what_cannot_be_is_said(tmp_path, words, code, says):
     SqliteStore(tmp_path / "tailtrace.db").close()
     (tmp_path / "there.db").write_text("mine")
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "tailtrace.db-wal").touch()
     result = run("backup", *words)
     assert (result.exit_code, says in result.stderr) == (code, True), result.stderr
     assert (tmp_path / "there.db").read_text() == "mine"

@@ -2,6 +2,9 @@
 
 https://sqlite.org/backup.html: pages are copied a number at a time. The source is held in a read transaction, so that
 each write of a bridge does not begin the copy anew; in WAL mode that keeps no writer waiting.
+
+What stands beside the place of the copy is of another file: of a copy that somebody served, and that was killed or
+removed. SQLite cannot tell, and would write a WAL of that one into ours (https://sqlite.org/howtocorrupt.html, 1.3).
 """
 
 import os
@@ -15,6 +18,7 @@ from tailtrace_bridge.core.files.private import private
 from tailtrace_bridge.store.sqlite.database import schema_version, translated
 
 PAGES_AT_ONCE = 2048
+BESIDE = ("-wal", "-shm", "-journal")
 Progress = Callable[[int, int], object]
 """Told pages copied and pages in all."""
 
@@ -26,10 +30,11 @@ def backup(path: str, target: Path, on_progress: Progress) -> int:
     """
     part = target.with_name(f".{target.name}.part")
     try:
-        part.unlink(missing_ok=True)
+        _remove(part, "", *BESIDE)
         os.close(private(str(part), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         with translated(path):
             _copy(path, part, on_progress)
+        _remove(target, *BESIDE)
         os.replace(part, target)  # noqa: PTH105 - it says which file failed
     except OSError as error:
         raise StoreError(
@@ -37,8 +42,13 @@ def backup(path: str, target: Path, on_progress: Progress) -> int:
             "the disk not full?"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        _remove(part, "", *BESIDE)
     return target.stat().st_size
+
+
+def _remove(path: Path, *endings: str) -> None:
+    for ending in endings:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _copy(path: str, part: Path, on_progress: Progress) -> None:
@@ -46,7 +56,8 @@ def _copy(path: str, part: Path, on_progress: Progress) -> None:
     source = sqlite3.connect(f"file:{quote(os.path.realpath(path))}?mode=rw", uri=True, isolation_level=None)
     target = sqlite3.connect(part, isolation_level=None)
     try:
-        schema_version(source, path)
+        if not schema_version(source, path):
+            raise StoreError(f"store sqlite:{path}: nothing is in it yet; `tailtrace serve` or `import` fills it")
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM meta").fetchone()
         source.backup(
