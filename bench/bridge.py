@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -108,9 +108,7 @@ def influxdb(servers: object, folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def bridge(
-    folder: Path, settings: Mapping[str, str], ports: list[int], program: Sequence[str] = (TAILTRACE,)
-) -> Iterator[subprocess.Popen[bytes]]:
+def bridge(folder: Path, settings: Mapping[str, str], ports: list[int]) -> Iterator[subprocess.Popen[bytes]]:
     """Run `tailtrace bridge`; its health listens on the first port, its receiver on the second."""
     environment = os.environ | dict(settings) | {
         "TAILTRACE_LOG": str(folder / "access.log"),
@@ -121,7 +119,7 @@ def bridge(
         "TAILSCALE_SOCKET": str(folder / "none.sock"),
     }  # fmt: skip
     with (folder / "bridge.txt").open("wb") as said:
-        process = subprocess.Popen([*program, "bridge"], env=environment, stdout=said, stderr=said)
+        process = subprocess.Popen([TAILTRACE, "bridge"], env=environment, stdout=said, stderr=said)
     try:
         end_s = time.monotonic() + START_S_MAX
         while True:

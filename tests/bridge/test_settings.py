@@ -1,12 +1,16 @@
 """Flags beat the environment, which beats the file, which beats the default; each wrong setting has its line."""
 
 import os
+import pickle
 
 import pytest
+from pydantic import AliasChoices
 
 from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.files.atomic import replace_file
-from tailtrace_bridge.settings.table import load, markdown, split_listen
+from tailtrace_bridge.core.secret import Secret
+from tailtrace_bridge.settings.derived import Derived, environment_name, handed, split_listen
+from tailtrace_bridge.settings.table import Settings, load, markdown
 
 
 @pytest.fixture(autouse=True)
@@ -333,3 +337,39 @@ def test_an_error_names_the_variable(monkeypatch, name, value, said):
         load()
     assert said in str(caught.value)
     assert "pw" not in str(caught.value)
+
+
+def test_what_others_know_too_has_no_prefix_of_ours():
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            assert alias.choices == [environment_name(name), name]
+        else:
+            assert environment_name(name) == f"TAILTRACE_{name.upper()}"
+
+
+def test_settings_that_are_handed_on_say_the_same(tmp_path):
+    (tmp_path / "key").write_text("of a file\n")
+    read = load(
+        influxdb_v2_token="of the setting", pseudonyms_key_file=tmp_path / "key", features={"/a": "A"},
+        alerts=[{"kind": "p95"}], timezone="Europe/Madrid",
+    )  # fmt: skip
+    given = pickle.loads(pickle.dumps(handed(read)))
+    for name in Settings.model_fields:
+        was, now = getattr(read, name), getattr(given, name)
+        assert now == (was.get_secret_value() if isinstance(now, Secret) else was), name
+    for name in (name for name, one in vars(Derived).items() if isinstance(one, property)):
+        assert getattr(given, name) == getattr(read, name), name
+    for name in ("influxdb_v2_token", "pseudonyms_key", "api_token"):
+        assert given.secret(name) == read.secret(name), name
+
+
+def test_a_secret_shows_itself_to_nobody():
+    kept = Secret("tskey-abc")
+    assert "abc" not in f"{kept} {kept!r} {[kept]}"
+    assert (bool(kept), bool(Secret("")), kept == Secret("tskey-abc"), kept == "tskey-abc") == (
+        True,
+        False,
+        True,
+        False,
+    )

@@ -115,6 +115,19 @@ def test_the_bridge_stores_and_the_api_answers(tmp_path, environment, start) -> 
         assert process.wait(15) == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process has loaded")
+def test_a_bridge_keeps_nothing_of_what_read_its_settings(tmp_path, environment, start) -> None:
+    (tmp_path / "access.log").write_text(LINE.format(1), encoding="utf-8")
+    environment |= {"TAILTRACE_API_TOKEN": "a-token-that-nobody-may-see", "TAILTRACE_FEATURES": '{"/items": "Items"}'}
+    bridge = start("bridge")
+    metrics = f"http://{environment['TAILTRACE_BRIDGE_LISTEN']}/metrics"
+    wait_for(lambda: "tailtrace_rows_stored_total 1.0" in get(metrics)[1])
+    proc = Path(f"/proc/{bridge.pid}")
+    assert "pydantic" not in (proc / "maps").read_text(encoding="utf-8")
+    assert "nobody" not in (proc / "cmdline").read_text(encoding="utf-8")
+    assert not [one for one in (proc / "fd").iterdir() if "tailtrace-settings" in str(one.readlink())]
+
+
 def test_the_api_lives_without_the_bridge_and_says_what_it_lacks(tmp_path, environment, start) -> None:
     assert start("api").wait(20) == 1
     assert "there is no such file; set TAILTRACE_STORE" in (tmp_path / "api.log").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Makes of the settings what tells callers, and refuses to listen beyond loopback where nobody could be told apart."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tailtrace_api.access.callers import AUTH_METHODS, Admins, Callers
 from tailtrace_api.access.sessions import Sessions
@@ -10,7 +11,7 @@ from tailtrace_bridge.core.text import parse_address
 from tailtrace_bridge.identity.local_api import LocalApi
 from tailtrace_bridge.identity.proxies import Proxies
 from tailtrace_bridge.identity.static_file import IdentityFile
-from tailtrace_bridge.settings.table import Settings, environment_name, split_listen, unix_path
+from tailtrace_bridge.settings.derived import environment_name, split_listen, unix_path
 from tailtrace_bridge.wiring.parts import (
     clock_us,
     loopback_of,
@@ -20,20 +21,23 @@ from tailtrace_bridge.wiring.parts import (
     tailscale_socket,
 )
 
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
+
 TOKENS_FILE = "tailtrace.tokens.json"
 
 
-def tokens_path(settings: Settings) -> Path:
+def tokens_path(settings: "Settings") -> Path:
     """Return where tokens are kept: where the setting says, else beside the checkpoint."""
     return settings.tokens or settings.checkpoint.with_name(TOKENS_FILE)
 
 
-def make_sessions(settings: Settings) -> Sessions:
+def make_sessions(settings: "Settings") -> Sessions:
     """Make what logs browsers in and out."""
     return Sessions(Tokens(tokens_path(settings)).file, clock_us)
 
 
-def login_url(settings: Settings) -> str:
+def login_url(settings: "Settings") -> str:
     """Return where a browser logs in. Raises `SettingsError` where no link would lead to a login."""
     if "token" not in _auth_methods(settings):
         raise SettingsError(
@@ -44,7 +48,7 @@ def login_url(settings: Settings) -> str:
     return f"{(settings.public_url or f'http://{settings.listen}').rstrip('/')}/login"
 
 
-def make_callers(settings: Settings) -> Callers:
+def make_callers(settings: "Settings") -> Callers:
     """Make what says who asks. Raises `IdentityError` where the file of identities cannot be read."""
     pseudonyms = make_pseudonyms(settings)
     return Callers(
@@ -63,12 +67,12 @@ def make_callers(settings: Settings) -> Callers:
     )
 
 
-def make_trusted_proxies(settings: Settings) -> Proxies:
+def make_trusted_proxies(settings: "Settings") -> Proxies:
     """Make the proxies before the API whose `X-Forwarded-For` is believed."""
     return Proxies(settings.trusted_proxies)
 
 
-def require_way(settings: Settings, field: str) -> None:
+def require_way(settings: "Settings", field: str) -> None:
     """Raise `SettingsError` where `field`, an address to listen on, is open to people that nothing tells apart."""
     address = getattr(settings, field)
     host, port = ("", 8470) if unix_path(address) is not None else split_listen(address)
@@ -98,7 +102,7 @@ def require_way(settings: Settings, field: str) -> None:
     )
 
 
-def _auth_methods(settings: Settings) -> frozenset[str]:
+def _auth_methods(settings: "Settings") -> frozenset[str]:
     auth_methods = frozenset(word.strip() for word in settings.access.split(",") if word.strip())
     if unknown := sorted(auth_methods - set(AUTH_METHODS)):
         raise SettingsError(

@@ -13,7 +13,8 @@ service where nginx has one of this name, else of all services.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, NamedTuple
 
-from tailtrace_api.answers.record import Record, meaning, record
+from tailtrace_api.answers.meaning import meaning
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import Marker
 from tailtrace_bridge.store.values import HOUR_US, ErrorGroup, Recent, Window

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from tailtrace_api.answers.deployments import Deployment
-from tailtrace_api.answers.record import LISTED_MAX, Record, Window, meaning, record
+from tailtrace_api.answers.meaning import Window, meaning
+from tailtrace_api.answers.record import LISTED_MAX, Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import INVALID, Marker
 from tailtrace_bridge.store.values import ErrorGroup

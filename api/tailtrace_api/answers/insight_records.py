@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from tailtrace_api.answers.alerts import AlertsNow
-from tailtrace_api.answers.record import Record, Window, meaning, record
+from tailtrace_api.answers.meaning import Window, meaning
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.request_records import Uptime
 
 # --- who is here ---------------------------------------------------------------------------------------------------

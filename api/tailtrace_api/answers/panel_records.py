@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from tailtrace_api.answers.record import InPart, Record, Truncated, Window, meaning, record
+from tailtrace_api.answers.meaning import InPart, Truncated, Window, meaning
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.request_records import (
     CardViews,
     LogLine,

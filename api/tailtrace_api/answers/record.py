@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
-
-from pydantic import ConfigDict, Field
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 LISTED_MAX = 500
 """Rows of one list in an answer: the first in its order."""
@@ -16,7 +14,7 @@ T = TypeVar("T")
 class Record:
     """An answer or a part of one, to build classes upon. Its schema is made when somebody asks, not at a start."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = {"defer_build": True}
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = {"defer_build": True}
 
     def __eq__(self, other: object) -> bool:
         """Compare like a dataclass."""
@@ -40,23 +38,6 @@ def record(kind: type[T]) -> type[T]:
 def fields_of(one: Record) -> dict[str, Any]:
     """Return the fields of a record by name, to make another of them. What is within stays as it is."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
-
-
-def meaning(said: str) -> Any:
-    """Return what a field is, for the schema. In `Annotated`."""
-    return Field(description=said)
-
-
-Window = dict[str, str]
-"""`from` and `to`, as `iso` writes them."""
-InPart = Annotated[
-    tuple[int, ...],
-    meaning("Places in the list of steps that are not whole: not over, cut by the window, or where the data begins."),
-]
-Truncated = Annotated[
-    dict[str, int],
-    meaning("Lists of this answer that were cut: their name, and how many rows there are. Mostly empty."),
-]
 
 
 def cut(rows: Sequence[T]) -> tuple[T, ...]:

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from tailtrace_api.answers.record import InPart, Record, Truncated, Window, meaning, record
+from tailtrace_api.answers.meaning import InPart, Truncated, Window, meaning
+from tailtrace_api.answers.record import Record, record
 
 _ALL = "of all traffic"
 _USAGE = "of usage: traffic `app` and `card`, no health checks, bots and static files"

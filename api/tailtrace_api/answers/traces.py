@@ -21,7 +21,8 @@ from itertools import pairwise
 from typing import Annotated
 
 from tailtrace_api.answers.fitting import fitted
-from tailtrace_api.answers.record import Record, meaning, record
+from tailtrace_api.answers.meaning import meaning
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.answers.requests import iso
 from tailtrace_bridge.core.records import KeptTrace
 from tailtrace_bridge.store.values import LogEntry

@@ -29,21 +29,18 @@ def bridge(
     checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge alone: from the log and the spans to the store, no answers."""
-    from tailtrace_api.server import loading
+    from tailtrace_api.server.bare import become_bridge
+    from tailtrace_bridge.settings import table as settings
 
-    with loading.quickly("uvicorn"):
-        from tailtrace_api.server.serve import serve_bridge
-        from tailtrace_bridge.settings import table as settings
-
-        serve_bridge(
-            settings.load(
-                log=log,
-                store=store,
-                bridge_listen=bridge_listen,
-                otlp_listen=otlp_listen,
-                log_format=log_format,
-                identities=identities,
-                openapi=openapi,
-                checkpoint=checkpoint,
-            )
+    become_bridge(
+        settings.load(
+            log=log,
+            store=store,
+            bridge_listen=bridge_listen,
+            otlp_listen=otlp_listen,
+            log_format=log_format,
+            identities=identities,
+            openapi=openapi,
+            checkpoint=checkpoint,
         )
+    )

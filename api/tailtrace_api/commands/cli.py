@@ -7,7 +7,6 @@ command is asked for: all of them took a fifteenth of a small import.
 import functools
 import gc
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any, ParamSpec
@@ -17,13 +16,11 @@ import typer.main
 from typer.core import TyperGroup
 
 from tailtrace_api.server import loading
-from tailtrace_api.terminal.console import Formatter, lines, note
-from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError, SettingsError
+from tailtrace_api.terminal.failed import exit_status
+from tailtrace_api.terminal.log import log_to_stderr
 
 P = ParamSpec("P")
 
-WRONG_USE = (SettingsError, FormatError, IdentityError)
-"""What a user wrote is wrong: trying again does not help."""
 Command = Callable[..., None]
 COMMANDS = {
     "serve": "serve",
@@ -103,15 +100,11 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
             loading.end()
         try:
             command(*args, **kwargs)
-        except BridgeError as error:
-            note(f"tailtrace: {lines(error)}", "red")
-            raise typer.Exit(2 if isinstance(error, WRONG_USE) else 1) from None
-        except PermissionError as error:
-            said = (
-                f"{error.filename}: {error.strerror}; run tailtrace as a user who may, or mend its mode or its folder's"
-            )
-            note(f"tailtrace: {lines(said)}", "red")
-            raise typer.Exit(1) from None
+        except Exception as error:
+            status = exit_status(error)
+            if status is None:
+                raise
+            raise typer.Exit(status) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
@@ -134,11 +127,7 @@ def _common(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    log = logging.StreamHandler(sys.stderr)
-    log.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[log])
-    for noisy in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ import httpx
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_bridge.core.errors import StoreError
-from tailtrace_bridge.settings.table import unix_path
+from tailtrace_bridge.settings.derived import unix_path
 from tailtrace_bridge.spans.collector import CURE, ask
 from tailtrace_bridge.store.sqlite.database import schema_version
 from tailtrace_bridge.store.sqlite.read_only import connect_read_only, is_writable

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tailtrace_bridge.core.errors import SettingsError
-from tailtrace_bridge.settings.table import Settings, environment_name
+from tailtrace_bridge.settings.derived import environment_name
+from tailtrace_bridge.settings.table import Settings
 
 CLIENTS = {
     "claude-desktop": "Settings → Developer → Edit Config opens claude_desktop_config.json. Restart Claude Desktop.",

@@ -1,7 +1,8 @@
 """What the tools answer, where it is not what HTTP answers. A field with a default is left out while it has that."""
 
 from tailtrace_api.answers.insight_records import EndpointRequests, Feature, MetricChange, TracedRequest, Verdict
-from tailtrace_api.answers.record import Record, Window, record
+from tailtrace_api.answers.meaning import Window
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.explained import Digest
 
 

@@ -9,8 +9,9 @@ from tailtrace_api.access.roles import scope_of
 from tailtrace_api.answers import insights, variants
 from tailtrace_api.answers import requests as answers
 from tailtrace_api.answers.insight_records import Feature
+from tailtrace_api.answers.meaning import InPart
 from tailtrace_api.answers.proportions import CONFIDENCE
-from tailtrace_api.answers.record import LISTED_MAX, InPart, Record, record
+from tailtrace_api.answers.record import LISTED_MAX, Record, record
 from tailtrace_api.answers.variants import Comparison, Variant
 from tailtrace_api.queries.requests import stored_us
 from tailtrace_bridge.core.cards import CARD_PREFIX, card_key, split_endpoint

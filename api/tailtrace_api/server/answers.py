@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tailtrace_api.server import loading
 from tailtrace_bridge.rows.routes import Routes
-from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tailtrace_api.queries.requests import Queries
     from tailtrace_api.queries.tailnet import Tailnet
     from tailtrace_api.queries.traces import Traces
+    from tailtrace_bridge.settings.table import Settings
 
 BELOW = ("analytics", "tailnet")
 """The first parts of the paths of `Answers.routers`."""
@@ -30,7 +30,7 @@ class Answers:
     `clock` gives microseconds since the epoch.
     """
 
-    def __init__(self, settings: Settings, store: Store, routes: Routes, clock: Callable[[], int]) -> None:
+    def __init__(self, settings: "Settings", store: Store, routes: Routes, clock: Callable[[], int]) -> None:
         self._settings, self._store, self._routes, self._clock = settings, store, routes, clock
 
     @cached_property

@@ -37,7 +37,7 @@ from tailtrace_api.server.heap import give_back_at_times, share_one
 from tailtrace_api.server.late_api import LateApi
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
-from tailtrace_bridge.settings.table import Settings, environment_name, listen_host, split_listen, unix_path
+from tailtrace_bridge.settings.derived import environment_name, listen_host, split_listen, unix_path
 from tailtrace_bridge.spans.receiver import make_receiver
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
@@ -46,6 +46,7 @@ from tailtrace_bridge.wiring.parts import clock_us, make_routes, monotonic_us, o
 
 if TYPE_CHECKING:
     from tailtrace_api.http.api import Api
+    from tailtrace_bridge.settings.table import Settings
 
 SHUTDOWN_S = 5
 BODY_BYTES_MAX = 256 * 1024
@@ -75,7 +76,7 @@ class _Server(Server):
 Listening = tuple[_Server, socket.socket]
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: "Settings") -> None:
     """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
     share_one()
     with contextlib.ExitStack() as stack:
@@ -88,7 +89,7 @@ def serve(settings: Settings) -> None:
         asyncio.run(_run([(_server_of_api(settings, app), listener), receiver], bridge))
 
 
-def serve_bridge(settings: Settings) -> None:
+def serve_bridge(settings: "Settings") -> None:
     """Run the bridge without the API. Raises like `serve`."""
     share_one()
     with contextlib.ExitStack() as stack:
@@ -104,7 +105,7 @@ def serve_bridge(settings: Settings) -> None:
         asyncio.run(_run([(_server(guarded, counters.closed), listener), receiver], bridge))
 
 
-def serve_api(settings: Settings) -> None:
+def serve_api(settings: "Settings") -> None:
     """Run the API on a store that a bridge elsewhere fills.
 
     Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
@@ -121,7 +122,7 @@ def serve_api(settings: Settings) -> None:
 
 
 def make_guarded(
-    settings: Settings,
+    settings: "Settings",
     store: Store,
     routes: Routes,
     bridge: Bridge | None = None,
@@ -134,7 +135,7 @@ def make_guarded(
     return _guarded(settings, app, counters, is_unix=unix_path(settings.listen) is not None)
 
 
-def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
+def _server_of_api(settings: "Settings", guard: Guard) -> "_Server":
     from tailtrace_api.http.cors import PagesElsewhere  # noqa: PLC0415
 
     # Outside the guard, so that a page of another origin can read why it was refused.
@@ -142,7 +143,7 @@ def _server_of_api(settings: Settings, guard: Guard) -> "_Server":
     return _server(app, guard.counters.closed, guard.app.close)
 
 
-def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
+def _guarded(settings: "Settings", app: Any, counters: AccessCounters, *, is_unix: bool = False) -> Guard:
     return Guard(
         app, make_callers(settings), counters, clock=monotonic_us, requests_per_s=settings.requests_per_s,
         trusted=make_trusted_proxies(settings), is_unix=is_unix, body_bytes_max=BODY_BYTES_MAX,
@@ -150,7 +151,7 @@ def _guarded(settings: Settings, app: Any, counters: AccessCounters, *, is_unix:
 
 
 def make_app(
-    settings: Settings,
+    settings: "Settings",
     store: Store,
     routes: Routes,
     bridge: Bridge | None = None,
@@ -191,7 +192,7 @@ def make_app(
     return app
 
 
-def _keeps(settings: Settings) -> Keeps:
+def _keeps(settings: "Settings") -> Keeps:
     """Return how long what is kept, in days; null is for ever. In SQLite rollups have no end of their own."""
     is_influx = settings.store == "influxdb"
     return Keeps(
@@ -201,12 +202,14 @@ def _keeps(settings: Settings) -> Keeps:
     )
 
 
-def _hosts(settings: Settings) -> list[str]:
+def _hosts(settings: "Settings") -> list[str]:
     listening = host_forms(listen_host(settings.listen))
     return ["localhost", "127.0.0.1", "::1", "[::1]", *listening, *settings.hosts]
 
 
-def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: AccessCounters) -> tuple[Bridge, Listening]:
+def _enter_bridge(
+    stack: contextlib.ExitStack, settings: "Settings", access: AccessCounters
+) -> tuple[Bridge, Listening]:
     """Make the bridge, not started, and its receiver, whose connections and peers over a limit `access` counts.
 
     `stack` stops it, after the servers and before their sockets.
@@ -223,7 +226,7 @@ def _enter_bridge(stack: contextlib.ExitStack, settings: Settings, access: Acces
     return bridge, (_server(guard, access.closed), listener)
 
 
-def _add_report(bridge: Bridge, settings: Settings) -> None:
+def _add_report(bridge: Bridge, settings: "Settings") -> None:
     if not settings.monthly_report or not settings.alerts_here:
         return
     if bridge.alerts is None or settings.secret("alert_urls") is None:
@@ -233,7 +236,7 @@ def _add_report(bridge: Bridge, settings: Settings) -> None:
     bridge.alerts.add_job(monthly_job(settings))
 
 
-def _listen(settings: Settings, field: str) -> socket.socket:
+def _listen(settings: "Settings", field: str) -> socket.socket:
     require_way(settings, field)
     address = getattr(settings, field)
     if (path := unix_path(address)) is not None:

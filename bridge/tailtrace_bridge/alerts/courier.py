@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from pydantic import SecretStr
-
 from tailtrace_bridge.alerts.state import Message, Outbox
 from tailtrace_bridge.core.errors import SettingsError
+from tailtrace_bridge.core.secret import Secret
 
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z][A-Za-z0-9+-]{0,20}://)")
 """A comma between two URLs; others are part of one."""
@@ -45,14 +44,14 @@ class Destination:
 
     name: str
     """Number and kind: nothing secret."""
-    url: SecretStr = field(repr=False)
+    url: Secret = field(repr=False)
 
 
 Send = Callable[[Destination, Message], str]
 """Sends; gives what is wrong, or nothing."""
 
 
-def destinations_of(urls: SecretStr | None) -> list[Destination]:
+def destinations_of(urls: Secret | None) -> list[Destination]:
     """Read apprise URLs with commas, blanks or lines between them. Raises `SettingsError`, without them."""
     found = _BETWEEN.sub(" ", urls.get_secret_value()).split() if urls is not None else []
     if len(found) > DESTINATIONS_MAX:
@@ -65,7 +64,7 @@ def destinations_of(urls: SecretStr | None) -> list[Destination]:
                 f"TAILTRACE_ALERT_URLS: number {number} is no apprise URL (not shown, it may hold a secret); write one "
                 "like ntfys://ntfy.sh/topic, several with commas: https://appriseit.com/services/"
             )
-        destinations.append(Destination(f"{number}:{scheme.lower()}", SecretStr(url)))
+        destinations.append(Destination(f"{number}:{scheme.lower()}", Secret(url)))
     return destinations
 
 

@@ -11,8 +11,10 @@ is about to change is forgotten at a restart, that it fires is not.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tailtrace_bridge.settings.alert_rules import AlertRule
+if TYPE_CHECKING:  # a bridge without alerts loads no rules
+    from tailtrace_bridge.settings.alert_rules import AlertRule
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class RuleState:
     """Of `endpoint_silent`: there was a request once."""
 
 
-def judge(rule: AlertRule, state: RuleState, value: float | None, now_us: int) -> str:
+def judge(rule: "AlertRule", state: RuleState, value: float | None, now_us: int) -> str:
     """Take a new value; give `started`, `ended` or nothing."""
     state.value = value
     is_contrary = value is not None and (rule.is_good(value) if state.firing_since_us else rule.is_bad(value))

@@ -30,6 +30,7 @@ from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.core.text import quoted
 from tailtrace_bridge.settings import messages
 from tailtrace_bridge.settings.alert_rules import AlertRule, check_names, quiet_hours
+from tailtrace_bridge.settings.derived import TAILSCALE_SOCKET, Derived, environment_name, split_listen, unix_path
 
 SETTINGS_FILE = "tailtrace.toml"
 OTHER_VARIABLES = frozenset(
@@ -52,22 +53,14 @@ _TWO_NAMES = re.compile(r"""[\s;"]|^'""")
 _TWO_PATHS = re.compile(r"[\s;]/")
 _JSON_LIST = re.compile(r"\s*\[\s*[\]\"]")
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
-_PORT = re.compile(r"[0-9]{1,5}")
-
-_SENT_IN_HEADERS = frozenset({"api_token", "influxdb_v2_token", "tailscale_api_key"})
-
 _LOGGER = logging.getLogger(__name__)
-TAILSCALE_SOCKET = Path("/var/run/tailscale/tailscaled.sock")
 SOCKET_PATH_BYTES_MAX = 107
 """`sun_path` of Linux less its end: https://man7.org/linux/man-pages/man7/unix.7.html"""
-SECRET_BYTES_MAX = 4096
-"""Of a file that holds a secret; longer than any key."""
 
 
-def _standard(name: str, field: str) -> AliasChoices:
+def _standard(field: str) -> AliasChoices:
     """Name a setting that the field's tools share: it has no prefix; in `tailtrace.toml` it goes by its plain name."""
-    return AliasChoices(name, field)
+    return AliasChoices(environment_name(field), field)
 
 
 def _names(value: object) -> object:
@@ -132,7 +125,7 @@ EMPTY = {"features": "{}", "alerts": "[]"}
 """What is read as JSON, and as what it has nothing."""
 
 
-class Settings(BaseSettings):
+class Settings(Derived, BaseSettings):
     """Everything that a user can set. Each description is one row of `docs/settings.md`."""
 
     model_config = SettingsConfigDict(
@@ -300,7 +293,7 @@ class Settings(BaseSettings):
         str,
         Field(
             description="Where InfluxDB is, for `TAILTRACE_STORE=influxdb`.",
-            validation_alias=_standard("INFLUXDB_V2_URL", "influxdb_v2_url"),
+            validation_alias=_standard("influxdb_v2_url"),
             pattern="^https?://[^/@]+(/.*)?$",
         ),
     ] = "http://127.0.0.1:8086"
@@ -308,28 +301,28 @@ class Settings(BaseSettings):
         str,
         Field(
             description="InfluxDB's organization, by name.",
-            validation_alias=_standard("INFLUXDB_V2_ORG", "influxdb_v2_org"),
+            validation_alias=_standard("influxdb_v2_org"),
         ),
     ] = "tailtrace"
     influxdb_v2_token: Annotated[
         SecretStr | None,
         Field(
             description="A token that may read and write the buckets; `user:password` for InfluxDB 1.8.",
-            validation_alias=_standard("INFLUXDB_V2_TOKEN", "influxdb_v2_token"),
+            validation_alias=_standard("influxdb_v2_token"),
         ),
     ] = None
     influxdb_v2_token_file: Annotated[
         FilePath,
         Field(
             description="A file that holds that token.",
-            validation_alias=_standard("INFLUXDB_V2_TOKEN_FILE", "influxdb_v2_token_file"),
+            validation_alias=_standard("influxdb_v2_token_file"),
         ),
     ] = None
     influxdb_v2_bucket: Annotated[
         str,
         Field(
             description="The bucket of the rows; the rollups go to that name with `_rollups` behind it.",
-            validation_alias=_standard("INFLUXDB_V2_BUCKET", "influxdb_v2_bucket"),
+            validation_alias=_standard("influxdb_v2_bucket"),
             pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         ),
     ] = "tailtrace"
@@ -501,7 +494,7 @@ class Settings(BaseSettings):
         BeforeValidator(lambda value: TAILSCALE_SOCKET if value == "" else value),
         Field(
             description="The socket of tailscaled's LocalAPI.",
-            validation_alias=_standard("TAILSCALE_SOCKET", "tailscale_socket"),
+            validation_alias=_standard("tailscale_socket"),
         ),
     ] = TAILSCALE_SOCKET
     serve_headers: Annotated[
@@ -539,49 +532,49 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(
             description="A key of the control API (`tskey-api-…`, or one of Headscale's).",
-            validation_alias=_standard("TAILSCALE_API_KEY", "tailscale_api_key"),
+            validation_alias=_standard("tailscale_api_key"),
         ),
     ] = None
     tailscale_api_key_file: Annotated[
         FilePath,
         Field(
             description="A file that holds that key.",
-            validation_alias=_standard("TAILSCALE_API_KEY_FILE", "tailscale_api_key_file"),
+            validation_alias=_standard("tailscale_api_key_file"),
         ),
     ] = None
     tailscale_oauth_client_id: Annotated[
         str,
         Field(
             description="An OAuth client of the tailnet, instead of a key; scope `devices:core:read`.",
-            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID", "tailscale_oauth_client_id"),
+            validation_alias=_standard("tailscale_oauth_client_id"),
         ),
     ] = ""
     tailscale_oauth_client_id_file: Annotated[
         FilePath,
         Field(
             description="A file that holds the client's id.",
-            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_ID_FILE", "tailscale_oauth_client_id_file"),
+            validation_alias=_standard("tailscale_oauth_client_id_file"),
         ),
     ] = None
     tailscale_oauth_client_secret: Annotated[
         SecretStr | None,
         Field(
             description="The secret of that client (`tskey-client-…`).",
-            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET", "tailscale_oauth_client_secret"),
+            validation_alias=_standard("tailscale_oauth_client_secret"),
         ),
     ] = None
     tailscale_oauth_client_secret_file: Annotated[
         FilePath,
         Field(
             description="A file that holds that secret.",
-            validation_alias=_standard("TAILSCALE_OAUTH_CLIENT_SECRET_FILE", "tailscale_oauth_client_secret_file"),
+            validation_alias=_standard("tailscale_oauth_client_secret_file"),
         ),
     ] = None
     tailnet: Annotated[
         str,
         Field(
             description="The tailnet to ask about; `-` is the key's own.",
-            validation_alias=_standard("TAILNET", "tailnet"),
+            validation_alias=_standard("tailnet"),
             min_length=1,
         ),
     ] = "-"
@@ -589,7 +582,7 @@ class Settings(BaseSettings):
         str,
         Field(
             description="Where the control API is; for Headscale its own URL.",
-            validation_alias=_standard("TAILSCALE_API_URL", "tailscale_api_url"),
+            validation_alias=_standard("tailscale_api_url"),
             pattern="^https?://[^/@]+(/.*)?$",
         ),
     ] = "https://api.tailscale.com"
@@ -697,84 +690,11 @@ class Settings(BaseSettings):
         """Take flags first, then environment, then the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
-    def secret(self, field: str) -> SecretStr | None:
-        """Return a secret, from its setting or from the file that its `_FILE` form names. None: it is not set.
-
-        Raises `SettingsError` where both are set, where it could not be sent, or the file cannot be read or is empty.
-        """
-        given, path = getattr(self, field), getattr(self, f"{field}_file")
-        if path is None:
-            text = (given.get_secret_value() if isinstance(given, SecretStr) else given or "").strip()
-            return _sendable(field, environment_name(field), text) if text else None
-        name = environment_name(f"{field}_file")
-        if given:
-            raise SettingsError(f"{environment_name(field)} and {name} are both set; keep one")
-        try:
-            with path.open("rb") as file:
-                text = file.read(SECRET_BYTES_MAX).decode("ascii", "replace").strip()
-        except OSError as error:
-            raise SettingsError(f"{name}: cannot read {path}: {error.strerror}; mend the path or its mode") from None
-        if not text:
-            raise SettingsError(f"{name}: {path} is empty; write the secret into it")
-        return _sendable(field, name, text)
-
-    @property
-    def has_control_key(self) -> bool:
-        """Whether any credential of the control API is set."""
-        names = ("tailscale_api_key", "tailscale_oauth_client_id", "tailscale_oauth_client_secret")
-        return any(getattr(self, name + suffix) for name in names for suffix in ("", "_file"))
-
-    @property
-    def alert_state_path(self) -> Path:
-        """`alert_state`, also where it is not set."""
-        return self.alert_state or self.checkpoint.with_name("tailtrace.alerts.json")
-
-    @property
-    def history_path(self) -> Path:
-        """Where it is kept who had which address when: beside the checkpoint, each bridge's own."""
-        return self.checkpoint.with_name(self.checkpoint.stem + ".history.json")
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """`timezone` as an object."""
-        return ZoneInfo(self.timezone)
-
-
-def _sendable(field: str, name: str, text: str) -> SecretStr:
-    """Return a secret. Raises `SettingsError` for one that is sent in a header and has what none can carry."""
-    if field in _SENT_IN_HEADERS and not (text.isascii() and text.isprintable()):
-        raise SettingsError(f"{name}: it has a character that no HTTP header can carry")
-    return SecretStr(text)
-
 
 def _check_socket(path: Path) -> None:
     """Raise ValueError where a path is longer than a socket can have."""
     if (length := len(os.fsencode(path))) > SOCKET_PATH_BYTES_MAX:
         raise ValueError(f"{quoted(str(path))} has {length} bytes; a socket's path has {SOCKET_PATH_BYTES_MAX} at most")
-
-
-def unix_path(value: str) -> Path | None:
-    """`unix:/run/tailtrace/api.sock` → that path; None: it is no such address."""
-    return Path(value[5:]) if value.startswith("unix:/") else None
-
-
-def listen_host(value: str) -> str:
-    """Return the host of an address to listen on; of a unix socket, which has none, `localhost`."""
-    return "localhost" if unix_path(value) is not None else split_listen(value)[0]
-
-
-def split_listen(value: str) -> tuple[str, int]:
-    """`127.0.0.1:8470` → its host and port; no host is all of the machine's addresses. Raises ValueError."""
-    host, colon, port = value.rpartition(":")
-    if not colon or (host and not _HOST.fullmatch(host)) or not _PORT.fullmatch(port) or int(port) > 65535:
-        raise ValueError(f"{quoted(value)} is no HOST:PORT; write one like 127.0.0.1:8470")
-    return host.strip("[]"), int(port)
-
-
-def environment_name(field: str) -> str:
-    """Return the environment variable of a setting."""
-    alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"TAILTRACE_{field.upper()}"
 
 
 def load(**flags: Any) -> Settings:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tailtrace_bridge.alerts.courier import ChildSend, Courier, destinations_of, warn_of_wrong
 from tailtrace_bridge.alerts.jobs import Job
@@ -16,8 +17,10 @@ from tailtrace_bridge.alerts.watch import Probes, Watch
 from tailtrace_bridge.alerts.words import Words
 from tailtrace_bridge.identity.chain import Unavailable
 from tailtrace_bridge.identity.local_api import LocalApi
-from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
 
 COURIER_POLL_S = 1.0
 STOP_S = 5.0
@@ -70,7 +73,7 @@ class Alerts:
 
 
 def make_alerts(
-    settings: Settings, store: Store, *, clock: Callable[[], int], local_api: LocalApi, storing: Callable[[], str]
+    settings: "Settings", store: Store, *, clock: Callable[[], int], local_api: LocalApi, storing: Callable[[], str]
 ) -> Alerts | None:
     """Connect the parts; None: there are neither rules nor destinations, or another bridge does it.
 

@@ -14,7 +14,6 @@ from tailtrace_bridge.logs.checkpoint import Checkpoint, TailLine
 from tailtrace_bridge.logs.tail import Tail
 from tailtrace_bridge.rows.join import Join
 from tailtrace_bridge.rows.routes import Routes
-from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.spans.collector import RawSpansWatch, ask
 from tailtrace_bridge.spans.receiver import ReceiverCounters, SpanQueue
 from tailtrace_bridge.store.protocol import Store
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.export.metric_exporter import RequestMetrics
     from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
     from tailtrace_bridge.identity.watcher import Watcher
+    from tailtrace_bridge.settings.table import Settings
     from tailtrace_bridge.wiring.alerts import Alerts
 
 
@@ -135,7 +135,7 @@ class Bridge:
         self.lock.release()
 
 
-def make_bridge(settings: Settings) -> Bridge:
+def make_bridge(settings: "Settings") -> Bridge:
     """Connect the parts of a live bridge. Raises `SettingsError`, `IdentityError`, `StoreError`, `FormatError`."""
     line_parser(settings)  # a wrong format shows now, not at the first line
     devices = make_devices(settings)
@@ -208,7 +208,7 @@ def _to_all(takers: list[Callable[[Sequence[Row]], None]]) -> Callable[[Sequence
     return give
 
 
-def _make_exporter(settings: Settings) -> "SpanExporter | None":
+def _make_exporter(settings: "Settings") -> "SpanExporter | None":
     if not settings.export_endpoint:
         return None
     # Its HTTP client is loaded by those who export.
@@ -217,7 +217,7 @@ def _make_exporter(settings: Settings) -> "SpanExporter | None":
     return make_exporter(settings)
 
 
-def _make_request_metrics(settings: Settings, durations: RequestDurations) -> "RequestMetrics | None":
+def _make_request_metrics(settings: "Settings", durations: RequestDurations) -> "RequestMetrics | None":
     if not (settings.export_endpoint and settings.export_metrics_s):
         return None
     from tailtrace_bridge.wiring.export import make_request_metrics  # noqa: PLC0415
@@ -225,12 +225,12 @@ def _make_request_metrics(settings: Settings, durations: RequestDurations) -> "R
     return make_request_metrics(settings, durations)
 
 
-def _make_raw_spans(settings: Settings) -> RawSpansWatch | None:
+def _make_raw_spans(settings: "Settings") -> RawSpansWatch | None:
     url = settings.collector_metrics_url
     return RawSpansWatch(lambda: ask(url)) if url else None
 
 
-def _make_alerts(settings: Settings, store: Store, pipeline: Pipeline) -> "Alerts | None":
+def _make_alerts(settings: "Settings", store: Store, pipeline: Pipeline) -> "Alerts | None":
     if not settings.alerts and settings.alert_urls is None and settings.alert_urls_file is None:
         return None
     # Who has no alerts does not pay for them.

@@ -1,6 +1,7 @@
 """Makes, of the settings, the client of the control API, and the provider that keeps its list of devices."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tailtrace_bridge.core.errors import ControlApiError, SettingsError
@@ -8,10 +9,12 @@ from tailtrace_bridge.identity.control.auth import OAuthClient
 from tailtrace_bridge.identity.control.client import TailscaleClient
 from tailtrace_bridge.identity.control.headscale import HeadscaleClient
 from tailtrace_bridge.identity.control.provider import DeviceIndexProvider
-from tailtrace_bridge.settings.table import Settings
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
 
 
-def make_client(settings: Settings, clock: Callable[[], int]) -> TailscaleClient | HeadscaleClient | None:
+def make_client(settings: "Settings", clock: Callable[[], int]) -> TailscaleClient | HeadscaleClient | None:
     """Make the client that the settings name; None: they name no key. Raises `SettingsError` or `BadKeyError`.
 
     Where `TAILTRACE_CONTROL` is empty, it is Headscale if the URL is not Tailscale's and the key does not look like
@@ -38,7 +41,7 @@ def make_client(settings: Settings, clock: Callable[[], int]) -> TailscaleClient
     return TailscaleClient(key, settings.tailnet, oauth=oauth, base_url=url, clock=clock, stale_us=stale_us)
 
 
-def make_device_provider(settings: Settings, clock: Callable[[], int]) -> DeviceIndexProvider | None:
+def make_device_provider(settings: "Settings", clock: Callable[[], int]) -> DeviceIndexProvider | None:
     """Make the provider that the settings ask for, not started yet; None: they name no key.
 
     `clock` gives microseconds since the epoch. Raises `SettingsError` where the settings contradict each other.

@@ -14,6 +14,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tailtrace_bridge.alerts.state import forget
 from tailtrace_bridge.core.errors import BridgeError
@@ -21,12 +22,14 @@ from tailtrace_bridge.core.files.lock import FileLock
 from tailtrace_bridge.core.records import Identity, Marker
 from tailtrace_bridge.identity.history_file import erase as erase_history
 from tailtrace_bridge.identity.history_file import read as read_history
-from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.person import Erased, IsTheirs, Person, make_is_their_event, make_is_theirs
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import Window
 from tailtrace_bridge.wiring.parts import lock_checkpoint
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
 
 EVER = Window(0, 2**53)
 
@@ -58,7 +61,7 @@ class Outcome:
 
 
 def erase_person(
-    settings: Settings,
+    settings: "Settings",
     store: Store,
     person: Person,
     *,
@@ -83,7 +86,7 @@ def erase_person(
     return replace(_forget(settings, store, person, lock, called), finished=before is not None)
 
 
-def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None) -> Outcome | None:
+def finish_erase(settings: "Settings", store: Store, lock: FileLock | None = None) -> Outcome | None:
     """Do what an erase of before left undone; None: there is nothing."""
     person = store.unfinished_erase()
     if person is None:
@@ -96,7 +99,7 @@ def finish_erase(settings: Settings, store: Store, lock: FileLock | None = None)
 
 
 def _forget(
-    settings: Settings, store: Store, person: Person, lock: FileLock | None, called: Person | None = None
+    settings: "Settings", store: Store, person: Person, lock: FileLock | None, called: Person | None = None
 ) -> Outcome:
     """Forget whom the store has noted: first what stands beside it, by the names that it still knows."""
     found = store.erase(person, is_dry=True)
@@ -142,12 +145,12 @@ def is_anybody(erased: Erased) -> bool:
     )
 
 
-def seen_as_theirs(settings: Settings, person: Person, known: Iterable[Identity]) -> IsTheirs:
+def seen_as_theirs(settings: "Settings", person: Person, known: Iterable[Identity]) -> IsTheirs:
     """Return what tells whether what was seen of an address was about them; `known` are names that the store has."""
     return make_is_theirs(person, [*known, *(held.identity for held in read_history(settings.history_path)[0])])
 
 
-def _forget_beside(settings: Settings, person: Person, found: Erased, lock: FileLock | None) -> tuple[int, str]:
+def _forget_beside(settings: "Settings", person: Person, found: Erased, lock: FileLock | None) -> tuple[int, str]:
     """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
     if is_anybody(found):  # a month names everybody
         shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)

@@ -12,18 +12,19 @@ from tailtrace_bridge.export.exporter import SpanExporter
 from tailtrace_bridge.export.nginx_span import Disclosure, resource
 from tailtrace_bridge.export.transport import Transport, headers_of, metrics_url, traces_url
 from tailtrace_bridge.identity.pseudonyms import Pseudonyms
-from tailtrace_bridge.settings.table import Settings, split_listen
+from tailtrace_bridge.settings.derived import split_listen
 from tailtrace_bridge.spans.otlp import NGINX_SCOPE
 from tailtrace_bridge.wiring.parts import required_key
 
 if TYPE_CHECKING:
     from tailtrace_bridge.export.metric_exporter import RequestMetrics
     from tailtrace_bridge.export.request_durations import RequestDurations
+    from tailtrace_bridge.settings.table import Settings
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
 
 
-def make_exporter(settings: Settings) -> SpanExporter:
+def make_exporter(settings: "Settings") -> SpanExporter:
     """Make the exporter, not started. Raises `SettingsError`, for a loop too: spans must not come back to us."""
     url = traces_url(settings.export_endpoint or "")
     _check_loop(url, settings.otlp_listen)
@@ -41,7 +42,7 @@ def make_exporter(settings: Settings) -> SpanExporter:
     )
 
 
-def make_request_metrics(settings: Settings, durations: "RequestDurations") -> "RequestMetrics":
+def make_request_metrics(settings: "Settings", durations: "RequestDurations") -> "RequestMetrics":
     """Make what sends the metrics, not started. Raises `SettingsError`."""
     from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415 - few send metrics
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
@@ -73,7 +74,7 @@ def make_request_metrics(settings: Settings, durations: "RequestDurations") -> "
     )
 
 
-def _disclosure(settings: Settings) -> Disclosure:
+def _disclosure(settings: "Settings") -> Disclosure:
     pseudonyms = None
     if settings.export_identity == "pseudonyms" and not settings.pseudonyms:
         pseudonyms = Pseudonyms(required_key(settings, "TAILTRACE_EXPORT_IDENTITY=pseudonyms"))

@@ -28,7 +28,7 @@ from tailtrace_bridge.logs.parser import LineParser, make_parser
 from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
-from tailtrace_bridge.settings.table import Settings
+from tailtrace_bridge.settings.derived import TAILSCALE_SOCKET
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.wiring.recall import recalled
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tailtrace_bridge.identity.local_api import LocalApi
     from tailtrace_bridge.identity.snapshot import Snapshot
     from tailtrace_bridge.identity.watcher import Watcher
+    from tailtrace_bridge.settings.table import Settings
     from tailtrace_bridge.store.influx.store import InfluxStore
 
 DAY_US = 24 * 3_600_000_000
@@ -63,7 +64,7 @@ def worked_us() -> int:
     return time.thread_time_ns() // 1000
 
 
-def open_store(settings: Settings, *, reading: bool = False) -> Store:
+def open_store(settings: "Settings", *, reading: bool = False) -> Store:
     """Open the store that the settings name. Raises `SettingsError` for a store there is not.
 
     `reading`: one that cannot be written will do.
@@ -83,7 +84,7 @@ def open_store(settings: Settings, *, reading: bool = False) -> Store:
 
 
 @contextmanager
-def existing_store(settings: Settings, *, reading: bool = True) -> Iterator[Store]:
+def existing_store(settings: "Settings", *, reading: bool = True) -> Iterator[Store]:
     """Open the store that there must be already, and close it. Raises `StoreError`, `SettingsError`.
 
     `reading`: as in `open_store`.
@@ -93,7 +94,7 @@ def existing_store(settings: Settings, *, reading: bool = True) -> Iterator[Stor
         yield store
 
 
-def open_influx(settings: Settings) -> "InfluxStore":
+def open_influx(settings: "Settings") -> "InfluxStore":
     """Make the store in InfluxDB that the settings name; nothing is asked of it. Raises `SettingsError`."""
     # Who keeps rows in SQLite does not pay for it.
     from tailtrace_bridge.store.influx.config import InfluxConfig  # noqa: PLC0415
@@ -121,13 +122,13 @@ def open_influx(settings: Settings) -> "InfluxStore":
     return InfluxStore(config, Timing(monotonic_us, time.sleep, random.random, clock_us))  # noqa: S311
 
 
-def _require_no_address(settings: Settings) -> None:
+def _require_no_address(settings: "Settings") -> None:
     """Raise `SettingsError` for a server's address, which may hold a password: it is not repeated."""
     if _ADDRESS.match(settings.store):
         raise SettingsError("TAILTRACE_STORE is an address; write influxdb there, and the address in INFLUXDB_V2_URL")
 
 
-def require_store(settings: Settings) -> None:
+def require_store(settings: "Settings") -> None:
     """Raise `StoreError` where there is nothing to read yet: a reader must not make an empty store by a wrong path.
 
     Raises `SettingsError` for an address.
@@ -163,7 +164,7 @@ def lock_checkpoint(path: Path) -> FileLock:
         raise BusyError(f"{where}: its lock: {error.strerror}; mend the mode of its folder") from None
 
 
-def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
+def make_devices(settings: "Settings") -> "DeviceIndexProvider | None":
     """Make the control API's provider, not started; None: there is no key. Raises `SettingsError`."""
     if not settings.has_control_key:
         return None
@@ -173,7 +174,7 @@ def make_devices(settings: Settings) -> "DeviceIndexProvider | None":
     return make_device_provider(settings, clock_us)
 
 
-def load_devices(settings: Settings) -> "DeviceIndex | None":
+def load_devices(settings: "Settings") -> "DeviceIndex | None":
     """Ask the control API once, for an import; None: there is no key, or no answer, which is in the log."""
     devices = make_devices(settings)
     if devices is None:
@@ -188,7 +189,7 @@ def load_devices(settings: Settings) -> "DeviceIndex | None":
 
 
 def make_identities(
-    settings: Settings, devices: "DeviceIndexProvider | None" = None, watched: "Watched | None" = None
+    settings: "Settings", devices: "DeviceIndexProvider | None" = None, watched: "Watched | None" = None
 ) -> Identities:
     """Make the chain of providers; `devices` is the control API's, started by the caller.
 
@@ -219,7 +220,7 @@ class Watched(NamedTuple):
     watcher: "Watcher"
 
 
-def make_watched(settings: Settings) -> Watched:
+def make_watched(settings: "Settings") -> Watched:
     """Make what watches tailscaled for a bridge, not started. Raises `SettingsError`, `LogFileError`."""
     from tailtrace_bridge.identity.history import History  # noqa: PLC0415
     from tailtrace_bridge.identity.history_file import HistoryFile  # noqa: PLC0415
@@ -234,7 +235,7 @@ def make_watched(settings: Settings) -> Watched:
     snapshot = Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers, is_fed=True)
     local_api.live_peers = snapshot.live
     named = None if settings.identities is None else IdentityFile(settings.identities, clock=monotonic_us)
-    is_default = str(settings.tailscale_socket) == str(Settings.model_fields["tailscale_socket"].default)
+    is_default = settings.tailscale_socket == TAILSCALE_SOCKET
     watcher = Watcher(
         Path(socket),
         local_api,
@@ -249,7 +250,7 @@ def make_watched(settings: Settings) -> Watched:
     return Watched(local_api, snapshot, watcher)
 
 
-def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
+def make_local(settings: "Settings") -> "tuple[LocalApi, Snapshot]":
     """Make the two providers that ask this machine's tailscaled."""
     from tailtrace_bridge.identity.local_api import LocalApi  # noqa: PLC0415
     from tailtrace_bridge.identity.snapshot import Snapshot  # noqa: PLC0415  # an import without Tailscale starts without them
@@ -258,27 +259,27 @@ def make_local(settings: Settings) -> "tuple[LocalApi, Snapshot]":
     return local_api, Snapshot(local_api, clock=monotonic_us, has_serve=settings.serve_headers)
 
 
-def tailscale_socket(settings: Settings) -> str:
+def tailscale_socket(settings: "Settings") -> str:
     """Return tailscaled's socket: the setting's, or the first known place that has one."""
     return find_socket(str(settings.tailscale_socket))
 
 
-def loopback_of(settings: Settings) -> Loopback:
+def loopback_of(settings: "Settings") -> Loopback:
     """Make what knows whether loopback is this machine."""
     return make_loopback(str(settings.tailscale_socket), monotonic_us, is_trusted=settings.trust_loopback)
 
 
-def make_serve_proxies(settings: Settings) -> Proxies:
+def make_serve_proxies(settings: "Settings") -> Proxies:
     """Make the proxies whose serve headers are believed."""
     return Proxies(serve_peers(settings))
 
 
-def serve_peers(settings: Settings) -> tuple[str, ...]:
+def serve_peers(settings: "Settings") -> tuple[str, ...]:
     """Return the peers whose serve headers are believed, as settings name them."""
     return (*settings.serve_proxies, *((UNIX, *LOOPBACK) if settings.serve_headers else ()))
 
 
-def make_routes(settings: Settings) -> Routes:
+def make_routes(settings: "Settings") -> Routes:
     """Make the table of routes, with what the app's OpenAPI file says."""
     routes = Routes()
     if settings.openapi is not None:
@@ -300,12 +301,12 @@ def _read_openapi(path: Path) -> dict[str, Any]:
     return document
 
 
-def line_parser(settings: Settings) -> LineParser:
+def line_parser(settings: "Settings") -> LineParser:
     """Make the parser of one log."""
     return make_parser(settings.log_format, settings.zone)
 
 
-def make_enricher(settings: Settings, identities: Identities, routes: Routes) -> Enricher:
+def make_enricher(settings: "Settings", identities: Identities, routes: Routes) -> Enricher:
     """Make the last step before the store. Raises `SettingsError` for pseudonyms without a key."""
     return Enricher(
         identities.holder,
@@ -317,7 +318,7 @@ def make_enricher(settings: Settings, identities: Identities, routes: Routes) ->
     )
 
 
-def recalled_endpoints(settings: Settings) -> tuple[list[str], list[tuple[str, str]]]:
+def recalled_endpoints(settings: "Settings") -> tuple[list[str], list[tuple[str, str]]]:
     """Return the endpoints that the store has, where there is one, and the (service, route) that apps told."""
     kind, _, path = settings.store.partition(":")
     if kind == "sqlite" and not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
@@ -326,18 +327,18 @@ def recalled_endpoints(settings: Settings) -> tuple[list[str], list[tuple[str, s
         return recalled(store, clock_us())
 
 
-def make_pseudonyms(settings: Settings) -> Pseudonyms | None:
+def make_pseudonyms(settings: "Settings") -> Pseudonyms | None:
     """Make what turns names into pseudonyms; None: names are stored. Raises `SettingsError` without a key."""
     key = pseudonyms_key(settings)
     return Pseudonyms(key) if key else None
 
 
-def pseudonyms_key(settings: Settings) -> str:
+def pseudonyms_key(settings: "Settings") -> str:
     """Return the key of pseudonyms; empty: names are stored. Raises `SettingsError` where it is missing."""
     return required_key(settings, "TAILTRACE_PSEUDONYMS") if settings.pseudonyms else ""
 
 
-def required_key(settings: Settings, wanted_by: str) -> str:
+def required_key(settings: "Settings", wanted_by: str) -> str:
     """Return the key of pseudonyms, which the setting `wanted_by` needs. Raises `SettingsError` where it is missing."""
     key = settings.secret("pseudonyms_key")
     if key is None or len(key.get_secret_value()) < KEY_LENGTH_MIN:

@@ -2,19 +2,22 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tailtrace_bridge.core.records import Identity
-from tailtrace_bridge.settings.table import Settings
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.traces.choice import TraceChoice, Wanted
 from tailtrace_bridge.traces.keeper import TraceKeeper
 from tailtrace_bridge.traces.waiting import Waiting
 from tailtrace_bridge.wiring.parts import clock_us, make_pseudonyms
 
+if TYPE_CHECKING:
+    from tailtrace_bridge.settings.table import Settings
+
 _MIB = 1024 * 1024
 
 
-def make_keeper(settings: Settings, store: Store, known: Callable[[Identity], Identity]) -> TraceKeeper:
+def make_keeper(settings: "Settings", store: Store, known: Callable[[Identity], Identity]) -> TraceKeeper:
     """Make the keeper, not started; `known` says who a pseudonym is. The checkpoint is locked: nobody else counts."""
     return TraceKeeper(
         store,
@@ -29,7 +32,7 @@ def make_keeper(settings: Settings, store: Store, known: Callable[[Identity], Id
     )
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: "Settings") -> Wanted:
     pseudonyms = make_pseudonyms(settings)
     named: dict[str, set[str]] = {"user": set(), "endpoint": set()}
     for wish in settings.traces_always:

@@ -3,6 +3,8 @@
 import asyncio
 import html
 import logging
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -262,8 +264,12 @@ def test_a_word_that_is_no_way(chosen):
 
 @pytest.mark.parametrize("command", [["serve"], ["api"], ["bridge"]])
 def test_the_commands_refuse_and_say_how(tmp_path, command):
-    result = CliRunner().invoke(command_line, [*command, "--listen", "0.0.0.0:0", "--store", f"sqlite:{tmp_path}/t.db"])
-    assert result.exit_code == 2
+    options = ["--listen", "0.0.0.0:0", "--store", f"sqlite:{tmp_path}/t.db"]
+    result = subprocess.run(
+        [sys.executable, "-m", "tailtrace_api.main", *command, *options],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 2
     for how in ("TAILTRACE_ACCESS=local,token,whois", "tailtrace token create NAME --role admin", "127.0.0.1:0"):
         assert how in result.stderr
 

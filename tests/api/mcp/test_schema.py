@@ -1,6 +1,7 @@
 """The schema of a tool's answer is that of its record, and short; what is as by default is left out of the answer."""
 
-from tailtrace_api.answers.record import Record, Window, record
+from tailtrace_api.answers.meaning import Window
+from tailtrace_api.answers.record import Record, record
 from tailtrace_api.mcp_server.schema import as_values, output_schema
 
 

@@ -10,10 +10,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from pydantic import SecretStr
 
 from tailtrace_bridge.alerts.courier import AGE_US_MAX, ChildSend, Courier, Destination, destinations_of, warn_of_wrong
 from tailtrace_bridge.alerts.state import OUTBOX_MAX, AlertCounters, Message, Outbox
+from tailtrace_bridge.core.secret import Secret
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -77,7 +77,7 @@ def stop():
 def test_a_message_arrives_whole(receiver, stop, tmp_path):
     file = tmp_path / "october.pdf"
     file.write_bytes(b"%PDF-1.7 \x00\xff")
-    [destination] = destinations_of(SecretStr(receiver.url))
+    [destination] = destinations_of(Secret(receiver.url))
     sent = ChildSend(stop)(destination, message("100% <b>&amp; *ñ* 日本\nnext line", attachments=[str(file)]))
     assert sent == ""
     [(path, body)] = receiver.took
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_without_the_url(receiver, stop, url, said):
     receiver.status = 500
     with socket.create_server(("127.0.0.1", 0)) as held:
         dead = held.getsockname()[1]
-    [destination] = destinations_of(SecretStr(url.format(refusing=receiver.port, dead=dead)))
+    [destination] = destinations_of(Secret(url.format(refusing=receiver.port, dead=dead)))
     problem = ChildSend(stop)(destination, message())
     assert said in problem
     assert SECRET not in problem + repr(destination)
@@ -110,13 +110,13 @@ def test_what_is_wrong_is_told_without_the_url(receiver, stop, url, said):
 @pytest.mark.parametrize("between", [",", ", ", " ", "\n", ",\n"])
 def test_urls_have_commas_blanks_or_lines_between_them(between):
     urls = ["ntfys://ntfy.sh/a,b", "mailto://host?to=x@example.com,y@example.com", "json://127.0.0.1/"]
-    found = destinations_of(SecretStr(between.join(urls)))
+    found = destinations_of(Secret(between.join(urls)))
     assert [one.url.get_secret_value() for one in found] == urls
 
 
 def test_the_form_of_each_url_is_looked_at_and_nothing_is_sent(receiver, stop, caplog):
     urls = f"{receiver.url} nosuch://127.0.0.1/{SECRET} tgram://{SECRET} ntfys://ntfy.sh/{SECRET}"
-    destinations = destinations_of(SecretStr(urls))
+    destinations = destinations_of(Secret(urls))
     problems = ChildSend(stop).check(destinations)
     assert ["knows no such URL" in problem for problem in problems] == [False, True, True, False]
     assert receiver.took == []
@@ -128,12 +128,12 @@ def test_the_form_of_each_url_is_looked_at_and_nothing_is_sent(receiver, stop, c
 
 
 def test_of_right_urls_nothing_is_said(receiver, stop, caplog):
-    warn_of_wrong(destinations_of(SecretStr(receiver.url)), ChildSend(stop))
+    warn_of_wrong(destinations_of(Secret(receiver.url)), ChildSend(stop))
     assert caplog.records == []
 
 
 def test_a_look_that_takes_too_long_is_left(stop):
-    destinations = destinations_of(SecretStr("json://127.0.0.1/a json://127.0.0.1/b"))
+    destinations = destinations_of(Secret("json://127.0.0.1/a json://127.0.0.1/b"))
     assert ChildSend(stop, timeout_s=0.0).check(destinations) == ["no answer within 0 s"] * 2
     stop.set()
     assert ChildSend(stop).check(destinations) == ["tailtrace stops"] * 2
@@ -141,7 +141,7 @@ def test_a_look_that_takes_too_long_is_left(stop):
 
 def test_a_slow_service_is_left_after_the_timeout(receiver, stop):
     receiver.pause_s = 6
-    [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
+    [destination] = destinations_of(Secret(receiver.url + "?rto=20"))
     began = time.monotonic()
     assert ChildSend(stop, timeout_s=1.0)(destination, message()) == "no answer within 1 s"
     assert time.monotonic() - began < 5
@@ -149,7 +149,7 @@ def test_a_slow_service_is_left_after_the_timeout(receiver, stop):
 
 def test_a_stop_does_not_wait_for_a_slow_service(receiver, stop):
     receiver.pause_s = 6
-    [destination] = destinations_of(SecretStr(receiver.url + "?rto=20"))
+    [destination] = destinations_of(Secret(receiver.url + "?rto=20"))
     threading.Timer(1.0, stop.set).start()
     began = time.monotonic()
     assert ChildSend(stop)(destination, message()) == "tailtrace stops"
@@ -159,7 +159,7 @@ def test_a_stop_does_not_wait_for_a_slow_service(receiver, stop):
 def test_the_url_is_in_no_argument_and_no_variable(receiver, stop):
     """While a message is under way, `ps` shows nothing of it."""
     receiver.pause_s = 1.5
-    [destination] = destinations_of(SecretStr(receiver.url))
+    [destination] = destinations_of(Secret(receiver.url))
     thread = threading.Thread(target=ChildSend(stop), args=(destination, message()))
     thread.start()
     seen = ""
@@ -201,7 +201,7 @@ class Post:
     def begin(self, urls):
         self.counters = AlertCounters()
         self.outbox = Outbox(self.path, self.counters)
-        self.destinations = destinations_of(SecretStr(urls))
+        self.destinations = destinations_of(Secret(urls))
         self.courier = Courier(self.destinations, self.service, self.outbox, self.clock)
 
     def put(self, *texts):
@@ -285,7 +285,7 @@ def test_the_outbox_is_bounded_and_the_newest_stay(post):
 def test_no_log_and_no_state_has_a_url(receiver, stop, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     receiver.status = 500
-    [destination] = destinations_of(SecretStr(receiver.url))
+    [destination] = destinations_of(Secret(receiver.url))
     outbox = Outbox(tmp_path / "alerts.json", AlertCounters())
     courier = Courier([destination], ChildSend(stop), outbox, FakeClock(10 * S))
     with outbox.lock:

@@ -5,7 +5,7 @@
 | none yet, or it ends within `REFRESH_BEFORE_US` (or a tenth of its life) | one caller fetches a new one for all |
 | the API refuses it all the same (401) | it is forgotten, and the call is made once more |
 
-A secret is in no `repr`, log or error: it lives in `SecretStr`, and `redact` takes it out of what a server says.
+A secret is in no `repr`, log or error: it lives in `Secret`, and `redact` takes it out of what a server says.
 Sources: https://tailscale.com/api#description/authentication, https://tailscale.com/kb/1215/oauth-clients (a token
 lives one hour), RFC 6749 section 4.4.
 """
@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import anyio
-from pydantic import SecretStr
 
 from tailtrace_bridge.core.errors import BadKeyError, ControlAnswerError
+from tailtrace_bridge.core.secret import Secret
 
 TOKEN_PATH = "/api/v2/oauth/token"  # noqa: S105 - a path
 REFRESH_BEFORE_US = 300_000_000
@@ -52,7 +52,7 @@ class ApiKey:
 
     setting = "TAILSCALE_API_KEY"
 
-    def __init__(self, key: SecretStr | str) -> None:
+    def __init__(self, key: Secret | str) -> None:
         self._key = _checked(key, self.setting)
 
     async def authorization(self, post: Post) -> str:  # noqa: ARG002 - a key needs no fetching
@@ -73,15 +73,15 @@ class OAuthClient:
 
     setting = "TAILSCALE_OAUTH_CLIENT_SECRET"
 
-    def __init__(self, client_id: str, secret: SecretStr | str, *, clock: Callable[[], int]) -> None:
+    def __init__(self, client_id: str, secret: Secret | str, *, clock: Callable[[], int]) -> None:
         self.tokens = 0
         """Tokens fetched so far."""
         self._id = client_id
         self._secret = _checked(secret, self.setting)
         self._clock = clock
         self._lock = anyio.Lock()
-        self._token = SecretStr("")
-        self._known = deque[SecretStr](maxlen=TOKENS_KNOWN_MAX)
+        self._token = Secret("")
+        self._known = deque[Secret](maxlen=TOKENS_KNOWN_MAX)
         self._renew_at_us = 0
 
     async def authorization(self, post: Post) -> str:
@@ -93,7 +93,7 @@ class OAuthClient:
 
     def forget(self) -> bool:
         """Forget the token."""
-        had, self._token = bool(self._token), SecretStr("")
+        had, self._token = bool(self._token), Secret("")
         return had
 
     def redact(self, text: str) -> str:
@@ -115,16 +115,16 @@ class OAuthClient:
             raise ControlAnswerError(f"{TOKEN_PATH} gave no token; check TAILSCALE_API_URL")
         life_us = life_s * 1_000_000
         self.tokens += 1
-        self._token = SecretStr(token)
+        self._token = Secret(token)
         self._known.append(self._token)
         self._renew_at_us = asked_us + life_us - min(REFRESH_BEFORE_US, life_us // 10)
 
 
-def _checked(key: SecretStr | str, setting: str) -> SecretStr:
-    text = (key.get_secret_value() if isinstance(key, SecretStr) else key).strip()
+def _checked(key: Secret | str, setting: str) -> Secret:
+    text = (key.get_secret_value() if isinstance(key, Secret) else key).strip()
     if not _is_key(text):
         raise BadKeyError(f"{setting} has characters that no key has, or is empty; copy the key anew")
-    return SecretStr(text)
+    return Secret(text)
 
 
 def _is_key(text: str) -> bool:

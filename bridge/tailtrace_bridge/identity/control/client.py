@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import anyio
-from pydantic import SecretStr
 
 from tailtrace_bridge.core.errors import ControlAnswerError
+from tailtrace_bridge.core.secret import Secret
 from tailtrace_bridge.identity.control.auth import ApiKey, OAuthClient
 from tailtrace_bridge.identity.control.cache import FRESH_US
 from tailtrace_bridge.identity.control.devices import Device, read_tailscale
@@ -36,7 +36,7 @@ class TailscaleClient(Lookups):
 
     def __init__(
         self,
-        api_key: SecretStr | str | None = None,
+        api_key: Secret | str | None = None,
         tailnet: str = "-",
         *,
         clock: Callable[[], int],

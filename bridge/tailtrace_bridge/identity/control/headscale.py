@@ -7,9 +7,9 @@ Source: https://github.com/juanfont/headscale, gen/openapiv2/headscale/v1/headsc
 from collections.abc import Awaitable, Callable
 
 import anyio
-from pydantic import SecretStr
 
 from tailtrace_bridge.core.errors import ControlAnswerError
+from tailtrace_bridge.core.secret import Secret
 from tailtrace_bridge.identity.control.auth import ApiKey
 from tailtrace_bridge.identity.control.cache import FRESH_US
 from tailtrace_bridge.identity.control.devices import Device, read_headscale
@@ -29,7 +29,7 @@ class HeadscaleClient(Lookups):
 
     def __init__(
         self,
-        api_key: SecretStr | str,
+        api_key: Secret | str,
         *,
         base_url: str,
         clock: Callable[[], int],
