@@ -29,7 +29,7 @@ def bridge(
     checkpoint: CheckpointOption = None,
 ) -> None:
     """Run the bridge alone: from the log and the spans to the store, no answers."""
-    from tailtrace_api.server.bare import become_bridge
+    from tailtrace_api.commands.bare_bridge import become_bridge
     from tailtrace_bridge.settings import table as settings
 
     become_bridge(

@@ -45,7 +45,7 @@ def main() -> None:
         with loading.quickly("uvicorn"):
             with os.fdopen(number, "rb") as file:
                 settings = pickle.load(file)  # noqa: S301 - our own
-            from tailtrace_api.server.serve import serve_bridge  # noqa: PLC0415
+            from tailtrace_api.server.serve import serve_bridge
 
             serve_bridge(cast("Settings", settings))
     except Exception as error:
