@@ -46,7 +46,7 @@ API_ROOMS = {
     "main": "commands",
 }
 API_BRIDGE = {
-    "answers": "core settings store traces",
+    "answers": "core settings store texts traces",
     "access": "core identity settings store wiring",
     "nginx": "core logs",
     "queries": "core identity rows settings store traces wiring",
@@ -54,7 +54,7 @@ API_BRIDGE = {
     "terminal": "core texts",
     "demo": "core logs store traces",
     "doctor": "alerts core identity logs settings spans store wiring",
-    "http": "alerts core export settings spans store wiring",
+    "http": "alerts core export settings spans store texts wiring",
     "mcp_server": "core settings wiring texts",
     "server": "core rows settings spans store wiring",
     "commands": "alerts core export identity logs rows settings store traces transfer wiring texts",

@@ -78,6 +78,19 @@ def test_what_fires_by_whose_rules_and_what_was_told(store):
     assert get(store, limit=501).status_code == 422
 
 
+def test_texts_in_the_language_of_the_reader(store):
+    text = "p95 1,50 s en los últimos 10 min (límite 800 ms), de 64 peticiones. Ruta otras direcciones."
+    store.add_alert_events([AlertEvent(NOW + 9_000_000, "slow", "p95", "started", "", 1500.0, text)])
+    english = "p95 1.50 s in the last 10 min (limit 800 ms), of 64 requests. Endpoint other addresses."
+    assert [get(store, **lang).json()["events"][0]["text"] for lang in ({}, {"lang": "es"}, {"lang": "en"})] == [
+        text,
+        text,
+        english,
+    ]
+    assert get(store, lang="en").json()["active"][0]["text"] == english
+    assert get(store, lang="fr").status_code == 422
+
+
 def test_the_performance_has_what_fires_and_nobody_else_s_devices(store):
     insights = Insights(
         store, Queries(store, zone=settings.Settings().zone, features={}, store_name="sqlite"), features={}

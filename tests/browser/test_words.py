@@ -98,3 +98,21 @@ def test_a_reason_is_said_in_the_readers_language(strange, open_page):
         page = open_page(f"{url}/?request={traces[place]}", locale=locale, ready="dialog .stations")
         page.get_by_text(said, exact=True).wait_for()
         assert page.get_by_title("no-such-node").text_content() == said
+
+
+def test_what_alerts_told_is_in_the_readers_language_and_follows_it(tmp_path, serving, open_page, show_all, row):
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+    from tailtrace_bridge.store.values import AlertEvent
+
+    store, now_us = SqliteStore(tmp_path / "t.db"), time.time_ns() // 1000
+    store.write([row(1)])
+    english = "p95 1.50 s in the last 10 min (limit 800 ms), of 64 requests."
+    store.add_alert_events([AlertEvent(now_us - 60_000_000, "slow plans", "p95", "started", "", 1500.0, english)])
+    store.close()
+    with serving(tmp_path) as url:
+        page = open_page(url, locale="es-ES")
+        show_all(page)
+        alerts = page.locator("#alerts")
+        alerts.get_by_text("p95 1,50 s en los últimos 10 min (límite 800 ms), de 64 peticiones.").wait_for()
+        page.select_option("#lang", "en")
+        alerts.get_by_text(english).wait_for()

@@ -64,6 +64,7 @@ ROUTES: Mapping[str, Reach] = {
     "/analytics/variants": Reach.ADMIN,
     "/analytics/system-performance": Reach.ADMIN,
     "/analytics/compare": Reach.OWN,
+    "/analytics/stored": Reach.OWN,
     "/analytics/unused-endpoints": Reach.ADMIN,
     "/analytics/alerts": Reach.ADMIN,
     "/analytics/request/{trace_id}": Reach.OWN,

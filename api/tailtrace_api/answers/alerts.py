@@ -12,6 +12,7 @@ from tailtrace_bridge.settings.alert_rules import AlertRule
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.values import EVENTS_MAX, AlertEvent
+from tailtrace_bridge.texts.reworded import reworded
 
 RECENT_SHOWN = 5
 
@@ -66,14 +67,14 @@ class AlertsNow(Record):
     recent: tuple[AlertLine, ...]
 
 
-def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100) -> Alerts:
-    """Answer `GET /analytics/alerts`. Raises `StoreError`."""
+def alerts(store: Store, rules: Sequence[AlertRule], *, limit: int = 100, lang: str | None = None) -> Alerts:
+    """Answer `GET /analytics/alerts`; in the language that was told in, or in `lang`. Raises `StoreError`."""
     events = store.alert_events(Scope.everybody(), EVENTS_MAX)
     active = _active(events)
     return Alerts(
-        active=tuple(map(_line, active.values())),
+        active=tuple(_line(event, lang) for event in active.values()),
         rules=tuple(_state(rule, active.get(rule.name), events) for rule in rules),
-        events=tuple(map(_line, events[:limit])),
+        events=tuple(_line(event, lang) for event in events[:limit]),
         truncated=len(events) > limit,
     )
 
@@ -95,7 +96,7 @@ def _active(events: Sequence[AlertEvent]) -> dict[str, AlertEvent]:
     return {rule: event for rule, event in newest.items() if event.what == "started"}
 
 
-def _line(event: AlertEvent) -> AlertLine:
+def _line(event: AlertEvent, lang: str | None = None) -> AlertLine:
     return AlertLine(
         time=iso(event.time_us),
         rule=event.rule,
@@ -103,7 +104,7 @@ def _line(event: AlertEvent) -> AlertLine:
         what=event.what,
         subject=event.subject or None,
         value=event.value,
-        text=event.text,
+        text=event.text if lang is None else reworded(event.text, event.kind, event.what, lang),
     )
 
 

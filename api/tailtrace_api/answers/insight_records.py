@@ -231,6 +231,14 @@ class UnusedEndpoints(Record):
     known_endpoints: int
 
 
+@record
+class Stored(Record):
+    """From when until when there are requests, days of UTC; null where there are none. A member's are their own."""
+
+    first_day: str | None
+    last_day: str | None
+
+
 # --- one request ---------------------------------------------------------------------------------------------------
 
 

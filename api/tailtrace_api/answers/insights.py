@@ -62,6 +62,8 @@ from tailtrace_bridge.store.anonymous import AnonymousUsage
 from tailtrace_bridge.store.names import user_key
 from tailtrace_bridge.store.values import MINUTE_US, Activity, Latency, LogEntry, UptimeHour, Usage, Window
 
+CARD = "card: "
+"""Before a card's name, where it stands for what somebody looks at."""
 ACTIVE_US = 5 * MINUTE_US
 FEATURES_MAX = 10
 SLOWEST_MAX = 10
@@ -145,7 +147,7 @@ def page(endpoint: str, features: Mapping[str, str]) -> str:
     if not endpoint.startswith(CARD_PREFIX):
         return features.get(endpoint, endpoint)
     card, _ = split_endpoint(endpoint)
-    return f"card: {features.get(f'card={card}', card)}"
+    return f"{CARD}{features.get(f'card={card}', card)}"
 
 
 def newest_pages(entries: Iterable[LogEntry]) -> dict[str, str]:
@@ -212,6 +214,8 @@ def system_performance(
     store: StoreState,
     freshness_s: float | None,
     told: AlertsNow | None,
+    *,
+    is_past: bool = False,
 ) -> Performance:
     """Return uptime, times and errors of `days`, and who is to blame. `told` is None where the store does not say."""
     of_app = [usage for usage in usages if usage.traffic is Traffic.APP]
@@ -233,7 +237,7 @@ def system_performance(
         store=store,
         data_freshness_seconds=freshness_s,
         blame=blame(of_app, p95_ms(latency, of_app), store),
-        advice=advice(of_app, times, freshness_s),
+        advice=advice(of_app, times, None if is_past else freshness_s),
         alerts=told,
     )
 

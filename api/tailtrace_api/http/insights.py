@@ -9,6 +9,7 @@ from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
     Periods,
+    Stored,
     TraceRequests,
     UnusedEndpoints,
     UsageStats,
@@ -45,6 +46,11 @@ def insight_router(insights: Insights, clock: Callable[[], int]) -> APIRouter:
         data is and the alerts are those of now, whatever `at` says.
         """
         return insights.system_performance(clock(), at_us=at, service=service)
+
+    @router.get("/stored")
+    def stored(only: Only) -> Stored:
+        """Return from when until when there are requests: for who found nothing where they looked."""
+        return insights.stored(clock(), user=only)
 
     @router.get("/compare")
     def compare(at: at_type, *, only: Only, days: Days = 7, service: Service = None) -> Periods:

@@ -21,6 +21,7 @@ from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
     Periods,
+    Stored,
     UnusedEndpoints,
     UsageStats,
 )
@@ -40,6 +41,7 @@ _PATHS: Mapping[type[Record], str] = {
     UsageStats: "/analytics/usage-stats",
     Performance: "/analytics/system-performance",
     Periods: "/analytics/compare",
+    Stored: "/analytics/stored",
     UnusedEndpoints: "/analytics/unused-endpoints",
     Explained: "/analytics/request/{trace_id}",
     WhatBroke: "/analytics/errors",

@@ -46,9 +46,12 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
     counts = {"hours": call.arguments["hours"], "until": call.until}
     ungrouped = [words.say("broke_ungrouped", ungrouped=answer.ungrouped)] if answer.ungrouped else []
     if not answer.groups:
-        return Rendered(structured, [*(ungrouped or [words.say("broke_none", **counts)]), *marks])
+        lines = [*(ungrouped or [words.say("broke_none", **counts)]), *marks]
+        # Up to now it is good news.
+        return Rendered(structured, lines, is_empty=bool(call.until) and not ungrouped)
     of_5xx = "" if answer.errors_5xx == answer.failures else words.say("broke_of_5xx", errors=answer.errors_5xx)
-    lines = [words.say("broke", failures=answer.failures, of_5xx=of_5xx, groups=len(answer.groups), **counts)]
+    groups = words.count("groups", len(answer.groups))
+    lines = [words.say("broke", failures=answer.failures, of_5xx=of_5xx, groups=groups, **counts)]
     lines += [*marks, *ungrouped, *(_line(row, call) for row in rows)]
     return Rendered(structured, lines, len(rows), len(answer.groups))
 
@@ -77,14 +80,15 @@ def _hundred(share: float | None) -> float | None:
 
 
 def _line(row: BrokenThing, call: Call) -> str:
-    say = call.words.say
+    say, count = call.words.say, call.words.count
     return say(
         "broke_row",
         state=say(f"state_{row.state}"),
-        type=row.type or f"{row.statuses[0].name[:1]}xx",
+        # Without a type, the title begins with the status.
+        type=say("broke_type", type=row.type) if row.type else say("broke_failed"),
         title=row.title,
-        requests=row.requests,
-        people=row.people,
+        requests=count("requests", row.requests),
+        people=count("people", row.people),
         hit=", ".join(_names(row.hit)) or "-",
         first=row.first_seen,
         last=row.last_seen,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from tailtrace_api.answers.alerts import AlertsNow
+from tailtrace_api.answers.alerts import AlertLine, AlertsNow
 from tailtrace_api.answers.insight_records import (
     Advice,
     EndpointChange,
@@ -18,12 +18,14 @@ from tailtrace_api.answers.insight_records import (
 from tailtrace_api.answers.requests import placed
 from tailtrace_api.mcp_server.outputs import AlertsOutput, BlameOutput, EndpointOutput, PerformanceOutput, PeriodsOutput
 from tailtrace_api.mcp_server.tool import Call, Rendered
+from tailtrace_api.mcp_server.words import Words
+from tailtrace_bridge.texts.reworded import reworded
 
 
 def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceOutput]:
     """Show `get_system_performance`."""
     words, store, fault = call.words, answer.store, answer.blame
-    alerts = _in_short(answer.alerts)
+    alerts = _in_short(answer.alerts, words)
     slowest = answer.slowest_endpoints[: call.limit]
     status = words.say("healthy" if store.ok else "failing")
     services = {one.service for one in answer.slowest_endpoints}
@@ -75,7 +77,7 @@ def system_performance(answer: Performance, call: Call) -> Rendered[PerformanceO
     lines += advice
     if alerts and alerts.active:
         lines.append(words.say("alerts", rows="; ".join(alerts.active)))
-    return Rendered(structured, lines, len(slowest), answer.endpoints_total)
+    return Rendered(structured, lines, len(slowest), answer.endpoints_total, is_empty=store.ok and not has_requests)
 
 
 def compare_periods(answer: Periods, call: Call) -> Rendered[PeriodsOutput]:
@@ -140,17 +142,22 @@ def compare_periods(answer: Periods, call: Call) -> Rendered[PeriodsOutput]:
         if more := total - len(found):
             names.append(words.say("compare_more", count=more))
         lines += [words.say(f"compare_{side}", rows=", ".join(names))] if names else []
-    return Rendered(structured, lines, len(rows), answer.endpoints_total)
+    return Rendered(structured, lines, len(rows), answer.endpoints_total, is_empty=not answer.metrics[0].now)
 
 
-def _in_short(told: AlertsNow | None) -> AlertsOutput | None:
+def _in_short(told: AlertsNow | None, words: Words) -> AlertsOutput | None:
     """Return each alert in a line."""
     if told is None:
         return None
     return AlertsOutput(
-        active=tuple(f"{one.rule} since {one.time}: {one.text}" for one in told.active),
-        recent=tuple(f"{one.time} {one.rule} {one.what}: {one.text}" for one in told.recent),
+        active=tuple(words.say("alert_since", **_told(one, words)) for one in told.active),
+        recent=tuple(words.say("alert_told", **_told(one, words)) for one in told.recent),
     )
+
+
+def _told(one: AlertLine, words: Words) -> dict[str, str]:
+    text = reworded(one.text, one.kind, one.what, words.lang)
+    return {"rule": one.rule, "time": one.time, "what": words.say(f"told_{one.what}"), "text": text}
 
 
 def _advice(one: Advice, call: Call, services: Collection[str | None]) -> str:

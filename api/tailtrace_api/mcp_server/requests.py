@@ -51,7 +51,7 @@ def list_requests(answer: AccessLogs, call: Call) -> Rendered[RequestsOutput]:
         ).rstrip()
         for row in rows
     ]
-    return Rendered(structured, lines, len(rows), summary.total_requests)
+    return Rendered(structured, lines, len(rows), summary.total_requests, is_empty=not summary.total_requests)
 
 
 def explain_request(answer: Explained, call: Call) -> Rendered[TraceOutput]:
@@ -71,7 +71,7 @@ def explain_request(answer: Explained, call: Call) -> Rendered[TraceOutput]:
             words.say(
                 "trace_row",
                 time=one.timestamp,
-                who=f"{name} ({who.device or who.kind}, {who.ip})",
+                who=f"{name} ({who.device or words.kind(who.kind)}, {who.ip})",
                 method=line.method,
                 path=line.path,
                 status=line.status,

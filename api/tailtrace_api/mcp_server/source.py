@@ -22,6 +22,7 @@ from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
     Periods,
+    Stored,
     UnusedEndpoints,
     UsageStats,
 )
@@ -76,6 +77,7 @@ class LocalSource:
             ActiveUsers: lambda: insights.active_users(now_us, user=user),
             UsageStats: lambda: insights.usage_stats(end_us, days=arguments["days"], user=user),
             Performance: lambda: insights.system_performance(now_us, at_us=at_us, user=user, service=service),
+            Stored: lambda: insights.stored(now_us, user=user),
             Periods: lambda: insights.compare(end_us, days=arguments["days"], user=user, service=service),
             UnusedEndpoints: lambda: insights.unused_endpoints(end_us, days=arguments["days"]),
             Explained: lambda: self._explained(now_us, at_us, arguments, user),

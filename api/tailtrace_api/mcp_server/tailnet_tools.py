@@ -70,7 +70,7 @@ def get_device(answer: FoundDevice, call: Call) -> Rendered[FoundDeviceOutput]:
 def get_status(answer: TailnetStatus, call: Call) -> Rendered[TailnetStatus]:
     """Show `tailscale_get_status`."""
     words = call.words
-    unknown, none = words.say("unknown"), words.say("none")
+    unknown, none = words.say("unknown"), words.say("none_f")
     expired, soon = answer.keys_expired, answer.keys_expiring_soon
     structured = replace(answer, keys_expired=expired[: call.limit], keys_expiring_soon=soon[: call.limit])
     is_cut = max(len(expired), len(soon)) > call.limit
@@ -108,7 +108,7 @@ def _line(row: DeviceRow, call: Call) -> str:
     return words.say(
         "device_row",
         name=row.name,
-        who=row.user or ",".join(row.tags) or row.kind,
+        who=row.user or ",".join(row.tags) or words.kind(row.kind),
         state=state if row.online is not None else words.say("unknown"),
         addresses=", ".join(row.addresses),
     )

@@ -25,6 +25,8 @@ class Rendered(Generic[S]):
     shown: int = 0
     total: int = 0
     """Rows of its list, cut or not; 0 where there is none."""
+    is_empty: bool = False
+    """Nothing was asked for in the window: whoever calls the tool says where there is something."""
     note: str = ""
     """What a program must know besides; of a list that is cut it is made by whoever calls the tool."""
 

@@ -10,11 +10,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tailtrace_api.access.policy import ADMINS_ONLY, is_allowed, reach_of_tool
 from tailtrace_api.access.roles import Role
+from tailtrace_api.answers.insight_records import Stored
 from tailtrace_api.answers.record import Record
 from tailtrace_api.mcp_server import analytics, tailnet_tools
 from tailtrace_api.mcp_server.fence import Fence
@@ -94,17 +95,32 @@ class Toolbox:
             self.counts.errors += 1
             return Answer(self.fence.text(str(error), 600), None)
         arguments = self.fence.value(arguments)
-        return self._short(tool, answer, arguments, is_bounded=given.get("limit") is None)
+        return self._short(tool, answer, arguments, user, is_bounded=given.get("limit") is None)
 
-    def _short(self, tool: AnyTool, answer: Record, arguments: Mapping[str, Any], *, is_bounded: bool) -> Answer:
+    def _short(
+        self, tool: AnyTool, answer: Record, arguments: Mapping[str, Any], user: str | None, *, is_bounded: bool
+    ) -> Answer:
         wanted = limit = arguments.get("limit", analytics.ROWS_DEFAULT)
         while True:
             rendered = tool.present(answer, Call(arguments, self._words, limit))
+            if rendered.is_empty and (note := self._where(user)):
+                rendered = replace(rendered, lines=[*rendered.lines, note], note=note)
             made = self._made(tool, rendered, wanted)
             if not is_bounded or limit <= 1 or tokens_at_most(made) <= TOKENS_MAX:
                 self.counts.shortened += limit < wanted
                 return made
             limit //= 2
+
+    def _where(self, user: str | None) -> str:
+        """Say where there is something, to who found nothing; empty where that is not known."""
+        try:
+            stored = self._source.answer(Stored, {}, user)
+        except BridgeError:  # an API of before does not know it
+            return ""
+        if stored.first_day is None:
+            return self._words.say("stored_none" if user is None else "stored_none_own")
+        said = "stored" if user is None else "stored_own"
+        return self._words.say(said, first=stored.first_day, last=stored.last_day)
 
     def _made(self, tool: AnyTool, rendered: Rendered[Record], wanted: int) -> Answer:
         structured, lines = as_values(rendered.structured), list(rendered.lines)

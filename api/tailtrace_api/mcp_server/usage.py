@@ -32,8 +32,8 @@ def active_users(answer: ActiveUsers, call: Call) -> Rendered[ActiveUsersOutput]
         words.say(
             "active_row",
             who=row.email or row.address,
-            device=row.device or words.say("unknown"),
-            page=row.current_page or words.say("unknown"),
+            device=row.device or words.say("unknown_device"),
+            page=words.page(row.current_page) if row.current_page else words.say("unknown"),
             ago=words.ago(row.last_seen_seconds),
         )
         for row in rows
@@ -75,7 +75,7 @@ def usage_stats(answer: UsageStats, call: Call) -> Rendered[UsageStatsOutput]:
     ]
     if features:
         lines.append(words.say("top", features=", ".join(features)))
-    return Rendered(structured, lines, len(top), answer.features_total)
+    return Rendered(structured, lines, len(top), answer.features_total, is_empty=not requests)
 
 
 def unused_endpoints(answer: UnusedEndpoints, call: Call) -> Rendered[UnusedEndpoints]:
@@ -101,4 +101,6 @@ def unused_endpoints(answer: UnusedEndpoints, call: Call) -> Rendered[UnusedEndp
         )
         for row in rows
     ]
-    return Rendered(structured, lines, len(rows), answer.total_unused)
+    # All of them, and not before either: it was asked about a time of which nothing is stored.
+    is_empty = answer.total_unused == answer.known_endpoints and not any(row.requests_earlier for row in rows)
+    return Rendered(structured, lines, len(rows), answer.total_unused, is_empty=is_empty)

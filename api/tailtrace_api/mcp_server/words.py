@@ -1,5 +1,6 @@
 """Values as words for people, in the language set: `2 min ago`, `99.8%`, `1 session`, `234 accesos`. Pure."""
 
+from tailtrace_api.answers.insights import CARD
 from tailtrace_bridge.core.text import duration, percentage
 from tailtrace_bridge.texts.catalogue import Texts
 
@@ -8,11 +9,21 @@ class Words:
     """Texts of one language, and its forms of values. Raises `ValueError` for a language that we do not speak."""
 
     def __init__(self, lang: str) -> None:
-        self.say = Texts("mcp", lang)
+        self.lang = lang
+        self.say, self._on_page = Texts("mcp", lang), Texts("page", lang)
 
     def count(self, what: str, number: int) -> str:
         """`1 session`, `2 sessions`."""
         return self.say.count(f"count.{what}", number)
+
+    def kind(self, kind: str) -> str:
+        """`service` of `tagged`: an identity's kind, as the page calls it."""
+        return self._on_page(f"kind-{kind}")
+
+    def page(self, page: str) -> str:
+        """Return what somebody looks at: of a card, which answers call `card: prices`, as the page calls it."""
+        name = page.removeprefix(CARD)
+        return page if name == page else self._on_page("card-named", name=name)
 
     def up_to(self, at: str | None) -> str:
         """` up to 2025-10-08 14:32 UTC`, of a time in ISO 8601 and UTC; nothing where the end is now."""

@@ -15,6 +15,7 @@ from tailtrace_api.answers.insight_records import (
     ActiveUsers,
     Performance,
     Periods,
+    Stored,
     StoreState,
     StreamEvent,
     TraceRequests,
@@ -92,6 +93,16 @@ class Insights:
         usages = timed(lambda: self._store.usage(scope, window, Filters(), By.ENDPOINT), now_us)
         return insights.usage_stats(days, usages, activity, anonymous, self._features)
 
+    def stored(self, now_us: int, *, user: str | None = None) -> Stored:
+        """Answer `GET /analytics/stored`: for who found nothing where they looked."""
+        window = Window(0, now_us + DAY_US)  # a clock may be slow
+        buckets = self.queries.timed(
+            lambda: self._store.endpoint_buckets(scope_of(user), window, DAY_US, Filters(), By.IDENTITY), now_us
+        )
+        if not buckets:
+            return Stored(first_day=None, last_day=None)
+        return Stored(first_day=answers.iso(buckets[0].time_us)[:10], last_day=answers.iso(buckets[-1].time_us)[:10])
+
     def system_performance(
         self,
         now_us: int,
@@ -123,7 +134,9 @@ class Insights:
             failed = replace(store, ok=False, problem=str(error))
             return insights.system_performance(days, (), (), (), failed, None, None)
         freshness_s = None if newest_us is None else round((now_us - newest_us) / 1e6, 1)
-        return insights.system_performance(days, usages, latency, uptime, store, freshness_s, told)
+        # Who asks about a time before the newest request does not wait for a newer one.
+        is_past = newest_us is not None and end_us < newest_us
+        return insights.system_performance(days, usages, latency, uptime, store, freshness_s, told, is_past=is_past)
 
     def compare(self, now_us: int, *, days: int, user: str | None = None, service: str | None = None) -> Periods:
         """Answer `GET /analytics/compare`: the last `days` beside the `days` before them.

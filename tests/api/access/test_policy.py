@@ -48,6 +48,7 @@ EXPECTED = {
     "/analytics/variants": (401, 403, 422, False),  # 422: of no card
     "/analytics/system-performance": (401, 403, 200, True),
     "/analytics/compare": (401, 200, 200, True),
+    "/analytics/stored": (401, 200, 200, False),
     "/analytics/unused-endpoints": (401, 403, 200, False),
     "/analytics/alerts": (401, 403, 200, False),
     "/analytics/request/{trace_id}": (401, 200, 200, True),

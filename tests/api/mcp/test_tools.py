@@ -17,9 +17,12 @@ from tailtrace_api.queries.errors import Errors
 from tailtrace_api.queries.insights import Insights
 from tailtrace_api.queries.requests import Queries
 from tailtrace_api.queries.tailnet import Tailnet
-from tailtrace_bridge.core.records import Identity
+from tailtrace_bridge.core.cards import CARD_PREFIX
+from tailtrace_bridge.core.records import Access, Identity, Row, Traffic
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.identity.local_api import LocalApi
+from tailtrace_bridge.store.sqlite.store import SqliteStore
+from tailtrace_bridge.store.values import AlertEvent
 from tailtrace_bridge.testing import FakeClock
 
 S = 1_000_000
@@ -242,6 +245,59 @@ def test_of_nothing_nothing_is_said(make_box, store):
         "There were no requests to the app in the days before.",
     ]
     assert make_box(store, "es").call("get_system_performance", at).structured["error_rate"] == "sin accesos"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "get_usage_stats",
+        "get_system_performance",
+        "list_requests",
+        "what_broke",
+        "compare_periods",
+        "list_unused_endpoints",
+    ],
+)
+def test_who_looks_where_nothing_is_is_told_where_something_is(make_box, store, tool):
+    answer = make_box(store).call(tool, {"at": "2018-05-01"})
+    said = "Requests are stored from 2025-09-30 to 2025-10-08 (days of UTC)."
+    assert said in answer.text.splitlines()
+    assert answer.structured["note"] == said
+    assert "2025-09-30" not in make_box(store).call(tool, {"at": "2025-10-08T12:00:00Z"}).text
+
+
+def test_a_member_is_told_where_their_own_requests_are(make_box, store):
+    box, at = make_box(store, "es"), {"at": "2018-05-01"}
+    assert (
+        "Tus accesos guardados van del 2025-09-30 al 2025-10-08 (días UTC)."
+        in box.call("list_requests", at, "ben@example.com").text
+    )
+    assert "No hay nada tuyo guardado." in box.call("list_requests", at, "nobody@example.com").text
+
+
+def test_who_asks_about_the_past_does_not_wait_for_newer_data(make_box, store, now_us):
+    box = make_box(store, at=now_us + 3600 * 1_000_000)
+    assert any("is the bridge reading" in one for one in box.call("get_system_performance", {}).structured["advice"])
+    assert box.call("get_system_performance", {"at": "2025-10-08T11:00:00Z"}).structured["advice"] == []
+
+
+def test_alerts_are_told_in_the_language_of_the_tools(make_box, store, now_us):
+    text = "Error rate 2.5% in the last 10 min (limit 1%): 5 of 200 requests ended in 5xx."
+    store.add_alert_events([AlertEvent(now_us - 60_000_000, "orders", "error_rate", "started", "", 0.025, text)])
+    told = make_box(store, "es").call("get_system_performance", {}).structured["alerts"]
+    spanish = "Tasa de errores 2,5% en los últimos 10 min (límite 1%): 5 de 200 peticiones acabaron en 5xx."
+    assert told["active"] == [f"orders desde 2025-10-08T11:59:00.000Z: {spanish}"]
+    assert told["recent"][0].startswith("2025-10-08T11:59:00.000Z orders empezó: Tasa de errores 2,5%")
+
+
+def test_a_card_and_an_unknown_device_are_called_as_on_the_page(make_box, tmp_path, now_us):
+    at_us = now_us - 10_000_000
+    access = Access(at_us, 1, "100.64.0.9", "GET", "/_tailtrace/view", 204, 1, None, False, 0, "", "", "", "", "prices")
+    store = SqliteStore(tmp_path / "cards.db")
+    store.write([Row(access, Identity("100.64.0.9", "self"), CARD_PREFIX + "prices", Traffic.CARD, None, "")])
+    said = make_box(store, "es").call("get_active_users", {}).text.splitlines()[1]
+    store.close()
+    assert said == "- 100.64.0.9 en un dispositivo desconocido: Tarjeta prices, hace 10 s"
 
 
 def test_an_address_is_asked_for_like_a_login(box):

@@ -53,7 +53,12 @@ const problems = new Problems();
 const notice = new Notice({ dismiss: () => rename({}) });
 const chosenLang = () => chooseLang(state.lang, stored("lang"), navigator.languages, root.dataset.lang);
 await speak(chosenLang());
-const header = new Header({ onLang: (lang) => rename({ lang }), onZone: () => say(), onTheme: () => panels.forEach((panel) => panel.show()) });
+/** What alerts told is worded by the server. */
+const speakTo = (lang) => {
+  rename({ lang });
+  panels.find(({ id }) => id === "alerts")?.refresh(state);
+};
+const header = new Header({ onLang: speakTo, onZone: () => say(), onTheme: () => panels.forEach((panel) => panel.show()) });
 const boxes = h("div", { class: "panels" });
 const firstRun = new FirstRun({ problems, panels: boxes });
 const pages = new Pages();
@@ -119,7 +124,7 @@ const panels = [
   new Panel({ id: "endpoints", title: "endpoints", wide: "full", lines: 6, load: withParts(own("/analytics/panels/endpoints"), own("/analytics/panels/parts")), render: endpoints, empty: nothing }),
   new Panel({ id: "unused", title: "unused", isOfAdmins: true, follows: [], wide: "full", lines: 4, load: (now, signal) => ask("/analytics/unused-endpoints", endOf(now) ? new URLSearchParams({ at: endOf(now) }) : null, signal), render: unused, empty: () => t("empty-unused") }),
   new Panel({ id: "missing", title: "missing", wide: "full", lines: 4, load: own("/analytics/panels/missing"), render: missing, empty: () => t("empty-missing") }),
-  new Panel({ id: "alerts", title: "alerts", isOfAdmins: true, follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", "limit=20", signal), render: alerts, empty: () => t("empty-alerts") }),
+  new Panel({ id: "alerts", title: "alerts", isOfAdmins: true, follows: [], wide: "full", lines: 3, load: (_now, signal) => ask("/analytics/alerts", `limit=20&lang=${chosenLang()}`, signal), render: alerts, empty: () => t("empty-alerts") }),
   new Panel({ id: "health", title: "health", isOfAdmins: true, follows: ["service"], wide: "full", lines: 8, load: withMarks(own("/analytics/panels/health", { filters: ["service"] }), markers), render: health, empty: (now) => t(endOf(now) ? "empty-period" : "empty-store") }),
   new Panel({
     id: "errors", title: "errors", follows: [], wide: "full", lines: 5, load: withNames(own("/analytics/panels/errors", { filters: [] })), empty: () => t("empty-errors"),
