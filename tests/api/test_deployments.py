@@ -109,7 +109,7 @@ def test_it_is_told_in_the_terminal_and_to_an_assistant(store):
     window = ["--at", "2024-10-04T12:00:00Z", "--hours", "12", "--store", "sqlite:t.db"]
     told = "requests a minute 0.5 → 1, errors 0% → 50%, p95 "
     said = CliRunner().invoke(app, ["report", *window]).stdout
-    assert "▲ 2024-10-04T11:30:00.000Z shop 1.3" in said
+    assert "▲ 2024-10-04 11:30 shop 1.3" in said
     assert told in said
     assert "Despliegues" in CliRunner().invoke(app, ["report", *window, "--lang", "es"]).stdout
     assert "deployments" not in json.loads(CliRunner().invoke(app, ["report", *window, "--json"]).stdout)
@@ -118,3 +118,14 @@ def test_it_is_told_in_the_terminal_and_to_an_assistant(store):
     lines = Toolbox(TOOLS, source, Words("en")).call("what_broke", {}).text.splitlines()
     assert "shop 1.3 (deployment or note): 0.5 → 1 requests a minute, errors 0% → 50%, p95 20ms → " in lines[1]
     assert lines[1].endswith("new errors 1")
+
+
+def test_a_member_is_told_that_the_groups_are_of_everybody(store):
+    queries = Queries(store, zone=UTC, features={}, store_name="sqlite")
+    source = LocalSource(Insights(store, queries, features={}), None, lambda: NOON, None, Errors(store))
+    said = "These groups are of everybody; the names and requests in them are yours alone."
+    box = Toolbox(TOOLS, source, Words("en"))
+    own, everybody = box.call("what_broke", {}, "ben@example.com"), box.call("what_broke", {})
+    assert (own.structured["note"], own.text.splitlines()[1]) == (said, said)
+    assert said not in everybody.text
+    assert "note" not in everybody.structured

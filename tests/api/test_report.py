@@ -60,9 +60,9 @@ def answers(requests=7, user="ana@example.com"):
     }  # fmt: skip
 
 
-def printed(answer, lang="en", width=120) -> str:
+def printed(answer, lang="en", width=120, **more) -> str:
     console = Console(file=io.StringIO(), width=width)
-    report.print_report(console, TypeAdapter(Report).validate_python(answer), lang)
+    report.print_report(console, TypeAdapter(Report).validate_python(answer), lang, **more)
     return console.file.getvalue()
 
 
@@ -95,7 +95,7 @@ def test_what_is_said(lang, says):
         "2025-10-07 14:00",
         "(Europe/Madrid)",
         "ana@example.com",
-        "1.25",
+        "1 h 15 min",
         "Dashboard",
         "2025-10-08 13:59",
     ):
@@ -151,7 +151,7 @@ def test_no_width_cuts_anything(width, seen, shows):
     text = printed(answer, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    assert [line for line in text.splitlines() if "12345678" in line and line.rstrip().endswith(seen)]
+    assert [line for line in text.splitlines() if "12,345,678" in line and line.rstrip().endswith(seen)]
     assert {name: name in text for name in shows} == shows
     # A name goes on in the next line of its column.
     column = text[text.index("\nuser") :].split("\n\n")[0].splitlines()[3:]
@@ -178,7 +178,7 @@ def test_what_is_left_out_is_said():
     assert "and 3 more: `--json` has them" in printed(answer)
     assert "y 3 más: `--json` los tiene" in printed(answer, "es")
     answer["dashboard_usage"]["truncated"] = {"user_sessions": 1_012}
-    assert "and 1000 more" in printed(answer), "of all, not of those that the answer has"
+    assert "and 1,000 more" in printed(answer), "of all, not of those that the answer has"
     answer["dashboard_usage"]["truncated"] = {}
     del people[12:]
     assert "more:" not in printed(answer)
@@ -188,6 +188,15 @@ def test_no_requests():
     text = printed(answers(requests=0))
     assert "No requests in this window." in text
     assert "ana@example.com" not in text
+
+
+def test_before_the_first_request_it_says_where_they_are():
+    answer = answers(requests=0)
+    answer["system_health_history"]["data_freshness_seconds"] = None
+    found = [printed(answer, lang, stored=("2025-10-01", "2025-10-08")) for lang in ("en", "es")]
+    assert "No requests in this window. Requests are stored from 2025-10-01 to 2025-10-08 (days of UTC)." in found[0]
+    assert "Sin accesos en este periodo. Los guardados van del 2025-10-01 al 2025-10-08 (días UTC)." in found[1]
+    assert "Is TAILTRACE_LOG the log that nginx writes?" in printed(answer)
 
 
 def test_markup_of_a_stranger_is_text():

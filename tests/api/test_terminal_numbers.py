@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailtrace_api.terminal.numbers import decimal, milliseconds, percent
+from tailtrace_api.terminal.numbers import decimal, hours, milliseconds, percent
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_a_time(value, en, es):
 )
 def test_a_share(value, en, es):
     assert (percent(value, "en"), percent(value, "es")) == (en, es)
+
+
+@pytest.mark.parametrize(
+    ("value", "en", "es"),
+    [
+        (0, "0 min", "0 min"),
+        (0.004, "< 1 min", "< 1 min"),
+        (0.2, "12 min", "12 min"),
+        (0.996, "1 h", "1 h"),
+        (13.7, "13 h 42 min", "13 h 42 min"),
+        (1234.5, "1,234 h 30 min", "1.234 h 30 min"),
+    ],
+)
+def test_hours(value, en, es):
+    assert (hours(value, "en"), hours(value, "es")) == (en, es)

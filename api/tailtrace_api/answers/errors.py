@@ -93,6 +93,10 @@ class WhatBroke(Record):
     """The groups of a window."""
 
     window: Window
+    only: Annotated[
+        str | None,
+        meaning("Whose the names and requests are alone; groups and counts are of everybody."),
+    ]
     failures: int
     errors_5xx: Annotated[
         int,
@@ -117,6 +121,8 @@ def what_broke(
     window: Period,
     compared: tuple[Deployment, ...] = (),
     failed: int = 0,
+    *,
+    only: str | None = None,
 ) -> WhatBroke:
     """Answer `GET /analytics/errors`: new ones and those that are back first, then by how many they hit.
 
@@ -126,6 +132,7 @@ def what_broke(
     things = sorted((_thing(one, window) for one in groups), key=_urgency)
     return WhatBroke(
         window={"from": iso(window.start_us), "to": iso(window.end_us)},
+        only=only,
         failures=sum(one.requests for one in groups),
         errors_5xx=grouped,
         ungrouped=max(0, failed - grouped),

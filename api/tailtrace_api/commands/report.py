@@ -44,8 +44,10 @@ def report(
     from tailtrace_api.answers.sorting import sorted_by
     from tailtrace_api.queries.errors import Errors
     from tailtrace_api.queries.make import make_queries
+    from tailtrace_api.queries.requests import stored_days
     from tailtrace_api.terminal.report import print_report
     from tailtrace_bridge.settings import table as settings
+    from tailtrace_bridge.store.scope import Scope
     from tailtrace_bridge.store.values import Filters, back
     from tailtrace_bridge.wiring import parts
 
@@ -66,11 +68,15 @@ def report(
         length_h = hours or 24 * (days or 7)
         answer = queries.report(end_us, hours=length_h, limit=limit, filters=filters)
         answer = answer if sort is None else sorted_by(answer, sort)
+        is_empty = not answer.system_health_history.error_rate.overall.requests
+        stored = stored_days(opened, Scope.everybody(), parts.clock_us()) if is_empty else None
         compared = () if as_json else Errors(opened).what_broke(back(end_us, length_h)).deployments
     if as_json:
         typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
     else:
-        print_report(console(), answer, chosen.lang, compared, is_narrow=filters != Filters(service=service))
+        print_report(
+            console(), answer, chosen.lang, compared, is_narrow=filters != Filters(service=service), stored=stored
+        )
 
 
 def _filters(user: str | None, endpoint: str | None, service: str | None, status: str | None) -> "Filters":

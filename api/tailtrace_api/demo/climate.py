@@ -33,7 +33,7 @@ class Climate:
         mean = self._mean_c()
         if self._client is None:
             return mean
-        url = f"{self._client.base_url}stations/{STATION}"
+        url = str(self._client.base_url.join(f"/stations/{STATION}"))
         named = {"http.request.method": "GET", "url.full": url, "server.address": self._client.base_url.host}
         with _tracer.start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=named):
             headers: dict[str, str] = {}

@@ -51,9 +51,12 @@ def what_broke(answer: WhatBroke, call: Call) -> Rendered[WhatBrokeOutput]:
         return Rendered(structured, lines, is_empty=bool(call.until) and not ungrouped)
     of_5xx = "" if answer.errors_5xx == answer.failures else words.say("broke_of_5xx", errors=answer.errors_5xx)
     groups = words.count("groups", len(answer.groups))
-    lines = [words.say("broke", failures=answer.failures, of_5xx=of_5xx, groups=groups, **counts)]
-    lines += [*marks, *ungrouped, *(_line(row, call) for row in rows)]
-    return Rendered(structured, lines, len(rows), len(answer.groups))
+    lines = [
+        words.say("broke", failures=words.count("failures", answer.failures), of_5xx=of_5xx, groups=groups, **counts)
+    ]
+    own = "" if answer.only is None else words.say("broke_own")
+    lines += [*([own] if own else []), *marks, *ungrouped, *(_line(row, call) for row in rows)]
+    return Rendered(structured, lines, len(rows), len(answer.groups), note=own)
 
 
 def _marked(one: Deployment, call: Call) -> str:

@@ -128,7 +128,7 @@ class Toolbox:
             structured["note"] = rendered.note
         if rendered.shown < rendered.total:
             note = self._note(tool, rendered, wanted)
-            structured["note"] = note
+            structured["note"] = f"{rendered.note} {note}".strip()
             lines.append(note)
         lines.append(self._words.say("from_logs"))
         # A program goes on with the key of an endpoint, people read what it is called.

@@ -43,7 +43,7 @@ class Errors:
         marks = [one for one in known if one.time_us >= window.start_us]
         # Of all traffic: that is for nobody but admins.
         if only is not None:
-            return what_broke(groups, marks, window)
+            return what_broke(groups, marks, window, only=only)
         compared = deployments(known, groups, window, partial(measure, self._store))
         usages = self._store.usage(scope, window, Filters(status="5xx"), By.ENDPOINT)
         return what_broke(groups, marks, window, compared, sum(one.requests for one in usages))

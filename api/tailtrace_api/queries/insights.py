@@ -23,7 +23,7 @@ from tailtrace_api.answers.insight_records import (
     UsageStats,
 )
 from tailtrace_api.answers.record import LISTED_MAX, cut
-from tailtrace_api.queries.requests import Queries
+from tailtrace_api.queries.requests import Queries, stored_days
 from tailtrace_bridge.core.errors import StoreError
 from tailtrace_bridge.store.anonymous import Order
 from tailtrace_bridge.store.protocol import Store
@@ -95,13 +95,9 @@ class Insights:
 
     def stored(self, now_us: int, *, user: str | None = None) -> Stored:
         """Answer `GET /analytics/stored`: for who found nothing where they looked."""
-        window = Window(0, now_us + DAY_US)  # a clock may be slow
-        buckets = self.queries.timed(
-            lambda: self._store.endpoint_buckets(scope_of(user), window, DAY_US, Filters(), By.IDENTITY), now_us
-        )
-        if not buckets:
-            return Stored(first_day=None, last_day=None)
-        return Stored(first_day=answers.iso(buckets[0].time_us)[:10], last_day=answers.iso(buckets[-1].time_us)[:10])
+        found = self.queries.timed(lambda: stored_days(self._store, scope_of(user), now_us), now_us)
+        first, last = found or (None, None)
+        return Stored(first_day=first, last_day=last)
 
     def system_performance(
         self,

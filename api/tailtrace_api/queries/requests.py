@@ -52,6 +52,13 @@ def stored_us(store: Store, window: Window, bucket_us: int) -> int | None:
     return min((one.time_us for one in store.bucket_usage(everybody, window, bucket_us)), default=None)
 
 
+def stored_days(store: Store, scope: Scope, now_us: int) -> tuple[str, str] | None:
+    """Return the first and the last day of UTC with requests, `2025-10-08`; None: there are none."""
+    window = Window(0, now_us + DAY_US)  # a clock may be slow
+    buckets = store.endpoint_buckets(scope, window, DAY_US, Filters(), By.IDENTITY)
+    return (answers.iso(buckets[0].time_us)[:10], answers.iso(buckets[-1].time_us)[:10]) if buckets else None
+
+
 class Queries:
     """Asks one store. `features` gives routes their human names.
 

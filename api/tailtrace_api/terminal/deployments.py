@@ -1,6 +1,7 @@
 """What deployments changed, in the terminal: a line of name and time, a line of numbers. Names are untrusted."""
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.text import Text
@@ -8,14 +9,16 @@ from rich.text import Text
 from tailtrace_api.answers.deployments import Deployment
 from tailtrace_api.terminal.numbers import NONE, decimal, milliseconds, percent
 from tailtrace_bridge.core.text import printable
+from tailtrace_bridge.core.times import parse_time
 from tailtrace_bridge.texts.catalogue import Texts
 
 
-def print_deployments(console: Console, found: Sequence[Deployment], lang: str) -> None:
-    """Print them, the oldest first."""
+def print_deployments(console: Console, found: Sequence[Deployment], lang: str, zone: ZoneInfo | None = None) -> None:
+    """Print them, the oldest first; with their times as answers have them, or in a zone."""
     for one in found:
         name = f"{one.service or ''} {one.text}".strip()
-        console.print(Text(printable(f"▲ {one.time} {name}"), style="cyan"), soft_wrap=True)
+        time = one.time if zone is None else f"{parse_time(one.time).astimezone(zone):%Y-%m-%d %H:%M}"
+        console.print(Text(printable(f"▲ {time} {name}"), style="cyan"), soft_wrap=True)
         if one.before or one.after:
             console.print(Text(printable(f"  {change_of(one, lang)}")), soft_wrap=True)
 

@@ -22,6 +22,14 @@ def milliseconds(value: float | None, lang: str) -> str:
     return f"{decimal(shown, lang, digits)} {unit}"
 
 
+def hours(value: float, lang: str) -> str:
+    """`0.2` → `12 min`, `13.7` → `13 h 42 min`."""
+    whole, minutes = divmod(round(60 * value), 60)
+    if not whole:
+        return f"{minutes} min" if minutes or not value else "< 1 min"
+    return f"{decimal(whole, lang)} h" + (f" {minutes} min" if minutes else "")
+
+
 def percent(value: float | None, lang: str) -> str:
     """`99.954` → `99.95%`, in Spanish `99,95 %`."""
     if value is None:

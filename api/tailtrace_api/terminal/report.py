@@ -33,7 +33,7 @@ from tailtrace_api.answers.request_records import (
 )
 from tailtrace_api.answers.requests import placed
 from tailtrace_api.terminal.deployments import print_deployments
-from tailtrace_api.terminal.numbers import decimal, milliseconds, percent
+from tailtrace_api.terminal.numbers import decimal, hours, milliseconds, percent
 from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.text import printable
 from tailtrace_bridge.core.times import parse_time
@@ -48,48 +48,59 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def print_report(
-    console: Console, report: Report, lang: str, compared: Sequence[Deployment] = (), *, is_narrow: bool = False
+    console: Console,
+    report: Report,
+    lang: str,
+    compared: Sequence[Deployment] = (),
+    *,
+    is_narrow: bool = False,
+    stored: tuple[str, str] | None = None,
 ) -> None:
-    """Print what `--json` gives, in words, and what deployments changed; `is_narrow`: of a user, endpoint or status."""
-    console.print(Group(*_parts(report, lang, console.width, is_narrow=is_narrow)))
+    """Print what `--json` gives, in words, and what deployments changed; `is_narrow`: of a user, endpoint or status.
+
+    `stored`: the first and the last day of what is stored, for where the window has nothing.
+    """
+    console.print(Group(*_parts(report, lang, console.width, stored, is_narrow=is_narrow)))
     if is_narrow:
         console.print(Text(Texts("report", lang)("narrow"), style="dim"))
     if compared:
         console.print(Text(f"\n{Texts('report', lang)('deployments')}", style="bold"))
-        print_deployments(console, compared, lang)
+        print_deployments(console, compared, lang, ZoneInfo(report.dashboard_usage.timezone))
 
 
-def _parts(report: Report, lang: str, width: int, *, is_narrow: bool) -> Iterable[RenderableType]:
+def _parts(
+    report: Report, lang: str, width: int, stored: tuple[str, str] | None, *, is_narrow: bool
+) -> Iterable[RenderableType]:
     texts = Texts("report", lang)
     usage, health = report.dashboard_usage, report.system_health_history
     zone = ZoneInfo(usage.timezone)
     start, end = (f"{_time(usage.window[name], zone):{_WHOLE}}" for name in ("from", "to"))
     yield Text(texts("window", start=start, end=end, zone=zone), style="dim")
     if not health.error_rate.overall.requests:
-        yield Text(texts("nothing-narrow") if is_narrow else _nothing(health, texts, zone), style="yellow")
+        yield Text(texts("nothing-narrow") if is_narrow else _nothing(health, texts, zone, stored), style="yellow")
         return
     yield from _heading(usage.summary, health, lang)
     yield Text()
     if usage.user_sessions:
-        yield _people(usage.user_sessions, texts, zone, width)
-        yield from _more(usage.truncated.get("user_sessions", len(usage.user_sessions)), texts)
+        yield _people(usage.user_sessions, lang, zone, width)
+        yield from _more(usage.truncated.get("user_sessions", len(usage.user_sessions)), lang)
     else:
         yield Text(f"{texts('people.none')}\n", style="bold")
     yield _endpoints(health, lang, width)
     cards = len(health.api_response_times) - len(_own_routes(health))
     routes = health.truncated.get("api_response_times", len(health.api_response_times))
-    yield from _more(routes - cards, texts)
+    yield from _more(routes - cards, lang)
     if usage.most_viewed_cards:
-        yield _cards(usage.most_viewed_cards, texts)
+        yield _cards(usage.most_viewed_cards, lang)
         yield Text()
     yield Text(texts("peak"), style="bold")
     yield _bars([row.requests for row in usage.peak_hours])
 
 
-def _nothing(health: SystemHealth, texts: Texts, zone: ZoneInfo) -> str:
+def _nothing(health: SystemHealth, texts: Texts, zone: ZoneInfo, stored: tuple[str, str] | None) -> str:
     """Return where there is something, as after an import of old logs; or what may be wrong."""
     if health.data_freshness_seconds is None:
-        return texts("nothing")
+        return texts("nothing") if stored is None else texts("nothing-before", first=stored[0], last=stored[1])
     newest = parse_time(health.window["to"]) - timedelta(seconds=health.data_freshness_seconds)
     newest = (newest + timedelta(milliseconds=500)).replace(microsecond=0)
     after = (newest + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -144,14 +155,14 @@ def _table(header: str, title: str) -> Table:
     return table
 
 
-def _people(rows: Sequence[UserSessions], texts: Texts, zone: ZoneInfo, width: int) -> Table:
-    rows = rows[:ROWS_MAX]
+def _people(rows: Sequence[UserSessions], lang: str, zone: ZoneInfo, width: int) -> Table:
+    texts, rows = Texts("report", lang), rows[:ROWS_MAX]
     is_roomy = width >= NARROW
     names = [_plain(row.user) for row in rows]
     numbers = {
-        texts("sessions"): [str(row.sessions) for row in rows],
-        texts("hours"): [f"{row.total_time_hours:.2f}" for row in rows],
-        texts("requests"): [str(row.requests) for row in rows],
+        texts("sessions"): [decimal(row.sessions, lang) for row in rows],
+        texts("time"): [hours(row.total_time_hours, lang) for row in rows],
+        texts("requests"): [decimal(row.requests, lang) for row in rows],
     }
     seen = [f"{_time(row.last_seen, zone):{_WHOLE if width >= WIDE else _SHORT}}" for row in rows]
     table = _table(texts("user"), texts("people"))
@@ -197,17 +208,18 @@ def _own_routes(health: SystemHealth) -> list[EndpointTimes]:
     return [row for row in health.api_response_times if not row.endpoint.startswith(CARD_PREFIX)]
 
 
-def _more(count: int, texts: Texts) -> Iterable[RenderableType]:
+def _more(count: int, lang: str) -> Iterable[RenderableType]:
     if count > ROWS_MAX:
-        yield Text(texts("more", count=count - ROWS_MAX), style="dim")
+        yield Text(Texts("report", lang)("more", count=decimal(count - ROWS_MAX, lang)), style="dim")
     yield Text()
 
 
-def _cards(rows: Sequence[CardViews], texts: Texts) -> Table:
+def _cards(rows: Sequence[CardViews], lang: str) -> Table:
+    texts = Texts("report", lang)
     table = _table(texts("card"), texts("cards"))
     table.add_column(texts("views"), justify="right")
     for row in rows[:ROWS_MAX]:
-        table.add_row(_plain(row.name), str(row.views))
+        table.add_row(_plain(row.name), decimal(row.views, lang))
     return table
 
 

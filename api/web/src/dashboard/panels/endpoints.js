@@ -51,7 +51,7 @@ export function endpoints({ endpoints: rows, spark_in_part: inPart, has_percenti
       ...(rows[0].calls_before === null ? [] : [{ key: "change", title: "change", kind: "number", value: change, cell: changed }]),
       time("avg_ms", "average"),
       ...(hasPercentiles ? [slower("p50_ms"), withBefore(slower("p95_ms")), slower("p99_ms")] : []),
-      { key: "parts", title: "waterfall", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
+      { key: "parts", title: "waterfall", kind: "parts", cell: (row) => where(parts.get(`${row.service ?? ""} ${row.endpoint}`)) },
       { ...time("app_ms", "in-app"), cell: (row) => [duration(row.app_ms), part(row.app_ms, row.app_calls, row.calls)] },
       { ...time("proxy_ms", "outside-app"), cell: outside },
       { key: "errors", title: "metric-errors", kind: "number", value: (row) => row.errors_5xx, cell: errors },
