@@ -39,7 +39,7 @@ class Tile:
     label: str
     value: str
     before_value: str
-    """Empty where nothing is stored of the month before."""
+    """Empty where the month before is not whole: a part of it is no number to set beside this one."""
     change: str
     tone: str
     """`good`, `bad` or `plain`."""
@@ -194,7 +194,6 @@ def _caveats(numbers: Numbers, words: Words) -> list[str]:
 def tiles(numbers: Numbers, words: Words) -> list[Tile]:
     """Return the month's numbers, each with the one before and how it changed."""
     now, before = numbers.now, numbers.before
-    stored_before = before.all_requests > 0
 
     def relative(new: float | None, old: float | None) -> float | None:
         return None if new is None or not old or not numbers.comparable else new / old - 1
@@ -203,7 +202,7 @@ def tiles(numbers: Numbers, words: Words) -> list[Tile]:
         sign = 0 if change is None or abs(change) < 0.005 else 1 if change > 0 else -1
         tone = "plain" if not sign else up_is if sign > 0 else {"good": "bad", "bad": "good"}.get(up_is, "plain")
         said = "" if change is None else f"{('▼', '=', '▲')[sign + 1]} {text or words.percent(abs(change))}"
-        return Tile(words(f"kpi.{key}"), value, old if stored_before else "", said, tone)
+        return Tile(words(f"kpi.{key}"), value, old if numbers.comparable else "", said, tone)
 
     def counted(key: str, name: str, up_is: str) -> Tile:
         new, old = getattr(now, name), getattr(before, name)
