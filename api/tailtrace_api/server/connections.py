@@ -26,6 +26,7 @@ the bridge can open no log any more. Behind nginx, and behind `tailscale serve`,
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
@@ -40,6 +41,10 @@ from tailtrace_bridge.core.text import parse_address
 CONNECTIONS_MAX = 512
 CONNECTIONS_PER_PEER_MAX = 64
 RESERVED = 128
+BACKLOG = 128
+"""Connections that asyncio takes at one go, before any of them is counted here: each is an open file."""
+WAITING_MAX = 2_048
+"""Connections that wait in the kernel, in order. Beyond that one is to come again, by chance, seconds later."""
 ARRIVAL_S = 20.0
 """Longer than the receiver waits for a body: that one answers why (408)."""
 GRACE_S = 1.0
@@ -61,19 +66,36 @@ class Standing(Enum):
     """Refused, or about to close: counted no more."""
 
 
-class BoundedProtocol(H11Protocol):
-    """uvicorn's, with the rules above. `closed` counts what they ended, by reason."""
+class Held:
+    """How many connections of a server count: looking through them all for each that came was most of a flood's CPU."""
 
-    def __init__(self, *args: Any, closed: dict[str, int], **more: Any) -> None:
+    def __init__(self) -> None:
+        self.by_standing: Counter[Standing] = Counter()
+        self.by_peer: Counter[str] = Counter()
+
+    def add(self, peer: str, standing: Standing, number: int = 1) -> None:
+        """Count one, or with -1 count it no more."""
+        if standing is Standing.ENDING:
+            return
+        self.by_standing[standing] += number
+        self.by_peer[peer] += number
+        if not self.by_peer[peer]:
+            del self.by_peer[peer]
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's, with the rules above. `closed` counts what they ended, by reason; `held` is the server's."""
+
+    def __init__(self, *args: Any, closed: dict[str, int], held: Held, **more: Any) -> None:
         super().__init__(*args, **more)
         self.app_state = {**self.app_state, KNOWN: self._become_known}
-        self._closed = closed
+        self._closed, self._held = closed, held
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._refusal: tuple[int, str] | None = None
         self._is_shutting_down = False
         self.peer = ""
-        self.standing = Standing.UNKNOWN
+        self.standing = Standing.ENDING
         self.arriving_since_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -83,9 +105,8 @@ class BoundedProtocol(H11Protocol):
         address = parse_address(host)
         self.peer = peer_name(host)
         self.arriving_since_s = self.loop.time()
-        if self.client is None or (address is not None and address.is_loopback):
-            self.standing = Standing.LOOPBACK
-        self._admit()
+        is_loopback = self.client is None or (address is not None and address.is_loopback)
+        self._admit(Standing.LOOPBACK if is_loopback else Standing.UNKNOWN)
         if self._refusal is None:
             self._watch()
 
@@ -118,7 +139,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
-        self.standing = Standing.ENDING
+        self._stand(Standing.ENDING)
         super().connection_lost(exc)
         self._end_deadline()
         self.transport.forget()  # type: ignore[attr-defined]
@@ -144,7 +165,12 @@ class BoundedProtocol(H11Protocol):
 
     def _become_known(self) -> None:
         if self.standing is Standing.UNKNOWN:
-            self.standing = Standing.KNOWN
+            self._stand(Standing.KNOWN)
+
+    def _stand(self, standing: Standing) -> None:
+        self._held.add(self.peer, self.standing, -1)
+        self.standing = standing
+        self._held.add(self.peer, standing)
 
     def _must_linger(self) -> bool:
         if self._is_shutting_down:
@@ -153,42 +179,37 @@ class BoundedProtocol(H11Protocol):
         is_idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         return self._refusal is not None or not (has_all or is_idle)
 
-    def _admit(self) -> None:
-        others = [
-            other
-            for other in self.connections
-            if isinstance(other, BoundedProtocol) and other is not self and other.standing is not Standing.ENDING
-        ]
-        unknown = [other for other in others if other.standing is Standing.UNKNOWN]
-        held = Counter(other.peer for other in others)
-        if self.standing is not Standing.LOOPBACK and held[self.peer] >= CONNECTIONS_PER_PEER_MAX:
-            mine = [other for other in others if other.peer == self.peer]
-            if not self._take_place(mine, held, "too_many_of_one"):
+    def _admit(self, standing: Standing) -> None:
+        held, unknown = self._held, self._held.by_standing[Standing.UNKNOWN]
+        if standing is not Standing.LOOPBACK and held.by_peer[self.peer] >= CONNECTIONS_PER_PEER_MAX:
+            if not self._take_place(lambda other: other.peer == self.peer, "too_many_of_one"):
                 self._refuse("too_many_of_one", 429, f"{CONNECTIONS_PER_PEER_MAX} connections of one address are open")
-        elif self.standing is Standing.UNKNOWN and len(unknown) >= CONNECTIONS_MAX - RESERVED:
-            if not self._take_place(unknown, held, "too_many"):
-                self._refuse("too_many", 503, f"{len(unknown)} connections of unknown callers are open")
-        elif len(others) >= CONNECTIONS_MAX and not (
-            self._take_place(unknown, held, "too_many") or self._take_place(others, held, "too_many")
+        elif standing is Standing.UNKNOWN and unknown >= CONNECTIONS_MAX - RESERVED:
+            if not self._take_place(_is_unknown, "too_many"):
+                self._refuse("too_many", 503, f"{unknown} connections of unknown callers are open")
+        elif held.by_standing.total() >= CONNECTIONS_MAX and not (
+            self._take_place(_is_unknown, "too_many") or self._take_place(lambda _other: True, "too_many")
         ):
             self._refuse("too_many", 503, f"{CONNECTIONS_MAX} connections are open")
+        if self._refusal is None:
+            self._stand(standing)
 
-    def _take_place(self, others: "list[BoundedProtocol]", held: Counter[str], reason: str) -> bool:
+    def _take_place(self, is_meant: "Callable[[BoundedProtocol], bool]", reason: str) -> bool:
         """End the connection that has to give way to this one; False: there is none."""
-        mine, now_s = held[self.peer], self.loop.time()
-        may = [
-            other
-            for other in others
-            if other.is_arriving
-            and (
-                held[other.peer] > mine + 1 or (held[other.peer] >= mine and now_s - other.arriving_since_s >= GRACE_S)
-            )
-        ]
-        if not may:
-            return False
-        victim = min(may, key=lambda other: (-held[other.peer], other.arriving_since_s))
-        victim._end(reason, 503, "others came, and this request was not in yet")  # noqa: SLF001 - one of us
-        return True
+        held, now_s = self._held.by_peer, self.loop.time()
+        mine = held[self.peer]
+        victim, its_rank = None, (0, 0.0)
+        for other in self.connections:
+            if not isinstance(other, BoundedProtocol) or other.standing is Standing.ENDING or not is_meant(other):
+                continue
+            its, since_s = held[other.peer], other.arriving_since_s
+            must = its > mine + 1 or (its >= mine and now_s - since_s >= GRACE_S)
+            # `is_arriving` is the dear question, and so the last.
+            if must and (victim is None or (-its, since_s) < its_rank) and other.is_arriving:
+                victim, its_rank = other, (-its, since_s)
+        if victim is not None:
+            victim._end(reason, 503, "others came, and this request was not in yet")  # noqa: SLF001 - one of us
+        return victim is not None
 
     def _watch(self) -> None:
         is_arriving = self.conn.their_state in {h11.IDLE, h11.SEND_BODY} and not self.transport.is_closing()
@@ -205,7 +226,6 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, reason: str, status: int, why: str) -> None:
         self._count(reason)
-        self.standing = Standing.ENDING
         self._refusal = status, f"{why}: ask again later"
         refused = sum(1 for other in self.connections if getattr(other, "_refusal", None) is not None)
         if refused > REFUSED_MAX:
@@ -223,7 +243,7 @@ class BoundedProtocol(H11Protocol):
     def _end(self, reason: str, status: int, why: str) -> None:
         """End a connection whose request is not in, with an answer if it has begun to ask."""
         self._count(reason)
-        self.standing = Standing.ENDING
+        self._stand(Standing.ENDING)
         self._end_deadline()
         has_begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
         if has_begun and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
@@ -239,6 +259,10 @@ class BoundedProtocol(H11Protocol):
 
     def _count(self, reason: str) -> None:
         self._closed[reason] = self._closed.get(reason, 0) + 1
+
+
+def _is_unknown(one: BoundedProtocol) -> bool:
+    return one.standing is Standing.UNKNOWN
 
 
 class _LingeringTransport:
@@ -266,7 +290,11 @@ class _LingeringTransport:
             self._transport.close()
             return
         self._is_closing = True
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer is gone: nobody reads an answer
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
 

@@ -32,9 +32,10 @@ from tailtrace_api.http.operation import Keeps, create_operation_app
 from tailtrace_api.http.page_files import STATIC, Built
 from tailtrace_api.server import loading
 from tailtrace_api.server.answers import BELOW, Answers
-from tailtrace_api.server.connections import BoundedProtocol
+from tailtrace_api.server.connections import BACKLOG, WAITING_MAX, BoundedProtocol, Held
 from tailtrace_api.server.heap import give_back_at_times, share_one
 from tailtrace_api.server.late_api import LateApi
+from tailtrace_api.server.open_files import allow_open_files, say_once
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.derived import environment_name, listen_host, split_listen, unix_path
@@ -63,6 +64,11 @@ class _Server(Server):
 
     on_exit: Callable[[], None] | None = None
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING_MAX)  # asyncio takes one number for this, and for how many it takes at one go
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.on_exit is not None:
             self.on_exit()
@@ -79,6 +85,7 @@ Listening = tuple[_Server, socket.socket]
 def serve(settings: "Settings") -> None:
     """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
     share_one()
+    allow_open_files()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         counters = AccessCounters()
@@ -92,6 +99,7 @@ def serve(settings: "Settings") -> None:
 def serve_bridge(settings: "Settings") -> None:
     """Run the bridge without the API. Raises like `serve`."""
     share_one()
+    allow_open_files()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "bridge_listen"))
         counters = AccessCounters()
@@ -111,6 +119,7 @@ def serve_api(settings: "Settings") -> None:
     Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
     """
     share_one()
+    allow_open_files()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings, "listen"))
         require_store(settings)
@@ -300,11 +309,12 @@ def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | N
             access_log=False,
             server_header=False,
             lifespan="off",
-            http=partial(BoundedProtocol, closed=closed),  # type: ignore[arg-type]
+            http=partial(BoundedProtocol, closed=closed, held=Held()),  # type: ignore[arg-type]
             ws="none",
             # The peer is the socket's: who believes a proxy, and which, is for `access.callers` to say.
             proxy_headers=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
+            backlog=BACKLOG,
         )
     )
     server.on_exit = on_exit
@@ -314,6 +324,7 @@ def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | N
 async def _run(servers: list[Listening], bridge: Bridge | None = None) -> None:
     loading.end()
     loop = asyncio.get_running_loop()
+    say_once(loop)
     anyio.to_thread.current_default_thread_limiter().total_tokens = ANSWERS_AT_ONCE_MAX
 
     def stop() -> None:
