@@ -5,7 +5,7 @@
 | of a peer that asks more often than `TAILTRACE_REQUESTS_PER_S`, or sent more bytes than its share | 429, Retry-After |
 | of a trusted proxy | counted for the address that it speaks for |
 | whose length is said twice, by Content-Length and Transfer-Encoding | 400, and the connection is closed |
-| whose body is longer than `body_bytes_max` | 413, before it is read |
+| whose body is longer than `body_bytes_max` | 413: before it is read, where it says its length |
 | of nobody, for what is not for all | 401, with why, and what to do; to a browser that opens the page, as one |
 | of a member, for what is an admin's | 403 |
 | of a session, to change something, from a page of another origin | 403: a browser sends its cookie by itself |
@@ -54,6 +54,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str, dict[str, str]]
+"""Its status, why, and more headers."""
 Judge = Callable[[Caller, str], int]
 """Returns for who asks, and the path, 0 or the status to refuse with."""
 
@@ -138,12 +140,8 @@ class Guard:
             retry = {"retry-after": str(math.ceil(wait_s))}
             await self._refuse(send, 429, f"too much from one address: ask again in {math.ceil(wait_s)} s", retry)
             return
-        # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
-        if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
-            await self._refuse(send, 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"})
-            return
-        if self._body_bytes_max and _length(headers) > self._body_bytes_max:
-            await self._refuse(send, 413, f"the body is longer than {self._body_bytes_max} bytes", {})
+        if wrong := self._wrong_body(headers):
+            await self._refuse(send, *wrong)
             return
         caller = await asyncio.to_thread(self._callers.who, peer, headers)
         status = self._judge(caller, scope["path"])
@@ -158,12 +156,29 @@ class Guard:
         if (caller.role is not Role.NOBODY or caller.sends_spans) and (know := scope.get("state", {}).get(KNOWN)):
             know()
         receive = self._counted(origin, receive)
+        if self._body_bytes_max and any(name == "transfer-encoding" for name, _ in headers):
+            # Its length is not said. Whoever reads it would keep it all: of a login, a stranger's.
+            whole = await _whole(receive, self._body_bytes_max)
+            if whole is None:
+                await self._refuse(send, *self._too_long())
+                return
+            receive = _again(whole, receive)
 
         async def is_same() -> bool:
             return await asyncio.to_thread(self._callers.who, peer, headers) == caller
 
         async with Revocable(receive, send, is_same) as stream:
             await self.app({**scope, KEY: caller}, stream.receive, stream.send)
+
+    def _wrong_body(self, headers: Headers) -> Refusal | None:
+        """Return what is wrong by the head of a request already."""
+        # Two servers in a row may each believe another one, and so another end (RFC 9112, 6.3).
+        if {"content-length", "transfer-encoding"} <= {name for name, _ in headers}:
+            return 400, "Content-Length and Transfer-Encoding: send one", {"connection": "close"}
+        return self._too_long() if self._body_bytes_max and _length(headers) > self._body_bytes_max else None
+
+    def _too_long(self) -> Refusal:
+        return 413, f"the body is longer than {self._body_bytes_max} bytes", {"connection": "close"}
 
     def _origin(self, peer: str, headers: Headers) -> str:
         """Return whom a request is counted for."""
@@ -198,9 +213,32 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
-def _length(headers: list[tuple[str, str]]) -> int:
+def _length(headers: Headers) -> int:
     """Return the length that a request says its body has; 0: it says none."""
     return next((int(value) for name, value in headers if name == "content-length" and value.isdecimal()), 0)
+
+
+async def _whole(receive: Receive, bytes_max: int) -> Message | None:
+    """Return a body as one message, or that its sender left; None: it is longer."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        body += message.get("body", b"")
+        if len(body) > bytes_max:
+            return None
+        if not message.get("more_body"):
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+
+def _again(first: Message, receive: Receive) -> Receive:
+    given = [first]
+
+    async def receiving() -> Message:
+        return given.pop() if given else await receive()
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:

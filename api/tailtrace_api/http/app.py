@@ -1,9 +1,12 @@
 """The HTTP API without its answers: errors, the check of the Host header, health, readiness and counters."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tailtrace_api.access.guard import AccessCounters
@@ -52,6 +55,7 @@ def create_app(
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(TokensError, _store_failed)
     app.add_exception_handler(NotYoursError, _not_yours)
+    app.add_exception_handler(RequestValidationError, _wrong_request)
     counted = access or AccessCounters()
 
     def render(bridge: Bridge, stream: "metrics.EventStream | None") -> Response:
@@ -65,6 +69,21 @@ def create_app(
 
 def _store_failed(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+
+
+def _wrong_request(_request: Request, error: Exception) -> Response:
+    """Say what is wrong. FastAPI's own repeats any value; one that no JSON can say (half a surrogate, NaN) is a 500."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else ()
+    detail = [
+        {
+            name: value
+            for name, value in jsonable_encoder(one).items()
+            if name != "input" or isinstance(value, str | int)
+        }
+        for one in problems
+    ]
+    said = json.dumps({"detail": detail}, ensure_ascii=False, separators=(",", ":"))
+    return Response(said.encode("utf-8", "backslashreplace"), 422, media_type="application/json")
 
 
 def _not_yours(_request: Request, error: Exception) -> Response:

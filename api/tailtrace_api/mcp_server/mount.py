@@ -9,6 +9,7 @@ Without sessions: each POST is answered by itself as JSON, so that a client goes
 | of a member | with theirs; a tool for admins is refused (`access.policy`) |
 | of an admin, with `TAILTRACE_MCP_SCOPE=all` | with everyone's data |
 | with `own`, of anybody with a login | with theirs |
+| with an error that is no JSON-RPC | in the API's one form, `{"detail": …}`; the SDK has plain text |
 | with `own`, of an admin without one: this machine, a token | with an error that says how callers are known |
 
 Who asks is what the guard before the app found (`access.callers`).
@@ -20,8 +21,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import Server
 
 from tailtrace_api.access.roles import Role, caller_of
@@ -66,14 +67,14 @@ class Mcp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to `/mcp`."""
         if scope["method"] != "POST":
-            refusal = PlainTextResponse("ask by POST: there are no sessions", 405, {"Allow": "POST"})
+            refusal = JSONResponse({"detail": "ask by POST: there are no sessions"}, 405, {"Allow": "POST"})
             await refusal(scope, receive, send)
             return
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._run(self._loading))
         manager = await asyncio.shield(self._loading)
-        await manager.handle_request(scope, receive, send)
+        await manager.handle_request(scope, receive, _in_one_form(send))
 
     async def _run(self, loading: "asyncio.Future[StreamableHTTPSessionManager]") -> None:
         """Load, and hold what the SDK needs open, until the loop ends."""
@@ -130,3 +131,24 @@ class Mcp:
                 "TAILTRACE_SERVE_HEADERS=true, from a person's tailnet address, or with a person's token",
             )
         return caller.login
+
+
+def _in_one_form(send: Send) -> Send:
+    begun: Message = {}
+
+    async def sending(message: Message) -> None:
+        nonlocal begun
+        if message["type"] == "http.response.start" and message["status"] >= 400 and not _is_json(message):
+            begun = message  # its length is another one: said when the text is here
+        elif begun:
+            said = JSONResponse({"detail": bytes(message["body"]).decode(errors="replace")}, begun["status"])
+            await send({**begun, "headers": said.raw_headers})
+            await send({**message, "body": said.body})
+        else:
+            await send(message)
+
+    return sending
+
+
+def _is_json(message: Message) -> bool:
+    return any(name.lower() == b"content-type" and b"json" in value for name, value in message["headers"])

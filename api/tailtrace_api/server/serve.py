@@ -305,7 +305,7 @@ def _server(app: object, closed: dict[str, int], on_exit: Callable[[], None] | N
     server = _Server(
         Config(
             app,  # type: ignore[arg-type]
-            log_level="warning",
+            log_level="error",  # its warnings are a line for each stranger's request that is none
             access_log=False,
             server_header=False,
             lifespan="off",
