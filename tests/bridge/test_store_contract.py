@@ -8,11 +8,11 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 
 import pytest
 
-from tailtrace_api.queries.requests import Queries
+from tailtrace_api.queries.requests import Queries, stored_days
 from tailtrace_bridge.core.records import Access, Failure, Identity, KeptTrace, Marker, RejectedLine, Row, Traffic
 from tailtrace_bridge.identity.chain import Identities
 from tailtrace_bridge.logs.parser import make_parser
@@ -201,6 +201,20 @@ def test_steps_of_all_endpoints_are_those_of_each_added_up(store, settle, filter
     steps = store.endpoint_buckets(Scope.everybody(), DAY, HOUR_US, filters, By.ALL)
     assert {(one.time_us, one.traffic): [one.requests, one.errors] for one in steps} == expected
     assert {one.endpoint for one in steps} <= {""}
+
+
+def test_from_when_until_when_there_are_requests(store, settle):
+    """Of all times since 1970, and of one person: who found nothing is told where something is."""
+    store.write([])
+    assert stored_days(store, Scope.everybody(), T0) is None
+    store.write([row(T0 - 900 * DAY_US, 1), row(T0, 2), row(T0 + DAY_US, 3, BEN)])
+    settle(store)
+    days = [f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d}" for at_us in (T0 - 900 * DAY_US, T0, T0 + DAY_US)]
+    now_us = T0 + 30 * DAY_US
+    assert stored_days(store, Scope.everybody(), now_us) == (days[0], days[2])
+    assert stored_days(store, Scope.member(ANA.user), now_us) == (days[0], days[1])
+    assert stored_days(store, Scope.member(BEN.user), now_us) == (days[2], days[2])
+    assert stored_days(store, Scope.member("nobody@example.com"), now_us) is None
 
 
 @pytest.mark.parametrize("by", [By.ENDPOINT, By.ALL])
