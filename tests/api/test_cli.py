@@ -256,6 +256,20 @@ def test_a_time_that_is_none(run, at):
     assert "write a time like" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["report", "--user", "caf\udce9"], 2, "caf\\udce9 is no UTF-8"),
+        (["export", "--user", "caf\udce9", "--output", "out.ndjson"], 2, "caf\\udce9 is no UTF-8"),
+        (["backup", "x" * 300], 1, "File name too long; choose a shorter one"),
+    ],
+)
+def test_what_no_store_and_no_folder_can_hold(run, words, status, says):
+    assert run("import", COMBINED, "--max-rejected", 20).exit_code == 0
+    result = run(*words)
+    assert (result.exit_code, says in " ".join(result.stderr.split())) == (status, True), result.stderr
+
+
 def test_a_missing_store_is_not_made_by_a_report(run, tmp_path):
     assert run("report").exit_code == 1
     assert not (tmp_path / "tailtrace.db").exists()

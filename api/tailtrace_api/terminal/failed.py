@@ -1,5 +1,7 @@
 """What a command says where it fails, and how it ends: exit 1 failed, 2 wrong use."""
 
+import errno
+
 from tailtrace_api.terminal.console import lines, note
 from tailtrace_bridge.core.errors import BridgeError, FormatError, IdentityError, SettingsError
 
@@ -16,4 +18,15 @@ def exit_status(error: Exception) -> int | None:
         said = f"{error.filename}: {error.strerror}; run tailtrace as a user who may, or mend its mode or its folder's"
         note(f"tailtrace: {lines(said)}", "red")
         return 1
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        note(f"tailtrace: {lines(f'{error.filename}: {error.strerror}; choose a shorter one')}", "red")
+        return 1
+    if isinstance(error, UnicodeEncodeError) and _is_no_utf8(error.object[error.start : error.end]):
+        note(f"tailtrace: {lines(error.object)} is no UTF-8; write it in UTF-8", "red")
+        return 2
     return None
+
+
+def _is_no_utf8(text: str) -> bool:
+    """Whether this is what Python makes of bytes in an argument (PEP 383), which no store can hold."""
+    return all("\udc80" <= character <= "\udcff" for character in text)
