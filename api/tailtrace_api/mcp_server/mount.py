@@ -101,8 +101,8 @@ class Mcp:
         from tailtrace_api.mcp_server.tools import TOOLS, Toolbox  # noqa: PLC0415
         from tailtrace_api.mcp_server.words import Words  # noqa: PLC0415
 
-        # It logs a line or two for each request, and each is a session of its own.
-        logging.getLogger("mcp").setLevel(logging.WARNING)
+        # It logs a line or two for each request, each being a session of its own, and a warning for each it refuses.
+        logging.getLogger("mcp").setLevel(logging.ERROR)
         toolbox = self._toolbox = Toolbox(TOOLS, self._make_source(), Words(self._lang))
         names = [name for host in self._hosts for name in (host, f"{host}:*")]
         security = TransportSecuritySettings(

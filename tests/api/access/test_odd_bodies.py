@@ -83,6 +83,7 @@ async def test_what_no_answer_can_repeat(app, ask, tokens, path, body):
         ("POST", {"Content-Type": "application/json", "Origin": "https://elsewhere.example"}, 403),
     ],
 )
-async def test_errors_of_mcp_have_the_form_of_all_others(app, ask, tokens, method, more, status):
+async def test_errors_of_mcp_have_the_form_of_all_others(app, ask, tokens, caplog, method, more, status):
     answer = await ask(app, "/mcp", method=method, token=tokens["admin"], content=b"{}", headers=more)
     assert (answer.status_code, list(answer.json())) == (status, ["detail"])
+    assert [one for one in caplog.records if one.name.startswith("mcp")] == [], "no line of the log for each"
