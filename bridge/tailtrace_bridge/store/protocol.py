@@ -246,5 +246,5 @@ class Store(Protocol):
     def features(self, scope: Scope) -> dict[str, str]:
         """Return what features are called, by route; they are about nobody."""
 
-    def close(self) -> None:
-        """Let go of files and connections."""
+    def close(self, *, soon: bool = False) -> None:
+        """Let go of files and connections. `soon`: without what can be done by whoever opens the store next."""

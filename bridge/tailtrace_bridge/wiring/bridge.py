@@ -131,7 +131,7 @@ class Bridge:
         if self.devices is not None:
             self.devices.close()
         self.pipeline.tail.close()
-        self.store.close()
+        self.store.close(soon=True)
         self.lock.release()
 
 

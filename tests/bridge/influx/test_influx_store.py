@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from contextlib import closing
+from threading import Event, Thread
 
 import httpx
 import pytest
@@ -290,6 +291,32 @@ def test_a_late_row_is_seen_at_once_and_after_its_hour_was_summed_up_again(make)
     # Nothing is read from rows now: they could be gone.
     sums = store._reads.rollups.parts(window, Kind.USAGE, Tables())
     assert [part.size_us for part in sums] == [DAY_US]
+
+
+def test_a_store_that_is_to_end_soon_leaves_its_rollups_to_whoever_comes_next(make):
+    store, hour_us = make(), clock_us() // HOUR_US * HOUR_US - 5 * HOUR_US
+    store.write([row(hour_us + 1_000_000 * key, key) for key in range(300)])
+    roller, begun = store._session.roller, Event()
+    store._session.write_rollups(roller.settle())
+    roller._until_stopped, until_stopped = lambda each: until_stopped(endless(each, begun)), roller._until_stopped
+    store._thread = Thread(target=store._roll, daemon=True)
+    store._thread.start()
+    assert begun.wait(30)
+    store.close(soon=True)  # would wait for ever, and then roll up
+    after, window = make(), Window(hour_us, hour_us + HOUR_US)
+    for sizes in ([0], [HOUR_US]):  # of its rows first
+        assert sum(one.requests for one in after.usage(Scope.everybody(), window, ALL)) == 300
+        assert [part.size_us for part in after._reads.rollups.parts(window, Kind.USAGE, Tables())] == sizes
+        after.settle()
+
+
+def endless(each, begun):
+    """Work that goes on and on."""
+    one = next(iter(each))
+    begun.set()
+    while True:
+        time.sleep(0.01)
+        yield one
 
 
 @pytest.mark.parametrize("length_max", [32_000, 150])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 
 from tailtrace_bridge.core.errors import StoreError, StoreRestoredError
 from tailtrace_bridge.store.influx import directory, progress, rejected
@@ -50,11 +51,12 @@ def open_session(
     write_log: WriteLog,
     counters: Mapping[str, WriteCounters],
     writes: int,
+    stop: Event,
 ) -> Session:
     """Make the buckets, write again what an earlier session failed to, and read what this source has stored.
 
     Raises `StoreError`; `StoreRestoredError` where it has fewer than `writes`. `counters` are those of the writers of
-    rows and of rollups, in this order.
+    rows and of rollups, in this order. `stop` ends what is being rolled up.
     """
     influx, buckets = reads.influx, reads.buckets
     for bucket, days in ((buckets.raw, config.raw_days), (buckets.rollups, config.rollup_days)):
@@ -81,7 +83,7 @@ def open_session(
             writer=writer, write_log=write_log, buckets=buckets, close=close,
             rollups=reads.rollups, roller=Roller(
                 reads.rollups, config.source, lambda points: rolling.write(buckets.rollups, points),
-                lambda points: rolling.write(buckets.raw, points), timing.wall_us,
+                lambda points: rolling.write(buckets.raw, points), timing.wall_us, stop,
             ),
             known=Known(
                 influx, buckets, reads.rollups, config.source,

@@ -53,6 +53,7 @@ from tailtrace_bridge.store.influx.filters import where
 from tailtrace_bridge.store.influx.progress import Progress
 from tailtrace_bridge.store.influx.reads import Reads
 from tailtrace_bridge.store.influx.rollups.reader import Buckets, RollupReader
+from tailtrace_bridge.store.influx.rollups.writer import RollStoppedError
 from tailtrace_bridge.store.influx.session import Session, open_session
 from tailtrace_bridge.store.influx.wire.delete import Deleter
 from tailtrace_bridge.store.influx.wire.query import InfluxQL
@@ -113,6 +114,8 @@ class InfluxStore:
         self._write_log = WriteLog()
         """All lines of a batch that failed on the way, and of the one that is being written."""
         self._stop = threading.Event()
+        self._stop_rolling = threading.Event()
+        """Also in the middle of it."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -416,12 +419,18 @@ class InfluxStore:
         with self._lock:
             session = self._open()
             session.write_rollups(session.roller.settle())
-        while session.roller.roll_day():
+        while not self._stop_rolling.is_set() and session.roller.roll_day():
             pass
 
-    def close(self) -> None:
-        """Roll up what was written, and close the connections. What cannot be rolled up now is read from its rows."""
+    def close(self, *, soon: bool = False) -> None:
+        """Roll up what was written, and close the connections. What cannot be rolled up now is read from its rows.
+
+        `soon`: nothing more is rolled up, as an hour of a busy machine takes longer than a server has to end. Whoever
+        follows it does that.
+        """
         self._stop.set()
+        if soon:
+            self._stop_rolling.set()
         if self._thread is not None:
             self._thread.join()
         if self._session is not None:
@@ -440,7 +449,13 @@ class InfluxStore:
             had = self._progress or Progress()
             try:
                 self._session = open_session(
-                    self._config, self._timing, self._reads, self._write_log, self.write_counters, had.writes
+                    self._config,
+                    self._timing,
+                    self._reads,
+                    self._write_log,
+                    self.write_counters,
+                    had.writes,
+                    self._stop_rolling,
                 )
             except StoreRestoredError:  # what was not written yet is read again, too
                 self._progress = None
@@ -471,6 +486,8 @@ class InfluxStore:
                     session.roller.load()
                 while not self._stop.is_set() and session.roller.roll_day():
                     pass
+            except RollStoppedError:
+                return
             except StoreError as error:
                 self.counters.roll_failures += 1
                 _LOGGER.warning("%s; rollups wait, answers are made of the rows", error)

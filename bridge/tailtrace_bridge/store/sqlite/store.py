@@ -411,7 +411,7 @@ class SqliteStore:
         with self._connections.lent() as connection:
             return rejected.by_reason(connection)
 
-    def close(self) -> None:
+    def close(self, *, soon: bool = False) -> None:  # noqa: ARG002 - there is nothing to wait for
         """Close every connection."""
         self._connections.close()
 

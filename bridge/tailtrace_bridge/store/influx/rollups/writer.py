@@ -7,6 +7,8 @@ writer that rolls up a year holds no more than one that rolls up an hour.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby, islice
+from threading import Event
+from typing import TypeVar
 
 from tailtrace_bridge.store.influx.rollups import batches
 from tailtrace_bridge.store.influx.rollups.batches import BUCKET_US
@@ -44,10 +46,15 @@ BATCHES_MAX = 8
 SHARES_MAX = 8
 """Of a day's identities: each takes a look at all its hours."""
 _NS = 1000
+_T = TypeVar("_T")
+
+
+class RollStoppedError(Exception):
+    """The process is to end: what was being rolled up is not, and will be by whoever comes next."""
 
 
 class Roller:
-    """Rolls up what one source has written."""
+    """Rolls up what one source has written. While `stop` is set, `roll_day` raises `RollStoppedError` before long."""
 
     def __init__(
         self,
@@ -56,7 +63,9 @@ class Roller:
         write: Callable[[list[bytes]], object],
         write_raw: Callable[[list[bytes]], object],
         clock: Callable[[], int],
+        stop: Event | None = None,
     ) -> None:
+        self._stop = stop or Event()
         self.rolled = 0
         """Hours and days rolled up."""
         self._rollups, self._source, self._clock = rollups, source, clock
@@ -173,7 +182,7 @@ class Roller:
             with_rows.add(hour_us)
             rollups = Rollups()
             for _, requests in of_hour:
-                for some in batches.pieces(requests):
+                for some in self._until_stopped(batches.pieces(requests)):
                     rollups.add(batches.counted(some))
             self._add_hour(batch, hour_us, asof_us, rollups, tables)
         for hour_us in set(due) - with_rows:  # announced elsewhere meanwhile, or never: it has no rows
@@ -204,7 +213,7 @@ class Roller:
 
     def _join_step(self, bucket_us: int, asof_us: int, requests: Iterable[batches.Request], tables: Tables) -> None:
         """Put the requests of a step together."""
-        documents = (document(Kind.ROWS, some, tables) for some in batches.pieces(requests))
+        documents = (document(Kind.ROWS, some, tables) for some in self._until_stopped(batches.pieces(requests)))
         points = self._points(BUCKET_US, bucket_us, asof_us, {Kind.ROWS: list(map(Text, cut(documents)))})
         while some_points := list(islice(points, RAW_POINTS)):  # until the last is there, none counts
             self._write_raw(some_points)
@@ -225,7 +234,7 @@ class Roller:
             made = without_loss(self._rollups, self._source, hour_us, all_made, tables)
             texts = {kind: texts_of(kind, [made[kind]], tables) for kind in SUMS}
         else:
-            texts = {kind: encoded(kind) for kind in SUMS}
+            texts = {kind: encoded(kind) for kind in self._until_stopped(SUMS)}
         batch.add(HOUR_US, hour_us, asof_us, self._points(HOUR_US, hour_us, asof_us, texts))
 
     def _roll_day(self, day_us: int, now_us: int) -> None:
@@ -259,11 +268,19 @@ class Roller:
             return None
         longest = max((one.texts for one in hours.values()), default=1)
         some = shares(min(longest, SHARES_MAX) if kind in BY_IDENTITY else 1)
-        added_up = (merged(kind, self._rollups.by_hour(hours, kind, tables, find)) for find in some)
+        added_up = (
+            merged(kind, self._rollups.by_hour(hours, kind, tables, find)) for find in self._until_stopped(some)
+        )
         try:
             return texts_of(kind, added_up, tables)
         except ValueError:  # an hour is being rolled up anew
             return None
+
+    def _until_stopped(self, each: Iterable[_T]) -> Iterator[_T]:
+        for one in each:
+            if self._stop.is_set():
+                raise RollStoppedError
+            yield one
 
     def _points(
         self, size_us: int, start_us: int, asof_us: int, texts: Mapping[Kind, Sequence[Text]]
