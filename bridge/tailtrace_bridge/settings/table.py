@@ -111,6 +111,11 @@ def _json(value: object, info: ValidationInfo) -> object:
         raise ValueError(messages.no_json(str(info.field_name), value)) from None
 
 
+def _together(value: object) -> object:
+    """A list of `tailtrace.toml` → one text, as a variable has it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
 def _path(value: object) -> object:
     """Nothing is none: so a variable is written that a composed environment leaves empty."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -460,7 +465,9 @@ class Settings(Derived, BaseSettings):
         Field(description="Rules: tables `[[alerts]]` in `tailtrace.toml`, see [alerts](alerts.md); else JSON."),
     ] = []
     alert_urls: Annotated[
-        SecretStr | None, Field(description="Where alerts go: apprise URLs, several with commas.")
+        SecretStr | None,
+        BeforeValidator(_together),
+        Field(description="Where alerts go: apprise URLs, several with commas."),
     ] = None
     alert_urls_file: Annotated[FilePath, Field(description="A file that holds these URLs, one a line.")] = None
     alert_quiet: Annotated[

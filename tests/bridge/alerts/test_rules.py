@@ -135,6 +135,8 @@ def test_urls_come_from_a_file_and_show_nowhere(monkeypatch, tmp_path):
     assert [one.name for one in found] == ["1:tgram", "2:ntfys"]
     assert found[0].url.get_secret_value() == "tgram://sekret/12"
     assert "sekret" not in repr(found) + repr(settings.load(alert_urls="tgram://sekret/12"))
+    (tmp_path / "tailtrace.toml").write_text('alert_urls = ["tgram://sekret/12", "ntfys://ntfy.sh/sekret"]\n')
+    assert destinations_of(settings.load().secret("alert_urls")) == found
 
 
 @pytest.mark.parametrize(
