@@ -14,6 +14,7 @@ A text that has no form of ours, since an older or newer version wrote it, stays
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from tailtrace_bridge.core.records import OTHER
@@ -34,27 +35,45 @@ def reworded(text: str, kind: str, what: str, lang: str) -> str:
     for spoken in LANGUAGES:
         for scope in _SCOPES:
             keys = (key, *scope)
-            if found := _form(spoken, keys).fullmatch(text):
-                values = {name: _value(name, value, spoken, lang) for name, value in found.groupdict().items()}
+            found = _values(text, _form(spoken, keys))
+            if found is not None:
+                values = {name: _value(name, value, spoken, lang) for name, value in found.items()}
                 return " ".join(say(one, **values) for one in keys)
     return text
 
 
 @cache
-def _form(lang: str, keys: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what matches the texts of these keys, one behind another, with their values as groups."""
+def _form(lang: str, keys: tuple[str, ...]) -> list[str]:
+    """Return the texts of these keys, one behind another, in parts: words, a value's name, words, …, words."""
     texts = read("alerts", lang)
-    parts = _VALUE.split(" ".join(texts[key] for key in keys))
-    return re.compile(
-        "".join(f"(?P<{part}>.*?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)), re.DOTALL
-    )
+    return _VALUE.split(" ".join(texts[key] for key in keys))
+
+
+def _values(text: str, form: Sequence[str]) -> dict[str, str] | None:
+    """Return the values of a text by name; None: it has another form.
+
+    Each value is as short as can be, so the words between are looked for once. A pattern would try all places for all
+    of them, and who names an endpoint or a device could have it do so for long.
+    """
+    first, last = form[0], form[-1]
+    if len(form) == 1:
+        return {} if text == first else None
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return None
+    values, at, end = {}, len(first), len(text) - len(last)
+    for name, words in zip(form[1:-2:2], form[2:-1:2], strict=True):
+        place = text.find(words, at, end)
+        if place < 0:
+            return None
+        values[name], at = text[at:place], place + len(words)
+    return {**values, form[-2]: text[at:end]}
 
 
 def _value(name: str, value: str, spoken: str, lang: str) -> str:
     if _NUMBER.fullmatch(value):
         return re.sub(r"[.,]", "," if lang == "es" else ".", value)
     if name == "subject":
-        found = _form(spoken, ("of",)).fullmatch(value)
-        return Texts("alerts", lang)("of", **found.groupdict()) if found else value
+        found = _values(value, _form(spoken, ("of",)))
+        return value if found is None else Texts("alerts", lang)("of", **found)
     others = read("page", spoken)["other-paths"]
     return value.replace(others, Texts("alerts", lang).named(OTHER)) if name in {"endpoint", "what"} else value
