@@ -172,8 +172,8 @@ def test_time_goes_by_length(name):
 
 
 def test_a_square_is_found():
-    assert slow(re.compile("a+b"), "search", "a") > RATIO_MAX
-    assert slow(re.compile("a++b"), "match", "a") <= RATIO_MAX
+    assert any(slow(re.compile("a+b"), "search", "a") > RATIO_MAX for _ in range(AGAIN_MAX))
+    assert least_slow(re.compile("a++b"), "match", "a", "") <= RATIO_MAX
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def _json(value: object, info: ValidationInfo) -> object:
 
 
 def _together(value: object) -> object:
-    """A list of `tailtrace.toml` → one text, as a variable has it."""
+    """Make of a list of `tailtrace.toml` one text, as a variable has it."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
