@@ -7,7 +7,7 @@ from babel.dates import format_date, format_skeleton, get_day_names
 from babel.numbers import format_decimal
 
 from tailtrace_api.monthly.month import Month
-from tailtrace_bridge.core.text import duration, percentage
+from tailtrace_bridge.core.text import duration, percentage, spent
 from tailtrace_bridge.texts.catalogue import Texts
 
 _LOCALES = {"en": "en_GB", "es": "es"}
@@ -64,12 +64,8 @@ class Words:
 
     def hours(self, value: float) -> str:
         """`0.2` → `12 min`, `3.25` → `3 h 15 min`: as the dashboard writes it."""
-        whole, minutes = divmod(round(60 * value), 60)
-        if not whole:
-            few = str(minutes) if minutes or not value else "<\N{NO-BREAK SPACE}1"
-            return f"{few}\N{NO-BREAK SPACE}min"
-        said = f"{self.number(whole)}\N{NO-BREAK SPACE}h"
-        return f"{said}\N{NO-BREAK SPACE}{minutes}\N{NO-BREAK SPACE}min" if minutes else said
+        words = [word for less, part, unit in spent(value) for word in (less, self.number(part), unit) if word]
+        return "\N{NO-BREAK SPACE}".join(words)
 
     def month(self, month: Month) -> str:
         """`October 2025`, `octubre de 2025`."""

@@ -1,6 +1,6 @@
 """How the terminal writes numbers: as the page does, in either language. Pure."""
 
-from tailtrace_bridge.core.text import duration, percentage
+from tailtrace_bridge.core.text import duration, percentage, spent
 
 NONE = "–"
 """What is not known."""
@@ -24,10 +24,7 @@ def milliseconds(value: float | None, lang: str) -> str:
 
 def hours(value: float, lang: str) -> str:
     """`0.2` → `12 min`, `13.7` → `13 h 42 min`."""
-    whole, minutes = divmod(round(60 * value), 60)
-    if not whole:
-        return f"{minutes} min" if minutes or not value else "< 1 min"
-    return f"{decimal(whole, lang)} h" + (f" {minutes} min" if minutes else "")
+    return " ".join(f"{less}{' ' if less else ''}{decimal(part, lang)} {unit}" for less, part, unit in spent(value))
 
 
 def percent(value: float | None, lang: str) -> str:

@@ -62,6 +62,17 @@ def duration(value_ms: float) -> tuple[float, int, str]:
     return value_ms, 0 if value_ms >= 10 else 1, "ms"
 
 
+def spent(value_h: float) -> list[tuple[str, int, str]]:
+    """Return how time that somebody spent is written: parts of what stands before a number, the number, and its unit.
+
+    `0.2` is 12 min, `13.7` 13 h 42 min, `0.001` < 1 min.
+    """
+    whole, minutes = divmod(round(60 * value_h), 60)
+    if not whole:
+        return [("", minutes, "min")] if minutes or not value_h else [("<", 1, "min")]
+    return [("", whole, "h"), *([("", minutes, "min")] if minutes else [])]
+
+
 def replaced(text: str, but: str = "") -> str:
     """Return a text with U+FFFD for each character that cannot be printed, but for those of `but`."""
     if text.isprintable():
