@@ -286,7 +286,7 @@ def test_json_is_read_as_it_comes_as_if_it_were_read_whole(tmp_path, text):
 )  # fmt: skip
 @pytest.mark.parametrize("length", [1, 20, 50_000])
 def test_toml_is_read_some_lines_at_a_time_as_if_it_were_read_whole(tmp_path, monkeypatch, text, length):
-    monkeypatch.setattr("tailtrace_bridge.identity.static_file.TOML_LENGTH", length)
+    monkeypatch.setattr("tailtrace_bridge.identity.static_file.PIECE_LENGTH", length)
     as_it_comes, as_a_whole = both(tmp_path, text, "a.toml")
     if isinstance(as_a_whole, str):  # told in the words of another reader of TOML
         assert isinstance(as_it_comes, str)

@@ -20,13 +20,13 @@ The same under a table `[addresses]`, where the file has one. A name that ends i
 import ipaddress
 import json
 import logging
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tailtrace_bridge.core.errors import IdentityError
 from tailtrace_bridge.core.files.signature import signature_of
@@ -46,9 +46,8 @@ _Network = tuple[int, int, int]
 _JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 """They join letters, and emoji; alone of what is not printable they are in names that people give."""
 _log = logging.getLogger(__name__)
-_MARK = re.compile(r"[ \t\n\r]*([{:,}])[ \t\n\r]*")
-TOML_LENGTH = 10_000
-"""Read at once, characters; up to the end of a line."""
+PIECE_LENGTH = 10_000
+"""Read at once, characters; up to where the next entry begins."""
 
 
 @dataclass(slots=True)
@@ -143,27 +142,20 @@ def _not_valid(file: str, error: Exception, *, is_json: bool) -> IdentityError:
 
 
 def _json_entries(text: str) -> Iterator[tuple[str, object]]:
-    """Read an object member by member. Raises ValueError where it is another thing, or has `addresses`."""
-    read = json.JSONDecoder(object_pairs_hook=_unique).raw_decode
-    mark, place = _after("{", text, 0)
-    while mark != "}":
-        key, place = read(text, place)
-        _, place = _after(":", text, place)
-        value, place = read(text, place)
-        if not isinstance(key, str) or key == "addresses":
-            raise ValueError(key)
-        yield key, value
-        mark, place = _after(",}", text, place)
-    if place != len(text):
-        raise ValueError(place)
+    """Read an object some members at a time. Raises ValueError where one of them is no object, or has `addresses`.
 
-
-def _after(marks: str, text: str, place: int) -> tuple[str, int]:
-    """Return which of the marks stands next, and where what follows it begins. Raises ValueError."""
-    found = _MARK.match(text, place)
-    if found is None or found[1] not in marks:
-        raise ValueError(place)
-    return found[1], found.end()
+    A piece that ends elsewhere than behind a member, as within a text, has a quote or a brace too few.
+    """
+    start, end = text.find("{") + 1, text.rfind("}")
+    if text[:start].strip() != "{" or text[end:].strip() != "}":
+        raise ValueError(start)
+    while start <= end:
+        cut = text.find("},", start + PIECE_LENGTH, end) + 1 or end
+        document = json.loads(f"{{{text[start:cut]}}}", object_pairs_hook=_unique)
+        if not document or "addresses" in document:
+            raise ValueError(start)
+        yield from document.items()
+        start = cut + 1
 
 
 def _toml_entries(text: str) -> Iterator[tuple[str, object]]:
@@ -172,7 +164,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, object]]:
 
     start = 0
     while start < len(text):
-        end = text.find("\n", start + TOML_LENGTH) + 1 or len(text)
+        end = text.find("\n", start + PIECE_LENGTH) + 1 or len(text)
         document = rtoml.loads(text[start:end])
         if "addresses" in document:
             raise ValueError(start)
@@ -215,21 +207,27 @@ def parse_identities(document: object, file: str) -> IdentityMap:
 
 def _map_of(entries: Iterable[tuple[str, object]], file: str) -> IdentityMap:
     result = IdentityMap()
-    networks: dict[tuple[int, int], dict[int, Identity]] = {}
     for count, (key, entry) in enumerate(entries):
-        where = f"{file}: {key[:TEXT_LENGTH_MAX]!r}"
-        if count >= ENTRIES_MAX or key in result.exact:
-            raise IdentityError(f"{where}: one too many")
-        if key == "unix:":
-            result.exact[key] = _identity(key, entry, where)
-            continue
-        version, length, number = _network(key, where)
-        identities = networks.setdefault((version, length), {})
-        if number in identities:
-            raise IdentityError(f"{where}: the same as {identities[number].address!r} further up; keep one of the two")
-        identities[number] = _identity(key, entry, where)
-    result.networks = dict(sorted(networks.items(), key=lambda item: -item[0][1]))
+        if count >= ENTRIES_MAX:
+            raise IdentityError(f"{file}: one too many")
+        try:
+            _put(result, key, entry)
+        except IdentityError as error:
+            raise IdentityError(f"{file}: {key[:TEXT_LENGTH_MAX]!r}: {error}") from None
+    result.networks = dict(sorted(result.networks.items(), key=lambda item: -item[0][1]))
     return result
+
+
+def _put(into: IdentityMap, key: str, entry: object) -> None:
+    if key == "unix:":
+        identities: dict[Any, Identity] = into.exact
+        place: str | int = key
+    else:
+        version, length, place = _network(key)
+        identities = into.networks.setdefault((version, length), {})
+    if place in identities:
+        raise IdentityError(f"the same as {identities[place].address!r} further up; keep one of the two")
+    identities[place] = _identity(key, entry)
 
 
 def _table(document: object, file: str) -> dict[str, object]:
@@ -256,7 +254,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return result
 
 
-def _network(key: str, where: str) -> _Network:
+def _network(key: str) -> _Network:
     text, slash, length = key.partition("/")
     family, bits = (socket.AF_INET6, 128) if ":" in text else (socket.AF_INET, 32)
     try:  # a fifth of the time that ipaddress takes, which says what is wrong and knows the rarer forms
@@ -266,23 +264,23 @@ def _network(key: str, where: str) -> _Network:
             return _unmapped(4 if bits == 32 else 6, bits - host_bits, number)
     except (OSError, ValueError):
         pass
-    return _checked(key, where)
+    return _checked(key)
 
 
 def _is_short_number(text: str) -> bool:
     return len(text) <= 3 and text.isascii() and text.isdigit()
 
 
-def _checked(key: str, where: str) -> _Network:
+def _checked(key: str) -> _Network:
     try:
         network = ipaddress.ip_network(key, strict=False)
     except ValueError:
         raise IdentityError(
-            f'{where}: neither an address nor a range; write "100.64.0.7", "10.0.0.0/8" or "unix:", with the quotes'
+            'neither an address nor a range; write "100.64.0.7", "10.0.0.0/8" or "unix:", with the quotes'
         ) from None
     address = ipaddress.ip_interface(key).ip
     if address != network.network_address:
-        raise IdentityError(f'{where}: an address with a range\'s length; write "{network}" or "{address}"')
+        raise IdentityError(f'an address with a range\'s length; write "{network}" or "{address}"')
     return _unmapped(network.version, network.prefixlen, int(network.network_address))
 
 
@@ -293,43 +291,41 @@ def _unmapped(version: int, length: int, number: int) -> _Network:
     return version, length, number
 
 
-def _identity(address: str, entry: object, where: str) -> Identity:
+def _identity(address: str, entry: object) -> Identity:
     if not isinstance(entry, dict):
-        raise IdentityError(f'{where}: must be a table: {{ user = "ana@example.com", device = "ana-laptop" }}')
+        raise IdentityError('must be a table: { user = "ana@example.com", device = "ana-laptop" }')
     if not entry.keys() <= _ENTRY_KEYS:
         unknown = sorted(entry.keys() - _ENTRY_KEYS)
-        raise IdentityError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(ENTRY_KEYS)}")
-    user, device = _text(entry, "user", where), _text(entry, "device", where)
-    tags = _tags(entry["tags"], where) if "tags" in entry else ""
-    kind = (_text(entry, "kind", where) if "kind" in entry else "") or (
-        "user" if user else "tagged" if tags else "unknown"
-    )
+        raise IdentityError(f"unknown key {unknown[0]!r}; known are {', '.join(ENTRY_KEYS)}")
+    user, device = _text(entry, "user"), _text(entry, "device")
+    tags = _tags(entry["tags"]) if "tags" in entry else ""
+    kind = (_text(entry, "kind") if "kind" in entry else "") or ("user" if user else "tagged" if tags else "unknown")
     if kind not in KINDS:
-        raise IdentityError(f"{where}: kind {kind!r} is none of {', '.join(KINDS)}")
+        raise IdentityError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     if kind == "user" and not user:
-        raise IdentityError(f"{where}: kind user needs a user; add user, or leave kind out")
+        raise IdentityError("kind user needs a user; add user, or leave kind out")
     if user and (tags or kind == "tagged"):
-        raise IdentityError(f"{where}: a tagged device is a service, not a person; remove user or the tags")
+        raise IdentityError("a tagged device is a service, not a person; remove user or the tags")
     if not (user or device or tags or "kind" in entry):
-        raise IdentityError(f"{where}: says nothing; give it a user or a device")
+        raise IdentityError("says nothing; give it a user or a device")
     return Identity(address, kind, user, device, "", tags, IdentityFile.name)
 
 
-def _text(entry: Mapping[str, object], key: str, where: str) -> str:
+def _text(entry: Mapping[str, object], key: str) -> str:
     value = entry.get(key, "")
     if not isinstance(value, str):
-        raise IdentityError(f"{where}: {key} must be text in quotes")
+        raise IdentityError(f"{key} must be text in quotes")
     if value.isascii() and value.isprintable() and len(value) <= TEXT_LENGTH_MAX:  # most; the rest takes twice as long
         return value.strip()
     if len(value) > TEXT_LENGTH_MAX or not value.translate(_JOINERS).isprintable():
-        raise IdentityError(f"{where}: {key} must be at most {TEXT_LENGTH_MAX} printable characters")
+        raise IdentityError(f"{key} must be at most {TEXT_LENGTH_MAX} printable characters")
     return printable(value.strip())
 
 
-def _tags(value: object, where: str) -> str:
+def _tags(value: object) -> str:
     if not isinstance(value, list) or not all(isinstance(tag, str) and tag.startswith("tag:") for tag in value):
-        raise IdentityError(f'{where}: tags must be a list such as ["tag:ci"]')
+        raise IdentityError('tags must be a list such as ["tag:ci"]')
     tags = ",".join(value)
     if "," in "".join(value) or len(tags) > TEXT_LENGTH_MAX or not tags.isprintable():
-        raise IdentityError(f"{where}: tags must be at most {TEXT_LENGTH_MAX} printable characters without commas")
+        raise IdentityError(f"tags must be at most {TEXT_LENGTH_MAX} printable characters without commas")
     return tags
