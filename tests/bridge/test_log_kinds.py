@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import zstandard
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import Access, RejectedLine
-from tailtrace_bridge.logs.files import read_lines
+from tailtrace_bridge.logs.files import chunks, read_lines
 from tailtrace_bridge.logs.parser import make_parser
 from tailtrace_bridge.logs.understood import understand
 
@@ -192,6 +193,29 @@ def test_a_wrapped_line_is_the_line_inside(wrapped):
 def test_other_compressions_are_read(tmp_path, pack):
     (tmp_path / "a").write_bytes(pack(b"one\ntwo\n"))
     assert [line for line, _, _ in read_lines(tmp_path / "a")] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("left", [4, 9, 1000])
+@pytest.mark.parametrize("before", [b"", b"zero\n"])
+def test_a_zstd_file_that_ends_too_early_says_so(tmp_path, before, left):
+    text = b"".join(b"%d %d\n" % (number, number * number % 9973) for number in range(100_000))
+    path = tmp_path / "a.zst"
+    path.write_bytes(zstandard.compress(before) + zstandard.compress(text)[:-left])
+    lines = []
+    with pytest.raises(LogFileError, match="damaged zstd: it ends too early.*`zstd -t"):
+        lines += (line for line, _, _ in read_lines(path))
+    assert lines == (before + text).split(b"\n")[: len(lines)]
+
+
+def test_a_small_zstd_file_of_much_takes_little_memory(tmp_path):
+    (tmp_path / "a.zst").write_bytes(zstandard.compress(b"one\n" + b"\0" * 400_000_000))
+    tracemalloc.start()
+    try:
+        with (tmp_path / "a.zst").open("rb") as file:
+            assert max(map(len, chunks(file, "a.zst"))) <= 16 << 20
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_tar_archive_is_told_and_nothing_of_it_is_read(tmp_path):

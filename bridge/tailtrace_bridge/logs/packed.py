@@ -13,12 +13,12 @@
 
 import bz2
 import codecs
-import io
 import lzma
 import shlex
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from tailtrace_bridge.core.errors import LogFileError
@@ -46,6 +46,8 @@ OTHERS = {
     b"LPKSHHRH": ("a journal of systemd", "journalctl -o json --file"),
 }
 """What is told by its first bytes and not read: what it is, and the command that unpacks it."""
+ZSTD_FED_BYTES = 256
+"""Of a zstd file, unpacked at once: four bytes may become 128 KiB, so this bounds the memory to 8 MiB."""
 _GZIP_WINDOW = 31  # zlib's word for "gzip header and trailer, any window"
 _MAKE: dict[str, Callable[[], object]] = {
     "gzip": lambda: zlib.decompressobj(_GZIP_WINDOW),
@@ -171,30 +173,26 @@ def _zstd(first: bytes, reads: Iterator[bytes], path: str) -> Iterator[bytes]:
             f"{path}: compressed by zstd, and the Python package zstandard is not there: `pip install zstandard`, or "
             f"`zstdcat {shlex.quote(path)} | tailtrace import -`"
         ) from None
-    source = _Joined(first, reads)
-    with zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True) as reader:  # type: ignore[arg-type]
-        try:
-            while data := reader.read(CHUNK_BYTES):
-                yield data
-        except zstandard.ZstdError as error:
-            raise damaged(path, "zstd", str(error)) from None
-
-
-class _Joined(io.RawIOBase):
-    """What was read already and what follows, as one file."""
-
-    def __init__(self, first: bytes, reads: Iterator[bytes]) -> None:
-        super().__init__()
-        self._data, self._reads = first, reads
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._data:
-            self._data = next(self._reads, b"")
-        taken, self._data = (self._data, b"") if size < 0 else (self._data[:size], self._data[size:])
-        return taken
+    make = zstandard.ZstdDecompressor().decompressobj
+    frame, unpacked = None, b""
+    for data in chain([first], reads):
+        for at in range(0, len(data), ZSTD_FED_BYTES):
+            left = data[at : at + ZSTD_FED_BYTES]
+            while left:
+                frame = frame or make()
+                try:
+                    unpacked += frame.decompress(left)
+                except zstandard.ZstdError as error:
+                    yield unpacked
+                    raise damaged(path, "zstd", str(error)) from None
+                left = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
+            if len(unpacked) >= CHUNK_BYTES:
+                yield unpacked
+                unpacked = b""
+    yield unpacked
+    if frame is not None:  # its own reader ends there without a word
+        raise damaged(path, "zstd", "it ends too early")
 
 
 def _zipped(file: BinaryIO, path: str) -> Iterator[bytes]:
