@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tailtrace_api.commands.cli import app
-from tailtrace_api.doctor.nginx_config import read_config
 from tailtrace_api.doctor.nginx_logs import check_lost_logs
+from tailtrace_api.nginx.config import read_config
 from tailtrace_api.nginx.kept_logs import kept_logs, missed_logs
 from tailtrace_api.nginx.process import find_nginx
 

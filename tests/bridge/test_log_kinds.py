@@ -202,7 +202,7 @@ def test_a_zstd_file_that_ends_too_early_says_so(tmp_path, before, left):
     path = tmp_path / "a.zst"
     path.write_bytes(zstandard.compress(before) + zstandard.compress(text)[:-left])
     lines = []
-    with pytest.raises(LogFileError, match="damaged zstd: it ends too early.*`zstd -t"):
+    with pytest.raises(LogFileError, match=r"damaged zstd: it ends too early.*`zstd -t"):
         lines += (line for line, _, _ in read_lines(path))
     assert lines == (before + text).split(b"\n")[: len(lines)]
 

@@ -80,9 +80,10 @@ def import_logs(
     from tailtrace_api.commands.understood import as_plain, print_understood
 
     start = time.monotonic()
-    flags = {"store": store, "log_format": log_format, "identities": identities, "openapi": openapi}
+    formats, others = conf_formats(files, nginx_conf, log_format)
+    flags = {"store": store, "log_format": others, "identities": identities, "openapi": openapi}
     shown = errors() if sys.stderr.isatty() and not as_json else None
-    done = run_import(files, flags, shown, conf_formats(files, nginx_conf, log_format), export=export)
+    done = run_import(files, flags, shown, formats, export=export)
     share = 100 * done.rejected / done.lines if done.lines else 0.0
     result: dict[str, Any] = {
         "lines": done.lines,
@@ -128,7 +129,7 @@ def run_import(
     files: Sequence[Path],
     flags: Mapping[str, Any],
     console: "Console | None",
-    formats: Sequence[tuple[str, str]] = (),
+    formats: Sequence[tuple[str, tuple[str, ...]]] = (),
     *,
     export: bool = False,
 ) -> "Imported":
@@ -255,7 +256,7 @@ def _size(path: Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[str, str]]) -> "ImportJob":
+def _job(files: Sequence[Path], settings: "Settings", formats: Sequence[tuple[str, tuple[str, ...]]]) -> "ImportJob":
     from tailtrace_bridge.rows.traffic import HEALTH_PATHS
     from tailtrace_bridge.transfer.importer import ImportJob
     from tailtrace_bridge.wiring.parts import (

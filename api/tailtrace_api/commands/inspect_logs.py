@@ -23,14 +23,15 @@ def inspect_logs(
 ) -> None:
     """Show what a log is read as and what is rejected, without storing. Exit 1 if a line is rejected."""
     from tailtrace_api.commands.inspect import run_inspect
-    from tailtrace_bridge.logs.parser import make_parser
+    from tailtrace_bridge.logs.parser import make_parser_of
     from tailtrace_bridge.settings.table import load
 
-    known = dict(conf_formats(files, nginx_conf, log_format))
-    found = load(log_format=log_format)
+    formats, others = conf_formats(files, nginx_conf, log_format)
+    known = dict(formats)
+    found = load(log_format=others)
     run_inspect(
         files,
-        lambda path: make_parser(known.get(str(path), found.log_format), found.zone),
+        lambda path: make_parser_of(known.get(str(path), (found.log_format,)), found.zone),
         as_json=as_json,
         show=show,
     )

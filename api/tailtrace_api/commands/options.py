@@ -22,7 +22,7 @@ FormatOption = Annotated[
     typer.Option("--log-format", help="auto, a known format's name (combined, main, vhost …) or a log_format string."),
 ]
 NginxConfOption = Annotated[
-    Path | None, typer.Option("--nginx-conf", help="Take the logs' formats from this nginx.conf.")
+    Path | None, typer.Option("--nginx-conf", help="The logs' formats: nginx.conf, or what `nginx -T` prints.")
 ]
 IdentitiesOption = Annotated[
     Path | None, typer.Option("--identities", help="File that names addresses [TAILTRACE_IDENTITIES].")
@@ -32,16 +32,26 @@ OpenapiOption = Annotated[
 ]
 
 
-def conf_formats(files: Sequence[Path], conf: Path | None, log_format: str | None) -> list[tuple[str, str]]:
-    """Return each log with the `log_format` that nginx.conf says it has; nothing where there is no `--nginx-conf`."""
+def conf_formats(
+    files: Sequence[Path], conf: Path | None, log_format: str | None
+) -> tuple[list[tuple[str, tuple[str, ...]]], str | None]:
+    """Return each log with the formats that nginx.conf says it has, and the format of all others.
+
+    Beside `--nginx-conf`, `--log-format` is the name of a format in it, and all logs have that one.
+    """
     if conf is None:
-        return []
-    if log_format is not None:
-        raise typer.BadParameter("--nginx-conf says the format, so --log-format cannot be given too")
-    from tailtrace_api.nginx.conf_formats import format_of, read_conf
+        return [], log_format
+    from tailtrace_api.nginx.conf_formats import formats_of, read_conf
 
     formats, logs = read_conf(conf)
-    return [(str(file), format_of(file, formats, logs)) for file in files]
+    if log_format is None:
+        return [(str(file), tuple(formats_of(file, formats, logs))) for file in files], None
+    if log_format not in formats:
+        raise typer.BadParameter(
+            f"--log-format {log_format!r}: beside --nginx-conf it is the name of a log_format in that: "
+            f"{', '.join(sorted(formats))}"
+        )
+    return [(str(file), (formats[log_format],)) for file in files], None
 
 
 def time_us(option: str, text: str) -> int:

@@ -37,8 +37,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tailtrace_api.doctor.checks import Check, Status, make_check, worst
-from tailtrace_api.doctor.nginx_config import Config, Directive
 from tailtrace_api.doctor.patch import Edit
+from tailtrace_api.nginx.config import Config, Directive
 from tailtrace_api.nginx.include_files import FILES_VERSION
 from tailtrace_bridge.core.cards import VIEW_PATH
 from tailtrace_bridge.logs.format import TAILTRACE_FORMATS_BEFORE, is_tailtrace_format

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_api.doctor.nginx import servers
-from tailtrace_api.doctor.nginx_config import Config, Directive
 from tailtrace_api.doctor.peers import RECIPE
+from tailtrace_api.nginx.config import Config, Directive
 
 PREFIX_MIN = {4: 8, 6: 16}
 """A network shorter than this is no proxy of somebody's own."""

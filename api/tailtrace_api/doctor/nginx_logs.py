@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tailtrace_api.doctor.checks import Check, make_check
 from tailtrace_api.doctor.nginx import servers
-from tailtrace_api.doctor.nginx_config import Config, Directive
+from tailtrace_api.nginx.config import Config, Directive
 
 
 def check_lost_logs(config: Config) -> list[Check]:

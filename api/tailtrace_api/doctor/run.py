@@ -19,7 +19,6 @@ from tailtrace_api.doctor.checks import Check, Status, make_check
 from tailtrace_api.doctor.control import TIMEOUT_S, check_control
 from tailtrace_api.doctor.log import check_logs
 from tailtrace_api.doctor.nginx import diagnose
-from tailtrace_api.doctor.nginx_config import Config, ConfigError, read_config
 from tailtrace_api.doctor.nginx_fronts import check_fronts
 from tailtrace_api.doctor.nginx_logs import check_lost_logs
 from tailtrace_api.doctor.patch import make_patch
@@ -33,6 +32,7 @@ from tailtrace_api.doctor.servers import (
     check_store,
 )
 from tailtrace_api.doctor.tailscale import check_address, check_local
+from tailtrace_api.nginx.config import Config, ConfigError, read_config
 from tailtrace_api.nginx.include_files import DEFAULT_FOLDER
 from tailtrace_api.nginx.process import NginxError
 from tailtrace_bridge.core.errors import SettingsError

@@ -37,6 +37,7 @@ class LineParser:
     `formats` are tried in order, the one that fitted last first: no line may fit two of them with different results.
     `zone` is the zone of times that name none; where the clock went back, such a time is the earlier of the two.
     `by_itself` says of a line that fits none of them which format it has, from the line alone; None: it is rejected.
+    `unwrap` takes a line that fits none out of what was put around it.
     """
 
     def __init__(
@@ -171,4 +172,12 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
     ]
     if log_format in {"tailtrace", TAILTRACE_FORMAT}:
         formats += [compile_format(before, "tailtrace") for before in TAILTRACE_FORMATS_BEFORE]
-    return LineParser(formats, zone)
+    return LineParser(formats, zone, unwrap=unwrap_line)
+
+
+def make_parser_of(log_formats: Sequence[str], zone: tzinfo = UTC) -> LineParser:
+    """Make a parser for a log whose lines have one of several formats, as `make_parser` takes each."""
+    first, *others = (make_parser(one, zone) for one in log_formats)
+    for other in others:
+        first = first.for_formats(other.formats)
+    return first

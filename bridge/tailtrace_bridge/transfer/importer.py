@@ -36,7 +36,7 @@ from tailtrace_bridge.identity.sockets import DEFAULT
 from tailtrace_bridge.identity.static_file import IdentityFile
 from tailtrace_bridge.logs.block import BlockReader
 from tailtrace_bridge.logs.files import Piece, lines_of, read_pieces, texts_of, with_next
-from tailtrace_bridge.logs.parser import LineParser, make_parser
+from tailtrace_bridge.logs.parser import LineParser, make_parser, make_parser_of
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX
 from tailtrace_bridge.logs.rejected import reject
 from tailtrace_bridge.logs.understood import Understood, understand, understand_next
@@ -133,8 +133,8 @@ class ImportJob:
     """Empty: names are stored."""
     history: Path | None = None
     """The history of the bridge with the same checkpoint; it is only read."""
-    formats: tuple[tuple[str, str], ...] = ()
-    """Log and `log_format` of logs whose format nginx.conf says."""
+    formats: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Log and `log_format`s of logs whose formats nginx.conf says."""
     recalled: tuple[Sequence[str], Sequence[tuple[str, str]]] = ((), ())
     """The endpoints that the store has already, and the (service, route) of those that apps told."""
     static_paths: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class ImportJob:
             pseudonyms=pseudonyms,
         )
         enricher.recall(*self.recalled)
-        known = {path: make_parser(text, self.zone) for path, text in self.formats}
+        known = {path: make_parser_of(texts, self.zone) for path, texts in self.formats}
         return read_chunks(
             self.paths,
             lambda: make_parser(self.log_format, self.zone),

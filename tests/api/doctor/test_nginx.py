@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tailtrace_api.doctor.nginx import HEADERS, OWN_PATHS, diagnose
-from tailtrace_api.doctor.nginx_config import ConfigError, read_config, split_dump
 from tailtrace_api.doctor.patch import Edit, make_patch
+from tailtrace_api.nginx.config import ConfigError, read_config, split_dump
 from tailtrace_api.nginx.include_files import FILES_VERSION, write_files
 from tailtrace_bridge.logs.format import TAILTRACE_FORMATS_BEFORE
 

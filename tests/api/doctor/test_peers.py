@@ -2,9 +2,9 @@
 
 import pytest
 
-from tailtrace_api.doctor.nginx_config import read_config
 from tailtrace_api.doctor.nginx_fronts import check_fronts
 from tailtrace_api.doctor.peers import Facts, check_peers
+from tailtrace_api.nginx.config import read_config
 from tailtrace_bridge.core.records import Access
 from tailtrace_bridge.identity.proxies import LOOPBACK, Proxies
 

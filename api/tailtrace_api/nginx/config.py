@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,18 @@ class Config:
     texts: Mapping[str, str]
 
 
-def read_config(given: Path | None) -> Config:
-    """Read the configuration; see the head of this file. Raises `ConfigError`, and `NginxError` without an nginx."""
+def read_config(given: Path | None, *, missing_includes: bool = False) -> Config:
+    """Read the configuration; see the head of this file. Raises `ConfigError`, and `NginxError` without an nginx.
+
+    With `missing_includes`, files that it includes need not be there: of a copy of nginx.conf they seldom are.
+    """
     if given is None:
         return _from_dump(_print_config(), "nginx -T")
     text = _read(given)
     if text.startswith(DUMP_HEAD):
         return _from_dump(text, str(given))
     main = str(given.absolute())
-    return _Reader(main, _on_disk).read(text)
+    return _Reader(main, partial(_on_disk, missing=missing_includes)).read(text)
 
 
 def split_dump(text: str) -> dict[str, str]:
@@ -135,9 +139,9 @@ def _matches(path: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _on_disk(pattern: str) -> dict[str, str]:
+def _on_disk(pattern: str, *, missing: bool) -> dict[str, str]:
     paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 - a pattern of any root
-    return {path: _read(Path(path)) for path in paths[:FILES_MAX]}
+    return {path: _read(Path(path)) for path in paths[:FILES_MAX] if not missing or os.access(path, os.R_OK)}
 
 
 def _read(path: Path) -> str:
