@@ -334,7 +334,7 @@ def test_a_store_that_does_not_answer(client, store):
     assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
     assert "store sqlite:" in ready.json()["problems"][0]
     answer = client.get("/analytics/access-logs")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.status_code == 503
     assert "store sqlite:" in answer.json()["detail"]
 
 

@@ -12,6 +12,7 @@
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
 | whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
+| 503, by whatever of the app | with Retry-After, where the app does not say when: a client that is told nothing asks at once |
 
 A websocket is closed: there is none. The one cookie is that of a session (`sessions`).
 """
@@ -34,6 +35,9 @@ from tailtrace_bridge.identity.proxies import UNIX, Proxies
 
 BURST_S = 4
 """A peer that was silent may ask for so many seconds' worth at once: a page loads all its parts."""
+UNAVAILABLE = 503
+RETRY_AFTER_S = 5
+"""In a 503. A store that is locked or away is rarely back within less."""
 BODY_BYTES_PER_S = 8 * 1024 * 1024
 BODY_BYTES_BURST = 64 * 1024 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -246,9 +250,10 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             has = {bytes(name).lower() for name, _ in given}
-            more = [
-                (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items() if name.encode() not in has
-            ]
+            wanted = SECURITY_HEADERS
+            if message["status"] == UNAVAILABLE:
+                wanted = {**wanted, "retry-after": str(RETRY_AFTER_S)}
+            more = [(name.encode(), value.encode()) for name, value in wanted.items() if name.encode() not in has]
             message = {**message, "headers": [*given, *more]}
         await send(message)
 

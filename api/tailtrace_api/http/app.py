@@ -13,7 +13,7 @@ from tailtrace_api.access.guard import AccessCounters
 from tailtrace_api.access.roles import NotYoursError, sees_all
 from tailtrace_api.access.tokens_file import TokensError
 from tailtrace_api.http.api import Api
-from tailtrace_api.http.errors import ERRORS
+from tailtrace_api.http.errors import ERRORS, RETRY_AFTER
 from tailtrace_api.http.hosts import Hosts
 from tailtrace_api.http.operation import Keeps, Ready, problems, ready, ready_response
 from tailtrace_api.http.ready import TimelyCheck
@@ -68,7 +68,7 @@ def create_app(
 
 
 def _store_failed(_request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+    return JSONResponse({"detail": str(error)}, status_code=503)
 
 
 def _wrong_request(_request: Request, error: Exception) -> Response:
@@ -109,7 +109,10 @@ def _add_operation(
         "/ready",
         tags=["operation"],
         name="ready",
-        responses={200: {"model": Ready}, 503: {"description": "Not ready; `problems` says why."}},
+        responses={
+            200: {"model": Ready},
+            503: {"model": Ready, "description": "Not ready; `problems` says why.", "headers": RETRY_AFTER},
+        },
     )
     def answer_ready(request: Request) -> Response:
         """Return whether the store answers, the bridge works and its logs can be read. Why not is for admins."""

@@ -31,11 +31,15 @@ _MEANINGS = {
     413: "The body is too long: a question has none.",
     422: "A parameter is wrong, or there is none of its name.",
     429: "Too much from one address; `Retry-After` says how many seconds to wait.",
-    503: "The store does not answer, or there are too many connections; `Retry-After` says when to ask again.",
+    503: "The store or the tailnet does not answer, or too much is open already; `Retry-After` says when to ask again.",
 }
 _SCHEMA = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+RETRY_AFTER = {
+    "Retry-After": {"description": "How many seconds to wait.", "required": True, "schema": {"type": "integer"}}
+}
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "content": _SCHEMA} for status, meaning in _MEANINGS.items()
+    status: {"description": meaning, "content": _SCHEMA} | ({"headers": RETRY_AFTER} if status in {429, 503} else {})
+    for status, meaning in _MEANINGS.items()
 }
 """For the `responses` of a router. By the name of the model: FastAPI would make a validator of it for each route, and
 say of a route whose own answer is no JSON that its errors are none either.

@@ -14,7 +14,7 @@ from tailtrace_api.answers.insight_records import (
     UnusedEndpoints,
     UsageStats,
 )
-from tailtrace_api.http.errors import ERRORS, Error
+from tailtrace_api.http.errors import ERRORS
 from tailtrace_api.http.parameters import KNOWN_ONLY, Days, Only, Service, TraceId, at_of, moment_us
 from tailtrace_api.queries.insights import TRACE_HOURS_MAX, Insights
 from tailtrace_api.queries.tailnet import Devices, FoundDevice, Tailnet, TailnetError, TailnetStatus, Whois
@@ -87,12 +87,12 @@ def tailnet_router(tailnet: Tailnet) -> APIRouter:
     """Make the routes of the tailnet."""
     router = APIRouter(prefix="/tailnet", tags=["tailnet"], dependencies=[KNOWN_ONLY], responses=ERRORS)
 
-    @router.get("/devices", responses={503: {"model": Error, "description": "Nobody to ask; `detail` says why."}})
+    @router.get("/devices")
     def devices(only: Only) -> Devices:
         """List the tailnet's devices, those online first."""
         return _answered(lambda: tailnet.devices(user=only))
 
-    @router.get("/devices/{device}", responses={503: {"model": Error, "description": "Nobody to ask."}})
+    @router.get("/devices/{device}")
     def device(
         device: Annotated[str, Path(max_length=256, description="Name, address or node id.")], only: Only
     ) -> FoundDevice:

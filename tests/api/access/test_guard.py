@@ -140,6 +140,44 @@ def test_nobody_hears_what_is_wrong_with_the_store(make_api, ask, tokens, monkey
     assert [answer["problems"] for answer in asyncio.run(talk())] == [[], [], ["store sqlite:/secret/place: broken"]]
 
 
+def test_every_503_says_when_to_ask_again(make_api, ask, tokens, monkeypatch):
+    from tailtrace_api.http import event_stream
+    from tailtrace_bridge.core.errors import StoreError
+    from tailtrace_bridge.store.sqlite.store import SqliteStore
+
+    def fail(*_, **__):
+        raise StoreError("store sqlite:t.db: broken")
+
+    monkeypatch.setattr(SqliteStore, "newest_us", fail)
+    monkeypatch.setattr(SqliteStore, "log", fail)
+    monkeypatch.setattr(event_stream, "STREAMS_MAX", 0)
+    api = make_api(tailscale_socket="none.sock")
+    paths = ("/analytics/access-logs", "/analytics/stream", "/tailnet/devices", "/tailnet/devices/kiosk", "/ready")
+
+    async def talk():
+        document = (await ask(api, "/openapi.json", token=tokens["admin"])).json()
+        return document, [await ask(api, path, token=tokens["admin"]) for path in paths]
+
+    document, answers = asyncio.run(talk())
+    assert [(one.status_code, one.headers.get("retry-after")) for one in answers] == [(503, "5")] * len(paths)
+    assert [set(one.json()) for one in answers[:-1]] == [{"detail"}] * (len(paths) - 1)
+    assert "Error" in document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for way in methods.values():
+            for status in {"429", "503"} & set(way["responses"]):
+                assert way["responses"][status]["headers"]["Retry-After"]["required"], (path, status)
+
+
+def test_an_app_that_knows_better_says_itself_when_to_ask_again(ask, chosen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"Retry-After", b"1")]})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    guard = Guard(app, make_callers(chosen()), AccessCounters(), clock=monotonic_us)
+    answer = asyncio.run(ask(guard, "/health", peer="127.0.0.1"))
+    assert answer.headers.get_list("retry-after") == ["1"]
+
+
 def test_no_secret_in_a_log(make_api, ask, tokens, caplog):
     caplog.set_level(logging.DEBUG)
     api = make_api()
