@@ -129,6 +129,15 @@ def test_routes_that_apps_say_are_bounded():
     assert (routes.unlearned_count, routes.over_limit_count) == (2, 2)
 
 
+def test_routes_of_spans_are_bounded_with_those_that_apps_say():
+    routes = Routes(limit=2)
+    enricher = Enricher(lambda address: Holder(Identity(address), 0, 0), routes)
+    rows = [enricher.row(access(path=f"/{n}"), span(route=f"/span/{n}")) for n in range(3)]
+    rows.append(enricher.row(told("1;t=9;r=/span/1", path="/1")))
+    assert [row.route for row in rows] == ["/span/0", "/span/1", OTHER, "/span/1"]
+    assert (routes.unlearned_count, routes.over_limit_count) == (1, 1)
+
+
 def test_a_websockets_life_is_no_response_time(enricher):
     rows = [enricher.row(access(status=101), span()), enricher.row(access(), span())]
     made = columns_of(rows)

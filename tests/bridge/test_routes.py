@@ -287,14 +287,26 @@ def test_no_more_than_the_limit_is_recalled():
     ]
 
 
-def test_an_app_may_report_what_was_recalled_though_no_more_is_learned():
-    routes = Routes(limit=1)
+def test_an_app_may_report_what_was_recalled_and_no_more_than_the_limit_with_it():
+    routes = Routes(limit=2)
     routes.recall([], [("", "/items/{item_id}")])
-    assert [routes.reported("GET", route) for route in ("/a", "/items/{item_id}", "/b")] == [
+    assert [routes.reported("GET", route) for route in ("/a", "/b", "/items/{item_id}", "/a")] == [
         "/a",
-        "/items/{item_id}",
         OTHER,
+        "/items/{item_id}",
+        "/a",
     ]
+
+
+def test_routes_of_apps_are_no_more_after_any_number_of_restarts():
+    stored, over = set(), 0
+    for restart in range(4):
+        routes = Routes(limit=3)
+        routes.recall([], stored)
+        told = [routes.reported("GET", f"{slash}v{restart}/{n}/{{x}}", "shop") for slash in ("/", "") for n in range(2)]
+        stored |= {("shop", route) for route in told}
+        over += routes.over_limit_count
+    assert (len(stored), over) == (3 + 1, 4 * 4 - 3)
 
 
 def test_braces_in_a_requested_path_name_nothing():

@@ -3,8 +3,8 @@
 | the request | its endpoint |
 |---|---|
 | a card view | `/_tailtrace/view?card=KEY` (`cards.card_key`); past `CARDS_MAX` of them, `KEY` is `__other__` |
-| has a span with a route | the route, which is learned for lines without one |
-| its app said a route with the answer (`app_header`) | that, learned too; past the limit of `routes` `__other__` |
+| has a span with a route | that, which is learned for lines without one; past the limit of `routes` `__other__` |
+| its app said a route with the answer (`app_header`) | the same |
 | else | the template that `routes` finds for its path |
 
 | app time, error type | are |
@@ -121,9 +121,7 @@ class Enricher:
                 reported.error_type,
                 identified_us,
             )
-        if span.route:
-            self._routes.learn(access.method, span.route, access.service)
-        route = span.route or self._route(access, reported.route)
+        route = self._route(access, span.route or reported.route)
         error_type = span.error_type or reported.error_type
         return Row(access, identity, route, traffic, span.duration_us, error_type, identified_us)
 

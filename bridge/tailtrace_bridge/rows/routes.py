@@ -8,6 +8,7 @@
 | answered 400, 404 or 444, its folded path never seen with another status | `__other__`: scanners ask for these |
 | any other | the folded path |
 | any other, with `limit` folded paths known, the store's too | `__other__`, counted in `over_limit_count` |
+| its app told one, by span or header, with `limit` of these known, the store's too | the same |
 
 A folded path has no empty segments (`/a//b/` is `/a/b`), `*` for all that lies deeper than `DEPTH_MAX`, and `{id}` for
 a segment that looks like a value: a number or date, hex or a UUID, a long token, an e-mail address, percent-encoded
@@ -68,23 +69,24 @@ class _Node:
 
 
 class Routes:
-    """Templates learned so far, and the folded paths given out; at most `limit` of each."""
+    """Templates learned so far, those that apps told, and the folded paths given out; at most `limit` of each."""
 
     def __init__(self, limit: int = 2000) -> None:
         self._limit = limit
         self._roots: dict[str, _Node] = {}
         self._learned: set[tuple[str, str, str]] = set()
-        self._recalled: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+        """The (service, route) of apps, the store's too: a limit on those of this run alone grows with each restart."""
         self._features: dict[str, str] = {}
         self._folded: set[str] = set()
         self._cache: dict[tuple[str, str, str, bool], str] = {}
         self.over_limit_count = 0
-        """Requests that became `__other__` because `limit` folded paths were known."""
+        """Requests that became `__other__` because `limit` folded paths, or routes of apps, were known."""
         self.unlearned_count = 0
         """Templates not learned because `limit` were known."""
 
     def learn(self, method: str, route: str, service: str = "") -> None:
-        """Learn a template from a span's `http.route`. To learn one again costs one look-up."""
+        """Learn an app's template. To learn one again costs one look-up."""
         if (method, route, service) in self._learned or not route.startswith("/") or len(route) > ROUTE_LENGTH_MAX:
             return
         if len(self._learned) >= self._limit:
@@ -110,19 +112,24 @@ class Routes:
         of those that an app told: at most `limit` are recalled, those with names of their own in their braces first.
         """
         self._folded.update(route for route in routes if route.startswith("/") and not has_names(route))
-        paths = {(service, route) for service, route in templates if route.startswith("/")} - self._recalled
-        for service, route in sorted(paths, key=lambda known: (not has_names(known[1]), known)):
-            if len(self._recalled) < self._limit:
-                self._recalled.add((service, route))
-                self._grow(ANY_METHOD, route, service)
+        told = {(service, route) for service, route in templates if route != OTHER} - self._told
+        # A path without a slash is nothing to look a request up by, and comes last.
+        for service, route in sorted(told, key=lambda one: (one[1][:1] != "/", not has_names(one[1]), one)):
+            if len(self._told) < self._limit:
+                self._told.add((service, route))
+                if route.startswith("/"):
+                    self._grow(ANY_METHOD, route, service)
 
     def reported(self, method: str, route: str, service: str = "") -> str:
-        """Learn a template that an app told with its answer, and return it; `__other__` where too many are known."""
+        """Learn a template that an app told, and return it; `__other__` where too many are known."""
+        if (service, route) not in self._told:
+            if len(self._told) >= self._limit:
+                self.unlearned_count += 1
+                self.over_limit_count += 1
+                return OTHER
+            self._told.add((service, route))
         self.learn(method, route, service)
-        if (method, route, service) in self._learned or (service, route) in self._recalled:
-            return route
-        self.over_limit_count += 1
-        return OTHER
+        return route
 
     def learn_openapi(self, document: dict[str, Any]) -> None:
         """Learn templates and feature names from an app's OpenAPI file. What is malformed in it is passed over.
