@@ -12,7 +12,7 @@
 | else | by the app, which finds who asks in the scope (`roles.caller_of`) |
 | whose answer is a stream (server-sent events) | until who asks is somebody else, or nobody: see `streams` |
 | any | with the headers of `SECURITY_HEADERS`, where the app sets none of the name |
-| 503, by whatever of the app | with Retry-After, where the app does not say when: a client that is told nothing asks at once |
+| 503, by whatever of the app | with Retry-After: a client that is told nothing asks at once |
 
 A websocket is closed: there is none. The one cookie is that of a session (`sessions`).
 """
