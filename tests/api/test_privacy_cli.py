@@ -491,6 +491,45 @@ app(sys.argv[2:])
 """
 
 
+LEFT_OVER = """
+import os, signal, sys
+from pathlib import Path
+from tailtrace_bridge.core.files import atomic
+
+atomic.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+atomic.replace_file(Path(sys.argv[1]), sys.argv[2].encode())
+"""
+BESIDE = ("tailtrace.alerts.json", "tailtrace.checkpoint.history.json")
+
+
+@pytest.fixture
+def left_over(filled, tmp_path):
+    """What kills in the middle of writing left beside the checkpoint, and a damaged state of alerts that was put aside."""
+    for name in BESIDE:
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT_OVER, tmp_path / name, f"{ANA.user} {ANA.device}"], check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert ANA.user in (tmp_path / f"{name}.new").read_text()
+    return [tmp_path / f"{name}.new" for name in BESIDE]
+
+
+def test_what_a_kill_left_of_a_file_goes_too(left_over, tmp_path):
+    damaged = tmp_path / "tailtrace.alerts.json.corrupt"
+    damaged.write_text(f"{{ {ANA.user}")
+    run("erase", "--user", ANA.user)
+    assert [path.exists() for path in (*left_over, damaged)] == [True] * 3, "it was not said --yes"
+    run("erase", "--user", ANA.user, "--yes")
+    assert found_in(tmp_path) == set()
+    assert [path.exists() for path in (*left_over, damaged)] == [False] * 3
+
+
+def test_a_start_removes_what_a_kill_left_of_a_file(left_over, tmp_path):
+    (tmp_path / "access.log").touch()
+    make_bridge(load(log=str(tmp_path / "access.log"))).stop()
+    assert [path.exists() for path in left_over] == [False, False]
+
+
 @pytest.mark.parametrize("where", ["rows", "pages", "beside"])
 def test_a_kill_in_the_middle_is_finished_at_the_next_start(filled, tmp_path, where):
     done = subprocess.run([sys.executable, "-c", CUT_OFF, where, "erase", "--user", ANA.user, "--yes"], check=False)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tailtrace_bridge.alerts.judge import RuleState
-from tailtrace_bridge.core.files.atomic import replace_file
+from tailtrace_bridge.core.errors import LogFileError
+from tailtrace_bridge.core.files.atomic import has_left_over, remove_left_over, replace_file
 from tailtrace_bridge.store.values import AlertEvent
 
 OUTBOX_MAX = 200
@@ -156,7 +157,7 @@ class Outbox:
         try:
             return _decode(json.loads(content))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            aside = self._path.with_name(self._path.name + ".corrupt")
+            aside = _damaged(self._path)
             self._path.replace(aside)
             _LOGGER.warning("%s is damaged (%s); kept as %s, beginning anew", self._path, error, aside)
             return State()
@@ -166,10 +167,16 @@ def forget(path: Path, is_theirs: Callable[[str], bool]) -> int:
     """Remove what waits and names a person; give how many. For when no bridge runs: it would write its own again.
 
     Who is known is kept as hashes of names that are forgotten with the rest, so these all go: whoever is there when the
-    next round begins counts as known.
+    next round begins counts as known. Nobody reads a damaged one that was put aside, or what a crash left: both go.
+    Raises `LogFileError` where they do not.
     """
     counters = AlertCounters()
     outbox = Outbox(path, counters)
+    try:
+        remove_left_over(path)
+        _damaged(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise LogFileError(f"{path}: what lies beside it cannot be removed: {error.strerror or error}") from error
     state, gone = outbox.state, 0
     for events in (state.held, state.unstored):
         kept = [one for one in events if not is_theirs(f"{one.subject} {one.text}")]
@@ -178,8 +185,14 @@ def forget(path: Path, is_theirs: Callable[[str], bool]) -> int:
     messages = [one for one in state.outbox if not is_theirs(f"{one.title} {one.body}")]
     gone += len(state.outbox) - len(messages)
     state.outbox, state.known = messages, None
-    outbox.save()
+    if path.exists():
+        outbox.save()
     return gone
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is a file, or one that nobody reads: a damaged one, or what a crash left."""
+    return path.exists() or has_left_over(path) or _damaged(path).exists()
 
 
 def read_waiting(path: Path) -> int | None:
@@ -204,6 +217,10 @@ def _decode(data: Any) -> State:
         last_event_us=int(data["last_event_us"]),
         broken=None if data.get("broken") is None else {name: int(us) for name, us in data["broken"].items()},
     )
+
+
+def _damaged(path: Path) -> Path:
+    return path.with_name(path.name + ".corrupt")
 
 
 def _cut(waiting: list[Any], most: int) -> int:

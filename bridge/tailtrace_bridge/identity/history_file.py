@@ -4,6 +4,7 @@
 |---|---|
 | is not there | nobody was seen yet |
 | is damaged, or of another version | it is removed, for it has names that no erasure would find; nobody was seen yet |
+| has a new one beside it, which a crash left | an erasure removes that, and so does a start |
 | was changed since it was last written here (`tailtrace erase`) | what is no longer in it is forgotten here too |
 | cannot be written | counted and logged; lines of an outage that begins then are unknown |
 
@@ -14,12 +15,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailtrace_bridge.core.errors import LogFileError
-from tailtrace_bridge.core.files.atomic import replace_file
+from tailtrace_bridge.core.files.atomic import has_left_over, remove_left_over, replace_file
 from tailtrace_bridge.core.files.lock import FileLock, FileLockedError
 from tailtrace_bridge.core.files.signature import signature_of
 from tailtrace_bridge.core.records import Identity
@@ -39,6 +40,8 @@ class HistoryFile:
     def __init__(self, path: Path, history: History) -> None:
         self._path = path
         self._history = history
+        with suppress(FileLockedError, OSError):  # who has the lock writes it, or erases
+            _remove_left_over(path)
         self._signature = signature_of(self._path)
         entries, seen_us = read(path)
         history.restore(entries, seen_us)
@@ -118,10 +121,12 @@ def write(path: Path, entries: list[Held], seen_us: int) -> None:
 
 def erase(path: Path, is_theirs: Callable[[Identity], bool], *, is_dry: bool = False) -> int:
     """Remove what the file has of somebody, and return how much that is. Raises `LogFileError`."""
-    if not path.exists():
+    if not (path.exists() or has_left_over(path)):
         return 0
     try:
         with _locked(path, LOCK_S_MAX):
+            if not is_dry:
+                remove_left_over(path)
             entries, seen_us = read(path)
             kept = [held for held in entries if not is_theirs(held.identity)]
             if not is_dry and len(kept) < len(entries):
@@ -131,6 +136,12 @@ def erase(path: Path, is_theirs: Callable[[Identity], bool], *, is_dry: bool = F
         raise LogFileError(f"{path}: the bridge writes it all the time; erase again") from None
     except OSError as error:
         raise LogFileError(f"{path}: cannot be written: {error.strerror or error}; erase again as its owner") from error
+
+
+def _remove_left_over(path: Path) -> None:
+    if has_left_over(path):
+        with _locked(path, 0.0):
+            remove_left_over(path)
 
 
 def _decode(entry: list[object]) -> Held:

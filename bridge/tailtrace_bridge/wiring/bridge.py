@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tailtrace_bridge.core.files.atomic import remove_left_over
 from tailtrace_bridge.core.files.lock import FileLock
 from tailtrace_bridge.core.records import Row
 from tailtrace_bridge.export.request_durations import RequestDurations
@@ -142,6 +143,9 @@ def make_bridge(settings: "Settings") -> Bridge:
     with ExitStack() as undo:
         lock = lock_checkpoint(settings.checkpoint)
         undo.callback(lock.release)
+        for path in (settings.checkpoint, settings.alert_state_path):
+            with suppress(OSError):  # who cannot remove it cannot write the file either, and says so then
+                remove_left_over(path)
         store = open_store(settings)
         undo.callback(store.close)
         finish_erase(settings, store, lock)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tailtrace_bridge.alerts.state import forget
+from tailtrace_bridge.alerts.state import forget, is_there
 from tailtrace_bridge.core.errors import BridgeError
 from tailtrace_bridge.core.files.lock import FileLock
 from tailtrace_bridge.core.records import Identity, Marker
@@ -154,7 +154,7 @@ def _forget_beside(settings: "Settings", person: Person, found: Erased, lock: Fi
     """Remove what the files beside the checkpoint have of somebody: how much of alerts, and what could not go."""
     if is_anybody(found):  # a month names everybody
         shutil.rmtree(settings.checkpoint.with_name("tailtrace-reports"), ignore_errors=True)
-    if not settings.alert_state_path.exists():
+    if not is_there(settings.alert_state_path):
         return 0, ""
     is_theirs = make_is_their_event((*found.identities, _asked(person)), ())
     if lock is not None:
