@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tailtrace_api.commands.advice import ADVICE
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
-from tailtrace_bridge.logs.rejected import REASONS
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, REASONS
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "validate_log_parser"

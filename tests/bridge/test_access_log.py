@@ -18,8 +18,8 @@ from tailtrace_bridge.logs.format import (
     UNTRUSTED_FIELDS,
     is_tailtrace_format,
 )
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, make_parser
-from tailtrace_bridge.logs.rejected import REASONS
+from tailtrace_bridge.logs.parser import make_parser
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, REASONS
 from tailtrace_bridge.logs.texts import PATH_LENGTH_MAX
 
 SAMPLES = Path(__file__).parents[1] / "samples"

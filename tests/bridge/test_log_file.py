@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.files import LineSplitter, fingerprint, read_lines
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX
 
 BOM = b"\xef\xbb\xbf"
 

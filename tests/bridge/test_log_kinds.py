@@ -182,11 +182,56 @@ COMBINED = f'{HEAD} "-" "c"'
         "[pod/web-5d/nginx] " + COMBINED,
         json.dumps({"@timestamp": "2024-03-10T10:00:00Z", "message": COMBINED, "host": {"ip": ["10.0.0.3"]}}),
         json.dumps({"date": 1710064800.5, "log": COMBINED}),
+        json.dumps({"date": 1710064800.5, "log": COMBINED, "stream": "stdout"}),
+        "[12345.678901] web nginx[7]: " + COMBINED,
+        "[    5.678901] web nginx[7]: " + COMBINED,
+        "117 <190>1 2024-03-10T10:00:00Z web nginx 7 - - " + COMBINED,
+        "2024-03-10T10:00:00.123456789Z stdout F:tag " + COMBINED,
         "\ufeff" + COMBINED,
     ],
 )
 def test_a_wrapped_line_is_the_line_inside(wrapped):
     assert read(f"{wrapped}\n{wrapped}")[0] == read(COMBINED)[0]
+
+
+def in_cri(part: str, flag: str, stream: str = "stdout") -> str:
+    return f"2024-03-10T10:00:00.123456789Z {stream} {flag} {part}"
+
+
+def of_docker(part: str, end: str, stream: str = "stdout") -> str:
+    return json.dumps({"log": part + end, "stream": stream, "time": "2024-03-10T10:00:00Z"})
+
+
+@pytest.mark.parametrize("at", range(1, len(COMBINED)))
+def test_a_line_in_parts_is_one_line(at):
+    (whole,) = read(COMBINED)
+    wanted = [whole.path, None, whole.path, whole.address]
+    one, two = COMBINED[:at], COMBINED[at:]
+    for records in (
+        [in_cri(COMBINED, "F"), in_cri(one, "P"), in_cri(two, "F")],
+        [of_docker(COMBINED, "\n"), of_docker(one, ""), of_docker(two, "\n")],
+    ):
+        first, part, rest = read("\n".join(records))
+        assert [first.path, part, rest.path, rest.address] == wanted
+
+
+def test_parts_of_two_streams_and_long_ones():
+    said = "2024/03/10 10:00:00 [error] 7#7: *1 open() failed"
+    records = [
+        in_cri(COMBINED[:20], "P"), in_cri(said[:9], "P", "stderr"), in_cri(COMBINED[20:30], "P"),
+        in_cri(said[9:], "F", "stderr"), in_cri(COMBINED[30:], "F"),
+    ]  # fmt: skip
+    assert [outcome(one, "path") if one else None for one in read("\n".join(records))] == [
+        None, None, None, "no-format", ("/a",)
+    ]  # fmt: skip
+    long = COMBINED[:-1] + "x" * 40_000 + '"'
+    parts = [
+        of_docker(long[at : at + 16_384], "" if at + 16_384 < len(long) else "\n") for at in range(0, 40_000, 16_384)
+    ]
+    records = [*parts, of_docker(COMBINED, "\n")]
+    assert [outcome(one, "path") if one else None for one in read("\n".join(records))] == [None, None, ("/a",), ("/a",)]
+    endless = [in_cri("x" * 30_000, "P")] * 4 + [in_cri("x", "F"), in_cri(COMBINED, "F")]
+    assert [outcome(one, "path") if one else None for one in read("\n".join(endless))][4:] == ["too-long", ("/a",)]
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, zstandard.compress])

@@ -5,7 +5,8 @@ from datetime import UTC
 from tailtrace_bridge.core.records import Access, RejectedLine
 from tailtrace_bridge.logs.format import compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser, make_parser
+from tailtrace_bridge.logs.parser import LineParser, make_parser
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX
 
 COMBINED = b'198.51.100.1 - - [10/Mar/2024:10:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8"'
 NO_SUCH_DAY = COMBINED.replace(b"10/Mar", b"99/Mar")

@@ -461,3 +461,30 @@ def test_nothing_is_removed_while_old_lines_are_still_to_come(bench, monkeypatch
     assert (pipeline.counters.stored, pipeline.counters.rejected, pipeline.counters.pruned) == (3, 0, 0)
     pipeline.step()
     assert (pipeline.counters.pruned, bench.requests()) == (3, 3)
+
+
+def test_a_line_that_comes_in_parts_is_whole_after_a_restart_between_them(bench):
+    text = '100.64.0.7 - - [08/Oct/2025:12:32:15 +0000] "GET /items/1 HTTP/1.1" 200 5 "-" "curl/8.5.0"'
+    front = "2025-10-08T12:32:15.123456789Z stdout"
+    bench.append(f"{front} F {text}\n", f"{front} P {text[:1]}\n")
+    pipeline = bench.start()
+    pipeline.step()
+    pipeline.finish()
+    assert bench.requests() == 1
+    bench.append(f"{front} F {text[1:].replace('/1', '/2')}\n")
+    pipeline = bench.start()
+    pipeline.step()
+    pipeline.finish()
+    assert [path for path, _, _ in bench.stored()] == ["/items/1", "/items/2"]
+
+
+def test_the_parts_of_a_line_that_waits_are_read_again_with_it(bench):
+    front = "2025-10-08T12:32:15.123456789Z stdout"
+    text = line(1).rstrip("\n")
+    bench.append(f"{front} P {text[:40]}\n", f"{front} F {text[40:]}\n", f"{front} F {line(2, proxied=False)}")
+    bench.start().step()
+    assert [path for path, _, _ in bench.stored()] == ["/items/2"]
+    bench.spans.put([span(1)])
+    bench.start().step()  # as after a crash
+    assert sorted(path for path, _, _ in bench.stored()) == ["/items/1", "/items/2"]
+    assert bench.store.rejected_by_reason() == {}

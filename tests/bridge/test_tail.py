@@ -16,7 +16,7 @@ from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.logs.checkpoint import Checkpoint
 from tailtrace_bridge.logs.files import fingerprint, read_lines
 from tailtrace_bridge.logs.log import DRAIN_SECONDS
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX
 from tailtrace_bridge.logs.rotation import is_rotated_name
 from tailtrace_bridge.logs.tail import Tail
 

@@ -92,6 +92,10 @@ class Findings:
             self.notes.append(
                 f"{printable(str(path), TEXT_LENGTH_MAX)}: the last line has no newline yet; it is left out"
             )
+        if parser.has_begun:
+            self.notes.append(
+                f"{printable(str(path), TEXT_LENGTH_MAX)}: of the last line the last part is not there; it is left out"
+            )
 
     def _note_understood(self, found: Understood) -> None:
         self.understood.append(found)
@@ -99,6 +103,8 @@ class Findings:
             self.parsed_by_format[one.name] += one.lines
 
     def _take(self, record: object, number: int) -> None:
+        if record is None:
+            return
         self.lines += 1
         if not isinstance(record, RejectedLine):
             self.parsed += 1

@@ -179,7 +179,7 @@ def _check_lines(path: str, tail: bytes, parser: LineParser) -> tuple[Check, int
         record = parser.parse(line, path, offset, fingerprint(lines[0]))
         if isinstance(record, RejectedLine):
             rejected.append(record)
-        else:
+        elif record is not None:
             understood.append(record)
             newest_us = max(newest_us or 0, record.time_us + (record.request_time_us or 0))
     if not rejected:

@@ -33,8 +33,8 @@ from tailtrace_bridge.logs.extractor import (
 from tailtrace_bridge.logs.files import Piece, fingerprint, lines_of
 from tailtrace_bridge.logs.format import TAILTRACE_FIELDS, TAILTRACE_FRONT
 from tailtrace_bridge.logs.numbers import duration_us, status_of, upstream_us
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX, LineParser
-from tailtrace_bridge.logs.rejected import UnreadableError
+from tailtrace_bridge.logs.parser import LineParser
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, UnreadableError
 from tailtrace_bridge.logs.request_line import new_request_of, request_of, target_of
 from tailtrace_bridge.logs.texts import AGENT_LENGTH_MAX, SERVICE_LENGTH_MAX, agent_of, serve_of, service_of
 from tailtrace_bridge.logs.times import iso_reader, local_reader, seconds_us
@@ -385,7 +385,7 @@ class BlockReader:
             record = self._parser.parse(line, self._file, offset, seed or fingerprint(line))
             if isinstance(record, RejectedLine):
                 self.rejected.append((record, self.count))
-            else:
+            elif record is not None:
                 self.lines.append(record)
             self.count += 1
 

@@ -29,7 +29,7 @@ import xxhash
 
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK, CHUNK_BYTES, MAGIC_BYTES_MAX, chunks, is_packed
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX
 
 __all__ = ["CHUNK_BYTES", "chunks"]
 

@@ -25,10 +25,8 @@ from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEF
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK
 from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
-from tailtrace_bridge.logs.rejected import SampleBudget, UnreadableError, reject
-from tailtrace_bridge.logs.wrappers import unwrap_line
-
-LINE_LENGTH_MAX = 64 * 1024
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, SampleBudget, UnreadableError, reject
+from tailtrace_bridge.logs.wrappers import Unwrapper, unwrap, unwrap_line
 
 
 class LineParser:
@@ -37,7 +35,7 @@ class LineParser:
     `formats` are tried in order, the one that fitted last first: no line may fit two of them with different results.
     `zone` is the zone of times that name none; where the clock went back, such a time is the earlier of the two.
     `by_itself` says of a line that fits none of them which format it has, from the line alone; None: it is rejected.
-    `unwrap` takes a line that fits none out of what was put around it.
+    `unwrapper` takes a line that fits none out of what was put around it.
     """
 
     def __init__(
@@ -45,12 +43,12 @@ class LineParser:
         formats: Sequence[AnyFormat],
         zone: tzinfo = UTC,
         by_itself: "Callable[[str], AnyFormat | None] | None" = None,
-        unwrap: "Callable[[bytes], bytes | None] | None" = None,
+        unwrapper: Unwrapper | None = None,
     ) -> None:
         self.formats = tuple(formats)
         self._zone = zone
         self._by_itself = by_itself
-        self._unwrap = unwrap
+        self._unwrapper = unwrapper
         self._wrapped = False
         self._samples = SampleBudget()
         self._extractors = [extractor_of(fmt, zone) for fmt in formats]
@@ -59,6 +57,11 @@ class LineParser:
     def is_auto(self) -> bool:
         """Whether it finds the formats out from the lines."""
         return self._by_itself is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a line was parsed, and not its rest."""
+        return self._unwrapper is not None and self._unwrapper.has_begun
 
     @property
     def block_format(self) -> BlockFormat | None:
@@ -70,15 +73,19 @@ class LineParser:
         """Return a parser that knows `formats` beside those of this one."""
         known = {fmt.source for fmt in self.formats}
         new = [fmt for fmt in formats if fmt.source not in known]
-        return LineParser([*self.formats, *new], self._zone, self._by_itself, self._unwrap)
+        learned = LineParser([*self.formats, *new], self._zone, self._by_itself, self._unwrapper)
+        learned._wrapped = self._wrapped
+        return learned
 
     def fits(self, line: bytes) -> bool:
         """Whether a line has one of `formats`."""
         text = line.decode("utf-8", "surrogateescape")
         return any(extractor.fullmatch(text) for extractor in self._extractors)
 
-    def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | RejectedLine:
+    def parse(self, line: bytes, file: str, offset: int, seed: int = 0) -> Access | RejectedLine | None:
         """Return the record of `line` (without its newline), or why there is none.
+
+        None: it is a part of a line, as a container's runtime cuts long ones; the next parse of its rest has all of it.
 
         `seed` names the log that the line stands in (`tail.fingerprint`); it tells equal lines of one log apart.
         """
@@ -86,8 +93,13 @@ class LineParser:
             return self._reject("too-long", line, file, offset)
         if line.startswith(BYTE_ORDER_MARK):  # of logs that were put together, each has its own
             line = line.lstrip(BYTE_ORDER_MARK)
-        if self._wrapped and self._unwrap is not None:
-            line = self._unwrap(line) or line
+        if self._wrapped and self._unwrapper is not None:
+            whole = self._unwrapper.take(line)
+            if whole is None:
+                return None
+            line = whole
+            if len(line) > LINE_LENGTH_MAX:
+                return self._reject("too-long", line, file, offset)
         text = line.decode("utf-8", "surrogateescape")
         extractor = self._extractors[0]
         match = extractor.fullmatch(text)
@@ -104,7 +116,7 @@ class LineParser:
         """Return the format that a line is read by; None: it is rejected. It changes nothing that `parse` does."""
         if len(line) > LINE_LENGTH_MAX:
             return None
-        inside = self._unwrap(line) if self._unwrap is not None else None
+        inside = unwrap_line(line) if self._unwrapper is not None else None
         for inner in (line,) if inside is None else (line, inside):
             text = inner.decode("utf-8", "surrogateescape")
             for extractor in self._extractors:
@@ -121,7 +133,7 @@ class LineParser:
 
     def _parse_otherwise(
         self, text: str, line: bytes, file: str, offset: int, seed: int, reason: str
-    ) -> Access | RejectedLine:
+    ) -> Access | RejectedLine | None:
         """Try the other formats, then what the line says by itself, then what is wrapped in it."""
         for index, extractor in enumerate(self._extractors[1:], start=1):
             match = extractor.fullmatch(text)
@@ -143,11 +155,10 @@ class LineParser:
                     return extractor.extract(match, line, (seed + offset) & KEY_MASK)
                 except UnreadableError as unreadable:
                     reason = reason or str(unreadable)
-        if self._unwrap is not None and not self._wrapped and (inner := self._unwrap(line)) is not None:
-            within = self.parse(inner, file, offset, seed)
-            if not isinstance(within, RejectedLine):
-                self._wrapped = True  # the next lines are so too; one that is not is read as it stands
-            return within
+        if self._unwrapper is not None and not self._wrapped and (inside := unwrap(line)) is not None:
+            # The next lines are so too, then; one that is not is read as it stands.
+            self._wrapped = inside.goes_on or self.format_of(line) is not None
+            return self.parse(line if self._wrapped else inside.text, file, offset, seed)
         return self._reject(reason or "no-format", line, file, offset)
 
     def _reject(self, reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
@@ -166,13 +177,13 @@ def make_parser(log_format: str = "auto", zone: tzinfo = UTC) -> LineParser:
             compile_format("tailtrace"),
             *(compile_format(before, "tailtrace") for before in TAILTRACE_FORMATS_BEFORE),
         ]
-        return LineParser(own, zone, recognise_line, unwrap_line)
+        return LineParser(own, zone, recognise_line, Unwrapper())
     formats = [
         compile_format(KNOWN_FORMATS.get(log_format, log_format), log_format if log_format in KNOWN_FORMATS else "")
     ]
     if log_format in {"tailtrace", TAILTRACE_FORMAT}:
         formats += [compile_format(before, "tailtrace") for before in TAILTRACE_FORMATS_BEFORE]
-    return LineParser(formats, zone, unwrap=unwrap_line)
+    return LineParser(formats, zone, unwrapper=Unwrapper())
 
 
 def make_parser_of(log_formats: Sequence[str], zone: tzinfo = UTC) -> LineParser:

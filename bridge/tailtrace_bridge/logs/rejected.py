@@ -6,6 +6,7 @@ from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.scrub import scrub
 
 REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number", "second-request")
+LINE_LENGTH_MAX = 64 * 1024
 REJECTED_TEXT_MAX = 200
 _SECRET_NAMES = (
     "authorization", "cookie", "session", "passw", "secret", "token", "apikey", "api-key", "api_key", "pwd", "jwt",

@@ -11,7 +11,7 @@ from tailtrace_bridge.logs.files import Piece, last_of, texts_of
 from tailtrace_bridge.logs.format import LogFormat
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX, AnyFormat, recognise
-from tailtrace_bridge.logs.wrappers import unwrap_line
+from tailtrace_bridge.logs.wrappers import Unwrapper, unwrap_line
 
 LINES_SHOWN = 3
 FIELDS_SHOWN = (
@@ -55,15 +55,16 @@ FORMATS_MAX = 24
 
 def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[LineParser, Understood]:
     """Find out what a log is from its first lines; returns the parser for the whole of it."""
-    bare = list(map(_bare, lines)) if parser.is_auto else lines
+    unwrapper = Unwrapper()
+    bare = [whole for line in lines if (whole := unwrapper.take(line)) is not None] if parser.is_auto else lines
     unsure: dict[str, int] = {}
     if parser.is_auto:
         found = recognise(line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
         parser, unsure = parser.for_formats(found.formats), found.unsure
     counts: Counter[AnyFormat] = Counter()
     rows: dict[AnyFormat, list[dict[str, str]]] = {}
-    for line, inner in zip(lines, bare, strict=True):
-        fmt = parser.format_of(inner)
+    for line in bare:
+        fmt = parser.format_of(line)
         if fmt is None:
             continue
         counts[fmt] += 1

@@ -34,8 +34,7 @@ import xxhash
 from tailtrace_bridge.core.columns import Columns, columns_of
 from tailtrace_bridge.core.errors import LogFileError
 from tailtrace_bridge.core.records import Access, Identity, RejectedLine, Row, Traffic
-from tailtrace_bridge.logs.parser import LINE_LENGTH_MAX
-from tailtrace_bridge.logs.rejected import REASONS, REJECTED_TEXT_MAX, reject
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, REASONS, REJECTED_TEXT_MAX, reject
 from tailtrace_bridge.logs.request_line import METHODS
 from tailtrace_bridge.logs.times import TIME_US_MAX
 from tailtrace_bridge.store.names import Named

@@ -379,6 +379,11 @@ class _LogReader:
 
     def _note(self) -> str:
         notes = [self._cut_note()] if self._cut else []
+        if self._parser.has_begun:
+            notes.append(
+                f"{self._name}: the last line comes in parts, and the last of them is not there, so it is not whole; "
+                "import the log again when it is, and it counts once"
+            )
         if folded := self._enricher.folded - self._folded_before:
             notes.append(
                 f"{self._name}: {folded} requests count under __other__, since more endpoints or cards came than are "

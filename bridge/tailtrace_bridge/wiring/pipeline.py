@@ -129,6 +129,9 @@ class Pipeline:
         self._on_stored = on_stored
         self._parsers: dict[str, LineParser] = {}
         self._unknown: dict[str, list[bytes]] = {}
+        # Parts of lines, by file, then by the last of them: a position between them would make a line of the rest.
+        self._begun: dict[str, list[TailLine]] = {}
+        self._parts: dict[tuple[str, int, int], list[TailLine]] = {}
         self._spans = spans
         self._store = store
         self._clock = clock
@@ -228,6 +231,8 @@ class Pipeline:
         self.hold.clear()
         self._leaving.clear()
         self._rows, self._rejected, self._lines = [], [], []
+        self._begun.clear()
+        self._parts.clear()
         self._parsers.clear()
         self.tail = reopen_tail()
 
@@ -279,6 +284,11 @@ class Pipeline:
         self.counters.lines += 1
         parser = self._parsers[line.file]
         record = parser.parse(line.data, line.file, line.offset, line.seed)
+        if record is None:
+            self._begun.setdefault(line.file, []).append(line)
+            return
+        if begun := self._begun.pop(line.file, None):
+            self._parts[line.file, line.seed, line.offset] = begun
         if isinstance(record, RejectedLine):
             self.counters.rejected += 1
             self.rejected_by_reason[record.reason] = self.rejected_by_reason.get(record.reason, 0) + 1
@@ -324,6 +334,8 @@ class Pipeline:
             self.counters.rejected += written.rejected
             self.rejected_by_reason["store"] = self.rejected_by_reason.get("store", 0) + written.rejected
         done, self._rows, self._rejected, self._lines = self._lines, [], [], []
+        if self._parts:
+            done += [part for one in done for part in self._parts.pop((one.file, one.seed, one.offset), ())]
         self.tail.acknowledge(done)
         self.tail.save()
 
