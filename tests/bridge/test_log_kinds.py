@@ -323,3 +323,64 @@ def test_two_requests_on_a_line_of_json_are_called_so():
     line = json.dumps({"time": "2024-03-10T10:00:00Z", "ip": "198.51.100.1", "uri": "/a", "status": 200})
     _, understood = understand(make_parser(), "f", [(line + line).encode()])
     assert list(understood.unsure) == ["they hold two requests, as after a full disk"]
+
+
+TAILS = {
+    "combined": '"https://a.example/" "Googlebot/2.1"',
+    "main": '"https://a.example/" "Googlebot/2.1" "203.0.113.9"',
+    "timed": '"https://a.example/" "Googlebot/2.1" 1.234 1.233',
+    "labels": '"-" "Googlebot/2.1" rt=1.234 urt="1.233"',
+    "ingress-nginx": '"-" "Googlebot/2.1" 300 1.234 [web-80] [] 10.0.0.1:80 5 1.233 200 5af7183fb1d4cf5ff0b5a2d7d4b3c1aa',
+    "traefik": '"-" "Googlebot/2.1" 7 "web@docker" "http://10.0.0.9:80" 1234ms',
+}
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_a_line_that_was_cut_is_no_shorter_line_of_another_format(tail):
+    whole = f"{HEAD}123 {tail}"
+    lines = [whole.encode()] * 4
+    wanted = outcome(read(whole)[0], "bytes_sent", "user_agent", "request_time_us", "upstream_time_us")
+    for end in range(1, len(whole)):
+        cut = whole[:end].encode()
+        parser, _ = understand(make_parser(), "f", [*lines[:2], cut, *lines[2:]])
+        record = parser.parse(cut, "f", 0)
+        found = outcome(record, "bytes_sent", "user_agent", "request_time_us", "upstream_time_us")
+        assert isinstance(record, RejectedLine) or found == wanted, whole[:end]
+        # Where it comes after the lines that the format was found by, it is none either.
+        parser, _ = understand(make_parser(), "f", lines)
+        record = parser.parse(cut, "f", 0)
+        found = outcome(record, "bytes_sent", "user_agent", "request_time_us", "upstream_time_us")
+        assert isinstance(record, RejectedLine) or found == wanted, whole[:end]
+    assert outcome(parser.parse(f"{HEAD}12".encode(), "f", 0)) == "cut"
+
+
+def test_lines_of_two_formats_are_read_though_one_is_the_others_beginning():
+    common, combined = HEAD, f"{HEAD} {TAILS['combined']}"
+    assert [outcome(one, "user_agent") for one in read(f"{common}\n{combined}")] == [("",), ("Googlebot/2.1",)]
+    many = "\n".join([combined] * 20 + [common] * 3)
+    assert {outcome(one, "path") for one in read(many)} == {("/a",)}
+
+
+@pytest.mark.parametrize(
+    ("last", "whole", "cut"),
+    [
+        ("$request_time", "1.234", ["1", "1.", "1.2", "1.23", ""]),
+        ("$upstream_response_time", "0.100, 1.234", ["0.100, 1", "0.100, 1.23", "0.100, ", "0.1"]),
+        ("$msec", "1710064800.123", ["1710064800", "1710064800.1", "17100648"]),
+        ("$time_local", T, [T[:-1], T[:-4], T[:-6], "10/Mar/2024:10:00:0"]),
+        ("$time_iso8601", "2024-03-10T10:00:00+05:45", ["2024-03-10T10:00:00+05:4", "2024-03-10T10:00:00+05"]),
+    ],
+)
+def test_a_time_at_a_lines_end_is_whole_or_the_line_is_none(last, whole, cut):
+    time = "" if "time_" in last or "msec" in last else "$time_local "
+    source = f"$remote_addr {time}$status {last}"
+    head = f"198.51.100.1 {T if time else ''} 200 ".replace("  ", " ")
+    assert isinstance(read(head + whole, source)[0], Access)
+    for end in cut:
+        assert outcome(*read(head + end, source)) == "no-format", end
+
+
+@pytest.mark.parametrize("end", ['"c" 0.00', '"c"'])
+def test_two_requests_in_a_line_are_called_so_by_auto(end):
+    line = f'{HEAD} "-" {end}198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 500 5 "-" "c"'
+    assert outcome(*read(line)) == "second-request"

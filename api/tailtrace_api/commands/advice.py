@@ -32,6 +32,11 @@ ADVICE = {
         "The line holds the beginning of another one: two were written into each other (a full disk, a crash), and "
         "whose request it is cannot be told. Nothing to do; keep the disk from filling."
     ),
+    "cut": (
+        "The line ends where the others of its log go on: it was cut (a crash, a full disk, a limit of what sent it "
+        "on), and what ends there may be half a number. Nothing to do; if these lines are whole, of a server with a "
+        "shorter format, both are read with --nginx-conf /etc/nginx/nginx.conf."
+    ),
     "store": (
         "They are older than what this store keeps: TAILTRACE_RETENTION_DAYS has removed rows of their time, or "
         "InfluxDB's bucket takes none so old. Import them into another store (--store)."

@@ -84,7 +84,7 @@ class Findings:
                 line, offset, seed, _ = cut.pop()
                 formats = {fmt.source for one in self.understood[others:] for fmt in one.formats}
                 is_short = is_shortened(line, parser, formats)
-                record = reject("no-format", line, str(path), offset) if is_short else None
+                record = reject("cut", line, str(path), offset) if is_short else None
                 self._take(record or parser.parse(line, str(path), offset, seed), before + 1)
         except LogFileError as error:
             self.problems.append(printable(str(error), 500))

@@ -6,11 +6,13 @@ from typing import Any
 
 from tailtrace_api.terminal.console import note
 from tailtrace_bridge.core.text import printable
-from tailtrace_bridge.logs.recognise import OF_ERROR_LOG
+from tailtrace_bridge.logs.recognise import CUT, OF_ERROR_LOG, TWO_REQUESTS
 from tailtrace_bridge.logs.understood import FormatFound, Understood
 
 WIDTH_MAX = 60
 FORMATS_SHOWN = 4
+_OF_NO_FORMAT = {OF_ERROR_LOG, TWO_REQUESTS, CUT}
+"""What no format would help."""
 
 
 def print_understood(found: Understood, say: Callable[[str], None] = note) -> None:
@@ -26,7 +28,7 @@ def print_understood(found: Understood, say: Callable[[str], None] = note) -> No
         say(f"  and {len(found.formats) - FORMATS_SHOWN} more formats, in few lines each; --json has all")
     for why, count in found.unsure.items():
         say(f"{file}: not sure of {count} of {_looked_at(found)}: {why}")
-    if found.unsure.keys() - {OF_ERROR_LOG} or not (found.formats or found.unsure):
+    if found.unsure.keys() - _OF_NO_FORMAT or not (found.formats or found.unsure):
         say(
             "  Say the format: --nginx-conf /etc/nginx/nginx.conf, or --log-format '…' as `nginx -T` prints it; "
             f"`tailtrace inspect {file}` tries it without storing anything."

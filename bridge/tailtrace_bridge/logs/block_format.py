@@ -50,6 +50,9 @@ _SHAPES = {
     "http_tailscale_funnel_request": "",
 }
 """Values of one shape. Times stand in two parts: the first is the same for many lines, the second one of few."""
+_WHOLE_SECONDS = r"[0-9]{1,10}\.[0-9]{3,9}"
+_LAST_SHAPES = {"request_time": f"({_WHOLE_SECONDS})", "upstream_response_time": f"({_WHOLE_SECONDS}|-)"}
+"""The same at the end of a line, as `grammar.whole_at_end` has it."""
 _OPEN = frozenset({"request", "request_uri", "uri", "document_uri", "http_user_agent"})
 """What is read only between quotes."""
 _READ: tuple[tuple[str, ...], ...] = (
@@ -173,7 +176,7 @@ def _follows_user(index: int, names: Sequence[str], literals: Sequence[str], esc
     return False
 
 
-def _shape(  # noqa: PLR0911 - a table
+def _shape(  # noqa: C901, PLR0911 - a table
     index: int, names: Sequence[str], literals: Sequence[str], escape: str, *, has_user: bool
 ) -> str | None:
     """Return what the value of `names[index]` looks like there, as one group or two; None: it may end elsewhere too."""
@@ -182,6 +185,8 @@ def _shape(  # noqa: PLR0911 - a table
     if not follower and index + 1 < len(names):
         return None
     end = follower[:1]
+    if not follower and name in _LAST_SHAPES:
+        return _LAST_SHAPES[name]
     if name in _SHAPES:
         runs_on = end.isalnum() or (end and end in (".:-+/," if is_list(name) else ".:-+/"))
         return None if runs_on and not quoted else _SHAPES[name]

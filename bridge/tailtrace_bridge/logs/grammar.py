@@ -13,6 +13,8 @@ r"""What nginx can write for a variable, and so where its value ends. Pure.
 "What follows" an open value is the format up to the next open one, where it stands first; if that is the end of the
 format, all of it must fit to the end of the line.
 
+A time or a duration that ends the line must be whole: of one that was cut, `0.1` and no zone are left.
+
 Where two lines were glued (a full disk, a crash), an open value holds the beginning of the second line, and the address
 before it is another person's. `second_request` makes what finds that: the part of the format that stands before the
 open value, inside of the value. Who chooses such a value on purpose has their line rejected, and that is counted.
@@ -47,6 +49,7 @@ _WORDS = re.compile(
 _LISTS = re.compile(
     r"(?:upstream_(?:addr|status|\w+_time|response_length|bytes_sent|bytes_received)|proxy_upstream_addr|column_list_\w+)"
 )
+_DURATIONS = re.compile(r"(?:request|connection|upstream_\w+)_time")
 _FORWARDED = frozenset({"http_x_forwarded_for", "proxy_add_x_forwarded_for", "http_x_real_ip"})
 
 ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,44}|unix:)"
@@ -58,6 +61,12 @@ TIMES = {
     "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
     "msec": r"[0-9]{9,12}\.[0-9]{1,9}",
 }
+WHOLE_TIMES = {
+    "time_local": r"[0-9]{1,2}/[^/ ]{2,9}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{4}",
+    "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
+    "msec": r"[0-9]{1,12}\.[0-9]{3,9}",
+}
+_WHOLE_DURATION = r"(?:[0-9]{1,10}\.[0-9]{3,9}|[0-9]{1,9}ms|-)"
 _SHAPES = {
     "time_local": r"\S*?(?: [+-][0-9]{4})?",
     "request": r"[^ ]*(?: [^ ]* HTTP/[0-9.]+)?",
@@ -147,6 +156,15 @@ def strict(name: str) -> str | None:  # noqa: C901, PLR0911 - a table
     return r'[^ "\t]{0,256}' if is_word(name) else None
 
 
+def whole_at_end(name: str) -> str | None:
+    """Return what a value looks like that ends its line, where a part of it could be taken for another."""
+    if name in WHOLE_TIMES:
+        return WHOLE_TIMES[name]
+    if not _DURATIONS.fullmatch(name):
+        return None
+    return rf"{_WHOLE_DURATION}(?:(?:, | : ){_WHOLE_DURATION})*" if is_list(name) else _WHOLE_DURATION
+
+
 def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     index: int, names: Sequence[str], literals: Sequence[str], escape: str
 ) -> str | None:
@@ -159,8 +177,8 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     if not follower:
         if index + 1 < len(names):
             return _BESIDE.get((name, names[index + 1]))
-        if name == "time_local":
-            return rf"[^{quote}\t]{{0,40}}"
+        if (whole := whole_at_end(name)) is not None:
+            return whole if escape == "default" else f"(?:{whole})?"
         if is_word(name):
             return rf"[^ {quote}]*"
         if is_list(name):

@@ -10,6 +10,7 @@ What becomes of a line:
 | fits no format | a `RejectedLine`: no-format |
 | fits, but its time, address or a number cannot be read | a `RejectedLine`: bad-time, bad-address, bad-number |
 | fits, but a value holds the beginning of another line: two were glued | a `RejectedLine`: second-request |
+| of `auto`: it ends where the log's other lines go on | a `RejectedLine`: cut |
 | empty | a `RejectedLine`: empty |
 
 `auto` reads what `recognise` made out of the first lines of the log, and any other line that it can tell by itself.
@@ -24,7 +25,7 @@ from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK
-from tailtrace_bridge.logs.recognise import AnyFormat, recognise_line
+from tailtrace_bridge.logs.recognise import AnyFormat, holds_two, is_beginning, recognise_line
 from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, SampleBudget, UnreadableError, reject
 from tailtrace_bridge.logs.wrappers import Unwrapper, unwrap, unwrap_line
 
@@ -124,7 +125,7 @@ class LineParser:
                 if match is not None and can_read(extractor, match, inner):
                     return extractor.format
             found = self._by_itself(text) if self._by_itself is not None else None
-            if found is not None:
+            if found is not None and not is_beginning(found, self.formats):
                 extractor = extractor_of(found, self._zone)
                 match = extractor.fullmatch(text)
                 if match is not None and can_read(extractor, match, inner):
@@ -149,17 +150,24 @@ class LineParser:
         if not text.strip():
             return self._reject("empty", line, file, offset)
         if self._by_itself is not None and (found := self._by_itself(text)) is not None:
-            extractor = extractor_of(found, self._zone)
-            if match := extractor.fullmatch(text):
-                try:
-                    return extractor.extract(match, line, (seed + offset) & KEY_MASK)
-                except UnreadableError as unreadable:
-                    reason = reason or str(unreadable)
+            try:
+                return self._extract(found, text, line, (seed + offset) & KEY_MASK)
+            except UnreadableError as unreadable:
+                reason = reason or str(unreadable)
         if self._unwrapper is not None and not self._wrapped and (inside := unwrap(line)) is not None:
             # The next lines are so too, then; one that is not is read as it stands.
             self._wrapped = inside.goes_on or self.format_of(line) is not None
             return self.parse(line if self._wrapped else inside.text, file, offset, seed)
-        return self._reject(reason or "no-format", line, file, offset)
+        two = self.is_auto and reason in {"", "no-format"} and holds_two(text)
+        return self._reject("second-request" if two else reason or "no-format", line, file, offset)
+
+    def _extract(self, fmt: AnyFormat, text: str, line: bytes, place: int) -> Access:
+        """Read a line by what it says of itself. Raises `UnreadableError`."""
+        extractor = extractor_of(fmt, self._zone)
+        match = extractor.fullmatch(text)
+        if match is None or is_beginning(fmt, self.formats):
+            raise UnreadableError("cut" if match else "no-format")
+        return extractor.extract(match, line, place)
 
     def _reject(self, reason: str, line: bytes, file: str, offset: int) -> RejectedLine:
         if self._samples.has_room(offset):

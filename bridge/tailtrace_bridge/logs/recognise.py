@@ -19,6 +19,9 @@ Columns behind the bytes, over all lines that look alike (`evidence`):
 | `10.0.0.1:80`, `unix:/…` | the upstream's address |
 | other words | nothing that is read; three lines or more must have them |
 
+Cut: one or two lines with the columns that others begin with, and no more of them. What ends there may be half a number,
+and the user agent is missing.
+
 Not sure: two columns that could be the agent; a host in front that is an address in each line (two lines glued?); a list
 of addresses in front (whose is it?); a second time or request in the line. Such lines are rejected, never guessed.
 """
@@ -67,6 +70,8 @@ _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _IPV6 = re.compile(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]*")
 _IPV6_OR_4 = re.compile(rf"(?:{_IPV4.pattern}|{_IPV6.pattern}) - ")
 _TWO_ADDRESSES = "they begin with two addresses: two lines in one, or a host in front; --log-format says which"
+TWO_REQUESTS = "they hold two requests, as after a full disk"
+CUT = "they end where others go on: they were cut"
 OF_ERROR_LOG = "they are of nginx's error log, which has no requests: leave the file out"
 _FORWARDED_ITEM = (
     r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?|\[?[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+\]?(?::[0-9]+)?|unknown)"
@@ -78,6 +83,7 @@ _AGENT = re.compile(
     r"|[A-Za-z][\w .+-]{0,60}/v?[0-9]"
 )
 _DURATION = re.compile(r"(?:-|[0-9]{1,6}\.[0-9]{3})(?:(?:, ?| : )(?:-|[0-9]{1,6}\.[0-9]{3}))*")
+_HALF_DURATION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,2})?")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}ms")
 _OF_TRAEFIK = re.compile(r'" [0-9]{1,20} "[^"]*" "[^"]*" [0-9]{1,9}ms\Z')
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,9})?(?:(?:, ?| : )[0-9.-]+)*")
@@ -89,6 +95,7 @@ _KNOWN_WORD = re.compile(
 )
 _SECOND = re.compile(rf"{_LOCAL}|HTTP/[0-9.]+\"")
 _LIST_IN_FRONT = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})+ ")
+_VARIABLE = re.compile(r"\$\w+")
 _NEUTRAL = frozenset({"", "-"})
 _LABELS = {
     **dict.fromkeys(("rt", "request_time", "reqtime", "req_time"), "request_time"),
@@ -139,8 +146,8 @@ class Recognised:
     """Why lines were not understood, and how many."""
 
 
-def recognise(lines: Iterable[str]) -> Recognised:
-    """Look at the first lines of a log, out of any wrapper."""
+def recognise(lines: Iterable[str], known: Sequence[AnyFormat] = ()) -> Recognised:
+    """Look at the first lines of a log, out of any wrapper. `known` are formats that the log has, too."""
     counts: Counter[AnyFormat] = Counter()
     unsure: Counter[str] = Counter()
     alike: dict[_Shape, list[_Line]] = {}
@@ -154,13 +161,42 @@ def recognise(lines: Iterable[str]) -> Recognised:
             alike.setdefault(line.shape, []).append(line)
         else:
             unsure[_why_not(text)] += 1
-    for group in alike.values():
+    for group in sorted(alike.values(), key=len, reverse=True):
         found = _evidence(group)
         if isinstance(found, str):
             unsure[found] += len(group)
+        elif len(group) < UNKNOWN_LINES_MIN and is_beginning(
+            found, [*known, *(fmt for fmt, count in counts.items() if count > len(group))]
+        ):
+            unsure[CUT] += len(group)
         else:
             counts[found] += len(group)
     return Recognised(tuple(fmt for fmt, _ in counts.most_common(FORMATS_MAX)), dict(unsure.most_common()))
+
+
+def is_beginning(fmt: AnyFormat, others: Iterable[AnyFormat]) -> bool:
+    """Return whether a format has the columns that one of the others begins with, or those of the whole of it.
+
+    A line of the first, beside those of the other, that does not fit this one: it was cut. Some servers leave the size
+    out where there is no answer; what ends in its status is whole, and may lack no agent if some of the others have none.
+    """
+    if not isinstance(fmt, LogFormat):
+        return False
+    columns = _columns_of(fmt.source)
+    longer = [one for one in others if isinstance(one, LogFormat) and _columns_of(one.source).startswith(columns)]
+    return bool(longer) and (fmt.names[-1] != "status" or all("http_user_agent" in one.names for one in longer))
+
+
+@lru_cache(maxsize=256)
+def _columns_of(source: str) -> str:
+    return _VARIABLE.sub("$", source)
+
+
+def holds_two(text: str) -> bool:
+    """Return whether a line that fits no format holds two requests."""
+    return (
+        (text.startswith("{") and "}{" in text) or len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -237,8 +273,8 @@ def _why_not(text: str) -> str:
             "they begin with a list of addresses (X-Forwarded-For?): say whose they are, with --log-format "
             "'$http_x_forwarded_for - $remote_user [$time_local] \"$request\" …'"
         )
-    if (text.startswith("{") and "}{" in text) or len(_SECOND.findall(text)) > 2 or len(re.findall(_LOCAL, text)) > 1:
-        return "they hold two requests, as after a full disk"
+    if holds_two(text):
+        return TWO_REQUESTS
     if _IPV6.fullmatch(text.partition(" ")[0]) and _IPV6_OR_4.match(text.partition(" ")[2]):
         return _TWO_ADDRESSES
     if text.startswith("{"):
@@ -363,6 +399,9 @@ def _name_durations(columns: Sequence[tuple[str, ...]], shape: _Shape, names: di
         if index in names or (column is not None and (column.label or column.kind == "bracket")):
             continue
         known = [value for value in values if value not in _NEUTRAL]
+        if index == len(columns) - 1:  # of a line that was cut there half a number is left: it fits nothing then
+            uncut = [value for value in known if not _HALF_DURATION.fullmatch(value)]
+            known = uncut if 2 * len(uncut) > len(known) else known
         if known and all(_DURATION.fullmatch(value) or _MILLISECONDS.fullmatch(value) for value in known):
             places.append(index)
     if "request_time" in names.values():

@@ -5,7 +5,7 @@ import re
 from tailtrace_bridge.core.records import RejectedLine
 from tailtrace_bridge.logs.scrub import scrub
 
-REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number", "second-request")
+REASONS = ("empty", "too-long", "no-format", "bad-time", "bad-address", "bad-number", "second-request", "cut")
 LINE_LENGTH_MAX = 64 * 1024
 REJECTED_TEXT_MAX = 200
 _SECRET_NAMES = (

@@ -59,7 +59,8 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
     bare = [whole for line in lines if (whole := unwrapper.take(line)) is not None] if parser.is_auto else lines
     unsure: dict[str, int] = {}
     if parser.is_auto:
-        found = recognise(line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
+        strange = (line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
+        found = recognise(strange, parser.formats)
         parser, unsure = parser.for_formats(found.formats), found.unsure
     counts: Counter[AnyFormat] = Counter()
     rows: dict[AnyFormat, list[dict[str, str]]] = {}

@@ -341,7 +341,7 @@ class _LogReader:
         """Read the last line, which has no newline, of a file that grows no more: it is whole, or rejected."""
         line, offset, seed, _ = self._cut.pop()
         if isinstance(self._lines, BlockReader) and is_shortened(line, self._parser, self._formats):
-            self._lines.rejected.append((reject("no-format", line, self._name, offset), self._lines.count))
+            self._lines.rejected.append((reject("cut", line, self._name, offset), self._lines.count))
             self._lines.count += 1
         else:
             self._lines.read_lines([(line, offset)], seed)

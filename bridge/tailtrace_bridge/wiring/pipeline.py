@@ -294,7 +294,7 @@ class Pipeline:
             self.rejected_by_reason[record.reason] = self.rejected_by_reason.get(record.reason, 0) + 1
             self._rejected.append(self.enricher.rejected_line(record))
             self._lines.append(line)
-            if parser.is_auto and record.reason == "no-format":
+            if parser.is_auto and record.reason in {"no-format", "cut"}:
                 self._learn_more(line)
             return
         self.counters.newest_line_us = max(self.counters.newest_line_us, record.time_us)
