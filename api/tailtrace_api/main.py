@@ -5,20 +5,20 @@ import gc
 import os
 import sys
 
+from tailtrace_bridge.core import interrupted
 from tailtrace_bridge.core.lazy_module import load_later
 
-INTERRUPTED = 130
-"""What a shell says of a program that SIGINT ended: 128 and the signal's number."""
 LATER = ("configparser", "hashlib", "hmac", "html", "platform", "secrets", "socket", "subprocess", "zipfile")
 """What typer, pydantic and we import for a line that few commands come to: a twentieth of a small import."""
 
 
 def main() -> None:
     """Run the command line. A second SIGINT, or one while it loads, ends it without a traceback."""
+    interrupted.end_at_once()
     try:
         _run()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted.INTERRUPTED)
 
 
 def _run() -> None:

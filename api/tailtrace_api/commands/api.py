@@ -11,7 +11,9 @@ def api(
 ) -> None:
     """Run the API alone, on the store that a bridge fills."""
     from tailtrace_api.server import loading
+    from tailtrace_bridge.core import interrupted
 
+    interrupted.end_at_once()
     with loading.quickly("uvicorn"):
         from tailtrace_api.server.serve import serve_api
         from tailtrace_bridge.settings import table as settings

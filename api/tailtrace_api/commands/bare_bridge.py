@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from tailtrace_api.server import loading
 from tailtrace_api.terminal.failed import exit_status
 from tailtrace_api.terminal.log import log_to_stderr
+from tailtrace_bridge.core import interrupted
 from tailtrace_bridge.settings.derived import Derived, handed
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def become_bridge(settings: Derived) -> NoReturn:
     os.lseek(number, 0, os.SEEK_SET)
     os.set_inheritable(number, True)
     level = logging.getLogger().level
+    interrupted.hold_back()
     # -P: the folder that the user stands in is no place to load code from.
     os.execv(sys.executable, [sys.executable, "-P", "-m", __name__, str(number), str(level)])  # noqa: S606
 
 
 def main() -> None:
     """Run the bridge until a signal ends it; exit as the command does."""
+    interrupted.end_at_once()
     number, level = map(int, sys.argv[1:])
     log_to_stderr(level)
     try:
@@ -54,7 +57,7 @@ def main() -> None:
             raise
         sys.exit(status)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(interrupted.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ def bridge(
 ) -> None:
     """Run the bridge alone: from the log and the spans to the store, no answers."""
     from tailtrace_api.commands.bare_bridge import become_bridge
+    from tailtrace_bridge.core import interrupted
+
+    interrupted.end_at_once()
     from tailtrace_bridge.settings import table as settings
 
     become_bridge(

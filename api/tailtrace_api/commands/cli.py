@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from tailtrace_api.server import loading
 from tailtrace_api.terminal.failed import exit_status
 from tailtrace_api.terminal.log import log_to_stderr
+from tailtrace_bridge.core import interrupted
 
 P = ParamSpec("P")
 
@@ -98,6 +99,7 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         if not gc.isenabled():  # by `main`: a test calls this without
             loading.end()
+        interrupted.raise_again()
         try:
             command(*args, **kwargs)
         except Exception as error:
@@ -106,7 +108,9 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
                 raise
             raise typer.Exit(status) from None
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(interrupted.INTERRUPTED) from None
+        finally:
+            interrupted.raise_again()
 
     return run
 

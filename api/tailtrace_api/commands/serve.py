@@ -25,7 +25,9 @@ def serve(
 ) -> None:
     """Run the bridge and the API in one process (embedded mode)."""
     from tailtrace_api.server import loading
+    from tailtrace_bridge.core import interrupted
 
+    interrupted.end_at_once()
     with loading.quickly("uvicorn"):
         from tailtrace_api.server.serve import serve as run
         from tailtrace_bridge.settings import table as settings

@@ -36,6 +36,7 @@ from tailtrace_api.server.connections import BACKLOG, WAITING_MAX, BoundedProtoc
 from tailtrace_api.server.heap import give_back_at_times, share_one
 from tailtrace_api.server.late_api import LateApi
 from tailtrace_api.server.open_files import allow_open_files, say_once
+from tailtrace_bridge.core import interrupted
 from tailtrace_bridge.core.errors import BusyError, SettingsError
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.settings.derived import environment_name, listen_host, split_listen, unix_path
@@ -84,6 +85,7 @@ Listening = tuple[_Server, socket.socket]
 
 def serve(settings: "Settings") -> None:
     """Run bridge and API. Raises `BusyError` where a port is taken, and what `make_bridge` raises."""
+    interrupted.raise_again()
     share_one()
     allow_open_files()
     with contextlib.ExitStack() as stack:
@@ -98,6 +100,7 @@ def serve(settings: "Settings") -> None:
 
 def serve_bridge(settings: "Settings") -> None:
     """Run the bridge without the API. Raises like `serve`."""
+    interrupted.raise_again()
     share_one()
     allow_open_files()
     with contextlib.ExitStack() as stack:
@@ -118,6 +121,7 @@ def serve_api(settings: "Settings") -> None:
 
     Raises `BusyError` where the port is taken, and `StoreError` where there is no store.
     """
+    interrupted.raise_again()
     share_one()
     allow_open_files()
     with contextlib.ExitStack() as stack:
