@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -248,3 +249,16 @@ def test_each_table_renders_as_one(page):
         if here and not before:
             assert re.fullmatch(r"[|:\- ]+", lines[number]), f"{page.name}: no rule below {lines[number - 1]}"
         assert not (here and before) or here == before, f"{page.name}: {lines[number - 1]}"
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="needs nft: apt install nftables")
+def test_nft_takes_the_rules(tmp_path):
+    rules = [code for page in PAGES for language, code in FENCE.findall(text_of(page)) if language == "nft"]
+    assert rules
+    for code in rules:
+        (tmp_path / "rules").write_text(code)
+        # Twice, as whoever changes it loads it again; in a network of its own, where anybody may.
+        command = f"nft -f {tmp_path}/rules && nft -f {tmp_path}/rules && nft list ruleset"
+        done = subprocess.run(["unshare", "-rn", "sh", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("jump limited") == 1
