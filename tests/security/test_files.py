@@ -99,3 +99,10 @@ def test_the_monthly_report(tmp_path):
         "new.html": "600",
         "there.html": "644",
     }
+
+
+def test_nobody_else_writes_what_nginx_includes(tmp_path):
+    done = CliRunner().invoke(app, ["nginx", "made/here", "--behind-serve"])
+    assert done.exit_code == 0, done.output
+    assert set(modes(tmp_path / "made" / "here").values()) == {"644"}
+    assert modes(tmp_path / "made") == {"here": "755"}

@@ -18,6 +18,7 @@ The texts ship as templates in `tailtrace/nginx`. These places in them are fille
 """
 
 import ipaddress
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -107,12 +108,13 @@ def write_files(
     }
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name in (*TEMPLATES, *((BEHIND_SERVE,) if behind_serve else ())):
             text = (files("tailtrace") / "nginx" / name).read_text(encoding="utf-8")
             for place, value in filled.items():
                 text = text.replace(place, value)
-            (folder / name).write_text(text, encoding="utf-8")
+            with open(folder / name, "w", encoding="utf-8", opener=_for_owner_to_write) as file:
+                file.write(text)
             written.append(folder / name)
     except OSError as error:
         raise BusyError(
@@ -120,6 +122,11 @@ def write_files(
             "run as a user who may (sudo), or choose another folder"
         ) from error
     return written
+
+
+def _for_owner_to_write(name: str, flags: int) -> int:
+    """Open a file that nginx reads as root: whatever the umask, nobody else is to write orders into it."""
+    return os.open(name, flags, 0o644)
 
 
 def serve_instructions(folder: Path, socket: Path) -> str:
