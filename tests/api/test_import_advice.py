@@ -1,5 +1,7 @@
 """Each cause of a rejected line: import says where, how many and what to do, and doing that mends it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def test_what_an_option_mends(cause, tmp_path):
 
 
 MENDED_IN_THE_LOG = {
-    "a month in another language": (LINE.replace("/Mar/", "/Mär/"), "bad-time", "sed 's,/Mär/,/Mar/,'", LINE),
+    "a month in another language": (LINE.replace("/Mar/", "/Mär/"), "bad-time", "sed -n 's,/Mär/,/Mar/,p'", LINE),
     "a longer month": (LINE.replace("/Mar/", "/March/"), "bad-time", "Put three English letters", LINE),
     "a time without its date": (
         LINE.replace("10/Mar/2024:10:00:00 +0000", "10:00:00"), "bad-time", "Log $msec, $time_iso8601 or $time_local", LINE,
@@ -135,10 +137,38 @@ def test_tabs_that_rsyslog_escaped_come_back_as_the_advice_says(tmp_path):
     log = tmp_path / "a.log"
     log.write_text(f"{line}\n" * 2)
     first = run("import", log)
-    assert (first.exit_code, r"`sed 's/#011/\t/g' FILE | tailtrace import -`" in first.stderr) == (1, True)
+    assert (first.exit_code, r"`sed -n 's/#011/\t/gp' FILE | tailtrace import -`" in first.stderr) == (1, True)
     log.write_text(log.read_text().replace("#011", "\t"))
     again = run("import", log)
     assert (again.exit_code, ", 0 rejected" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (LINE.replace("/Mar/", "/Mär/"), "s,/Mär/,/Mar/,p"),
+        (LINE.replace("100.64.0.7", "ana.example.com"), "s/^ana.example.com /100.64.0.7 /p"),
+    ],
+)
+def test_mending_lines_as_the_advice_says_counts_no_other_line_anew(line, change, tmp_path):
+    log = tmp_path / "a.log"
+    wrong = line.replace("/a", "/b")
+    log.write_text(f"{LINE}\n{wrong}\n{LINE}\n{LINE}\n{wrong}\n")
+    first = run("import", log)
+    assert (first.exit_code, "sed -n 's" in first.stderr) == (1, True)
+    for known in ("2 stored, 0 known", "0 stored, 2 known"):
+        with subprocess.Popen(["sed", "-n", change, log], stdout=subprocess.PIPE) as sed:
+            done = subprocess.run(
+                [sys.executable, "-c", "from tailtrace_api.main import main; main()", "import", "-"],
+                stdin=sed.stdout, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+        assert done.stdout.startswith(f"2 lines: {known} already, 0 rejected")
+
+
+def test_a_line_that_is_too_long_asks_for_no_format(tmp_path):
+    (tmp_path / "a.log").write_text(f"{LINE}\n{LINE.replace('/a', '/' + 'a' * 70_000)}\n")
+    said = run("import", tmp_path / "a.log").stderr
+    assert ("too-long, 1" in said, "Say the format" in said) == (True, False)
 
 
 def test_a_hole_of_nul_bytes_rejects_nothing(tmp_path):

@@ -1,6 +1,8 @@
 """What to do about lines that are rejected: by the reason, and by what an example of it shows.
 
-A line that is in a log already does not change: so where it can be read at all, the advice says how. Pure.
+A line that is in a log already does not change: so where it can be read at all, the advice says how. Of a log that is
+edited, lines behind the edit stand elsewhere and would count anew; so `sed -n …p` passes on those alone that it mends.
+Pure.
 """
 
 import re
@@ -8,7 +10,10 @@ import re
 from tailtrace_bridge.logs.grammar import ERROR_LOG
 
 ADVICE = {
-    "empty": "The line is blank. nginx writes none: something else does, or the file was edited. Harmless.",
+    "empty": (
+        "The line is blank. nginx writes none: something else does, or the file was edited. Harmless: let it pass, "
+        "--max-rejected."
+    ),
     "too-long": (
         "The line has more than 64 KiB. Leave request bodies and cookies out of the log_format; the line stays "
         "rejected, so let it pass: --max-rejected."
@@ -22,7 +27,8 @@ ADVICE = {
     "bad-time": "The time cannot be read. Log $msec, $time_iso8601 or $time_local.",
     "bad-address": (
         "The client is no IP address. Log $remote_addr, not a host's name (Apache: HostnameLookups Off); in lines that "
-        "are there already, put the address in its place."
+        "are there already, put the address in its place: "
+        "`sed -n 's/^HOST /ADDRESS /p' FILE | tailtrace import -`."
     ),
     "bad-number": (
         "A status, size or duration is no number. Give --log-format with the fields in the order in which they stand "
@@ -58,15 +64,15 @@ _SHOWN = (
         (
             "rsyslog wrote #011 for each tab of our format. Let it keep them, "
             '`global(parser.escapeControlCharacterTab="off")`; for the lines that are there: '
-            r"`sed 's/#011/\t/g' FILE | tailtrace import -`."
+            r"`sed -n 's/#011/\t/gp' FILE | tailtrace import -`."
         ),
     ),
     (
         "bad-time",
         re.compile(r"[0-9]{2}/[^/\s]*[^/\sA-Za-z][^/\s]*/[0-9]{4}:|[0-9]{2}/[A-Za-z]{3}[A-Za-z.]+/[0-9]{4}:"),
         (
-            "The month is not in English, as nginx writes it. Put three English letters in its place: "
-            "`sed 's,/Mär/,/Mar/,' FILE | tailtrace import -`."
+            "The month is not in English, as nginx writes it. Put three English letters in its place, for each month: "
+            "`sed -n 's,/Mär/,/Mar/,p' FILE | tailtrace import -`."
         ),
     ),
     (

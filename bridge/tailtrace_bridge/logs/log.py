@@ -66,7 +66,7 @@ class Log:
                 self._state.lose(
                     self.file,
                     f"{self.file}: the file that was read last is not in its folder any more (moved, as `olddir` does, "
-                    f"or removed), and what was written to it after byte {position.offset} is not read. "
+                    f"emptied or removed), and what was written to it after byte {position.offset} is not read. "
                     "`tailtrace import FILE` with the rotated file, wherever it is now, puts it in; what is known "
                     "already is not stored twice.",
                 )

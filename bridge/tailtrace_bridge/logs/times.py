@@ -15,7 +15,7 @@ TIME_US_MAX = 4_102_444_800_000_000
 _MONTH_NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
 _MINUTE_LOCAL = re.compile(
-    r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
+    r"([0-9]{2})/([A-Za-z]{3})/([0-9]{4}):([0-9]{2}):([0-9]{2}):(?: ([+-])([0-9]{2})([0-5][0-9]))?"
 )
 _SECOND_US = {f"{second:02}": second * 1_000_000 for second in range(61)}
 """60 is a leap second's, which is no other time to the epoch than the next minute's first."""
@@ -71,7 +71,9 @@ def local_reader(zone: tzinfo) -> Callable[[str], int]:
             if sign:
                 east = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
                 own = timezone(east if sign == "+" else -east)
-            return _in_range(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=own))
+            return _in_range(
+                datetime(int(year), _MONTHS[month.capitalize()], int(day), int(hour), int(minute), tzinfo=own)
+            )
         except (ValueError, KeyError, OverflowError):
             raise UnreadableError("bad-time") from None
 

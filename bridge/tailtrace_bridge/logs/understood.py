@@ -11,6 +11,7 @@ from tailtrace_bridge.logs.files import Piece, last_of, texts_of
 from tailtrace_bridge.logs.format import LogFormat
 from tailtrace_bridge.logs.parser import LineParser
 from tailtrace_bridge.logs.recognise import SAMPLE_LINES_MAX, AnyFormat, recognise
+from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX
 from tailtrace_bridge.logs.wrappers import Unwrapper, unwrap_line
 
 LINES_SHOWN = 3
@@ -59,7 +60,11 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
     bare = [whole for line in lines if (whole := unwrapper.take(line)) is not None] if parser.is_auto else lines
     unsure: dict[str, int] = {}
     if parser.is_auto:
-        strange = (line.decode("utf-8", "surrogateescape") for line in bare if not parser.fits(line))
+        strange = (
+            line.decode("utf-8", "surrogateescape")
+            for line in bare
+            if not parser.fits(line) and len(line) <= LINE_LENGTH_MAX
+        )
         found = recognise(strange, parser.formats)
         parser, unsure = parser.for_formats(found.formats), found.unsure
     counts: Counter[AnyFormat] = Counter()
