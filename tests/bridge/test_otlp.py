@@ -470,3 +470,13 @@ def test_the_message_says_what_was_wrong():
 def test_what_the_app_was_asked_for(encode, media, attributes, method, path, status):
     (span,) = decode_traces(encode({**SERVER, "attributes": attributes}), media).spans
     assert (span.method, span.path, span.status, span.start_us) == (method, path, status, START // 1000)
+
+
+def test_json_objects_are_bounded_however_deep_and_of_whatever_kind_of_span():
+    """Else protobuf's reader of JSON takes a minute over what 16 KiB of gzip unpack to."""
+    values = ",".join(["{}"] * otlp.ELEMENTS_MAX)
+    body = '{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":1,"attributes":[{"key":"a","value":'
+    body += f'{{"arrayValue":{{"values":[{values}]}}}}}}]}}]}}]}}]}}'
+    with pytest.raises(OtlpError) as refused:
+        otlp.decode_traces(body.encode(), otlp.JSON, has_whole=True)
+    assert refused.value.status == 413

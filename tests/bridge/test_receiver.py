@@ -273,3 +273,33 @@ def test_the_queue_between_threads_loses_and_doubles_nothing():
         got += queue.drain(7)
     thread.join(5)
     assert got == sent
+
+
+def test_a_body_that_takes_long_to_read_holds_up_nobody(monkeypatch):
+    """A packed body of a million empty parts, of a kilobyte; a span that comes behind it is taken before."""
+    packed = gzip.compress(b"\x0a\x02\x12\x00" * 100_000)
+    receiver, answered = make_receiver(SpanQueue().put), []
+
+    async def post(name, body, **headers):
+        transport = httpx.ASGITransport(receiver, client=("127.0.0.1", 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+            answer = await client.post("/v1/traces", content=body, headers=headers)
+        answered.append((name, answer.status_code))
+
+    async def talk(*posts):
+        async with asyncio.TaskGroup() as group:
+            for one in posts:
+                group.create_task(one)
+                await asyncio.sleep(0.02)
+
+    asyncio.run(
+        talk(
+            post("large", packed, **IN_PROTOBUF, **{"content-encoding": "gzip"}), post("span", request_of(1), **IN_JSON)
+        )
+    )
+    assert answered == [("span", 200), ("large", 200)]
+    monkeypatch.setattr(receiver_module, "READING_BYTES_MAX", len(packed))
+    answered.clear()
+    packed_header = {**IN_PROTOBUF, "content-encoding": "gzip"}
+    asyncio.run(talk(post("first", packed, **packed_header), post("second", packed, **packed_header)))
+    assert answered == [("second", 429), ("first", 200)], "what waits to be read is bounded"

@@ -5,7 +5,7 @@ What becomes of a request (https://opentelemetry.io/docs/specs/otlp/#otlphttp):
 | the request | becomes |
 |---|---|
 | neither protobuf nor JSON by its content type, or an unknown content encoding | `OtlpError` 415 |
-| longer than `DECODED_BYTES_MAX` unpacked, or of more than `ELEMENTS_MAX` parts | `OtlpError` 413 |
+| longer than `DECODED_BYTES_MAX` unpacked, or of more than `ELEMENTS_MAX` parts, of JSON objects | `OtlpError` 413 |
 | not gzip or deflate though it says so, not protobuf, not JSON, or JSON of another shape | `OtlpError` 400 |
 | anything else | `Decoded`, span by span: |
 
@@ -114,7 +114,15 @@ class _Budget:
         self._left = ELEMENTS_MAX
 
     def take(self, parts: Sized) -> None:
-        self._left -= len(parts)
+        self._count(len(parts))
+
+    def take_object(self, one: dict[str, object]) -> dict[str, object]:
+        """Count a JSON object, of whatever depth: protobuf's reader of JSON takes 20 µs for each."""
+        self._count(1)
+        return one
+
+    def _count(self, number: int) -> None:
+        self._left -= number
         if self._left < 0:
             raise OtlpError(f"request has more than {ELEMENTS_MAX} parts: send smaller batches", 413)
 
@@ -394,7 +402,7 @@ def _json_spans(body: bytes, has_whole: bool) -> Iterator[_Found]:
     """
     try:
         text = body.decode("utf-8", "replace")
-        request = json.loads(text)
+        request = json.loads(text, object_hook=_Budget().take_object)
         if _ESCAPED_SURROGATE.search(text):  # half a character, which protobuf's reader takes for no text of its own
             request = json.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", json.dumps(request, ensure_ascii=False)))
     except (ValueError, RecursionError):  # of ValueError: bad JSON, a number of thousands of digits

@@ -7,8 +7,12 @@
 | POST /v1/metrics, /v1/logs | 200, counted, thrown away, logged once: an app that exports all three has no errors |
 | a body that is none (`otlp`) | 400, 413 or 415 |
 | more than `BODIES_MAX` bodies, or `READING_BYTES_MAX`, on their way in | the oldest gives way: 429 and Retry-After |
+| more than `READING_BYTES_MAX` in large bodies that are whole, and not decoded yet | 429 and Retry-After |
 | a body that does not end in `BODY_TIMEOUT_S` | 408 |
 | another method, another path | 405, 404 |
+
+A body of more than `AT_ONCE_BYTES_MAX`, or a packed one, is read in a thread, one at a time: a million small parts are
+16 KiB as sent and take seconds, in which this loop would answer nobody, and the API is on it.
 
 An answer is in the encoding of its request. No CORS header is ever sent, so a page of another origin, whose browser
 asks first before it may post either content type, cannot write here. What reads spans, protobuf with it, is loaded
@@ -22,11 +26,14 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailtrace_bridge.core.errors import OtlpError
 from tailtrace_bridge.core.records import AppSpan, WholeSpan
 from tailtrace_bridge.core.text import parse_address
+
+if TYPE_CHECKING:
+    from tailtrace_bridge.spans.otlp import Decoded
 
 _LOGGER = logging.getLogger(__name__)
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -37,6 +44,7 @@ BODIES_MAX = 256
 READING_BYTES_MAX = 16 * BODY_BYTES_MAX
 """Of all bodies together. Which of them gives way: one that came from elsewhere before one of this machine, and the
 oldest first. An honest body is in within milliseconds, so whoever sends slowly pays for it, not the apps beside."""
+AT_ONCE_BYTES_MAX = 16 * 1024
 BODY_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 1
 SPANS_QUEUED_MAX = 100_000
@@ -123,6 +131,10 @@ class _Receiver:
         self._bodies: dict[int, _Body] = {}
         """Those on their way in, the oldest first."""
         self._numbers = itertools.count()
+        self._reading = asyncio.Lock()
+        """Whoever reads a large body: more of them at once would take the more from all others."""
+        self._waiting_bytes = 0
+        """Of the large bodies that are whole, and read or wait for it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -172,7 +184,24 @@ class _Receiver:
         if signal != "traces":
             self._discard(signal)
             return otlp.encode_success(media)
-        return self._take(otlp.unpack(body, headers.get("content-encoding", "")), media)
+        return self._take(await self._decoded(body, headers.get("content-encoding", ""), media), media)
+
+    async def _decoded(self, body: bytes, encoding: str, media: str) -> "Decoded":
+        from tailtrace_bridge.spans import otlp  # noqa: PLC0415
+
+        def decoded() -> "Decoded":
+            return otlp.decode_traces(otlp.unpack(body, encoding), media, has_whole=self._hold is not None)
+
+        if len(body) <= AT_ONCE_BYTES_MAX and not encoding:
+            return decoded()
+        if self._waiting_bytes + len(body) > READING_BYTES_MAX:
+            raise _busy()
+        self._waiting_bytes += len(body)
+        try:
+            async with self._reading:
+                return await asyncio.to_thread(decoded)
+        finally:
+            self._waiting_bytes -= len(body)
 
     def _discard(self, signal: str) -> None:
         if not self._counters.discarded[signal]:
@@ -184,10 +213,9 @@ class _Receiver:
             )
         self._counters.discarded[signal] += 1
 
-    def _take(self, body: bytes, media: str) -> bytes:
+    def _take(self, decoded: "Decoded", media: str) -> bytes:
         from tailtrace_bridge.spans import otlp  # noqa: PLC0415
 
-        decoded = otlp.decode_traces(body, media, has_whole=self._hold is not None)
         if decoded.spans and not self._sink(decoded.spans):
             raise OtlpError(f"the bridge's queue is full: send again in {RETRY_AFTER_S} s", 503)
         if self._hold is not None and decoded.whole:
