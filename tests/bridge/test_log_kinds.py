@@ -384,3 +384,22 @@ def test_a_time_at_a_lines_end_is_whole_or_the_line_is_none(last, whole, cut):
 def test_two_requests_in_a_line_are_called_so_by_auto(end):
     line = f'{HEAD} "-" {end}198.51.100.2 - - [{T}] "GET /b HTTP/1.1" 500 5 "-" "c"'
     assert outcome(*read(line)) == "second-request"
+
+
+@pytest.mark.parametrize("tail", ["timed", "traefik"])
+@pytest.mark.parametrize("end", ["1.2341.2", "x", "1234msms", "12"])
+def test_one_broken_line_takes_no_times_from_the_others(tail, end):
+    whole = f"{HEAD} {TAILS[tail]}"
+    wanted = outcome(read(whole)[0], "request_time_us", "upstream_time_us")
+    broken = f"{whole.rpartition(' ')[0]} {end}"
+    found = [outcome(one, "request_time_us", "upstream_time_us") for one in read("\n".join([whole] * 3 + [broken]))]
+    assert found[:3] == [wanted] * 3
+    assert isinstance(found[3], str)
+    many = read("\n".join([whole] * 9 + [broken] * 4 + [whole]))
+    assert outcome(many[-1], "request_time_us", "upstream_time_us") == wanted
+
+
+def test_a_request_behind_the_size_is_no_user_agent():
+    assert outcome(*read(f'{HEAD} "GET /b HTTP/1.1" 500 7')) == "second-request"
+    agents = read("\n".join([f'{HEAD} "-" "curl/8"'] * 3 + [f'{HEAD} "-" "GET /b HTTP/1.1"']))
+    assert outcome(agents[3], "user_agent") == ("GET /b HTTP/1.1",)

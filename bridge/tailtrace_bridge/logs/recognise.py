@@ -83,7 +83,6 @@ _AGENT = re.compile(
     r"|[A-Za-z][\w .+-]{0,60}/v?[0-9]"
 )
 _DURATION = re.compile(r"(?:-|[0-9]{1,6}\.[0-9]{3})(?:(?:, ?| : )(?:-|[0-9]{1,6}\.[0-9]{3}))*")
-_HALF_DURATION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,2})?")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}ms")
 _OF_TRAEFIK = re.compile(r'" [0-9]{1,20} "[^"]*" "[^"]*" [0-9]{1,9}ms\Z')
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,9})?(?:(?:, ?| : )[0-9.-]+)*")
@@ -94,6 +93,7 @@ _KNOWN_WORD = re.compile(
     r"|[A-Z0-9]+(?:[-_][A-Z0-9]+)+|[0-9a-f]{16,64}|on|off|OK"
 )
 _SECOND = re.compile(rf"{_LOCAL}|HTTP/[0-9.]+\"")
+_REQUEST_LINE = re.compile(r"[A-Z]{3,16} [^ ]+ HTTP/[0-9.]+")
 _LIST_IN_FRONT = re.compile(rf"{_FORWARDED_ITEM}(?:, ?{_FORWARDED_ITEM})+ ")
 _VARIABLE = re.compile(r"\$\w+")
 _NEUTRAL = frozenset({"", "-"})
@@ -163,11 +163,10 @@ def recognise(lines: Iterable[str], known: Sequence[AnyFormat] = ()) -> Recognis
             unsure[_why_not(text)] += 1
     for group in sorted(alike.values(), key=len, reverse=True):
         found = _evidence(group)
+        others = [*known, *(fmt for fmt, count in counts.items() if count > len(group))]
         if isinstance(found, str):
             unsure[found] += len(group)
-        elif len(group) < UNKNOWN_LINES_MIN and is_beginning(
-            found, [*known, *(fmt for fmt, count in counts.items() if count > len(group))]
-        ):
+        elif _has_columns_of(found, others) or (len(group) < UNKNOWN_LINES_MIN and is_beginning(found, others)):
             unsure[CUT] += len(group)
         else:
             counts[found] += len(group)
@@ -185,6 +184,11 @@ def is_beginning(fmt: AnyFormat, others: Iterable[AnyFormat]) -> bool:
     columns = _columns_of(fmt.source)
     longer = [one for one in others if isinstance(one, LogFormat) and _columns_of(one.source).startswith(columns)]
     return bool(longer) and (fmt.names[-1] != "status" or all("http_user_agent" in one.names for one in longer))
+
+
+def _has_columns_of(fmt: AnyFormat, others: Iterable[AnyFormat]) -> bool:
+    """Return whether one of the others has the same columns: a line would be read by either, as it happens."""
+    return fmt not in others and any(_columns_of(one.source) == _columns_of(fmt.source) for one in others)
 
 
 @lru_cache(maxsize=256)
@@ -240,6 +244,8 @@ def _look_at(text: str) -> _Line | None:
         return None
     tokens = _tokens(text, around.end())
     if tokens is None or len(tokens) < 2 or tokens[0][0].kind != "quoted" or tokens[1][0].kind != "word":
+        return None
+    if any(column.kind == "quoted" and _REQUEST_LINE.fullmatch(value) for column, value in tokens[1:]):
         return None
     host = before["host"] or ""
     if host == "unix:" or _IPV6.fullmatch(host):  # an address: as a host it would have brackets around it
@@ -399,10 +405,8 @@ def _name_durations(columns: Sequence[tuple[str, ...]], shape: _Shape, names: di
         if index in names or (column is not None and (column.label or column.kind == "bracket")):
             continue
         known = [value for value in values if value not in _NEUTRAL]
-        if index == len(columns) - 1:  # of a line that was cut there half a number is left: it fits nothing then
-            uncut = [value for value in known if not _HALF_DURATION.fullmatch(value)]
-            known = uncut if 2 * len(uncut) > len(known) else known
-        if known and all(_DURATION.fullmatch(value) or _MILLISECONDS.fullmatch(value) for value in known):
+        # A line that was cut, or glued, has something else there. It is rejected then, and the others keep their times.
+        if known and len(known) - sum(map(_is_duration, known)) <= len(known) / 3:
             places.append(index)
     if "request_time" in names.values():
         places = [] if "upstream_response_time" in names.values() else places
@@ -418,13 +422,19 @@ def _name_durations(columns: Sequence[tuple[str, ...]], shape: _Shape, names: di
         names[max(others, key=lambda index: (sum(map(_seconds, columns[index])), -index))] = "upstream_response_time"
 
 
+def _is_duration(value: str) -> bool:
+    return bool(_DURATION.fullmatch(value) or _MILLISECONDS.fullmatch(value))
+
+
 def _is_upstreams(value: str) -> bool:
     return value in _NEUTRAL or "," in value or " : " in value
 
 
 def _seconds(value: str) -> float:
-    if value.endswith("ms"):
+    if _MILLISECONDS.fullmatch(value):
         return int(value[:-2]) / 1000
+    if not _DURATION.fullmatch(value):
+        return 0.0
     return sum(float(item) for item in re.findall(r"(?<![0-9])[0-9]+\.[0-9]+", value))
 
 
