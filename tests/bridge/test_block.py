@@ -269,6 +269,27 @@ def test_the_rows_of_a_block_are_those_of_its_lines_whatever_their_order(asked):
     assert made[0] == made[1]
 
 
+def test_services_that_are_too_many_are_one_in_a_block_as_in_its_lines():
+    numbers = [*range(40), *range(20, 60)]
+    log = "".join(
+        f'host-{n}:80 100.64.0.{n % 3} - - [24/Apr/2018:06:25:04 +0000] "GET /a HTTP/1.1" 200 {n} "-" "curl"\n'
+        for n in numbers
+    ).encode()
+    made = []
+    for way in ("lines", "columns"):
+        enricher = make_enricher()
+        enricher.recall([], services=[f"known-{n}" for n in range(enriching.SERVICES_MAX - 30)])
+        reader = BlockReader(make_parser("vhost"), "a.log")
+        reader.read(Piece(7, (), log, 0))
+        lines = reader.take()
+        columns = enricher.lines(lines) if way == "lines" else enricher.columns(lines.accesses())
+        made.append((rows_of(columns), enricher.services_over_limit))
+        services = [columns.endpoints[columns.requests[place].endpoint][0] for place in columns.request]
+        assert services == [f"host-{n}" if n < 30 else "__other__" for n in numbers]
+    assert made[0] == made[1]
+    assert made[0][1] == sum(n >= 30 for n in numbers)
+
+
 def test_requests_that_differ_in_their_query_are_one():
     log = "".join(
         f'100.64.0.{n % 3} - - [24/Apr/2018:06:25:04 +0000] "GET /{n % 2}?{n} HTTP/1.1" 404 {n} "-" "curl"\n'

@@ -6,7 +6,7 @@ from tailtrace_bridge.core.cards import CARD_PREFIX
 from tailtrace_bridge.core.columns import columns_of
 from tailtrace_bridge.core.records import OTHER, Access, AppSpan, Identity, Row, Traffic
 from tailtrace_bridge.identity.chain import Holder
-from tailtrace_bridge.rows.enricher import CARDS_MAX, Enricher
+from tailtrace_bridge.rows.enricher import CARDS_MAX, SERVICES_MAX, Enricher
 from tailtrace_bridge.rows.routes import Routes
 
 ANA = Identity("100.64.0.7", "user", "ana@example.com", "ana-laptop")
@@ -77,6 +77,17 @@ def test_cards_beyond_the_limit_share_a_name(enricher):
     ]
     assert enricher.row(access("/_tailtrace/view", 204, "card-0")).route == "/_tailtrace/view?card=card-0"
     assert enricher.cards_over_limit == 2
+
+
+def test_services_beyond_the_limit_share_a_name(enricher):
+    enricher.recall([], services=["known"])
+    lines = [access("/a")._replace(service=f"host-{number}") for number in range(SERVICES_MAX + 1)]
+    services = [enricher.row(line).access.service for line in lines]
+    assert services[SERVICES_MAX - 2 :] == [f"host-{SERVICES_MAX - 2}", "__other__", "__other__"]
+    assert [enricher.row(access("/a")._replace(service=one)).access.service for one in ("host-0", "known", "")] == [
+        "host-0", "known", ""
+    ]  # fmt: skip
+    assert enricher.services_over_limit == 2
 
 
 def told(app, **more):

@@ -29,10 +29,11 @@ from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.rows.traffic import HEALTH_PATHS
 from tailtrace_bridge.store.scope import Scope
 from tailtrace_bridge.store.sqlite.store import SqliteStore
-from tailtrace_bridge.store.values import Filters, Window
+from tailtrace_bridge.store.values import By, Filters, Window
 from tailtrace_bridge.transfer import importer
 from tailtrace_bridge.transfer.importer import Imported, ImportJob, import_logs, store_chunks
 from tailtrace_bridge.transfer.worker import ImportWorker, Sender
+from tailtrace_bridge.wiring.recall import recalled
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ALL = Window(0, 1 << 60)
@@ -400,3 +401,19 @@ def test_a_worker_finds_it_too(store, tmp_path, kind):
     expected = run(store, log).understood
     with ImportWorker() as worker:
         assert [one for chunk in worker.chunks(job(log)) for one in chunk.understood] == expected
+
+
+def test_hosts_that_clients_made_up_are_one_service(store, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("".join(
+        f'h{n}.example:443 100.64.0.7 - - [10/Mar/2024:10:00:00 +0000] "GET /a HTTP/1.1" 200 {n} "-" "curl/8"\n'
+        for n in range(1_300)
+    ))  # fmt: skip
+    done = run(store, log)
+    assert done.stored == 1_300
+    assert f"{log}: 300 requests are of the service __other__" in done.notes[0]
+    services = {usage.service for usage in store.usage(Scope.everybody(), ALL, Filters(), By.ENDPOINT)}
+    assert (len(services), "__other__" in services) == (1_001, True)
+    again = run(store, log)  # a bridge that starts anew, or another import, knows them from the store
+    known = recalled(store, 1_710_064_800_000_000)[2]
+    assert (again.duplicate, set(known)) == (1_300, services)

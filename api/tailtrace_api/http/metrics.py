@@ -57,6 +57,11 @@ class _BridgeCollector(Collector):
         yield _counters("requests_by_sender", "Rows by sender: named, not, this machine.", "sender", enricher.senders)
         yield _counters("rows_unknown", "Rows that nobody is named in, by why.", "reason", enricher.unknown_by_reason)
         yield _counters("app_headers", "What apps said with their answers.", "result", enricher.app_headers)
+        yield _counter(
+            "services_over_limit",
+            "Requests whose service counted under __other__.",
+            bridge.pipeline.enricher.services_over_limit,
+        )
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counter("routes_unlearned", "Routes not learned: so many are known.", bridge.routes.unlearned_count)
         yield _counter("logs_forgotten", "Logs whose position was forgotten.", bridge.pipeline.tail.logs_forgotten)

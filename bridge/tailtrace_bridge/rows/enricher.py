@@ -41,10 +41,13 @@ from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_a
 
 _NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
+SERVICES_MAX = 1000
+"""Far more than anybody's nginx has server blocks; answers take time by it."""
 """Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
 PLACED_MAX = 16_384
 """When so many are remembered in an import, all are forgotten."""
 _OTHERS = frozenset({OTHER, f"{CARD_PREFIX}{OTHER}"})
+_SERVICE = Access._fields.index("service")
 _APP = Access._fields.index("app") - Access._fields.index("card") - 1
 _TOGETHER = [[int(TOGETHER[by_request, by_agent]) for by_agent in Traffic] for by_request in Traffic]
 
@@ -74,6 +77,8 @@ class Enricher:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.cards_over_limit = 0
+        self.services_over_limit = 0
+        """Requests of which the service became `__other__`, because `SERVICES_MAX` were known."""
         self.senders = {"named": 0, "unnamed": 0, "self": 0}
         """Requests by who sent them: a person or a device that is known, nobody that is known, this machine."""
         self.unknown_by_reason: dict[str, int] = {}
@@ -86,6 +91,7 @@ class Enricher:
         self._routes = routes
         self._health_paths, self._static_paths = health_paths, static_paths
         self._cards: set[str] = set()
+        self._services = {""}
         self._placed_as_reported: dict[tuple[tuple[str, str, str], str, str], tuple[str, Traffic]] = {}
         """By method, path and card, service, and the route that an app reported and that was learned; of any status."""
 
@@ -95,6 +101,9 @@ class Enricher:
 
     def row(self, access: Access, span: AppSpan | None = None) -> Row:
         """Make the row of a line, and of its span where there is one."""
+        if access.service not in self._services and self._refused([access.service]):
+            access = access._replace(service=OTHER)
+            self.services_over_limit += 1
         identity, identified_us = self._identified(access, self._holder(access.address))
         self.senders[sender_of(identity)] += 1
         if identity.reason:
@@ -128,6 +137,10 @@ class Enricher:
     def columns(self, accesses: Sequence[Access]) -> Columns:
         """Make the rows of many lines without spans, as `row` does, but what repeats among them is found out once."""
         lines = transposed(accesses)
+        if refused := self._refused(lines[_SERVICE]):
+            self.services_over_limit += sum(service in refused for service in lines[_SERVICE])
+            accesses = [one._replace(service=OTHER) if one.service in refused else one for one in accesses]
+            lines = transposed(accesses)
         times_us, _, addresses, methods, paths, statuses, _, _, _, _, services, _, _, agents, cards, *more = lines
         # A log of another format than ours has no such words, and pays nothing for them.
         reported = [self._app_answer(access) if access.app else None for access in accesses] if any(more[_APP]) else ()
@@ -181,6 +194,11 @@ class Enricher:
 
     def lines(self, lines: Lines) -> Columns:
         """Make the rows of lines that were read in blocks, as `columns` does of their records."""
+        if refused := self._refused(lines.services.values_read):
+            other = lines.services.add(OTHER)
+            places = {place: other for place, name in enumerate(lines.services.values_read) if name in refused}
+            self.services_over_limit += sum(place in places for place in lines.service)
+            lines.service = [places.get(place, place) for place in lines.service]
         addresses = lines.addresses.values_read
         holders = [self._holder(address) for address in addresses]
         oldest_us = min(lines.time_us, default=0)
@@ -378,11 +396,26 @@ class Enricher:
         """Requests that count under `__other__` because more endpoints or cards came than are kept apart."""
         return self._routes.over_limit_count + self.cards_over_limit
 
-    def recall(self, endpoints: Iterable[str], templates: Iterable[tuple[str, str]] = ()) -> None:
-        """Know the endpoints that a store has, and the (service, route) that apps told.
+    def _refused(self, services: Iterable[str]) -> set[str]:
+        """Know services that are new, and return those that are too many: `$host` is what a client says."""
+        refused: set[str] = set()
+        for service in dict.fromkeys(services):
+            if service in self._services:
+                continue
+            if len(self._services) <= SERVICES_MAX:
+                self._services.add(service)
+            elif service != OTHER:
+                refused.add(service)
+        return refused
 
-        So the limits of paths and cards hold, and routes keep their names, over restarts and imports.
+    def recall(
+        self, endpoints: Iterable[str], templates: Iterable[tuple[str, str]] = (), services: Iterable[str] = ()
+    ) -> None:
+        """Know the endpoints that a store has, the (service, route) that apps told, and the services.
+
+        So the limits of paths, cards and services hold, and routes keep their names, over restarts and imports.
         """
+        self._services.update(services)
         known = set(endpoints)
         cards = {one for one in known if one.startswith(CARD_PREFIX)}
         self._cards |= {one.removeprefix(CARD_PREFIX) for one in cards} - {OTHER}

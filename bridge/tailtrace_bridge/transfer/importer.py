@@ -135,8 +135,8 @@ class ImportJob:
     """The history of the bridge with the same checkpoint; it is only read."""
     formats: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Log and `log_format`s of logs whose formats nginx.conf says."""
-    recalled: tuple[Sequence[str], Sequence[tuple[str, str]]] = ((), ())
-    """The endpoints that the store has already, and the (service, route) of those that apps told."""
+    recalled: tuple[Sequence[str], Sequence[tuple[str, str]], Sequence[str]] = ((), (), ())
+    """The endpoints that the store has already, the (service, route) of those that apps told, and the services."""
     static_paths: tuple[str, ...] = ()
 
     def chunks(self, *, with_rows: bool = False) -> Iterator[Chunk]:
@@ -277,6 +277,7 @@ class _LogReader:
         self._with_rows = with_rows
         self._lines: BlockReader | _ExportLines
         self._folded_before = enricher.folded
+        self._services_before = enricher.services_over_limit
         self._read_bytes: list[int] = []
         self._numbers: dict[str, int] = {}
         self._cut: list[tuple[bytes, int, int, bool]] = []
@@ -388,6 +389,11 @@ class _LogReader:
             notes.append(
                 f"{self._name}: {folded} requests count under __other__, since more endpoints or cards came than are "
                 "kept apart (docs/definitions.md); with TAILTRACE_OPENAPI the app's own routes are known"
+            )
+        if services := self._enricher.services_over_limit - self._services_before:
+            notes.append(
+                f"{self._name}: {services} requests are of the service __other__, since more hosts came than are kept "
+                "apart (docs/definitions.md): clients choose $host; $server_name is one of nginx's"
             )
         return "; ".join(notes)
 

@@ -318,11 +318,11 @@ def make_enricher(settings: "Settings", identities: Identities, routes: Routes) 
     )
 
 
-def recalled_endpoints(settings: "Settings") -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the endpoints that the store has, where there is one, and the (service, route) that apps told."""
+def recalled_endpoints(settings: "Settings") -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Return the endpoints that the store has, where there is one, the (service, route) of apps, the services."""
     kind, _, path = settings.store.partition(":")
     if kind == "sqlite" and not os.path.exists(path):  # noqa: PTH110 - a folder that is closed has none for us
-        return [], []
+        return [], [], []
     with closing(open_store(settings, reading=True)) as store:
         return recalled(store, clock_us())
 

@@ -37,13 +37,16 @@ class Recall:
             self._is_done = True
 
 
-def recalled(store: Store, now_us: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return a store's endpoints, and the (service, route) of those that an app told lately. Raises `StoreError`."""
+def recalled(store: Store, now_us: int) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Return a store's endpoints, and of late the (service, route) that apps told, and the services.
+
+    Raises `StoreError`.
+    """
     endpoints = store.endpoints(Scope.everybody())  # first: it makes the buckets of an InfluxDB that is new
     lately = Window(now_us - RECALLED_DAYS * DAY_US, now_us + DAY_US)
     usages = store.usage(Scope.everybody(), lately, Filters(), By.ENDPOINT)
     told = {(usage.service, usage.endpoint) for usage in usages if _is_reported(usage)}
-    return endpoints, sorted(told)
+    return endpoints, sorted(told), sorted({usage.service for usage in usages})
 
 
 def _is_reported(usage: Usage) -> bool:
