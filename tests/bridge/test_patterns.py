@@ -41,6 +41,7 @@ ELSEWHERE = {
     "tailtrace_bridge.logs.grammar": "the same, for a second request in a line",
     "tailtrace_bridge.store.person": "escaped words, side by side: nothing in it repeats",
     "tailtrace_api.access.policy": "of our own routes: parts without a slash, and at most one that takes the rest",
+    "tailtrace_api.nginx.conf_formats": "an access_log's path with variables, tried on the name of one file",
     "tailtrace_api.mcp_server.parameters": "forms of our own tools, after a limit on the length",
     "tailtrace.settings": "the pattern is the app's own setting, as OpenTelemetry has it",
 }

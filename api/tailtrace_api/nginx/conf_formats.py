@@ -21,7 +21,7 @@ from tailtrace_bridge.core.errors import SettingsError
 from tailtrace_bridge.logs.rotation import is_rotated_name
 
 _OTHER_SERVERS = frozenset({"stream", "mail"})
-_VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
+_VARIABLE = re.compile(r"(?:\$(?:\{\w+\}|\w+))+")
 _ROTATED = r"(?:[._-][\w.-]*)?"
 
 

@@ -41,9 +41,9 @@ from tailtrace_bridge.rows.traffic import HEALTH_PATHS, TOGETHER, classify, of_a
 
 _NOTHING_SAID = AppAnswer(None)
 CARDS_MAX = 500
+"""Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
 SERVICES_MAX = 1000
 """Far more than anybody's nginx has server blocks; answers take time by it."""
-"""Distinct cards, each variant for itself: they come from the URL, which anyone can write."""
 PLACED_MAX = 16_384
 """When so many are remembered in an import, all are forgotten."""
 _OTHERS = frozenset({OTHER, f"{CARD_PREFIX}{OTHER}"})
