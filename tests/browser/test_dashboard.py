@@ -211,9 +211,9 @@ def test_news_come_by_themselves(tmp_path, serving, open_page, row):
         page.until("document.querySelectorAll('#totals .figure')[2]?.textContent.trim() === '1'")
         assert totals(page)["Requests"] == 1
         body = page.locator("#totals .panel-body")
-        assert body.evaluate("one => getComputedStyle(one).opacity") == "1"
+        assert body.evaluate("one => getComputedStyle(one).filter") == "none"
     page.wait_for_selector("#live[data-state=lost]")
-    page.until("getComputedStyle(document.querySelector('#totals .panel-body')).opacity < 0.6")
+    assert body.evaluate("one => getComputedStyle(one).filter") == "grayscale(1)", "as old numbers are"
     assert "See whether tailtrace serve still runs" in page.locator("#live").text_content()
     page.said.clear()  # the server went away on purpose
 
