@@ -50,17 +50,13 @@ class _BridgeCollector(Collector):
         for record in (*bridge.counter_records(), self._access):
             yield from of_record(record)
         yield _counters("lines_refused", "Lines that are no record.", "reason", bridge.pipeline.rejected_by_reason)
-        yield _counter(
-            "cards_over_limit", "Card views counted under __other__.", bridge.pipeline.enricher.cards_over_limit
-        )
         enricher = bridge.pipeline.enricher
+        yield _counter("cards_over_limit", "Card views counted under __other__.", enricher.cards_over_limit)
         yield _counters("requests_by_sender", "Rows by sender: named, not, this machine.", "sender", enricher.senders)
         yield _counters("rows_unknown", "Rows that nobody is named in, by why.", "reason", enricher.unknown_by_reason)
         yield _counters("app_headers", "What apps said with their answers.", "result", enricher.app_headers)
         yield _counter(
-            "services_over_limit",
-            "Requests whose service counted under __other__.",
-            bridge.pipeline.enricher.services_over_limit,
+            "services_over_limit", "Requests whose service counted under __other__.", enricher.services_over_limit
         )
         yield _counter("routes_over_limit", "Requests counted under __other__.", bridge.routes.over_limit_count)
         yield _counter("routes_unlearned", "Routes not learned: so many are known.", bridge.routes.unlearned_count)

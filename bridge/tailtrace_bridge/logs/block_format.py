@@ -28,7 +28,7 @@ from tailtrace_bridge.logs.format import (
     read_statement,
     split_format,
 )
-from tailtrace_bridge.logs.grammar import PORT, is_list, is_port, is_quoted, is_word
+from tailtrace_bridge.logs.grammar import PORT, WHOLE_SECONDS, is_list, is_port, is_quoted, is_word
 
 _ADDRESS_CHARS = "0-9A-Fa-f.:"
 _USER_CHARS = "A-Za-z0-9_.@-"
@@ -50,8 +50,7 @@ _SHAPES = {
     "http_tailscale_funnel_request": "",
 }
 """Values of one shape. Times stand in two parts: the first is the same for many lines, the second one of few."""
-_WHOLE_SECONDS = r"[0-9]{1,10}\.[0-9]{3,9}"
-_LAST_SHAPES = {"request_time": f"({_WHOLE_SECONDS})", "upstream_response_time": f"({_WHOLE_SECONDS}|-)"}
+_LAST_SHAPES = {"request_time": f"({WHOLE_SECONDS})", "upstream_response_time": f"({WHOLE_SECONDS}|-)"}
 """The same at the end of a line, as `grammar.whole_at_end` has it."""
 _OPEN = frozenset({"request", "request_uri", "uri", "document_uri", "http_user_agent"})
 """What is read only between quotes."""

@@ -61,12 +61,12 @@ TIMES = {
     "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
     "msec": r"[0-9]{9,12}\.[0-9]{1,9}",
 }
-WHOLE_TIMES = {
+_WHOLE_TIMES = TIMES | {
     "time_local": r"[0-9]{1,2}/[^/ ]{2,9}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{4}",
-    "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
     "msec": r"[0-9]{1,12}\.[0-9]{3,9}",
 }
-_WHOLE_DURATION = r"(?:[0-9]{1,10}\.[0-9]{3,9}|[0-9]{1,9}ms|-)"
+WHOLE_SECONDS = r"[0-9]{1,10}\.[0-9]{3,9}"
+_WHOLE_DURATION = rf"(?:{WHOLE_SECONDS}|[0-9]{{1,9}}ms|-)"
 _SHAPES = {
     "time_local": r"\S*?(?: [+-][0-9]{4})?",
     "request": r"[^ ]*(?: [^ ]* HTTP/[0-9.]+)?",
@@ -158,8 +158,8 @@ def strict(name: str) -> str | None:  # noqa: C901, PLR0911 - a table
 
 def whole_at_end(name: str) -> str | None:
     """Return what a value looks like that ends its line, where a part of it could be taken for another."""
-    if name in WHOLE_TIMES:
-        return WHOLE_TIMES[name]
+    if name in _WHOLE_TIMES:
+        return _WHOLE_TIMES[name]
     if not _DURATIONS.fullmatch(name):
         return None
     return rf"{_WHOLE_DURATION}(?:(?:, | : ){_WHOLE_DURATION})*" if is_list(name) else _WHOLE_DURATION

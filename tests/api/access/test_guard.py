@@ -113,12 +113,18 @@ def test_a_browser_of_nobody_is_told_how_to_log_in(make_api, ask):
     assert [html.escape(one.json()["detail"]) in page.text for one in others] == [True, True]
 
 
-def test_an_app_says_by_itself_what_differs(ask, chosen):
+def guard_of(settings, status, header):
+    """Before an app that answers so."""
+
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"Cache-Control", b"max-age=60")]})
+        await send({"type": "http.response.start", "status": status, "headers": [header]})
         await send({"type": "http.response.body", "body": b"x"})
 
-    guard = Guard(app, make_callers(chosen()), AccessCounters(), clock=monotonic_us)
+    return Guard(app, make_callers(settings), AccessCounters(), clock=monotonic_us)
+
+
+def test_an_app_says_by_itself_what_differs(ask, chosen):
+    guard = guard_of(chosen(), 200, (b"Cache-Control", b"max-age=60"))
     answer = asyncio.run(ask(guard, "/health", peer="127.0.0.1"))
     assert answer.headers.get_list("cache-control") == ["max-age=60"]
     assert answer.headers["x-frame-options"] == "DENY"
@@ -169,11 +175,7 @@ def test_every_503_says_when_to_ask_again(make_api, ask, tokens, monkeypatch):
 
 
 def test_an_app_that_knows_better_says_itself_when_to_ask_again(ask, chosen):
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 503, "headers": [(b"Retry-After", b"1")]})
-        await send({"type": "http.response.body", "body": b"x"})
-
-    guard = Guard(app, make_callers(chosen()), AccessCounters(), clock=monotonic_us)
+    guard = guard_of(chosen(), 503, (b"Retry-After", b"1"))
     answer = asyncio.run(ask(guard, "/health", peer="127.0.0.1"))
     assert answer.headers.get_list("retry-after") == ["1"]
 
