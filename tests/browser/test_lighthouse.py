@@ -1,16 +1,21 @@
-"""Lighthouse's marks of the page, as a desktop and as its slow phone: each at least 95 of 100, on a machine of any load.
+"""Lighthouse's marks of the page, as a desktop and as its slow phone: each at least 95 of 100, on any machine.
 
 Lighthouse looks at the page in a browser once, and computes from what it recorded how long the page would take on a slower
-network and processor. Two things in the record are the machine's and not the page's, and are put right before it computes:
+network and processor. What in the record is the machine's and not the page's is put right before it computes:
 
 | recorded | counts as |
 |---|---|
 | how long the page's tasks took by the clock, waiting for a processor too | the processor's time that they took |
+| the processor's time that they took on a slow processor | what they take on one that Lighthouse's slowdown is meant for |
 | how soon the server answered | SERVER_MS: how soon it does is measured by `bench/page.py` |
+
+When each frame was painted cannot be put right, and turns the mark on a busy machine. So there are RECORDS, as Lighthouse's
+variability.md advises, and the one with the median of performance counts, whole.
 """
 
 import json
 import os
+import statistics
 import subprocess
 
 import pytest
@@ -19,14 +24,29 @@ pytestmark = [pytest.mark.chromium, pytest.mark.lighthouse]
 SERVER_MS = 30
 SCORE_MIN = 0.95
 SHIFT_MAX = 0.05
+RECORDS = 3
 DEVICE = ("formFactor", "screenEmulation", "emulatedUserAgent", "throttlingMethod", "throttling")
+WORK = """() => {
+  for (let round = 0; round < 12; round++) {
+    const rows = Array.from({length: 400}, (_, place) => ({name: `name ${(place * 7919 + round) % 1000}`, place}));
+    rows.sort((one, other) => one.name.localeCompare(other.name));
+    const cells = rows.map(({name, place}) => `<tr><td>${name}<td><b>${place}</b>`);
+    document.body.innerHTML = `<table>${cells.join('')}</table>`;
+    document.body.offsetHeight; // lays it out
+  }
+}"""
+"""What a page does, in small: script, parsing, style and layout."""
+WORK_MS = 330
+"""The processor's time that WORK takes where `benchmarkIndex` is 1750, the middle of 1500 to 2000: for such a machine is
+the slowdown that Lighthouse takes unless told otherwise, and its throttling.md has one calibrate it for a slower one."""
+WORK_TIMES = 2
 
 
 @pytest.fixture
-def marks(lighthouse_program, chromium_program, tmp_path):
+def mark(lighthouse_program, chromium_program, browser, tmp_path):
     """Have an address marked as on a device; give the scores of the categories, and the audits."""
 
-    def marks(url, device):
+    def mark(url, device):
         def run(*words):
             done = subprocess.run(
                 [lighthouse_program, url, "--quiet", "--no-enable-error-reporting", *words],
@@ -37,10 +57,13 @@ def marks(lighthouse_program, chromium_program, tmp_path):
 
         record, config, report = tmp_path / "record", tmp_path / "config.json", tmp_path / "report.json"
         preset = ["--preset=desktop"] if device == "desktop" else []
+        before = work_ms(browser)
         run(f"--gather-mode={record}", "--chrome-flags=--headless=new --no-sandbox", *preset)
+        speed = WORK_MS / statistics.mean([*before, *work_ms(browser)])
         recorded = json.loads((record / "artifacts.json").read_text())
         settings = recorded["settings"]
-        settings["throttling"]["cpuSlowdownMultiplier"] *= processor_share(record)
+        # A faster machine counts as the one that is meant: nobody is asked for more than Lighthouse itself asks.
+        settings["throttling"]["cpuSlowdownMultiplier"] *= processor_share(record) * min(speed, 1)
         origin = url.removesuffix("/")
         settings["precomputedLanternData"] = {
             "additionalRttByOrigin": {origin: 0},
@@ -53,7 +76,29 @@ def marks(lighthouse_program, chromium_program, tmp_path):
         answer = json.loads(report.read_text())
         return {name: one["score"] for name, one in answer["categories"].items()}, answer["audits"]
 
-    return marks
+    return mark
+
+
+def work_ms(browser):
+    """Do WORK some times, each in a new page; the processor's time of each: a machine's load leaves it as it is."""
+
+    def once():
+        context = browser.new_context()
+        page = context.new_page()
+        session = context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def task_s():
+            metrics = session.send("Performance.getMetrics")["metrics"]
+            return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+        begun_s = task_s()
+        page.evaluate(WORK)
+        took_s = task_s() - begun_s
+        context.close()
+        return 1000 * took_s
+
+    return [once() for _ in range(WORK_TIMES)]
 
 
 def processor_share(record):
@@ -70,8 +115,9 @@ def processor_share(record):
 
 
 @pytest.mark.parametrize("device", ["desktop", "phone"])
-def test_marks_of_the_page(marks, factory, device):
-    scores, audits = marks(f"{factory}/", device)
+def test_marks_of_the_page(mark, factory, device):
+    marks = [mark(f"{factory}/", device) for _ in range(RECORDS)]
+    scores, audits = sorted(marks, key=lambda one: one[0]["performance"])[RECORDS // 2]
     short = {name: audit["displayValue"] for name, audit in audits.items() if audit.get("displayValue")}
     assert set(scores) == {"performance", "accessibility", "best-practices", "seo"}
     assert min(scores.values()) >= SCORE_MIN, (scores, short)
