@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -127,6 +128,20 @@ def test_small_batches_give_the_same(store, tmp_path, monkeypatch):
     assert run(other, SAMPLES / "combined.log", SAMPLES / "tailtrace.log").stored == 13
     assert sums(other)[1:] == sums(store)[1:]
     other.close()
+
+
+def test_an_address_is_asked_about_once_however_long_an_import_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(importer, "BATCH_ROWS", 1)
+    for name in ("_monotonic_us", "_wall_us"):  # a minute passes between any two looks
+        monkeypatch.setattr(importer, name, partial(next, iter(range(10**15, 10**18, 60_000_000))))
+    log = tmp_path / "access.log"
+    line = '203.0.113.9 - - [24/Apr/2018:06:25:{:02} +0000] "GET / HTTP/1.1" 200 5 "-" "x"\n'
+    log.write_text("".join(map(line.format, range(60))))
+    monkeypatch.setattr("tailtrace_bridge.logs.packed.CHUNK_BYTES", 3 * len(line))
+    chunks = list(job(log).chunks())
+    assert sum(len(one.columns.key) for one in chunks) == 60
+    assert len(chunks) > 3
+    assert len({when for one in chunks for when in one.columns.identified_us}) == 1
 
 
 def test_progress_is_told_in_bytes_of_the_files(store):

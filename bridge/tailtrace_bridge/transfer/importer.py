@@ -57,6 +57,8 @@ BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 BATCH_BYTES = 1536 * 1024
 """Bytes of them: long lines, which may all be different, make smaller chunks."""
+HELD_US = 24 * 3_600_000_000
+"""A log is of the past: who has an address now is asked once, however long the import takes."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
 
@@ -173,7 +175,15 @@ class ImportJob:
             loopback = make_loopback(socket, _monotonic_us, is_trusted=self.trust_loopback)
             serves = LocalApi(socket, clock=_monotonic_us).serves_loopback
             providers.append(Near(loopback.look, serves, has_serve=self.has_serve))
-        identities = Identities(providers, clock=_monotonic_us, wall=_wall_us, history=history)
+        identities = Identities(
+            providers,
+            clock=_monotonic_us,
+            wall=_wall_us,
+            history=history,
+            ttl_us=HELD_US,
+            watched_ttl_us=HELD_US,
+            not_found_ttl_us=HELD_US,
+        )
         enricher = Enricher(
             identities.holder,
             self.routes,
