@@ -5,3 +5,5 @@ try {
 } catch {
   // No storage here: the system's theme holds.
 }
+// What a browser has to load for its first time in words takes a phone 80 ms: better now than when the page has come.
+requestAnimationFrame(() => setTimeout(Intl.DateTimeFormat));
