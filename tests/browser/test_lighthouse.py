@@ -5,14 +5,15 @@ network and processor. What in the record is the machine's and not the page's is
 
 | recorded | counts as |
 |---|---|
-| how long the page's tasks took by the clock, waiting for a processor too | the processor's time that they took |
-| the processor's time that they took on a slow processor | what they take on one that Lighthouse's slowdown is meant for |
+| how long each of the page's tasks took by the clock, waiting for a processor too | the processor's time that it took |
+| the processor's time that tasks took on a slow one | what they take on one that Lighthouse's slowdown is meant for |
 | how soon the server answered | SERVER_MS: how soon it does is measured by `bench/page.py` |
 
 When each frame was painted cannot be put right, and turns the mark on a busy machine. So there are RECORDS, as Lighthouse's
 variability.md advises, and the one with the median of performance counts, whole.
 """
 
+import itertools
 import json
 import os
 import statistics
@@ -25,6 +26,9 @@ SERVER_MS = 30
 SCORE_MIN = 0.95
 SHIFT_MAX = 0.05
 RECORDS = 3
+RECORDS_LOST_MAX = 3
+LOST = "NO_NAVSTART"
+"""Lighthouse's word where the browser, on a busy machine, lost the begin of the page from its trace: "please run again"."""
 DEVICE = ("formFactor", "screenEmulation", "emulatedUserAgent", "throttlingMethod", "throttling")
 WORK = """() => {
   for (let round = 0; round < 12; round++) {
@@ -44,7 +48,7 @@ WORK_TIMES = 2
 
 @pytest.fixture
 def mark(lighthouse_program, chromium_program, browser, tmp_path):
-    """Have an address marked as on a device; give the scores of the categories, and the audits."""
+    """Have an address marked as on a device; give the scores of the categories and the audits, or None: the record was LOST."""
 
     def mark(url, device):
         def run(*words):
@@ -53,26 +57,32 @@ def mark(lighthouse_program, chromium_program, browser, tmp_path):
                 env={**os.environ, "CHROME_PATH": chromium_program, "HOME": str(tmp_path)},
                 cwd=tmp_path, capture_output=True, text=True, check=False, timeout=170,
             )  # fmt: skip
-            assert done.returncode == 0, done.stderr[-2000:]
+            assert done.returncode == 0 or LOST in done.stderr, done.stderr[-2000:]
+            return done.returncode == 0
 
         record, config, report = tmp_path / "record", tmp_path / "config.json", tmp_path / "report.json"
         preset = ["--preset=desktop"] if device == "desktop" else []
         before = work_ms(browser)
-        run(f"--gather-mode={record}", "--chrome-flags=--headless=new --no-sandbox", *preset)
+        if not run(f"--gather-mode={record}", "--chrome-flags=--headless=new --no-sandbox", *preset):
+            return None
         speed = WORK_MS / statistics.mean([*before, *work_ms(browser)])
         recorded = json.loads((record / "artifacts.json").read_text())
         settings = recorded["settings"]
         # A faster machine counts as the one that is meant: nobody is asked for more than Lighthouse itself asks.
-        settings["throttling"]["cpuSlowdownMultiplier"] *= processor_share(record) * min(speed, 1)
+        settings["throttling"]["cpuSlowdownMultiplier"] *= min(speed, 1)
         origin = url.removesuffix("/")
         settings["precomputedLanternData"] = {
             "additionalRttByOrigin": {origin: 0},
             "serverResponseTimeByOrigin": {origin: SERVER_MS},
         }
         (record / "artifacts.json").write_text(json.dumps(recorded))
+        trace = json.loads((record / "defaultPass.trace.json").read_text())
+        without_waits(trace["traceEvents"])
+        (record / "defaultPass.trace.json").write_text(json.dumps(trace))
         given = {name: settings[name] for name in (*DEVICE, "precomputedLanternData")}
         config.write_text(json.dumps({"extends": "lighthouse:default", "settings": given}))
-        run(f"--audit-mode={record}", f"--config-path={config}", "--output=json", f"--output-path={report}")
+        if not run(f"--audit-mode={record}", f"--config-path={config}", "--output=json", f"--output-path={report}"):
+            return None
         answer = json.loads(report.read_text())
         return {name: one["score"] for name, one in answer["categories"].items()}, answer["audits"]
 
@@ -101,22 +111,34 @@ def work_ms(browser):
     return [once() for _ in range(WORK_TIMES)]
 
 
-def processor_share(record):
-    """Of the time that tasks of the page's main thread took by the clock, the part in which they had a processor."""
-    events = json.loads((record / "defaultPass.trace.json").read_text())["traceEvents"]
+def without_waits(events):
+    """In a trace, let each task of a page's main thread take as long as it had a processor; what is in it shrinks with it.
+
+    Each by its own share: that of all together is low where many short ones waited, and would excuse a long one that did not.
+    """
     threads = {
         (event["pid"], event["tid"])
         for event in events
         if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
     }
-    tasks = [event for event in events if event["name"] == "RunTask" and (event["pid"], event["tid"]) in threads]
-    timed = [task for task in tasks if "tdur" in task]
-    return sum(task["tdur"] for task in timed) / sum(task["dur"] for task in timed)
+    for thread in threads:
+        own = [event for event in events if (event["pid"], event["tid"]) == thread]
+        begun, end, share = 0, 0, 1.0
+        for event in sorted(own, key=lambda event: (event["ts"], event["name"] != "RunTask")):
+            if event["ts"] >= end:
+                if event["name"] != "RunTask" or "tdur" not in event or not event["dur"]:
+                    continue
+                begun, end, share = event["ts"], event["ts"] + event["dur"], min(event["tdur"] / event["dur"], 1)
+            event["ts"] = begun + (event["ts"] - begun) * share
+            if "dur" in event:
+                event["dur"] *= share
 
 
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_marks_of_the_page(mark, factory, device):
-    marks = [mark(f"{factory}/", device) for _ in range(RECORDS)]
+    tried = (mark(f"{factory}/", device) for _ in range(RECORDS + RECORDS_LOST_MAX))
+    marks = list(itertools.islice(filter(None, tried), RECORDS))
+    assert len(marks) == RECORDS
     scores, audits = sorted(marks, key=lambda one: one[0]["performance"])[RECORDS // 2]
     short = {name: audit["displayValue"] for name, audit in audits.items() if audit.get("displayValue")}
     assert set(scores) == {"performance", "accessibility", "best-practices", "seo"}
