@@ -377,7 +377,7 @@ def test_a_member_sees_what_is_theirs(tmp_path, serving, open_page, show_all, ro
         page.until("document.querySelector('.banner').textContent.includes('up to')")
         assert "You see what is yours alone, ben@example.com." in page.locator(".banner").text_content()
         assert page.locator("#unused, #alerts").count() == 0
-        assert "groups of everybody" in page.locator("#errors .panel-note").text_content()
+        page.until("document.querySelector('#errors .panel-note').textContent.includes('groups of everybody')")
         assert page.locator(".foot a").evaluate_all(
             "all => all.filter((one) => one.checkVisibility()).map((one) => one.pathname)"
         ) == ["/openapi.json"]
