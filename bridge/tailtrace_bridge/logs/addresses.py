@@ -49,11 +49,20 @@ def client_of(value: str) -> str:
     """Return the client of a list such as `$http_x_forwarded_for`; empty where it names none.
 
     Each proxy appends who came to it, so from the right the first that is none of our own proxies' addresses is as far
-    as anybody can be sure of; what stands left of it the client may have made up.
+    as anybody can be sure of; what stands left of it the client may have made up. So may what stands left of a word
+    such as `unknown`, by which a proxy says that it does not tell who came.
     """
-    known = [address for item in value.split(",") if (address := _listed(item.strip()))]
-    public = [address for address in known if not _is_proxys(address)]
-    return public[-1] if public else known[0] if known else ""
+    client = ""
+    for item in reversed(value.split(",")):
+        if not item.strip():
+            continue
+        address = _listed(item.strip())
+        if address and not _is_proxys(address):
+            return address
+        if not address:
+            break
+        client = address
+    return client
 
 
 @lru_cache(maxsize=4096)

@@ -34,7 +34,14 @@ ESCAPED_LENGTH_MAX = 16 * (REQUEST_LENGTH_MAX + 1)
 """Of an escaped text that is looked at: no character takes more than its four bytes, each of four characters."""
 FIELDS: tuple[tuple[str, ...], ...] = (
     ("msec", "time_local", "time_iso8601"),
-    ("remote_addr", "realip_remote_addr", "proxy_protocol_addr", "http_x_real_ip", "http_x_forwarded_for"),
+    (
+        "remote_addr",
+        "realip_remote_addr",
+        "proxy_protocol_addr",
+        "http_x_real_ip",
+        "proxy_add_x_forwarded_for",
+        "http_x_forwarded_for",
+    ),
     ("request",),
     ("request_method",),
     ("request_uri", "uri", "document_uri"),
@@ -58,7 +65,7 @@ Of the time and of the trace id it is the first that the format has: nginx write
 _TIME, _ADDRESS, _UPSTREAM_ROW, _TRACE_ID_ROW, _SPAN_ID_ROW = 0, 1, 9, 13, 14
 REWRITTEN = frozenset({"uri", "document_uri"})
 """What a rewrite, an index or an error page changes; read where the request as it came is not logged."""
-_CHOSEN = frozenset({"http_x_forwarded_for", "http_x_real_ip", "proxy_protocol_addr"})
+_CHOSEN = frozenset({"http_x_forwarded_for", "proxy_add_x_forwarded_for", "http_x_real_ip", "proxy_protocol_addr"})
 """Addresses that may be missing, or no address, because of what a client or a proxy sent."""
 _MORE_FIELDS = (
     "tailtrace_inbound_trace_id",
