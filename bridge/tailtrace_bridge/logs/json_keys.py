@@ -26,7 +26,7 @@ from tailtrace_bridge.logs.format import unescape_default
 KEYS: dict[str, tuple[str, ...]] = {
     "msec": ("msec",),
     "time_iso8601": ("timeiso8601", "time", "timestamp", "@timestamp", "ts", "datetime", "timelocal", "date", "localtime"),
-    "remote_addr": ("remoteaddr", "remoteip", "clientip", "client", "clienthost", "clientaddr", "clientaddress", "sourceip", "sourceaddress", "ip", "remotehost", "remote"),
+    "remote_addr": ("remoteaddr", "remoteip", "clientip", "client", "clienthost", "clientaddr", "clientaddress", "sourceip", "sourceaddress", "ip", "remotehost", "remote", "remoteaddress"),
     "realip_remote_addr": ("realipremoteaddr",),
     "proxy_protocol_addr": ("proxyprotocoladdr",),
     "http_x_real_ip": ("httpxrealip", "xrealip", "realip"),
@@ -35,7 +35,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "request_method": ("requestmethod", "method", "verb", "httpmethod"),
     "request_uri": ("requesturi", "uri", "path", "url", "requestpath", "target", "requesturl", "urloriginal", "urlpath"),
     "status": ("status", "statuscode", "responsestatus", "responsecode", "httpstatus", "code", "downstreamstatus", "response"),
-    "bytes_sent": ("bytessent", "bodybytessent", "bytes", "size", "responsesize", "responsebytes", "downstreamcontentsize"),
+    "bytes_sent": ("bytessent", "bodybytessent", "bytes", "size", "responsesize", "responsebytes", "responsebodybytes", "bytesout", "downstreamcontentsize", "length"),
     "request_time": ("requesttime", "duration", "requestduration", "responsetime", "latency", "elapsed", "reqtime", "rt"),
     "upstream_response_time": ("upstreamresponsetime", "upstreamtime", "urt", "apptime"),
     "upstream_addr": ("upstreamaddr", "upstream", "proxyupstream"),
@@ -52,6 +52,8 @@ REQUESTS = frozenset(
     }
 )  # fmt: skip
 """Objects whose keys tell of the request as those beside them do."""
+_SIZES = frozenset({"bytes", "size", "length"})
+"""Of what a client sent, where they stand in `request` with no other word."""
 _VARIABLES = {key: (name, rank) for name, keys in KEYS.items() for rank, key in enumerate(keys)}
 _SQUASH = re.compile(r"[^a-z0-9@]+")
 _PIECE = re.compile(
@@ -64,6 +66,8 @@ _WALL = re.compile(r"\A([0-9]{4})/([0-9]{2})/")
 _BYTE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 _NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of a pair that some write alone; the others are bytes that were no UTF-8."""
+_EPOCH = re.compile(r"\A([0-9]{10})([0-9]{3}|[0-9]{6}|[0-9]{9})\Z")
+"""A whole number that is a time of our days in milli-, micro- or nanoseconds, and thousands of years off in seconds."""
 _SECONDS = re.compile(r"[0-9]{1,10}\.[0-9]{1,12}|-|[0-9.-]+(?:(?:, | : )[0-9.-]+)+")
 _TARGET = re.compile(r"(?:/|[a-z]{2,8}://)[^ ]*+\Z")
 """Of a request line, without what stands around it."""
@@ -191,6 +195,8 @@ def _flat(data: Mapping[str, Any], above: tuple[str, ...]) -> list[tuple[tuple[s
 
 def _known_key(keys: tuple[str, ...]) -> str:
     """Return as which of `KEYS` a key counts, with the names of the objects that it stands in; empty: none."""
+    if keys[-1] in _SIZES and keys[-2:-1] in {("request",), ("req",)}:
+        return ""
     for start in range(len(keys)):
         if "".join(keys[start:]) in _VARIABLES:
             return "".join(keys[start:])
@@ -260,8 +266,9 @@ def _traefik(data: dict[str, Any]) -> Line | None:
 
 
 def _rounded(values: Line) -> Line:
-    if "time_iso8601" in values:
-        values["time_iso8601"] = _nanoseconds_cut(values["time_iso8601"])
+    for name in ("msec", "time_iso8601"):
+        if name in values:
+            values[name] = _nanoseconds_cut(_EPOCH.sub(r"\1.\2", values[name]))
     if address := values.get("remote_addr"):
         values["remote_addr"] = _without_port(address)
     return values | {name: _WHOLE.sub("", values[name]) for name in ("status", "bytes_sent") if name in values}

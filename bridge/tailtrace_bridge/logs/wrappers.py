@@ -59,8 +59,11 @@ LAYERS_MAX = 3
 DOCKER_PART_BYTES = 16384
 STREAMS_MAX = 16
 """Of one log, in which lines are begun at a time; all are forgotten where more are."""
-_REQUEST = re.compile(r" HTTP/|\A\{|\At[0-9]\t|\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:")
-"""What a line of a log has, and a log shipper's own words have not."""
+_REQUEST = re.compile(
+    r"\A(?:\{|t[0-9]\t|.*\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:"
+    r"|(?=.* HTTP/).*(?:[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[0-9]{9}\.[0-9]{3}))"
+)
+"""What a line of a log has: a time, and more. A log shipper's own words have not, nor a request among other keys."""
 
 
 class Inside(NamedTuple):
