@@ -403,3 +403,78 @@ def test_a_request_behind_the_size_is_no_user_agent():
     assert outcome(*read(f'{HEAD} "GET /b HTTP/1.1" 500 7')) == "second-request"
     agents = read("\n".join([f'{HEAD} "-" "curl/8"'] * 3 + [f'{HEAD} "-" "GET /b HTTP/1.1"']))
     assert outcome(agents[3], "user_agent") == ("GET /b HTTP/1.1",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "size"),
+    [
+        ({"request": {"path": "/a", "size": 500}, "response": {"status": 200, "size": 99}}, 99),
+        ({"url": {"path": "/a"}, "http": {"request": {"bytes": 500}, "response": {"status": 200, "bytes": 99}}}, 99),
+        ({"req": {"url": "/a", "length": 500}, "res": {"statusCode": 200}}, 0),
+        (
+            {
+                "path": "/a",
+                "status": 200,
+                "http": {"response": {"body": {"bytes": 99}}, "request": {"body": {"bytes": 5}}},
+            },
+            99,
+        ),
+        ({"path": "/a", "status": 200, "bytes_in": 500, "bytes_out": 99}, 99),
+        ({"path": "/a", "status": 200, "length": 99}, 99),
+    ],
+)
+def test_the_size_in_json_is_that_of_the_answer(keys, size):
+    line = json.dumps({"time": "2024-03-10T10:00:00Z", "remote_addr": "198.51.100.1"} | keys)
+    assert outcome(*read(line), "path", "status", "bytes_sent") == ("/a", 200, size)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (1710064800, TIME_US), (1710064800250, TIME_US + 250_000), (1710064800250000, TIME_US + 250_000),
+        (1710064800250000000, TIME_US + 250_000), ("1710064800250", TIME_US + 250_000),
+    ],
+)  # fmt: skip
+def test_a_whole_number_tells_its_unit_by_its_digits(time, expected):
+    line = json.dumps({"time": time, "remoteAddress": "198.51.100.1", "url": "/a", "status": 200})
+    assert outcome(*read(line), "time_us", "address") == (expected, "198.51.100.1")
+    assert outcome(*read(line.replace("1710064800", "17100648001")), "time_us") == "bad-time"
+
+
+def test_a_shipper_that_parsed_a_line_says_less_than_the_line():
+    keys = {"@timestamp": "2024-03-10T10:00:09Z", "clientip": "198.51.100.1", "request": "/a", "response": "200"}
+    whole = f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "curl/8.5"'
+    for message, time_us, agent in ((whole, TIME_US, "curl/8.5"), ("GET /a HTTP/1.1", TIME_US + 9_000_000, "")):
+        lines = "\n".join([json.dumps(keys | {"message": message})] * 3)
+        for record in read(lines):
+            assert outcome(record, "time_us", "address", "user_agent") == (time_us, "198.51.100.1", agent)
+
+
+def test_the_list_with_the_peer_at_its_end_names_the_client():
+    source = '"$http_x_forwarded_for" "$proxy_add_x_forwarded_for" [$time_local] "$request" $status'
+    listed = {
+        "203.0.113.9, 198.51.100.1": "198.51.100.1",
+        "198.51.100.2": "198.51.100.2",
+        "203.0.113.9, 10.0.0.6": "203.0.113.9",
+    }
+    for value, address in listed.items():
+        line = f'"203.0.113.9" "{value}" [{T}] "GET /a HTTP/1.1" 200'
+        assert outcome(*read(line, source), "address") == (address,)
+
+
+@pytest.mark.parametrize(
+    "tails",
+    [
+        ['200 12 "-" curl/8.5'] * 3,
+        ["200 12 Mozilla/5.0 (X11)"] * 3,
+        ['412 200 5123 "-" "curl/8.5"', '389 200 77 "-" "curl/8.5"', '533 404 162 "-" "curl/8.5"'],
+        [*(['200 12 0.250 "App/1.0" "curl/8.5"'] * 3), '200 12 0.250 "App/1.0" "-"'],
+    ],
+)
+def test_a_line_of_many_that_do_not_show_what_they_are_is_not_read_alone(tails):
+    lines = "\n".join(f'198.51.100.1 - - [{T}] "GET /a HTTP/1.1" {tail}' for tail in tails)
+    assert [outcome(record) for record in read(lines)] == ["no-format"] * len(tails)
+
+
+def test_a_name_with_slashes_in_front_is_no_host():
+    assert outcome(*read(f'web/nginx/ab12 198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c"')) == "no-format"

@@ -25,7 +25,7 @@ from tailtrace_bridge.logs.extractor import KEY_MASK, can_read, extractor_of
 from tailtrace_bridge.logs.format import TAILTRACE_FORMAT, TAILTRACE_FORMATS_BEFORE, LogFormat, compile_format
 from tailtrace_bridge.logs.known_formats import KNOWN_FORMATS
 from tailtrace_bridge.logs.packed import BYTE_ORDER_MARK
-from tailtrace_bridge.logs.recognise import AnyFormat, holds_two, is_beginning, recognise_line
+from tailtrace_bridge.logs.recognise import AnyFormat, Shape, holds_two, is_beginning, recognise_line
 from tailtrace_bridge.logs.rejected import LINE_LENGTH_MAX, SampleBudget, UnreadableError, reject
 from tailtrace_bridge.logs.wrappers import Unwrapper, unwrap, unwrap_line
 
@@ -36,6 +36,7 @@ class LineParser:
     `formats` are tried in order, the one that fitted last first: no line may fit two of them with different results.
     `zone` is the zone of times that name none; where the clock went back, such a time is the earlier of the two.
     `by_itself` says of a line that fits none of them which format it has, from the line alone; None: it is rejected.
+    Lines of a `doubtful` shape it is not asked about.
     `unwrapper` takes a line that fits none out of what was put around it.
     """
 
@@ -43,13 +44,15 @@ class LineParser:
         self,
         formats: Sequence[AnyFormat],
         zone: tzinfo = UTC,
-        by_itself: "Callable[[str], AnyFormat | None] | None" = None,
+        by_itself: "Callable[[str, frozenset[Shape]], AnyFormat | None] | None" = None,
         unwrapper: Unwrapper | None = None,
+        doubtful: frozenset[Shape] = frozenset(),
     ) -> None:
         self.formats = tuple(formats)
         self._zone = zone
         self._by_itself = by_itself
         self._unwrapper = unwrapper
+        self._doubtful = doubtful
         self._wrapped = False
         self._samples = SampleBudget()
         self._extractors = [extractor_of(fmt, zone) for fmt in formats]
@@ -70,11 +73,12 @@ class LineParser:
         fmt = self._extractors[0].format
         return block_format(fmt) if isinstance(fmt, LogFormat) and not self._wrapped else None
 
-    def for_formats(self, formats: "Sequence[AnyFormat]") -> "LineParser":
-        """Return a parser that knows `formats` beside those of this one."""
+    def for_formats(self, formats: "Sequence[AnyFormat]", doubtful: frozenset[Shape] = frozenset()) -> "LineParser":
+        """Return a parser that knows `formats` beside those of this one, and what is `doubtful`."""
         known = {fmt.source for fmt in self.formats}
         new = [fmt for fmt in formats if fmt.source not in known]
-        learned = LineParser([*self.formats, *new], self._zone, self._by_itself, self._unwrapper)
+        doubtful |= self._doubtful
+        learned = LineParser([*self.formats, *new], self._zone, self._by_itself, self._unwrapper, doubtful)
         learned._wrapped = self._wrapped
         return learned
 
@@ -118,13 +122,13 @@ class LineParser:
         if len(line) > LINE_LENGTH_MAX:
             return None
         inside = unwrap_line(line) if self._unwrapper is not None else None
-        for inner in (line,) if inside is None else (line, inside):
+        for inner in (line,) if inside is None else (inside, line):
             text = inner.decode("utf-8", "surrogateescape")
             for extractor in self._extractors:
                 match = extractor.fullmatch(text)
                 if match is not None and can_read(extractor, match, inner):
                     return extractor.format
-            found = self._by_itself(text) if self._by_itself is not None else None
+            found = self._by_itself(text, self._doubtful) if self._by_itself is not None else None
             if found is not None and not is_beginning(found, self.formats):
                 extractor = extractor_of(found, self._zone)
                 match = extractor.fullmatch(text)
@@ -149,15 +153,18 @@ class LineParser:
             return record
         if not text.strip():
             return self._reject("empty", line, file, offset)
-        if self._by_itself is not None and (found := self._by_itself(text)) is not None:
+        inside = unwrap(line) if self._unwrapper is not None and not self._wrapped else None
+        if inside is not None and (inside.goes_on or self.format_of(inside.text) is not None):
+            # The next lines are so too, then. Who wraps a line may say by keys what it found in it, and less.
+            self._wrapped = True
+            return self.parse(line, file, offset, seed)
+        if self._by_itself is not None and (found := self._by_itself(text, self._doubtful)) is not None:
             try:
                 return self._extract(found, text, line, (seed + offset) & KEY_MASK)
             except UnreadableError as unreadable:
                 reason = reason or str(unreadable)
-        if self._unwrapper is not None and not self._wrapped and (inside := unwrap(line)) is not None:
-            # The next lines are so too, then; one that is not is read as it stands.
-            self._wrapped = inside.goes_on or self.format_of(line) is not None
-            return self.parse(line if self._wrapped else inside.text, file, offset, seed)
+        if inside is not None:
+            return self.parse(inside.text, file, offset, seed)
         two = self.is_auto and reason in {"", "no-format"} and holds_two(text)
         return self._reject("second-request" if two else reason or "no-format", line, file, offset)
 

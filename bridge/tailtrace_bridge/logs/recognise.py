@@ -22,7 +22,8 @@ Columns behind the bytes, over all lines that look alike (`evidence`):
 Cut: one or two lines with the columns that others begin with, and no more of them. What ends there may be half a number,
 and the user agent is missing.
 
-Not sure: two columns that could be the agent; a host in front that is an address in each line (two lines glued?); a list
+Not sure: two columns that could be the agent, or one that has no quotes; a number of no meaning before one that could be
+the status; a host in front that is an address in each line (two lines glued?); a list
 of addresses in front (whose is it?); a second time or request in the line. Such lines are rejected, never guessed.
 """
 
@@ -57,7 +58,7 @@ _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2}
 _MSEC = r"[0-9]{9,12}\.[0-9]{3}"
 _TIME = re.compile(rf"(?P<local>{_LOCAL})|(?P<iso>{_ISO})|(?P<msec>{_MSEC})")
 _BEFORE = re.compile(
-    r"(?:(?P<host>\[[^\]\s\"/]*\](?::[0-9]*)?|[^\s\"\[\],{]+) )?(?P<address>[^\s\"\[\],{]+) (?P<ident>-) (?P<user>[^\"]*)"
+    r"(?:(?P<host>\[[^\]\s\"/]*\](?::[0-9]*)?|[^\s\"\[\],{/]+) )?(?P<address>[^\s\"\[\],{]+) (?P<ident>-) (?P<user>[^\"]*)"
 )
 _AROUND_TIME = re.compile(
     rf" \[(?P<time>{_LOCAL}|{_ISO}|{_MSEC})\](?P<gap> {{1,2}})(?P<times>(?:(?:[0-9]{{1,6}}\.[0-9]{{3}}|-) ){{0,4}})(?=\")"
@@ -82,6 +83,11 @@ _AGENT = re.compile(
     r"Mozilla/|(?i:bot|crawler|spider|curl|wget|python|okhttp|dalvik|postman|probe|uptime|httpclient)"
     r"|[A-Za-z][\w .+-]{0,60}/v?[0-9]"
 )
+_PRODUCT = re.compile(r"[A-Za-z][\w.+-]{0,60}/v?[0-9]")
+_CODE = re.compile(
+    r"000|10[0-3]|20[0-8]|226|30[0-8]|4(?:0[0-9]|1[0-8]|2[1-689]|31|44|51|9[4-9])|5(?:0[0-8]|1[01]|2[0-9]|30)"
+)
+"""The statuses that somebody gave a meaning."""
 _DURATION = re.compile(r"(?:-|[0-9]{1,6}\.[0-9]{3})(?:(?:, ?| : )(?:-|[0-9]{1,6}\.[0-9]{3}))*")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}ms")
 _OF_TRAEFIK = re.compile(r'" [0-9]{1,20} "[^"]*" "[^"]*" [0-9]{1,9}ms\Z')
@@ -118,7 +124,7 @@ class _Column(NamedTuple):
     """`word`, `quoted` or `bracket`."""
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """What lines that look alike have in common."""
 
     host: str
@@ -131,7 +137,7 @@ class _Shape(NamedTuple):
 
 
 class _Line(NamedTuple):
-    shape: _Shape
+    shape: Shape
     host: str
     values: tuple[str, ...]
 
@@ -144,13 +150,16 @@ class Recognised:
     """The most frequent first."""
     unsure: dict[str, int] = field(default_factory=dict)
     """Why lines were not understood, and how many."""
+    doubtful: frozenset[Shape] = frozenset()
+    """What lines have in common of which many together do not show what they are: one alone only seems to."""
 
 
 def recognise(lines: Iterable[str], known: Sequence[AnyFormat] = ()) -> Recognised:
     """Look at the first lines of a log, out of any wrapper. `known` are formats that the log has, too."""
     counts: Counter[AnyFormat] = Counter()
     unsure: Counter[str] = Counter()
-    alike: dict[_Shape, list[_Line]] = {}
+    alike: dict[Shape, list[_Line]] = {}
+    doubtful: set[Shape] = set()
     for text in lines:
         if not text.strip():
             continue
@@ -166,11 +175,13 @@ def recognise(lines: Iterable[str], known: Sequence[AnyFormat] = ()) -> Recognis
         others = [*known, *(fmt for fmt, count in counts.items() if count > len(group))]
         if isinstance(found, str):
             unsure[found] += len(group)
+            doubtful.add(group[0].shape)
         elif _has_columns_of(found, others) or (len(group) < UNKNOWN_LINES_MIN and is_beginning(found, others)):
             unsure[CUT] += len(group)
         else:
             counts[found] += len(group)
-    return Recognised(tuple(fmt for fmt, _ in counts.most_common(FORMATS_MAX)), dict(unsure.most_common()))
+    formats = tuple(fmt for fmt, _ in counts.most_common(FORMATS_MAX))
+    return Recognised(formats, dict(unsure.most_common()), frozenset(doubtful))
 
 
 def is_beginning(fmt: AnyFormat, others: Iterable[AnyFormat]) -> bool:
@@ -204,13 +215,13 @@ def holds_two(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def recognise_line(text: str) -> AnyFormat | None:
-    """Return the format of a line that stands alone; None: it does not say."""
+def recognise_line(text: str, doubtful: frozenset[Shape] = frozenset()) -> AnyFormat | None:
+    """Return the format of a line that stands alone; None: it does not say, or others like it were `doubtful`."""
     whole = _whole(text)
     if whole is not None:
         return whole
     line = _look_at(text)
-    if line is None:
+    if line is None or line.shape in doubtful:
         return None
     found = _evidence([line])
     return None if isinstance(found, str) else found
@@ -254,7 +265,7 @@ def _look_at(text: str) -> _Line | None:
     found = _TIME.fullmatch(around["time"])
     assert found is not None
     times = around["times"].split()
-    shape = _Shape(kind, str(found.lastgroup), around["gap"], len(times), tuple(column for column, _ in tokens))
+    shape = Shape(kind, str(found.lastgroup), around["gap"], len(times), tuple(column for column, _ in tokens))
     return _Line(shape, host, (*times, *(value for _, value in tokens)))
 
 
@@ -290,7 +301,7 @@ def _why_not(text: str) -> str:
     return "they do not begin as the common log format does"
 
 
-def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
+def _evidence(group: Sequence[_Line]) -> AnyFormat | str:
     """Return the format of lines that look alike, or why it cannot be told."""
     shape = group[0].shape
     if shape.host == "name" and all(_IPV4.fullmatch(line.host) for line in group):
@@ -300,6 +311,8 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
     names: dict[int, str] = {offset: "request", offset + 1: "status"}
     first = offset + 2
     has_third = len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label
+    if has_third and all(map(_CODE.fullmatch, columns[first])) and _share(columns[offset + 1], _CODE.fullmatch) < 0.5:
+        return "which of their numbers is the status does not show"
     if has_third and (_share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1):
         names[first] = "body_bytes_sent"
         first += 1
@@ -317,17 +330,10 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
         if column.kind == "quoted" and not column.label
     ]
     problem = _name_quoted(quoted, columns, names, first)
+    _name_durations(columns, shape, names)
+    problem = problem or _name_words(shape, columns, names, first, len(group))
     if problem:
         return problem
-    _name_durations(columns, shape, names)
-    for index in range(first, len(columns)):
-        column = shape.columns[index - offset]
-        if index in names or column.label or column.kind != "word":
-            continue
-        if "upstream_addr" not in names.values() and _share(columns[index], _UPSTREAM.fullmatch) >= 0.5:
-            names[index] = "upstream_addr"
-        elif len(group) < UNKNOWN_LINES_MIN and not all(map(_is_known_word, columns[index])):
-            return "they end in words that nobody knows, and too few lines are alike"
     source = _written(shape, columns, names)
     called = next((name for name, known in KNOWN_FORMATS.items() if known == source), "")
     try:
@@ -336,6 +342,21 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:  # noqa: C901
         )
     except FormatError:
         return "their columns cannot be told apart"
+
+
+def _name_words(shape: Shape, columns: Sequence[tuple[str, ...]], names: dict[int, str], first: int, lines: int) -> str:
+    """Find the upstream's address among the words that are left. Returns why it is not sure, or nothing."""
+    for index in range(first, len(columns)):
+        column = shape.columns[index - shape.before]
+        if index in names or column.label or column.kind != "word":
+            continue
+        if "upstream_addr" not in names.values() and _share(columns[index], _UPSTREAM.fullmatch) >= 0.5:
+            names[index] = "upstream_addr"
+        elif "http_user_agent" not in names.values() and _share(columns[index], _is_product) >= 0.5:
+            return "their user agent has no quotes around it: where it ends, --log-format says"
+        elif lines < UNKNOWN_LINES_MIN and not all(map(_is_known_word, columns[index])):
+            return "they end in words that nobody knows, and too few lines are alike"
+    return ""
 
 
 @lru_cache(maxsize=256)
@@ -397,7 +418,7 @@ def _kind_of(value: str) -> str:
     return "agent" if _AGENT.match(value) or _AGENT.search(value[:200]) else "text"
 
 
-def _name_durations(columns: Sequence[tuple[str, ...]], shape: _Shape, names: dict[int, str]) -> None:
+def _name_durations(columns: Sequence[tuple[str, ...]], shape: Shape, names: dict[int, str]) -> None:
     """Find request time and upstream time among the columns that nobody labelled."""
     places = []
     for index, values in enumerate(columns):
@@ -446,13 +467,17 @@ def _is_known_word(value: str) -> bool:
     return any(pattern.fullmatch(value) for pattern in (_KNOWN_WORD, _NUMBER, _DURATION, _MILLISECONDS, _UPSTREAM))
 
 
+def _is_product(value: str) -> bool:
+    return bool(_PRODUCT.match(value)) and not _is_known_word(value)
+
+
 def _share(values: Sequence[str], fits: object) -> float:
     assert callable(fits)
     known = [value for value in values if value not in _NEUTRAL]
     return sum(bool(fits(value)) for value in known) / len(known) if known else 0.0
 
 
-def _written(shape: _Shape, columns: Sequence[tuple[str, ...]], names: dict[int, str]) -> str:
+def _written(shape: Shape, columns: Sequence[tuple[str, ...]], names: dict[int, str]) -> str:
     """Write the format down as nginx would have it."""
     time = {"local": "time_local", "iso": "time_iso8601", "msec": "msec"}[shape.time]
     host = {"": "", "name": "$host ", "name:port": "$host:$server_port "}[shape.host]

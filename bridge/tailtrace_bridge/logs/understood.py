@@ -66,7 +66,7 @@ def understand(parser: LineParser, file: str, lines: Sequence[bytes]) -> tuple[L
             if not parser.fits(line) and len(line) <= LINE_LENGTH_MAX
         )
         found = recognise(strange, parser.formats)
-        parser, unsure = parser.for_formats(found.formats), found.unsure
+        parser, unsure = parser.for_formats(found.formats, found.doubtful), found.unsure
     counts: Counter[AnyFormat] = Counter()
     rows: dict[AnyFormat, list[dict[str, str]]] = {}
     for line in bare:
