@@ -478,3 +478,20 @@ def test_a_line_of_many_that_do_not_show_what_they_are_is_not_read_alone(tails):
 
 def test_a_name_with_slashes_in_front_is_no_host():
     assert outcome(*read(f'web/nginx/ab12 198.51.100.1 - - [{T}] "GET /a HTTP/1.1" 200 5 "-" "c"')) == "no-format"
+
+
+@pytest.mark.parametrize(
+    ("log_format", "end"),
+    [
+        ("$remote_addr [$time_local] $request_method $uri$is_args$args $server_protocol $status", " HTTP/1.1 200"),
+        ('$remote_addr [$time_local] "$request_method $document_uri$is_args$args" $status', '" 200'),
+        ("$remote_addr [$time_local] $status $uri$is_args$query_string", ""),
+    ],
+)
+@pytest.mark.parametrize("path", ["/a", "/my report.pdf", "/my  report", "/"])
+@pytest.mark.parametrize("query", ["", "?b=c", "?"])
+def test_a_path_before_its_query_may_have_blanks(log_format, end, path, query):
+    head = log_format.partition("$is_args")[0].replace("$remote_addr", "198.51.100.1").replace("$time_local", T)
+    head = head.replace("$request_method", "GET").replace("$status", "200").replace("$document_uri", "$uri")
+    line = head.replace("$uri", path) + query + end
+    assert outcome(*read(line, log_format), "address", "path", "status") == ("198.51.100.1", path, 200)

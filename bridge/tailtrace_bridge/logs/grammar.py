@@ -80,11 +80,12 @@ _BESIDE = {
     ("server_name", "uri"): r"[^/ ]*",
     ("server_port", "request_uri"): r"[0-9]*",
     ("server_port", "uri"): r"[0-9]*",
-    ("uri", "is_args"): r"[^? ]*",
     ("is_args", "args"): r"\??",
     ("is_args", "query_string"): r"\??",
 }
 """Pairs that may stand side by side, as in `$host$request_uri`: what the first of them looks like."""
+_DECODED = frozenset({"uri", "document_uri"})
+"""What nginx prints with its escapes undone."""
 
 _ANYTHING = {
     "default": r'[^"\x00-\x1f]',
@@ -176,6 +177,8 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     quote = r"\r" if escape == "none" else r'"\r'
     if not follower:
         if index + 1 < len(names):
+            if name in _DECODED and names[index + 1] == "is_args":
+                return _decoded(index, names, literals, escape)
             return _BESIDE.get((name, names[index + 1]))
         if (whole := whole_at_end(name)) is not None:
             return whole if escape == "default" else f"(?:{whole})?"
@@ -209,6 +212,14 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     if name in _SHAPES and follower[0] == " ":
         alternatives.append(f"{_SHAPES[name]}(?={literal})")
     return "(?:" + "|".join([*alternatives, f"{char}*?(?={literal})"]) + ")"
+
+
+def _decoded(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> str:
+    """Return the path of `$uri$is_args$args`, which has blanks of its own: it ends at `?`, or before what follows all."""
+    last = index + 1
+    if names[last + 1 : last + 2] and names[last + 1] in {"args", "query_string"} and not literals[last + 1]:
+        last += 1
+    return rf"{_ANYTHING[escape]}*?(?=\?|{following(last, names, literals)})"
 
 
 def following(index: int, names: Sequence[str], literals: Sequence[str]) -> str:
