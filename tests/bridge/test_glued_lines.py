@@ -41,6 +41,7 @@ FORMATS = {
     "bars": "$remote_addr | $time_local | $request_method | $request_uri | $status | $http_user_agent",
     "json": 'escape=json {"time":"$time_iso8601","remote_addr":"$remote_addr","request":"$request","status":$status}',
     "between": "$remote_addr - $http_x_forwarded_for - $remote_user [$time_local] $scheme://$host$request_uri $status",
+    "middle": "$remote_addr - $remote_user [$time_local] $request $status $body_bytes_sent $http_user_agent",
     "open": "$remote_addr [$time_local] $request_method $request_uri $status $http_user_agent $request_time",
     "forwarded": '$http_x_forwarded_for - $remote_user [$time_local] "$request" $status "$http_user_agent"',
 }  # fmt: skip

@@ -215,7 +215,7 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
 
 
 def _decoded(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> str:
-    """Return the path of `$uri$is_args$args`, which has blanks of its own: it ends at `?`, or before what follows all."""
+    """Return the path of `$uri$is_args$args`, blanks and all: it ends at `?`, or before what follows."""
     last = index + 1
     if names[last + 1 : last + 2] and names[last + 1] in {"args", "query_string"} and not literals[last + 1]:
         last += 1
@@ -238,14 +238,14 @@ def following(index: int, names: Sequence[str], literals: Sequence[str]) -> str:
 def second_request(index: int, names: Sequence[str], literals: Sequence[str], escape: str) -> list[re.Pattern[str]]:
     """Return what an open value must not hold: the beginning of another line. Empty: it cannot, or would not show.
 
-    It is what stands right before the value, back to the last open one, and what the format begins with: from each
+    It is what stands right before the value, back to the last open one, and what stands before each of those: from each
     address or time in it on, as what stands before that may be in the values before this one. Where neither is before
     the value, the format's own words tell (`status=200 uri=`).
     """
     if not is_open(names[index]) or is_quoted(literals[index], literals[index + 1], escape):
         return []
     found: dict[str, None] = {}
-    for first, last in ((_run_start(index, names), index), (0, _run_end(names, index))):
+    for first, last in _runs(names, index):
         known = [i for i in range(first, last) if _names_somebody(names[i])]
         for start in known:
             between = "".join(literals[start + 1 : last + 1])
@@ -282,11 +282,11 @@ def _running(name: str, inside: str) -> str:
     return strict(name) or ""
 
 
-def _run_start(index: int, names: Sequence[str]) -> int:
-    start = index
-    while start > 0 and (not is_open(names[start - 1]) or names[start - 1] in _FORWARDED):
-        start -= 1
-    return start
+def _runs(names: Sequence[str], index: int) -> list[tuple[int, int]]:
+    """Return from where to where values stand that are not open, up to `names[index]`; the last of these runs first."""
+    ends = [i for i in range(index) if is_open(names[i]) and names[i] not in _FORWARDED]
+    begins = [0, *(end + 1 for end in ends)]
+    return list(zip(begins, [*ends, index], strict=True))[::-1]
 
 
 def _run_end(names: Sequence[str], index: int) -> int:
