@@ -4,6 +4,7 @@
 #   make test                       the tests, some minutes (ARGS='-k tail' is passed on to pytest)
 #   make test-long                  the rest: what starts a collector, InfluxDB or a browser
 #   make test-tailnet               what starts a tailnet
+#   make test-lighthouse            Lighthouse's marks of the page, with nothing beside it
 #   make test-slow                  runs of minutes; CI leaves them out
 #   make matrix                     every server of an app with the oldest and newest Python, OpenTelemetry and FastAPI (Debian; minutes)
 #   make tailnet                    builds the daemons of the tests on a real tailnet (Go; minutes at first, then quick)
@@ -59,7 +60,7 @@ made_by = .made-by-$(firstword $(shell cksum $(1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup web demo test test-long test-tailnet test-slow matrix docker docker-short docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lighthouse lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
+.PHONY: setup web demo test test-long test-lighthouse test-tailnet test-slow matrix docker docker-short docker-parts tailnet collector influxdb influxdb1 opengemini jaeger headscale inspector lighthouse lint audit format mutants figures soak bench docs screenshots report-example lock wheel release clean
 
 setup: $(READY)
 
@@ -106,7 +107,11 @@ test: $(READY) $(WEB_IF_NPM)
 	$(BIN)/pytest -m 'not long' --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: $(READY) $(WEB_IF_NPM)
-	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale' --numprocesses 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m 'long and not slow and not docker and not tailnet and not headscale and not lighthouse' --numprocesses 3 --dist loadfile $(ARGS)
+
+# Apart from the rest: a page's tasks take more of a processor's time beside others, who share its caches.
+test-lighthouse: $(READY) $(WEB_IF_NPM)
+	$(BIN)/pytest -m lighthouse tests/browser $(ARGS)
 
 # Apart from the rest: near a tailscaled the API believes nobody of this machine, and whenever a network comes or goes,
 # Chromium breaks off what it loads.

@@ -212,7 +212,7 @@ LONG = frozenset(
         "pdf",
     }
 )
-"""Markers of what `make test` leaves to `make test-long` and `make test-tailnet`."""
+"""Markers of what `make test` leaves to the longer targets."""
 
 
 def _required() -> set[str]:
