@@ -103,6 +103,16 @@ def test_a_browsers_version_is_no_address():
             '198.51.100.1 - 198.51.100.2 - - - - [T] "GET /b HTTP/1.1" 200',
         ),
         ("status=$status uri=$request_uri ip=$remote_addr t=$time_local", "status=200 uri=/status=404 uri=/b ip=198.51.100.2 t=T"),
+        # A time was taken for a duration, and all that is behind it for the agent.
+        (
+            "$msec $remote_addr $request_method $request_uri $status $request_time $http_user_agent",
+            "1710064800.123 198.51.100.1 GET /a 200 1710064800.124 198.51.100.2 GET /b 404 0.012 curl/8.5",
+        ),
+        # The address behind half a date looked as a browser's version does.
+        (
+            "$remote_addr $http_cookie [$time_local] $request $status",
+            "198.51.100.1 - [10/Mar/198.51.100.2 - [T] GET /b HTTP/1.1 200",
+        ),
         ("auto", '2001:db8::1 2001:db8::2 - - [T] "GET /b HTTP/1.1" 200 5 "-" "c"'),
         ("auto", 'unix: 198.51.100.2 - - [T] "GET /b HTTP/1.1" 200 5 "-" "c"'),
         ("vhost", '2001:db8::1 2001:db8::2 - - [T] "GET /b HTTP/1.1" 200 5 "-" "c"'),

@@ -54,8 +54,10 @@ _FORWARDED = frozenset({"http_x_forwarded_for", "proxy_add_x_forwarded_for", "ht
 
 ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,44}|unix:)"
 """What an address looks like in running text."""
-_NO_VERSION = "".join(rf"(?<![A-Za-z]/[0-9]{{{digits}}})" for digits in range(3))
-"""Not of `Chrome/120.0.0.0`, where nothing but blanks stands behind the address."""
+_NO_VERSION = (
+    "(?:(?<=[0-9]/[A-Z][a-z][a-z]/)|" + "".join(rf"(?<![A-Za-z]/[0-9]{{{digits}}})" for digits in range(3)) + ")"
+)
+"""Not of `Chrome/120.0.0.0`, where nothing but blanks stands behind the address; a date's month is no browser."""
 TIMES = {
     "time_local": r"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2}(?: [+-][0-9]{4})?",
     "time_iso8601": r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
@@ -84,6 +86,8 @@ _BESIDE = {
     ("is_args", "query_string"): r"\??",
 }
 """Pairs that may stand side by side, as in `$host$request_uri`: what the first of them looks like."""
+_TELLING = frozenset({*TIMES, "request_method"})
+"""What stands behind an address in a line, and not in what a browser says of itself."""
 _DECODED = frozenset({"uri", "document_uri"})
 """What nginx prints with its escapes undone."""
 
@@ -251,8 +255,8 @@ def second_request(index: int, names: Sequence[str], literals: Sequence[str], es
             between = "".join(literals[start + 1 : last + 1])
             if _NEVER[escape].search(between):
                 continue  # the escaping lets no such text through
-            has_time = not TIMES.keys().isdisjoint(names[start:last])
-            is_marked = has_time or (len(between) > 2 and not between.isspace())
+            is_told = not _TELLING.isdisjoint(names[start:last])
+            is_marked = is_told or (len(between) > 2 and not between.isspace())
             if is_marked or start == known[0]:
                 run = "".join(_running(names[i], names[index]) + re.escape(literals[i + 1]) for i in range(start, last))
                 found[run if is_marked else _NO_VERSION + run] = None
