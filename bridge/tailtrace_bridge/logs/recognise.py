@@ -48,6 +48,7 @@ SAMPLE_LINES_MAX = 1000
 COLUMNS_MAX = 48
 FORMATS_MAX = 12
 """Formats that one log may have; the rarest are left to what each line says by itself."""
+STATUS_DIGITS = 3
 UNKNOWN_LINES_MIN = 3
 """Lines that must look alike before words that nobody knows are passed over."""
 
@@ -311,7 +312,13 @@ def _evidence(group: Sequence[_Line]) -> AnyFormat | str:
     names: dict[int, str] = {offset: "request", offset + 1: "status"}
     first = offset + 2
     has_third = len(columns) > first and shape.columns[2].kind == "word" and not shape.columns[2].label
-    if has_third and all(map(_CODE.fullmatch, columns[first])) and _share(columns[offset + 1], _CODE.fullmatch) < 0.5:
+    statuses = columns[offset + 1]
+    if (
+        has_third
+        and all(map(_CODE.fullmatch, columns[first]))
+        and all(len(status) == STATUS_DIGITS and status.isdecimal() for status in statuses)  # others are no status
+        and _share(statuses, _CODE.fullmatch) < 0.5
+    ):
         return "which of their numbers is the status does not show"
     if has_third and (_share(columns[first], _plain_size) >= 0.5 or len(columns) == first + 1):
         names[first] = "body_bytes_sent"
