@@ -46,13 +46,15 @@ def block_agent(text):
     block_format(compile_format(COMBINED_FORMAT)).pattern.findall(line.encode())
 
 
-def cost_s(function, text):
-    runs = []
+def costs_s(*asked):
+    """Return what each (function, text) costs at best, measured in turns: a machine that is slow for a while is so to all."""
+    runs = [[] for _ in asked]
     for cut in range(7):  # another text each time: one that was seen comes from a cache
-        start = time.process_time()
-        function(text[: len(text) - cut])
-        runs.append(time.process_time() - start)
-    return min(runs)
+        for run, (function, text) in zip(runs, asked, strict=True):
+            start = time.process_time()
+            function(text[: len(text) - cut])
+            run.append(time.process_time() - start)
+    return map(min, runs)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,8 @@ def cost_s(function, text):
 def test_four_times_the_length_takes_about_four_times_the_time(function, unit):
     short, long = ((unit * length)[:length] for length in (LENGTH, 4 * LENGTH))
     floor_s = 2e-4  # below it, the clock and the rest of the machine are what is measured
-    assert cost_s(function, long) <= RATIO_MAX * max(cost_s(function, short), floor_s)
+    short_s, long_s = costs_s((function, short), (function, long))
+    assert long_s <= RATIO_MAX * max(short_s, floor_s)
 
 
 @pytest.mark.parametrize("unit", ["a", "a@a.", "token ", "a\\x22"])
@@ -77,4 +80,5 @@ def test_a_value_that_does_not_end_costs_no_more_than_one_that_does(unit):
     def open_ended(text):
         parser.fits(f'100.64.0.7 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" 200 12 "-" "{text}'.encode())
 
-    assert cost_s(open_ended, text) <= 4 * max(cost_s(ended, text), 2e-5)
+    ended_s, open_s = costs_s((ended, text), (open_ended, text))
+    assert open_s <= 4 * max(ended_s, 2e-5)
