@@ -1,6 +1,5 @@
 """What the SQLite store has rolled up is what a recount of all its requests gives, however they came in batches."""
 
-import math
 import sqlite3
 from collections import Counter
 from operator import itemgetter
@@ -97,7 +96,7 @@ def recount(rows, ids):
                 found.setdefault(key, Counter()).update(sums)
             if traffic in OF_USAGE:
                 found.setdefault((f"visits{size}", step, who), Counter())[where << 1 | (traffic == 4)] += 1
-                runs.setdefault((f"runs{size}", step, who), []).append(at_us)
+                runs.setdefault((f"runs{size}", step, who), []).append((at_us, at_us, 1))
             for side, took in (("proxy", took_us), ("app", app_us)):
                 if took is not None:
                     found.setdefault((f"latency_{side}{size}", step, where), Counter())[bucket_of(took)] += 1
@@ -109,17 +108,7 @@ def recount(rows, ids):
         if traffic in OF_USAGE:
             found.setdefault(("hour", at_us // HOUR_US), Counter())[at_us % HOUR_US // (15 * MINUTE_US)] += 1
     counted = {key: without_zeros(counts) for key, counts in found.items()}
-    return counted | {key: joined(times) for key, times in runs.items()}
-
-
-def joined(times):
-    made, before = [], -math.inf
-    for at_us in sorted(times):
-        if at_us - before > 30 * MINUTE_US:
-            made.append([at_us, at_us, 0])
-        made[-1][1:] = at_us, made[-1][2] + 1
-        before = at_us
-    return [tuple(run) for run in made]
+    return counted | {key: merged(moments) for key, moments in runs.items()}
 
 
 def totals_of(connection):

@@ -17,6 +17,7 @@ from tailtrace_bridge.core.errors import FormatError
 from tailtrace_bridge.core.records import ROOT_SPAN_ID, Access
 from tailtrace_bridge.logs.addresses import address_of, client_of, proxied_by
 from tailtrace_bridge.logs.format import LogFormat
+from tailtrace_bridge.logs.grammar import NORMALIZED
 from tailtrace_bridge.logs.json_keys import KeyedFormat
 from tailtrace_bridge.logs.numbers import SECONDS, SIZE_DIGITS_MAX, duration_us, no_size, status_of, upstream_us
 from tailtrace_bridge.logs.recognise import AnyFormat
@@ -63,8 +64,6 @@ FIELDS: tuple[tuple[str, ...], ...] = (
 Of the time and of the trace id it is the first that the format has: nginx writes these for each request.
 """
 _TIME, _ADDRESS, _UPSTREAM_ROW, _TRACE_ID_ROW, _SPAN_ID_ROW = 0, 1, 9, 13, 14
-REWRITTEN = frozenset({"uri", "document_uri"})
-"""What a rewrite, an index or an error page changes; read where the request as it came is not logged."""
 _CHOSEN = frozenset({"http_x_forwarded_for", "proxy_add_x_forwarded_for", "http_x_real_ip", "proxy_protocol_addr"})
 """Addresses that may be missing, or no address, because of what a client or a proxy sent."""
 _MORE_FIELDS = (
@@ -122,7 +121,7 @@ class Extractor:
         has = {name: index + 1 for index, name in enumerate(fmt.names)}
         absent = fmt.pattern.groups
         if "request" in has and "request_uri" not in has:  # `$uri` is what nginx made of it
-            has = {name: group for name, group in has.items() if name not in REWRITTEN}
+            has = {name: group for name, group in has.items() if name not in NORMALIZED}
         found = [[has[name] for name in names if name in has] for names in FIELDS]
         self._groups = [groups[0] if groups else absent for groups in found]
         _require(fmt.names, fmt.source)

@@ -88,8 +88,8 @@ _BESIDE = {
 """Pairs that may stand side by side, as in `$host$request_uri`: what the first of them looks like."""
 _TELLING = frozenset({*TIMES, "request_method"})
 """What stands behind an address in a line, and not in what a browser says of itself."""
-_DECODED = frozenset({"uri", "document_uri"})
-"""What nginx prints with its escapes undone."""
+NORMALIZED = frozenset({"uri", "document_uri"})
+"""What nginx prints with its escapes undone, and as a rewrite, an index or an error page left it."""
 
 _ANYTHING = {
     "default": r'[^"\x00-\x1f]',
@@ -181,7 +181,7 @@ def value_pattern(  # noqa: C901, PLR0911, PLR0912 - the table at the head
     quote = r"\r" if escape == "none" else r'"\r'
     if not follower:
         if index + 1 < len(names):
-            if name in _DECODED and names[index + 1] == "is_args":
+            if name in NORMALIZED and names[index + 1] == "is_args":
                 return _decoded(index, names, literals, escape)
             return _BESIDE.get((name, names[index + 1]))
         if (whole := whole_at_end(name)) is not None:
@@ -249,7 +249,8 @@ def second_request(index: int, names: Sequence[str], literals: Sequence[str], es
     if not is_open(names[index]) or is_quoted(literals[index], literals[index + 1], escape):
         return []
     found: dict[str, None] = {}
-    for first, last in _runs(names, index):
+    runs = _runs(names, index)
+    for first, last in runs:
         known = [i for i in range(first, last) if _names_somebody(names[i])]
         for start in known:
             between = "".join(literals[start + 1 : last + 1])
@@ -260,7 +261,7 @@ def second_request(index: int, names: Sequence[str], literals: Sequence[str], es
             if is_marked or start == known[0]:
                 run = "".join(_running(names[i], names[index]) + re.escape(literals[i + 1]) for i in range(start, last))
                 found[run if is_marked else _NO_VERSION + run] = None
-    if not found and _is_told_by(literals[: index + 1], escape) and _run_end(names, index) == index:
+    if not found and _is_told_by(literals[: index + 1], escape) and len(runs) == 1:
         values = (
             (strict(name) or "") + re.escape(after) for name, after in zip(names[:index], literals[1:], strict=False)
         )
@@ -291,10 +292,3 @@ def _runs(names: Sequence[str], index: int) -> list[tuple[int, int]]:
     ends = [i for i in range(index) if is_open(names[i]) and names[i] not in _FORWARDED]
     begins = [0, *(end + 1 for end in ends)]
     return list(zip(begins, [*ends, index], strict=True))[::-1]
-
-
-def _run_end(names: Sequence[str], index: int) -> int:
-    end = 0
-    while end < index and (not is_open(names[end]) or names[end] in _FORWARDED):
-        end += 1
-    return end

@@ -44,7 +44,7 @@ from tailtrace_bridge.rows.enricher import Enricher
 from tailtrace_bridge.rows.routes import Routes
 from tailtrace_bridge.store.protocol import Store
 from tailtrace_bridge.store.tally import Tally
-from tailtrace_bridge.store.values import Window, may_fail
+from tailtrace_bridge.store.values import DAY_US, Window, may_fail
 from tailtrace_bridge.transfer.format import ExportReader, is_export
 
 if TYPE_CHECKING:  # what asks Tailscale is loaded only where it is asked
@@ -57,10 +57,10 @@ BATCH_ROWS = 10_000
 """Lines of a chunk: it bounds the memory, and is stored in one transaction."""
 BATCH_BYTES = 1536 * 1024
 """Bytes of them: long lines, which may all be different, make smaller chunks."""
-HELD_US = 24 * 3_600_000_000
-"""A log is of the past: who has an address now is asked once, however long the import takes."""
 FIRST_BATCH_ROWS = 1_000
 """A log begins with a small chunk, and each is twice the last: until the first is there, the store has no work."""
+HELD_US = DAY_US
+"""A log is of the past: who has an address now is asked once, however long the import takes."""
 
 
 @dataclass(slots=True)
